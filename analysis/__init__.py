@@ -1,0 +1,1 @@
+"""From records to answers: statistics, tables, figures and the page."""

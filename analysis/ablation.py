@@ -1,0 +1,122 @@
+"""Position ablation: every positional encoding against `learned_1d`, paired over draws and seeds.
+
+The networks of a pair have the same weights outside their encoding at the start, see the same images in the same
+order and differ in nothing else, so the difference is the encoding's (at this size, n, recipe and budget).
+"""
+
+from typing import Any
+
+import pandas as pd
+
+from analysis import statistics, wording
+from analysis.arms import ArmData, one_arm
+from analysis.cells import at_home, by_carry
+from analysis.data_efficiency import conditions, notes
+from analysis.frame import NONE
+from analysis.wording import Answer
+
+REFERENCE = "learned_1d"
+
+
+def _references(runs: pd.DataFrame) -> list[tuple[str, str]]:
+    """(label, label of its reference) for all models that differ from a model with the reference encoding in the
+    encoding alone."""
+    kinds = runs[["label", "model", "options", "position"]].drop_duplicates()
+    reference = kinds[kinds["position"] == REFERENCE]
+    others = kinds[(kinds["position"] != REFERENCE) & (kinds["position"] != NONE)]
+    both = others.merge(reference, on=["model", "options"], suffixes=("", "_reference"))
+    return list(both[["label", "label_reference"]].itertuples(index=False, name=None))
+
+
+def _compare(rows: pd.DataFrame, runs: pd.DataFrame, label: str, reference: str) -> dict[str, Any]:
+    mine, other = rows[rows["label"] == label], rows[rows["label"] == reference]
+    pairs = statistics.pairs(mine, other, "accuracy")
+    estimate = statistics.over_seeds(pairs, "difference")
+    planned = statistics.pairs(*(runs[runs["label"] == name].assign(x=0.0) for name in (label, reference)), "x")
+    both = runs[runs["label"].isin([label, reference])]
+    return {
+        "mean": estimate.mean,
+        "low": estimate.low,
+        "high": estimate.high,
+        "n": estimate.n,
+        "done": len(pairs),
+        "planned": len(planned),
+        "starved": bool(both["starved"].any()),
+        "stale": bool((both["state"] == "stale").any()),
+        "runs": " ".join(pairs["run_a"]),
+        "reference_runs": " ".join(pairs["run_b"]),
+    }
+
+
+def differences(arm: ArmData) -> pd.DataFrame:
+    """The table at the training resolution: a row per encoding and train size.
+
+    Columns: label, line, reference (labels), train_size, mean, low, high (difference of accuracy, shares), n, done and
+    planned (pairs), starved, stale (of either side), runs and reference_runs (ids, pair by pair). Empty where the
+    arm has no model with the reference encoding beside another one."""
+    one_arm(arm.runs)
+    rows = at_home(arm.rows)
+    result = []
+    for label, reference in _references(arm.runs):
+        for size in sorted(arm.runs["train_size"].unique()):
+            at, planned = rows[rows["train_size"] == size], arm.runs[arm.runs["train_size"] == size]
+            key = {"label": label, "line": label, "reference": reference, "train_size": size}
+            result.append(key | _compare(at, planned, label, reference))
+    return pd.DataFrame(result)
+
+
+def differences_away(arm: ArmData, resolutions: list[int]) -> pd.DataFrame:
+    """The same at each test resolution, for the largest train size; one more column, test_resolution.
+
+    Only models with one way of carrying positions are compared here."""
+    rows = by_carry(arm.rows)
+    rows = rows[rows["line"] == rows["label"]]
+    size = arm.runs["train_size"].max()
+    at, planned = rows[rows["train_size"] == size], arm.runs[arm.runs["train_size"] == size]
+    result = []
+    for label, reference in _references(arm.runs):
+        for resolution in sorted(resolutions):
+            key = {
+                "label": label,
+                "line": label,
+                "reference": reference,
+                "train_size": size,
+                "test_resolution": resolution,
+            }
+            there = at[at["test_resolution"] == resolution]
+            result.append(key | _compare(there, planned, label, reference))
+    return pd.DataFrame(result)
+
+
+def answers(arm: ArmData) -> list[Answer]:
+    """A sentence for the smallest and one for the largest train size."""
+    table = differences(arm)
+    if table.empty:
+        return []
+    table = table[table["done"] > 0]
+    said = []
+    sizes = sorted(table["train_size"].unique())
+    for size in dict.fromkeys(sizes[:1] + sizes[-1:]):
+        of_label = notes(arm.runs, size)
+        at = table[table["train_size"] == size].sort_values("mean", ascending=False, kind="stable")
+        for reference, against in at.groupby("reference", sort=False):
+            name = wording.noted(str(reference), *of_label[str(reference)])
+            sentence = f"against {name}: {_verdicts(against, of_label)}."
+            lead = f"Positions, with {wording.number(size)} images"
+            said.append(Answer(lead, conditions(arm, size), sentence))
+    return said
+
+
+def _verdicts(table: pd.DataFrame, of_label: dict[str, tuple[str, ...]]) -> str:
+    parted: dict[str, list[str]] = {"above": [], "unclear": [], "below": [], "no interval": []}
+    for row in table.itertuples():
+        difference = statistics.Estimate(row.mean, row.low, row.high, row.n)
+        name = wording.noted(row.label, *of_label[row.label], wording.points(difference))
+        parted[statistics.verdict(difference)].append(name)
+    openings = {
+        "above": "higher:",
+        "unclear": "cannot be told apart from it:",
+        "below": "lower:",
+        "no interval": "no interval, so no verdict:",
+    }
+    return "; ".join(f"{openings[key]} {wording.names(names)}" for key, names in parted.items() if names)

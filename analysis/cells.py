@@ -1,0 +1,100 @@
+"""From runs to cells: a number for each model and train size, with its interval, what is missing and what is odd.
+
+A cell is made of the runs that differ in draw and seed alone. Every table of the page is made by `summarise`, so all
+of them count, mark and list runs in the same way.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from analysis import statistics
+from analysis.arms import one_arm
+from analysis.frame import NONE
+from analysis.statistics import Estimate
+
+IMAGES = "resize"  # the one way of making images of another size that the tables show
+
+
+def at_home(rows: pd.DataFrame, part: str = "test") -> pd.DataFrame:
+    """The evaluations at the training resolution, one a run."""
+    return rows[
+        (rows["part"] == part)
+        & (rows["test_resolution"] == rows["resolution"])
+        & (rows["images"] == IMAGES)
+        & (rows["carry"] == NONE)
+    ]
+
+
+def by_carry(rows: pd.DataFrame, part: str = "test") -> pd.DataFrame:
+    """The evaluations at all resolutions, with a column `line`: the label, and how positions were carried where a
+    model was evaluated in several ways. The evaluation at the training resolution, where nothing is carried, belongs
+    to every way."""
+    rows = rows[(rows["part"] == part) & (rows["images"] == IMAGES)]
+    lines = []
+    for label, mine in rows.groupby("label", sort=False):
+        ways = sorted(set(mine["carry"]) - {NONE})
+        if len(ways) <= 1:
+            lines.append(mine.assign(line=label))
+        else:
+            lines += [mine[mine["carry"].isin([way, NONE])].assign(line=f"{label}, carry {way}") for way in ways]
+    return pd.concat(lines) if lines else rows.assign(line=rows["label"])
+
+
+def summarise(
+    rows: pd.DataFrame,
+    runs: pd.DataFrame,
+    value: str,
+    resolutions: Sequence[int] | None = None,
+    bounds: tuple[float, float] | None = (0.0, 1.0),
+) -> pd.DataFrame:
+    """One row per line (column `line` if there, else label) and train size, and per test resolution if given.
+
+    rows: evaluations of one arm, at most one per run and row of the result. runs: all runs of that arm.
+    Columns of the result: label, line, train_size, [test_resolution], mean, low, high (shares; NaN if there is none),
+    n (units of the interval), done and planned (runs), images (size of the test part), starved, stale, runs (ids of
+    the done ones, separated by spaces). Lines in the order of `runs`, sizes ascending.
+    Raises MixedArmsError for several arms, ValueError for several rows of a run in one cell.
+    """
+    one_arm(runs)
+    if "line" not in rows:
+        rows = rows.assign(line=rows["label"])
+    result: list[dict[str, Any]] = []
+    for label, planned in runs.groupby("label", sort=False):
+        mine = rows[rows["label"] == label]
+        for line in list(dict.fromkeys(mine["line"])) or [label]:
+            for train_size, cell in planned.groupby("train_size"):
+                of_cell = mine[(mine["line"] == line) & (mine["train_size"] == train_size)]
+                for resolution in resolutions or [None]:
+                    at = of_cell if resolution is None else of_cell[of_cell["test_resolution"] == resolution]
+                    place = {} if resolution is None else {"test_resolution": resolution}
+                    key = {"label": label, "line": line, "train_size": train_size, **place}
+                    result.append(key | _cell(at.dropna(subset=[value]), cell, value, bounds))
+    return pd.DataFrame(result)
+
+
+def _cell(
+    rows: pd.DataFrame, planned: pd.DataFrame, value: str, bounds: tuple[float, float] | None
+) -> dict[str, Any]:
+    if rows["run"].duplicated().any():
+        raise ValueError(f"summarise: several evaluations of {rows.loc[rows['run'].duplicated(), 'run'].iloc[0]}")
+    estimate = statistics.over_seeds(rows, value, bounds=bounds)
+    ordered = rows.sort_values(statistics.UNITS)
+    return {
+        "mean": estimate.mean,
+        "low": estimate.low,
+        "high": estimate.high,
+        "n": estimate.n,
+        "done": len(rows),
+        "planned": len(planned),
+        "images": float(rows["count"].max()),
+        "starved": bool(rows["starved"].any()),
+        "stale": bool((rows["state"] == "stale").any()),
+        "runs": " ".join(ordered["run"]),
+    }
+
+
+def estimate_of(row: Any) -> Estimate:
+    """The estimate in a row of `summarise` (or of a table of differences), as itertuples gives it."""
+    return Estimate(row.mean, row.low, row.high, row.n)

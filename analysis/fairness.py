@@ -1,0 +1,79 @@
+"""The fairness ledger: what was equal between the models of an arm, and what was not."""
+
+from typing import Any
+
+import pandas as pd
+
+from analysis.arms import ArmData, one_arm
+
+TOLERANCE = 0.10  # parameters and MACs further than this from the arm's median are marked
+ACTIVE = ("queued", "running", "interrupted", "lost")
+DONE = ("finished", "stale")
+
+
+def ledger(arm: ArmData) -> pd.DataFrame:
+    """A row per model.
+
+    Columns: label; parameters_backbone, parameters_position, parameters_head; macs (an image, training resolution);
+    images_per_second (training, median over runs), hardware; updates_low, updates_high, images_low, images_high
+    (images seen; over train sizes); augmentation; trials (tuning trials spent on the model); planned and one column a
+    state (runs); unequal (names of the columns in which the model differs, separated by spaces); runs (ids).
+    Counts that no run has come to yet are NaN.
+    """
+    one_arm(arm.runs)
+    table = pd.DataFrame([_of_model(str(label), runs) for label, runs in arm.runs.groupby("label", sort=False)])
+    table["unequal"] = [" ".join(names) for names in _unequal(table, arm.runs)]
+    return table
+
+
+def _of_model(label: str, runs: pd.DataFrame) -> dict[str, Any]:
+    done = runs[runs["state"].isin(DONE)]
+    hardware = sorted(set(runs["hardware"].dropna()) - {"-"})
+    states = runs["state"]
+    return {
+        "label": label,
+        **{f"parameters_{p}": runs[f"parameters_{p}"].median() for p in ("backbone", "position", "head")},
+        "macs": runs["macs"].median(),
+        "images_per_second": runs["images_per_second"].median(),
+        "hardware": "; ".join(hardware),
+        "updates_low": done["updates"].min(),
+        "updates_high": done["updates"].max(),
+        "images_low": done["images_seen"].min(),
+        "images_high": done["images_seen"].max(),
+        "augmentation": runs["augmentation"].iloc[0],
+        "trials": 0,
+        "planned": len(runs),
+        **{state: int((states == state).sum()) for state in ("finished", "stale", "diverged", "failed", "missing")},
+        "active": int(states.isin(ACTIVE).sum()),
+        "unequal": "",
+        "runs": " ".join(runs.sort_values(["train_size", "draw", "seed"])["run"]),
+    }
+
+
+def _unequal(table: pd.DataFrame, runs: pd.DataFrame) -> list[list[str]]:
+    """For each row of `table` the columns in which it stands out."""
+    marks: list[list[str]] = [[] for _ in range(len(table))]
+    for column in ("parameters_backbone", "macs"):
+        median = table[column].median()
+        for i, value in enumerate(table[column]):
+            if abs(value - median) > TOLERANCE * median:
+                marks[i].append(column)
+    if table["hardware"].nunique() > 1:
+        for i in range(len(table)):
+            marks[i].append("images_per_second")
+    done = runs[runs["state"].isin(DONE)]
+    for column in ("updates", "images_seen"):
+        usual = done.groupby("train_size")[column].agg(lambda values: values.mode().iloc[0])
+        odd = done[done[column] != done["train_size"].map(usual)]
+        for i, label in enumerate(table["label"]):
+            if (odd["label"] == label).any():
+                marks[i].append(column)
+    grids = {
+        label: frozenset(cell[["train_size", "draw", "seed"]].itertuples(index=False, name=None))
+        for label, cell in runs.groupby("label", sort=False)
+    }
+    most = max(grids.values(), key=len)
+    for i, label in enumerate(table["label"]):
+        if grids[label] != most:
+            marks[i].append("planned")
+    return marks

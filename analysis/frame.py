@@ -1,0 +1,316 @@
+"""One tidy table of records: one row per run and evaluation.
+
+    frame = load(Path("runs"), study)     # or load(Path("runs")) for every record in the folder
+    frame.rows.groupby(["label", "train_size"])["accuracy"].mean()
+
+`COLUMNS` names every column once, with its unit. An option that a model does not have is "-", never NaN, because
+pandas' groupby silently drops rows with NaN keys. A folder that cannot be read is a row of `problems`.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import ValidationError
+
+from benchmarks.errors import RecordError
+from benchmarks.recipes import Recipe
+from benchmarks.record import Record, read_record
+from benchmarks.sources import run_sources
+from benchmarks.study import Study
+
+STARVED_BELOW = 0.99
+NONE = "-"  # an option that a model does not have, a setting that an evaluation does not have
+
+COLUMNS = {
+    # the run, as configured
+    "run": "id of the run, and name of its folder",
+    "state": "missing, queued, running, interrupted, finished, failed, diverged, lost or stale",
+    "reason": "why it failed (last line of the traceback) or is stale (what changed); '' otherwise",
+    "model": "family of the model",
+    "size": "tier or published size",
+    "position": "positional encoding; '-' where the model has none to choose",
+    "position_options": "options of the encoding itself that differ within an arm, 'key=value, ...'; '-' if none",
+    "options": "further model options that differ within an arm, as 'key=value, ...'; '-' if none",
+    "label": "display name: model, and what differs between runs of this model",
+    "dataset": "name of the data set",
+    "train_size": "labels used, images; validation included where it is a share",
+    "validation": "below 1: share of train_size; from 1 on: images outside train_size (oracle); 0: none",
+    "resolution": "training resolution, pixels",
+    "recipe": "name of the recipe, and the numbers in which runs of that name differ",
+    "augmentation": "of the recipe, in words",
+    "budget_kind": "steps, epochs or images",
+    "budget": "amount of budget_kind",
+    "draw": "number of the subset draw",
+    "seed": "number of the seed",
+    "precision": "of the network's arithmetic",
+    "protocol": "version of what a configuration means",
+    # the run, as it went
+    "attempts": "processes that worked on the run",
+    "updates": "optimiser steps done",
+    "images_seen": "images processed in training, repeats counted",
+    "train_images": "images trained on",
+    "validation_images": "images of the validation part",
+    "train_loss": "cross-entropy on the training images without augmentation, final weights, nats",
+    "train_accuracy": "accuracy on the same, share 0..1",
+    "starved": "True: mean train_accuracy over the run's cell is below the study's limit",
+    "diverged_at": "step at which the loss stopped being finite",
+    "parameters_backbone": "trained numbers without position and head",
+    "parameters_position": "trained numbers of the positional encoding",
+    "parameters_head": "trained numbers of the classifier",
+    "macs": "multiply-accumulates an image at the training resolution; FLOPs are twice that",
+    "images_per_second": "in training, of the last attempt that measured it",
+    "training_seconds": "in training, all attempts",
+    "hardware": "device and processor capability that the run was made on",
+    # the evaluation
+    "evaluation": "id of the evaluation",
+    "part": "test or validation",
+    "test_resolution": "pixels",
+    "images": "how the images got that size",
+    "carry": "how positions were carried to that size; '-' at the training resolution or without positions",
+    "count": "images evaluated",
+    "accuracy": "top-1, share 0..1",
+    "nll": "mean negative log-likelihood, nats",
+}
+EVALUATION = ["evaluation", "part", "test_resolution", "images", "carry", "count", "accuracy", "nll"]
+RUN = [name for name in COLUMNS if name not in EVALUATION]
+
+MEASURED = [  # numbers that a run may not have come to: NaN until then
+    *("updates", "images_seen", "train_images", "validation_images", "train_loss", "train_accuracy", "diverged_at"),
+    *("parameters_backbone", "parameters_position", "parameters_head", "macs"),
+    *("images_per_second", "training_seconds"),
+]
+
+# What must agree for runs to be comparable: an arm of the study. A table or figure holds one arm.
+ARM = [
+    "dataset",
+    "size",
+    "recipe",
+    "budget_kind",
+    "budget",
+    "resolution",
+    "validation",
+    "precision",
+    "protocol",
+]
+CELL = [*ARM, "label", "train_size"]  # the runs of a cell differ in draw and seed alone
+
+
+@dataclass(frozen=True)
+class Frame:
+    """`rows`: a row per run and evaluation (COLUMNS). `runs`: a row per run whatever its state (RUN columns).
+    `problems`: a row per folder that cannot be read (columns folder, problem). `recipes`: recipe label to its
+    numbers. `starved_below`: the share used for the column starved."""
+
+    rows: pd.DataFrame
+    runs: pd.DataFrame
+    problems: pd.DataFrame
+    recipes: dict[str, dict[str, Any]]
+    starved_below: float
+
+
+def load(root: Path, study: Study | None = None, runs: Iterable[str] | None = None) -> Frame:
+    """The records under `root`, in the order of the study or by name.
+
+    With a study: its runs, whether or not they have a folder, with the evaluations it asks for; finished runs whose
+    sources have changed since are "stale". Without: every folder that is not hidden, with all evaluations. `runs`
+    limits both to these ids. Unreadable folders are counted in `problems`; a run of the study behind such a folder
+    stays in `Frame.runs`, as "missing", with the problem as reason.
+    """
+    expected: dict[str, dict[str, Any] | None]
+    if study is None:
+        folders = root.iterdir() if root.is_dir() else ()
+        expected = dict.fromkeys(sorted(p.name for p in folders if p.is_dir() and not p.name.startswith(".")))
+    else:
+        expected = {run.id: run.settings() for run in study.runs}
+    sources = {run.id: run_sources(run) for run in study.runs} if study is not None else {}
+    asked = {name: {one.id for one in study.evaluations[name]} for name in expected} if study is not None else {}
+    if runs is not None:
+        wanted = set(runs)
+        expected = {name: settings for name, settings in expected.items() if name in wanted}
+
+    run_rows, evaluation_rows, problems, settings_of = [], [], [], {}
+    for name, settings in expected.items():
+        record: Record | None = None
+        problem = ""
+        if (root / name).is_dir():
+            try:
+                record = read_record(root / name, now_sources=sources.get(name))
+                settings = settings or record.config["run"]
+                row = {**_configured(name, settings), **_happened(record)}
+                evaluations = [_evaluated(name, entry) for entry in record.evaluations]
+                evaluations = [e for e in evaluations if name not in asked or e["evaluation"] in asked[name]]
+            except (RecordError, ValidationError, KeyError, TypeError) as error:
+                problem = _one_line(error)
+                problems.append({"folder": name, "problem": problem})
+                record = None
+        if record is None:
+            if settings is None:
+                continue
+            row = {**_configured(name, settings), "state": "missing", "reason": problem, "attempts": 0}
+            evaluations = []
+        assert settings is not None
+        settings_of[name] = settings
+        run_rows.append(row)
+        evaluation_rows += evaluations
+
+    starved_below = study.starved_below if study is not None else STARVED_BELOW
+    table = pd.DataFrame(run_rows, columns=RUN)
+    table[MEASURED] = table[MEASURED].astype(float)
+    recipes = _name_recipes(table, settings_of)
+    _name_labels(table, settings_of)
+    _mark_starved(table, starved_below)
+    evaluated = pd.DataFrame(evaluation_rows, columns=["run", *EVALUATION])
+    evaluated[["accuracy", "nll"]] = evaluated[["accuracy", "nll"]].astype(float)
+    rows = table.merge(evaluated, on="run", how="inner")
+    columns = ["folder", "problem"]
+    return Frame(rows[list(COLUMNS)], table, pd.DataFrame(problems, columns=columns), recipes, starved_below)
+
+
+def _one_line(error: Exception) -> str:
+    kind = "" if isinstance(error, RecordError) else f"{type(error).__name__}: "
+    return kind + " ".join(str(error).split())
+
+
+def _configured(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns that the configuration decides; labels and the recipe's name are completed afterwards."""
+    [(kind, amount)] = settings["budget"].items()
+    same = (
+        "model",
+        "size",
+        "dataset",
+        "train_size",
+        "resolution",
+        "draw",
+        "seed",
+        "precision",
+        "protocol",
+    )
+    return {
+        "run": name,
+        **{key: settings[key] for key in same},
+        "position": str(settings["options"].get("position", NONE)),
+        "position_options": NONE,
+        "options": NONE,
+        "validation": float(settings["validation"]),
+        "recipe": settings["recipe"]["name"],
+        "augmentation": recipe_of(settings["recipe"]).augmentation,
+        "budget_kind": kind,
+        "budget": float(amount),
+    }
+
+
+def recipe_of(values: Mapping[str, Any]) -> Recipe:
+    """The recipe of a configuration's plain values. Raises pydantic's ValidationError for another version's."""
+    return Recipe.model_validate({**values, "betas": tuple(values["betas"])})
+
+
+def _happened(record: Record) -> dict[str, Any]:
+    """The columns that the record of the run decides. Numbers that the run has not come to are absent (NaN)."""
+    measured = [a["images_per_second"] for a in record.attempts if a.get("images_per_second")]
+    seconds = [(a.get("seconds") or {}).get("training") for a in record.attempts]
+    execution = record.execution or {}
+    row: dict[str, Any] = {
+        "state": record.state,
+        "reason": record.reason or "",
+        "attempts": len(record.attempts),
+        "images_per_second": measured[-1] if measured else None,
+        "training_seconds": sum(s for s in seconds if s is not None) if any(seconds) else None,
+        "hardware": " ".join(str(execution[k]) for k in ("device", "capability") if execution.get(k)) or NONE,
+    }
+    result = record.result
+    if result is not None:
+        same = (
+            "train_images",
+            "validation_images",
+            "train_loss",
+            "train_accuracy",
+            "diverged_at",
+            "macs",
+        )
+        row |= {key: result[key] for key in same}
+        row |= {f"parameters_{part}": result["parameters"][part] for part in ("backbone", "position", "head")}
+        row |= {"updates": result["step"], "images_seen": result["images"]}
+    return row
+
+
+def _evaluated(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    how = entry["evaluation"]
+    return {
+        "run": name,
+        "evaluation": entry["id"],
+        "part": how["part"],
+        "test_resolution": how["resolution"],
+        "images": how["images"],
+        "carry": how["carry"],
+        "count": entry["count"],
+        "accuracy": entry["accuracy"],
+        "nll": entry["nll"],
+    }
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, (list, tuple, bool)) else str(value)
+
+
+def _differing(tables: list[Mapping[str, Any]]) -> list[str]:
+    """Keys, in order of appearance, with several values in the tables that have them."""
+    values: dict[str, set[str]] = {}
+    for table in tables:
+        for key, value in table.items():
+            values.setdefault(key, set()).add(_text(value))
+    return [key for key, seen in values.items() if len(seen) > 1]
+
+
+def _name_recipes(table: pd.DataFrame, settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Adds to the column recipe the numbers in which recipes of one name differ; returns label to numbers."""
+    by_name: dict[str, list[Mapping[str, Any]]] = {}
+    for run in table["run"]:
+        by_name.setdefault(settings[run]["recipe"]["name"], []).append(settings[run]["recipe"])
+    differing = {name: _differing(recipes) for name, recipes in by_name.items()}
+
+    labels, numbers = [], {}
+    for run in table["run"]:
+        recipe = settings[run]["recipe"]
+        changes = ", ".join(f"{key}={_text(recipe[key])}" for key in differing[recipe["name"]])
+        labels.append(f"{recipe['name']} ({changes})" if changes else recipe["name"])
+        numbers[labels[-1]] = dict(recipe)
+    table["recipe"] = pd.Series(labels, index=table.index, dtype="str")
+    return numbers
+
+
+def _name_labels(table: pd.DataFrame, settings: Mapping[str, Mapping[str, Any]]) -> None:
+    """Fills the columns label, options and position_options: the model and those of its options that differ within
+    some arm.
+
+    Options that differ only between arms (stochastic depth follows the recipe) are no part of the name, so a model
+    has one name in the whole study. Options that not all runs of a model have belong to their encoding.
+    """
+    named: dict[str, dict[str, None]] = {}  # model to its differing option keys, in order
+    common: dict[str, set[str]] = {}
+    for (model, *_), group in table.groupby(["model", *ARM], sort=False):
+        options = [settings[run]["options"] for run in group["run"]]
+        named.setdefault(model, {}).update(dict.fromkeys(_differing(options)))
+        keys = set.intersection(*(set(one) for one in options))
+        common[model] = common.get(model, keys) & keys
+
+    columns: dict[str, list[str]] = {"position_options": [], "options": [], "label": []}
+    for run, model in zip(table["run"], table["model"], strict=True):
+        values = settings[run]["options"]
+        keys = [key for key in named[model] if key in values and key != "position"]
+        own = ", ".join(f"{key}={_text(values[key])}" for key in keys if key not in common[model])
+        others = ", ".join(f"{key}={_text(values[key])}" for key in keys if key in common[model])
+        position = str(values["position"]) if "position" in named[model] else ""
+        columns["position_options"].append(own or NONE)
+        columns["options"].append(others or NONE)
+        columns["label"].append(" ".join(part for part in (model, position, own, others) if part))
+    for name, texts in columns.items():
+        table[name] = pd.Series(texts, index=table.index, dtype="str")
+
+
+def _mark_starved(table: pd.DataFrame, limit: float) -> None:
+    cell_mean = table.groupby(CELL)["train_accuracy"].transform("mean")
+    table["starved"] = (cell_mean < limit).astype(bool)

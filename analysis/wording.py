@@ -1,0 +1,98 @@
+"""Numbers and names as the page, the figures and the terminal write them. Shares come in, per cent and points go out."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from analysis.statistics import Estimate
+
+ABSENT = "–"
+STARVED, STALE, RESIZES, UNEQUAL = "▽", "†", "↔", "≠"  # signs in tables; `SIGNS` says what each means
+
+SIGNS = {
+    STARVED: "starved: the networks do not fit their own training images (mean training accuracy below {limit}), so "
+    "a low value may be a lack of updates rather than a lack of data or a property of the architecture",
+    STALE: "stale: the sources that at least one of these runs depends on have changed since it was recorded",
+    RESIZES: "resizes its input to the training resolution: at another test resolution this shows how robust it is to "
+    "interpolated pixels, not how its architecture handles another grid",
+    UNEQUAL: "not equal: further than 10 % from the arm's median (parameters, MACs), another value than the other "
+    "models have at the same train size (updates, images seen), other planned runs, or other hardware (images/s)",
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One claim in words: what it is about, what it holds for (size, recipe, budget, seeds), and the claim."""
+
+    lead: str
+    conditions: str
+    body: str
+
+    @property
+    def text(self) -> str:
+        """The whole claim on one line, as the terminal shows it."""
+        return f"{self.lead} ({self.conditions}): {self.body}" if self.conditions else f"{self.lead}: {self.body}"
+
+
+def number(value: float) -> str:
+    """1000 -> '1,000'; 2.5 -> '2.5'."""
+    return f"{int(value):,}" if float(value).is_integer() else f"{value:g}"
+
+
+def compact(value: float) -> str:
+    """For the ledger: 842 -> '842', 55498 -> '55.5 k', 2300000 -> '2.30 M'."""
+    if math.isnan(value):
+        return ABSENT
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:.3g}"
+
+
+def percent(share: float) -> str:
+    """0.9418 -> '94.2 %'."""
+    return f"{100 * share:.1f} %"
+
+
+def interval(estimate: Estimate) -> str:
+    """The interval in per cent or points: '[93.1, 95.3]', or '' where there is none."""
+    return f"[{_tenths(estimate.low)}, {_tenths(estimate.high)}]" if estimate.has_interval else ""
+
+
+def value(estimate: Estimate) -> str:
+    """'94.2 % [93.1, 95.3]', without the brackets where there is no interval."""
+    return f"{percent(estimate.mean)} {interval(estimate)}".rstrip()
+
+
+def points(estimate: Estimate, signed: bool = True) -> str:
+    """A difference of shares: '+2.1 points [0.3, 3.9]'; unsigned, the size of it: '2.1 points [0.3, 3.9]'."""
+    if signed:
+        text = ("+" if estimate.mean > 0 else "") + _tenths(estimate.mean)
+        return f"{text} points {interval(estimate)}".rstrip()
+    size = estimate
+    if estimate.mean < 0:
+        size = Estimate(-estimate.mean, -estimate.high, -estimate.low, estimate.n)
+    return f"{_tenths(size.mean)} points {interval(size)}".rstrip()
+
+
+def _tenths(share: float) -> str:
+    text = f"{100 * share:.1f}"
+    return ("0.0" if text == "-0.0" else text).replace("-", "−")
+
+
+def names(items: Iterable[str]) -> str:
+    """'a', 'a and b', 'a, b and c'."""
+    listed: Sequence[str] = list(items)
+    if len(listed) <= 1:
+        return "".join(listed)
+    return f"{', '.join(listed[:-1])} and {listed[-1]}"
+
+
+def noted(name: str, *notes: str) -> str:
+    """'resnet', or with notes 'resnet (starved; by 2.0 points)'."""
+    return f"{name} ({'; '.join(notes)})" if notes else name
+
+
+def count(amount: int, noun: str) -> str:
+    """'1 seed', '3 seeds'; `noun` is the plural and ends in s."""
+    return f"{amount:,} {noun.removesuffix('s') if amount == 1 else noun}"

@@ -1,0 +1,197 @@
+"""Attempts: who works on a run. A claim is the exclusive mkdir of `attempts/NNNN`; the highest number is the owner.
+
+Nothing here needs a lock, a database or clocks that agree. On the same host, boot and pid namespace an owner is
+dead as soon as its process is; elsewhere once its heartbeat is older than a grace time by the file server's clock.
+"""
+
+import json
+import os
+import platform
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from benchmarks.errors import OwnedError, RecordError
+from benchmarks.files import read_json, write_json
+
+BEAT_SECONDS = 5.0  # between heartbeats
+GRACE_SECONDS = 300.0  # without a heartbeat, seen from another host, before an owner counts as dead
+
+
+@lru_cache(maxsize=1)
+def here() -> dict[str, str]:
+    """Where this process runs: host, boot and pid namespace ('-' where the system does not tell)."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        boot = _output("sysctl", "-n", "kern.boottime")
+    try:
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        namespace = "-"
+    return {"host": socket.gethostname(), "boot": boot, "pid_namespace": namespace}
+
+
+def process_start(pid: int) -> str | None:
+    """When a process started, in the system's own terms; None when there is none or it is a zombie."""
+    if Path("/proc/self/stat").exists():
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return None
+        return None if fields[0] in "ZX" else fields[19]
+    state, _, start = _output("ps", "-o", "state=,lstart=", "-p", str(pid)).partition(" ")
+    return None if not state or state.startswith("Z") else start.strip()
+
+
+def _output(*command: str) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=10).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return "-"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt, as its folder tells. `owner` is None in the moment between its mkdir and its owner.json."""
+
+    path: Path
+    owner: Mapping[str, Any] | None
+    ended: Mapping[str, Any] | None
+
+    @property
+    def number(self) -> int:
+        return int(self.path.name)
+
+    def alive(self) -> bool:
+        """Whether somebody may still be writing."""
+        if self.ended is not None:
+            return False
+        if self.owner is not None and all(self.owner[name] == value for name, value in here().items()):
+            return process_start(self.owner["pid"]) == self.owner["process_start"]
+        return self.heartbeat_age() < GRACE_SECONDS
+
+    def heartbeat_age(self) -> float:
+        """Seconds since the last sign of life, by the clock of the file server alone."""
+        signs = [self.path / "heartbeat", self.path / "owner.json", self.path]
+        times = []
+        for sign in signs:
+            with suppress(OSError):
+                times.append(sign.stat().st_mtime)
+        return _server_time(self.path.parent) - max(times, default=0.0)
+
+    def heartbeat(self) -> dict[str, Any]:
+        """The last heartbeat: step, steps, images_per_second; empty when there is none."""
+        try:
+            return dict(read_json(self.path / "heartbeat"))
+        except RecordError:
+            return {}
+
+    def owner_text(self) -> str:
+        """Who owns it: `host h, process 42, since 2026-01-01 12:00:00 UTC`."""
+        if self.owner is None:
+            return "an attempt that is just starting"
+        job = f", SLURM job {self.owner['slurm_job']}" if self.owner.get("slurm_job") else ""
+        return f"host {self.owner['host']}, process {self.owner['pid']}{job}, since {self.owner['started']}"
+
+    def summary(self) -> dict[str, Any]:
+        """number, start_step, state, step, error, seconds, images_per_second."""
+        ended = self.ended or {"state": "running" if self.alive() else "lost", "step": None, "error": None}
+        start = (self.owner or {}).get("start_step", 0)
+        unknown = {"seconds": None, "images_per_second": None}
+        return {"number": self.number, "start_step": start, **unknown, **ended}
+
+
+def _server_time(folder: Path) -> float:
+    """The file server's clock: the time it gives a file touched now; our own where the folder is read-only."""
+    probe = folder / f".clock-{os.getpid()}"
+    try:
+        probe.touch()
+        return probe.stat().st_mtime
+    except OSError:
+        return time.time()
+    finally:
+        with suppress(OSError):
+            probe.unlink()
+
+
+def read_attempts(folder: Path) -> tuple[Attempt, ...]:
+    """The attempts of a run, oldest first."""
+    found = []
+    for path in sorted((folder / "attempts").glob("[0-9][0-9][0-9][0-9]")):
+        owner = read_json(path / "owner.json") if (path / "owner.json").exists() else None
+        ended = read_json(path / "ended.json") if (path / "ended.json").exists() else None
+        found.append(Attempt(path, owner, ended))
+    return tuple(found)
+
+
+@dataclass
+class Claim:
+    """A claim this process holds: the highest attempt of a run."""
+
+    path: Path
+    started: float = field(default_factory=time.monotonic)
+    _beaten: float = 0.0
+
+    @property
+    def number(self) -> int:
+        return int(self.path.name)
+
+    def started_at(self, step: int) -> None:
+        """Notes the step at which this attempt took over."""
+        write_json(self.path / "owner.json", {**read_json(self.path / "owner.json"), "start_step": step})
+
+    def check(self) -> None:
+        """Raises OwnedError when a higher attempt has taken over; called before whatever it would overwrite."""
+        newest = max((int(path.name) for path in self.path.parent.glob("[0-9]*")), default=0)
+        if newest != self.number:
+            raise OwnedError(f"{self.path.parent.parent.name}: attempt {newest} took over from attempt {self.number}")
+
+    def beat(self, step: int, steps: int, images_per_second: float | None) -> None:
+        """A sign of life, at most every few seconds."""
+        now = time.monotonic()
+        if now - self._beaten >= BEAT_SECONDS:
+            self._beaten = now
+            values = {"step": step, "steps": steps, "images_per_second": images_per_second}
+            temporary = self.path / ".heartbeat.tmp"  # renamed without fsync: it may be lost, not torn
+            with suppress(OSError):  # a full disk must not stop the training; the run's own files report it
+                temporary.write_text(json.dumps(values))
+                temporary.replace(self.path / "heartbeat")
+
+    def end(self, **values: Any) -> None:
+        """Says how the attempt ended, as its last word."""
+        write_json(self.path / "ended.json", values)
+        (self.path / "heartbeat").unlink(missing_ok=True)
+
+
+def claim(folder: Path, start_step: int = 0) -> Claim:
+    """Takes a run for this process. Raises OwnedError, saying by whom it is owned, while a live attempt has it."""
+    (folder / "attempts").mkdir(parents=True, exist_ok=True)
+    attempts = read_attempts(folder)
+    if attempts and attempts[-1].alive():
+        raise OwnedError(f"{folder.name}: owned by {attempts[-1].owner_text()}")
+    path = folder / "attempts" / f"{attempts[-1].number + 1 if attempts else 1:04d}"
+    try:
+        path.mkdir()
+    except FileExistsError as error:
+        raise OwnedError(f"{folder.name}: owned by an attempt that started at the same moment") from error
+    write_json(
+        path / "owner.json",
+        {
+            **here(),
+            "pid": os.getpid(),
+            "process_start": process_start(os.getpid()),
+            "platform": platform.system(),
+            "slurm_job": os.environ.get("SLURM_JOB_ID"),
+            "started": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+            "start_step": start_step,
+        },
+    )
+    return Claim(path)

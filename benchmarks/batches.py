@@ -1,0 +1,88 @@
+"""Batches as a pure function of the step: resident uint8 images, order and augmentation from `randomness`.
+
+Shapes: B batch, C channels, H W native pixels, R pixels of the resolution asked for.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from benchmarks import augment, randomness
+from benchmarks.recipes import augmentations
+from benchmarks.run import Run
+
+
+def resize(x: Tensor, resolution: int) -> Tensor:
+    """Images (float32, B C H W) at another resolution: one antialiased bilinear step, the same everywhere."""
+    if x.shape[-2:] == (resolution, resolution):
+        return x
+    return F.interpolate(x, size=(resolution, resolution), mode="bilinear", antialias=True, align_corners=False)
+
+
+class Normaliser:
+    """Subtracts the mean and divides by the deviation of each channel over the training images of the subset."""
+
+    def __init__(self, images: NDArray[np.uint8], device: torch.device):
+        pixels = images.astype(np.float64) / 255
+        mean, deviation = pixels.mean((0, 2, 3)), pixels.std((0, 2, 3))
+        shape = (1, images.shape[1], 1, 1)
+        self.mean = torch.tensor(mean, dtype=torch.float32, device=device).view(shape)
+        self.deviation = torch.tensor(np.maximum(deviation, 1e-3), dtype=torch.float32, device=device).view(shape)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.deviation
+
+
+class Batches:
+    """The stream of training batches of a run. Every batch is full: the stream runs across epochs."""
+
+    def __init__(self, run: Run, images: NDArray[np.uint8], labels: NDArray[np.int64], device: torch.device):
+        """`images` (n_train, C, H, W) and `labels` (n_train,) are the training images of the subset."""
+        self.run, self.device = run, device
+        self.images = torch.from_numpy(images).to(device)
+        self.labels = torch.from_numpy(labels).to(device)
+        self.normalise = Normaliser(images, device)
+        self.augmentations = augmentations(run.recipe, run.data.flips)
+        self._order = lru_cache(maxsize=4)(self._order_of)
+
+    def _order_of(self, epoch: int) -> NDArray[np.int64]:
+        return randomness.permutation(randomness.key(self.run.seed, "order", epoch), len(self.labels))
+
+    def indices(self, step: int) -> NDArray[np.int64]:
+        """Which training images are in the batch of a step (B,)."""
+        places = step * self.run.recipe.batch_size + np.arange(self.run.recipe.batch_size)
+        epochs, within = np.divmod(places, len(self.labels))
+        return np.concatenate([self._order(int(epoch))[within[epochs == epoch]] for epoch in np.unique(epochs)])
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Images (float32, B C R R) and label weights (float32, B x classes) of a step."""
+        recipe, classes = self.run.recipe, self.run.data.classes
+        chosen = torch.from_numpy(self.indices(step)).to(self.device)
+        x, labels = self.images[chosen].float() / 255, self.labels[chosen]
+        weights = F.one_hot(labels, classes).float()
+        for name in self.augmentations:
+            u = self._uniforms(name, step)
+            if name == "crop":
+                x = augment.crop(x, u, recipe.crop_padding)
+            elif name == "flip":
+                x = augment.flip(x, u)
+            elif name == "randaugment":
+                x = augment.randaugment(x, u, recipe.randaugment_operations, recipe.randaugment_magnitude)
+            elif name == "erase":
+                x = augment.erase(x, u, recipe.erasing)
+            elif name == "mix":
+                x, weights = augment.mix(x, labels, u, recipe.mixup, recipe.cutmix, classes)
+        weights = weights * (1 - recipe.label_smoothing) + recipe.label_smoothing / classes
+        return self.normalise(resize(x, self.run.resolution)), weights
+
+    def _uniforms(self, name: str, step: int) -> NDArray[np.float64]:
+        """Independent numbers for each image of the stream, B x the number the augmentation needs."""
+        count = augment.DRAWS[name] * (self.run.recipe.randaugment_operations if name == "randaugment" else 1)
+        size = self.run.recipe.batch_size
+        places = step * size + np.arange(size)
+        stream = randomness.key(self.run.seed, name)
+        return randomness.uniforms(stream, places[:, None] * count + np.arange(count))

@@ -1,0 +1,67 @@
+"""Checkpoints: the two newest are kept, damage is found before it is loaded, and loading runs no code."""
+
+import logging
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.files import write_atomic_by
+
+log = logging.getLogger("inductive")
+
+KEEP = 2
+
+
+def checkpoint_paths(folder: Path) -> list[Path]:
+    """The checkpoints of a run, newest first."""
+    return sorted(folder.glob("checkpoint-*.pt"), reverse=True)
+
+
+def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> bool:
+    """Writes a checkpoint and removes all but the two newest. Returns False, with a warning, when the disk is full.
+
+    The checkpoints before stay intact then, and training can go on.
+    """
+    path = folder / f"checkpoint-{step:08d}.pt"
+    try:
+        write_atomic_by(path, lambda file: torch.save(dict(state), file))
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        log.warning("checkpoint at step %d could not be written (%s); the one before stays", step, error)
+        return False
+    for old in checkpoint_paths(folder)[KEEP:]:
+        old.unlink(missing_ok=True)
+    return True
+
+
+def load_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """The newest undamaged checkpoint, or None. Each damaged one is warned of, and removed so that it is not kept
+    in place of a good one."""
+    for path in checkpoint_paths(folder):
+        damage = _damage(path)
+        if damage is None:
+            try:
+                return dict(torch.load(path, weights_only=True, map_location="cpu"))
+            except (RuntimeError, EOFError, ValueError, KeyError) as error:
+                damage = str(error)
+        log.warning("%s is damaged (%s); using the one before", path.name, damage)
+        path.unlink()
+    return None
+
+
+def drop_checkpoints(folder: Path) -> None:
+    """Removes all checkpoints of a finished run."""
+    for path in checkpoint_paths(folder):
+        path.unlink(missing_ok=True)
+
+
+def _damage(path: Path) -> str | None:
+    """What is wrong with the file. The archive's CRC finds a flipped byte, which torch would load silently."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            torn = archive.testzip()
+    except (OSError, zipfile.BadZipFile, EOFError) as error:
+        return str(error) or type(error).__name__
+    return f"wrong checksum of {torn}" if torn else None

@@ -1,0 +1,226 @@
+"""The command `inductive`: a table of verbs. Whatever is heavy is imported inside the verb that needs it."""
+
+import functools
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks.errors import ConfigError, InductiveError, OwnedError
+
+DONE, USAGE, FAILED, OTHERS, INTERRUPTED = 0, 2, 3, 4, 130
+
+EPILOG = """\b
+Three ways to use it:
+  inductive run quickstart             a study on this machine (Ctrl-C stops; the same command goes on)
+  inductive report quickstart          tables, figures and the page from its records
+  inductive rerun RUN_ID               one recorded run again, compared with its record
+"""
+
+
+class Orderly(click.Group):
+    """Verbs in the order in which they are defined."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=Orderly, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="inductive")
+def cli() -> None:
+    """How much data does each architecture need, what happens at another resolution, and which assumption
+    is responsible?
+    """
+
+
+def _options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Options that several verbs share, by name."""
+    folder = click.Path(file_okay=False, path_type=Path)
+    known = {
+        "runs": click.option("--runs", "root", type=folder, default="runs", envvar="INDUCTIVE_RUNS", show_default=True,
+                             show_envvar=True, help="Folder of the records."),
+        "data": click.option("--data", type=folder, default="data", envvar="INDUCTIVE_DATA", show_default=True,
+                             show_envvar=True, help="Folder of the data sets."),
+        "only": click.option("--only", metavar="GLOB", help="Only the runs whose ids match."),
+        "device": click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto",
+                               show_default=True, help="auto takes a CUDA GPU where there is one."),
+        "checkpoint": click.option("--checkpoint-every", type=click.FloatRange(min=0, min_open=True), default=300.0,
+                                   metavar="SECONDS", show_default=True, help="Time between checkpoints."),
+        "accept": click.option("--accept-code", is_flag=True, help="Go on with records of other sources; recorded."),
+        "json": click.option("--json", "as_json", is_flag=True, help="Plain values instead of a table."),
+    }  # fmt: skip
+    return lambda verb: functools.reduce(lambda wrapped, name: known[name](wrapped), reversed(names), verb)
+
+
+def _console(**kwargs: Any) -> Any:
+    from rich.console import Console
+
+    return Console(**kwargs)
+
+
+def _print_json(values: Any) -> None:
+    click.echo(json.dumps(values, indent=1))
+
+
+@cli.command("list")
+@click.argument("what", type=click.Choice(["models", "positions", "datasets", "recipes", "studies"]))
+@_options("json")
+def list_(what: str, as_json: bool) -> None:
+    """What there is to choose from."""
+    from benchmarks import views
+
+    _print_json(views.listing(what)) if as_json else views.print_listing(_console(), what)
+
+
+@cli.command()
+@click.argument("study")
+@_options("runs", "json")
+def plan(study: str, root: Path, as_json: bool) -> None:
+    """The dry run: the matrix of runs by state, its size and its price."""
+    from benchmarks import local, views
+    from benchmarks.study import load_study
+
+    loaded = load_study(study)
+    if as_json:
+        _print_json(views.plan_values(loaded, root))
+    else:
+        views.print_plan(_console(), loaded, root, local.slots("cpu"))
+
+
+@cli.command()
+@click.argument("study")
+@_options("only", "runs", "data", "device", "checkpoint", "accept")
+@click.option("--jobs", type=click.IntRange(min=1), help="Runs side by side; default: one a core or GPU.")
+def run(study: str, only: str | None, jobs: int | None, root: Path, data: Path, **settings: Any) -> int:
+    """Bring a study as far as it can be brought on this machine."""
+    from benchmarks import verbs
+    from benchmarks.study import load_study
+
+    return verbs.run_study(load_study(study), only, jobs, root, verbs.settings_for(data, **settings), _console())
+
+
+@cli.command()
+@click.option("--model", help="A name of `inductive list models`.")
+@click.option("--size", help="nano, micro, tiny, ... as the model has them.")
+@click.option("--position", help="A name of `inductive list positions`.")
+@click.option("--dataset", help="A name of `inductive list datasets`.")
+@click.option("--train-size", type=int, metavar="N", help="Labels used, validation included.")
+@click.option("--resolution", type=int, metavar="PIXELS", help="Of training; default: the data set's own.")
+@click.option("--recipe", help="A name of `inductive list recipes`.")
+@click.option("--steps", type=int, help="Budget in optimiser steps.")
+@click.option("--epochs", type=float, help="Budget in passes over the training images.")
+@click.option("--images", type=int, help="Budget in images processed.")
+@click.option("--seed", type=int, help="Initialisation, order and augmentation.")
+@click.option("--draw", type=int, help="Picks the subset; default: the seed.")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Any key, as recipe.learning_rate=1e-3.")
+@_options("runs", "data", "device", "checkpoint", "accept")
+def train(changes: tuple[str, ...], root: Path, data: Path, device: str, checkpoint_every: float,
+          accept_code: bool, **flags: Any) -> int:  # fmt: skip
+    """Train one configuration from flags; every key has a default."""
+    from benchmarks import verbs
+
+    settings = verbs.settings_for(data, device, checkpoint_every, accept_code)
+    return verbs.train_one(verbs.run_of_flags(flags, changes), root, settings, _console())
+
+
+@cli.command()
+@click.argument("run_id")
+@click.option("--first", type=click.IntRange(min=1), metavar="STEPS", help="Compare only the opening metrics.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Default: the recorded one.")
+@_options("runs", "data", "json")
+def rerun(run_id: str, first: int | None, device: str | None, root: Path, data: Path, as_json: bool) -> int:
+    """Train a recorded run again and compare: equal, within tolerance, or different."""
+    from benchmarks import verbs
+
+    return verbs.rerun_one(run_id, first, device, root, data, as_json, _console(stderr=as_json))
+
+
+@cli.command()
+@click.argument("run_id")
+@_options("runs", "json")
+def show(run_id: str, root: Path, as_json: bool) -> None:
+    """Everything known of one run."""
+    from benchmarks import views
+    from benchmarks.record import find_record, read_record
+    from benchmarks.states import run_state
+
+    record = read_record(find_record(root, run_id))
+    state = run_state(record.run(), root, [])
+    if as_json:
+        _print_json(views.show_values(record, state))
+    else:
+        views.print_show(_console(), record, state)
+
+
+@cli.command()
+@click.argument("study")
+@_options("runs", "json")
+def status(study: str, root: Path, as_json: bool) -> None:
+    """The state of every run of a study."""
+    from benchmarks import views
+    from benchmarks.study import load_study
+
+    loaded = load_study(study)
+    _print_json(views.status_values(loaded, root)) if as_json else views.print_status(_console(), loaded, root)
+
+
+@cli.command()
+@click.argument("study")
+@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+              help="Default: reports/STUDY.")  # fmt: skip
+@_options("runs")
+def report(study: str, output: Path | None, root: Path) -> None:
+    """Tables, figures and the page, from the records."""
+    from analysis.report import write_report
+    from benchmarks.progress import say
+    from benchmarks.study import load_study
+
+    loaded = load_study(study)
+    written = write_report(loaded, root, output or Path("reports") / loaded.name)
+    console = _console()
+    for answer in written.answers:
+        say(console, f"- {answer}")
+    say(console, f"page: {written.page}")
+
+
+def refuse_foreign() -> None:
+    """Raises InductiveError on native Windows, or when another package of a room's name shadows ours."""
+    if os.name == "nt":
+        raise InductiveError("native Windows is not supported; use WSL2")
+    home = Path(__file__).resolve().parent.parent
+    for room in ("models", "analysis", "slurm"):
+        spec = importlib.util.find_spec(room)
+        found = Path(spec.origin).resolve().parent if spec and spec.origin else None
+        if found != home / room:
+            raise InductiveError(f"another package named `{room}` ({found}) shadows {home / room}; run from elsewhere")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The entry point: verbs return exit codes, errors a user can cause are one line."""
+    try:
+        refuse_foreign()
+        code = cli.main(arguments, prog_name="inductive", standalone_mode=False)
+    except click.exceptions.Exit as end:
+        code = end.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = USAGE
+    except (click.Abort, KeyboardInterrupt):
+        code = INTERRUPTED
+    except OwnedError as error:
+        click.echo(f"error: {error}", err=True)
+        code = OTHERS
+    except InductiveError as error:
+        where = "configuration error" if isinstance(error, ConfigError) else "error"
+        click.echo(f"{where}: {error}", err=True)
+        code = USAGE
+    sys.exit(code or DONE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""What a study will take before it is started: parameters, MACs, time, files and bytes, each cell and in all."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import models
+from benchmarks.errors import RecordError
+from benchmarks.record import read_record
+from benchmarks.run import Run, canonical
+from benchmarks.study import Study
+
+# Assumed where nothing was measured, for one single-threaded CPU process: arithmetic at this rate, and a fixed time a
+# step for the small operations of a small network. Forward and backward take three forward passes.
+CPU_FLOPS = 25e9
+STEP_SECONDS = 0.004
+ASSUMPTION = (
+    f"assumed {CPU_FLOPS / 1e9:.0f} GFLOP/s a CPU core and {STEP_SECONDS * 1e3:.0f} ms a step where no run of the same "
+    f"model has been measured here; a GPU is faster by a factor this does not know"
+)
+FILES_PER_RUN = 10
+OTHER_BYTES = 40_000  # a record without weights and predictions
+
+
+@dataclass(frozen=True)
+class Cell:
+    """All the runs that differ only in draw and seed. `seconds` and `bytes` are for one run of it."""
+
+    runs: tuple[Run, ...]
+    parameters: Mapping[str, int]
+    macs: int
+    seconds: float
+    measured: bool
+    bytes: int
+
+
+@lru_cache(maxsize=1024)
+def _facts(model: str, size: str, options: tuple[tuple[str, Any], ...], image: int, channels: int, classes: int) -> Any:
+    import torch
+
+    with torch.device("meta"):
+        network = models.create_model(
+            model, image_size=image, in_channels=channels, num_classes=classes, size=size, **dict(options)
+        )
+    return network.describe(image, image)
+
+
+def facts(run: Run) -> Any:
+    """What the network says of itself at the training resolution: parameters, MACs (computed on the meta device)."""
+    data = run.data
+    return _facts(run.model, run.size, tuple(run.options.items()), run.resolution, data.channels, data.classes)
+
+
+def cell_key(run: Run) -> str:
+    """The same for all runs of a cell: the configuration without draw and seed."""
+    settings = run.settings()
+    del settings["draw"], settings["seed"]
+    return canonical(settings)
+
+
+def cells(study: Study, root: Path) -> list[Cell]:
+    """The cells of a study in its order, with what each run of them takes."""
+    groups: dict[str, list[Run]] = {}
+    for run in study.runs:
+        groups.setdefault(cell_key(run), []).append(run)
+    rates = _measured_rates(root, study)
+    return [_cell(study, tuple(runs), rates) for runs in groups.values()]
+
+
+def _cell(study: Study, runs: tuple[Run, ...], rates: Mapping[str, float]) -> Cell:
+    run = runs[0]
+    known = facts(run)
+    batch, macs = run.recipe.batch_size, int(known.macs)
+    rate = rates.get(_speed_key(run))
+    assumed = batch / (STEP_SECONDS + 6 * macs * batch / CPU_FLOPS)
+    training = run.steps * batch / (rate or assumed)
+    wanted = study.evaluations[run.id]
+    counts = {"test": run.data.test_count, "validation": run.part_sizes[1]}
+    images = sum(counts[one.part] for one in wanted)
+    work = sum(counts[one.part] * (one.resolution / run.resolution) ** 2 for one in wanted)
+    evaluation = work * (2 * macs / CPU_FLOPS + STEP_SECONDS / 256)
+    classes = run.data.classes
+    kept = images * 2 * classes if images * 2 * classes <= 4_000_000 else images * 10
+    weights = 4 * sum(known.parameters.values())
+    return Cell(
+        runs,
+        known.parameters,
+        macs,
+        training + evaluation,
+        rate is not None,
+        weights + int(kept) + OTHER_BYTES,
+    )
+
+
+def _speed_key(run: Run) -> str:
+    """What decides the speed of a run: its network, resolution, batch and augmentation, not its data."""
+    return canonical(
+        [
+            run.model,
+            run.size,
+            dict(run.options),
+            run.resolution,
+            run.recipe.batch_size,
+            run.recipe.augmentation,
+        ]
+    )
+
+
+def _measured_rates(root: Path, study: Study) -> dict[str, float]:
+    """Images a second by speed key, from records of the study's runs that are there."""
+    rates: dict[str, float] = {}
+    for run in study.runs:
+        if _speed_key(run) in rates or not (root / run.id / "config.json").exists():
+            continue
+        try:
+            attempts = read_record(root / run.id).attempts
+        except RecordError:
+            continue
+        measured = [attempt["images_per_second"] for attempt in attempts if attempt["images_per_second"]]
+        if measured:
+            rates[_speed_key(run)] = float(measured[-1])
+    return rates

@@ -1,0 +1,97 @@
+"""How a run is computed: everything that decides its bits, set by rule and never by timing.
+
+The first attempt writes it to `execution.json`; every later attempt and `inductive rerun` use what is written.
+"""
+
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+import models
+from benchmarks.errors import InductiveError
+from benchmarks.run import Run
+
+ATTENTION = {("cpu", "float32"): "explicit", ("mps", "float32"): "explicit", ("cuda", "float32"): "fused"}
+"""The form of attention by device and precision: the fused CPU kernel gains nothing at our numbers of tokens."""
+
+
+def choose_device(wanted: str) -> str:
+    """'cpu', 'cuda' or 'mps' for a wanted 'auto' (a GPU where there is one, else cpu), or as named.
+
+    Raises InductiveError when the device asked for is not there: no silent fall-back.
+    """
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there[wanted]:
+        raise InductiveError(
+            f"--device {wanted}: there is none here; available are {', '.join(d for d in there if there[d])}"
+        )
+    return wanted
+
+
+def execution_for(run: Run, device: str) -> dict[str, Any]:
+    """The settings that decide the bits of a run on a device."""
+    return {
+        "device": device,
+        "threads": 1,
+        "attention": ATTENTION[device, run.precision],
+        "layout": models.family(run.model).layout,
+        "precision": run.precision,
+        **platform_bits(device),
+    }
+
+
+def platform_bits(device: str) -> dict[str, str]:
+    """What decides bits but cannot be set: CPU or GPU type and library versions."""
+    import timm
+    import torchvision
+
+    hardware = torch.cuda.get_device_name() if device == "cuda" else torch.backends.cpu.get_cpu_capability()
+    versions = {"torch": torch.__version__, "torchvision": torchvision.__version__, "timm": timm.__version__}
+    return {"machine": platform.machine(), "capability": hardware, **versions}
+
+
+def apply_execution(execution: Mapping[str, Any]) -> list[str]:
+    """Sets this process up as written. Returns what of it cannot be had here, so that bits may differ.
+
+    Raises InductiveError when the device is not there.
+    """
+    torch.set_num_threads(execution["threads"])
+    choose_device(execution["device"])
+    torch.use_deterministic_algorithms(execution["device"] == "cuda", warn_only=True)
+    now = platform_bits(execution["device"])
+    return [f"{name}: {execution[name]} then, {value} now" for name, value in now.items() if execution[name] != value]
+
+
+def environment() -> dict[str, Any]:
+    """What an attempt notes about where it ran. No environment variables but those named: others may be secret."""
+    import numpy
+
+    allowed = (
+        "CUDA_VISIBLE_DEVICES",
+        "OMP_NUM_THREADS",
+        "SLURM_JOB_ID",
+        "SLURM_ARRAY_TASK_ID",
+        "SLURMD_NODENAME",
+    )
+    return {
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "cpu": _cpu_name(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() and torch.cuda.is_initialized() else None,
+        "numpy": numpy.__version__,
+        "variables": {name: os.environ[name] for name in allowed if name in os.environ},
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
+            return next((line.split(":")[1].strip() for line in file if line.startswith("model name")), "unknown")
+    except OSError:
+        return platform.processor() or "unknown"

@@ -1,0 +1,263 @@
+"""Runs side by side on this machine: one process a run, forked from a warm server, one slot a core or GPU.
+
+Children ignore the signals of the terminal and watch a pipe from their parent: a byte on it, or its end, means save
+and exit. So Ctrl-C reaches them in order, and a parent that is killed leaves nobody training on.
+"""
+
+import ctypes
+import multiprocessing
+import os
+import platform
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any, Protocol
+
+from benchmarks.errors import InductiveError, OwnedError, StaleError
+from benchmarks.execute import Outcome, Settings, execute
+from benchmarks.run import Evaluation, Run
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+PRELOAD = "benchmarks.preload"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One call of `execute`, for a child process."""
+
+    run: Run
+    evaluations: list[Evaluation]
+    root: Path
+    settings: Settings
+    until: int | None = None
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a task ended: state finished, interrupted, diverged, failed, owned or stale, with a line on it."""
+
+    task: Task
+    state: str
+    line: str
+    seconds: float
+
+
+class Reporter(Protocol):
+    """Who is told what happens; see progress.py."""
+
+    def started(self, task: Task) -> None: ...
+    def step(self, task: Task, step: int, steps: int, rate: float | None) -> None: ...
+    def ended(self, ending: Ending) -> None: ...
+    def said(self, text: str) -> None: ...
+
+
+@dataclass
+class _Active:
+    task: Task
+    process: ForkServerProcess
+    pipe: Connection
+    slot: int
+    began: float = field(default_factory=time.monotonic)
+    ending: tuple[str, str] | None = None
+
+
+def slots(device: str) -> int:
+    """How many runs go side by side by default: one a GPU, else one a core that this process may use."""
+    if device == "cuda":
+        import torch
+
+        return max(1, torch.cuda.device_count())
+    if device == "mps":
+        return 1
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def run_tasks(tasks: list[Task], jobs: int, reporter: Reporter) -> list[Ending]:
+    """Runs all tasks, `jobs` at a time, until done or stopped by SIGINT or SIGTERM.
+
+    A task that fails stops no other. After a stop the endings of tasks never started are missing. Raises
+    KeyboardInterrupt once everything is saved when it was stopped.
+    """
+    waiting, active, endings = deque(tasks), list[_Active](), list[Ending]()
+    free = list(range(jobs))
+    with _stop_requested(reporter) as stopped:
+        with _signals_blocked():
+            context = _warm_context()
+        told = False
+        while active or (waiting and not stopped):
+            while waiting and free and not stopped:
+                active.append(_start(context, waiting.popleft(), free.pop(0)))
+                reporter.started(active[-1].task)
+            if stopped and not told:
+                told = True
+                for one in active:
+                    with suppress(OSError):  # it may have ended this moment
+                        one.pipe.send_bytes(b"stop")
+            wait([one.pipe for one in active] + [one.process.sentinel for one in active], timeout=0.2)
+            for one in list(active):
+                _listen(one, reporter)
+                if not one.process.is_alive():
+                    one.process.join()
+                    _listen(one, reporter)
+                    endings.append(_ending(one))
+                    active.remove(one)
+                    free.append(one.slot)
+                    reporter.ended(endings[-1])
+        if stopped:
+            raise KeyboardInterrupt
+    return endings
+
+
+def _listen(one: _Active, reporter: Reporter) -> None:
+    """Takes what a child has sent: its progress, and how it ended."""
+    with suppress(EOFError, OSError):
+        while one.pipe.poll():
+            kind, *values = one.pipe.recv()
+            if kind == "step":
+                reporter.step(one.task, *values)
+            else:
+                one.ending = (values[0], values[1])
+
+
+def _ending(one: _Active) -> Ending:
+    code = one.process.exitcode
+    state, line = one.ending or (
+        "failed",
+        f"its process died without a word (exit code {code}: {_signal_name(code)})",
+    )
+    one.pipe.close()
+    return Ending(one.task, state, line, time.monotonic() - one.began)
+
+
+def _signal_name(code: int | None) -> str:
+    return signal.Signals(-code).name if code is not None and code < 0 else "no signal"
+
+
+def _warm_context() -> Any:
+    """The fork server's context, the server started with all signals blocked: what it forks inherits that."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([PRELOAD])
+    resource_tracker.ensure_running()
+    signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)  # the resource tracker's start has unblocked two of them
+    forkserver.ensure_running()
+    return context
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _stop_requested(reporter: Reporter) -> Iterator[list[int]]:
+    """A list that is filled by SIGINT or SIGTERM. A second signal changes nothing: everything is being saved."""
+    seen: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        seen.append(number)
+        if len(seen) == 1:
+            reporter.said("stopping: every run finishes its step and saves")
+        else:
+            reporter.said("already stopping: the runs are being saved, nothing is lost; this takes a few seconds")
+
+    before = {number: signal.signal(number, note) for number in STOPPING}
+    try:
+        yield seen
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _start(context: Any, task: Task, slot: int) -> _Active:
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_child, args=(theirs, task, slot), daemon=False)
+    process.start()
+    theirs.close()
+    return _Active(task, process, ours, slot)
+
+
+def _child(pipe: Connection, task: Task, slot: int) -> None:
+    """The body of a child process: one run, then the end."""
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)
+    if task.settings.device == "cuda":
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible[slot] if len(visible) > slot and visible[0] else str(slot)
+    keep_memory()
+    state, line = work(task, stop=_Pipe(pipe).ended, tell=_teller(pipe))
+    with suppress(OSError):  # the parent may be gone
+        pipe.send(("end", state, line))
+    sys.exit(0 if state != "failed" else 1)
+
+
+def work(task: Task, stop: Callable[[], bool], tell: Callable[[int, int, float | None], None]) -> tuple[str, str]:
+    """Executes a task and puts what can go wrong into (state, line); a failure is recorded in the run's folder."""
+    try:
+        outcome: Outcome = execute(task.run, task.root, task.evaluations, task.settings, stop, tell, task.until)
+    except OwnedError as error:
+        return "owned", str(error)
+    except StaleError as error:
+        return "stale", str(error)
+    except InductiveError as error:
+        return "failed", str(error)
+    except Exception as error:  # noqa: BLE001  (the boundary of a run: recorded by execute, and it stops no other)
+        return "failed", f"{type(error).__name__}: {error}".splitlines()[0]
+    return outcome.state, outcome.did
+
+
+class _Pipe:
+    """The parent's pipe, asked whether it says stop; once it has, that stays."""
+
+    def __init__(self, pipe: Connection):
+        self.pipe, self.seen = pipe, False
+
+    def ended(self) -> bool:
+        if not self.seen:
+            with suppress(EOFError, OSError):
+                if not self.pipe.poll():
+                    return False
+                self.pipe.recv_bytes()
+            self.seen = True
+        return True
+
+
+def _teller(pipe: Connection) -> Callable[[int, int, float | None], None]:
+    """Sends progress to the parent, a few times a second."""
+    last = 0.0
+
+    def tell(step: int, steps: int, rate: float | None) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last > 0.25:
+            last = now
+            with suppress(OSError):
+                pipe.send(("step", step, steps, rate))
+
+    return tell
+
+
+def keep_memory() -> None:
+    """Tells glibc to keep what it has freed: without it every large tensor is mapped and unmapped (1.1 to 1.3x)."""
+    if platform.libc_ver()[0] == "glibc":
+        mallopt = ctypes.CDLL(None).mallopt
+        for parameter, value in (
+            (-4, 0),
+            (-1, 2**31 - 1),
+            (-2, 2**28),
+        ):  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
+            mallopt(parameter, value)

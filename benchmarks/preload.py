@@ -1,0 +1,19 @@
+"""Imported once by the fork server, so that a run's process starts with everything loaded (0.03 s instead of 3 s).
+
+Nothing of CUDA and no second thread may be started here: neither survives a fork.
+"""
+
+import torch
+
+import benchmarks.local  # noqa: F401
+import models
+
+torch.set_num_threads(1)
+for _name in models.model_names():  # imports each network's module, timm with those that use it
+    with torch.device("meta"):
+        models.create_model(_name, image_size=8, in_channels=1, num_classes=2, size="pico", scale=8)
+_weight = torch.nn.Parameter(torch.zeros(1))
+_optimizer = torch.optim.AdamW([_weight], fused=True)  # imports what torch loads at the first optimiser
+_weight.sum().backward()
+_optimizer.step()
+LOADED = True

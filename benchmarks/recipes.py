@@ -1,0 +1,102 @@
+"""Recipes: optimiser, schedule, regularisation and augmentation, under a name. The files lie in `recipes/*.toml`."""
+
+import tomllib
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from benchmarks.errors import ConfigError
+from models.hints import did_you_mean
+
+FOLDER = Path(__file__).parent / "recipes"
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Natural = Annotated[int, Field(ge=0)]
+
+
+class Recipe(BaseModel):
+    """Every number of a recipe. A study sets any of them by `recipe.KEY`; what differs is part of the run's id."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    name: str = Field("none", description="the file in recipes/ that the values come from")
+    optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description="sgd is with Nesterov momentum")
+    learning_rate: Positive = Field(1e-3, description="the peak")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(
+        0.05, description="decoupled for adamw; not on biases, norms, positions"
+    )
+    momentum: Share = Field(0.9, description="of sgd")
+    betas: tuple[Share, Share] = Field((0.9, 0.999), description="of adamw and adam")
+    batch_size: Annotated[int, Field(ge=1)] = Field(128, description="images an update")
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="after the warm-up")
+    warmup: Share = Field(0.05, description="share of all steps, linear from 0")
+    final_learning_rate: Share = Field(0.0, description="at the end of cosine, as share of the peak")
+    clip: Annotated[float, Field(ge=0)] = Field(1.0, description="largest norm of the gradient; 0 is off")
+    label_smoothing: Share = Field(0.0, description="share of the label spread over all classes")
+    drop_path: Share = Field(0.0, description="stochastic depth, for models that have it")
+    crop_padding: Natural = Field(0, description="pixels of zero padding before a random crop of native size")
+    flip: bool = Field(False, description="mirror half of the images, where the data set allows")
+    randaugment_operations: Natural = Field(0, description="operations drawn for each image")
+    randaugment_magnitude: Annotated[int, Field(ge=0, le=10)] = Field(9, description="of 10")
+    erasing: Share = Field(0.0, description="share of images with one rectangle erased")
+    mixup: Annotated[float, Field(ge=0)] = Field(0.0, description="alpha of the Beta distribution; 0 is off")
+    cutmix: Annotated[float, Field(ge=0)] = Field(0.0, description="alpha of the Beta distribution; 0 is off")
+
+    @property
+    def augmentation(self) -> str:
+        """In words, for tables: 'crop, flip' or 'none'."""
+        parts = {
+            "crop": self.crop_padding,
+            "flip": self.flip,
+            f"RandAugment({self.randaugment_operations}, {self.randaugment_magnitude})": self.randaugment_operations,
+            "erasing": self.erasing,
+            "mixup": self.mixup,
+            "cutmix": self.cutmix,
+        }
+        return ", ".join(part for part, on in parts.items() if on) or "none"
+
+
+def augmentations(recipe: Recipe, flips: bool) -> tuple[str, ...]:
+    """The functions of augment.py that a recipe switches on, in the order in which they are applied.
+
+    `flips` is the data set's word on whether a mirrored image keeps its meaning.
+    """
+    switches = {
+        "crop": recipe.crop_padding > 0,
+        "flip": recipe.flip and flips,
+        "randaugment": recipe.randaugment_operations > 0,
+        "erase": recipe.erasing > 0,
+        "mix": recipe.mixup > 0 or recipe.cutmix > 0,
+    }
+    return tuple(name for name, on in switches.items() if on)
+
+
+def recipe_names() -> tuple[str, ...]:
+    """The shipped recipes."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+
+
+@lru_cache(maxsize=64)
+def _read(name: str) -> dict[str, Any]:
+    if name not in recipe_names():
+        known = ", ".join(recipe_names())
+        hint = did_you_mean(name, recipe_names())
+        raise ConfigError("recipe", f"unknown recipe '{name}'; there are {known}{hint}")
+    return tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def recipe_about(name: str) -> str:
+    """What a recipe file says of itself, with its source."""
+    return str(_read(name)["about"])
+
+
+@lru_cache(maxsize=64)
+def recipe_values(name: str) -> dict[str, Any]:
+    """A named recipe's own numbers, all of them: the file's over the field defaults."""
+    values = {key: value for key, value in _read(name).items() if key != "about"}
+    if "betas" in values:
+        values["betas"] = tuple(values["betas"])
+    return dict(Recipe(name=name, **values))

@@ -1,0 +1,275 @@
+"""A run: one training of one model on one subset with one seed. Frozen, with an id that is readable and exact.
+
+`make_run` turns plain settings (from a study, flags or a record) into a run with every default filled in. The id's
+digest covers what differs from the defaults and nothing that cannot change the result.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+import models
+from benchmarks.datasets import Dataset, dataset
+from benchmarks.errors import ConfigError
+from benchmarks.recipes import Recipe, recipe_values
+from benchmarks.subsets import part_sizes
+from models.hints import did_you_mean
+
+PROTOCOL = 1  # raised on purpose, when what a configuration means has changed: it gives every run a new id
+
+T = TypeVar("T", bound=BaseModel)
+Scalar = bool | int | float | str
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class Budget(Frozen):
+    """How long to train: exactly one of the three."""
+
+    steps: Annotated[int, Field(ge=1)] | None = Field(None, description="updates")
+    epochs: Annotated[float, Field(gt=0)] | None = Field(None, description="passes over the training images")
+    images: Annotated[int, Field(ge=1)] | None = Field(None, description="images processed, repeats counted")
+
+    @property
+    def kind(self) -> str:
+        return next(kind for kind in ("steps", "epochs", "images") if getattr(self, kind) is not None)
+
+    @property
+    def amount(self) -> float:
+        return getattr(self, self.kind)
+
+    def updates(self, train_images: int, batch_size: int) -> int:
+        """The number of optimiser steps; a part of a batch counts as one."""
+        if self.steps is not None:
+            return self.steps
+        images = self.images if self.images is not None else (self.epochs or 0) * train_images
+        return max(1, math.ceil(images / batch_size))
+
+
+class Run(Frozen):
+    """The whole resolved configuration. Build it with `make_run`, which fills what depends on other fields."""
+
+    model: str = Field("vit", description="a name of `inductive list models`")
+    size: str = Field("nano", description="tier by backbone parameters, or a published size")
+    options: dict[str, Scalar] = Field(default_factory=dict, description="of the model, all of them")
+    dataset: str = Field("digits", description="a name of `inductive list datasets`")
+    train_size: Annotated[int, Field(ge=1)] = Field(1000, description="labels used, validation included")
+    validation: Annotated[float, Field(gt=0, lt=1)] | Annotated[int, Field(ge=0)] = Field(
+        0.2,
+        description="share of train_size (0.2), or a fixed number of images outside it (oracle), or 0 for none",
+    )
+    resolution: Annotated[int, Field(ge=1)] = Field(8, description="training images in pixels; default: native")
+    recipe: Recipe = Field(default_factory=Recipe, description="a name of `inductive list recipes`, with changes")
+    budget: Budget = Field(Budget(steps=600), description="exactly one of steps, epochs, images")
+    draw: Annotated[int, Field(ge=0)] = Field(0, description="picks the subset; default: seed")
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="initialisation, order and augmentation")
+    precision: Literal["float32"] = Field("float32", description="of the network's arithmetic")
+    protocol: int = Field(PROTOCOL, description="what a configuration means; set by the suite")
+
+    @property
+    def position(self) -> str:
+        """The positional encoding, or '-' for a model that has no such option."""
+        return str(self.options.get("position", "-"))
+
+    @property
+    def data(self) -> Dataset:
+        return dataset(self.dataset)
+
+    @property
+    def part_sizes(self) -> tuple[int, int]:
+        """Images in the training and in the validation part."""
+        return part_sizes(self.data.train_counts, self.draw, self.train_size, self.validation)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps in all."""
+        return self.budget.updates(self.part_sizes[0], self.recipe.batch_size)
+
+    @property
+    def delta(self) -> dict[str, Any]:
+        """What differs from the defaults, nested as the configuration is."""
+        return _delta(self)
+
+    @property
+    def id(self) -> str:
+        """`model-position-dataset-nN-rR-dD-sS-digest`, the digest being 8 hex digits of SHA-256 of the delta."""
+        digest = hashlib.sha256(canonical(self.delta).encode()).hexdigest()[:8]
+        name = self.model if self.position == "-" else f"{self.model}-{self.position}"
+        place = f"n{self.train_size}-r{self.resolution}-d{self.draw}-s{self.seed}"
+        return f"{name}-{self.dataset}-{place}-{digest}".replace("/", "_").replace(":", "_")
+
+    def settings(self) -> dict[str, Any]:
+        """Plain values, as written to config.json; `make_run` of them is the same run."""
+        values = self.model_dump()
+        values["budget"] = {self.budget.kind: self.budget.amount}
+        values["recipe"]["betas"] = list(self.recipe.betas)
+        return values
+
+
+class Evaluation(Frozen):
+    """One way of measuring a finished run. Its id is part of no run's id."""
+
+    part: Literal["test", "validation"] = "test"
+    resolution: Annotated[int, Field(ge=1)]
+    images: Literal["resize"] = "resize"
+    carry: str = "-"
+
+    @property
+    def id(self) -> str:
+        return hashlib.sha256(canonical(self.model_dump()).encode()).hexdigest()[:8]
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and one form for each number (Python's shortest repr), for digests."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def make_run(settings: Mapping[str, Any]) -> Run:
+    """The run that plain settings describe, every default filled in and every value checked.
+
+    `settings` has the fields of `Run`; `recipe` is a name or a table of changes to a named recipe; `options` are
+    the model's. Raises ConfigError with the key, what is allowed and the nearest match.
+    """
+    values = dict(settings)
+    unknown_key(values, Run.model_fields, "")
+    for name in ("model", "size", "dataset"):
+        if not isinstance(values.get(name, ""), str):
+            raise ConfigError(name, f"{values[name]!r} is not a string")
+    data = dataset(values.setdefault("dataset", "digits"))
+    values.setdefault("resolution", data.native_resolution)
+    values.setdefault("draw", values.get("seed", 0))
+    values["recipe"] = _resolve_recipe(values.get("recipe", "none"))
+    values["options"] = _resolve_options(values, data)
+    values["budget"] = _resolve_budget(values.get("budget", {"steps": 600}))
+    run = validated(Run, values)
+    if run.protocol != PROTOCOL:
+        raise ConfigError("protocol", f"is {run.protocol}, this version of the suite runs protocol {PROTOCOL}")
+    run.part_sizes  # noqa: B018  (refuses a train size that the data set cannot serve)
+    refuse_resolution(run, run.resolution)
+    return run
+
+
+def refuse_resolution(run: Run, resolution: int) -> None:
+    """Raises ConfigError, naming the nearest possible sizes, when the model cannot take such images."""
+    try:
+        models.check_resolution(
+            run.model,
+            size=run.size,
+            options=run.options,
+            resolution=resolution,
+            train_resolution=run.resolution,
+        )
+    except models.ModelError as error:
+        raise ConfigError("resolution", str(error)) from error
+
+
+def default_evaluation(run: Run, part: Literal["test", "validation"], resolution: int) -> Evaluation:
+    """The evaluation at a resolution with the model's default way of carrying positions ('-' at home)."""
+    ways = models.carry_ways(run.model, size=run.size, options=run.options)
+    return Evaluation(part=part, resolution=resolution, carry=ways[0] if ways and resolution != run.resolution else "-")
+
+
+def unknown_key(values: Mapping[str, Any], allowed: Any, prefix: str) -> None:
+    """Raises ConfigError for the first key that is not allowed."""
+    for name in values:
+        if name not in allowed:
+            hint = did_you_mean(name, allowed) or f"; allowed are {', '.join(sorted(allowed))}"
+            raise ConfigError(f"{prefix}{name}", f"unknown{hint}")
+
+
+def validated(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
+    """A pydantic model of plain values. Raises ConfigError for the first thing wrong, with its key."""
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        names = [str(part) for part in first["loc"] if isinstance(part, str) and not part.startswith("constrained")]
+        given = first["input"]
+        if first["type"] == "missing":
+            raise ConfigError(prefix + ".".join(names), "is required") from error
+        message = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
+        raise ConfigError(
+            prefix + ".".join(names[: 2 if names[0] in ("recipe", "budget") else 1]), f"{given!r} {message}"
+        ) from error
+
+
+def _resolve_recipe(given: Any) -> Recipe:
+    table = {"name": given} if isinstance(given, str) else given
+    if isinstance(table, Recipe):
+        return table
+    if not isinstance(table, Mapping):
+        raise ConfigError("recipe", f"{given!r} is neither a name nor a table")
+    name = table.get("name", "none")
+    if not isinstance(name, str):
+        raise ConfigError("recipe.name", f"{name!r} is not a string")
+    unknown_key(table, Recipe.model_fields, "recipe.")
+    changes = {
+        key: tuple(value) if key == "betas" and isinstance(value, list) else value for key, value in table.items()
+    }
+    return validated(Recipe, {**recipe_values(name), **changes}, "recipe.")
+
+
+def _resolve_options(values: Mapping[str, Any], data: Dataset) -> dict[str, Scalar]:
+    options = values.get("options", {})
+    if not isinstance(options, Mapping):
+        raise ConfigError("options", f"{options!r} is not a table")
+    try:
+        return models.resolve_options(
+            values.get("model", "vit"),
+            size=values.get("size", "nano"),
+            options={**_derived_options(values.get("model", "vit"), values["recipe"], data), **options},
+        )
+    except models.ModelError as error:
+        raise ConfigError("model", str(error)) from error
+
+
+def _derived_options(model: str, recipe: Recipe, data: Dataset) -> dict[str, Scalar]:
+    """Options whose default comes from the data set or the recipe rather than from the model."""
+    derived: dict[str, Scalar] = {"scale": data.scale, "drop_path": recipe.drop_path}
+    declared = {option.name for option in models.family(model).options}
+    return {name: value for name, value in derived.items() if name in declared}
+
+
+def _resolve_budget(given: Any) -> Budget:
+    if isinstance(given, Budget):
+        return given
+    if not isinstance(given, Mapping):
+        raise ConfigError("budget", f"{given!r} is not a table such as {{ steps = 600 }}")
+    unknown_key(given, Budget.model_fields, "budget.")
+    if len(given) != 1:
+        raise ConfigError("budget", f"needs exactly one of steps, epochs, images; there are {len(given)}")
+    values = {kind: float(v) if kind == "epochs" and type(v) is int else v for kind, v in given.items()}
+    return validated(Budget, values, "budget.")
+
+
+def _delta(run: Run) -> dict[str, Any]:
+    """Differences from the defaults, which for some fields follow from other fields (see `make_run`)."""
+    derived = _derived_options(run.model, run.recipe, run.data)
+    usual = models.resolve_options(run.model, size=run.size, options=derived)
+    recipe = recipe_values(run.recipe.name)
+    changed: dict[str, Any] = {
+        "options": {name: value for name, value in run.options.items() if value != usual[name]},
+        "recipe": {name: value for name, value in run.recipe if name == "name" or value != recipe[name]},
+        "budget": {run.budget.kind: run.budget.amount},
+    }
+    if changed["recipe"] == {"name": Run.model_fields["recipe"].get_default(call_default_factory=True).name}:
+        del changed["recipe"]
+    if run.budget == Run.model_fields["budget"].default:
+        del changed["budget"]
+    if not changed["options"]:
+        del changed["options"]
+    usual_plain = {"resolution": run.data.native_resolution, "draw": run.seed, "protocol": 0}
+    for name, field in Run.model_fields.items():
+        if name in ("options", "recipe", "budget"):
+            continue
+        value = getattr(run, name)
+        default = usual_plain.get(name, field.default)
+        if value != default or type(value) is not type(default):
+            changed[name] = value
+    return changed

@@ -1,0 +1,196 @@
+"""Which source code a run depends on, symbol by symbol, and what has changed of it since a record was made.
+
+From a run's entry points (its model, its encoding, its augmentations, the training path) the slice follows names
+through our own modules and digests each definition it meets. Comments, formatting, docstrings and annotations of
+names do not count, and a change of anything outside the slice touches nothing.
+"""
+
+import ast
+import hashlib
+import importlib.util
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+
+import models
+from benchmarks.recipes import augmentations
+from benchmarks.run import Run
+
+PACKAGES = ("benchmarks", "models")
+
+# Look-ups by name: what they hold is recorded in the configuration, and what they lead to is named by
+# `entry_points`. Following them would make every run depend on every model, data set and augmentation.
+REGISTRIES = {
+    "models",
+    "models.registry",
+    "models.sizes",
+    "benchmarks.run:Run",
+    "benchmarks.recipes:Recipe",
+    "benchmarks.augment",
+    "benchmarks.datasets:DATASETS",
+    "benchmarks.datasets:dataset",
+}
+
+
+def entry_points(run: Run) -> tuple[str, ...]:
+    """The `module:symbol` names from which everything that can change a run's weights is reached."""
+    return (
+        "benchmarks.training:Training",
+        "benchmarks.run:Budget",
+        f"benchmarks.datasets:{run.data.read.__name__}",
+        *(f"benchmarks.augment:{name}" for name in augmentations(run.recipe, run.data.flips)),
+        *models.sources(run.model, size=run.size, options=run.options),
+    )
+
+
+def run_sources(run: Run) -> dict[str, str]:
+    """Digest (8 hex digits) of each symbol a run's weights depend on, by `module:symbol`."""
+    data = run.data
+    facts = f"{data.channels}/{data.native_resolution}/{data.train_counts}/{data.flips}"
+    return {**slice_digests(entry_points(run)), f"data set {data.name}": _digest(facts)}
+
+
+def evaluation_code() -> str:
+    """Digest of the code that measures a finished run."""
+    digests = slice_digests(("benchmarks.evaluation:evaluate",))
+    return _digest("".join(f"{name}={digest};" for name, digest in digests.items()))
+
+
+def changes(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[str, ...]:
+    """The symbols that differ between two slices, each with how: `models.vit:Block (changed)`."""
+    words = []
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) != new.get(name):
+            words.append(f"{name} ({'new' if name not in old else 'gone' if name not in new else 'changed'})")
+    return tuple(words)
+
+
+def slice_digests(entries: Iterable[str]) -> dict[str, str]:
+    """Digest of every definition reached from the entry points, sorted by name."""
+    return dict(_slice(tuple(entries)))
+
+
+@lru_cache(maxsize=4096)
+def _slice(entries: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    found: dict[str, str] = {}
+    waiting = list(entries)
+    while waiting:
+        name = waiting.pop()
+        module, _, symbol = name.partition(":")
+        if name in found:
+            continue
+        digest, used = _definition(module, symbol)
+        found[name] = digest
+        waiting.extend(used)
+    return tuple(sorted(found.items()))
+
+
+@lru_cache(maxsize=4096)
+def _definition(module: str, symbol: str) -> tuple[str, tuple[str, ...]]:
+    """A definition's digest, and the `module:symbol` names it uses."""
+    definitions, imports = _module(module)
+    if symbol not in definitions:
+        if symbol in imports:  # re-exported: follow it to its home
+            return _digest(imports[symbol]), tuple(_resolve(imports[symbol], ()))
+        raise LookupError(f"{module} defines no {symbol}")
+    nodes = definitions[symbol]
+    used: set[str] = set()
+    for node in nodes:
+        for name, attributes in _names(node):
+            if name in definitions and name != symbol:
+                used.update(_resolve(f"{module}:{name}", ()))
+            elif name in imports:
+                used.update(_resolve(imports[name], attributes))
+    return _digest("".join(_text(node) for node in nodes)), tuple(sorted(used))
+
+
+def _resolve(target: str, attributes: tuple[str, ...]) -> Iterator[str]:
+    """The symbols meant by an imported name and the attributes taken of it; nothing when it is a registry."""
+    module, _, symbol = target.partition(":")
+    if symbol and _path(f"{module}.{symbol}"):  # `from benchmarks import randomness` names a module
+        module, symbol = f"{module}.{symbol}", ""
+    if module in REGISTRIES:
+        return
+    if symbol:
+        if f"{module}:{symbol}" not in REGISTRIES:
+            yield f"{module}:{symbol}"
+    else:
+        yield from (f"{module}:{name}" for name in attributes if name in _module(module)[0])
+
+
+def _names(node: ast.AST) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Every name read in a definition, with the attribute taken of it where there is one."""
+    for child in ast.walk(node):
+        if isinstance(child, ast.Attribute) and isinstance(child.value, ast.Name):
+            yield child.value.id, (child.attr,)
+        elif isinstance(child, ast.Name):
+            yield child.id, ()
+
+
+def _path(module: str) -> Path | None:
+    """The file of one of our modules; None for anything else."""
+    if module.split(".")[0] not in PACKAGES:
+        return None
+    try:
+        spec = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        return None
+    return Path(spec.origin) if spec and spec.origin else None
+
+
+@lru_cache(maxsize=256)
+def _module(module: str) -> tuple[dict[str, list[ast.AST]], dict[str, str]]:
+    """A module's top-level definitions by name, and its imports of ours: name -> `module:symbol` or `module`."""
+    path = _path(module)
+    if path is None:
+        raise LookupError(f"{module} is no module of the suite")
+    definitions: dict[str, list[ast.AST]] = {}
+    imports: dict[str, str] = {}
+    tree = _Plain().visit(ast.parse(path.read_text(encoding="utf-8")))
+    for node in ast.walk(tree):  # imports inside functions count as well
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in PACKAGES:
+            imports |= {alias.asname or alias.name: f"{node.module}:{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            ours = [alias for alias in node.names if alias.name.split(".")[0] in PACKAGES]
+            imports |= {alias.asname or alias.name: alias.name for alias in ours}
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            definitions.setdefault(node.name, []).append(node)
+        elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            for target in (name for each in targets for name in ast.walk(each) if isinstance(name, ast.Name)):
+                definitions.setdefault(target.id, []).append(node)
+    return definitions, imports
+
+
+class _Plain(ast.NodeTransformer):
+    """Drops docstrings and annotations, which change no result."""
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        self.generic_visit(node)
+        body = getattr(node, "body", None)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module) and body:
+            first = body[0]
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                del body[0]
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            node.returns = None
+        if isinstance(node, ast.arg):
+            node.annotation = None
+        return node
+
+
+def _text(node: object) -> str:
+    """A definition as text. Empty fields are left out: Python versions differ in which they print."""
+    if isinstance(node, ast.AST):
+        fields = ((name, value) for name, value in ast.iter_fields(node) if value is not None and value != [])
+        return f"{type(node).__name__}({','.join(f'{name}={_text(value)}' for name, value in fields)})"
+    return f"[{','.join(map(_text, node))}]" if isinstance(node, list) else repr(node)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

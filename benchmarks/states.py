@@ -1,0 +1,65 @@
+"""The state of every run of a study, from its records alone."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from benchmarks import sources
+from benchmarks.errors import ConfigError, RecordError
+from benchmarks.record import Record, missing_evaluations, read_record
+from benchmarks.run import Evaluation, Run
+from benchmarks.study import Study
+from models.hints import did_you_mean
+
+STATES = ("missing", "queued", "running", "interrupted", "finished", "failed", "diverged", "lost", "stale")
+
+
+@dataclass(frozen=True)
+class RunState:
+    """A run of a study with its state; `waiting` are the evaluations it still lacks, `record` None when missing."""
+
+    run: Run
+    state: str
+    reason: str
+    waiting: tuple[Evaluation, ...]
+    record: Record | None
+
+
+def run_state(run: Run, root: Path, wanted: list[Evaluation]) -> RunState:
+    """The state of one run. A record that cannot be read is `failed`, with the reason."""
+    folder = root / run.id
+    if not (folder / "config.json").exists():
+        return RunState(run, "missing", "", tuple(wanted), None)
+    try:
+        record = read_record(folder, now_sources=sources.run_sources(run))
+    except RecordError as error:
+        return RunState(run, "failed", str(error), tuple(wanted), None)
+    waiting = missing_evaluations(record, wanted, sources.evaluation_code())
+    if record.state in ("diverged", "stale"):
+        waiting = []
+    return RunState(run, record.state, record.reason, tuple(waiting), record)
+
+
+def study_states(study: Study, root: Path) -> list[RunState]:
+    """The state of every run, in the study's order."""
+    return [run_state(run, root, study.evaluations[run.id]) for run in study.runs]
+
+
+def selected(study: Study, only: str | None) -> tuple[Run, ...]:
+    """The runs whose ids match a glob. Raises ConfigError, with the nearest id, when none is left."""
+    if only is None:
+        return study.runs
+    runs = tuple(run for run in study.runs if fnmatchcase(run.id, only))
+    if not runs:
+        ids = [run.id for run in study.runs]
+        hint = did_you_mean(only, ids) or f"; an id looks like {ids[0]}"
+        raise ConfigError("--only", f"'{only}' matches none of the {len(ids)} runs of {study.name}{hint}")
+    return runs
+
+
+def counted(states: Iterable[str]) -> str:
+    """'3 finished, 1 failed': the states there are, in their usual order."""
+    counts = Counter(states)
+    return ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])

@@ -1,0 +1,248 @@
+"""Studies: a question and the grid of runs that answers it, declared in one TOML file.
+
+Any field of a run or option of a model may be a list, which is then an axis; axes multiply. `[[models]]` lists the
+models, each with its own options; `[[arms]]` pairs what must not be multiplied, such as a data set with its
+resolution. The expansion is one pure function, and refuses what cannot be run before anything runs.
+"""
+
+import itertools
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import models
+from benchmarks.errors import ConfigError
+from benchmarks.run import Evaluation, Run, default_evaluation, make_run, refuse_resolution, unknown_key
+from models.hints import did_you_mean
+
+FOLDER = Path(__file__).parent / "studies"
+
+GRID = tuple(name for name in Run.model_fields if name not in ("model", "options", "protocol"))
+TEXTS = ("question", "cost", "expect")
+OTHER = ("models", "arms", "test_resolutions", "invalid", "starved_below", "predictions")
+SEQUENCES = ("recipe.betas",)  # fields that are themselves sequences: an axis of them is a list of lists
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study, expanded. `evaluations` has the wanted evaluations of each run, by run id.
+
+    `left_out` lists (what, why) for cells that the study leaves out (`invalid = "leave_out"`); `predictions` says
+    what is kept of each image; `starved_below` is the training accuracy below which a cell is marked as starved.
+    """
+
+    name: str
+    question: str
+    cost: str
+    expect: str
+    runs: tuple[Run, ...]
+    evaluations: Mapping[str, list[Evaluation]]
+    test_resolutions: tuple[int, ...]
+    left_out: tuple[tuple[str, str], ...] = ()
+    starved_below: float = 0.99
+    predictions: str = "auto"
+
+
+def study_names() -> tuple[str, ...]:
+    """The shipped studies."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+
+
+def study_path(study: str) -> Path:
+    """The file of a shipped name or of a path. Raises ConfigError with the nearest match."""
+    if study in study_names():
+        return FOLDER / f"{study}.toml"
+    path = Path(study)
+    if path.is_file():
+        return path
+    if path.suffix == ".toml" or "/" in study:
+        raise ConfigError("", "there is no such file", study)
+    known = ", ".join(study_names())
+    raise ConfigError(
+        "", f"unknown study '{study}'; there are {known}, or give a path{did_you_mean(study, study_names())}"
+    )
+
+
+def load_study(study: str) -> Study:
+    """The study of a shipped name or a path. Raises ConfigError naming file, key, what is allowed, nearest match."""
+    path = study_path(study)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError("", f"not TOML: {error}", str(path)) from error
+    except OSError as error:
+        raise ConfigError("", f"cannot be read ({error.strerror})", str(path)) from error
+    try:
+        return expand(table, path.stem)
+    except ConfigError as error:
+        raise error.at(str(path)) from error
+
+
+def expand(table: Mapping[str, Any], name: str) -> Study:
+    """The runs and evaluations that a study's table declares. Raises ConfigError for the first thing wrong."""
+    unknown_key(table, (*TEXTS, *GRID, *OTHER), "")
+    _check_types(table)
+    runs: dict[str, Run] = {}
+    evaluations: dict[str, list[Evaluation]] = {}
+    left_out: list[tuple[str, str]] = []
+    for cell, where in _cells(table):
+        resolutions = cell.pop("test_resolutions")
+        try:
+            run = make_run(cell)
+            for resolution in resolutions:
+                refuse_resolution(run, resolution)
+        except ConfigError as error:
+            if table.get("invalid", "refuse") == "leave_out" and _is_impossible(error):
+                left_out.append((_describe(cell), str(error)))
+                continue
+            raise ConfigError(_place(error.key, where, cell), error.message) from error
+        parts = ("test", "validation") if run.validation else ("test",)
+        wanted = [default_evaluation(run, part, r) for part in parts for r in resolutions or [run.resolution]]
+        runs.setdefault(run.id, run)
+        known = evaluations.setdefault(run.id, [])
+        known.extend(evaluation for evaluation in wanted if evaluation not in known)
+    if not runs:
+        raise ConfigError("models", "the study has no runs left" if left_out else "the study declares no runs")
+    resolutions = sorted({one.resolution for wanted in evaluations.values() for one in wanted})
+    return Study(
+        name=name,
+        question=table.get("question", ""),
+        cost=table.get("cost", ""),
+        expect=table.get("expect", ""),
+        runs=tuple(runs.values()),
+        evaluations=evaluations,
+        test_resolutions=tuple(resolutions),
+        left_out=tuple(dict.fromkeys(left_out)),
+        starved_below=float(table.get("starved_below", 0.99)),
+        predictions=table.get("predictions", "auto"),
+    )
+
+
+def single(run: Run) -> Study:
+    """One run as a study, evaluated at its training resolution."""
+    parts = ("test", "validation") if run.validation else ("test",)
+    wanted = [default_evaluation(run, part, run.resolution) for part in parts]
+    return Study(run.id, "", "", "", (run,), {run.id: wanted}, (run.resolution,))
+
+
+def _cells(table: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    """Every cell as settings for `make_run` with its test_resolutions, and where its model stands in the file."""
+    base = {key: value for key, value in table.items() if key in GRID or key == "test_resolutions"}
+    for number, arm in enumerate(table.get("arms", [{}])):
+        unknown_key(arm, (*GRID, "test_resolutions"), f"arms[{number}].")
+        for place, model in enumerate(table["models"]):
+            options, own = _split_model(model, f"models[{place}]")
+            merged = _merge(_merge(base, arm), own)
+            resolutions = _resolutions(merged.pop("test_resolutions", []))
+            merged["model"] = model["name"]
+            axes = [*_axes(merged), *((f"options.{key}", value) for key, value in options.items())]
+            for values in itertools.product(*(_listed(path, value) for path, value in axes)):
+                yield _nested([path for path, _ in axes], values, resolutions), f"models[{place}]"
+
+
+def _split_model(model: Any, place: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A [[models]] table as (model options, fields of the run). Raises ConfigError for a key that is neither."""
+    if not isinstance(model, Mapping):
+        raise ConfigError(place, f"{model!r} is not a table with a `name`")
+    if not isinstance(model.get("name"), str):
+        raise ConfigError(f"{place}.name", "is required: " + ", ".join(models.model_names()))
+    try:
+        options = {option.name for option in models.family(model["name"]).options}
+    except models.ModelError as error:
+        raise ConfigError(f"{place}.name", str(error)) from error
+    unknown_key(model, ("name", *GRID, *options), f"{place}.")
+    own = {key: value for key, value in model.items() if key in GRID and key not in options}
+    return {key: value for key, value in model.items() if key in options}, own
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`above` over `below`; changes to a recipe add up unless the recipe is named anew."""
+    merged = {**below, **above}
+    if isinstance(above.get("recipe"), Mapping) and "name" not in above["recipe"] and "recipe" in below:
+        lower = below["recipe"] if isinstance(below["recipe"], Mapping) else {"name": below["recipe"]}
+        merged["recipe"] = {**lower, **above["recipe"]}
+    return merged
+
+
+def _axes(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """(dotted path, value) of every field, tables of recipe and budget taken apart."""
+    for key, value in settings.items():
+        if key in ("recipe", "budget") and isinstance(value, Mapping):
+            yield from ((f"{key}.{inner}", inside) for inner, inside in value.items())
+        else:
+            yield key, value
+
+
+def _listed(path: str, value: Any) -> list[Any]:
+    """The values of an axis; a field that is itself a sequence is an axis only as a list of lists."""
+    if not isinstance(value, list):
+        return [value]
+    if not value:
+        raise ConfigError(path, "is an empty list: an axis needs a value")
+    if path in SEQUENCES and not isinstance(value[0], list):
+        return [value]
+    return value
+
+
+def _nested(paths: list[str], values: tuple[Any, ...], resolutions: list[int]) -> dict[str, Any]:
+    """Settings for `make_run` from dotted paths."""
+    settings: dict[str, Any] = {"options": {}, "test_resolutions": resolutions}
+    for path, value in zip(paths, values, strict=True):
+        key, _, inner = path.partition(".")
+        if inner:
+            settings.setdefault(key, {})
+            settings[key] = {**settings[key], inner: value}
+        else:
+            settings[key] = value
+    return settings
+
+
+def _resolutions(value: Any) -> list[int]:
+    values = value if isinstance(value, list) else [value]
+    for one in values:
+        if type(one) is not int or one < 1:
+            raise ConfigError("test_resolutions", f"{one!r} is not a number of pixels")
+    return sorted(set(values))
+
+
+def _check_types(table: Mapping[str, Any]) -> None:
+    for key in TEXTS:
+        if not isinstance(table.get(key, ""), str):
+            raise ConfigError(key, f"{table[key]!r} is not a text")
+    for key in ("models", "arms"):
+        value = table.get(key, [{}])
+        if not isinstance(value, list) or not all(isinstance(one, Mapping) for one in value):
+            raise ConfigError(key, f"is not a list of tables: write [[{key}]]")
+    if not table.get("models"):
+        raise ConfigError("models", "is required: at least one [[models]] table with a `name`")
+    allowed = {"invalid": ("refuse", "leave_out"), "predictions": ("auto", "logits", "top5", "none")}
+    for key, values in allowed.items():
+        if table.get(key, values[0]) not in values:
+            hint = did_you_mean(str(table[key]), values)
+            raise ConfigError(key, f"{table[key]!r} is not one of {', '.join(values)}{hint}")
+    share = table.get("starved_below", 0.99)
+    if type(share) not in (int, float) or not 0 <= share <= 1:
+        raise ConfigError("starved_below", f"{share!r} is not a share between 0 and 1")
+
+
+def _is_impossible(error: ConfigError) -> bool:
+    """Whether a cell is well-formed but cannot be: only such cells may be left out."""
+    return error.key in ("resolution", "train_size")
+
+
+def _place(key: str, where: str, cell: Mapping[str, Any]) -> str:
+    """Where in the file the value of a refused cell stands."""
+    if key in ("model", "options") or key.startswith("options."):
+        return where
+    return f"{key} (with {where}: {_describe(cell)})" if key in ("resolution", "train_size", "size") else key
+
+
+def _describe(cell: Mapping[str, Any]) -> str:
+    """A cell in words: what identifies it in the grid."""
+    options = " ".join(str(value) for value in cell.get("options", {}).values())
+    given = {
+        name: cell[name] for name in ("size", "dataset", "train_size", "resolution", "draw", "seed") if name in cell
+    }
+    return " ".join([f"{cell.get('model', 'vit')} {options}".strip(), *(f"{k} {v}" for k, v in given.items())])

@@ -1,0 +1,155 @@
+"""Which images a run learns from: nested, class-stratified, the same for every model and platform.
+
+A *draw* orders the whole training part once; the subset of size n is its first n images. Validation images are
+chosen inside the n (or, as *oracle validation*, are the last images of the order, outside every n).
+"""
+
+import bisect
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import randomness
+from benchmarks.errors import ConfigError
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Indices into a data set's training part: `train` (n_train,), `validation` (n_validation,), both int64."""
+
+    train: Indices
+    validation: Indices
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits over both index lists, order included."""
+        data = self.train.astype("<i8").tobytes() + b"|" + self.validation.astype("<i8").tobytes()
+        return hashlib.sha256(data).hexdigest()[:16]
+
+
+def class_ranks(stream: int, classes: int) -> Indices:
+    """A random rank for each class, so that no class is always the first to get an image."""
+    ranks = np.empty(classes, dtype=np.int64)
+    ranks[randomness.permutation(stream, classes)] = np.arange(classes)
+    return ranks
+
+
+@lru_cache(maxsize=256)
+def class_sequence(counts: tuple[int, ...], stream: int, length: int) -> Indices:
+    """The class of each of the first `length` images, so that every prefix is stratified.
+
+    In every prefix of N images each class has within one of N times its share: Tijdeman's solution of the
+    chairman assignment problem (Discrete Mathematics 32, 1980), ties broken by a random rank of the classes.
+    """
+    classes, total = len(counts), sum(counts)
+    ranks = class_ranks(stream, classes)
+    if len(set(counts)) == 1:  # equal shares: the rule deals the classes in turn
+        return np.tile(np.argsort(ranks), -(-length // classes))[:length]
+    sizes = np.array(counts, dtype=np.int64)
+    given = np.zeros(classes, dtype=np.int64)
+    slack = 2 * classes - 2
+    sequence = np.empty(length, dtype=np.int64)
+    for position in range(length):
+        # Eligible: share * (position + 1) - given >= 1 / slack, in integers. The earliest deadline goes first.
+        eligible = slack * (sizes * (position + 1) - given * total) >= total
+        with np.errstate(divide="ignore"):
+            deadline = np.where(eligible & (sizes > 0), ((given + 1) * slack - 1) / sizes, np.inf)
+        first = np.flatnonzero(deadline == deadline.min())
+        chosen = first[np.argmin(ranks[first])]
+        sequence[position] = chosen
+        given[chosen] += 1
+    return sequence
+
+
+def stratified_order(labels: NDArray[np.integer], stream: int, classes: int, length: int) -> Indices:
+    """The first `length` image indices of the stratified permutation; in a class, images go by their hashes."""
+    counts = tuple(int(count) for count in np.bincount(labels, minlength=classes))
+    sequence = class_sequence(counts, stream, length)
+    ranks = randomness.hashes(stream, np.arange(len(labels)))
+    order = np.empty(length, dtype=np.int64)
+    for label in range(classes):
+        members = np.flatnonzero(labels == label)
+        members = members[np.argsort(ranks[members], kind="stable")]
+        places = np.flatnonzero(sequence == label)
+        order[places] = members[: len(places)]
+    return order
+
+
+def validation_mask(sequence: Indices, ranks: Indices, fraction: float) -> NDArray[np.bool_]:
+    """Which images of a prefix are validation images: `fraction` of each class, staggered over the classes.
+
+    The k-th image of the class with rank r is one when floor((k + 1) f + r / C) exceeds floor(k f + r / C). It
+    depends on k alone, so an image keeps its part at every n; over equal classes the parts add up to floor(n f)
+    (Hermite's identity).
+    """
+    mask = np.zeros(len(sequence), dtype=bool)
+    for label, rank in enumerate(ranks):
+        places = np.flatnonzero(sequence == label)
+        # Counted in millionths, so that 0.2 is exact.
+        parts, offset = round(fraction * 1_000_000), int(rank) * 1_000_000 // len(ranks)
+        upto = (np.arange(len(places) + 1) * parts + offset) // 1_000_000
+        mask[places] = np.diff(upto) > 0
+    return mask
+
+
+def part_sizes(counts: tuple[int, ...], draw: int, n: int, validation: float | int) -> tuple[int, int]:
+    """Images in (training, validation) for a subset of n, from class counts alone.
+
+    Raises ConfigError, naming the nearest possible value, for an n the data set cannot serve or one that leaves
+    a class out of a part.
+    """
+    total = sum(counts)
+    oracle = validation if isinstance(validation, int) else 0
+    if n + oracle > total:
+        outside = f" beside {oracle:,} images of oracle validation" if oracle else ""
+        raise ConfigError(
+            "train_size", f"{n:,} is more than the {total:,} training images there are{outside}; "
+            f"the largest possible is {max(total - oracle, 0):,}"
+        )  # fmt: skip
+    stream = randomness.key(draw, "subset")
+    missing = _missing_class(counts, stream, n, validation)
+    if missing is None:
+        sequence = class_sequence(counts, stream, n)
+        if oracle or not validation:
+            return n, oracle
+        held = int(validation_mask(sequence, class_ranks(stream, len(counts)), validation).sum())
+        return n - held, held
+    # Parts are nested in n, so a class once present stays: the smallest size that serves is found by bisection.
+    sizes = range(n + 1, total - oracle + 1)
+    at = bisect.bisect_left(sizes, True, key=lambda m: _missing_class(counts, stream, m, validation) is None)
+    hint = f"the nearest possible is {sizes[at]}" if at < len(sizes) else "no size is possible with this validation"
+    raise ConfigError("train_size", f"{n} leaves {missing} without an image of some class; {hint}")
+
+
+def _missing_class(counts: tuple[int, ...], stream: int, n: int, validation: float | int) -> str | None:
+    """The part in which a class has no image, or None."""
+    sequence = class_sequence(counts, stream, n)
+    held = np.zeros(n, dtype=bool)
+    if isinstance(validation, float) and validation:
+        held = validation_mask(sequence, class_ranks(stream, len(counts)), validation)
+        if len(np.unique(sequence[held])) < len(counts):
+            return "the validation part"
+    return "the training part" if len(np.unique(sequence[~held])) < len(counts) else None
+
+
+def draw_subset(labels: NDArray[np.integer], classes: int, draw: int, n: int, validation: float | int) -> Subset:
+    """The training and validation images of a run.
+
+    `labels` (N,) are the classes of the training part; `validation` is a fraction of n taken from n (float), a
+    number of images outside n (int: oracle validation), or 0 for none.
+    """
+    counts = tuple(int(count) for count in np.bincount(labels, minlength=classes))
+    part_sizes(counts, draw, n, validation)  # refuses what is impossible
+    stream = randomness.key(draw, "subset")
+    if isinstance(validation, int):
+        whole = stratified_order(labels, stream, classes, len(labels) if validation else n)
+        return Subset(whole[:n], whole[len(whole) - validation :] if validation else whole[:0])
+    order = stratified_order(labels, stream, classes, n)
+    sequence = labels[order].astype(np.int64)
+    held = validation_mask(sequence, class_ranks(stream, classes), validation)
+    return Subset(order[~held], order[held])

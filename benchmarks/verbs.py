@@ -1,0 +1,190 @@
+"""What the verbs that train do: run a study, train one configuration, run a recorded one again."""
+
+import shlex
+import sys
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks import local, rerun, views
+from benchmarks.datasets import check_there
+from benchmarks.errors import ConfigError
+from benchmarks.execute import Settings
+from benchmarks.execution import choose_device
+from benchmarks.local import Ending, Task
+from benchmarks.progress import duration, reporter_for, say
+from benchmarks.record import check_root, find_record, read_record
+from benchmarks.run import Run, make_run
+from benchmarks.states import counted, run_state, selected
+from benchmarks.study import Study, single
+
+DONE, FAILED, OTHERS, INTERRUPTED = 0, 3, 4, 130
+
+BROAD = ("finished", "diverged", "stale")  # states that `run` does not train again
+
+
+def settings_for(data: Path, device: str, checkpoint_every: float, accept_code: bool) -> Settings:
+    """Execution settings from flags, the device chosen."""
+    command = shlex.join(["inductive", *sys.argv[1:]])
+    return Settings(data, choose_device(device), checkpoint_every, accept_code, command=command)
+
+
+def run_study(
+    study: Study, only: str | None, jobs: int | None, root: Path, settings: Settings, console: Console
+) -> int:
+    """`inductive run`: returns the exit code."""
+    runs = selected(study, only)
+    check_root(root)
+    for name in {run.dataset for run in runs}:
+        check_there(name, settings.data)
+    states = [run_state(run, root, study.evaluations[run.id]) for run in runs]
+    stale = [one for one in states if one.state == "stale" and not settings.accept_code]
+    tasks = [
+        Task(one.run, study.evaluations[one.run.id], root, settings)
+        for one in states
+        if one.state not in BROAD or one.waiting or (one.state == "stale" and settings.accept_code)
+    ]
+    jobs = min(jobs or local.slots(settings.device), max(1, len(tasks)))
+    say(
+        console,
+        f"{study.name}: {counted(one.state for one in states)}; "
+        f"{len(tasks)} to do on {settings.device}, {jobs} side by side",
+    )
+    for one in stale:
+        say(console, f"{one.run.id}: stale ({one.reason})")
+    if stale:
+        say(console, "--accept-code keeps stale records; to train one again, remove its folder")
+    try:
+        endings = _run(tasks, jobs, console)
+    except KeyboardInterrupt:
+        now = [run_state(run, root, study.evaluations[run.id]).state for run in runs]
+        say(console, f"stopped: {counted(now)}. The same command goes on: {settings.command}")
+        return INTERRUPTED
+    return _summary(endings, len(stale), f"{study.name}: ", console)
+
+
+def _run(tasks: list[Task], jobs: int, console: Console) -> list[Ending]:
+    if not tasks:
+        return []
+    with reporter_for(console, len(tasks), jobs) as reporter:
+        return local.run_tasks(tasks, jobs, reporter)
+
+
+def _summary(endings: list[Ending], stale: int, prefix: str, console: Console) -> int:
+    """Says how it ended, names what failed and who owns what, and gives the exit code."""
+    for ending in endings:
+        if ending.state in ("failed", "owned", "stale"):
+            say(console, f"{ending.state}: {ending.task.run.id}: {ending.line}")
+    by_state = {state: sum(ending.state == state for ending in endings) for state in ("failed", "owned", "stale")}
+    seconds = sum(ending.seconds for ending in endings)
+    words = ", ".join(f"{count} {state}" for state, count in by_state.items() if count)
+    done = len(endings) - sum(by_state.values())
+    say(
+        console,
+        f"{prefix}{done} done"
+        + (f", {words}" if words else "")
+        + (f" in {duration(seconds)} of one slot" if done else ""),
+    )
+    if by_state["failed"] or by_state["stale"] or stale:
+        return FAILED
+    return OTHERS if by_state["owned"] else DONE
+
+
+def run_of_flags(flags: Mapping[str, Any], changes: tuple[str, ...]) -> Run:
+    """The run that `inductive train`'s flags describe. Raises ConfigError naming the flag or key."""
+    settings: dict[str, Any] = {}
+    for flag, value in flags.items():
+        if value is None:
+            continue
+        if flag in ("steps", "epochs", "images"):
+            settings.setdefault("budget", {})[flag] = value
+        elif flag == "position":
+            settings.setdefault("options", {})["position"] = value
+        else:
+            settings[flag] = value
+    for change in changes:
+        path, equals, text = change.partition("=")
+        if not equals:
+            raise ConfigError("--set", f"'{change}' is not KEY=VALUE")
+        key, dot, inner = path.partition(".")
+        if not dot:
+            settings[key] = _value(text)
+            continue
+        table = settings.get(key, {})
+        settings[key] = {**({"name": table} if isinstance(table, str) else table), inner: _value(text)}
+    try:
+        return make_run(settings)
+    except ConfigError as error:
+        raise error.at("train") from error
+
+
+def _value(text: str) -> Any:
+    """A value as TOML would read it; anything else is a text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def train_one(run: Run, root: Path, settings: Settings, console: Console) -> int:
+    """`inductive train`: returns the exit code."""
+    check_root(root)
+    check_there(run.dataset, settings.data)
+    views.print_configuration(console, run)
+    say(console, f"run {run.id} on {settings.device}: {run.steps:,} steps")
+    study = single(run)
+    task = Task(run, study.evaluations[run.id], root, settings)
+    try:
+        endings = _run([task], 1, console)
+    except KeyboardInterrupt:
+        say(console, f"stopped and saved. The same command goes on: {settings.command}")
+        return INTERRUPTED
+    code = _summary(endings, 0, "", console)
+    if endings[0].state in ("finished", "diverged"):
+        views.print_show(console, read_record(root / run.id), run_state(run, root, []))
+    return code
+
+
+def rerun_one(
+    run_id: str,
+    first: int | None,
+    device: str | None,
+    root: Path,
+    data: Path,
+    as_json: bool,
+    console: Console,
+) -> int:
+    """`inductive rerun`: returns the exit code."""
+    record = read_record(find_record(root, run_id))
+    run = record.run()
+    check_there(run.dataset, data)
+    check_root(root)
+    evaluations = rerun.prepare_rerun(record, None if device is None else choose_device(device))
+    chosen = str((record.execution or {})["device"]) if device is None else choose_device(device)
+    settings = Settings(data, chosen, command=shlex.join(["inductive", *sys.argv[1:]]))
+    task = Task(run, evaluations, rerun.rerun_root(root), settings, until=first)
+    ending = _run([task], 1, console)[0]
+    if ending.state in ("failed", "owned"):
+        say(console, f"{ending.state}: {ending.line}")
+        return FAILED if ending.state == "failed" else OTHERS
+    verdict = rerun.compare(record, first)
+    if as_json:
+        views_json(asdict(verdict) | {"id": record.id})
+    else:
+        say(console, f"{verdict.verdict}: {record.id}; compared {', '.join(verdict.compared)}")
+        for difference in verdict.differences:
+            say(console, f"  {difference}")
+        if verdict.verdict != "equal":
+            say(console, f"tolerance: {rerun.TOLERANCE}")
+    return FAILED if verdict.verdict == "different" else DONE
+
+
+def views_json(values: Any) -> None:
+    """Prints plain values as JSON on stdout."""
+    import json
+
+    print(json.dumps(values, indent=1))

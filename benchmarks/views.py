@@ -1,0 +1,258 @@
+"""What the verbs print: tables for people (rich) and plain values for `--json`."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+import models
+from benchmarks import cost
+from benchmarks.datasets import DATASETS
+from benchmarks.progress import duration, say
+from benchmarks.recipes import recipe_about, recipe_names, recipe_values
+from benchmarks.record import Record
+from benchmarks.rerun import environment_of, recorded_settings
+from benchmarks.run import Run
+from benchmarks.states import RunState, counted, study_states
+from benchmarks.study import Study, load_study, study_names
+
+
+def table(console: Console, title: str, columns: dict[str, str], rows: list[list[Any]]) -> None:
+    """Prints a table; `columns` maps a heading to its alignment ('left' or 'right')."""
+    made = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for heading, justify in columns.items():
+        made.add_column(heading, justify="right" if justify == "right" else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(str(value) for value in row))
+    console.print(made)
+
+
+def listing(what: str) -> list[dict[str, Any]]:
+    """The rows of `inductive list WHAT`."""
+    if what == "models":
+        families = [models.family(name) for name in models.model_names()]
+        return [{"name": f.name, "sizes": list(f.sizes), "about": f.summary} for f in families]
+    if what == "positions":
+        return [{"name": name, "about": about} for name, about in models.position_summaries().items()]
+    if what == "datasets":
+        return [
+            {
+                "name": d.name,
+                "images": sum(d.train_counts),
+                "test": d.test_count,
+                "pixels": d.native_resolution,
+                "classes": d.classes,
+                "source": d.source,
+            }
+            for d in DATASETS.values()
+        ]
+    if what == "recipes":
+        return [{"name": name, "about": recipe_about(name)} for name in recipe_names()]
+    studies = [load_study(name) for name in study_names()]
+    return [{"name": s.name, "runs": len(s.runs), "question": s.question, "cost": s.cost} for s in studies]
+
+
+def print_listing(console: Console, what: str) -> None:
+    """`inductive list WHAT` as a table."""
+    rows = listing(what)
+    columns = {key: "right" if isinstance(value, int) else "left" for key, value in rows[0].items()}
+    cells = [
+        [", ".join(v) if isinstance(v, list) else f"{v:,}" if isinstance(v, int) else v for v in r.values()]
+        for r in rows
+    ]
+    table(console, "", columns, cells)
+
+
+def plan_values(study: Study, root: Path) -> dict[str, Any]:
+    """The dry run as plain values: cells with states, size and time, invalid cells, and what it adds up to."""
+    states = {one.run.id: one for one in study_states(study, root)}
+    rows = []
+    seconds = bytes_left = 0.0
+    to_do = 0
+    for cell in cost.cells(study, root):
+        run = cell.runs[0]
+        todo = [one for one in cell.runs if states[one.id].state not in ("finished", "diverged", "stale")]
+        seconds += cell.seconds * len(todo)
+        bytes_left += cell.bytes * len(cell.runs)
+        to_do += len(todo)
+        rows.append(
+            {
+                "cell": cell_name(run),
+                "runs": [one.id for one in cell.runs],
+                "states": dict(Counter(states[one.id].state for one in cell.runs)),
+                "parameters": sum(cell.parameters.values()),
+                "backbone_parameters": cell.parameters["backbone"],
+                "macs": cell.macs,
+                "steps": run.steps,
+                "seconds_per_run": round(cell.seconds, 1),
+                "measured": cell.measured,
+            }
+        )
+    return {
+        "study": study.name,
+        "question": study.question,
+        "cells": rows,
+        "left_out": [{"cell": what, "reason": why} for what, why in study.left_out],
+        "states": dict(Counter(one.state for one in states.values())),
+        "evaluations_waiting": sum(len(one.waiting) for one in states.values()),
+        "runs_to_do": to_do,
+        "core_seconds": round(seconds),
+        "files": len(study.runs) * cost.FILES_PER_RUN,
+        "gigabytes": round(bytes_left / 1e9, 3),
+        "assumption": cost.ASSUMPTION,
+    }
+
+
+def print_plan(console: Console, study: Study, root: Path, jobs: int) -> None:
+    """The dry run for people."""
+    values = plan_values(study, root)
+    for text in (study.question, study.cost, study.expect):
+        if text:
+            say(console, text)
+    rows = [
+        [
+            row["cell"],
+            counted(state for state, count in row["states"].items() for _ in range(count)),
+            f"{row['backbone_parameters'] / 1e6:.3f} M",
+            f"{row['macs'] / 1e6:.1f} M",
+            f"{row['steps']:,}",
+            duration(row["seconds_per_run"]) + ("" if row["measured"] else "*"),
+        ]
+        for row in values["cells"]
+    ]
+    columns = dict.fromkeys(("cell", "runs"), "left") | dict.fromkeys(("backbone", "MACs", "steps", "a run"), "right")
+    table(console, f"{len(study.runs)} runs in {len(rows)} cells", columns, rows)
+    for cell in values["left_out"]:
+        say(console, f"left out: {cell['cell']}: {cell['reason']}")
+    say(
+        console,
+        f"{counted(s for s, n in values['states'].items() for _ in range(n))}; "
+        f"{values['evaluations_waiting']} evaluations waiting\n"
+        f"to do: {values['runs_to_do']} runs, about {duration(values['core_seconds'])} of one core, "
+        f"{duration(values['core_seconds'] / jobs)} with {jobs} side by side\n"
+        f"leaves {values['files']:,} files, {values['gigabytes']:g} GB\n* {values['assumption']}",
+    )
+
+
+def cell_name(run: Run) -> str:
+    """A run's id without draw, seed and digest, with the size and recipe: names a cell in tables."""
+    name = run.model if run.position == "-" else f"{run.model} {run.position}"
+    return f"{name} {run.size}, {run.dataset} n={run.train_size} r={run.resolution}, {run.recipe.name}"
+
+
+def status_values(study: Study, root: Path) -> dict[str, Any]:
+    """`inductive status --json`: one object a run."""
+    return {"study": study.name, "runs": [_state_values(one) for one in study_states(study, root)]}
+
+
+def _state_values(one: RunState) -> dict[str, Any]:
+    values: dict[str, Any] = {"id": one.run.id, "state": one.state, "reason": one.reason}
+    values["evaluations_waiting"] = len(one.waiting)
+    if one.record is not None and one.record.attempt_list and one.state == "running":
+        attempt = one.record.attempt_list[-1]
+        beat = attempt.heartbeat()
+        values |= {
+            "step": beat.get("step", 0),
+            "steps": one.run.steps,
+            "heartbeat_age": round(attempt.heartbeat_age(), 1),
+        }
+        values["images_per_second"] = beat.get("images_per_second")
+    return values
+
+
+def print_status(console: Console, study: Study, root: Path) -> None:
+    """Every run that is not simply finished, and the counts."""
+    values = status_values(study, root)["runs"]
+    rows = []
+    for one in values:
+        if one["state"] == "running":
+            speed = f", {one['images_per_second']:,.0f} images/s" if one["images_per_second"] else ""
+            age = f", heartbeat {one['heartbeat_age']:.0f} s ago"
+            rows.append([one["id"], "running", f"step {one['step']:,} of {one['steps']:,}{speed}{age}"])
+        elif one["state"] not in ("finished", "missing"):
+            rows.append([one["id"], one["state"], one["reason"]])
+    if rows:
+        table(console, "", {"run": "left", "state": "left", "": "left"}, rows)
+    waiting = sum(one["evaluations_waiting"] for one in values if one["state"] == "finished")
+    extra = f"; {waiting} evaluations waiting: `inductive run {study.name}` does them" if waiting else ""
+    say(console, f"{study.name}: {counted(one['state'] for one in values)}{extra}")
+
+
+def show_values(record: Record, state: RunState) -> dict[str, Any]:
+    """`inductive show --json`: all that is known of one run."""
+    return {
+        "id": record.id,
+        "state": state.state,
+        "reason": state.reason,
+        "folder": str(record.path),
+        "configuration": record.config["run"],
+        "differs_from_defaults_in": record.config["delta"],
+        "subset": record.config["subset"],
+        "execution": recorded_settings(record),
+        "environment": environment_of(record),
+        "result": record.result,
+        "evaluations": record.evaluations,
+        "attempts": record.attempts,
+    }
+
+
+def print_show(console: Console, record: Record, state: RunState) -> None:
+    """One run for people: what it is, how it went, what came out, how to run it again."""
+    reason = f" ({state.reason})" if state.reason else ""
+    say(console, f"{record.id}: {state.state}{reason}\n{record.path}")
+    print_configuration(console, state.run)
+    if record.result and record.result["state"] == "finished":
+        result = record.result
+        say(
+            console,
+            f"{result['steps']:,} steps, {result['images']:,} images; training accuracy without augmentation "
+            f"{result['train_accuracy']:.1%}, loss {result['train_loss']:.4f}",
+        )
+    rows = [
+        [
+            e["evaluation"]["part"],
+            e["evaluation"]["resolution"],
+            e["evaluation"]["carry"],
+            f"{e['accuracy']:.2%}",
+            e["count"],
+        ]
+        for e in record.evaluations
+    ]
+    if rows:
+        columns = {
+            "part": "left",
+            "pixels": "right",
+            "carried by": "left",
+            "accuracy": "right",
+            "images": "right",
+        }
+        table(console, "evaluations", columns, rows)
+    attempts = [
+        [a["number"], a["state"], a["start_step"], a.get("step", "-"), (a["seconds"] or {}).get("total", "-")]
+        for a in record.attempts
+    ]
+    table(
+        console,
+        "attempts",
+        dict.fromkeys(("attempt", "ended", "from step", "to step", "seconds"), "right"),
+        attempts,
+    )
+    say(console, f"again: inductive rerun {record.id}")
+
+
+def print_configuration(console: Console, run: Run) -> None:
+    """A whole configuration, what differs from the defaults marked."""
+    delta = run.delta
+    named = recipe_values(run.recipe.name)
+    rows = []
+    for key, value in run.settings().items():
+        if isinstance(value, dict):
+            inner = delta.get(key, {})
+            for name, one in value.items():
+                changed = name in inner and not (key == "recipe" and name != "name" and named.get(name) == one)
+                rows.append([f"{key}.{name}", one, "set" if changed else ""])
+        else:
+            rows.append([key, value, "set" if key in delta and key != "protocol" else ""])
+    table(console, "configuration", {"key": "left", "value": "left", "": "left"}, rows)

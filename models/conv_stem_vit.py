@@ -1,0 +1,53 @@
+"""The ViT with a convolutional stem: "Early convolutions help transformers see better" (Xiao et al., 2021).
+
+A stack of 3x3 convolutions with batch norm and ReLU, then a 1x1 convolution to the width, replaces the patch
+embedding; the rest, positions included, is `models.vit`. The stem adds locality and shared weights below the
+first attention. Any image size will do: a stride of 2 rounds up.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from models.grids import Grid, halvings
+from models.vit import ViT
+
+
+class ConvStem(nn.Sequential):
+    """B C H W -> B D rows columns by 3x3 convolutions of the given channels and strides, and a 1x1 convolution."""
+
+    def __init__(self, in_channels: int, width: int, channels: tuple[int, ...], strides: tuple[int, ...]) -> None:
+        layers: list[nn.Module] = []
+        for outputs, stride in zip(channels, strides, strict=True):
+            layers += [
+                nn.Conv2d(in_channels, outputs, 3, stride, padding=1, bias=False),
+                nn.BatchNorm2d(outputs),
+                nn.ReLU(),
+            ]
+            in_channels = outputs
+        super().__init__(*layers, nn.Conv2d(in_channels, width, 1))
+        self.times = strides.count(2)
+
+    def grid(self, height: int, width: int) -> Grid:
+        return halvings(height, self.times), halvings(width, self.times)
+
+
+class ConvStemViT(ViT):
+    """ViT whose patch embedding is a `ConvStem`.
+
+    Args: stem_channels and stem_strides, one entry a convolution; the others are `ViT`'s (but for the patch).
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        width: int,
+        stem_channels: tuple[int, ...],
+        stem_strides: tuple[int, ...],
+        **rest: Any,
+    ) -> None:
+        stem = ConvStem(in_channels, width, stem_channels, stem_strides)
+        super().__init__(in_channels=in_channels, width=width, stem=stem, **rest)

@@ -1,0 +1,179 @@
+"""The positional encodings by name: what each is in one line, how it is carried, what it can be told (torch-free)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from models.options import ModelError, Option, Scalar
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Declaration of an encoding. `entry` is the class, "module:Name"; `ways` must agree with the class's own."""
+
+    name: str
+    summary: str
+    entry: str
+    ways: tuple[str, ...] = ()
+    options: tuple[Option, ...] = ()
+    prefix: str = ""  # of the names of its options: `rope_base` reaches the class as `base`
+
+
+def rope_base(default: float) -> Option:
+    return Option("rope_base", float, default, "base of the rotation rates, base^(-4t/d)", minimum=1.0)
+
+
+_DECLARED = (
+    Encoding("none", "no position: a bag of patches", "models.positions.absolute:NoPosition"),
+    Encoding(
+        "learned_1d",
+        "a learned vector per patch, in raster order (ViT)",
+        "models.positions.absolute:Learned1d",
+        ("bicubic_antialias", "bicubic", "bilinear"),
+    ),
+    Encoding(
+        "learned_2d",
+        "a learned half-vector per column and per row, concatenated (ViT, appendix D.4)",
+        "models.positions.absolute:Learned2d",
+        ("interpolate",),
+    ),
+    Encoding(
+        "sincos_1d",
+        "fixed sinusoids of the raster index (Vaswani et al.)",
+        "models.positions.absolute:Sincos1d",
+        ("recompute", "interpolate"),
+    ),
+    Encoding(
+        "sincos_2d",
+        "fixed sinusoids of row and column, concatenated (MoCo v3, timm)",
+        "models.positions.absolute:Sincos2d",
+        ("recompute", "interpolate"),
+    ),
+    Encoding(
+        "sincos_2d_sum",
+        "fixed sinusoids of row and column, added: (r, c) and (c, r) are the same",
+        "models.positions.absolute:Sincos2dSum",
+        ("recompute", "interpolate"),
+    ),
+    Encoding(
+        "fourier",
+        "random Fourier features of the place in the image, then a learned linear map",
+        "models.positions.absolute:Fourier",
+        ("recompute",),
+        (Option("fourier_std", float, 10.0, "standard deviation of the random frequencies", minimum=0.0),),
+        "fourier_",
+    ),
+    Encoding(
+        "relative_1d",
+        "query times a learned embedding of the raster offset (ViT, appendix D.4)",
+        "models.positions.relative:Relative1d",
+        ("training_raster", "interpolate"),
+    ),
+    Encoding(
+        "relative_2d",
+        "query times learned embeddings of the row and column offsets, clipped (Shaw et al.)",
+        "models.positions.relative:Relative2d",
+        ("clip",),
+        (
+            Option("relative_clip", int, 0, "largest offset told apart; 0: the training grid's", minimum=0),
+            Option("relative_values", bool, False, "also add embeddings of the offsets to the values"),
+        ),
+        "relative_",
+    ),
+    Encoding(
+        "bias_2d",
+        "a learned number per head and offset (Swin, BEiT)",
+        "models.positions.biases:Bias2d",
+        ("interpolate", "clip"),
+    ),
+    Encoding(
+        "cpb",
+        "a small network from the log-spaced offset to a number per head (Swin V2)",
+        "models.positions.biases:ContinuousBias",
+        ("recompute", "normalise"),
+        (Option("cpb_hidden", int, 512, "hidden units of the network", minimum=1),),
+        "cpb_",
+    ),
+    Encoding(
+        "alibi_2d",
+        "minus the distance times a fixed slope per head (ALiBi in two dimensions)",
+        "models.positions.biases:Alibi2d",
+        ("recompute", "rescale"),
+    ),
+    Encoding(
+        "rope_axial",
+        "queries and keys turned by row and column at fixed rates (RoPE-ViT)",
+        "models.positions.rotary:RopeAxial",
+        ("recompute", "normalise", "rescale_base"),
+        (
+            rope_base(100.0),
+            Option(
+                "rope_coordinates",
+                str,
+                "grid",
+                "`grid`: rows and columns; `unit`: centres of the tokens in [-1, 1] (DINOv3)",
+                allowed=("grid", "unit"),
+            ),
+        ),
+        "rope_",
+    ),
+    Encoding(
+        "rope_mixed",
+        "queries and keys turned at learned rates of row and column together (RoPE-ViT)",
+        "models.positions.rotary:RopeMixed",
+        ("recompute", "normalise", "rescale_base"),
+        (rope_base(10.0),),
+        "rope_",
+    ),
+    Encoding(
+        "conditional",
+        "a depthwise convolution over the tokens after the first block (CPVT)",
+        "models.positions.absolute:Conditional",
+    ),
+    Encoding(
+        "lookhere",
+        "heads that look one way, and less far the steeper their slope (LookHere)",
+        "models.positions.biases:LookHere",
+        ("recompute",),
+        (
+            Option(
+                "lookhere_fov",
+                int,
+                180,
+                "field of view of the directed heads in degrees (45 needs 12 heads)",
+                allowed=(180, 90, 45),
+            ),
+        ),
+        "lookhere_",
+    ),
+)
+ENCODINGS = {encoding.name: encoding for encoding in _DECLARED}
+
+
+def encoding_ways(options: dict[str, Scalar]) -> tuple[str, ...]:
+    """How the encoding of these resolved options can be carried to another grid."""
+    encoding = ENCODINGS[str(options["position"])]
+    if options.get("rope_coordinates") == "unit":
+        return ("recompute",)  # fractions of the image: nothing else to choose
+    return encoding.ways
+
+
+def check_encoding(options: dict[str, Scalar]) -> None:
+    """Refuse a width or a number of heads that the encoding cannot work with."""
+    name, width, heads = str(options["position"]), int(options["width"]), int(options["heads"])
+    if name.startswith("rope") and (width // heads) % 4:
+        raise ModelError(f"position {name} needs a head width divisible by 4, not {width} / {heads} = {width // heads}")
+    if name in ("sincos_2d",) and width % 4:
+        raise ModelError(f"position {name} needs a width divisible by 4, not {width}")
+    if name in ("sincos_1d", "sincos_2d_sum", "learned_2d", "fourier") and width % 2:
+        raise ModelError(f"position {name} needs an even width, not {width}")
+    if name == "lookhere":
+        check_lookhere(heads, int(options["lookhere_fov"]))
+
+
+def check_lookhere(heads: int, fov: int) -> None:
+    """Refuse a number of heads that cannot look in all the directions of a field of view."""
+    if heads % 4:
+        raise ModelError(f"position lookhere needs heads divisible by 4, not {heads}")
+    if fov == 45 and (heads < 12 or heads % 8 != 4):
+        raise ModelError(f"position lookhere with a field of view of 45 needs 12, 20, ... heads, not {heads}")

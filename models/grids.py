@@ -1,0 +1,30 @@
+"""Arithmetic of images and token grids (torch-free): which image sizes a patch can cut, and what is near otherwise."""
+
+from __future__ import annotations
+
+from models.options import ModelError
+
+Grid = tuple[int, int]  # rows, columns
+
+
+def nearest_multiples(length: int, step: int) -> str:
+    """The multiples of ``step`` around ``length``, in words: ``28, 32`` for 30 and 4."""
+    below = length // step * step
+    return ", ".join(str(multiple) for multiple in (below, below + step) if multiple > 0)
+
+
+def patch_grid(height: int, width: int, patch: int) -> Grid:
+    """Rows and columns of the token grid that patches of ``patch`` x ``patch`` pixels make, or a ModelError."""
+    for length in (height, width):
+        if length % patch or length <= 0:
+            raise ModelError(
+                f"image {length} is not divisible by patch {patch}: nearest {nearest_multiples(length, patch)}"
+            )
+    return height // patch, width // patch
+
+
+def halvings(length: int, times: int) -> int:
+    """Length after ``times`` 3x3 convolutions (or poolings) of stride 2 and padding 1: each rounds up."""
+    for _ in range(times):
+        length = (length + 1) // 2
+    return length

@@ -1,0 +1,195 @@
+"""The contract of every network: tensors in, logits out, and the same questions answered by all.
+
+Shapes: B images, C channels, H x W pixels; N tokens of width D; h heads of width d; K classes.
+
+A network writes its forward pass once, in `run(images, parts)`. `model(x)` calls it with `parts=None`;
+`model.forward_parts(x)` calls it with a dictionary that the pass fills with its intermediates:
+
+    embedding      tokens after embedding and position (B N D), or the feature map after the stem (B C H W)
+    block.i        tokens after block i                stage.i     feature map after stage i
+    attention.i    probabilities of attention layer i (B h N N; windows: B windows h n n)
+    pooled         what the head reads (B D)
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from models.grids import Grid
+from models.hints import did_you_mean
+from models.initial import Draw, constant, normal
+from models.options import ModelError
+
+Parts = dict[str, Tensor]
+AttentionForm = Literal["fused", "explicit"]
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a network is at one image size; `details` holds what only some families have (window, receptive field)."""
+
+    parameters: Mapping[str, int]  # backbone, position, head
+    macs: int  # multiply-accumulates for one image, attention products included; FLOPs are twice this
+    grid: Grid  # rows and columns of the last token grid or feature map
+    tokens: int  # what the first attention layer, or the last feature map, holds
+    details: Mapping[str, int | str] = field(default_factory=dict)
+
+
+class Head(nn.Linear):
+    """The classifier, B D -> B K: weights normal with std 0.02, bias 0."""
+
+    def initial(self) -> Mapping[str, Draw]:
+        return {"weight": normal(0.02), "bias": constant(0.0)}
+
+
+class DropPath(nn.Module):
+    """Drop a residual branch for a whole image with probability `rate`, scaling the rest (Huang et al., 2016)."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, branch: Tensor) -> Tensor:
+        if not self.training or self.rate == 0.0:
+            return branch
+        shape = (branch.shape[0],) + (1,) * (branch.ndim - 1)
+        keep = torch.empty(shape, dtype=branch.dtype, device=branch.device).bernoulli_(1 - self.rate)
+        return branch * (keep / (1 - self.rate))
+
+
+def drop_path_rates(rate: float, depth: int) -> list[float]:
+    """Rates that rise linearly from 0 at the first block to `rate` at the last."""
+    return [rate * block / max(depth - 1, 1) for block in range(depth)]
+
+
+class Network(nn.Module, ABC):
+    """Base of every network; see the module's docstring for `run` and `parts`."""
+
+    resizes_input: ClassVar[bool] = False  # True: any image is resized to the training resolution first
+
+    @abstractmethod
+    def run(self, images: Tensor, parts: Parts | None) -> Tensor:
+        """Images B C H W -> logits B K, filling `parts` when it is a dictionary."""
+
+    @abstractmethod
+    def grid(self, height: int, width: int) -> Grid:
+        """Rows and columns of the last token grid or feature map; ModelError for an image the network cannot take."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.run(images, None)
+
+    def forward_parts(self, images: Tensor) -> tuple[Tensor, Parts]:
+        """Logits and the named intermediates; attention is computed in the explicit form, whatever is set."""
+        parts: Parts = {}
+        return self.run(images, parts), parts
+
+    def set_attention(self, form: AttentionForm) -> None:
+        """Choose how every attention layer is computed: one fused kernel, or matmul, softmax, matmul."""
+        if form not in ("fused", "explicit"):
+            raise ModelError(f"attention is {form!r}; allowed: fused, explicit")
+        for module in self.modules():
+            if isinstance(module, AttentionLayer):
+                module.fused = form == "fused"
+
+    def carry(self, way: str, **numbers: float) -> None:
+        """Choose how the positions of the training grid are carried to another grid (networks without:
+        refused).
+        """
+        raise ModelError(f"{type(self).__name__} has no positions to carry to another grid (asked: {way!r})")
+
+    def no_decay(self) -> set[str]:
+        """Names of the parameters that weight decay leaves alone: biases, norms, vectors, everything positional."""
+        return {
+            name
+            for name, parameter in self.named_parameters()
+            if parameter.ndim <= 1 or name.startswith("position.") or name.endswith(self.undecayed)
+        }
+
+    undecayed: ClassVar[tuple[str, ...]] = ()  # further endings of names that weight decay leaves alone
+
+    def parameters_by_part(self) -> dict[str, int]:
+        """Numbers of parameters of the backbone, the positional encoding and the head."""
+        counts = {"backbone": 0, "position": 0, "head": 0}
+        for name, parameter in self.named_parameters():
+            counts[self.part_of(name)] += parameter.numel()
+        return counts
+
+    def part_of(self, name: str) -> str:
+        """The part a parameter is counted in: by the first word of its name."""
+        first = name.split(".", 1)[0]
+        return first if first in ("position", "head") else "backbone"
+
+    def details(self, height: int, width: int) -> dict[str, int | str]:
+        """What only some families have: window, receptive field, total stride."""
+        return {}
+
+    def token_count(self, height: int, width: int) -> int:
+        rows, columns = self.grid(height, width)
+        return rows * columns
+
+    def describe(self, height: int, width: int) -> Description:
+        """Parameters, multiply-accumulates and geometry at an image size, without touching this network's memory."""
+        return Description(
+            parameters=self.parameters_by_part(),
+            macs=count_macs(self, height, width),
+            grid=self.grid(height, width),
+            tokens=self.token_count(height, width),
+            details=self.details(height, width),
+        )
+
+    in_channels: int
+
+
+class AttentionLayer(nn.Module):
+    """Marks a module that computes attention and can do so fused or explicitly."""
+
+    fused: bool = False
+
+
+def attend(
+    queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None, fused: bool
+) -> tuple[Tensor, Tensor | None]:
+    """softmax(q k' + bias) v for queries that are scaled already.
+
+    Args: queries, keys, values of shape (..., h, N, d); bias broadcasts to (..., h, N, N), minus infinity masks.
+    Returns the mixed values (..., h, N, d), and the probabilities (..., h, N, N) or None from the fused kernel.
+    """
+    if fused:
+        mask = None if bias is None else bias.to(queries.dtype)
+        mixed = nn.functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, scale=1.0)
+        return mixed, None
+    logits = queries @ keys.transpose(-2, -1)  # ... h N N
+    if bias is not None:
+        logits = logits + bias
+    probabilities = logits.softmax(dim=-1)
+    return probabilities.to(values.dtype) @ values, probabilities
+
+
+def count_macs(network: Network, height: int, width: int) -> int:
+    """Multiply-accumulates of one image in evaluation mode: a copy without memory, run on the meta device."""
+    tensors = [*network.parameters(), *network.buffers()]
+    memo: dict[int, object] = {}
+    for tensor in tensors:
+        empty = torch.empty_like(tensor, device="meta")
+        memo[id(tensor)] = nn.Parameter(empty) if isinstance(tensor, nn.Parameter) else empty
+    ghost = copy.deepcopy(network, memo).eval()
+    ghost.set_attention("explicit")  # the fused kernel is invisible to the counter on some devices
+    dtype = next(network.parameters()).dtype
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        ghost(torch.empty(1, network.in_channels, height, width, dtype=dtype, device="meta"))
+    return counter.get_total_flops() // 2
+
+
+def refuse_way(way: str, ways: tuple[str, ...], owner: str) -> ModelError:
+    """The error for an unknown way of carrying positions."""
+    if not ways:
+        return ModelError(f"{owner} has nothing to carry to another grid (asked: {way!r})")
+    return ModelError(f"{owner} cannot be carried by {way!r}; allowed: {', '.join(ways)}{did_you_mean(way, ways)}")

@@ -1,0 +1,210 @@
+"""Absolute encodings: something is added to the tokens. Shapes and hooks: `models.positions.base`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.grids import Grid
+from models.initial import Draw, constant, normal, uniform, xavier
+from models.positions.base import Position, coordinates, resize_image
+
+
+class NoPosition(Position):
+    """`none`: x. With mean pooling the network is a bag of patches: any permutation of them gives the same logits."""
+
+
+class Learned1d(Position):
+    """`learned_1d`: x + P[p], P of N x D learned, normal with std 0.02 (Dosovitskiy et al., 2021).
+
+    The class token has a row of its own, which is never interpolated. At another grid P is resized as an H0 x
+    W0 image: `bicubic_antialias` (timm), `bicubic` (DeiT) or `bilinear` (CCT; shrinks the norm of the rows).
+    """
+
+    ways = ("bicubic_antialias", "bicubic", "bilinear")
+
+    def __init__(self, **geometry: Any) -> None:
+        super().__init__(**geometry)
+        rows, columns = self.trained
+        self.table = nn.Parameter(torch.empty(rows * columns, self.width))
+        self.class_row = nn.Parameter(torch.empty(1, self.width)) if self.prefix else None
+
+    def initial(self) -> Mapping[str, Draw]:
+        return {"table": normal(0.02), "class_row": normal(0.02)}
+
+    def add(self, tokens: Tensor, grid: Grid) -> Tensor:
+        table: Tensor = self.table
+        if grid != self.trained:
+            image = table.view(*self.trained, self.width)
+            table = resize_image(image, grid, self.way).reshape(-1, self.width)  # N D
+        return tokens + (table if self.class_row is None else torch.cat([self.class_row, table]))
+
+
+class Learned2d(Position):
+    """`learned_2d`: x + concat(X[c], Y[r]), two learned tables of D/2, std 0.02 (Dosovitskiy et al., 2021, D.4).
+
+    The class token has a vector of its own. At another grid each axis is interpolated linearly (half-pixel centres).
+    """
+
+    ways = ("interpolate",)
+
+    def __init__(self, **geometry: Any) -> None:
+        super().__init__(**geometry)
+        rows, columns = self.trained
+        self.columns = nn.Parameter(torch.empty(columns, self.width // 2))
+        self.rows = nn.Parameter(torch.empty(rows, self.width // 2))
+        self.class_row = nn.Parameter(torch.empty(1, self.width)) if self.prefix else None
+
+    def initial(self) -> Mapping[str, Draw]:
+        return {name: normal(0.02) for name in ("columns", "rows", "class_row")}
+
+    def add(self, tokens: Tensor, grid: Grid) -> Tensor:
+        y, x = resize_axis(self.rows, grid[0]), resize_axis(self.columns, grid[1])
+        x, y = x.expand(grid[0], -1, -1), y[:, None].expand(-1, grid[1], -1)  # H W D/2 each
+        table = torch.cat([x, y], dim=-1).flatten(0, 1)  # N D
+        return tokens + (table if self.class_row is None else torch.cat([self.class_row, table]))
+
+
+def resize_axis(table: Tensor, length: int) -> Tensor:
+    """Resize a table along its first axis, linearly: L0 D -> L D."""
+    if table.shape[0] == length:
+        return table
+    return nn.functional.interpolate(table.T[None], size=length, mode="linear")[0].T
+
+
+def sinusoid(positions: Tensor, width: int) -> Tensor:
+    """Vaswani et al. (2017): PE[p, 2j] = sin(p / 10000^(2j/D)), PE[p, 2j+1] = cos(same); positions N -> N D."""
+    rates = 10000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
+    angles = positions[:, None] * rates
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
+
+
+class FixedTable(Position):
+    """An encoding that adds a fixed table; the class token gets 0. Subclasses say which, in `table(grid)`."""
+
+    def table(self, grid: Grid) -> Tensor:
+        """The table of a grid, N D in double precision."""
+        raise TypeError(f"{type(self).__name__} states no table")
+
+    def framed(self, grid: Grid) -> Tensor:
+        return nn.functional.pad(self.table(grid), (0, 0, self.prefix, 0))
+
+    def add(self, tokens: Tensor, grid: Grid) -> Tensor:
+        return tokens + self.constant(self.framed, grid, tokens.device, tokens.dtype)
+
+    def scaled_coordinates(self, grid: Grid) -> tuple[Tensor, Tensor]:
+        """Rows and columns of the tokens; carried by `interpolate` they are scaled into the training grid (H0/H)."""
+        row, column = coordinates(grid)
+        if self.way == "interpolate":
+            row, column = row * (self.trained[0] / grid[0]), column * (self.trained[1] / grid[1])
+        return row, column
+
+
+class Sincos1d(FixedTable):
+    """`sincos_1d`: the sinusoid of the raster index (Vaswani et al., 2017).
+
+    At another grid: `recompute` it on the new raster (a row's meaning changes with W: expected to break), or
+    `interpolate` the training grid's table as an image (bicubic, antialiased).
+    """
+
+    ways = ("recompute", "interpolate")
+
+    def table(self, grid: Grid) -> Tensor:
+        rows, columns = self.trained if self.way == "interpolate" else grid
+        table = sinusoid(torch.arange(rows * columns, dtype=torch.float64), self.width)
+        if (rows, columns) == grid:
+            return table
+        image = table.view(rows, columns, self.width)
+        return resize_image(image, grid, "bicubic_antialias").reshape(-1, self.width)
+
+
+class Sincos2d(FixedTable):
+    """`sincos_2d`: concat(sin(r w), sin(c w), cos(r w), cos(c w)), w_k = 10000^(-k/(D/4)), k = 0..D/4-1.
+
+    Equals timm's `build_sincos2d_pos_embed` with its defaults; big_vision divides by D/4 - 1 instead. At another grid:
+    `recompute` on the larger integer grid (extrapolates) or `interpolate` (positions times H0/H, W0/W).
+    """
+
+    ways = ("recompute", "interpolate")
+
+    def table(self, grid: Grid) -> Tensor:
+        row, column = self.scaled_coordinates(grid)
+        rates = 10000.0 ** (-torch.arange(self.width // 4, dtype=torch.float64) / (self.width // 4))
+        r, c = row[:, None] * rates, column[:, None] * rates  # N D/4
+        return torch.cat([r.sin(), c.sin(), r.cos(), c.cos()], dim=1)
+
+
+class Sincos2dSum(FixedTable):
+    """`sincos_2d_sum`: x + phi(c) + phi(r), phi the 1-D sinusoid over all D (as taught in courses).
+
+    A sum forgets its order: tokens (r, c) and (c, r) get the same vector by construction. Carried as `sincos_2d`.
+    """
+
+    ways = ("recompute", "interpolate")
+
+    def table(self, grid: Grid) -> Tensor:
+        row, column = self.scaled_coordinates(grid)
+        return sinusoid(column, self.width) + sinusoid(row, self.width)
+
+
+class Fourier(Position):
+    """`fourier`: x + L concat(sin, cos of 2 pi B (r/H, c/W)), B fixed, D/2 x 2, normal with std `std`, L
+    learned, D x D.
+
+    Random Fourier features (Tancik et al., 2020). B is drawn with the seed and saved with the weights. The class token
+    gets 0. Positions are fractions of the grid, so at another grid `recompute` interpolates by itself.
+    """
+
+    ways = ("recompute",)
+
+    def __init__(self, *, std: float = 10.0, **geometry: Any) -> None:
+        super().__init__(**geometry)
+        self.std = std
+        self.frequencies: Tensor
+        self.register_buffer("frequencies", torch.empty(self.width // 2, 2))
+        self.mix = nn.Parameter(torch.empty(self.width, self.width))
+
+    def initial(self) -> Mapping[str, Draw]:
+        return {"frequencies": normal(self.std), "mix": xavier(self.width, self.width)}
+
+    def fractions(self, grid: Grid) -> Tensor:
+        row, column = coordinates(grid)
+        return torch.stack([row / grid[0], column / grid[1]], dim=-1)  # N 2
+
+    def add(self, tokens: Tensor, grid: Grid) -> Tensor:
+        dtype = self.frequencies.dtype
+        points = self.constant(self.fractions, grid, tokens.device, dtype)
+        angles = (2 * math.pi) * (points[:, None] * self.frequencies).sum(
+            -1
+        )  # N D/2; a sum of two, exact under autocast
+        table = torch.cat([angles.sin(), angles.cos()], dim=-1) @ self.mix.T  # N D
+        return tokens + nn.functional.pad(table, (0, 0, self.prefix, 0))
+
+
+class Conditional(Position):
+    """`conditional`: x + DWConv3x3(x on the grid), zero padding, after the first block (Chu et al., 2021:
+    CPVT's PEG).
+
+    The padding is what tells a token where the border is. The class token passes untouched. Works at any grid.
+    """
+
+    def __init__(self, **geometry: Any) -> None:
+        super().__init__(**geometry)
+        self.kernel = nn.Parameter(torch.empty(self.width, 1, 3, 3))
+        self.shift = nn.Parameter(torch.empty(self.width))
+
+    def initial(self) -> Mapping[str, Draw]:
+        return {"kernel": uniform(1 / 3), "shift": constant(0.0)}
+
+    def after_block(self, tokens: Tensor, grid: Grid, block: int) -> Tensor:
+        if block != 0:
+            return tokens
+        patches = tokens[:, self.prefix :]  # B N D
+        image = patches.transpose(1, 2).unflatten(2, grid)  # B D H W
+        local = nn.functional.conv2d(image, self.kernel, self.shift, padding=1, groups=self.width)
+        patches = patches + local.flatten(2).transpose(1, 2)
+        return torch.cat([tokens[:, : self.prefix], patches], dim=1) if self.prefix else patches

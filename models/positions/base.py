@@ -1,0 +1,136 @@
+"""What a positional encoding can do to a vision transformer: four hooks, and how it meets another grid.
+
+Shapes: B images, N patch tokens in raster order p = r W + c on a grid of H rows and W columns, D width, h heads of
+width d = D / h. With a class token `prefix` is 1, the class token is token 0, and the attention sees 1 + N tokens.
+Offsets are query minus key: dr = r_query - r_key, dc = c_query - c_key. H0, W0 is the training grid.
+
+An encoding is asked at every forward pass with the grid of that pass, so nothing is rebuilt for another
+resolution. Constants are computed in double precision, once per grid, device and type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from models.grids import Grid
+from models.hints import did_you_mean
+from models.initial import Draw
+from models.network import refuse_way
+from models.options import ModelError
+
+
+class Position(nn.Module):
+    """An encoding that does nothing; the others override the hooks they need.
+
+    Args:
+        grid: training grid, rows and columns. width: D. depth: number of blocks. heads: h. prefix: class tokens, 0 or
+        1.
+    """
+
+    ways: tuple[str, ...] = ()  # how it can be carried to another grid; the first is the default
+    numbers: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # the numbers that a way accepts
+    mixes_values: bool = False  # True: needs the probabilities, so attention is always explicit
+
+    def __init__(self, *, grid: Grid, width: int, depth: int, heads: int, prefix: int) -> None:
+        super().__init__()
+        self.trained = grid
+        self.width, self.depth, self.heads, self.prefix = width, depth, heads, prefix
+        self.head_width = width // heads
+        self.way = self.ways[0] if self.ways else ""
+        self.way_numbers: dict[str, float] = {}
+        self._constants: dict[tuple[object, ...], Tensor] = {}
+
+    def add(self, tokens: Tensor, grid: Grid) -> Tensor:
+        """After embedding: tokens B prefix+N D -> the same shape."""
+        return tokens
+
+    def after_block(self, tokens: Tensor, grid: Grid, block: int) -> Tensor:
+        """After block number `block`: tokens B prefix+N D -> the same shape."""
+        return tokens
+
+    def rotate(self, queries_keys: Tensor, grid: Grid, block: int) -> Tensor:
+        """Queries and keys, stacked, 2 B h prefix+N d -> the same shape."""
+        return queries_keys
+
+    def bias(self, queries: Tensor, grid: Grid, block: int) -> Tensor | None:
+        """What is added to the logits, broadcastable to B h prefix+N prefix+N; `queries` are scaled by 1/sqrt(d)."""
+        return None
+
+    def mix_values(self, probabilities: Tensor, grid: Grid, block: int) -> Tensor:
+        """What is added to the mixed values, B h prefix+N d; called only where `mixes_values`."""
+        raise TypeError(f"{type(self).__name__} adds nothing to the values")
+
+    def initial(self) -> Mapping[str, Draw]:
+        """Initial values of the encoding's own parameters."""
+        return {}
+
+    def carry(self, way: str, **numbers: float) -> None:
+        """Choose how this encoding meets a grid it was not trained on; a property of an evaluation, not of training."""
+        owner = f"position {type(self).__name__}"
+        if way not in self.ways:
+            raise refuse_way(way, self.ways, owner)
+        allowed = self.numbers.get(way, ())
+        for name in numbers:
+            if name not in allowed:
+                known = ", ".join(allowed) or "none"
+                hint = did_you_mean(name, allowed)
+                raise ModelError(f"{owner} carried by {way!r} takes no number `{name}`; allowed: {known}{hint}")
+        self.way, self.way_numbers = way, dict(numbers)
+        self._constants.clear()
+
+    def constant(self, make: Callable[[Grid], Tensor], grid: Grid, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """`make(grid)` on a device and in a type, computed once and kept (outside the state dict)."""
+        key = (make.__name__, grid, device, dtype)
+        kept = self._constants.get(key)
+        if kept is None:
+            with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):
+                kept = make(grid).to(device=device, dtype=dtype)
+            self._constants[key] = kept
+        return kept
+
+
+class PositionFactory(Protocol):
+    """Makes an encoding for a network's geometry: an encoding's class, or a partial of it with its options."""
+
+    def __call__(self, *, grid: Grid, width: int, depth: int, heads: int, prefix: int) -> Position: ...
+
+
+def coordinates(grid: Grid) -> tuple[Tensor, Tensor]:
+    """Row and column of every token in raster order, two double vectors of length N."""
+    rows, columns = grid
+    tokens = torch.arange(rows * columns, dtype=torch.float64)
+    return tokens.div(columns, rounding_mode="floor"), tokens.remainder(columns)
+
+
+def offsets(grid: Grid) -> tuple[Tensor, Tensor]:
+    """dr and dc of every pair, two double matrices N (query) x N (key)."""
+    row, column = coordinates(grid)
+    return row[:, None] - row, column[:, None] - column
+
+
+def resize_image(image: Tensor, size: Grid, interpolation: str) -> Tensor:
+    """Resize a table that lies on a grid: H0 W0 D -> H W D, half-pixel centres.
+
+    `bicubic_antialias`, `bicubic` or `bilinear`; in single precision at least.
+    """
+    mode = "bilinear" if interpolation == "bilinear" else "bicubic"
+    exact = image if image.dtype == torch.float64 else image.float()
+    resized = nn.functional.interpolate(
+        exact.permute(2, 0, 1)[None], size=size, mode=mode, antialias=interpolation == "bicubic_antialias"
+    )
+    return resized[0].permute(1, 2, 0).to(image.dtype)
+
+
+def join_class(patches: Tensor, to_class: Tensor, from_class: Tensor, own: Tensor) -> Tensor:
+    """Frame the logits of patch pairs with those of the class token.
+
+    Args: patches (..., N, N); to_class (..., N, 1), patch queries on the class key; from_class (..., 1, N),
+    the class query on patch keys; own (..., 1, 1). Returns (..., 1+N, 1+N).
+    """
+    lower = torch.cat([to_class, patches], dim=-1)  # ... N 1+N
+    upper = torch.cat([own, from_class], dim=-1)  # ... 1 1+N
+    return torch.cat([upper, lower], dim=-2)

@@ -1,0 +1,184 @@
+"""Relative biases: a number per head and offset is added to the logits, whatever the query says.
+Shapes, offsets and hooks: `models.positions.base`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from models.encodings import check_lookhere
+from models.grids import Grid
+from models.initial import Draw, constant, normal
+from models.positions.base import Position, join_class, offsets, resize_image
+
+
+def offset_index(grid: Grid, table: Grid) -> Tensor:
+    """For each pair the entry of a flattened (2 rows - 1) x (2 columns - 1) offset image, offsets clipped to it: N N."""
+    dr, dc = offsets(grid)
+    rows, columns = table
+    dr, dc = dr.clamp(1 - rows, rows - 1), dc.clamp(1 - columns, columns - 1)
+    return (dr + rows - 1) * (2 * columns - 1) + dc + columns - 1
+
+
+def resize_offsets(table: Tensor, grid: Grid) -> Tensor:
+    """Resize an offset image to another grid, bicubic: h 2H0-1 2W0-1 -> h 2H-1 2W-1."""
+    size = 2 * grid[0] - 1, 2 * grid[1] - 1
+    return resize_image(table.permute(1, 2, 0), size, "bicubic").permute(2, 0, 1)
+
+
+class Bias2d(Position):
+    """`bias_2d`: logits += T[h, dr, dc], a learned (2 H0 - 1) x (2 W0 - 1) image per head and block, initially 0.
+
+    Swin (Liu et al., 2021) and BEiT (Bao et al., 2022). Class-to-token, token-to-class and class-class have entries of
+    their own. At another grid: `interpolate` the offset image (bicubic), or `clip` the offsets to it.
+    """
+
+    ways = ("interpolate", "clip")
+
+    def __init__(self, **geometry: Any) -> None:
+        super().__init__(**geometry)
+        rows, columns = self.trained
+        self.table = nn.Parameter(torch.empty(self.depth, self.heads, 2 * rows - 1, 2 * columns - 1))
+        self.class_entries = nn.Parameter(torch.empty(self.depth, self.heads, 3)) if self.prefix else None
+
+    def initial(self) -> Mapping[str, Draw]:
+        return {"table": constant(0.0), "class_entries": constant(0.0)}
+
+    def index(self, grid: Grid) -> Tensor:
+        return offset_index(grid, self.trained if self.way == "clip" else grid)
+
+    def bias(self, queries: Tensor, grid: Grid, block: int) -> Tensor:
+        table = self.table[block]  # h 2H0-1 2W0-1
+        if grid != self.trained and self.way == "interpolate":
+            table = resize_offsets(table, grid)
+        index = self.constant(self.index, grid, table.device, torch.long)
+        patches = table.flatten(1)[:, index]  # h N N
+        if self.class_entries is None:
+            return patches
+        from_class, to_class, own = self.class_entries[block][:, :, None, None].unbind(1)  # h 1 1 each
+        count = patches.shape[-1]
+        return join_class(patches, to_class.expand(-1, count, -1), from_class.expand(-1, -1, count), own)
+
+
+class ContinuousBias(Position):
+    """`cpb`: logits += 16 sigmoid(MLP(s(dr), s(dc))), an MLP 2-512-heads per block (Liu et al., 2022: Swin V2).
+
+    s(x) = sign(x) log2(1 + 8 |x| / (M-1)) / log2(8), M the length of the axis (1 gives 0). The attention
+    stays the ordinary scaled dot product, so that position alone changes; Swin V2 pairs it with cosines.
+    Pairs with a class token get 8, the sigmoid's middle. At another grid: `recompute` with the training M
+    (coordinates exceed 1: extrapolates) or `normalise` by the new M (interpolates). Its MACs do not grow with
+    the batch, but are counted for one image.
+    """
+
+    ways = ("recompute", "normalise")
+
+    def __init__(self, *, hidden: int = 512, **geometry: Any) -> None:
+        super().__init__(**geometry)
+        self.first = nn.Parameter(torch.empty(self.depth, hidden, 2))
+        self.first_bias = nn.Parameter(torch.empty(self.depth, hidden))
+        self.second = nn.Parameter(torch.empty(self.depth, self.heads, hidden))
+
+    def initial(self) -> Mapping[str, Draw]:
+        return {"first": normal(0.02), "first_bias": constant(0.0), "second": normal(0.02)}
+
+    def offset_coordinates(self, grid: Grid) -> Tensor:
+        """(s(dr), s(dc)) of every offset of the grid: (2H-1)(2W-1) 2."""
+        axes = []
+        for length, trained in zip(grid, self.trained, strict=True):
+            x = torch.arange(1 - length, length, dtype=torch.float64)
+            longest = (length if self.way == "normalise" else trained) - 1
+            x = 8 * x / longest if longest else x * 0.0
+            axes.append(x.sign() * torch.log2(1 + x.abs()) / math.log2(8))
+        return torch.cartesian_prod(*axes)
+
+    def index(self, grid: Grid) -> Tensor:
+        return offset_index(grid, grid)
+
+    def bias(self, queries: Tensor, grid: Grid, block: int) -> Tensor:
+        place = self.first.device, self.first.dtype
+        points = self.constant(self.offset_coordinates, grid, *place)
+        hidden = torch.relu(nn.functional.linear(points, self.first[block], self.first_bias[block]))
+        values = 16 * torch.sigmoid(hidden @ self.second[block].T)  # (2H-1)(2W-1) h
+        index = self.constant(self.index, grid, queries.device, torch.long)
+        patches = values.T[:, index]  # h N N
+        return nn.functional.pad(patches, (self.prefix, 0, self.prefix, 0), value=8.0) if self.prefix else patches
+
+
+class Alibi2d(Position):
+    """`alibi_2d`: logits -= m_h sqrt(dr^2 + dc^2), m_h = 2^(-8 h / heads), h = 1..heads, fixed (Press et al., 2022).
+
+    Invariant to flips, transposition and rotation of the grid; the class token gets 0. At another grid:
+    `recompute`, or `rescale` the slopes by `factor`, by default H0/H (by axis), which keeps distances in
+    units of the training grid.
+    """
+
+    ways = ("recompute", "rescale")
+    numbers: ClassVar[Mapping[str, tuple[str, ...]]] = {"rescale": ("factor",)}
+
+    def slopes(self) -> Tensor:
+        return 2.0 ** (-8 * torch.arange(1, self.heads + 1, dtype=torch.float64) / self.heads)
+
+    def table(self, grid: Grid) -> Tensor:
+        dr, dc = offsets(grid)
+        if self.way == "rescale":
+            factor = self.way_numbers.get("factor")
+            dr = dr * (self.trained[0] / grid[0] if factor is None else factor)
+            dc = dc * (self.trained[1] / grid[1] if factor is None else factor)
+        biases = -self.slopes()[:, None, None] * torch.hypot(dr, dc)  # h N N
+        return nn.functional.pad(biases, (self.prefix, 0, self.prefix, 0))
+
+    def bias(self, queries: Tensor, grid: Grid, block: int) -> Tensor:
+        return self.constant(self.table, grid, queries.device, queries.dtype)
+
+
+class LookHere(Position):
+    """`lookhere`: heads that look one way: logits -= s_l m_h sqrt(dr^2 + dc^2), minus infinity outside the
+    field of view.
+
+    Fuller et al. (2024). Heads come in groups of four that look up, down, left and right: half planes (`fov` 180, up:
+    r_key <= r_query) or quadrants (90, up: |dc| <= dr). With 45, two groups of equal slope share each quadrant, cut
+    along its axis into octants; 12 heads at least. Borders belong to both sides, so a token always sees itself.
+    Directed group g has slope 2^-(g+1); from 8 heads on the last four are undirected, with slopes 2^-2, 2^-4, 2^-6,
+    2^-8. s_l falls linearly from 1.5 to 0.5 over the blocks. Pairs with a class token have 0 and are never masked.
+    """
+
+    ways = ("recompute",)
+
+    def __init__(self, *, fov: int = 180, **geometry: Any) -> None:
+        super().__init__(**geometry)
+        check_lookhere(self.heads, fov)
+        self.fov = fov
+
+    def views(self, grid: Grid) -> tuple[Tensor, Tensor]:
+        """Visible pairs h N N (bool) and slopes h."""
+        dr, dc = offsets(grid)
+        compass = [dr, -dr, dc, -dc]  # how far the key lies up, down, left, right of the query
+        across = [dc, dc, dr, dr]
+        undirected = 4 if self.heads >= 8 else 0
+        visible, slopes = [], []
+        for head in range(self.heads - undirected):
+            group, side = divmod(head, 4)
+            view = compass[side] >= (0 if self.fov == 180 else across[side].abs())
+            if self.fov == 45:
+                view = view & (across[side] >= 0 if group % 2 == 0 else across[side] <= 0)
+            visible.append(view)
+            slopes.append(2.0 ** -((group // 2 if self.fov == 45 else group) + 1))
+        for head in range(undirected):
+            visible.append(torch.ones_like(dr, dtype=torch.bool))
+            slopes.append(4.0 ** -(head + 1))
+        return torch.stack(visible), torch.tensor(slopes, dtype=torch.float64)
+
+    def table(self, grid: Grid) -> Tensor:
+        visible, slopes = self.views(grid)
+        biases = -slopes[:, None, None] * torch.hypot(*offsets(grid))
+        biases = biases.masked_fill(~visible, -math.inf)  # h N N
+        return nn.functional.pad(biases, (self.prefix, 0, self.prefix, 0))
+
+    def bias(self, queries: Tensor, grid: Grid, block: int) -> Tensor:
+        strength = 1.5 - block / max(self.depth - 1, 1)
+        return strength * self.constant(self.table, grid, queries.device, queries.dtype)

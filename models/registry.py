@@ -1,0 +1,168 @@
+"""Models by name: options are resolved and images checked without torch; the network is imported when it is built."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from models.encodings import ENCODINGS
+from models.families import FAMILIES, Family
+from models.hints import did_you_mean
+from models.options import ModelError, Option, Scalar, numbers
+from models.sizes import dimensions
+
+if TYPE_CHECKING:
+    from models.network import Network
+
+
+def model_names() -> tuple[str, ...]:
+    """The names of all families."""
+    return tuple(FAMILIES)
+
+
+def position_names() -> tuple[str, ...]:
+    """The names of all positional encodings."""
+    return tuple(ENCODINGS)
+
+
+def position_summaries() -> dict[str, str]:
+    """One line about each positional encoding."""
+    return {encoding.name: encoding.summary for encoding in ENCODINGS.values()}
+
+
+def family(name: str) -> Family:
+    """The declaration of a family; ModelError with the nearest name for an unknown one."""
+    if name not in FAMILIES:
+        raise ModelError(f"no model {name!r}; allowed: {', '.join(FAMILIES)}{did_you_mean(name, FAMILIES)}")
+    return FAMILIES[name]
+
+
+def declared_options(name: str, position: str | None) -> dict[str, Option]:
+    """The options of a family, with those of its encoding where it has one."""
+    options = family(name).options
+    if position is not None:
+        options += ENCODINGS[position].options
+    return {option.name: option for option in options}
+
+
+def resolve_options(name: str, *, size: str, options: Mapping[str, object]) -> dict[str, Scalar]:
+    """Every option of a model with its value, sorted by name: what is given, checked, and the defaults of the size.
+
+    Options that belong to an encoding are there when that encoding is. Raises ModelError for an unknown name,
+    size or option, a value that is not allowed, and options that contradict each other.
+    """
+    chosen = family(name)
+    where = f"model {name}"
+    if size not in chosen.sizes:
+        near = did_you_mean(size, chosen.sizes)
+        raise ModelError(f"{where}: no size {size!r}; allowed: {', '.join(chosen.sizes)}{near}")
+    own = declared_options(name, None)
+    position: str | None = None
+    if "position" in own:
+        position = str(own["position"].check(options.get("position", own["position"].default), where))
+    declared = declared_options(name, position)
+    for given in options:
+        if given not in declared:
+            raise unknown_option(name, given, position, declared)
+    scale = int(declared["scale"].check(options.get("scale", declared["scale"].default), where))
+    by_size = dimensions(name, size, scale)
+    resolved: dict[str, Scalar] = {}
+    for key in sorted(declared):
+        default = by_size.get(key, declared[key].default)
+        resolved[key] = declared[key].check(options.get(key, default), where)
+    chosen.check(resolved)
+    return resolved
+
+
+def unknown_option(name: str, given: str, position: str | None, declared: Mapping[str, Option]) -> ModelError:
+    owners = [e.name for e in ENCODINGS.values() if given in {option.name for option in e.options}]
+    if owners and position is not None:
+        return ModelError(
+            f"model {name}: option `{given}` belongs to position {' and '.join(owners)}, and position is {position}"
+        )
+    return ModelError(
+        f"model {name}: no option `{given}`; allowed: {', '.join(sorted(declared))}{did_you_mean(given, declared)}"
+    )
+
+
+def check_resolution(
+    name: str, *, size: str, options: Mapping[str, object], resolution: int, train_resolution: int
+) -> None:
+    """Raise ModelError, naming the nearest that work, when the model cannot take images of this resolution."""
+    resolved = resolve_options(name, size=size, options=options)
+    for length in (train_resolution, resolution):
+        if type(length) is not int or length < 1:
+            raise ModelError(f"model {name}: resolution {length!r} is no positive whole number")
+    try:
+        family(name).check_image(resolved, resolution, train_resolution)
+    except ModelError as error:
+        raise ModelError(f"model {name}: {error}") from None
+
+
+def carry_ways(name: str, *, options: Mapping[str, object], size: str = "nano") -> tuple[str, ...]:
+    """How positions can be carried to another grid, the default first; () where there is nothing to carry."""
+    return family(name).ways(resolve_options(name, size=size, options=options))
+
+
+def sources(name: str, *, options: Mapping[str, object], size: str = "nano") -> tuple[str, ...]:
+    """Entry points, "module:symbol", of the code that a model with these options is made of."""
+    resolved = resolve_options(name, size=size, options=options)
+    entries = [family(name).entry]
+    if "position" in resolved:
+        entries.append(ENCODINGS[str(resolved["position"])].entry)
+    return (*entries, "models.initial:initialise")
+
+
+def create_model(
+    name: str,
+    *,
+    image_size: int,
+    in_channels: int,
+    num_classes: int,
+    size: str = "nano",
+    seed: int = 0,
+    **options: Scalar,
+) -> Network:
+    """Build a network with keyed initial weights; `image_size` is the training resolution.
+
+    Works under `torch.device("meta")`, then without values. Neither reads nor moves torch's global
+    generators. Raises ModelError for what `resolve_options` and `check_resolution` refuse.
+    """
+    resolved = resolve_options(name, size=size, options=options)
+    check_resolution(name, size=size, options=options, resolution=image_size, train_resolution=image_size)
+    for what, count in (("in_channels", in_channels), ("num_classes", num_classes)):
+        if type(count) is not int or count < 1:
+            raise ModelError(f"model {name}: {what} {count!r} is no positive whole number")
+    import torch
+
+    from models.initial import initialise
+
+    arguments = constructor_arguments(name, resolved)
+    with torch.random.fork_rng(devices=[]):  # torch's layers draw first values of their own, which are replaced
+        network: Network = load(family(name).entry)(
+            image_size=image_size, in_channels=in_channels, num_classes=num_classes, **arguments
+        )
+    initialise(network, seed)
+    return network
+
+
+def constructor_arguments(name: str, resolved: Mapping[str, Scalar]) -> dict[str, Any]:
+    """Resolved options as the network's class takes them: sequences as tuples, the encoding as its class."""
+    arguments: dict[str, Any] = {}
+    for option in family(name).options:
+        value = resolved[option.name]
+        arguments[option.name] = numbers(str(value)) if option.is_sequence else value
+    del arguments["scale"]  # it has decided the other dimensions
+    if "position" in arguments:
+        encoding = ENCODINGS[arguments["position"]]
+        own = {option.name.removeprefix(encoding.prefix): resolved[option.name] for option in encoding.options}
+        arguments["position"] = functools.partial(load(encoding.entry), **own)
+    return arguments
+
+
+def load(entry: str) -> Any:
+    """Import the object behind "module:symbol"."""
+    module, symbol = entry.split(":")
+    return getattr(importlib.import_module(module), symbol)

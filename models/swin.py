@@ -1,0 +1,262 @@
+"""Swin (Liu et al., 2021), at any image size: attention in shifted windows, patches merged between stages.
+
+Shapes: B images, H x W tokens of a stage (channels last, B H W D), windows of m x n tokens, h heads of width d.
+
+The common implementations freeze two things when built: a stage whose grid is no larger than its window never
+shifts again, and tokens added to fill the last window take part in the attention. Here both are decided at
+each call: windows keep the size they were trained with (or grow: `carry`), shift wherever more than one fits,
+and added tokens are masked. At the training resolution it equals timm's `SwinTransformer`, weight for weight,
+wherever no filling is needed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from models.grids import Grid
+from models.initial import Draw, normal
+from models.network import AttentionLayer, DropPath, Head, Network, Parts, attend, drop_path_rates, refuse_way
+from models.positions.biases import offset_index, resize_offsets
+from models.vit import MLP, PatchEmbedding, Projection
+
+WAYS = ("keep_window", "grow_window")
+
+
+def to_windows(x: Tensor, window: Grid) -> Tensor:
+    """B H W D -> B windows m n D, for H and W divisible by the window; windows in raster order."""
+    batch, height, width, channels = x.shape
+    m, n = window
+    x = x.view(batch, height // m, m, width // n, n, channels).transpose(2, 3)
+    return x.reshape(batch, (height // m) * (width // n), m * n, channels)
+
+
+def from_windows(windows: Tensor, window: Grid, height: int, width: int) -> Tensor:
+    """The inverse of `to_windows`: B windows m n D -> B H W D."""
+    m, n = window
+    x = windows.view(len(windows), height // m, width // n, m, n, -1).transpose(2, 3)
+    return x.reshape(len(windows), height, width, -1)
+
+
+def region_mask(grid: Grid, padded: Grid, window: Grid, shift: Grid) -> Tensor:
+    """0 where two tokens of a window may meet, minus infinity where they may not: windows m n m n.
+
+    Tokens meet when the roll left them together: neither has wrapped around while the other has not, and
+    neither is filling while the other is real. Filling meets filling only, and is cut off afterwards.
+    """
+    axes = []
+    for length, full, size, step in zip(grid, padded, window, shift, strict=True):
+        index = torch.arange(full)
+        region = (index >= full - size).long() + (index >= full - step).long() if step else torch.zeros(full).long()
+        filling = (torch.roll(index, -step) >= length).long()
+        axes.append(2 * region + filling)
+    regions = (axes[0][:, None] * 6 + axes[1])[None, :, :, None]
+    labels = to_windows(regions, window)[0, :, :, 0]  # windows m n
+    differ = labels[:, :, None] != labels[:, None, :]
+    return torch.zeros(differ.shape, dtype=torch.float64).masked_fill(differ, -math.inf)
+
+
+class WindowAttention(AttentionLayer):
+    """Attention inside windows with a learned bias per offset, B H W D -> B H W D.
+
+    Args: window, the size in training; its offset image is heads x (2m-1) x (2n-1). shifted: whether windows
+    shift by half where the grid holds more than one.
+    """
+
+    def __init__(self, width: int, heads: int, window: Grid, shifted: bool) -> None:
+        super().__init__()
+        self.heads, self.head_width, self.window, self.shifted = heads, width // heads, window, shifted
+        self.qkv = Projection(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.bias_table = nn.Parameter(torch.empty(heads, 2 * window[0] - 1, 2 * window[1] - 1))
+        self._constants: dict[tuple[object, ...], Tensor] = {}
+
+    def initial(self) -> Mapping[str, Draw]:
+        return {"bias_table": normal(0.02)}
+
+    def constant(self, key: tuple[object, ...], make: str, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """The offset index or the region mask for a geometry, made once a device and type."""
+        name = (make, *key, device, dtype)
+        if name not in self._constants:
+            with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):
+                made = offset_index(*key) if make == "index" else region_mask(*key)  # type: ignore[arg-type]
+            self._constants[name] = made.to(device=device, dtype=dtype)
+        return self._constants[name]
+
+    def bias(self, target: Grid, window: Grid) -> Tensor:
+        """The bias of a window, h m n m n, from the trained offset image, resized when the target window differs."""
+        table: Tensor = self.bias_table if target == self.window else resize_offsets(self.bias_table, target)
+        index = self.constant((window, target), "index", table.device, torch.long)
+        return table.flatten(1)[:, index]
+
+    def forward(self, x: Tensor, target: Grid, layer: int, parts: Parts | None) -> Tensor:
+        batch, height, width = x.shape[:3]
+        window = min(target[0], height), min(target[1], width)
+        shift = tuple(m // 2 if self.shifted and m < n else 0 for m, n in zip(window, (height, width), strict=True))
+        bottom, right = -height % window[0], -width % window[1]
+        padded = height + bottom, width + right
+        if bottom or right:
+            x = nn.functional.pad(x, (0, 0, 0, right, 0, bottom))
+        if any(shift):
+            x = torch.roll(x, (-shift[0], -shift[1]), dims=(1, 2))
+        windows = to_windows(x, window)  # B windows n D
+        count, size = windows.shape[1:3]
+        qkv = self.qkv(windows).view(batch, count, size, 3, self.heads, self.head_width).permute(3, 0, 1, 4, 2, 5)
+        queries, keys, values = qkv.unbind(0)  # B windows h n d
+        bias = self.bias(target, window)  # h n n
+        if any(shift) or bottom or right:
+            key = ((height, width), padded, window, shift)
+            bias = bias + self.constant(key, "mask", bias.device, bias.dtype)[:, None]  # windows h n n
+        queries = queries * self.head_width**-0.5
+        mixed, probabilities = attend(queries, keys, values, bias, self.fused and parts is None)
+        if parts is not None and probabilities is not None:
+            parts[f"attention.{layer}"] = probabilities
+        x = from_windows(self.out(mixed.transpose(2, 3).reshape(windows.shape)), window, *padded)
+        if any(shift):
+            x = torch.roll(x, shift, dims=(1, 2))
+        return x[:, :height, :width] if bottom or right else x
+
+
+class SwinBlock(nn.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x)): B H W D -> B H W D."""
+
+    def __init__(self, width: int, heads: int, window: Grid, shifted: bool, mlp_ratio: float, drop_path: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.attention = WindowAttention(width, heads, window, shifted)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = MLP(width, round(mlp_ratio * width))
+        self.drop = DropPath(drop_path)
+
+    def forward(self, x: Tensor, target: Grid, layer: int, parts: Parts | None) -> Tensor:
+        x = x + self.drop(self.attention(self.norm1(x), target, layer, parts))
+        return x + self.drop(self.mlp(self.norm2(x)))
+
+
+class PatchMerging(nn.Module):
+    """Concatenate 2 x 2 neighbours, norm, linear map 4 D -> 2 D: B H W D -> B H/2 W/2 2D (odd sides filled with 0)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(4 * width)
+        self.reduce = nn.Linear(4 * width, 2 * width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[1:3]
+        if height % 2 or width % 2:
+            x = nn.functional.pad(x, (0, 0, 0, width % 2, 0, height % 2))
+        x = torch.cat([x[:, 0::2, 0::2], x[:, 1::2, 0::2], x[:, 0::2, 1::2], x[:, 1::2, 1::2]], dim=-1)
+        return self.reduce(self.norm(x))
+
+
+class Swin(Network):
+    """Swin transformer.
+
+    Args:
+        width: D of the first stage, doubled at each further one. stages: blocks per stage. heads: of the first stage,
+        doubled likewise. patch, window: pixels and tokens. The window of a stage is at most its training grid.
+
+    `carry("keep_window")`, the default, keeps windows at their trained size on any grid;
+    `carry("grow_window")` scales them with the grid and resizes their offset images (bicubic). Raises
+    ModelError for images the patch does not divide.
+    """
+
+    undecayed = ("bias_table",)
+
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        in_channels: int,
+        num_classes: int,
+        width: int,
+        stages: tuple[int, ...],
+        heads: int,
+        patch: int,
+        window: int,
+        mlp_ratio: float = 4.0,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.embed = PatchEmbedding(in_channels, width, patch)
+        self.embed_norm = nn.LayerNorm(width)
+        self.trained = self.stage_grids(image_size, image_size, len(stages))
+        self.windows = [(min(window, rows), min(window, columns)) for rows, columns in self.trained]
+        self.way = WAYS[0]
+        rates = iter(drop_path_rates(drop_path, sum(stages)))
+        self.merges, self.stages = nn.ModuleList(), nn.ModuleList()
+        for stage, blocks in enumerate(stages):
+            size = width * 2**stage
+            self.merges.append(PatchMerging(size // 2) if stage else nn.Identity())
+            self.stages.append(
+                nn.ModuleList(
+                    SwinBlock(size, heads * 2**stage, self.windows[stage], bool(block % 2), mlp_ratio, next(rates))
+                    for block in range(blocks)
+                )
+            )
+        self.norm = nn.LayerNorm(size)
+        self.head = Head(size, num_classes)
+
+    def stage_grids(self, height: int, width: int, stages: int) -> list[Grid]:
+        """The token grid of every stage: halved, rounding up."""
+        grids = [self.embed.grid(height, width)]
+        while len(grids) < stages:
+            rows, columns = grids[-1]
+            grids.append(((rows + 1) // 2, (columns + 1) // 2))
+        return grids
+
+    def grid(self, height: int, width: int) -> Grid:
+        return self.stage_grids(height, width, len(self.stages))[-1]
+
+    def part_of(self, name: str) -> str:
+        return "position" if name.endswith("bias_table") else super().part_of(name)
+
+    def carry(self, way: str, **numbers: float) -> None:
+        if way not in WAYS or numbers:
+            raise refuse_way(way, WAYS, "swin")
+        self.way = way
+
+    def target_window(self, stage: int, grid: Grid) -> Grid:
+        """The window of a stage on a grid, before it is cut to the grid."""
+        rows, columns = self.windows[stage]
+        if self.way == "keep_window":
+            return rows, columns
+        trained = self.trained[stage]
+        return max(1, round(rows * grid[0] / trained[0])), max(1, round(columns * grid[1] / trained[1]))
+
+    def run(self, images: Tensor, parts: Parts | None) -> Tensor:
+        self.embed.grid(*images.shape[-2:])  # refuses what the patch does not divide
+        x = self.embed_norm(self.embed(images).permute(0, 2, 3, 1))  # B H W D
+        if parts is not None:
+            parts["embedding"] = x.flatten(1, 2)
+        layer = 0
+        for stage, (merge, blocks) in enumerate(zip(self.merges, self.stages, strict=True)):
+            x = merge(x)
+            target = self.target_window(stage, (x.shape[1], x.shape[2]))
+            for block in blocks:  # type: ignore[attr-defined]  # a ModuleList
+                x = block(x, target, layer, parts)
+                if parts is not None:
+                    parts[f"block.{layer}"] = x.flatten(1, 2)
+                layer += 1
+            if parts is not None:
+                parts[f"stage.{stage}"] = x.permute(0, 3, 1, 2)
+        pooled = self.norm(x).mean(dim=(1, 2))  # B D
+        if parts is not None:
+            parts["pooled"] = pooled
+        return self.head(pooled)  # B K
+
+    def token_count(self, height: int, width: int) -> int:
+        rows, columns = self.embed.grid(height, width)
+        return rows * columns
+
+    def details(self, height: int, width: int) -> dict[str, int | str]:
+        grids = self.stage_grids(height, width, len(self.stages))
+        cut = [
+            (min(a, b), min(c, d))
+            for (a, c), (b, d) in zip((self.target_window(s, g) for s, g in enumerate(grids)), grids, strict=True)
+        ]
+        return {"windows": " ".join(f"{m}x{n}" for m, n in cut)}

@@ -1,0 +1,194 @@
+"""The vision transformer (Dosovitskiy et al., 2021): one backbone in which position is one argument.
+
+Shapes: B images, C channels, H x W pixels, N = rows x columns patch tokens, D width, h heads of width d, K classes.
+
+Pre-norm, mean pooling over the normalised tokens (a class token is an option), GELU, biases everywhere. The encoding
+acts through four hooks (`models.positions.base`): on the tokens, after a block, on queries and keys, on the logits.
+Nothing else differs between two encodings, and with the same seed neither do the initial weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from models.grids import Grid, patch_grid
+from models.initial import Draw, constant, normal, xavier
+from models.network import AttentionLayer, DropPath, Head, Network, Parts, attend, drop_path_rates
+from models.positions.base import Position, PositionFactory
+
+
+class PatchEmbedding(nn.Conv2d):
+    """Cut the image into patches and map each linearly: B C H W -> B D rows columns (kernel = stride = patch)."""
+
+    def __init__(self, in_channels: int, width: int, patch: int) -> None:
+        super().__init__(in_channels, width, kernel_size=patch, stride=patch)
+        self.patch = patch
+
+    def initial(self) -> Mapping[str, Draw]:
+        fan_in = self.in_channels * self.patch**2
+        return {"weight": normal(fan_in**-0.5), "bias": constant(0.0)}  # LeCun: keeps the pixels' variance
+
+    def grid(self, height: int, width: int) -> Grid:
+        return patch_grid(height, width, self.patch)
+
+
+class Projection(nn.Linear):
+    """Queries, keys and values in one linear map D -> 3 D, drawn as three maps D -> D."""
+
+    def initial(self) -> Mapping[str, Draw]:
+        return {"weight": xavier(self.in_features, self.in_features), "bias": constant(0.0)}
+
+
+class Attention(AttentionLayer):
+    """Multi-head self-attention with the encoding's hooks: B N D -> B N D."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads, self.head_width = heads, width // heads
+        self.qkv = Projection(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, tokens: Tensor, position: Position, grid: Grid, block: int, parts: Parts | None) -> Tensor:
+        batch, count, width = tokens.shape
+        qkv = self.qkv(tokens).view(batch, count, 3, self.heads, self.head_width).permute(2, 0, 3, 1, 4)  # 3 B h N d
+        queries, keys = position.rotate(qkv[:2], grid, block).unbind(0)
+        queries = queries * self.head_width**-0.5
+        bias = position.bias(queries, grid, block)
+        fused = self.fused and parts is None and not position.mixes_values
+        mixed, probabilities = attend(queries, keys, qkv[2], bias, fused)  # B h N d, B h N N
+        if probabilities is not None:
+            if position.mixes_values:
+                mixed = mixed + position.mix_values(probabilities, grid, block)
+            if parts is not None:
+                parts[f"attention.{block}"] = probabilities
+        return self.out(mixed.transpose(1, 2).reshape(batch, count, width))
+
+
+class MLP(nn.Module):
+    """Two linear maps with a GELU between: ... D -> ... D."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.up = nn.Linear(width, hidden)
+        self.down = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(nn.functional.gelu(self.up(x)))
+
+
+class LayerScale(nn.Module):
+    """A learned factor per channel on a residual branch (Touvron et al., 2021)."""
+
+    def __init__(self, width: int, start: float) -> None:
+        super().__init__()
+        self.start = start
+        self.factor = nn.Parameter(torch.empty(width))
+
+    def initial(self) -> Mapping[str, Draw]:
+        return {"factor": constant(self.start)}
+
+    def forward(self, branch: Tensor) -> Tensor:
+        return branch * self.factor
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x)): B N D -> B N D."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float, layer_scale: float, drop_path: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=1e-6)
+        self.attention = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width, eps=1e-6)
+        self.mlp = MLP(width, round(mlp_ratio * width))
+        self.scale1 = LayerScale(width, layer_scale) if layer_scale else nn.Identity()
+        self.scale2 = LayerScale(width, layer_scale) if layer_scale else nn.Identity()
+        self.drop = DropPath(drop_path)
+
+    def forward(self, tokens: Tensor, position: Position, grid: Grid, block: int, parts: Parts | None) -> Tensor:
+        attended = self.attention(self.norm1(tokens), position, grid, block, parts)
+        tokens = tokens + self.drop(self.scale1(attended))
+        return tokens + self.drop(self.scale2(self.mlp(self.norm2(tokens))))
+
+
+class ViT(Network):
+    """Vision transformer.
+
+    Args:
+        image_size: training resolution; it sets only the grid for which positions are made. position: an
+        encoding's class, or a partial of it with the encoding's own options. stem: replaces the patch
+        embedding; maps B C H W to B D rows columns and says its `grid(height, width)`. layer_scale: start of
+        the learned residual factors, 0 for none. drop_path: rate of the last block.
+
+    Raises ModelError for images that the patches do not divide, at construction and at every call.
+    """
+
+    undecayed = ("class_token",)
+
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        in_channels: int,
+        num_classes: int,
+        width: int,
+        depth: int,
+        heads: int,
+        position: PositionFactory,
+        patch: int = 4,
+        mlp_ratio: float = 4.0,
+        class_token: bool = False,
+        layer_scale: float = 0.0,
+        drop_path: float = 0.0,
+        stem: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.embed = PatchEmbedding(in_channels, width, patch) if stem is None else stem
+        self.class_token = nn.Parameter(torch.empty(1, 1, width)) if class_token else None
+        self.position = position(
+            grid=self.grid(image_size, image_size),
+            width=width,
+            depth=depth,
+            heads=heads,
+            prefix=int(class_token),
+        )
+        self.blocks = nn.ModuleList(
+            Block(width, heads, mlp_ratio, layer_scale, rate) for rate in drop_path_rates(drop_path, depth)
+        )
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.head = Head(width, num_classes)
+
+    def initial(self) -> Mapping[str, Draw]:
+        return {"class_token": normal(0.02)}
+
+    def grid(self, height: int, width: int) -> Grid:
+        return self.embed.grid(height, width)  # type: ignore[operator]
+
+    def run(self, images: Tensor, parts: Parts | None) -> Tensor:
+        grid = self.grid(*images.shape[-2:])
+        tokens = self.embed(images).flatten(2).transpose(1, 2)  # B N D
+        if self.class_token is not None:
+            tokens = torch.cat([self.class_token.expand(len(tokens), -1, -1), tokens], dim=1)  # B 1+N D
+        tokens = self.position.add(tokens, grid)
+        if parts is not None:
+            parts["embedding"] = tokens
+        for index, block in enumerate(self.blocks):
+            tokens = block(tokens, self.position, grid, index, parts)
+            tokens = self.position.after_block(tokens, grid, index)
+            if parts is not None:
+                parts[f"block.{index}"] = tokens
+        tokens = self.norm(tokens)
+        pooled = tokens.mean(dim=1) if self.class_token is None else tokens[:, 0]  # B D
+        if parts is not None:
+            parts["pooled"] = pooled
+        return self.head(pooled)  # B K
+
+    def carry(self, way: str, **numbers: float) -> None:
+        self.position.carry(way, **numbers)
+
+    def details(self, height: int, width: int) -> dict[str, int | str]:
+        rows, columns = self.grid(height, width)
+        return {"attention": "global", "patch_rows": height // rows, "patch_columns": width // columns}
