@@ -13,6 +13,7 @@ from analysis.arms import ArmData, one_arm
 from analysis.cells import at_home, by_carry
 from analysis.data_efficiency import conditions, notes
 from analysis.frame import NONE
+from analysis.tables import each_group, each_row
 from analysis.wording import Answer
 
 REFERENCE = "learned_1d"
@@ -25,14 +26,16 @@ def _references(runs: pd.DataFrame) -> list[tuple[str, str]]:
     reference = kinds[kinds["position"] == REFERENCE]
     others = kinds[(kinds["position"] != REFERENCE) & (kinds["position"] != NONE)]
     both = others.merge(reference, on=["model", "options"], suffixes=("", "_reference"))
-    return list(both[["label", "label_reference"]].itertuples(index=False, name=None))
+    return [(row.label, row.label_reference) for row in each_row(both)]
 
 
 def _compare(rows: pd.DataFrame, runs: pd.DataFrame, label: str, reference: str) -> dict[str, Any]:
+    rows = rows[["label", "run", *statistics.UNITS, "accuracy"]]
     mine, other = rows[rows["label"] == label], rows[rows["label"] == reference]
     pairs = statistics.pairs(mine, other, "accuracy")
     estimate = statistics.over_seeds(pairs, "difference")
-    planned = statistics.pairs(*(runs[runs["label"] == name].assign(x=0.0) for name in (label, reference)), "x")
+    wanted = [runs.loc[runs["label"] == name, statistics.UNITS] for name in (label, reference)]
+    planned = wanted[0].merge(wanted[1], on=statistics.UNITS)
     both = runs[runs["label"].isin([label, reference])]
     return {
         "mean": estimate.mean,
@@ -99,8 +102,8 @@ def answers(arm: ArmData) -> list[Answer]:
     for size in dict.fromkeys(sizes[:1] + sizes[-1:]):
         of_label = notes(arm.runs, size)
         at = table[table["train_size"] == size].sort_values("mean", ascending=False, kind="stable")
-        for reference, against in at.groupby("reference", sort=False):
-            name = wording.noted(str(reference), *of_label[str(reference)])
+        for reference, against in each_group(at, "reference"):
+            name = wording.noted(reference, *of_label[reference])
             sentence = f"against {name}: {_verdicts(against, of_label)}."
             lead = f"Positions, with {wording.number(size)} images"
             said.append(Answer(lead, conditions(arm, size), sentence))
@@ -109,7 +112,7 @@ def answers(arm: ArmData) -> list[Answer]:
 
 def _verdicts(table: pd.DataFrame, of_label: dict[str, tuple[str, ...]]) -> str:
     parted: dict[str, list[str]] = {"above": [], "unclear": [], "below": [], "no interval": []}
-    for row in table.itertuples():
+    for row in each_row(table):
         difference = statistics.Estimate(row.mean, row.low, row.high, row.n)
         name = wording.noted(row.label, *of_label[row.label], wording.points(difference))
         parted[statistics.verdict(difference)].append(name)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis import wording
 from analysis.frame import ARM, Frame
+from analysis.tables import each_group
 from benchmarks.datasets import Dataset, dataset
 
 
@@ -83,7 +84,7 @@ def one_arm(table: pd.DataFrame) -> Arm:
 def split(frame: Frame) -> list[ArmData]:
     """The arms of a frame, in the order in which their runs appear."""
     arms = []
-    for key, runs in frame.runs.groupby(ARM, sort=False):
+    for key, runs in each_group(frame.runs, ARM):
         rows = frame.rows
         for name, wanted in zip(ARM, key, strict=True):
             rows = rows[rows[name] == wanted]

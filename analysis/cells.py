@@ -13,7 +13,9 @@ from analysis import statistics
 from analysis.arms import one_arm
 from analysis.frame import NONE
 from analysis.statistics import Estimate
+from analysis.tables import each_group
 
+NEEDED = ["run", "label", "line", "train_size", "test_resolution", "draw", "seed", "count", "state", "starved"]
 IMAGES = "resize"  # the one way of making images of another size that the tables show
 
 
@@ -33,7 +35,7 @@ def by_carry(rows: pd.DataFrame, part: str = "test") -> pd.DataFrame:
     to every way."""
     rows = rows[(rows["part"] == part) & (rows["images"] == IMAGES)]
     lines = []
-    for label, mine in rows.groupby("label", sort=False):
+    for label, mine in each_group(rows, "label"):
         ways = sorted(set(mine["carry"]) - {NONE})
         if len(ways) <= 1:
             lines.append(mine.assign(line=label))
@@ -60,13 +62,15 @@ def summarise(
     one_arm(runs)
     if "line" not in rows:
         rows = rows.assign(line=rows["label"])
+    rows = rows[[*NEEDED, value]]  # few columns: pandas copies them all for every cell
+    places: Sequence[int | None] = [None] if resolutions is None else resolutions
     result: list[dict[str, Any]] = []
-    for label, planned in runs.groupby("label", sort=False):
+    for label, planned in each_group(runs, "label"):
         mine = rows[rows["label"] == label]
         for line in list(dict.fromkeys(mine["line"])) or [label]:
-            for train_size, cell in planned.groupby("train_size"):
+            for train_size, cell in each_group(planned, "train_size", ordered=True):
                 of_cell = mine[(mine["line"] == line) & (mine["train_size"] == train_size)]
-                for resolution in resolutions or [None]:
+                for resolution in places:
                     at = of_cell if resolution is None else of_cell[of_cell["test_resolution"] == resolution]
                     place = {} if resolution is None else {"test_resolution": resolution}
                     key = {"label": label, "line": line, "train_size": train_size, **place}
@@ -74,9 +78,7 @@ def summarise(
     return pd.DataFrame(result)
 
 
-def _cell(
-    rows: pd.DataFrame, planned: pd.DataFrame, value: str, bounds: tuple[float, float] | None
-) -> dict[str, Any]:
+def _cell(rows: pd.DataFrame, planned: pd.DataFrame, value: str, bounds: tuple[float, float] | None) -> dict[str, Any]:
     if rows["run"].duplicated().any():
         raise ValueError(f"summarise: several evaluations of {rows.loc[rows['run'].duplicated(), 'run'].iloc[0]}")
     estimate = statistics.over_seeds(rows, value, bounds=bounds)
@@ -96,5 +98,5 @@ def _cell(
 
 
 def estimate_of(row: Any) -> Estimate:
-    """The estimate in a row of `summarise` (or of a table of differences), as itertuples gives it."""
+    """The estimate in a row of `summarise` (or of a table of differences), as `tables.each_row` gives it."""
     return Estimate(row.mean, row.low, row.high, row.n)

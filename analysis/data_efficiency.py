@@ -1,6 +1,4 @@
-"""How much data does each architecture need: accuracy on the test part against train size, at the training resolution."""
-
-from collections.abc import Mapping
+"""How much data does each architecture need: test accuracy against train size, at the training resolution."""
 
 import pandas as pd
 
@@ -8,6 +6,7 @@ from analysis import statistics, wording
 from analysis.arms import ArmData, one_arm
 from analysis.cells import at_home, summarise
 from analysis.ranking import rank, told
+from analysis.tables import each_group
 from analysis.wording import Answer
 
 
@@ -19,10 +18,10 @@ def curve(arm: ArmData) -> pd.DataFrame:
 def notes(runs: pd.DataFrame, train_size: int) -> dict[str, tuple[str, ...]]:
     """What a sentence must say of each label at `train_size`: that its cell is starved, or lacks runs."""
     said = {}
-    for label, cell in runs[runs["train_size"] == train_size].groupby("label", sort=False):
+    for label, cell in each_group(runs[runs["train_size"] == train_size], "label"):
         done = int(cell["train_accuracy"].notna().sum())
         starved = ("starved",) if cell["starved"].any() else ()
-        said[str(label)] = (*starved, f"{done} of {len(cell)} runs") if done < len(cell) else starved
+        said[label] = (*starved, f"{done} of {len(cell)} runs") if done < len(cell) else starved
     return said
 
 
@@ -87,5 +86,3 @@ def _first_not_below(
         if statistics.verdict(last) in ("above", "unclear"):
             return size, last
     return None, last
-
-

@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.arms import ArmData, one_arm
+from analysis.tables import each_group
 
 TOLERANCE = 0.10  # parameters and MACs further than this from the arm's median are marked
 ACTIVE = ("queued", "running", "interrupted", "lost")
@@ -21,7 +22,7 @@ def ledger(arm: ArmData) -> pd.DataFrame:
     Counts that no run has come to yet are NaN.
     """
     one_arm(arm.runs)
-    table = pd.DataFrame([_of_model(str(label), runs) for label, runs in arm.runs.groupby("label", sort=False)])
+    table = pd.DataFrame([_of_model(label, runs) for label, runs in each_group(arm.runs, "label")])
     table["unequal"] = [" ".join(names) for names in _unequal(table, arm.runs)]
     return table
 
@@ -58,7 +59,7 @@ def _unequal(table: pd.DataFrame, runs: pd.DataFrame) -> list[list[str]]:
         for i, value in enumerate(table[column]):
             if abs(value - median) > TOLERANCE * median:
                 marks[i].append(column)
-    if table["hardware"].nunique() > 1:
+    if len(set(table["hardware"]) - {""}) > 1:
         for i in range(len(table)):
             marks[i].append("images_per_second")
     done = runs[runs["state"].isin(DONE)]
@@ -70,7 +71,7 @@ def _unequal(table: pd.DataFrame, runs: pd.DataFrame) -> list[list[str]]:
                 marks[i].append(column)
     grids = {
         label: frozenset(cell[["train_size", "draw", "seed"]].itertuples(index=False, name=None))
-        for label, cell in runs.groupby("label", sort=False)
+        for label, cell in each_group(runs, "label")
     }
     most = max(grids.values(), key=len)
     for i, label in enumerate(table["label"]):

@@ -1,13 +1,15 @@
 """Figures: each takes the evaluations of one arm (rows of `Frame.rows`) and returns a matplotlib Figure.
 
-Every seed is a point; the line goes through the means; bars are t-intervals over seeds; chance is dotted. Nothing
-uses pyplot, so there is no global state, and `svg` gives the same bytes each time.
+Every run is a small point, left of its model's mean; lines go through the means; bars are t-intervals over seeds;
+chance is dotted. Nothing uses pyplot, so there is no global state, and `svg` gives the same bytes each time.
 """
 
 import io
+import itertools
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import pandas as pd
@@ -18,11 +20,13 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from analysis import statistics, wording
 from analysis.arms import one_arm
-from analysis.cells import at_home
+from analysis.cells import at_home, estimate_of
 from analysis.palette import GREY, INK, Look, looks
 from analysis.resolution import with_retention
+from analysis.statistics import Estimate
+from analysis.tables import each_group, each_row
 
-STYLE = {
+STYLE: dict[Any, Any] = {  # Any: matplotlib's stubs list every key
     "font.family": "DejaVu Sans",  # comes with matplotlib, so text has the same widths everywhere
     "font.size": 9,
     "axes.edgecolor": INK,
@@ -44,7 +48,8 @@ STYLE = {
     "legend.frameon": False,
     "svg.fonttype": "none",
 }
-DODGE = 0.018  # how far neighbouring models stand apart, as share of the axis: their bars would hide each other
+DODGE = 0.012  # how far neighbouring models stand apart, as share of the axis: their bars would hide each other
+BESIDE = -0.45  # where the points of runs stand, in distances between neighbours
 
 
 def accuracy_by_train_size(rows: pd.DataFrame, styles: Mapping[str, Look] | None = None) -> Figure:
@@ -52,7 +57,7 @@ def accuracy_by_train_size(rows: pd.DataFrame, styles: Mapping[str, Look] | None
     arm = one_arm(rows)
     home = at_home(rows)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(7.4, 4.3), layout="constrained")
+        figure = Figure(figsize=(8.4, 4.6), layout="constrained")
         axes = figure.add_subplot()
         means = _lines(axes, home, "label", "train_size", "accuracy", styles or looks(rows))
         _chance(axes, statistics.chance(arm.data.classes))
@@ -73,10 +78,10 @@ def accuracy_by_test_resolution(
     largest = rows[rows["train_size"] == rows["train_size"].max()]
     shown = with_retention(largest)
     styles = dict(styles or looks(rows))
-    for line, label in shown[["line", "label"]].drop_duplicates().itertuples(index=False):
+    for line, label in each_row(shown, ["line", "label"]):
         styles.setdefault(line, styles[label])
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(7.4, 4.3), layout="constrained")
+        figure = Figure(figsize=(8.4, 4.6), layout="constrained")
         axes = figure.add_subplot()
         means = _lines(axes, shown, "line", "test_resolution", value, styles)
         if value == "accuracy":
@@ -90,9 +95,7 @@ def accuracy_by_test_resolution(
             fontsize=8,
         )
         _log_ticks(axes, shown["test_resolution"], "test resolution, pixels (log scale)")
-        _percent_axis(
-            axes, "test accuracy" if value == "accuracy" else "retention of accuracy above chance", value
-        )
+        _percent_axis(axes, "test accuracy" if value == "accuracy" else "retention of accuracy above chance", value)
         _legend(figure, means, styles)
     return figure
 
@@ -104,15 +107,15 @@ def differences_by_train_size(table: pd.DataFrame, styles: Mapping[str, Look]) -
     [reference] = table["reference"].unique()
     known = table.dropna(subset=["mean"])
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(7.4, 3.4), layout="constrained")
+        figure = Figure(figsize=(8.4, 3.6), layout="constrained")
         axes = figure.add_subplot()
         means = {}
-        places = _dodged(known["train_size"].unique(), list(dict.fromkeys(known["label"])))
-        for label, group in known.groupby("label", sort=False):
-            look = styles[str(label)]
-            x = [places(size, str(label)) for size in group["train_size"]]
-            _bars(axes, x, 100 * group["mean"], 100 * group["low"], 100 * group["high"], look)
-            means[str(label)] = float(group["mean"].iloc[-1])
+        places = _dodged(known["train_size"].unique().tolist(), list(dict.fromkeys(known["label"])))
+        for label, group in each_group(known, "label"):
+            xs = [places(size, label) for size in group["train_size"]]
+            estimates = [estimate_of(row) for row in each_row(group)]
+            _bars(axes, xs, estimates, styles[label])
+            means[label] = estimates[-1].mean
         axes.axhline(0, color=INK, linewidth=0.8, zorder=0)
         _log_ticks(axes, known["train_size"], "training images n (log scale)")
         axes.set_ylabel(f"points above {reference}")
@@ -126,7 +129,7 @@ def _lines(
     """Points, mean line and bars for each group `name`; returns each group's mean at its largest x."""
     known = rows.dropna(subset=[value])
     order = list(dict.fromkeys(known[name]))
-    places = _dodged(known[x].unique(), order)
+    places = _dodged(known[x].unique().tolist(), order)
     means = {}
     bounds = (0.0, 1.0) if value == "accuracy" else None
     for label in order:
@@ -136,45 +139,49 @@ def _lines(
         xs = [places(place, label) for place in at]
         cells = [mine[mine[x] == place] for place in at]
         estimates = [statistics.over_seeds(cell, value, bounds=bounds) for cell in cells]
-        points = [(where, 100 * y) for where, cell in zip(xs, cells, strict=True) for y in sorted(cell[value])]
-        axes.plot(*zip(*points, strict=True), look.marker, color=look.colour, markersize=2.6, alpha=0.45, zorder=2)
-        _bars(
-            axes, xs, *([100 * getattr(e, part) for e in estimates] for part in ("mean", "low", "high")), look=look
-        )
+        points = [
+            (places(place, label, BESIDE), 100 * y)
+            for place, cell in zip(at, cells, strict=True)
+            for y in sorted(cell[value])
+        ]
+        axes.plot(*zip(*points, strict=True), ".", color=look.colour, markersize=3, alpha=0.75, zorder=2)
+        _bars(axes, xs, estimates, look)
         means[label] = estimates[-1].mean
     return means
 
 
-def _bars(
-    axes: Axes, x: Sequence[float], mean: Sequence[float], low: Sequence[float], high: Sequence[float], look: Look
-) -> None:
-    """A line through the means, with a vertical bar where there is an interval."""
-    axes.plot(
+def _bars(axes: Axes, x: Sequence[float], estimates: Sequence[Estimate], look: Look) -> None:
+    """A line through the means, with a vertical bar where there is an interval; shares become per cent."""
+    axes.add_line(_line(look, x, [100 * estimate.mean for estimate in estimates]))
+    axes.autoscale_view()
+    for at, estimate in zip(x, estimates, strict=True):
+        if estimate.has_interval:
+            ends = [100 * estimate.low, 100 * estimate.high]
+            axes.plot([at, at], ends, color=look.colour, linewidth=1, alpha=0.8, zorder=2)
+
+
+def _line(look: Look, x: Sequence[float], y: Sequence[float]) -> Line2D:
+    return Line2D(
         x,
-        mean,
+        y,
         color=look.colour,
         marker=look.marker,
-        linestyle=look.line,  # type: ignore[arg-type]
+        linestyle=look.line,
         linewidth=1.3,
         markersize=5,
         markeredgewidth=0,
         zorder=3,
     )
-    for at, bottom, top in zip(x, low, high, strict=True):
-        if not math.isnan(bottom):
-            axes.plot([at, at], [bottom, top], color=look.colour, linewidth=1, alpha=0.8, zorder=2)
 
 
-def _dodged(places: Sequence[float], names: Sequence[str]) -> Callable[[float, str], float]:
-    """Where a model stands at a place of a logarithmic axis: all side by side, in a fixed order."""
-    span = math.log(max(places) / min(places)) if len(places) > 1 else 1.0
-    gap = min(
-        DODGE * span,
-        0.5 * min((math.log(b / a) for a, b in zip(sorted(places), sorted(places)[1:], strict=False)), default=1)
-        / max(len(names), 1),
-    )
-    offset = {name: math.exp(gap * (i - (len(names) - 1) / 2)) for i, name in enumerate(names)}
-    return lambda place, name: place * offset[name]
+def _dodged(places: Sequence[float], names: Sequence[str]) -> Callable[..., float]:
+    """Where a model stands at a place of a logarithmic axis: all side by side, in a fixed order. A third argument
+    moves it further, in distances between neighbours."""
+    logs = sorted(math.log(place) for place in places)
+    nearest = min((b - a for a, b in itertools.pairwise(logs)), default=1.0)
+    gap = min(DODGE * (logs[-1] - logs[0] or 1.0), 0.5 * nearest / len(names))
+    offset = {name: i - (len(names) - 1) / 2 for i, name in enumerate(names)}
+    return lambda place, name, beside=0.0: place * math.exp(gap * (offset[name] + beside))
 
 
 def _chance(axes: Axes, level: float) -> None:
@@ -209,19 +216,7 @@ def _percent_axis(axes: Axes, label: str, value: str = "accuracy") -> None:
 def _legend(figure: Figure, means: Mapping[str, float], styles: Mapping[str, Look]) -> None:
     """Beside the axes, in the order of the lines' right ends."""
     order = sorted(means, key=lambda name: -means[name])
-    handles = [
-        Line2D(
-            [],
-            [],
-            color=styles[name].colour,
-            marker=styles[name].marker,
-            linestyle=styles[name].line,  # type: ignore[arg-type]
-            linewidth=1.3,
-            markersize=5,
-            markeredgewidth=0,
-        )
-        for name in order
-    ]
+    handles = [_line(styles[name], [], []) for name in order]
     figure.legend(handles, order, loc="outside right upper", handlelength=2.6, labelspacing=0.7)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 from pydantic import ValidationError
 
+from analysis.tables import each_group
 from benchmarks.errors import RecordError
 from benchmarks.recipes import Recipe
 from benchmarks.record import Record, read_record
@@ -291,11 +292,11 @@ def _name_labels(table: pd.DataFrame, settings: Mapping[str, Mapping[str, Any]])
     """
     named: dict[str, dict[str, None]] = {}  # model to its differing option keys, in order
     common: dict[str, set[str]] = {}
-    for (model, *_), group in table.groupby(["model", *ARM], sort=False):
+    for (model, *_), group in each_group(table, ["model", *ARM]):
         options = [settings[run]["options"] for run in group["run"]]
         named.setdefault(model, {}).update(dict.fromkeys(_differing(options)))
-        keys = set.intersection(*(set(one) for one in options))
-        common[model] = common.get(model, keys) & keys
+        shared = set.intersection(*(set(one) for one in options))
+        common[model] = common.get(model, shared) & shared
 
     columns: dict[str, list[str]] = {"position_options": [], "options": [], "label": []}
     for run, model in zip(table["run"], table["model"], strict=True):

@@ -4,7 +4,7 @@ Everything here is text and structure; numbers come from the tables of `data_eff
 and `fairness`. An anchor is made of numbers (`a1-m3-n300`: arm, model, train size), never of names.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,13 @@ import pandas as pd
 from analysis import statistics, wording
 from analysis.arms import ArmData
 from analysis.cells import by_carry, estimate_of
-from analysis.frame import NONE
+from analysis.findings import Anchors, by_state
+from analysis.tables import each_group, each_row
 from analysis.wording import ABSENT, RESIZES, STALE, STARVED, UNEQUAL
 from models import family
+
+Head = Callable[[int], str]  # from a train size or resolution to the head of its column
+RECORDED = ("finished", "stale", "diverged")  # states with a result to compare a rerun with
 
 
 @dataclass(frozen=True)
@@ -43,28 +47,6 @@ class Table:
     corner: str
     head: tuple[str, ...]
     rows: tuple[Row, ...]
-    words: bool = False  # the cells hold words rather than numbers
-
-
-@dataclass(frozen=True)
-class Anchors:
-    """The anchors of an arm's runs, made from its number and the order of its labels."""
-
-    arm: int
-    labels: tuple[str, ...]
-
-    def model(self, label: str) -> str:
-        return f"a{self.arm}-m{self.labels.index(label) + 1}"
-
-    def cell(self, label: str, train_size: int) -> str:
-        return f"{self.model(label)}-n{train_size}"
-
-    def pair(self, label: str, train_size: int) -> str:
-        return f"{self.cell(label, train_size)}-pair"
-
-
-def anchors(number: int, arm: ArmData) -> Anchors:
-    return Anchors(number, tuple(dict.fromkeys(arm.runs["label"])))
 
 
 def model_name(label: str, arm: ArmData, links: Anchors, line: str | None = None) -> Cell:
@@ -78,7 +60,7 @@ def grid(
     arm: ArmData,
     links: Anchors,
     columns: str,
-    head: Callable[[int], str],
+    head: Head,
     about: str,
     difference: bool = False,
 ) -> Table:
@@ -86,14 +68,13 @@ def grid(
     noun = statistics.unit_noun(arm.runs)
     across = sorted(table[columns].unique().tolist())
     rows = []
-    for (label, line), mine in table.groupby(["label", "line"], sort=False):
-        by_place = {getattr(row, columns): row for row in mine.itertuples()}
+    for (label, line), mine in each_group(table, ["label", "line"]):
+        by_place = {getattr(row, columns): row for row in each_row(mine)}
         anchor = links.pair if difference else links.cell
         cells = tuple(
-            _cell(by_place[place], noun, anchor(label, by_place[place].train_size), difference)
-            for place in across
+            _cell(by_place[place], noun, anchor(label, by_place[place].train_size), difference) for place in across
         )
-        rows.append(Row(model_name(str(label), arm, links, str(line)), cells))
+        rows.append(Row(model_name(label, arm, links, line), cells))
     return Table(about, "model", tuple(map(head, across)), tuple(rows))
 
 
@@ -107,67 +88,58 @@ def _cell(row: Any, noun: str, href: str, difference: bool) -> Cell:
     return Cell(text, wording.interval(estimate) or "no interval", note, signs, href)
 
 
+LEDGER = {  # head of the column: column of `fairness.ledger` that marks it as unequal
+    "backbone": "parameters_backbone",
+    "position": "parameters_position",
+    "head": "parameters_head",
+    "MACs / image": "macs",
+    "images/s": "images_per_second",
+    "updates": "updates",
+    "images seen": "images_seen",
+    "augmentation": "augmentation",
+    "tuning trials": "trials",
+    "finished runs": "planned",
+}
+
+
 def ledger_table(table: pd.DataFrame, arm: ArmData, links: Anchors) -> Table:
-    """The fairness ledger as the page shows it."""
+    """The fairness ledger as the page shows it; every row leads to all runs of its model."""
     rows = []
-    for row in table.itertuples():
-        unequal = row.unequal.split()
-
-        def cell(text: str, column: str, label: str = row.label, odd: Sequence[str] = tuple(unequal)) -> Cell:
-            return Cell(text, signs=UNEQUAL if column in odd else "", href=links.model(label))
-
-        states = [
-            f"{getattr(row, state)} {state}"
-            for state in ("stale", "diverged", "failed", "missing", "active")
-            if getattr(row, state)
-        ]
-        runs = f"{row.finished}/{row.planned} finished"
-        rows.append(
-            Row(
-                model_name(row.label, arm, links),
-                (
-                    cell(wording.compact(row.parameters_backbone), "parameters_backbone"),
-                    cell(wording.compact(row.parameters_position), "parameters_position"),
-                    cell(wording.compact(row.parameters_head), "parameters_head"),
-                    cell(wording.compact(row.macs), "macs"),
-                    cell(wording.compact(row.images_per_second), "images_per_second"),
-                    cell(_range(row.updates_low, row.updates_high), "updates"),
-                    cell(_range(row.images_low, row.images_high), "images_seen"),
-                    cell(row.augmentation, "augmentation"),
-                    cell(str(row.trials), "trials"),
-                    cell(", ".join([runs, *states]), "planned"),
-                ),
-            )
+    for row in each_row(table):
+        texts = (
+            wording.compact(row.parameters_backbone),
+            wording.compact(row.parameters_position),
+            wording.compact(row.parameters_head),
+            wording.compact(row.macs),
+            wording.compact(row.images_per_second),
+            wording.span(row.updates_low, row.updates_high),
+            wording.span(row.images_low, row.images_high),
+            row.augmentation,
+            str(row.trials),
+            f"{row.finished}/{row.planned}",
         )
-    head = (
-        "parameters: backbone",
-        "position",
-        "head",
-        "MACs / image",
-        "images/s",
-        "updates",
-        "images seen",
-        "augmentation",
-        "tuning trials",
-        "runs",
-    )
-    return Table("", "model", head, tuple(rows))
-
-
-def _range(low: float, high: float) -> str:
-    if pd.isna(low):
-        return ABSENT
-    return wording.number(low) if low == high else f"{wording.number(low)} – {wording.number(high)}"
+        odd = row.unequal.split()
+        others = [state for state in ("stale", "diverged", "failed", "missing", "active") if getattr(row, state)]
+        notes = [""] * (len(texts) - 1) + [", ".join(f"{getattr(row, state)} {state}" for state in others)]
+        cells = tuple(
+            Cell(text, note=note, signs=UNEQUAL if column in odd else "", href=links.model(row.label))
+            for text, note, column in zip(texts, notes, LEDGER.values(), strict=True)
+        )
+        rows.append(Row(model_name(row.label, arm, links), cells))
+    about = "Parameters by part; MACs and images/s in training."
+    return Table(about, "model", tuple(LEDGER), tuple(rows))
 
 
 @dataclass(frozen=True)
 class Entry:
-    """The runs behind a number: a small table, each row ending with the command that trains one run again."""
+    """The runs behind a number: a small table, a row a run or a pair of runs.
+
+    `rows` has (ids of the runs, whether there is a result to train again, texts of the columns in `head`)."""
 
     anchor: str
     title: str
     head: tuple[str, ...]
-    rows: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]  # texts, then ids of runs
+    rows: tuple[tuple[tuple[str, ...], bool, tuple[str, ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -182,25 +154,25 @@ def runs_behind(arm: ArmData, links: Anchors, pairs: pd.DataFrame) -> tuple[Mode
     the position ablation (`pairs`: the table of `ablation.differences`)."""
     rows = by_carry(arm.rows)
     accuracy = {
-        (row.run, row.test_resolution): row.accuracy for row in rows.sort_values("carry").itertuples()
+        (row.run, row.test_resolution): row.accuracy for row in each_row(rows.sort_values("carry"))
     }  # where positions were carried in several ways: the last by name; evaluations.csv has them all
     resolutions = sorted(rows["test_resolution"].unique().tolist())
-    heads = [f"test {r} px" for r in resolutions]
+    heads = [f"{r} px" for r in resolutions]
     result = []
     for label in links.labels:
         entries = []
         mine = arm.runs[arm.runs["label"] == label]
-        for size, cell in mine.groupby("train_size"):
+        for size, cell in each_group(mine, "train_size", ordered=True):
             lines = []
-            for run in cell.sort_values(["draw", "seed"]).itertuples():
+            for run in each_row(cell.sort_values(["draw", "seed"])):
                 shown = [_share(accuracy.get((run.run, r))) for r in resolutions]
                 texts = (str(run.draw), str(run.seed), run.state, _share(run.train_accuracy), *shown)
-                lines.append((texts, (run.run,)))
+                lines.append(((run.run,), run.state in RECORDED, texts))
             title = f"{label}, {wording.number(size)} images"
-            head = ("draw", "seed", "state", "train", *heads, "command")
+            head = ("draw", "seed", "state", "train", *heads)
             entries.append(Entry(links.cell(label, size), title, head, tuple(lines)))
         if not pairs.empty:
-            for pair in pairs[pairs["label"] == label].itertuples():
+            for pair in each_row(pairs[pairs["label"] == label]):
                 entries.append(_pair_entry(pair, links, arm, accuracy, resolutions))
         result.append(ModelRuns(links.model(label), label, tuple(entries)))
     return tuple(result)
@@ -216,9 +188,10 @@ def _pair_entry(
         for resolution in resolutions:
             a, b = accuracy.get((run, resolution)), accuracy.get((reference, resolution))
             shown.append(ABSENT if a is None or b is None else f"{100 * (a - b):+.1f}".replace("-", "−"))
-        lines.append(((str(of_run.at[run, "draw"]), str(of_run.at[run, "seed"]), *shown), (run, reference)))
-    title = f"{pair.label} minus {pair.reference}, {wording.number(pair.train_size)} images"
-    head = ("draw", "seed", *(f"points at {r} px" for r in resolutions), "commands (model, reference)")
+        texts = (str(of_run.at[run, "draw"]), str(of_run.at[run, "seed"]), *shown)
+        lines.append(((run, reference), True, texts))
+    title = f"{pair.label} minus {pair.reference}, {wording.number(pair.train_size)} images, in points"
+    head = ("draw", "seed", *(f"{r} px" for r in resolutions))
     return Entry(links.pair(pair.label, pair.train_size), title, head, tuple(lines))
 
 
@@ -226,18 +199,17 @@ def _share(value: float | None) -> str:
     return ABSENT if value is None or pd.isna(value) else f"{100 * value:.1f}"
 
 
-def state_lines(runs: pd.DataFrame) -> list[tuple[str, list[tuple[str, str]]]]:
+def unfinished(runs: pd.DataFrame) -> list[tuple[str, list[tuple[str, str]]]]:
     """(state, [(run id, what is known)]) for all runs that are not finished, in the order of the study."""
-    order = ("failed", "diverged", "stale", "lost", "interrupted", "running", "queued", "missing")
-    found = []
-    for state in order:
-        those = runs[runs["state"] == state]
-        if len(those):
-            found.append((state, [(row.run, _known(row)) for row in those.itertuples()]))
-    return found
+    return [
+        (state, [(row.run, _known(row)) for row in each_row(those)])
+        for state, those in by_state(runs).items()
+        if state != "finished"
+    ]
 
 
 def _known(row: Any) -> str:
+    """Why a run has no result; who works on a running one is no matter of the report."""
     if row.state == "diverged" and not pd.isna(row.diverged_at):
         return f"loss not finite at step {wording.number(row.diverged_at)}"
-    return "" if row.state == "running" or row.reason == NONE else str(row.reason)
+    return "" if row.state in ("running", "lost") or pd.isna(row.reason) else str(row.reason)

@@ -6,10 +6,11 @@ lines are models whose assumptions differ; dashed lines are ViTs, which differ i
 differ too, so that the figures can be read in grey.
 """
 
-from collections.abc import Hashable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
+
+from analysis.tables import each_row
 
 INK = "#1b1b1f"  # text, axes and one model; the page replaces it by the colour of its own text
 GREY = "#8a8a8a"
@@ -25,7 +26,7 @@ class Look(NamedTuple):
 
     colour: str
     marker: str
-    line: Hashable
+    line: Any  # as matplotlib takes it: a name, or (offset, on-off lengths)
 
 
 KNOWN = {  # by model and positional encoding
@@ -54,7 +55,7 @@ def looks(table: pd.DataFrame) -> dict[str, Look]:
     looks repeat."""
     kinds = table[["label", "model", "position"]].drop_duplicates("label").sort_values("label")
     taken: dict[str, Look] = {}
-    for label, model, position in kinds.itertuples(index=False):
+    for label, model, position in each_row(kinds):
         look = KNOWN.get((model, position)) or KNOWN.get((model, "-"))
         if look is not None and look not in taken.values():
             taken[label] = look

@@ -11,6 +11,7 @@ import pandas as pd
 
 from analysis import statistics, wording
 from analysis.statistics import Estimate
+from analysis.tables import each_group
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def rank(
     rows: pd.DataFrame, value: str, name: str = "label", bounds: tuple[float, float] | None = (0.0, 1.0)
 ) -> Ranking | None:
     """The ranking of the groups `name` by the mean of `value`; rows hold one row a run. None without any value."""
-    groups = {str(key): group for key, group in rows.dropna(subset=[value]).groupby(name, sort=False)}
+    groups = dict(each_group(rows.dropna(subset=[value]), name))
     if not groups:
         return None
     means = {key: statistics.over_seeds(group, value, bounds=bounds) for key, group in groups.items()}

@@ -12,6 +12,7 @@ from analysis.arms import ArmData, one_arm
 from analysis.cells import at_home, by_carry, summarise
 from analysis.data_efficiency import conditions, notes
 from analysis.ranking import rank, told
+from analysis.tables import each_row
 from analysis.wording import Answer
 from models import family
 
@@ -50,11 +51,11 @@ def answers(arm: ArmData) -> list[Answer]:
     data = one_arm(arm.runs).data
     if data.interpolation_only:
         native = data.native_resolution
-        said = (
+        remark = (
             f"the images have {native}x{native} pixels and are only interpolated to other sizes, so this is a "
             "demonstration and nothing about architectures is claimed from it."
         )
-        return [Answer("Other test resolutions", data.name, said)]
+        return [Answer("Other test resolutions", data.name, remark)]
     size = int(away["train_size"].max())
     away = away[away["train_size"] == size]
     said = _notes(arm, size, away)
@@ -72,6 +73,6 @@ def _notes(arm: ArmData, train_size: int, rows: pd.DataFrame) -> dict[str, tuple
     """As `data_efficiency.notes`, for each line: models that resize their input say so as well."""
     of_label = notes(arm.runs, train_size)
     return {
-        str(line): of_label[label] + (("resizes its input",) if family(model).resizes_input else ())
-        for line, label, model in rows[["line", "label", "model"]].drop_duplicates().itertuples(index=False)
+        line: of_label[label] + (("resizes its input",) if family(model).resizes_input else ())
+        for line, label, model in each_row(rows, ["line", "label", "model"])
     }

@@ -41,9 +41,7 @@ class Estimate:
         return not math.isnan(self.low)
 
 
-def t_interval(
-    values: Iterable[float], level: float = LEVEL, bounds: tuple[float, float] | None = None
-) -> Estimate:
+def t_interval(values: Iterable[float], level: float = LEVEL, bounds: tuple[float, float] | None = None) -> Estimate:
     """Mean and Student t-interval of independent `values` (n,).
 
     There is no interval with one value, and none when all values are equal (scipy.stats.t.interval gives NaN for a
@@ -70,7 +68,7 @@ def t_interval(
 def by_unit(rows: pd.DataFrame, value: str) -> pd.Series:
     """One number per independent unit: the `value` of `rows`, averaged within each draw if there are several draws,
     else within each seed. Rows need the columns draw, seed and `value`; NaN values are left out."""
-    known = rows.dropna(subset=[value])
+    known = rows[[*UNITS, value]].dropna(subset=[value])
     unit = "draw" if known["draw"].nunique() > 1 else "seed"
     return known.groupby(unit, sort=True)[value].mean()
 

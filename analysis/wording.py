@@ -1,4 +1,4 @@
-"""Numbers and names as the page, the figures and the terminal write them. Shares come in, per cent and points go out."""
+"""Numbers and names as the page and the terminal write them. Shares come in, per cent and points go out."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from analysis.statistics import Estimate
 
 ABSENT = "–"
-STARVED, STALE, RESIZES, UNEQUAL = "▽", "†", "↔", "≠"  # signs in tables; `SIGNS` says what each means
+STARVED, STALE, RESIZES, UNEQUAL = "▽", "†", "↔", "≠"  # signs in tables; `signs` says what each means
 
-SIGNS = {
+_SIGNS = {
     STARVED: "starved: the networks do not fit their own training images (mean training accuracy below {limit}), so "
     "a low value may be a lack of updates rather than a lack of data or a property of the architecture",
     STALE: "stale: the sources that at least one of these runs depends on have changed since it was recorded",
@@ -18,6 +18,11 @@ SIGNS = {
     UNEQUAL: "not equal: further than 10 % from the arm's median (parameters, MACs), another value than the other "
     "models have at the same train size (updates, images seen), other planned runs, or other hardware (images/s)",
 }
+
+
+def signs(starved_below: float) -> dict[str, str]:
+    """What each sign means, for the page's legend."""
+    return {sign: said.format(limit=percent(starved_below)) for sign, said in _SIGNS.items()}
 
 
 @dataclass(frozen=True)
@@ -49,14 +54,25 @@ def compact(value: float) -> str:
     return f"{value:.3g}"
 
 
+def span(low: float, high: float) -> str:
+    """'600', '600 – 38,400', or '–' where nothing is known."""
+    if math.isnan(low):
+        return ABSENT
+    return number(low) if low == high else f"{number(low)} – {number(high)}"
+
+
 def percent(share: float) -> str:
     """0.9418 -> '94.2 %'."""
     return f"{100 * share:.1f} %"
 
 
 def interval(estimate: Estimate) -> str:
-    """The interval in per cent or points: '[93.1, 95.3]', or '' where there is none."""
-    return f"[{_tenths(estimate.low)}, {_tenths(estimate.high)}]" if estimate.has_interval else ""
+    """The interval in per cent or points: '[93.1, 95.3]', or '' where there is none.
+
+    More decimals where an end would be rounded to 0, because on which side of 0 it lies is what matters."""
+    ends = (estimate.low, estimate.high)
+    digits = next((d for d in (1, 2, 3) if all(x == 0 or round(100 * x, d) != 0 for x in ends)), 4)
+    return f"[{_rounded(ends[0], digits)}, {_rounded(ends[1], digits)}]" if estimate.has_interval else ""
 
 
 def value(estimate: Estimate) -> str:
@@ -67,17 +83,17 @@ def value(estimate: Estimate) -> str:
 def points(estimate: Estimate, signed: bool = True) -> str:
     """A difference of shares: '+2.1 points [0.3, 3.9]'; unsigned, the size of it: '2.1 points [0.3, 3.9]'."""
     if signed:
-        text = ("+" if estimate.mean > 0 else "") + _tenths(estimate.mean)
+        text = ("+" if estimate.mean > 0 else "") + _rounded(estimate.mean)
         return f"{text} points {interval(estimate)}".rstrip()
     size = estimate
     if estimate.mean < 0:
         size = Estimate(-estimate.mean, -estimate.high, -estimate.low, estimate.n)
-    return f"{_tenths(size.mean)} points {interval(size)}".rstrip()
+    return f"{_rounded(size.mean)} points {interval(size)}".rstrip()
 
 
-def _tenths(share: float) -> str:
-    text = f"{100 * share:.1f}"
-    return ("0.0" if text == "-0.0" else text).replace("-", "−")
+def _rounded(share: float, digits: int = 1) -> str:
+    text = f"{100 * share:.{digits}f}"
+    return (text.lstrip("-") if float(text) == 0 else text).replace("-", "−")
 
 
 def names(items: Iterable[str]) -> str:

@@ -1,7 +1,8 @@
 """Augmentations on whole batches, drawn for each image by itself.
 
-Each function takes images `x` (float32, B C H W, values 0..1) and uniform numbers `u` in [0, 1) (float64 NumPy,
-B x its entry in DRAWS), and is pure. `recipes.augmentations` names those that a recipe switches on.
+Each augmentation takes images `x` (float32, B C H W, values 0..1), label weights (float32, B x classes), a source of
+uniform numbers and the recipe, and returns images and weights; it is pure. `draw(k)` gives k numbers in [0, 1) for each
+image (float64 NumPy, B x k), the same at every call. `recipes.augmentations` names those that a recipe switches on.
 """
 
 import math
@@ -13,10 +14,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-Uniforms = NDArray[np.float64]
+from benchmarks.recipes import Recipe
 
-DRAWS = {"crop": 2, "flip": 1, "randaugment": 3, "erase": 5, "mix": 5}
-"""Uniform numbers an image for each augmentation (randaugment: for each of its operations)."""
+Uniforms = NDArray[np.float64]
+Draw = Callable[[int], Uniforms]
 
 
 def _column(values: NDArray[np.generic], x: Tensor) -> Tensor:
@@ -24,38 +25,39 @@ def _column(values: NDArray[np.generic], x: Tensor) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values)).to(x.device).view(-1, 1, 1, 1)
 
 
-def crop(x: Tensor, u: Uniforms, padding: int) -> Tensor:
+def crop(x: Tensor, weights: Tensor, draw: Draw, recipe: Recipe) -> tuple[Tensor, Tensor]:
     """A random window of the zero-padded image (He et al., 2016)."""
     batch, _, height, width = x.shape
-    padded = F.pad(x, (padding,) * 4)
-    top, left = (u * (2 * padding + 1)).astype(np.int64).T
+    padded = F.pad(x, (recipe.crop_padding,) * 4)
+    top, left = (draw(2) * (2 * recipe.crop_padding + 1)).astype(np.int64).T
     windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # B C T L H W, a view
-    return windows[torch.arange(batch), :, torch.from_numpy(top), torch.from_numpy(left)]
+    return windows[torch.arange(batch), :, torch.from_numpy(top), torch.from_numpy(left)], weights
 
 
-def flip(x: Tensor, u: Uniforms) -> Tensor:
+def flip(x: Tensor, weights: Tensor, draw: Draw, recipe: Recipe) -> tuple[Tensor, Tensor]:
     """Mirrors half of the images left to right."""
-    return torch.where(_column(u[:, 0] < 0.5, x), x.flip(3), x)
+    return torch.where(_column(draw(1) < 0.5, x), x.flip(3), x), weights
 
 
-def erase(x: Tensor, u: Uniforms, share: float) -> Tensor:
+def erase(x: Tensor, weights: Tensor, draw: Draw, recipe: Recipe) -> tuple[Tensor, Tensor]:
     """Sets one rectangle to zero in a share of the images: area 2 to 33 %, aspect 0.3 to 3.3 (Zhong et al., 2020)."""
-    height, width = x.shape[2:]
+    u, (height, width) = draw(5), x.shape[2:]
     area = (0.02 + u[:, 1] * 0.31) * height * width
     aspect = np.exp(np.log(0.3) + u[:, 2] * (np.log(3.3) - np.log(0.3)))
     rows = np.clip(np.round(np.sqrt(area * aspect)), 1, height)
     columns = np.clip(np.round(np.sqrt(area / aspect)), 1, width)
     inside = _rectangle(x, u[:, 3] * (height - rows + 1), rows, u[:, 4] * (width - columns + 1), columns)
-    return x.masked_fill(inside & _column(u[:, 0] < share, x), 0.0)
+    return x.masked_fill(inside & _column(u[:, 0] < recipe.erasing, x), 0.0), weights
 
 
-def mix(x: Tensor, labels: Tensor, u: Uniforms, mixup: float, cutmix: float, classes: int) -> tuple[Tensor, Tensor]:
+def mix(x: Tensor, weights: Tensor, draw: Draw, recipe: Recipe) -> tuple[Tensor, Tensor]:
     """Mixup (Zhang et al., 2018) or CutMix (Yun et al., 2019), one of the two for each image where both are on.
 
-    The partner of an image is drawn from the batch. Returns images and label weights (B, classes).
+    The partner of an image is drawn from the batch.
     """
     from scipy.special import betaincinv
 
+    u, mixup, cutmix = draw(5), recipe.mixup, recipe.cutmix
     batch, _, height, width = x.shape
     partner = torch.from_numpy(np.argsort(u[:, 0], kind="stable")).to(x.device)
     cut = np.full(batch, cutmix > 0) if not (mixup and cutmix) else u[:, 1] < 0.5
@@ -64,11 +66,10 @@ def mix(x: Tensor, labels: Tensor, u: Uniforms, mixup: float, cutmix: float, cla
     rows, columns = (np.round(np.sqrt(1 - kept) * length) for length in (height, width))
     inside = _rectangle(x, u[:, 3] * (height - rows + 1), rows, u[:, 4] * (width - columns + 1), columns)
     exact = 1 - rows * columns / (height * width)  # the share of pixels that CutMix really keeps
-    weight = _column(np.where(cut, exact, kept).astype(np.float32), x)
-    blended = weight * x + (1 - weight) * x[partner]
+    own = _column(np.where(cut, exact, kept).astype(np.float32), x)
+    blended = own * x + (1 - own) * x[partner]
     images = torch.where(_column(cut, x), torch.where(inside, x[partner], x), blended)
-    one_hot = F.one_hot(labels, classes).float()
-    return images, weight.view(-1, 1) * one_hot + (1 - weight.view(-1, 1)) * one_hot[partner]
+    return images, own.view(-1, 1) * weights + (1 - own.view(-1, 1)) * weights[partner]
 
 
 def _rectangle(x: Tensor, top: Uniforms, rows: Uniforms, left: Uniforms, columns: Uniforms) -> Tensor:
@@ -182,20 +183,20 @@ OPERATIONS: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
 )
 
 
-def randaugment(x: Tensor, u: Uniforms, operations: int, magnitude: int) -> Tensor:
-    """For each image by itself: `operations` times one of fourteen, its magnitude normal around `magnitude` / 10.
+def randaugment(x: Tensor, weights: Tensor, draw: Draw, recipe: Recipe) -> tuple[Tensor, Tensor]:
+    """For each image by itself, and several times over, one of fourteen operations, its magnitude normal (sd 0.05).
 
-    `u` has three numbers for each operation: which, how far from the magnitude (sd 0.05), and the sign.
+    Three numbers are drawn for each time: which operation, how far from the recipe's magnitude, and the sign.
     """
     from scipy.special import ndtri
 
-    x = x.clone(memory_format=torch.contiguous_format)
-    for choice, spread, sign in np.split(u.T, operations):
-        strength = np.clip(magnitude / 10 + 0.05 * ndtri(np.clip(spread, 1e-12, None)), 0, 1)
+    x, times = x.clone(memory_format=torch.contiguous_format), recipe.randaugment_operations
+    for choice, spread, sign in np.split(draw(3 * times).T, times):
+        strength = np.clip(recipe.randaugment_magnitude / 10 + 0.05 * ndtri(np.clip(spread, 1e-12, None)), 0, 1)
         signed = _column(np.where(sign < 0.5, strength, -strength).astype(np.float32), x)
         chosen = (choice * len(OPERATIONS)).astype(np.int64)
         for number, operation in enumerate(OPERATIONS):
             at = torch.from_numpy(np.flatnonzero(chosen == number)).to(x.device)
             if len(at):
                 x[at] = operation(x[at], signed[at])
-    return x
+    return x, weights

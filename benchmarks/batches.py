@@ -3,7 +3,7 @@
 Shapes: B batch, C channels, H W native pixels, R pixels of the resolution asked for.
 """
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -62,26 +62,14 @@ class Batches:
         """Images (float32, B C R R) and label weights (float32, B x classes) of a step."""
         recipe, classes = self.run.recipe, self.run.data.classes
         chosen = torch.from_numpy(self.indices(step)).to(self.device)
-        x, labels = self.images[chosen].float() / 255, self.labels[chosen]
-        weights = F.one_hot(labels, classes).float()
+        x, weights = self.images[chosen].float() / 255, F.one_hot(self.labels[chosen], classes).float()
         for name in self.augmentations:
-            u = self._uniforms(name, step)
-            if name == "crop":
-                x = augment.crop(x, u, recipe.crop_padding)
-            elif name == "flip":
-                x = augment.flip(x, u)
-            elif name == "randaugment":
-                x = augment.randaugment(x, u, recipe.randaugment_operations, recipe.randaugment_magnitude)
-            elif name == "erase":
-                x = augment.erase(x, u, recipe.erasing)
-            elif name == "mix":
-                x, weights = augment.mix(x, labels, u, recipe.mixup, recipe.cutmix, classes)
+            x, weights = getattr(augment, name)(x, weights, partial(self._uniforms, name, step), recipe)
         weights = weights * (1 - recipe.label_smoothing) + recipe.label_smoothing / classes
         return self.normalise(resize(x, self.run.resolution)), weights
 
-    def _uniforms(self, name: str, step: int) -> NDArray[np.float64]:
-        """Independent numbers for each image of the stream, B x the number the augmentation needs."""
-        count = augment.DRAWS[name] * (self.run.recipe.randaugment_operations if name == "randaugment" else 1)
+    def _uniforms(self, name: str, step: int, count: int) -> NDArray[np.float64]:
+        """Independent numbers for each image of the stream, B x count."""
         size = self.run.recipe.batch_size
         places = step * size + np.arange(size)
         stream = randomness.key(self.run.seed, name)

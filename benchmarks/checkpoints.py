@@ -1,6 +1,7 @@
 """Checkpoints: the two newest are kept, damage is found before it is loaded, and loading runs no code."""
 
 import logging
+import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,7 +45,7 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
         if damage is None:
             try:
                 return dict(torch.load(path, weights_only=True, map_location="cpu"))
-            except (RuntimeError, EOFError, ValueError, KeyError) as error:
+            except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
                 damage = str(error)
         log.warning("%s is damaged (%s); using the one before", path.name, damage)
         path.unlink()

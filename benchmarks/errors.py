@@ -14,7 +14,11 @@ class ConfigError(InductiveError):
 
     def at(self, place: str) -> "ConfigError":
         """The same error, said of the file or command line it came from."""
-        return ConfigError(self.key, self.message, place)
+        return type(self)(self.key, self.message, place)
+
+
+class ImpossibleError(ConfigError):
+    """Values that are each allowed but cannot be together; a study may leave such a cell out."""
 
 
 class RecordError(InductiveError):

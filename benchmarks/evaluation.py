@@ -7,13 +7,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks.batches import Normaliser, resize
 from benchmarks.datasets import Images
 from benchmarks.run import Evaluation
 from benchmarks.subsets import Subset
 from benchmarks.training import logits_of
+from models.network import Network
 
 LOGITS_BYTES = 4_000_000  # above this for all evaluations of a run, five best classes are kept instead of logits
 
@@ -21,7 +22,7 @@ LOGITS_BYTES = 4_000_000  # above this for all evaluations of a run, five best c
 class Measurer:
     """Measures one network on the parts of a run's data, normalised as in training."""
 
-    def __init__(self, model: nn.Module, images: Images, subset: Subset, channels_last: bool):
+    def __init__(self, model: Network, images: Images, subset: Subset, channels_last: bool):
         self.model, self.channels_last = model, channels_last
         self.classes = int(images.train_labels.max()) + 1
         self.parts = {

@@ -248,7 +248,7 @@ def _train(
                 save()
                 job.outcome = Outcome("interrupted", f"stopped at step {training.step} of {run.steps}")
                 return False
-            if time.monotonic() - saved >= settings.checkpoint_seconds:
+            if training.step < last and time.monotonic() - saved >= settings.checkpoint_seconds:
                 save()
                 saved = time.monotonic()
     if until is not None:

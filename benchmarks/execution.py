@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -48,11 +49,8 @@ def execution_for(run: Run, device: str) -> dict[str, Any]:
 
 def platform_bits(device: str) -> dict[str, str]:
     """What decides bits but cannot be set: CPU or GPU type and library versions."""
-    import timm
-    import torchvision
-
     hardware = torch.cuda.get_device_name() if device == "cuda" else torch.backends.cpu.get_cpu_capability()
-    versions = {"torch": torch.__version__, "torchvision": torchvision.__version__, "timm": timm.__version__}
+    versions = {name: version(name) for name in ("torch", "torchvision", "timm", "numpy")}
     return {"machine": platform.machine(), "capability": hardware, **versions}
 
 
@@ -70,8 +68,6 @@ def apply_execution(execution: Mapping[str, Any]) -> list[str]:
 
 def environment() -> dict[str, Any]:
     """What an attempt notes about where it ran. No environment variables but those named: others may be secret."""
-    import numpy
-
     allowed = (
         "CUDA_VISIBLE_DEVICES",
         "OMP_NUM_THREADS",
@@ -84,7 +80,6 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": _cpu_name(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() and torch.cuda.is_initialized() else None,
-        "numpy": numpy.__version__,
         "variables": {name: os.environ[name] for name in allowed if name in os.environ},
     }
 

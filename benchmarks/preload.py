@@ -3,6 +3,8 @@
 Nothing of CUDA and no second thread may be started here: neither survives a fork.
 """
 
+import scipy.special  # noqa: F401  (mixup and RandAugment)
+import sklearn.datasets  # noqa: F401  (digits)
 import torch
 
 import benchmarks.local  # noqa: F401

@@ -20,7 +20,7 @@ Natural = Annotated[int, Field(ge=0)]
 class Recipe(BaseModel):
     """Every number of a recipe. A study sets any of them by `recipe.KEY`; what differs is part of the run's id."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
     name: str = Field("none", description="the file in recipes/ that the values come from")
     optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description="sgd is with Nesterov momentum")

@@ -8,13 +8,13 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 import models
 from benchmarks.datasets import Dataset, dataset
-from benchmarks.errors import ConfigError
+from benchmarks.errors import ConfigError, ImpossibleError
 from benchmarks.recipes import Recipe, recipe_values
 from benchmarks.subsets import part_sizes
 from models.hints import did_you_mean
@@ -23,17 +23,18 @@ PROTOCOL = 1  # raised on purpose, when what a configuration means has changed: 
 
 T = TypeVar("T", bound=BaseModel)
 Scalar = bool | int | float | str
+Part = Literal["test", "validation"]
 
 
 class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
 
 class Budget(Frozen):
     """How long to train: exactly one of the three."""
 
     steps: Annotated[int, Field(ge=1)] | None = Field(None, description="updates")
-    epochs: Annotated[float, Field(gt=0)] | None = Field(None, description="passes over the training images")
+    epochs: Annotated[float, Field(gt=0, le=1e9)] | None = Field(None, description="passes over the training images")
     images: Annotated[int, Field(ge=1)] | None = Field(None, description="images processed, repeats counted")
 
     @property
@@ -52,6 +53,14 @@ class Budget(Frozen):
         return max(1, math.ceil(images / batch_size))
 
 
+def _share_or_count(value: float | int) -> float | int:
+    if value == 0:
+        return 0
+    if value < 0 or (isinstance(value, float) and value >= 1):
+        raise ValueError("is neither a share of train_size (0.2) nor a number of images (1000, or 0 for none)")
+    return value
+
+
 class Run(Frozen):
     """The whole resolved configuration. Build it with `make_run`, which fills what depends on other fields."""
 
@@ -60,15 +69,15 @@ class Run(Frozen):
     options: dict[str, Scalar] = Field(default_factory=dict, description="of the model, all of them")
     dataset: str = Field("digits", description="a name of `inductive list datasets`")
     train_size: Annotated[int, Field(ge=1)] = Field(1000, description="labels used, validation included")
-    validation: Annotated[float, Field(gt=0, lt=1)] | Annotated[int, Field(ge=0)] = Field(
+    validation: Annotated[float | int, AfterValidator(_share_or_count)] = Field(
         0.2,
         description="share of train_size (0.2), or a fixed number of images outside it (oracle), or 0 for none",
     )
     resolution: Annotated[int, Field(ge=1)] = Field(8, description="training images in pixels; default: native")
     recipe: Recipe = Field(default_factory=Recipe, description="a name of `inductive list recipes`, with changes")
     budget: Budget = Field(Budget(steps=600), description="exactly one of steps, epochs, images")
-    draw: Annotated[int, Field(ge=0)] = Field(0, description="picks the subset; default: seed")
     seed: Annotated[int, Field(ge=0)] = Field(0, description="initialisation, order and augmentation")
+    draw: Annotated[int, Field(ge=0)] = Field(0, description="picks the subset; default: seed")
     precision: Literal["float32"] = Field("float32", description="of the network's arithmetic")
     protocol: int = Field(PROTOCOL, description="what a configuration means; set by the suite")
 
@@ -85,6 +94,11 @@ class Run(Frozen):
     def part_sizes(self) -> tuple[int, int]:
         """Images in the training and in the validation part."""
         return part_sizes(self.data.train_counts, self.draw, self.train_size, self.validation)
+
+    @property
+    def measured_parts(self) -> tuple[Part, ...]:
+        """The parts on which it is evaluated."""
+        return ("test", "validation") if self.validation else ("test",)
 
     @property
     def steps(self) -> int:
@@ -115,7 +129,7 @@ class Run(Frozen):
 class Evaluation(Frozen):
     """One way of measuring a finished run. Its id is part of no run's id."""
 
-    part: Literal["test", "validation"] = "test"
+    part: Part = "test"
     resolution: Annotated[int, Field(ge=1)]
     images: Literal["resize"] = "resize"
     carry: str = "-"
@@ -155,8 +169,8 @@ def make_run(settings: Mapping[str, Any]) -> Run:
     return run
 
 
-def refuse_resolution(run: Run, resolution: int) -> None:
-    """Raises ConfigError, naming the nearest possible sizes, when the model cannot take such images."""
+def refuse_resolution(run: Run, resolution: int, key: str = "resolution") -> None:
+    """Raises ImpossibleError, naming the nearest possible sizes, when the model cannot take such images."""
     try:
         models.check_resolution(
             run.model,
@@ -166,12 +180,12 @@ def refuse_resolution(run: Run, resolution: int) -> None:
             train_resolution=run.resolution,
         )
     except models.ModelError as error:
-        raise ConfigError("resolution", str(error)) from error
+        raise ImpossibleError(key, str(error)) from error
 
 
-def default_evaluation(run: Run, part: Literal["test", "validation"], resolution: int) -> Evaluation:
+def default_evaluation(run: Run, part: Part, resolution: int) -> Evaluation:
     """The evaluation at a resolution with the model's default way of carrying positions ('-' at home)."""
-    ways = models.carry_ways(run.model, size=run.size, options=run.options)
+    ways = models.carry_ways(run.model, options=run.options)
     return Evaluation(part=part, resolution=resolution, carry=ways[0] if ways and resolution != run.resolution else "-")
 
 
@@ -189,14 +203,11 @@ def validated(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
         return kind.model_validate(dict(values))
     except ValidationError as error:
         first = error.errors()[0]
-        names = [str(part) for part in first["loc"] if isinstance(part, str) and not part.startswith("constrained")]
-        given = first["input"]
-        if first["type"] == "missing":
-            raise ConfigError(prefix + ".".join(names), "is required") from error
+        name, given = str(first["loc"][0]), first["input"]
         message = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
-        raise ConfigError(
-            prefix + ".".join(names[: 2 if names[0] in ("recipe", "budget") else 1]), f"{given!r} {message}"
-        ) from error
+        if first["type"] == "literal_error":
+            message += did_you_mean(str(given), map(str, get_args(kind.model_fields[name].annotation)))
+        raise ConfigError(prefix + name, f"{given!r} {message}") from error
 
 
 def _resolve_recipe(given: Any) -> Recipe:
@@ -216,17 +227,20 @@ def _resolve_recipe(given: Any) -> Recipe:
 
 
 def _resolve_options(values: Mapping[str, Any], data: Dataset) -> dict[str, Scalar]:
-    options = values.get("options", {})
+    model, size, options = values.get("model", "vit"), values.get("size", "nano"), values.get("options", {})
     if not isinstance(options, Mapping):
         raise ConfigError("options", f"{options!r} is not a table")
+    for name, value in options.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"options.{name}", f"{value} is not a finite number")
+    key = "model"
     try:
-        return models.resolve_options(
-            values.get("model", "vit"),
-            size=values.get("size", "nano"),
-            options={**_derived_options(values.get("model", "vit"), values["recipe"], data), **options},
-        )
+        sizes = models.family(model).sizes
+        key = "options" if size in sizes else "size"
+        given = {**_derived_options(model, values["recipe"], data), **options}
+        return models.resolve_options(model, size=size, options=given)
     except models.ModelError as error:
-        raise ConfigError("model", str(error)) from error
+        raise ConfigError(key, str(error)) from error
 
 
 def _derived_options(model: str, recipe: Recipe, data: Dataset) -> dict[str, Scalar]:
@@ -252,6 +266,9 @@ def _delta(run: Run) -> dict[str, Any]:
     """Differences from the defaults, which for some fields follow from other fields (see `make_run`)."""
     derived = _derived_options(run.model, run.recipe, run.data)
     usual = models.resolve_options(run.model, size=run.size, options=derived)
+    if "position" in usual:  # an encoding brings options of its own, with their defaults
+        chosen = {**derived, "position": run.options["position"]}
+        usual = {**models.resolve_options(run.model, size=run.size, options=chosen), "position": usual["position"]}
     recipe = recipe_values(run.recipe.name)
     changed: dict[str, Any] = {
         "options": {name: value for name, value in run.options.items() if value != usual[name]},

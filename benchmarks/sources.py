@@ -18,17 +18,24 @@ from benchmarks.run import Run
 
 PACKAGES = ("benchmarks", "models")
 
-# Look-ups by name: what they hold is recorded in the configuration, and what they lead to is named by
-# `entry_points`. Following them would make every run depend on every model, data set and augmentation.
+# Declarations, look-ups by name, and messages, as whole modules or symbols: what they come to for a run is recorded in
+# its configuration or digested as a fact below, and what they lead to is named by `entry_points`. Following them would
+# make every run depend on every model, data set and augmentation.
 REGISTRIES = {
-    "models",
-    "models.registry",
-    "models.sizes",
-    "benchmarks.run:Run",
-    "benchmarks.recipes:Recipe",
-    "benchmarks.augment",
     "benchmarks.datasets:DATASETS",
     "benchmarks.datasets:dataset",
+    "benchmarks.errors",
+    "benchmarks.recipes",
+    "benchmarks.run:Run",
+    "benchmarks.subsets:part_sizes",
+    "models",
+    "models.encodings",
+    "models.families",
+    "models.hints",
+    "models.registry:check_resolution",
+    "models.registry:family",
+    "models.registry:resolve_options",
+    "models.sizes",
 }
 
 
@@ -37,22 +44,28 @@ def entry_points(run: Run) -> tuple[str, ...]:
     return (
         "benchmarks.training:Training",
         "benchmarks.run:Budget",
+        "benchmarks.subsets:draw_subset",
         f"benchmarks.datasets:{run.data.read.__name__}",
         *(f"benchmarks.augment:{name}" for name in augmentations(run.recipe, run.data.flips)),
-        *models.sources(run.model, size=run.size, options=run.options),
+        "models.registry:create_model",
+        *models.sources(run.model, options=run.options),
     )
 
 
 def run_sources(run: Run) -> dict[str, str]:
     """Digest (8 hex digits) of each symbol a run's weights depend on, by `module:symbol`."""
     data = run.data
-    facts = f"{data.channels}/{data.native_resolution}/{data.train_counts}/{data.flips}"
-    return {**slice_digests(entry_points(run)), f"data set {data.name}": _digest(facts)}
+    facts = {
+        f"data set {data.name}": (data.channels, data.native_resolution, data.train_counts),
+        "augmentations": augmentations(run.recipe, data.flips),
+        "images and steps": (run.part_sizes, run.steps),
+    }
+    return slice_digests(entry_points(run)) | {name: _digest(repr(fact)) for name, fact in facts.items()}
 
 
 def evaluation_code() -> str:
     """Digest of the code that measures a finished run."""
-    digests = slice_digests(("benchmarks.evaluation:evaluate",))
+    digests = slice_digests(("benchmarks.evaluation:Measurer", "benchmarks.evaluation:evaluate"))
     return _digest("".join(f"{name}={digest};" for name, digest in digests.items()))
 
 
@@ -98,22 +111,21 @@ def _definition(module: str, symbol: str) -> tuple[str, tuple[str, ...]]:
     for node in nodes:
         for name, attributes in _names(node):
             if name in definitions and name != symbol:
-                used.update(_resolve(f"{module}:{name}", ()))
+                used.add(f"{module}:{name}")
             elif name in imports:
                 used.update(_resolve(imports[name], attributes))
-    return _digest("".join(_text(node) for node in nodes)), tuple(sorted(used))
+    return _digest("".join(_text(node) for node in nodes)), tuple(sorted(used - REGISTRIES))
 
 
 def _resolve(target: str, attributes: tuple[str, ...]) -> Iterator[str]:
-    """The symbols meant by an imported name and the attributes taken of it; nothing when it is a registry."""
+    """The symbols meant by an imported name and the attributes taken of it; nothing of a registry module."""
     module, _, symbol = target.partition(":")
     if symbol and _path(f"{module}.{symbol}"):  # `from benchmarks import randomness` names a module
         module, symbol = f"{module}.{symbol}", ""
     if module in REGISTRIES:
         return
     if symbol:
-        if f"{module}:{symbol}" not in REGISTRIES:
-            yield f"{module}:{symbol}"
+        yield f"{module}:{symbol}"
     else:
         yield from (f"{module}:{name}" for name in attributes if name in _module(module)[0])
 
@@ -127,15 +139,15 @@ def _names(node: ast.AST) -> Iterator[tuple[str, tuple[str, ...]]]:
             yield child.id, ()
 
 
+@lru_cache(maxsize=4096)
 def _path(module: str) -> Path | None:
-    """The file of one of our modules; None for anything else."""
-    if module.split(".")[0] not in PACKAGES:
+    """The file of one of our modules, found without importing it; None for anything else."""
+    package, *inner = module.split(".")
+    spec = importlib.util.find_spec(package) if package in PACKAGES else None
+    if spec is None or spec.origin is None:
         return None
-    try:
-        spec = importlib.util.find_spec(module)
-    except ModuleNotFoundError:
-        return None
-    return Path(spec.origin) if spec and spec.origin else None
+    place = Path(spec.origin).parent.joinpath(*inner)
+    return next((file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()), None)
 
 
 @lru_cache(maxsize=256)
@@ -146,7 +158,8 @@ def _module(module: str) -> tuple[dict[str, list[ast.AST]], dict[str, str]]:
         raise LookupError(f"{module} is no module of the suite")
     definitions: dict[str, list[ast.AST]] = {}
     imports: dict[str, str] = {}
-    tree = _Plain().visit(ast.parse(path.read_text(encoding="utf-8")))
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    _Plain().visit(tree)
     for node in ast.walk(tree):  # imports inside functions count as well
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in PACKAGES:
             imports |= {alias.asname or alias.name: f"{node.module}:{alias.name}" for alias in node.names}
@@ -164,7 +177,7 @@ def _module(module: str) -> tuple[dict[str, list[ast.AST]], dict[str, str]]:
 
 
 class _Plain(ast.NodeTransformer):
-    """Drops docstrings and annotations, which change no result."""
+    """Drops docstrings and annotations, which change no result; `x: T = v` becomes `x = v`."""
 
     def visit(self, node: ast.AST) -> ast.AST:
         self.generic_visit(node)
@@ -181,6 +194,10 @@ class _Plain(ast.NodeTransformer):
             node.returns = None
         if isinstance(node, ast.arg):
             node.annotation = None
+        if isinstance(node, ast.AnnAssign):
+            if node.value is not None:
+                return ast.Assign([node.target], node.value)
+            node.annotation = ast.Constant(None)
         return node
 
 

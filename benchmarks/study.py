@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import models
-from benchmarks.errors import ConfigError
+from benchmarks.errors import ConfigError, ImpossibleError
 from benchmarks.run import Evaluation, Run, default_evaluation, make_run, refuse_resolution, unknown_key
+from models.encodings import ENCODINGS
 from models.hints import did_you_mean
 
 FOLDER = Path(__file__).parent / "studies"
@@ -92,14 +93,14 @@ def expand(table: Mapping[str, Any], name: str) -> Study:
         try:
             run = make_run(cell)
             for resolution in resolutions:
-                refuse_resolution(run, resolution)
+                refuse_resolution(run, resolution, "test_resolutions")
         except ConfigError as error:
-            if table.get("invalid", "refuse") == "leave_out" and _is_impossible(error):
+            if table.get("invalid", "refuse") == "leave_out" and isinstance(error, ImpossibleError):
                 left_out.append((_describe(cell), str(error)))
                 continue
             raise ConfigError(_place(error.key, where, cell), error.message) from error
-        parts = ("test", "validation") if run.validation else ("test",)
-        wanted = [default_evaluation(run, part, r) for part in parts for r in resolutions or [run.resolution]]
+        at = resolutions or [run.resolution]
+        wanted = [default_evaluation(run, part, resolution) for part in run.measured_parts for resolution in at]
         runs.setdefault(run.id, run)
         known = evaluations.setdefault(run.id, [])
         known.extend(evaluation for evaluation in wanted if evaluation not in known)
@@ -122,8 +123,7 @@ def expand(table: Mapping[str, Any], name: str) -> Study:
 
 def single(run: Run) -> Study:
     """One run as a study, evaluated at its training resolution."""
-    parts = ("test", "validation") if run.validation else ("test",)
-    wanted = [default_evaluation(run, part, run.resolution) for part in parts]
+    wanted = [default_evaluation(run, part, run.resolution) for part in run.measured_parts]
     return Study(run.id, "", "", "", (run,), {run.id: wanted}, (run.resolution,))
 
 
@@ -150,6 +150,8 @@ def _split_model(model: Any, place: str) -> tuple[dict[str, Any], dict[str, Any]
         raise ConfigError(f"{place}.name", "is required: " + ", ".join(models.model_names()))
     try:
         options = {option.name for option in models.family(model["name"]).options}
+        if "position" in options:  # those of every encoding: which of them a cell can have is seen in the cell
+            options |= {option.name for encoding in ENCODINGS.values() for option in encoding.options}
     except models.ModelError as error:
         raise ConfigError(f"{place}.name", str(error)) from error
     unknown_key(model, ("name", *GRID, *options), f"{place}.")
@@ -227,16 +229,12 @@ def _check_types(table: Mapping[str, Any]) -> None:
         raise ConfigError("starved_below", f"{share!r} is not a share between 0 and 1")
 
 
-def _is_impossible(error: ConfigError) -> bool:
-    """Whether a cell is well-formed but cannot be: only such cells may be left out."""
-    return error.key in ("resolution", "train_size")
-
-
 def _place(key: str, where: str, cell: Mapping[str, Any]) -> str:
     """Where in the file the value of a refused cell stands."""
     if key in ("model", "options") or key.startswith("options."):
-        return where
-    return f"{key} (with {where}: {_describe(cell)})" if key in ("resolution", "train_size", "size") else key
+        return where + key.removeprefix("model").removeprefix("options")
+    by_model = ("resolution", "test_resolutions", "train_size", "validation", "size")
+    return f"{key} (with {where}: {_describe(cell)})" if key in by_model else key
 
 
 def _describe(cell: Mapping[str, Any]) -> str:

@@ -4,7 +4,6 @@ A *draw* orders the whole training part once; the subset of size n is its first 
 chosen inside the n (or, as *oracle validation*, are the last images of the order, outside every n).
 """
 
-import bisect
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import randomness
-from benchmarks.errors import ConfigError
+from benchmarks.errors import ImpossibleError
 
 Indices = NDArray[np.int64]
 
@@ -100,41 +99,58 @@ def validation_mask(sequence: Indices, ranks: Indices, fraction: float) -> NDArr
 def part_sizes(counts: tuple[int, ...], draw: int, n: int, validation: float | int) -> tuple[int, int]:
     """Images in (training, validation) for a subset of n, from class counts alone.
 
-    Raises ConfigError, naming the nearest possible value, for an n the data set cannot serve or one that leaves
-    a class out of a part.
+    Raises ImpossibleError, naming the nearest possible value, for an n the data set cannot serve and for parts
+    that leave a class out.
     """
     total = sum(counts)
     oracle = validation if isinstance(validation, int) else 0
     if n + oracle > total:
         outside = f" beside {oracle:,} images of oracle validation" if oracle else ""
-        raise ConfigError(
+        raise ImpossibleError(
             "train_size", f"{n:,} is more than the {total:,} training images there are{outside}; "
             f"the largest possible is {max(total - oracle, 0):,}"
         )  # fmt: skip
     stream = randomness.key(draw, "subset")
+    if oracle and oracle < (least := _least_oracle(counts, stream)):
+        raise ImpossibleError(
+            "validation", f"{oracle} images of oracle validation leave some class out; the nearest possible is {least}"
+        )
     missing = _missing_class(counts, stream, n, validation)
     if missing is None:
-        sequence = class_sequence(counts, stream, n)
-        if oracle or not validation:
-            return n, oracle
-        held = int(validation_mask(sequence, class_ranks(stream, len(counts)), validation).sum())
-        return n - held, held
-    # Parts are nested in n, so a class once present stays: the smallest size that serves is found by bisection.
-    sizes = range(n + 1, total - oracle + 1)
-    at = bisect.bisect_left(sizes, True, key=lambda m: _missing_class(counts, stream, m, validation) is None)
-    hint = f"the nearest possible is {sizes[at]}" if at < len(sizes) else "no size is possible with this validation"
-    raise ConfigError("train_size", f"{n} leaves {missing} without an image of some class; {hint}")
+        train = int((_parts(counts, stream, n, validation)["the training part"] >= 0).sum())
+        return train, oracle or n - train
+    possible = _least_size(counts, stream, total - oracle, validation)
+    hint = f"the nearest possible is {possible}" if possible else "no size is possible with this validation"
+    raise ImpossibleError("train_size", f"{n} leaves {missing} without an image of some class; {hint}")
+
+
+def _parts(counts: tuple[int, ...], stream: int, n: int, validation: float | int) -> dict[str, Indices]:
+    """The class of each place in the order of n images, in each part that is taken from n; -1 for the other's."""
+    sequence = class_sequence(counts, stream, n)
+    if isinstance(validation, int) or not validation:
+        return {"the training part": sequence}
+    held = validation_mask(sequence, class_ranks(stream, len(counts)), validation)
+    return {"the validation part": np.where(held, sequence, -1), "the training part": np.where(held, -1, sequence)}
 
 
 def _missing_class(counts: tuple[int, ...], stream: int, n: int, validation: float | int) -> str | None:
     """The part in which a class has no image, or None."""
-    sequence = class_sequence(counts, stream, n)
-    held = np.zeros(n, dtype=bool)
-    if isinstance(validation, float) and validation:
-        held = validation_mask(sequence, class_ranks(stream, len(counts)), validation)
-        if len(np.unique(sequence[held])) < len(counts):
-            return "the validation part"
-    return "the training part" if len(np.unique(sequence[~held])) < len(counts) else None
+    parts = _parts(counts, stream, n, validation)
+    return next((name for name, part in parts.items() if not np.isin(range(len(counts)), part).all()), None)
+
+
+def _least_size(counts: tuple[int, ...], stream: int, most: int, validation: float | int) -> int | None:
+    """The smallest size up to `most` that leaves no class out of a part: parts are nested, so a class once in stays."""
+    if _missing_class(counts, stream, most, validation):
+        return None
+    parts = _parts(counts, stream, most, validation).values()
+    return 1 + max(int(np.argmax(part == label)) for part in parts for label in range(len(counts)))
+
+
+def _least_oracle(counts: tuple[int, ...], stream: int) -> int:
+    """How many of the last images it takes to have one of every class."""
+    sequence = class_sequence(counts, stream, sum(counts))
+    return len(sequence) - min(int(np.flatnonzero(sequence == label)[-1]) for label in range(len(counts)))
 
 
 def draw_subset(labels: NDArray[np.integer], classes: int, draw: int, n: int, validation: float | int) -> Subset:

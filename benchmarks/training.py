@@ -17,9 +17,10 @@ from benchmarks.datasets import Images
 from benchmarks.recipes import Recipe
 from benchmarks.run import Run
 from benchmarks.subsets import Subset
+from models.network import Network
 
 
-def build_model(run: Run, execution: Mapping[str, Any]) -> nn.Module:
+def build_model(run: Run, execution: Mapping[str, Any]) -> Network:
     """The network of a run, freshly initialised, on its device and in its memory layout."""
     model = models.create_model(
         run.model,
@@ -48,7 +49,7 @@ def learning_rate(step: int, steps: int, recipe: Recipe) -> float:
     return recipe.learning_rate * (share + (1 - share) * 0.5 * (1 + math.cos(math.pi * along)))
 
 
-def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def make_optimizer(model: Network, recipe: Recipe) -> torch.optim.Optimizer:
     """The recipe's optimiser; weight decay spares biases, norms and positions (the model names them)."""
     spared = model.no_decay()
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
@@ -78,11 +79,8 @@ class Training:
     def update(self) -> dict[str, float] | None:
         """One step of the optimiser. Returns the metrics of the batch, or None when the loss is not finite.
 
-        A step with a non-finite loss changes nothing.
+        A step with a non-finite loss makes no update: parameters and optimiser stay as they were.
         """
-        rate = learning_rate(self.step, self.steps, self.run.recipe)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         x, weights = self.batches.batch(self.step)
         if self.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
@@ -98,6 +96,9 @@ class Training:
         loss.backward()
         if self.run.recipe.clip:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.run.recipe.clip)
+        rate = learning_rate(self.step, self.steps, self.run.recipe)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
         self.optimizer.step()
         self.step += 1
         hits = (logits.detach().argmax(1) == weights.argmax(1)).float().mean().item()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from models.options import ModelError, Option, Scalar
@@ -150,12 +151,11 @@ _DECLARED = (
 ENCODINGS = {encoding.name: encoding for encoding in _DECLARED}
 
 
-def encoding_ways(options: dict[str, Scalar]) -> tuple[str, ...]:
-    """How the encoding of these resolved options can be carried to another grid."""
-    encoding = ENCODINGS[str(options["position"])]
+def encoding_ways(position: str, options: Mapping[str, object]) -> tuple[str, ...]:
+    """How an encoding with these options can be carried to another grid, the default first."""
     if options.get("rope_coordinates") == "unit":
         return ("recompute",)  # fractions of the image: nothing else to choose
-    return encoding.ways
+    return ENCODINGS[position].ways
 
 
 def check_encoding(options: dict[str, Scalar]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from models.encodings import ENCODINGS, check_encoding, encoding_ways
+from models.encodings import ENCODINGS, check_encoding
 from models.grids import patch_grid
 from models.options import SEQUENCE, ModelError, Option, Scalar, numbers
 from models.sizes import SCALES, TIERS
@@ -24,10 +24,6 @@ def patched_image(options: Mapping[str, Scalar], resolution: int, train_resoluti
 
 def consistent(options: Options) -> None:
     """Nothing to check between the options."""
-
-
-def no_ways(options: Options) -> tuple[str, ...]:
-    return ()
 
 
 @dataclass(frozen=True)
@@ -50,7 +46,7 @@ class Family:
     check_image: Callable[[Mapping[str, Scalar], int, int], None] = (
         any_image  # options, resolution, training resolution
     )
-    ways: Callable[[Options], tuple[str, ...]] = no_ways  # of carrying positions to another grid; the first is default
+    ways: tuple[str, ...] = ()  # of carrying the family's own positions to another grid; the first is the default
 
 
 SCALE = Option("scale", int, 32, "reference resolution of the data set: decides patch, stem and window", allowed=SCALES)
@@ -106,10 +102,6 @@ def check_resnet(options: Options) -> None:
         )
 
 
-def swin_ways(options: Options) -> tuple[str, ...]:
-    return ("keep_window", "grow_window")
-
-
 VIT = Family(
     "vit",
     "vision transformer; position is one argument",
@@ -118,7 +110,6 @@ VIT = Family(
     layout="contiguous",
     check=check_transformer,
     check_image=patched_image,
-    ways=encoding_ways,
 )
 CONV_STEM_VIT = Family(
     "conv_stem_vit",
@@ -138,7 +129,6 @@ CONV_STEM_VIT = Family(
     ),
     layout="channels_last",
     check=check_conv_stem,
-    ways=encoding_ways,
 )
 RESNET = Family(
     "resnet",
@@ -179,6 +169,6 @@ SWIN = Family(
     layout="contiguous",
     check=check_heads,
     check_image=patched_image,
-    ways=swin_ways,
+    ways=("keep_window", "grow_window"),
 )
 FAMILIES = {family.name: family for family in (VIT, CONV_STEM_VIT, RESNET, SWIN)}

@@ -74,6 +74,8 @@ class Network(nn.Module, ABC):
     """Base of every network; see the module's docstring for `run` and `parts`."""
 
     resizes_input: ClassVar[bool] = False  # True: any image is resized to the training resolution first
+    undecayed: ClassVar[tuple[str, ...]] = ()  # endings of further names that weight decay leaves alone
+    in_channels: int
 
     @abstractmethod
     def run(self, images: Tensor, parts: Parts | None) -> Tensor:
@@ -84,12 +86,18 @@ class Network(nn.Module, ABC):
         """Rows and columns of the last token grid or feature map; ModelError for an image the network cannot take."""
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.run(images, None)
+        return self.run(self.checked(images), None)
 
     def forward_parts(self, images: Tensor) -> tuple[Tensor, Parts]:
         """Logits and the named intermediates; attention is computed in the explicit form, whatever is set."""
         parts: Parts = {}
-        return self.run(images, parts), parts
+        return self.run(self.checked(images), parts), parts
+
+    def checked(self, images: Tensor) -> Tensor:
+        """The images, or a ModelError when they are not B C H W with this network's channels."""
+        if images.ndim != 4 or images.shape[1] != self.in_channels:
+            raise ModelError(f"images of shape {tuple(images.shape)} are not (B, {self.in_channels}, H, W)")
+        return images
 
     def set_attention(self, form: AttentionForm) -> None:
         """Choose how every attention layer is computed: one fused kernel, or matmul, softmax, matmul."""
@@ -100,10 +108,8 @@ class Network(nn.Module, ABC):
                 module.fused = form == "fused"
 
     def carry(self, way: str, **numbers: float) -> None:
-        """Choose how the positions of the training grid are carried to another grid (networks without:
-        refused).
-        """
-        raise ModelError(f"{type(self).__name__} has no positions to carry to another grid (asked: {way!r})")
+        """Choose how the positions of the training grid are carried to another grid; refused where there are none."""
+        raise refuse_way(way, (), type(self).__name__)
 
     def no_decay(self) -> set[str]:
         """Names of the parameters that weight decay leaves alone: biases, norms, vectors, everything positional."""
@@ -112,8 +118,6 @@ class Network(nn.Module, ABC):
             for name, parameter in self.named_parameters()
             if parameter.ndim <= 1 or name.startswith("position.") or name.endswith(self.undecayed)
         }
-
-    undecayed: ClassVar[tuple[str, ...]] = ()  # further endings of names that weight decay leaves alone
 
     def parameters_by_part(self) -> dict[str, int]:
         """Numbers of parameters of the backbone, the positional encoding and the head."""
@@ -145,7 +149,22 @@ class Network(nn.Module, ABC):
             details=self.details(height, width),
         )
 
-    in_channels: int
+
+class FixedSize(Network):
+    """A network that knows one image size: any other image is resized to it first, by one antialiased bilinear step."""
+
+    resizes_input: ClassVar[bool] = True
+
+    def __init__(self, image_size: int) -> None:
+        super().__init__()
+        self.image_size = image_size
+
+    def checked(self, images: Tensor) -> Tensor:
+        images = super().checked(images)
+        size = (self.image_size, self.image_size)
+        if images.shape[2:] == size:
+            return images
+        return nn.functional.interpolate(images, size=size, mode="bilinear", antialias=True)
 
 
 class AttentionLayer(nn.Module):

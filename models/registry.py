@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from models.encodings import ENCODINGS
+from models.encodings import ENCODINGS, encoding_ways
 from models.families import FAMILIES, Family
 from models.hints import did_you_mean
 from models.options import ModelError, Option, Scalar, numbers
@@ -58,10 +58,7 @@ def resolve_options(name: str, *, size: str, options: Mapping[str, object]) -> d
     if size not in chosen.sizes:
         near = did_you_mean(size, chosen.sizes)
         raise ModelError(f"{where}: no size {size!r}; allowed: {', '.join(chosen.sizes)}{near}")
-    own = declared_options(name, None)
-    position: str | None = None
-    if "position" in own:
-        position = str(own["position"].check(options.get("position", own["position"].default), where))
+    position = chosen_position(name, options)
     declared = declared_options(name, position)
     for given in options:
         if given not in declared:
@@ -101,18 +98,25 @@ def check_resolution(
         raise ModelError(f"model {name}: {error}") from None
 
 
-def carry_ways(name: str, *, options: Mapping[str, object], size: str = "nano") -> tuple[str, ...]:
+def chosen_position(name: str, options: Mapping[str, object]) -> str | None:
+    """The encoding that the options choose, checked, or None for a family without."""
+    declared = {option.name: option for option in family(name).options}
+    if "position" not in declared:
+        return None
+    return str(declared["position"].check(options.get("position", declared["position"].default), f"model {name}"))
+
+
+def carry_ways(name: str, *, options: Mapping[str, object]) -> tuple[str, ...]:
     """How positions can be carried to another grid, the default first; () where there is nothing to carry."""
-    return family(name).ways(resolve_options(name, size=size, options=options))
+    position = chosen_position(name, options)
+    return family(name).ways if position is None else encoding_ways(position, options)
 
 
-def sources(name: str, *, options: Mapping[str, object], size: str = "nano") -> tuple[str, ...]:
+def sources(name: str, *, options: Mapping[str, object]) -> tuple[str, ...]:
     """Entry points, "module:symbol", of the code that a model with these options is made of."""
-    resolved = resolve_options(name, size=size, options=options)
-    entries = [family(name).entry]
-    if "position" in resolved:
-        entries.append(ENCODINGS[str(resolved["position"])].entry)
-    return (*entries, "models.initial:initialise")
+    position = chosen_position(name, options)
+    encoding = () if position is None else (ENCODINGS[position].entry,)
+    return (family(name).entry, *encoding, "models.initial:initialise")
 
 
 def create_model(

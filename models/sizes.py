@@ -50,7 +50,7 @@ RESNET_STEM = {8: "cifar", 32: "cifar", 64: "half", 224: "imagenet"}
 RESNET_STRIDE = {8: (4, 4), 32: (4, 8), 64: (8, 16), 224: (16, 32)}  # with three stages, with four
 
 SWIN: dict[str, Dimensions] = {
-    "pico": {"width": 24, "stages": "4-2", "heads": 2},
+    "pico": {"width": 32, "stages": "2-1", "heads": 2},
     "nano": {"width": 24, "stages": "2-4-1", "heads": 2},
     "micro": {"width": 32, "stages": "2-6-2", "heads": 2},
     "tiny": {"width": 96, "stages": "2-2-2", "heads": 3},
@@ -91,7 +91,7 @@ def dimensions(family: str, size: str, scale: int) -> Dimensions:
     """The options of a family that this tier and scale decide, or a ModelError for a tier it does not have."""
     if size not in TIERS:
         raise ModelError(f"{family}: no size {size!r}; allowed: {', '.join(TIERS)}{did_you_mean(size, TIERS)}")
-    if size == "pico" and scale == 224:
+    if size == "pico" and scale > 32:
         raise ModelError(
             f"{family}: no size 'pico' at scale 224, where a patch embedding alone is half of it; use nano"
         )

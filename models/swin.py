@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -59,6 +60,11 @@ def region_mask(grid: Grid, padded: Grid, window: Grid, shift: Grid) -> Tensor:
     return torch.zeros(differ.shape, dtype=torch.float64).masked_fill(differ, -math.inf)
 
 
+def make_constant(make: str, geometry: tuple[Any, ...]) -> Tensor:
+    """The offset `index` of (window, table) or the region `mask` of (grid, padded, window, shift)."""
+    return offset_index(*geometry) if make == "index" else region_mask(*geometry)
+
+
 class WindowAttention(AttentionLayer):
     """Attention inside windows with a learned bias per offset, B H W D -> B H W D.
 
@@ -80,11 +86,14 @@ class WindowAttention(AttentionLayer):
     def constant(self, key: tuple[object, ...], make: str, device: torch.device, dtype: torch.dtype) -> Tensor:
         """The offset index or the region mask for a geometry, made once a device and type."""
         name = (make, *key, device, dtype)
-        if name not in self._constants:
+        kept = self._constants.get(name)
+        if kept is None and torch.compiler.is_compiling():
+            return make_constant(make, key).to(device=device, dtype=dtype)
+        if kept is None:
             with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):
-                made = offset_index(*key) if make == "index" else region_mask(*key)  # type: ignore[arg-type]
-            self._constants[name] = made.to(device=device, dtype=dtype)
-        return self._constants[name]
+                kept = make_constant(make, key).to(device=device, dtype=dtype)
+            self._constants[name] = kept
+        return kept
 
     def bias(self, target: Grid, window: Grid) -> Tensor:
         """The bias of a window, h m n m n, from the trained offset image, resized when the target window differs."""

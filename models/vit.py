@@ -170,6 +170,7 @@ class ViT(Network):
     def run(self, images: Tensor, parts: Parts | None) -> Tensor:
         grid = self.grid(*images.shape[-2:])
         tokens = self.embed(images).flatten(2).transpose(1, 2)  # B N D
+        tokens = tokens.to(self.norm.weight.dtype)  # under autocast the residual stream stays exact for every encoding
         if self.class_token is not None:
             tokens = torch.cat([self.class_token.expand(len(tokens), -1, -1), tokens], dim=1)  # B 1+N D
         tokens = self.position.add(tokens, grid)
@@ -180,15 +181,17 @@ class ViT(Network):
             tokens = self.position.after_block(tokens, grid, index)
             if parts is not None:
                 parts[f"block.{index}"] = tokens
-        tokens = self.norm(tokens)
-        pooled = tokens.mean(dim=1) if self.class_token is None else tokens[:, 0]  # B D
+        pooled = self.pool(self.norm(tokens))  # B D
         if parts is not None:
             parts["pooled"] = pooled
         return self.head(pooled)  # B K
+
+    def pool(self, tokens: Tensor) -> Tensor:
+        """What the head reads: the mean of the tokens, or the class token; B N D -> B D."""
+        return tokens.mean(dim=1) if self.class_token is None else tokens[:, 0]
 
     def carry(self, way: str, **numbers: float) -> None:
         self.position.carry(way, **numbers)
 
     def details(self, height: int, width: int) -> dict[str, int | str]:
-        rows, columns = self.grid(height, width)
-        return {"attention": "global", "patch_rows": height // rows, "patch_columns": width // columns}
+        return {"window": "global"}

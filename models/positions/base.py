@@ -11,6 +11,7 @@ resolution. Constants are computed in double precision, once per grid, device an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import ClassVar, Protocol
 
 import torch
@@ -79,18 +80,35 @@ class Position(nn.Module):
                 known = ", ".join(allowed) or "none"
                 hint = did_you_mean(name, allowed)
                 raise ModelError(f"{owner} carried by {way!r} takes no number `{name}`; allowed: {known}{hint}")
+            if not numbers[name] > 0:
+                raise ModelError(f"{owner} carried by {way!r}: `{name}` is {numbers[name]}; allowed: above 0")
         self.way, self.way_numbers = way, dict(numbers)
         self._constants.clear()
 
     def constant(self, make: Callable[[Grid], Tensor], grid: Grid, device: torch.device, dtype: torch.dtype) -> Tensor:
-        """`make(grid)` on a device and in a type, computed once and kept (outside the state dict)."""
+        """`make(grid)` on a device and in a type, computed once and kept (outside the state dict).
+
+        While torch.compile traces, what is not kept yet becomes part of the graph: run once eagerly before to avoid it.
+        """
         key = (make.__name__, grid, device, dtype)
         kept = self._constants.get(key)
+        if kept is None and torch.compiler.is_compiling():
+            return make(grid).to(device=device, dtype=dtype)
         if kept is None:
             with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):
                 kept = make(grid).to(device=device, dtype=dtype)
             self._constants[key] = kept
         return kept
+
+
+def at_least_single(dtype: torch.dtype) -> torch.dtype:
+    """The type for biases on the logits: half precisions would round them before the softmax does."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Compute as the parameters are typed, also inside an autocast region (which the meta device does not know)."""
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
 class PositionFactory(Protocol):

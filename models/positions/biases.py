@@ -14,11 +14,18 @@ from torch import Tensor, nn
 from models.encodings import check_lookhere
 from models.grids import Grid
 from models.initial import Draw, constant, normal
-from models.positions.base import Position, join_class, offsets, resize_image
+from models.positions.base import (
+    Position,
+    at_least_single,
+    join_class,
+    offsets,
+    resize_image,
+    without_autocast,
+)
 
 
 def offset_index(grid: Grid, table: Grid) -> Tensor:
-    """For each pair the entry of a flattened (2 rows - 1) x (2 columns - 1) offset image, offsets clipped to it: N N."""
+    """For each pair its entry in a flattened (2 rows - 1) x (2 columns - 1) offset image, offsets clipped: N N."""
     dr, dc = offsets(grid)
     rows, columns = table
     dr, dc = dr.clamp(1 - rows, rows - 1), dc.clamp(1 - columns, columns - 1)
@@ -102,8 +109,9 @@ class ContinuousBias(Position):
     def bias(self, queries: Tensor, grid: Grid, block: int) -> Tensor:
         place = self.first.device, self.first.dtype
         points = self.constant(self.offset_coordinates, grid, *place)
-        hidden = torch.relu(nn.functional.linear(points, self.first[block], self.first_bias[block]))
-        values = 16 * torch.sigmoid(hidden @ self.second[block].T)  # (2H-1)(2W-1) h
+        with without_autocast(queries.device):  # around 8, half precision has steps of 1/32
+            hidden = torch.relu(nn.functional.linear(points, self.first[block], self.first_bias[block]))
+            values = 16 * torch.sigmoid(hidden @ self.second[block].T)  # (2H-1)(2W-1) h
         index = self.constant(self.index, grid, queries.device, torch.long)
         patches = values.T[:, index]  # h N N
         return nn.functional.pad(patches, (self.prefix, 0, self.prefix, 0), value=8.0) if self.prefix else patches
@@ -133,7 +141,7 @@ class Alibi2d(Position):
         return nn.functional.pad(biases, (self.prefix, 0, self.prefix, 0))
 
     def bias(self, queries: Tensor, grid: Grid, block: int) -> Tensor:
-        return self.constant(self.table, grid, queries.device, queries.dtype)
+        return self.constant(self.table, grid, queries.device, at_least_single(queries.dtype))
 
 
 class LookHere(Position):
@@ -181,4 +189,4 @@ class LookHere(Position):
 
     def bias(self, queries: Tensor, grid: Grid, block: int) -> Tensor:
         strength = 1.5 - block / max(self.depth - 1, 1)
-        return strength * self.constant(self.table, grid, queries.device, queries.dtype)
+        return strength * self.constant(self.table, grid, queries.device, at_least_single(queries.dtype))

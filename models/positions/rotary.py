@@ -25,7 +25,7 @@ def turn(x: Tensor, cosine: Tensor, signed_sine: Tensor) -> Tensor:
 
 
 def pair_tables(angles: Tensor, prefix: int) -> tuple[Tensor, Tensor]:
-    """Angles (..., N, d/2) -> the cosine and the signed sine for `turn`, (..., prefix+N, d); class tokens get angle 0."""
+    """Angles (..., N, d/2) -> the cosine and the signed sine for `turn`, (..., prefix+N, d); class tokens get 0."""
     angles = nn.functional.pad(angles, (0, 0, prefix, 0))
     cosine, sine = angles.cos(), angles.sin()
     return torch.stack([cosine, cosine], dim=-1).flatten(-2), torch.stack([-sine, sine], dim=-1).flatten(-2)
@@ -109,11 +109,9 @@ class RopeMixed(Rotary):
     def initial(self) -> Mapping[str, Draw]:
         def draw(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
             angle = 2 * math.pi * uniform_numbers((self.depth, self.heads, 1), generator)
-            both = torch.cat(
-                [angle.expand(-1, -1, shape[-1] // 2), angle.expand(-1, -1, shape[-1] // 2) + math.pi / 2], -1
-            )
-            magnitude = self.rates(self.base).repeat(2)
-            return torch.stack([magnitude * both.cos(), magnitude * both.sin()])
+            directions = torch.cat([angle, angle + math.pi / 2], dim=-1).repeat_interleave(shape[-1] // 2, dim=-1)
+            magnitudes = self.rates(self.base).repeat(2)  # d/2
+            return torch.stack([magnitudes * directions.cos(), magnitudes * directions.sin()])
 
         return {"frequencies": draw}
 

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,14 @@ from benchmarks.run import Evaluation, Run, canonical
 from benchmarks.sources import run_sources
 from benchmarks.study import Study, expand
 
-CEILING = {"resnet": 0.985, "conv_stem_vit": 0.985, "swin": 0.965, "none": 0.78, "learned_1d": 0.945, "learned_2d": 0.95}
+CEILING = {
+    "resnet": 0.985,
+    "conv_stem_vit": 0.985,
+    "swin": 0.965,
+    "none": 0.78,
+    "learned_1d": 0.945,
+    "learned_2d": 0.95,
+}
 COUNT = 597  # images of the digits' test part
 
 TABLE: dict[str, Any] = {
@@ -148,6 +156,19 @@ def write_study(root: Path, study: Study, skip: Iterable[str] = ()) -> None:
     for run in study.runs:
         if run.id not in skipped:
             write_record(root, run, study.evaluations[run.id])
+
+
+@pytest.fixture(scope="session")
+def made_up() -> SimpleNamespace:
+    """The functions and tables of this file (test modules cannot import it under --import-mode=importlib)."""
+    return SimpleNamespace(
+        TABLE=TABLE,
+        SMALL=SMALL,
+        study_of=study_of,
+        accuracy_of=accuracy_of,
+        write_record=write_record,
+        write_study=write_study,
+    )
 
 
 @pytest.fixture

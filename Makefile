@@ -1,0 +1,50 @@
+# `make quickstart` and `make test` do all the set-up on a fresh machine; the others assume nothing either.
+PYTHON ?= python3
+BIN := .venv/bin
+RUNS ?= runs
+
+.PHONY: help .venv quickstart test check format clean
+
+help:
+	@echo "make quickstart   install, run the main job on bundled images (8 minutes), write the page"
+	@echo "make test         install with the test dependencies, pass the tests"
+	@echo "make check        ruff and mypy"
+	@echo "make .venv        install only"
+
+.venv: .venv/installed
+
+.venv/python-found:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 ..."; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  { echo "this Python has no venv; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/installed: .venv/python-found pyproject.toml
+	@echo "installing into .venv (about three minutes and 6 GB, mostly torch)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+.venv/installed-dev: .venv/installed pyproject.toml
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+quickstart: .venv/installed
+	$(BIN)/inductive run quickstart --runs $(RUNS)
+	$(BIN)/inductive report quickstart --runs $(RUNS)
+
+test: .venv/installed-dev
+	$(BIN)/pytest
+
+check: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache

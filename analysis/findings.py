@@ -1,0 +1,176 @@
+"""The findings of a study: every arm with all its tables, and the answers in words that follow from them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from analysis import ablation, data_efficiency, fairness, resolution, wording
+from analysis.arms import Arm, ArmData, split
+from analysis.frame import ARM, Frame
+from analysis.tables import each_group, each_row
+from analysis.wording import Answer
+from benchmarks.study import Study
+
+STATES = ("finished", "failed", "diverged", "stale", "lost", "interrupted", "running", "queued", "missing")
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """The anchors of an arm's runs, made from its number and the order of its labels."""
+
+    arm: int
+    labels: tuple[str, ...]
+
+    def model(self, label: str) -> str:
+        return f"a{self.arm}-m{self.labels.index(label) + 1}"
+
+    def cell(self, label: str, train_size: int) -> str:
+        return f"{self.model(label)}-n{train_size}"
+
+    def pair(self, label: str, train_size: int) -> str:
+        return f"{self.cell(label, train_size)}-pair"
+
+
+@dataclass(frozen=True)
+class Findings:
+    """An arm, by its number on the page, with all its tables in long form (see the modules that make them).
+
+    Tables of what nothing may be claimed about, or that the arm has no runs for, are empty."""
+
+    number: int
+
+    data: ArmData
+    by_train_size: pd.DataFrame
+    by_test_resolution: pd.DataFrame
+    retention: pd.DataFrame
+    positions: pd.DataFrame
+    positions_away: pd.DataFrame
+    ledger: pd.DataFrame
+
+    @property
+    def arm(self) -> Arm:
+        return self.data.arm
+
+    @property
+    def links(self) -> Anchors:
+        return Anchors(self.number, tuple(dict.fromkeys(self.data.runs["label"])))
+
+
+def find(study: Study, frame: Frame) -> list[Findings]:
+    """The findings of each arm, in the order of the study."""
+    return [_find(number, arm, study) for number, arm in enumerate(split(frame), start=1)]
+
+
+def _find(number: int, arm: ArmData, study: Study) -> Findings:
+    wanted = [one for run in arm.runs["run"] for one in study.evaluations[run] if one.part == "test"]
+    resolutions = sorted({one.resolution for one in wanted})
+    claims = not arm.arm.data.interpolation_only
+    return Findings(
+        number,
+        arm,
+        data_efficiency.curve(arm),
+        resolution.curve(arm, "accuracy", resolutions),
+        resolution.curve(arm, "retention", resolutions) if claims else pd.DataFrame(),
+        ablation.differences(arm),
+        ablation.differences_away(arm, resolutions) if claims else pd.DataFrame(),
+        fairness.ledger(arm),
+    )
+
+
+def csv_tables(frame: Frame, findings: Sequence[Findings]) -> dict[str, pd.DataFrame]:
+    """The page's tables in long form by file name. Columns say the arm; `runs` has the ids behind a row."""
+    return {
+        "accuracy-by-train-size": _stacked(findings, "by_train_size"),
+        "accuracy-by-test-resolution": _stacked(findings, "by_test_resolution"),
+        "retention-by-test-resolution": _stacked(findings, "retention"),
+        "position-ablation": _stacked(findings, "positions"),
+        "position-ablation-by-test-resolution": _stacked(findings, "positions_away"),
+        "fairness-ledger": _stacked(findings, "ledger"),
+        "evaluations": frame.rows,
+        "runs": frame.runs,
+    }
+
+
+def _stacked(findings: Sequence[Findings], name: str) -> pd.DataFrame:
+    tables = []
+    for number, found in enumerate(findings, start=1):
+        table: pd.DataFrame = getattr(found, name)
+        if not table.empty:
+            first = {"arm": number, **{column: getattr(found.arm, column) for column in ARM}}
+            tables.append(pd.concat([pd.DataFrame([first] * len(table), index=table.index), table], axis=1))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["arm", *ARM])
+
+
+def answers(frame: Frame, findings: Sequence[Findings]) -> list[tuple[Answer, str]]:
+    """The answers, each with the anchor of the section it comes from."""
+    said = [(answer, "states") for answer in _state_answers(frame)]
+    for found in findings:
+        said += [(answer, "train-size") for answer in data_efficiency.answers(found.data)]
+    for found in findings:
+        said += [(answer, "positions") for answer in ablation.answers(found.data)]
+    for found in findings:
+        said += [(answer, "test-resolution") for answer in resolution.answers(found.data)]
+    said += [(answer, "train-size") for answer in _starved_answers(frame, findings)]
+    said += [(answer, "ledger") for answer in _unequal_answers(findings)]
+    return said
+
+
+def _state_answers(frame: Frame) -> list[Answer]:
+    states = frame.runs["state"].value_counts()
+    finished = int(states.get("finished", 0))
+    if finished == len(frame.runs):
+        return []
+    others = [f"{wording.count(len(runs), 'runs')} {state}" for state, runs in by_state(frame.runs).items()]
+    others = [text for text in others if not text.endswith(" finished")]
+    if finished + int(states.get("stale", 0)) == 0:
+        return [Answer("No answer yet", "", f"no run of this study has finished ({wording.names(others)}).")]
+    body = f"{finished:,} of {len(frame.runs):,} runs are finished; {wording.names(others)}. Answers use what is there."
+    return [Answer("Incomplete", "", body)]
+
+
+def _starved_answers(frame: Frame, findings: Sequence[Findings]) -> list[Answer]:
+    said = []
+    for found in findings:
+        table = found.by_train_size
+        starved = table[table["starved"]]
+        if starved.empty:
+            continue
+        cells = [
+            f"{label} with {wording.names(map(wording.number, sizes['train_size']))} images"
+            for label, sizes in each_group(starved, "label")
+        ]
+        body = (
+            f"{len(starved)} of {len(table)} cells stay below {wording.percent(frame.starved_below)} accuracy on their "
+            f"own training images, so more updates might raise them: {wording.names(cells)}."
+        )
+        said.append(Answer("Starved", found.arm.words, body))
+    return said
+
+
+def _unequal_answers(findings: Sequence[Findings]) -> list[Answer]:
+    words = {
+        "parameters_backbone": "backbone parameters",
+        "macs": "MACs",
+        "images_per_second": "the hardware on which images/s was measured",
+        "updates": "updates",
+        "images_seen": "images seen",
+        "planned": "planned runs",
+    }
+    said = []
+    for found in findings:
+        odd = [
+            f"{text} ({wording.names(labels)})"
+            for column, text in words.items()
+            if (labels := [row.label for row in each_row(found.ledger) if column in row.unequal.split()])
+        ]
+        if odd:
+            body = f"{wording.names(odd)}; the ledger has the numbers."
+            said.append(Answer("Not equal between the models", found.arm.words, body))
+    return said
+
+
+def by_state(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The runs in each state that occurs, finished first, missing last."""
+    parted = {state: runs[runs["state"] == state] for state in STATES}
+    return {state: those for state, those in parted.items() if len(those)}

@@ -1,0 +1,96 @@
+"""What the numbers of a page mean, in sentences, and the numbers of its recipes."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from analysis import page, statistics, wording
+from analysis.fairness import DONE
+from analysis.findings import Findings
+from analysis.frame import Frame
+
+
+def sentences(frame: Frame, findings: Sequence[Findings]) -> list[str]:
+    """Sentences on what the numbers mean, arm by arm where they differ."""
+    if not findings:
+        return []
+    return [
+        "Intervals are 95 % Student t-intervals over independent units, cut at 0 and 100 %. One unit, or units that "
+        "are all equal, give no interval. What varies: "
+        + _each(findings, lambda found: statistics.covers(found.data.runs))
+        + ".",
+        "All intervals are conditional on the fixed test set. What another test set of that size would change is not "
+        "in them: " + _each(findings, _test_error) + ".",
+        "Models share draws and seeds, so differences are taken run by run between the same draw and seed, and the "
+        "interval is that of the differences. “Cannot be told apart” means that it contains 0, not that the models "
+        "are equal. Each interval stands on its own: of twenty comparisons between equals, one is expected to "
+        "exclude 0; the model that leads is chosen by looking, which favours it.",
+        "n counts every label used: " + _each(findings, lambda found: found.arm.validation_words) + ".",
+        "Training ends with the budget, and the final weights are evaluated: nothing is chosen on the test part. "
+        "Budget: " + _each(findings, _budget) + ".",
+        f"A cell is starved when the mean accuracy of its final weights on its own training images, without "
+        f"augmentation, is below {wording.percent(frame.starved_below)}.",
+        "Retention at a test resolution is (accuracy there − chance) / (accuracy at the training resolution − chance), "
+        "computed run by run; it is not given for a run within two binomial standard errors of chance.",
+        "Every test resolution is measured on the one final checkpoint of a run; images are resized in one antialiased "
+        "step from their native pixels, by the same function as in training.",
+        "MACs are multiply-accumulates of one image at the training resolution, attention products included; "
+        "FLOPs = 2 × MACs.",
+    ]
+
+
+def _each(findings: Sequence[Findings], say: Callable[[Findings], str]) -> str:
+    """What `say` has for each arm, once where all agree."""
+    said = {found.arm.words: say(found) for found in findings}
+    if len(set(said.values())) == 1:
+        return next(iter(said.values()))
+    return "; ".join(f"{words}: {text}" for words, text in said.items())
+
+
+def _test_error(found: Findings) -> str:
+    images = found.arm.data.test_count
+    errors = [
+        f"{100 * statistics.binomial_se(at, images):.1f} points at {wording.percent(at)}" for at in (0.5, 0.9, 0.98)
+    ]
+    return f"with {images:,} images its binomial standard error is {wording.names(errors)}"
+
+
+def _budget(found: Findings) -> str:
+    runs = found.data.runs
+    done = runs[runs["state"].isin(DONE)]
+    amount = f"{wording.number(found.arm.budget)} {found.arm.budget_kind}"
+    if done.empty:
+        return amount
+    updates = wording.span(done["updates"].min(), done["updates"].max())
+    passes = done["images_seen"] / done["train_images"]
+    return (
+        f"{amount}, that is {updates} updates and {_passes(passes.min(), passes.max())} passes over the training images"
+    )
+
+
+def _passes(low: float, high: float) -> str:
+    texts = list(dict.fromkeys((f"{low:,.3g}", f"{high:,.3g}")))
+    return " to ".join(texts)
+
+
+def recipe_table(frame: Frame) -> page.Table | None:
+    """Every number of every recipe used, recipes across."""
+    names = list(dict.fromkeys(frame.runs["recipe"]))
+    if not names:
+        return None
+    keys = [key for key in frame.recipes[names[0]] if key != "name"]
+    rows = tuple(
+        page.Row(
+            page.Cell(key),
+            tuple(page.Cell(_plain(frame.recipes[name].get(key))) for name in names),
+        )
+        for key in keys
+    )
+    return page.Table("", "recipe.", tuple(names), rows)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    return str(value)

@@ -1,0 +1,144 @@
+"""ConvNeXt (Liu et al., 2022): a convolutional network in a transformer's clothes.
+
+Shapes: B images, C channels, H x W positions. Depthwise convolution mixes space, an inverted bottleneck mixes channels,
+layer norm and GELU as in a transformer. Weight for weight it equals timm's `ConvNeXt` where that exists; ours has any
+number of stages, so that the total stride suits small images, and sides that a stride does not divide are filled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from models.grids import Grid, halvings
+from models.initial import Draw, constant, normal
+from models.network import DropPath, Head, Network, Parts, drop_path_rates
+from models.resnet import ChannelNorm, Padding
+from models.vit import MLP, PatchEmbedding
+
+
+class DepthwiseConv(nn.Conv2d):
+    """One k x k kernel per channel, with bias: B C H W -> B C H W."""
+
+    def __init__(self, channels: int, kernel: int, padding: Padding) -> None:
+        super().__init__(channels, channels, kernel, padding=kernel // 2, groups=channels, padding_mode=padding)
+
+    def initial(self) -> Mapping[str, Draw]:
+        return {"weight": normal(self.kernel_size[0] ** -1.0), "bias": constant(0.0)}
+
+
+class ConvNeXtBlock(nn.Module):
+    """x + factor * mlp(norm(depthwise(x))), the mlp and norm over channels: B C H W -> B C H W."""
+
+    def __init__(
+        self, channels: int, kernel: int, padding: Padding, mlp_ratio: float, layer_scale: float, drop_path: float
+    ) -> None:
+        super().__init__()
+        self.depthwise = DepthwiseConv(channels, kernel, padding)
+        self.norm = nn.LayerNorm(channels, eps=1e-6)
+        self.mlp = MLP(channels, round(mlp_ratio * channels))
+        self.start = layer_scale
+        self.factor = nn.Parameter(torch.empty(channels)) if layer_scale else None
+        self.drop = DropPath(drop_path)
+
+    def initial(self) -> Mapping[str, Draw]:
+        return {"factor": constant(self.start)}
+
+    def forward(self, x: Tensor) -> Tensor:
+        branch = self.mlp(self.norm(self.depthwise(x).permute(0, 2, 3, 1)))  # B H W C
+        if self.factor is not None:
+            branch = branch * self.factor
+        return x + self.drop(branch.permute(0, 3, 1, 2))
+
+
+class Downsample(nn.Module):
+    """Norm, then a 2x2 convolution of stride 2: B C H W -> B 2C H/2 W/2 (odd sides filled with 0)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = ChannelNorm(channels, eps=1e-6)
+        self.conv = nn.Conv2d(channels, 2 * channels, 2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(x)
+        bottom, right = x.shape[2] % 2, x.shape[3] % 2
+        if bottom or right:
+            x = nn.functional.pad(x, (0, right, 0, bottom))
+        return self.conv(x)
+
+
+class ConvNeXt(Network):
+    """ConvNeXt.
+
+    Args:
+        width: channels of the first stage, doubled at each further one. stages: blocks per stage. patch: of the stem.
+        kernel: side of the depthwise kernels, 3, 5 or 7. padding: zeros or circular. layer_scale: start of the learned
+        factors of the branches, 0 for none.
+
+    Raises ModelError for images that the patch does not divide.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        in_channels: int,
+        num_classes: int,
+        width: int,
+        stages: tuple[int, ...],
+        patch: int,
+        kernel: int = 7,
+        padding: Padding = "zeros",
+        mlp_ratio: float = 4.0,
+        layer_scale: float = 1e-6,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.kernel = kernel
+        self.stem = PatchEmbedding(in_channels, width, patch)
+        self.stem_norm = ChannelNorm(width, eps=1e-6)
+        rates = iter(drop_path_rates(drop_path, sum(stages)))
+        self.downsamples, self.stages = nn.ModuleList(), nn.ModuleList()
+        for stage, blocks in enumerate(stages):
+            channels = width * 2**stage
+            self.downsamples.append(Downsample(channels // 2) if stage else nn.Identity())
+            self.stages.append(
+                nn.Sequential(
+                    *(
+                        ConvNeXtBlock(channels, kernel, padding, mlp_ratio, layer_scale, next(rates))
+                        for _ in range(blocks)
+                    )
+                )
+            )
+        self.norm = nn.LayerNorm(channels, eps=1e-6)
+        self.head = Head(channels, num_classes)
+
+    def grid(self, height: int, width: int) -> Grid:
+        rows, columns = self.stem.grid(height, width)
+        times = len(self.stages) - 1
+        return halvings(rows, times), halvings(columns, times)
+
+    def run(self, images: Tensor, parts: Parts | None) -> Tensor:
+        self.stem.grid(*images.shape[2:])  # refuses what the patch does not divide
+        x = self.stem_norm(self.stem(images))  # B C H W
+        if parts is not None:
+            parts["embedding"] = x
+        for index, (downsample, stage) in enumerate(zip(self.downsamples, self.stages, strict=True)):
+            x = stage(downsample(x))
+            if parts is not None:
+                parts[f"stage.{index}"] = x
+        pooled = self.norm(x.mean(dim=(2, 3)))  # B C
+        if parts is not None:
+            parts["pooled"] = pooled
+        return self.head(pooled)  # B K
+
+    def details(self, height: int, width: int) -> dict[str, int | str]:
+        field = step = self.stem.patch
+        for index, stage in enumerate(self.stages):
+            if index:
+                field, step = field + step, 2 * step
+            field += (self.kernel - 1) * step * len(stage)  # type: ignore[arg-type]  # a Sequential
+        return {"receptive_field": field, "total_stride": step}

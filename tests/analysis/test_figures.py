@@ -1,0 +1,97 @@
+"""Figures: what is drawn, that it is the same each time, and that it can stand in a page."""
+
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+from matplotlib import rcParams
+from matplotlib.figure import Figure
+
+from analysis import ablation, figures
+from analysis.arms import MixedArmsError, split
+from analysis.frame import load
+from analysis.palette import KNOWN, SPARE, looks
+from benchmarks.study import Study
+
+
+def drawn(study: Study, root: Path) -> dict[str, Figure]:
+    frame = load(root, study)
+    [arm] = split(frame)
+    return {
+        "n": figures.accuracy_by_train_size(frame.rows),
+        "r": figures.accuracy_by_test_resolution(frame.rows),
+        "retention": figures.accuracy_by_test_resolution(frame.rows, value="retention"),
+        "p": figures.differences_by_train_size(ablation.differences(arm), looks(frame.runs)),
+    }
+
+
+def test_points_means_and_axes(small: tuple[Study, Path]) -> None:
+    """Reference: three models at two sizes with three seeds are 18 points, 3 lines of 2 means and 6 bars."""
+    study, root = small
+    [axes] = drawn(study, root)["n"].axes
+    assert axes.get_xscale() == "log"
+    lines = [line for line in axes.lines if line.get_marker() not in ("None", ".")]
+    points = [line for line in axes.lines if line.get_marker() == "."]
+    assert sum(len(line.get_xdata()) for line in points) == 18  # type: ignore[arg-type]
+    assert [len(line.get_xdata()) for line in lines] == [2, 2, 2]  # type: ignore[arg-type]
+    chance = [text.get_text() for text in axes.texts]
+    assert chance == ["chance 10.0 %"]
+    assert {line.get_color() for line in lines} == {line.get_color() for line in points}
+
+
+def test_svg_is_the_same_each_time_and_names_no_address(small: tuple[Study, Path]) -> None:
+    study, root = small
+    before = dict(rcParams)
+    first, second = ({name: figures.svg(f, name) for name, f in drawn(study, root).items()} for _ in range(2))
+    assert first == second
+    assert dict(rcParams) == before
+    for text in first.values():
+        assert "http" not in text
+        assert "<metadata" not in text
+
+
+def test_ids_of_several_figures_do_not_meet(small: tuple[Study, Path]) -> None:
+    study, root = small
+    ids = [re.findall(r'\bid="([^"]+)"', figures.svg(f, name)) for name, f in drawn(study, root).items()]
+    together = [one for each in ids for one in each]
+    assert len(together) == len(set(together))
+
+
+def test_every_reference_in_an_svg_is_there_and_names_are_text(small: tuple[Study, Path]) -> None:
+    study, root = small
+    rows = load(root, study).rows
+    rows["label"] = rows["label"].replace("resnet", "$x$ <script>alert(1)</script>")
+    text = figures.svg(figures.accuracy_by_train_size(rows), "a")
+    tree = ElementTree.fromstring(text.replace("xlink:href", "href"))
+    ids = {element.get("id") for element in tree.iter()}
+    references = re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', text)
+    assert references
+    assert {one or other for one, other in references} <= ids
+    assert "<script" not in text
+    assert "$x$ &lt;script&gt;" in text
+
+
+def test_mixed_budgets_are_refused(small: tuple[Study, Path]) -> None:
+    study, root = small
+    rows = load(root, study).rows
+    rows.loc[rows["seed"] == 1, "budget_kind"] = "epochs"
+    for draw in (figures.accuracy_by_train_size, figures.accuracy_by_test_resolution):
+        with pytest.raises(MixedArmsError, match="budget_kind"):
+            draw(rows)
+
+
+def test_a_model_looks_the_same_in_every_study(made_up: Any, tmp_path: Path) -> None:
+    whole = looks(load(tmp_path, made_up.study_of(made_up.TABLE)).runs)
+    part = looks(load(tmp_path, made_up.study_of(made_up.SMALL)).runs)
+    assert {label: whole[label] for label in part} == part
+    assert len(set(whole.values())) == len(whole) == 9
+    assert len(set(KNOWN.values()) | set(SPARE)) == len(KNOWN) + len(SPARE)
+
+
+def test_unknown_models_get_looks_of_their_own() -> None:
+    labels = [f"model {i}" for i in range(20)]
+    table = pd.DataFrame({"label": labels, "model": labels, "position": "-"})
+    assert len(set(looks(table).values())) == len(SPARE)

@@ -1,0 +1,149 @@
+"""The frame against the records it was made from: nothing lost, nothing invented, nothing that stops it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.arms import MixedArmsError, one_arm, split
+from analysis.frame import COLUMNS, RUN, load
+from benchmarks.study import Study
+
+
+def test_a_row_per_run_and_evaluation(made_up: Any, small: tuple[Study, Path]) -> None:
+    """Reference: the formula that the records were written with."""
+    study, root = small
+    frame = load(root, study)
+    assert list(frame.rows.columns) == list(COLUMNS)
+    assert list(frame.runs.columns) == RUN
+    assert frame.runs["run"].tolist() == [run.id for run in study.runs]
+    assert len(frame.rows) == sum(len(wanted) for wanted in study.evaluations.values())
+    assert frame.problems.empty
+    by_id = {(row.run, row.evaluation): row.accuracy for row in frame.rows.itertuples()}
+    for run in study.runs:
+        for one in study.evaluations[run.id]:
+            assert by_id[run.id, one.id] == made_up.accuracy_of(run, one)
+
+
+def test_without_a_study_the_same_runs_are_found(small: tuple[Study, Path]) -> None:
+    study, root = small
+    by_study = load(root, study).rows.sort_values(["run", "evaluation"], ignore_index=True)
+    by_folder = load(root).rows.sort_values(["run", "evaluation"], ignore_index=True)
+    pd.testing.assert_frame_equal(by_study, by_folder)
+    some = [run.id for run in study.runs[:2]]
+    assert set(load(root, study, some).runs["run"]) == set(some) == set(load(root, runs=some).runs["run"])
+
+
+def test_no_option_is_nan_so_no_group_is_dropped(small: tuple[Study, Path]) -> None:
+    study, root = small
+    rows = load(root, study).rows
+    configured = rows.loc[:, "run":"protocol"]  # type: ignore[misc]  # label slices are meant
+    assert not configured.isna().any().any()
+    assert rows.groupby(list(configured.columns)).size().sum() == len(rows)
+
+
+def test_labels_say_what_differs(made_up: Any, tmp_path: Path) -> None:
+    frame = load(tmp_path, made_up.study_of(made_up.SMALL))
+    assert list(dict.fromkeys(frame.runs["label"])) == ["resnet", "vit none", "vit learned_1d"]
+    one_position = made_up.study_of(made_up.SMALL, models=[{"name": "vit", "position": "none"}, {"name": "resnet"}])
+    assert set(load(tmp_path, one_position).runs["label"]) == {"vit", "resnet"}
+    models = [
+        {"name": "vit", "position": "none"},
+        {"name": "vit", "position": "rope_axial", "rope_base": [10.0, 100.0]},
+    ]
+    labels = set(load(tmp_path, made_up.study_of(made_up.SMALL, models=models)).runs["label"])
+    assert labels == {"vit none", "vit rope_axial rope_base=10.0", "vit rope_axial rope_base=100.0"}
+
+
+def test_recipes_of_one_name_with_other_numbers_are_told_apart(made_up: Any, tmp_path: Path) -> None:
+    study = made_up.study_of(made_up.SMALL, recipe={"name": "digits", "learning_rate": [0.001, 0.003]})
+    frame = load(tmp_path, study)
+    assert set(frame.runs["recipe"]) == {"digits (learning_rate=0.001)", "digits (learning_rate=0.003)"}
+    assert len(split(frame)) == 2
+
+
+def test_states_and_reasons(made_up: Any, tmp_path: Path) -> None:
+    study = made_up.study_of(made_up.SMALL)
+    states = ["finished", "stale", "diverged", "failed", "interrupted"]
+    for run, state in zip(study.runs, states, strict=False):
+        error = "Traceback:\n  somewhere\nRuntimeError: out of memory" if state == "failed" else None
+        made_up.write_record(tmp_path, run, study.evaluations[run.id], state, error=error)
+    runs = load(tmp_path, study).runs
+    assert runs["state"].tolist() == states + ["missing"] * (len(study.runs) - len(states))
+    assert runs["reason"][3] == "RuntimeError: out of memory"
+    assert "benchmarks.training:Training" in runs["reason"][1]
+    assert runs["diverged_at"][2] == 120
+    assert np.isnan(runs["train_accuracy"][2])
+
+
+def test_unreadable_folders_are_counted_and_stop_nothing(small: tuple[Study, Path]) -> None:
+    study, root = small
+    torn, newer, no_zip, foreign = (root / run.id for run in study.runs[:4])
+    (torn / "result.json").write_text('{"form')
+    config = json.loads((newer / "config.json").read_text())
+    (newer / "config.json").write_text(json.dumps({**config, "format": 99}))
+    (no_zip / "evaluations" / "0001.npz").write_bytes(b"")
+    (foreign / "config.json").write_text('{"some": "other program"}')
+    (root / "notes").mkdir()
+    (root / ".submissions").mkdir()
+
+    of_study = load(root, study)
+    assert of_study.problems["folder"].tolist() == [run.id for run in study.runs[:4]]
+    assert "newer version" in of_study.problems["problem"][1]
+    assert of_study.runs["state"].tolist()[:4] == ["missing"] * 4
+    assert len(of_study.runs) == len(study.runs)
+    assert set(load(root).problems["folder"]) == {*of_study.problems["folder"], "notes"}
+
+
+def test_a_cell_is_starved_by_its_mean(made_up: Any, tmp_path: Path) -> None:
+    study = made_up.study_of(made_up.SMALL, train_size=[100], starved_below=0.95)
+    of_cell = [run for run in study.runs if run.model == "resnet"]
+    for run, reached in zip(of_cell, (1.0, 0.98, 0.85), strict=True):  # mean 0.943
+        made_up.write_record(tmp_path, run, study.evaluations[run.id], train_accuracy=reached)
+    runs = load(tmp_path, study).runs
+    assert runs.groupby("label")["starved"].all().to_dict() == {
+        "resnet": True,
+        "vit none": False,
+        "vit learned_1d": False,
+    }
+
+
+def test_evaluations_that_the_study_does_not_ask_for_are_left_out(made_up: Any, small: tuple[Study, Path]) -> None:
+    study, root = small
+    fewer = made_up.study_of(made_up.SMALL, test_resolutions=[8])
+    assert set(load(root, fewer).rows["test_resolution"]) == {8}
+    assert set(load(root, study).rows["test_resolution"]) == {8, 16}
+
+
+@pytest.mark.parametrize(
+    "axis",
+    [
+        {"arms": [{"budget": {"steps": 600}}, {"budget": {"epochs": 10}}]},
+        {"arms": [{"recipe": "digits"}, {"recipe": "none"}]},
+        {"arms": [{"resolution": 8}, {"resolution": 16}]},
+        {"arms": [{"validation": 0.2}, {"validation": 0}]},
+    ],
+)
+def test_what_answers_different_questions_is_never_one_arm(
+    made_up: Any, tmp_path: Path, axis: dict[str, object]
+) -> None:
+    study = made_up.study_of(
+        {key: value for key, value in made_up.SMALL.items() if key not in ("budget", "recipe")}, **axis
+    )
+    made_up.write_study(tmp_path, study)
+    frame = load(tmp_path, study)
+    arms = split(frame)
+    assert len(arms) == 2
+    assert [len(arm.runs) for arm in arms] == [len(study.runs) // 2] * 2
+    with pytest.raises(MixedArmsError, match="separate tables"):
+        one_arm(frame.rows)
+
+
+def test_nothing_at_all(tmp_path: Path) -> None:
+    frame = load(tmp_path / "not there")
+    assert frame.rows.empty
+    assert frame.runs.empty
+    assert split(frame) == []

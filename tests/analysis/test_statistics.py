@@ -1,0 +1,110 @@
+"""Statistics against scipy.stats, against values by hand, and by simulated coverage."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from analysis import statistics
+from analysis.statistics import Estimate
+
+
+def runs(values: list[float], draws: list[int], seeds: list[int]) -> pd.DataFrame:
+    names = [f"run-{i}" for i in range(len(values))]
+    return pd.DataFrame({"run": names, "draw": draws, "seed": seeds, "accuracy": values})
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 10])
+def test_t_interval_is_scipys(n: int) -> None:
+    """Reference: scipy.stats.t.interval with the standard error of scipy.stats.sem."""
+    values = np.random.default_rng(n).normal(0.8, 0.05, n)
+    low, high = stats.t.interval(0.95, n - 1, loc=values.mean(), scale=stats.sem(values))
+    found = statistics.t_interval(values)
+    assert (found.mean, found.low, found.high, found.n) == pytest.approx((values.mean(), low, high, n))
+
+
+def test_paired_difference_is_scipys() -> None:
+    """Reference: the confidence interval of scipy.stats.ttest_rel, on rows given in another order."""
+    generator = np.random.default_rng(0)
+    a, b = generator.normal(0.8, 0.05, 5), generator.normal(0.7, 0.05, 5)
+    units = [3, 1, 0, 4, 2]
+    left = runs(a.tolist(), units, units)
+    right = runs(b.tolist(), units, units).sample(frac=1, random_state=1)
+    expected = stats.ttest_rel(a, b).confidence_interval(0.95)
+    found = statistics.paired_difference(left, right, "accuracy")
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert found.mean == pytest.approx((a - b).mean())
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_coverage_of_a_nominal_95_percent_interval(n: int) -> None:
+    """Reference: the truth of 4,000 simulated studies; the standard error of the coverage is 0.35 points."""
+    samples = np.random.default_rng(7).normal(0.7, 0.03, (4000, n))
+    intervals = [statistics.t_interval(sample) for sample in samples]
+    covered = np.mean([interval.low <= 0.7 <= interval.high for interval in intervals])
+    assert 0.94 <= covered <= 0.96
+
+
+def test_one_value_and_equal_values_give_no_interval() -> None:
+    """Reference: scipy.stats.t.interval is NaN for a scale of 0 as well."""
+    for values in ([0.5], [0.5, 0.5, 0.5], [0.1 + 0.2, 0.3]):
+        found = statistics.t_interval(values)
+        assert not found.has_interval
+        assert found.n == len(values)
+        assert statistics.verdict(found) == "no interval"
+    assert statistics.t_interval([]).n == 0
+
+
+def test_bounds_cut_and_what_is_not_finite_is_refused() -> None:
+    found = statistics.t_interval([0.9, 0.99, 0.999], bounds=(0, 1))
+    assert found.high == 1
+    assert found.low > 0
+    with pytest.raises(ValueError, match="finite"):
+        statistics.t_interval([0.5, math.nan])
+
+
+def test_crossed_draws_and_seeds_count_as_draws() -> None:
+    """Reference: by hand. Six runs, three draws: the interval is that of the three means over seeds."""
+    crossed = runs([0.1, 0.3, 0.4, 0.6, 0.7, 0.9], [0, 0, 1, 1, 2, 2], [0, 1, 0, 1, 0, 1])
+    assert statistics.over_seeds(crossed, "accuracy") == statistics.t_interval([0.2, 0.5, 0.8])
+    assert statistics.unit_noun(crossed) == "runs"
+    assert "hold for these seeds" in statistics.covers(crossed)
+
+
+def test_what_an_interval_covers_is_said() -> None:
+    values = [0.1, 0.2, 0.3]
+    assert "subset of images" in statistics.covers(runs(values, [0, 0, 0], [0, 1, 2]))
+    assert "vary together" in statistics.covers(runs(values, [0, 1, 2], [0, 1, 2]))
+    assert "no interval" in statistics.covers(runs([0.1], [0], [0]))
+    assert statistics.unit_noun(runs(values, [0, 1, 2], [0, 0, 0])) == "draws"
+
+
+def test_pairs_share_draw_and_seed_and_refuse_mixtures() -> None:
+    a = runs([0.5, 0.6, 0.7], [0, 1, 2], [0, 1, 2])
+    b = runs([0.4, 0.9], [1, 3], [1, 3])
+    found = statistics.pairs(a, b, "accuracy")
+    assert found[["draw", "run_a", "run_b"]].values.tolist() == [[1, "run-1", "run-0"]]
+    assert found["difference"].tolist() == pytest.approx([0.2])
+    twice = pd.concat([a, a])
+    with pytest.raises(ValueError, match="several rows"):
+        statistics.pairs(twice, b, "accuracy")
+
+
+def test_verdicts() -> None:
+    assert statistics.verdict(Estimate(0.1, 0.05, 0.15, 3)) == "above"
+    assert statistics.verdict(Estimate(-0.1, -0.15, -0.05, 3)) == "below"
+    assert statistics.verdict(Estimate(0.1, -0.05, 0.25, 3)) == "unclear"
+
+
+def test_binomial_standard_error_and_chance() -> None:
+    """Reference: scipy.stats.binom; with 10,000 images 0.50 points at 50 %, 0.30 at 90 %."""
+    for accuracy, points in ((0.5, 0.50), (0.9, 0.30), (0.95, 0.22)):
+        found = statistics.binomial_se(accuracy, 10_000)
+        assert found == pytest.approx(stats.binom(10_000, accuracy).std() / 10_000)
+        assert round(100 * found, 2) == points
+    assert statistics.chance(10) == 0.1
+    for wrong in ((1.2, 10), (0.5, 0)):
+        with pytest.raises(ValueError):
+            statistics.binomial_se(*wrong)

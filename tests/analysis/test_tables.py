@@ -1,0 +1,161 @@
+"""The tables and sentences: against pandas and scipy on the same rows, and against numbers set by hand."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from analysis import ablation, data_efficiency, fairness, resolution
+from analysis.arms import ArmData, MixedArmsError, split
+from analysis.cells import at_home, by_carry, summarise
+from analysis.frame import load
+from analysis.ranking import rank
+from analysis.statistics import Estimate
+from analysis.wording import interval, points
+from benchmarks.study import Study
+
+
+@pytest.fixture
+def arm(small: tuple[Study, Path]) -> ArmData:
+    study, root = small
+    [only] = split(load(root, study))
+    return only
+
+
+def test_accuracy_by_train_size(arm: ArmData) -> None:
+    """Reference: pandas' mean and scipy's t-interval over the three seeds of each cell."""
+    table = data_efficiency.curve(arm)
+    home = arm.rows[(arm.rows["part"] == "test") & (arm.rows["test_resolution"] == 8)]
+    assert len(table) == 6
+    for row in table.itertuples():
+        values = home[(home["label"] == row.label) & (home["train_size"] == row.train_size)]
+        low, high = stats.t.interval(0.95, 2, values["accuracy"].mean(), stats.sem(values["accuracy"]))
+        assert row.mean == pytest.approx(values["accuracy"].mean())
+        assert (row.low, row.high) == pytest.approx((low, min(high, 1)))
+        assert row.runs.split() == values.sort_values("seed")["run"].tolist()
+        assert (row.n, row.done, row.planned) == (3, 3, 3)
+
+
+def test_a_cell_without_runs_stays_in_the_table(arm: ArmData) -> None:
+    absent = arm.rows["label"] != "resnet"
+    table = data_efficiency.curve(ArmData(arm.arm, arm.runs, arm.rows[absent]))
+    resnet = table[table["label"] == "resnet"]
+    assert resnet["done"].tolist() == [0, 0]
+    assert resnet["planned"].tolist() == [3, 3]
+    assert resnet["mean"].isna().all()
+
+
+def test_a_table_that_mixes_budgets_is_refused(arm: ArmData) -> None:
+    mixed = arm.runs.copy()
+    mixed.loc[mixed["seed"] == 0, "budget_kind"] = "epochs"
+    with pytest.raises(MixedArmsError, match="budget_kind: epochs, steps"):
+        summarise(at_home(arm.rows), mixed, "accuracy")
+    twice = arm.rows.loc[[*at_home(arm.rows).index, at_home(arm.rows).index[0]]]
+    with pytest.raises(ValueError, match="several evaluations"):
+        summarise(twice, arm.runs, "accuracy")
+
+
+def test_retention_by_hand(arm: ArmData) -> None:
+    """Reference: (accuracy - 0.1) / (accuracy at 8 px - 0.1), run by run; a run at chance has none."""
+    rows = arm.rows.copy()
+    at_chance = rows["run"].iloc[0]
+    rows.loc[rows["run"] == at_chance, "accuracy"] = 0.11
+    found = resolution.with_retention(rows)
+    assert found.loc[found["run"] == at_chance, "retention"].isna().all()
+    for run, mine in found[found["run"] != at_chance].groupby("run"):
+        home, away = (mine.loc[mine["test_resolution"] == r, "accuracy"].iloc[0] for r in (8, 16))
+        kept = mine.set_index("test_resolution")["retention"]
+        assert kept[8] == pytest.approx(1), run
+        assert kept[16] == pytest.approx((away - 0.1) / (home - 0.1))
+
+
+def test_ways_of_carrying_positions_are_separate_lines(arm: ArmData) -> None:
+    """The evaluation at the training resolution belongs to every way; nothing is counted twice."""
+    away = arm.rows[(arm.rows["test_resolution"] == 16) & (arm.rows["label"] == "vit learned_1d")]
+    rows = by_carry(pd.concat([arm.rows, away.assign(carry="other way")]))
+    lines = set(rows.loc[rows["label"] == "vit learned_1d", "line"])
+    assert lines == {"vit learned_1d, carry bicubic_antialias", "vit learned_1d, carry other way"}
+    table = summarise(rows, arm.runs, "accuracy", [8, 16])
+    assert (table["done"] == 3).all()
+
+
+def test_position_ablation_is_paired(arm: ArmData) -> None:
+    """Reference: scipy.stats.ttest_rel over the three shared seeds."""
+    table = ablation.differences(arm)
+    home = at_home(arm.rows)
+    assert table["label"].unique().tolist() == ["vit none"]
+    for row in table.itertuples():
+        mine, other = (
+            home[(home["label"] == name) & (home["train_size"] == row.train_size)].sort_values("seed")
+            for name in ("vit none", "vit learned_1d")
+        )
+        expected = stats.ttest_rel(mine["accuracy"], other["accuracy"]).confidence_interval(0.95)
+        assert (row.low, row.high) == pytest.approx((expected.low, expected.high))
+        assert row.runs.split() == mine["run"].tolist()
+        assert row.reference_runs.split() == other["run"].tolist()
+
+
+def test_ranking_says_no_more_than_its_intervals(arm: ArmData) -> None:
+    """Reference: accuracies set by hand; differences of exactly -0.20 +- noise, and of noise around 0."""
+    home = at_home(arm.rows)
+    home = home[home["train_size"] == 100].sort_values(["label", "seed"]).copy()
+    home["accuracy"] = np.concatenate([[0.80, 0.82, 0.81], [0.79, 0.83, 0.80], [0.60, 0.63, 0.61]])
+    ranking = rank(home, "accuracy")
+    assert ranking is not None
+    assert ranking.leader == "resnet"
+    assert [name for name, _ in ranking.level] == ["vit learned_1d"]
+    assert [name for name, _ in ranking.below] == ["vit none"]
+    one_seed = rank(home[home["seed"] == 0], "accuracy")
+    assert one_seed is not None
+    assert [name for name, _ in one_seed.unknown] == ["vit learned_1d", "vit none"]
+
+
+def test_sentences_name_their_conditions(arm: ArmData) -> None:
+    said = [answer.text for answer in data_efficiency.answers(arm) + ablation.answers(arm)]
+    assert len(said) == 5
+    for text in said:
+        for condition in ("size pico", "recipe digits", "600 steps", "3 seeds", "["):
+            assert condition in text
+    assert "cannot be told apart" in " ".join(said) or "Below it" in " ".join(said)
+
+
+def test_digits_claim_nothing_about_resolution(arm: ArmData) -> None:
+    [answer] = resolution.answers(arm)
+    assert "nothing about architectures is claimed" in answer.text
+    assert "resnet" not in answer.text
+    assert "vit" not in answer.text
+
+
+def test_another_data_set_does_claim(made_up: Any, tmp_path: Path) -> None:
+    study = made_up.study_of(
+        made_up.SMALL, dataset="cifar10", size="nano", resolution=32, test_resolutions=[16, 32, 64], train_size=[500]
+    )
+    made_up.write_study(tmp_path, study)
+    [arm] = split(load(tmp_path, study))
+    said = [answer.text for answer in resolution.answers(arm)]
+    assert [text.split(",")[0] for text in said] == ["Tested at 16 px", "Tested at 64 px"]
+    assert all("retention" in text and "[" in text for text in said)
+
+
+def test_ledger_marks_what_is_unequal(arm: ArmData) -> None:
+    runs = arm.runs.copy()
+    is_resnet = runs["label"] == "resnet"
+    runs.loc[is_resnet, "parameters_backbone"] = 100_000.0
+    runs.loc[is_resnet & (runs["train_size"] == 300), "updates"] = 700.0
+    runs = runs[~((runs["label"] == "vit none") & (runs["seed"] == 2))]
+    table = fairness.ledger(ArmData(arm.arm, runs, arm.rows)).set_index("label")
+    assert table.loc["resnet", "unequal"] == "parameters_backbone macs updates"
+    assert table.loc["vit learned_1d", "unequal"] == ""
+    assert table.loc["vit none", "unequal"] == "planned"
+    assert (table.loc["resnet", "updates_low"], table.loc["resnet", "updates_high"]) == (600, 700)
+    assert table["planned"].tolist() == [6, 4, 6]
+
+
+def test_rounding_never_moves_an_end_to_zero() -> None:
+    assert interval(Estimate(0.021, 0.003, 0.039, 3)) == "[0.3, 3.9]"
+    assert interval(Estimate(-0.025, -0.0502, 0.0002, 3)) == "[−5.02, 0.02]"
+    assert points(Estimate(-0.025, -0.05, -0.01, 3), signed=False) == "2.5 points [1.0, 5.0]"
+    assert points(Estimate(-0.0001, np.nan, np.nan, 1)) == "0.0 points"

@@ -1,0 +1,152 @@
+"""Claims: exactly one owner, taken over only from the dead, without locks and without clocks that agree."""
+
+import multiprocessing
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks import attempts
+from benchmarks.attempts import GRACE_SECONDS, Attempt, claim, here, process_start, read_attempts
+from benchmarks.errors import OwnedError
+from benchmarks.files import read_json, write_json
+
+
+def _try(folder: Path, gate: "multiprocessing.synchronize.Barrier", results: "multiprocessing.Queue[str]") -> None:
+    gate.wait()
+    try:
+        claim(folder)
+        results.put("mine")
+        time.sleep(1)  # alive while the others look
+    except OwnedError:
+        results.put("owned")
+
+
+def test_of_eight_processes_one_gets_the_run(tmp_path: Path) -> None:
+    """Reference: exactly one winner, whatever the order of the processes."""
+    context = multiprocessing.get_context("spawn")
+    gate, results = context.Barrier(8), context.Queue()
+    processes = [context.Process(target=_try, args=(tmp_path, gate, results)) for _ in range(8)]
+    for process in processes:
+        process.start()
+    outcomes = sorted(results.get(timeout=60) for _ in processes)
+    for process in processes:
+        process.join()
+    assert outcomes == ["mine"] + ["owned"] * 7
+
+
+def test_the_owner_is_named(tmp_path: Path) -> None:
+    """The second must be told host, process and since when."""
+    claim(tmp_path)
+    with pytest.raises(OwnedError) as error:
+        claim(tmp_path)
+    assert socket.gethostname() in str(error.value)
+    assert f"process {os.getpid()}" in str(error.value)
+    assert "since 20" in str(error.value)
+
+
+def _claimed_by_another_process(folder: Path) -> subprocess.Popen[str]:
+    code = (
+        "import sys; from pathlib import Path; from benchmarks.attempts import claim\n"
+        "claim(Path(sys.argv[1])); print('claimed', flush=True); sys.stdin.read()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == "claimed"
+    return process
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    process.kill()
+    process.communicate()
+
+
+def test_a_killed_owner_on_this_host_is_dead_at_once(tmp_path: Path) -> None:
+    """SIGKILL leaves no word; its process is gone, so no grace time is needed. The zombie before wait() counts too."""
+    process = _claimed_by_another_process(tmp_path)
+    with pytest.raises(OwnedError):
+        claim(tmp_path)
+    process.kill()
+    while process_start(process.pid) is not None:
+        time.sleep(0.01)
+    assert claim(tmp_path).number == 2  # the zombie has not been waited for yet
+    _end(process)
+
+
+def test_another_process_with_the_same_pid_is_not_the_owner(tmp_path: Path) -> None:
+    """Pids are used again: the start time of the process tells them apart."""
+    mine = claim(tmp_path)
+    owner = read_json(mine.path / "owner.json")
+    write_json(mine.path / "owner.json", {**owner, "process_start": "another time"})
+    assert claim(tmp_path).number == 2
+
+
+def _elsewhere(folder: Path, age: float) -> Attempt:
+    """A claim from another host whose last heartbeat is `age` seconds old."""
+    mine = claim(folder)
+    write_json(mine.path / "owner.json", {**read_json(mine.path / "owner.json"), "host": "elsewhere"})
+    (mine.path / "heartbeat").write_text("{}")
+    for path in (mine.path / "heartbeat", mine.path / "owner.json", mine.path):
+        os.utime(path, (time.time() - age, time.time() - age))
+    return read_attempts(folder)[-1]
+
+
+def test_an_owner_elsewhere_lives_for_the_grace_time(tmp_path: Path) -> None:
+    """Reference: the grace time on either side."""
+    assert _elsewhere(tmp_path / "young", GRACE_SECONDS - 30).alive()
+    old = _elsewhere(tmp_path / "old", GRACE_SECONDS + 30)
+    assert not old.alive()
+    assert claim(tmp_path / "old").number == 2
+
+
+def test_clocks_ten_minutes_apart_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ages come from the file server alone: our own clock may say anything."""
+    young, old = _elsewhere(tmp_path / "a", 10), _elsewhere(tmp_path / "b", GRACE_SECONDS + 30)
+    now = time.time()
+    for skew in (-600, 600):
+        monkeypatch.setattr(attempts.time, "time", lambda skew=skew: now + skew)
+        assert young.alive()
+        assert not old.alive()
+
+
+def test_without_proc_the_claim_works_by_ps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """macOS has no /proc; reference: `ps` on this machine, and a process that is killed."""
+    real = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda self: False if str(self) == "/proc/self/stat" else real(self))
+    assert process_start(os.getpid())
+    assert process_start(os.getpid()) == process_start(os.getpid())
+    assert process_start(2**22 + 1) is None
+    claim(tmp_path)
+    with pytest.raises(OwnedError):
+        claim(tmp_path)
+    process = _claimed_by_another_process(tmp_path / "other")
+    _end(process)
+    assert claim(tmp_path / "other").number == 2
+
+
+def test_who_was_overtaken_stops_before_it_writes(tmp_path: Path) -> None:
+    """An owner thought dead that comes back must see the newer attempt."""
+    mine = claim(tmp_path)
+    mine.check()
+    (tmp_path / "attempts" / "0002").mkdir()
+    with pytest.raises(OwnedError, match="attempt 2 took over"):
+        mine.check()
+
+
+def test_an_attempt_that_ended_is_free(tmp_path: Path) -> None:
+    """Reference: the next number."""
+    claim(tmp_path).end(state="interrupted", step=3, seconds={}, images_per_second=None, error=None)
+    assert claim(tmp_path).number == 2
+    assert read_attempts(tmp_path)[0].ended["state"] == "interrupted"  # type: ignore[index]
+
+
+def test_where_we_are_is_told_apart() -> None:
+    """Host, boot and pid namespace: two containers on a host have the same pids."""
+    assert set(here()) == {"host", "boot", "pid_namespace"}
+    assert all(here().values())

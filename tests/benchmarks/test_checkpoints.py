@@ -1,0 +1,115 @@
+"""Checkpoints: damage is found, the one before is used, and no code is run on loading."""
+
+import logging
+import pickle
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.checkpoints import KEEP, checkpoint_paths, drop_checkpoints, load_checkpoint, save_checkpoint
+
+
+def _state(step: int) -> dict[str, object]:
+    return {"step": step, "weights": torch.arange(1000, dtype=torch.float32) + step}
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Path:
+    for step in (10, 20, 30):
+        assert save_checkpoint(tmp_path, step, _state(step))
+    return tmp_path
+
+
+def test_the_two_newest_are_kept(two: Path) -> None:
+    """Reference: the steps in the names."""
+    assert [path.name for path in checkpoint_paths(two)] == ["checkpoint-00000030.pt", "checkpoint-00000020.pt"]
+    assert len(checkpoint_paths(two)) == KEEP
+    loaded = load_checkpoint(two)
+    assert loaded is not None
+    assert loaded["step"] == 30
+    assert torch.equal(loaded["weights"], _state(30)["weights"])  # type: ignore[arg-type]
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _zero(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def _flip(path: Path) -> None:
+    """One bit of one byte inside a tensor, which torch.load alone does not notice (checked here)."""
+    data = bytearray(path.read_bytes())
+    place = data.find(torch.arange(1000, dtype=torch.float32).add(30).numpy().tobytes()) + 1234
+    data[place] ^= 1
+    path.write_bytes(bytes(data))
+    assert not torch.equal(torch.load(path, weights_only=True)["weights"], _state(30)["weights"])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("damage", [_truncate, _empty, _zero, _flip])
+def test_a_damaged_newest_one_is_passed_over_with_a_warning(
+    two: Path, damage: "object", caplog: pytest.LogCaptureFixture
+) -> None:
+    """Reference: the state saved before the damaged one."""
+    damage(checkpoint_paths(two)[0])  # type: ignore[operator]
+    with caplog.at_level(logging.WARNING, "inductive"):
+        loaded = load_checkpoint(two)
+    assert loaded is not None
+    assert loaded["step"] == 20
+    assert "checkpoint-00000030.pt is damaged" in caplog.text
+
+
+def test_both_damaged_means_anew(two: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """No crash, so no loop of crashes: None, two warnings, and both are out of the way."""
+    for path in checkpoint_paths(two):
+        _truncate(path)
+    with caplog.at_level(logging.WARNING, "inductive"):
+        assert load_checkpoint(two) is None
+    assert caplog.text.count("is damaged") == 2
+    assert checkpoint_paths(two) == []
+
+
+def test_a_pickle_with_code_is_not_run(tmp_path: Path) -> None:
+    """weights_only: a malicious archive is damage, and its code is not executed. Reference: the file it would make."""
+
+    class Malicious:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (Path.touch, (tmp_path / "executed",))  # type: ignore[return-value]
+
+    with zipfile.ZipFile(tmp_path / "checkpoint-00000001.pt", "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps(Malicious(), protocol=2))
+        archive.writestr("archive/version", "3\n")
+    try:
+        assert load_checkpoint(tmp_path) is None
+    except pickle.UnpicklingError:
+        pytest.fail("an unreadable pickle must count as damage")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_full_disk_is_a_warning_and_keeps_the_old_ones(
+    two: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """torch reports a full disk as RuntimeError; reference: the files that were there."""
+    before = {path: path.read_bytes() for path in two.iterdir()}
+
+    def full(*_: object) -> None:
+        raise RuntimeError("PytorchStreamWriter failed writing file")
+
+    monkeypatch.setattr(torch, "save", full)
+    with caplog.at_level(logging.WARNING, "inductive"):
+        assert not save_checkpoint(two, 40, _state(40))
+    assert {path: path.read_bytes() for path in two.iterdir()} == before
+    assert "could not be written" in caplog.text
+
+
+def test_dropped_when_finished(two: Path) -> None:
+    """Nothing is left of a finished run's checkpoints."""
+    drop_checkpoints(two)
+    assert list(two.iterdir()) == []

@@ -1,0 +1,347 @@
+"""One run executed: stopped and continued to the same bits, never done twice, never lost."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import execute as execute_module
+from benchmarks import sources, training
+from benchmarks.checkpoints import checkpoint_paths
+from benchmarks.errors import OwnedError, RecordError, StaleError
+from benchmarks.execute import Outcome
+from benchmarks.files import read_json, write_json
+from benchmarks.metrics import read_metrics
+from benchmarks.record import opened_pass, read_record
+from benchmarks.run import Run, default_evaluation
+from benchmarks.states import run_state
+from benchmarks.study import single
+
+Make = Callable[..., Run]
+Perform = Callable[..., Outcome]
+
+
+def _left(folder: Path) -> dict[str, bytes]:
+    """What a run left that must be equal to the bit: everything but the attempts."""
+    names = ("weights.safetensors", "metrics.jsonl", "result.json", "config.json", "execution.json")
+    arrays = {}
+    for path in sorted((folder / "evaluations").glob("*.npz"))[:1]:
+        with opened_pass(path) as opened:
+            arrays = {f"array {name}": opened[name].tobytes() for name in opened.files}
+    return {name: (folder / name).read_bytes() for name in names} | arrays
+
+
+def test_a_finished_run_leaves_what_docs_records_says(tiny: Make, perform: Perform, tmp_path: Path) -> None:
+    """Reference: docs/records.md. At most about a dozen files; the predictions give back the accuracy."""
+    run = tiny()
+    assert perform(run) == Outcome("finished", "trained 12 steps, 2 evaluations")
+    folder = tmp_path / run.id
+    files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    assert files == [
+        *(f"attempts/0001/{name}" for name in ("ended.json", "environment.json", "log.txt", "owner.json")),
+        "config.json",
+        "evaluations/0001.npz",
+        "execution.json",
+        "metrics.jsonl",
+        "result.json",
+        "weights.safetensors",
+    ]
+    record = read_record(folder)
+    assert record.run() == run
+    assert (record.state, record.result["steps"]) == ("finished", 12)  # type: ignore[index]
+    with opened_pass(folder / "evaluations" / "0001.npz") as arrays:
+        for entry in record.evaluations:
+            logits, labels = arrays[f"{entry['id']}.logits"], arrays[f"labels.{entry['evaluation']['part']}"]
+            assert logits.dtype == np.float16
+            assert np.mean(logits.argmax(1) == labels) == pytest.approx(entry["accuracy"], abs=0.01)
+    assert (tmp_path / ".subsets" / f"{record.config['subset']}.json").exists()
+    assert [row["step"] for row in read_metrics(folder / "metrics.jsonl")] == list(range(1, 13))
+
+
+@pytest.mark.parametrize("model", ["vit", "resnet"])
+@pytest.mark.parametrize("stops", [(1,), (2, 3), (5, 1, 1), (11,), (12,), (13,)])
+def test_stopped_and_continued_is_equal_to_the_bit(
+    model: str, stops: tuple[int, ...], tiny: Make, perform: Perform, tmp_path: Path
+) -> None:
+    """Reference: the same run uninterrupted. Stops at the first, middle and last steps and between evaluations."""
+    run = tiny(model=model)
+    perform(run, root=tmp_path / "whole")
+    for stop in stops:
+        assert perform(run, root=tmp_path / "parts", stop_at=stop).state == "interrupted"
+        assert run_state(run, tmp_path / "parts", []).state == "interrupted"
+    assert perform(run, root=tmp_path / "parts").state == "finished"
+    whole, parts = _left(tmp_path / "whole" / run.id), _left(tmp_path / "parts" / run.id)
+    index = whole.pop("array index"), parts.pop("array index")
+    assert json.loads(index[0]) == json.loads(index[1])
+    assert whole == parts
+    assert checkpoint_paths(tmp_path / "parts" / run.id) == []
+
+
+def test_finished_is_not_done_again(tiny: Make, perform: Perform, tmp_path: Path) -> None:
+    """The second call must write nothing at all."""
+    run = tiny()
+    perform(run)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert perform(run) == Outcome("finished", "nothing")
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_a_new_resolution_is_only_evaluated(
+    tiny: Make, perform: Perform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training must not be entered; the old evaluations stay as they are."""
+    run = tiny()
+    perform(run)
+    weights = (tmp_path / run.id / "weights.safetensors").stat().st_mtime_ns
+
+    def no_training(*_: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(training.Training, "update", no_training)
+    more = [*single(run).evaluations[run.id], default_evaluation(run, "test", 12)]
+    assert perform(run, evaluations=more) == Outcome("finished", "1 evaluations")
+    record = read_record(tmp_path / run.id)
+    assert sorted(entry["evaluation"]["resolution"] for entry in record.evaluations) == [8, 8, 12]
+    assert (tmp_path / run.id / "weights.safetensors").stat().st_mtime_ns == weights
+    assert perform(run, evaluations=more) == Outcome("finished", "nothing")
+
+
+def test_other_measuring_code_measures_again(
+    tiny: Make, perform: Perform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change of the measurement makes evaluations missing, not the run stale."""
+    run = tiny()
+    perform(run)
+    monkeypatch.setattr(sources, "evaluation_code", lambda: "00000000")
+    assert len(run_state(run, tmp_path, single(run).evaluations[run.id]).waiting) == 2
+    assert perform(run) == Outcome("finished", "2 evaluations")
+    assert len(read_record(tmp_path / run.id).evaluations) == 2
+
+
+def test_a_diverged_run_makes_no_further_update(
+    tiny: Make, perform: Perform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A poisoned batch at step 5 (infinite pixels): recorded with its step, the weights are not touched again."""
+    run = tiny()
+    updates = []
+    real = training.Batches.batch
+
+    def poisoned(self: Any, step: int) -> Any:
+        updates.append(step)
+        x, weights = real(self, step)
+        return (x * float("inf") if step == 5 else x), weights
+
+    monkeypatch.setattr(training.Batches, "batch", poisoned)
+    assert perform(run).state == "diverged"
+    assert updates == [0, 1, 2, 3, 4, 5]
+    record = read_record(tmp_path / run.id)
+    assert (record.state, record.reason) == ("diverged", "non-finite loss at step 5")
+    assert record.result["diverged_at"] == 5  # type: ignore[index]
+    assert perform(run).state == "diverged"
+    assert len(updates) == 6  # a recorded divergence is not tried again
+
+
+def test_a_huge_learning_rate_really_diverges(tiny: Make, perform: Perform) -> None:
+    """Without any poison: SGD at 1e30 must end as diverged, not as finished."""
+    recipe = {"name": "digits", "optimizer": "sgd", "learning_rate": 1e30, "clip": 0.0}
+    assert perform(tiny(model="resnet", recipe=recipe)).state == "diverged"
+
+
+def test_a_failure_is_recorded_and_can_be_tried_again(
+    tiny: Make, perform: Perform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reference: the traceback's last line; and the same run uninterrupted."""
+    run = tiny()
+    perform(run, root=tmp_path / "whole")
+    real = training.Training.update
+
+    def fails(self: training.Training) -> Any:
+        if self.step == 7:
+            raise ValueError("seven is too many")
+        return real(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training.Training, "update", fails)
+        with pytest.raises(ValueError, match="seven"):
+            perform(run)
+    state = run_state(run, tmp_path, [])
+    assert (state.state, state.reason) == ("failed", "ValueError: seven is too many")
+    assert "Traceback" in (tmp_path / run.id / "attempts" / "0001" / "log.txt").read_text()
+    assert perform(run).state == "finished"
+    assert _left(tmp_path / run.id)["weights.safetensors"] == _left(tmp_path / "whole" / run.id)["weights.safetensors"]
+
+
+@pytest.mark.parametrize("damaged", [1, 2])
+def test_damaged_checkpoints_cost_steps_and_no_more(damaged: int, tiny: Make, perform: Perform, tmp_path: Path) -> None:
+    """The one before is used, or the run starts anew; the end is the uninterrupted one's, to the bit."""
+    run = tiny()
+    perform(run, root=tmp_path / "whole")
+    perform(run, stop_at=4)
+    perform(run, stop_at=4)
+    paths = checkpoint_paths(tmp_path / run.id)
+    assert [path.name for path in paths] == ["checkpoint-00000008.pt", "checkpoint-00000004.pt"]
+    for path in paths[:damaged]:
+        path.write_bytes(path.read_bytes()[:1000])
+    perform(run)
+    assert read_record(tmp_path / run.id).attempts[-1]["start_step"] == (4 if damaged == 1 else 0)
+    assert "is damaged" in (tmp_path / run.id / "attempts" / "0003" / "log.txt").read_text()
+    for name in ("weights.safetensors", "metrics.jsonl", "result.json"):
+        assert _left(tmp_path / run.id)[name] == _left(tmp_path / "whole" / run.id)[name]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from benchmarks.execute import Settings, execute
+from benchmarks.run import make_run
+from benchmarks.study import single
+import json, torch
+torch.set_num_threads(1)
+run = make_run(json.loads(sys.argv[1]))
+polls = 0
+def stop():
+    global polls
+    polls += 1
+    if polls == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return False
+settings = Settings(Path("data"), checkpoint_seconds=1e-9)
+execute(run, Path(sys.argv[2]), single(run).evaluations[run.id], settings, stop)
+"""
+
+
+@pytest.mark.parametrize("at", [1, 6, 12])
+def test_killed_at_any_moment_continues_from_the_last_checkpoint(
+    at: int, tiny: Make, perform: Perform, tmp_path: Path
+) -> None:
+    """A real SIGKILL in another process; reference: the same run uninterrupted."""
+    run = tiny()
+    perform(run, root=tmp_path / "whole")
+    arguments = [json.dumps(run.settings()), str(tmp_path), str(at)]
+    killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], check=False, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert run_state(run, tmp_path, []).state == "lost"
+    assert perform(run).state == "finished"
+    assert read_record(tmp_path / run.id).attempts[-1]["start_step"] == min(at - 1, 12) or at == 12
+    for name in ("weights.safetensors", "metrics.jsonl", "result.json"):
+        assert _left(tmp_path / run.id)[name] == _left(tmp_path / "whole" / run.id)[name]
+
+
+def test_a_changed_recipe_is_refused_with_key_old_and_new(tiny: Make, perform: Perform, tmp_path: Path) -> None:
+    """The drift guard: the same id must not come to mean something else."""
+    run = tiny()
+    perform(run, stop_at=3)
+    config = read_json(tmp_path / run.id / "config.json")
+    config["run"]["recipe"]["weight_decay"] = 0.25  # as if digits.toml had said so when the run was made
+    write_json(tmp_path / run.id / "config.json", config)
+    with pytest.raises(RecordError, match=r"recipe\.weight_decay: 0\.25 -> 0\.05"):
+        perform(run)
+
+
+def test_other_sources_stop_an_unfinished_run_and_mark_a_finished_one(
+    tiny: Make, perform: Perform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What changed is named; --accept-code goes on and is recorded."""
+    done, half = tiny(), tiny(seed=1)
+    perform(done)
+    perform(half, stop_at=3)
+    real = sources.run_sources
+    monkeypatch.setattr(sources, "run_sources", lambda run: real(run) | {"models.vit:Block": "00000000"})
+    state = run_state(done, tmp_path, [])
+    assert (state.state, state.reason) == ("stale", "changed since: models.vit:Block (changed)")
+    for run in (done, half):
+        with pytest.raises(StaleError, match=r"models\.vit:Block \(changed\)"):
+            perform(run)
+    assert perform(half, accept_code=True).state == "finished"
+    assert perform(done, accept_code=True).state == "finished"
+    assert read_json(tmp_path / done.id / "accepted.json")["changed"] == ["models.vit:Block (changed)"]
+    assert run_state(done, tmp_path, []).state == "finished"
+
+
+def test_a_record_of_a_newer_version_is_refused(tiny: Make, perform: Perform, tmp_path: Path) -> None:
+    """It must be left as it is."""
+    run = tiny()
+    perform(run, stop_at=3)
+    config = read_json(tmp_path / run.id / "config.json")
+    write_json(tmp_path / run.id / "config.json", config | {"format": 99})
+    with pytest.raises(RecordError, match="newer version of the suite"):
+        perform(run)
+    assert read_json(tmp_path / run.id / "config.json")["format"] == 99
+
+
+def test_a_half_written_file_is_named_and_kept(tiny: Make, perform: Perform, tmp_path: Path) -> None:
+    """A torn result.json is an error with its path, never a silent retraining."""
+    run = tiny()
+    perform(run)
+    path = tmp_path / run.id / "result.json"
+    path.write_text(path.read_text()[:40])
+    with pytest.raises(RecordError, match=r"result\.json"):
+        perform(run)
+    state = run_state(run, tmp_path, [])
+    assert (state.state, "result.json" in state.reason) == ("failed", True)
+
+
+def test_two_processes_cannot_work_on_the_same_run(tiny: Make, perform: Perform) -> None:
+    """The second is told who owns it, from inside the first's training."""
+    run = tiny()
+    seen = []
+
+    def progress(step: int, steps: int, rate: float | None) -> None:
+        if step == 3:
+            with pytest.raises(OwnedError, match=f"process {os.getpid()}") as error:
+                perform(run)
+            seen.append(str(error.value))
+
+    perform(run, progress=progress)
+    assert len(seen) == 1
+
+
+def test_a_full_disk_during_training_warns_and_fails_at_the_end(
+    tiny: Make, perform: Perform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Checkpoints cannot be written: training goes on with a warning; the weights cannot: the run fails, and says so."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    run = tiny()
+    with monkeypatch.context() as patched, caplog.at_level(logging.WARNING, "inductive"):
+        patched.setattr(torch, "save", full)
+        patched.setattr(execute_module, "write_atomic", full)
+        with pytest.raises(OSError, match="No space left"):
+            perform(run, checkpoint_seconds=1e-9)
+    assert caplog.text.count("could not be written") == 12
+    assert run_state(run, tmp_path, []).reason.endswith("No space left on device")
+    assert perform(run).state == "finished"
+
+
+def test_the_recorded_execution_is_obeyed(tiny: Make, perform: Perform, tmp_path: Path) -> None:
+    """A later attempt must use the first one's settings, not today's rule."""
+    run = tiny()
+    perform(run, stop_at=3)
+    path = tmp_path / run.id / "execution.json"
+    write_json(path, read_json(path) | {"attention": "fused", "torch": "1.0"})
+    forms = []
+    real = training.build_model
+
+    def spy(run: Run, execution: Any) -> Any:
+        forms.append(execution["attention"])
+        return real(run, execution)
+
+    training_build, training.build_model = training.build_model, spy
+    try:
+        perform(run)
+    finally:
+        training.build_model = training_build
+    assert forms == ["fused"]
+    log = (tmp_path / run.id / "attempts" / "0002" / "log.txt").read_text()
+    assert "bits may differ from the first attempt's: torch: 1.0 then" in log

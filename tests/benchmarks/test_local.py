@@ -1,0 +1,189 @@
+"""Runs side by side on this machine, under real signals: nothing is lost, nobody trains on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from benchmarks.study import Study, load_study
+
+ROOT = Path(__file__).resolve().parents[2]
+
+STUDY = """
+question = "Do signals cost anything?"
+dataset = "digits"
+size = "pico"
+recipe = "digits"
+train_size = 100
+budget = {{ steps = {steps} }}
+seed = [0, 1, 2]
+test_resolutions = [8]
+[[models]]
+name = "{model}"
+"""
+
+
+def _study(folder: Path, steps: int = 60, model: str = "resnet") -> Path:
+    path = folder / "signals.toml"
+    path.write_text(STUDY.format(steps=steps, model=model))
+    return path
+
+
+@contextmanager
+def _started(folder: Path, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """`inductive run` in a process group of its own, as from a terminal."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.cli", "run", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def _until(condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited in vain for {what}"
+        time.sleep(0.02)
+
+
+def _trainers(runs: Path) -> list[int]:
+    """Live processes that own an attempt under this runs folder and have not ended it."""
+    found = []
+    for path in runs.glob("*/attempts/*/owner.json"):
+        if not (path.parent / "ended.json").exists():
+            pid = json.loads(path.read_text())["pid"]
+            state = Path(f"/proc/{pid}/stat")
+            if state.exists() and state.read_text().rpartition(")")[2].split()[0] not in "ZX":
+                found.append(pid)
+    return found
+
+
+def _states(
+    study: Study, runs: Path, inductive: Callable[..., "subprocess.CompletedProcess[str]"], path: Path
+) -> list[str]:
+    done = inductive("status", str(path), "--runs", str(runs), "--json")
+    return [one["state"] for one in json.loads(done.stdout)["runs"]]
+
+
+def _weights(runs: Path) -> dict[str, bytes]:
+    return {path.parent.name: path.read_bytes() for path in runs.glob("*/weights.safetensors")}
+
+
+def _beating(runs: Path) -> bool:
+    return any(json.loads(p.read_text())["step"] >= 1 for p in runs.glob("*/attempts/*/heartbeat"))
+
+
+@pytest.mark.parametrize("to_group", [True, False], ids=["process group", "parent alone"])
+def test_ctrl_c_saves_and_the_same_command_goes_on(
+    to_group: bool, tmp_path: Path, inductive: Callable[..., "subprocess.CompletedProcess[str]"]
+) -> None:
+    """SIGINT as a terminal sends it, and a second one: exit 130, states interrupted; then on to the same bits as in
+    one go (the reference), repeating nothing."""
+    path, runs = _study(tmp_path, steps=150), tmp_path / "runs"
+    with _started(tmp_path, str(path), "--jobs", "2") as process:
+        _until(lambda: _beating(runs), "a first step")
+        interrupt = os.killpg if to_group else os.kill
+        interrupt(process.pid, signal.SIGINT)
+        assert process.stdout is not None
+        while "stopping: every run finishes its step and saves" not in process.stdout.readline():
+            pass
+        interrupt(process.pid, signal.SIGINT)  # two at the same moment would count as one
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 130, output
+    assert "nothing is lost" in output
+    assert "The same command goes on" in output
+    assert _trainers(runs) == []
+    states = _states(load_study(str(path)), runs, inductive, path)
+    assert states.count("interrupted") == 2
+    again = inductive("run", str(path), "--jobs", "2")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert len(_weights(runs)) == 3
+    starts = [json.loads(p.read_text())["start_step"] for p in sorted(runs.glob("*/attempts/0002/owner.json"))]
+    assert len(starts) == 2
+    assert all(start > 0 for start in starts)
+    assert inductive("run", str(path), "--runs", "whole").returncode == 0
+    assert _weights(runs) == _weights(tmp_path / "whole")
+
+
+def test_a_killed_parent_leaves_no_child_training_on(tmp_path: Path) -> None:
+    """SIGKILL to the parent alone: the children see the end of the pipe, save and exit."""
+    path, runs = _study(tmp_path, steps=100_000), tmp_path / "runs"
+    with _started(tmp_path, str(path), "--jobs", "2") as process:
+        _until(lambda: len(_trainers(runs)) == 2 and _beating(runs), "two runs")
+        os.kill(process.pid, signal.SIGKILL)
+        _until(lambda: not _trainers(runs), "the children to end")
+    ended = [json.loads(p.read_text())["state"] for p in runs.glob("*/attempts/*/ended.json")]
+    assert ended == ["interrupted", "interrupted"]
+    assert len(list(runs.glob("*/checkpoint-*.pt"))) == 2
+
+
+def test_a_killed_child_stops_no_other(
+    tmp_path: Path, inductive: Callable[..., "subprocess.CompletedProcess[str]"]
+) -> None:
+    """SIGKILL to one child (as the kernel does when memory is short): exit 3 names it, the others finish, and asking
+    again does it."""
+    path, runs = _study(tmp_path, steps=150), tmp_path / "runs"
+    with _started(tmp_path, str(path), "--jobs", "2") as process:
+        _until(lambda: len(_trainers(runs)) == 2 and _beating(runs), "two runs")
+        victim = _trainers(runs)[0]
+        os.kill(victim, signal.SIGKILL)
+        output, _ = process.communicate(timeout=120)
+    assert process.returncode == 3, output
+    assert "died without a word (exit code -9: SIGKILL)" in output
+    assert sorted(_states(load_study(str(path)), runs, inductive, path)) == ["finished", "finished", "lost"]
+    assert inductive("run", str(path)).returncode == 0
+    assert len(_weights(runs)) == 3
+
+
+def test_another_process_at_work_is_exit_4_and_named(
+    tmp_path: Path, inductive: Callable[..., "subprocess.CompletedProcess[str]"]
+) -> None:
+    """Two `run`s of one study: the second says who owns what."""
+    path, runs = _study(tmp_path, steps=100_000), tmp_path / "runs"
+    with _started(tmp_path, str(path), "--jobs", "1") as process:
+        _until(lambda: _beating(runs), "a first step")
+        run_id = next(runs.glob("*/attempts/*/heartbeat")).parents[2].name
+        second = inductive("run", str(path), "--only", run_id)
+        assert second.returncode == 4, second.stdout
+        assert f"owned by host {os.uname().nodename}, process {_trainers(runs)[0]}" in second.stdout
+        os.kill(process.pid, signal.SIGTERM)  # as good as Ctrl-C
+        process.communicate(timeout=120)
+        assert process.returncode == 130
+
+
+def test_children_start_warm(tmp_path: Path) -> None:
+    """A misspelt preload fails silently: the server's children must find torch and the models already imported."""
+    code = (
+        "import sys\n"
+        "from benchmarks import local\n"
+        "def probe(queue):\n"
+        "    queue.put(['benchmarks.preload' in sys.modules, 'models.swin' in sys.modules])\n"
+        "if __name__ == '__main__':\n"
+        "    with local._signals_blocked():\n"
+        "        context = local._warm_context()\n"
+        "    queue = context.Queue()\n"
+        "    process = context.Process(target=probe, args=(queue,))\n"
+        "    process.start(); print(queue.get(timeout=60)); process.join()\n"
+    )
+    script = tmp_path / "warm.py"
+    script.write_text(code)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.strip() == "[True, True]", done.stderr

@@ -1,0 +1,95 @@
+"""Recipes: each file loads whole, and the three of the issue differ as they say."""
+
+import tomllib
+
+import pytest
+from pydantic import ValidationError
+
+from benchmarks.errors import ConfigError
+from benchmarks.recipes import (
+    FOLDER,
+    Recipe,
+    augmentations,
+    recipe_about,
+    recipe_names,
+    recipe_values,
+)
+
+
+def recipe(**changes: object) -> Recipe:
+    return Recipe.model_validate({"name": "none", **changes})
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_each_file_loads_and_says_what_it_is(name: str) -> None:
+    """A wrong key in a shipped file would break every study that names it."""
+    table = tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
+    assert table.keys() <= Recipe.model_fields.keys() - {"name"} | {"about"}
+    assert len(recipe_about(name)) > 20
+    values = recipe_values(name)
+    assert values.keys() == Recipe.model_fields.keys()
+    assert values["name"] == name
+    for key in table.keys() - {"about"}:
+        assert values[key] == (tuple(table[key]) if key == "betas" else table[key])
+
+
+def test_none_plain_and_strong_differ_as_they_say() -> None:
+    """The arms of the data-efficiency study are these three: each must add to the one before and change no optimiser."""
+    assert {"none", "plain", "strong"} <= set(recipe_names())
+    none, plain, strong = (Recipe(**recipe_values(name)) for name in ("none", "plain", "strong"))
+    assert augmentations(none, True) == ()
+    assert augmentations(plain, True) == ("crop", "flip")
+    assert augmentations(strong, True) == ("crop", "flip", "randaugment", "erase", "mix")
+    regularisation = ("label_smoothing", "drop_path")
+    assert all(getattr(each, name) == 0 for each in (none, plain) for name in regularisation)
+    assert all(getattr(strong, name) > 0 for name in regularisation)
+    optimiser = ("optimizer", "learning_rate", "weight_decay", "betas", "batch_size", "schedule", "warmup", "clip")
+    assert len({tuple(getattr(each, name) for name in optimiser) for each in (none, plain, strong)}) == 1
+
+
+def test_the_default_recipe_is_none() -> None:
+    """The id's digest leaves the recipe out when it is `none`; the fields' own defaults must then be its values."""
+    assert dict(Recipe()) == recipe_values("none")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, ()),
+        ({"crop_padding": 1}, ("crop",)),
+        ({"flip": True}, ("flip",)),
+        ({"randaugment_operations": 1}, ("randaugment",)),
+        ({"randaugment_magnitude": 10}, ()),
+        ({"erasing": 0.1}, ("erase",)),
+        ({"mixup": 0.1}, ("mix",)),
+        ({"cutmix": 0.1}, ("mix",)),
+        ({"mixup": 0.1, "crop_padding": 2, "erasing": 0.5, "flip": True}, ("crop", "flip", "erase", "mix")),
+    ],
+)
+def test_augmentations_in_their_order(changes: dict[str, object], expected: tuple[str, ...]) -> None:
+    """Reference: the order of the published pipelines: geometry, RandAugment, erasing, and mixing the batch last."""
+    assert augmentations(recipe(**changes), True) == expected
+
+
+def test_what_has_a_direction_is_not_mirrored() -> None:
+    """A mirrored digit is no digit: the data set's word stands above the recipe's."""
+    assert augmentations(recipe(flip=True, crop_padding=1), False) == ("crop",)
+
+
+def test_augmentation_in_words() -> None:
+    """The fairness ledger prints this; a missing word hides a difference between two arms."""
+    assert recipe().augmentation == "none"
+    assert Recipe(**recipe_values("plain")).augmentation == "crop, flip"
+    assert Recipe(**recipe_values("strong")).augmentation == "crop, flip, RandAugment(2, 9), erasing, mixup, cutmix"
+
+
+def test_an_unknown_recipe_names_the_nearest() -> None:
+    """What breaks otherwise: a missing file instead of a hint."""
+    with pytest.raises(ConfigError, match=r"^recipe: unknown recipe 'stron'; there are .*did you mean `strong`\?$"):
+        recipe_values("stron")
+
+
+def test_a_recipe_is_frozen_and_named_values_are_copies() -> None:
+    """What breaks otherwise: one study could change the numbers of another in the same process."""
+    with pytest.raises(ValidationError):
+        recipe().learning_rate = 1.0  # type: ignore[misc]

@@ -1,0 +1,483 @@
+"""Every encoding against an independent reference: timm's modules where the definition agrees, else loops over pairs."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import models
+from models.encodings import ENCODINGS
+from models.initial import initialise
+from models.positions.absolute import Conditional, Fourier, Learned1d, Learned2d, Sincos1d, Sincos2d, Sincos2dSum, sinusoid
+from models.positions.base import Position
+from models.positions.biases import Alibi2d, Bias2d, ContinuousBias, LookHere
+from models.positions.relative import Relative1d, Relative2d
+from models.positions.rotary import RopeAxial, RopeMixed, pair_tables, turn
+from models.registry import load
+
+GRID, LARGER = (3, 4), (5, 6)
+RELATIVE = ["relative_1d", "relative_2d", "bias_2d", "cpb", "alibi_2d", "rope_axial", "rope_mixed", "lookhere"]
+
+
+def make(cls: Any, *, grid: tuple[int, int] = GRID, heads: int = 4, prefix: int = 0, **options: Any) -> Any:
+    """An encoding of width 12 per head with random parameters, in double precision."""
+    position = cls(grid=grid, width=12 * heads, depth=3, heads=heads, prefix=prefix, **options).double()
+    initialise(position, 3)
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for parameter in position.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+    return position
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def places(grid: tuple[int, int]) -> list[tuple[int, int]]:
+    return list(itertools.product(range(grid[0]), range(grid[1])))
+
+
+def clip(offset: int, reach: int) -> int:
+    return max(-reach, min(reach, offset))
+
+
+# Absolute encodings
+
+
+def test_course_case_2_cosine_similarities() -> None:
+    """Course material: cosine similarities of 1-D sinusoids, width 64, to four decimals."""
+    table = torch.nn.functional.normalize(sinusoid(torch.arange(16, dtype=torch.float64), 64), dim=1)
+    for i, j, expected in ((5, 6, 0.9662), (5, 7, 0.8845), (5, 8, 0.7996), (6, 7, 0.9662), (7, 8, 0.9662)):
+        assert round((table[i] @ table[j]).item(), 4) == expected
+
+
+def test_course_case_3_order_of_similarities() -> None:
+    """Course material: on a 4x4 grid patch 0 is as close to 1 as to 4, and closer to both than to 3."""
+    table = torch.nn.functional.normalize(make(Sincos2dSum, grid=(4, 4)).table((4, 4)), dim=1)
+    near, far = table[0] @ table[1], table[0] @ table[3]
+    torch.testing.assert_close(near, table[0] @ table[4])
+    assert near > far
+
+
+def test_sincos_1d_by_formula() -> None:
+    """Vaswani's formula, element by element in Python floats."""
+    table = make(Sincos1d).table(LARGER)
+    for p, j in itertools.product(range(30), range(24)):
+        angle = p / 10000 ** (2 * j / 48)
+        assert table[p, 2 * j].item() == pytest.approx(math.sin(angle), abs=1e-12)
+        assert table[p, 2 * j + 1].item() == pytest.approx(math.cos(angle), abs=1e-12)
+
+
+@pytest.mark.parametrize("grid", [GRID, LARGER])
+def test_sincos_2d_is_timms(grid: tuple[int, int]) -> None:
+    """timm's `build_sincos2d_pos_embed` with its defaults (single precision)."""
+    from timm.layers import build_sincos2d_pos_embed
+
+    torch.testing.assert_close(make(Sincos2d).table(grid).float(), build_sincos2d_pos_embed(list(grid), 48))
+
+
+@pytest.mark.parametrize("cls", [Sincos2d, Sincos2dSum])
+def test_sinusoids_interpolated_meet_the_training_table(cls: Any) -> None:
+    """On a grid twice as fine, carried by `interpolate`, every second token has its training vector; else (2r, 2c)'s."""
+    position = make(cls)
+    trained = position.table(GRID).view(*GRID, 48)
+    recomputed = position.table((6, 8)).view(6, 8, 48)
+    torch.testing.assert_close(recomputed[:3, :4], trained)
+    position.carry("interpolate")
+    torch.testing.assert_close(position.table((6, 8)).view(6, 8, 48)[::2, ::2], trained)
+
+
+def test_learned_1d_by_timm() -> None:
+    """timm's `resample_abs_pos_embed` (single precision inside), with and without antialiasing, class row apart."""
+    from timm.layers import resample_abs_pos_embed
+
+    position = make(Learned1d, prefix=1)
+    table = torch.cat([position.class_row, position.table])[None]
+    tokens = random(2, 31, 48)
+    for way, antialias in (("bicubic_antialias", True), ("bicubic", False)):
+        position.carry(way)
+        reference = resample_abs_pos_embed(table, list(LARGER), list(GRID), antialias=antialias)
+        torch.testing.assert_close(position.add(tokens, LARGER), tokens + reference, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(position.add(tokens[:, :13], GRID), tokens[:, :13] + table)
+
+
+def test_learned_2d_by_numpy() -> None:
+    """numpy's `interp` at half-pixel centres, column half first."""
+    position = make(Learned2d, prefix=1)
+    added = position.add(torch.zeros(1, 31, 48, dtype=torch.float64), LARGER)[0].detach().numpy()
+    axes = []
+    for table, old, new in ((position.rows, 3, 5), (position.columns, 4, 6)):
+        centres = (np.arange(new) + 0.5) * old / new - 0.5
+        columns = [np.interp(centres, np.arange(old), column) for column in table.detach().numpy().T]
+        axes.append(np.stack(columns, axis=1))
+    for p, (r, c) in enumerate(places(LARGER)):
+        np.testing.assert_allclose(added[1 + p], np.concatenate([axes[1][c], axes[0][r]]), atol=1e-12)
+    np.testing.assert_array_equal(added[0], position.class_row.detach().numpy()[0])
+
+
+def test_fourier_by_formula() -> None:
+    """The definition, token by token; the class token gets nothing; equal fractions of the image get equal vectors."""
+    position = make(Fourier, prefix=1)
+    added = position.add(torch.zeros(1, 31, 48, dtype=torch.float64), LARGER)[0]
+    for p, (r, c) in enumerate(places(LARGER)):
+        angles = 2 * math.pi * (position.frequencies @ torch.tensor([r / 5, c / 6], dtype=torch.float64))
+        torch.testing.assert_close(added[1 + p], position.mix @ torch.cat([angles.sin(), angles.cos()]))
+    assert not added[0].any()
+    coarse, fine = (position.add(torch.zeros(1, 1 + n, 48, dtype=torch.float64), g)[0, 1:] for n, g in ((12, GRID), (48, (6, 8))))
+    torch.testing.assert_close(fine.view(6, 8, 48)[::2, ::2], coarse.view(3, 4, 48))
+
+
+def test_fourier_frequencies_have_the_stated_spread() -> None:
+    """Standard deviation 10 by default, drawn with the seed, saved with the weights."""
+    network = models.create_model("vit", image_size=32, in_channels=3, num_classes=10, position="fourier", size="base")
+    frequencies = network.state_dict()["position.frequencies"]
+    assert abs(frequencies.std().item() - 10) < 0.6
+
+
+def test_conditional_by_loops() -> None:
+    """A 3x3 correlation per channel with zeros beyond the border, after the first block only; class token untouched."""
+    position, tokens = make(Conditional, prefix=1), random(2, 13, 48)
+    out = position.after_block(tokens, GRID, 0)
+    image = tokens[:, 1:].view(2, 3, 4, 48)
+    for p, (r, c) in enumerate(places(GRID)):
+        total = image[:, r, c] + position.shift
+        for dr, dc in itertools.product((-1, 0, 1), repeat=2):
+            if 0 <= r + dr < 3 and 0 <= c + dc < 4:
+                total = total + image[:, r + dr, c + dc] * position.kernel[:, 0, dr + 1, dc + 1]
+        torch.testing.assert_close(out[:, 1 + p], total)
+    assert torch.equal(out[:, 0], tokens[:, 0])
+    assert position.after_block(tokens, GRID, 1) is tokens
+
+
+# Relative encodings
+
+
+@pytest.mark.parametrize("way", ["training_raster", "interpolate"])
+@pytest.mark.parametrize("grid", [GRID, LARGER])
+def test_relative_1d_by_loops(way: str, grid: tuple[int, int]) -> None:
+    """Pair by pair; `interpolate` against numpy's `interp` with the ends of the table on the ends of the raster."""
+    position, count = make(Relative1d, prefix=1), grid[0] * grid[1]
+    position.carry(way)
+    queries, table = random(2, 4, 1 + count, 12), position.table[1]
+    logits = position.bias(queries, grid, 1)
+    for (i, (ri, ci)), (j, (rj, cj)) in itertools.product(enumerate(places(grid)), repeat=2):
+        if way == "training_raster":
+            row = table[clip((ri - rj) * 4 + (ci - cj), 11) + 11]
+        else:
+            at = (i - j + count - 1) * 22 / (2 * count - 2)
+            row = torch.tensor([np.interp(at, np.arange(23), column) for column in table.detach().numpy().T])
+        torch.testing.assert_close(logits[:, :, 1 + i, 1 + j], queries[:, :, 1 + i] @ row)
+    special = queries @ position.class_embedding[1]
+    torch.testing.assert_close(logits[..., 0], special)
+    torch.testing.assert_close(logits[:, :, 0], special[:, :, :1].expand(-1, -1, 1 + count))
+
+
+@pytest.mark.parametrize("reach", [0, 2])
+@pytest.mark.parametrize("grid", [GRID, LARGER])
+def test_relative_2d_by_loops(reach: int, grid: tuple[int, int]) -> None:
+    """Pair by pair, offsets clipped by axis; values too."""
+    position, count = make(Relative2d, prefix=1, clip=reach, values=True), grid[0] * grid[1]
+    kr, kc = (reach, reach) if reach else (2, 3)
+    queries, probabilities = random(2, 4, 1 + count, 12), random(2, 4, 1 + count, 1 + count).softmax(-1)
+    logits, mixed = position.bias(queries, grid, 2), position.mix_values(probabilities, grid, 2)
+    for i, (ri, ci) in enumerate(places(grid)):
+        value = torch.zeros(2, 4, 12, dtype=torch.float64)
+        for j, (rj, cj) in enumerate(places(grid)):
+            r, c = clip(ri - rj, kr) + kr, clip(ci - cj, kc) + kc
+            key = position.rows[2, r] + position.columns[2, c]
+            torch.testing.assert_close(logits[:, :, 1 + i, 1 + j], queries[:, :, 1 + i] @ key)
+            value += probabilities[:, :, 1 + i, 1 + j, None] * (position.value_rows[2, r] + position.value_columns[2, c])
+        torch.testing.assert_close(mixed[:, :, 1 + i], value)
+    torch.testing.assert_close(logits[..., 0], queries @ position.class_embedding[2])
+    assert not mixed[:, :, 0].any()
+
+
+def test_bias_2d_is_timms() -> None:
+    """timm's `RelPosBias` (BEiT) at the training grid, and its `resize_rel_pos_bias_table_simple` at another."""
+    from timm.layers import RelPosBias, resize_rel_pos_bias_table_simple
+
+    position = make(Bias2d)
+    reference = RelPosBias(GRID, num_heads=4).double()
+    with torch.no_grad():
+        reference.relative_position_bias_table.copy_(position.table[1].flatten(1).T)
+    torch.testing.assert_close(position.bias(random(1, 4, 12, 12), GRID, 1), reference.get_bias()[0])
+    resized = resize_rel_pos_bias_table_simple(position.table[1], LARGER, (4, 9, 11))
+    logits = position.bias(random(1, 4, 30, 12), LARGER, 1)
+    position.carry("clip")
+    clipped = position.bias(random(1, 4, 30, 12), LARGER, 1)
+    for (i, (ri, ci)), (j, (rj, cj)) in itertools.product(enumerate(places(LARGER)), repeat=2):
+        torch.testing.assert_close(logits[:, i, j], resized[:, ri - rj + 4, ci - cj + 5])
+        torch.testing.assert_close(clipped[:, i, j], position.table[1][:, clip(ri - rj, 2) + 2, clip(ci - cj, 3) + 3])
+
+
+def test_bias_2d_class_entries() -> None:
+    """The class token's three entries: it to tokens, tokens to it, it to itself."""
+    position = make(Bias2d, prefix=1)
+    logits, entries = position.bias(random(1, 4, 13, 12), GRID, 0), position.class_entries[0]
+    torch.testing.assert_close(logits[:, 0, 1:], entries[:, :1].expand(-1, 12))
+    torch.testing.assert_close(logits[:, 1:, 0], entries[:, 1:2].expand(-1, 12))
+    torch.testing.assert_close(logits[:, 0, 0], entries[:, 2])
+
+
+@pytest.mark.parametrize("way", ["recompute", "normalise"])
+@pytest.mark.parametrize("grid", [GRID, LARGER])
+def test_cpb_is_timms(way: str, grid: tuple[int, int]) -> None:
+    """timm's `RelPosMlp` in Swin V2's mode: with the training window as pretrained window, or with the new one."""
+    from timm.layers import RelPosMlp
+
+    position = make(ContinuousBias, hidden=16, prefix=1)
+    position.carry(way)
+    pretrained = GRID if way == "recompute" else (0, 0)
+    reference = RelPosMlp(grid, 4, hidden_dim=16, mode="swin", pretrained_window_size=pretrained).double().eval()
+    with torch.no_grad():
+        reference.mlp.fc1.weight.copy_(position.first[1])
+        reference.mlp.fc1.bias.copy_(position.first_bias[1])
+        reference.mlp.fc2.weight.copy_(position.second[1])
+    logits = position.bias(random(1, 4, 1 + grid[0] * grid[1], 12), grid, 1)
+    torch.testing.assert_close(logits[:, 1:, 1:], reference.get_bias()[0], atol=1e-4, rtol=1e-5)  # its coordinates: float32
+    assert (logits[:, 0] == 8).all() and (logits[:, :, 0] == 8).all()
+
+
+def test_cpb_on_one_row() -> None:
+    """An axis of length one gives the coordinate 0, not a division by zero."""
+    position = make(ContinuousBias, hidden=16, grid=(1, 4))
+    assert not position.offset_coordinates((1, 4))[:, 0].any()
+    assert torch.isfinite(position.bias(random(1, 4, 24, 12), (4, 6), 0)).all()
+
+
+@pytest.mark.parametrize("grid", [GRID, LARGER])
+def test_alibi_2d_by_loops(grid: tuple[int, int]) -> None:
+    """Minus slope times distance, pair by pair; slopes 1/4, 1/16, 1/64, 1/256 for four heads."""
+    position = make(Alibi2d, prefix=1)
+    logits = position.bias(random(1, 4, 1 + grid[0] * grid[1], 12), grid, 0)
+    for (i, a), (j, b) in itertools.product(enumerate(places(grid)), repeat=2):
+        for head, slope in enumerate((1 / 4, 1 / 16, 1 / 64, 1 / 256)):
+            assert logits[head, 1 + i, 1 + j].item() == pytest.approx(-slope * math.dist(a, b), abs=1e-12)
+    assert not logits[:, 0].any() and not logits[:, :, 0].any()
+
+
+def test_alibi_2d_rescaled_meets_training() -> None:
+    """On a grid twice as fine with rescaled slopes, every second token has its training biases; a factor multiplies."""
+    position = make(Alibi2d)
+    trained, fine = position.table(GRID), position.table((6, 8))
+    position.carry("rescale")
+    rescaled = position.table((6, 8)).view(4, 6, 8, 6, 8)[:, ::2, ::2, ::2, ::2]
+    torch.testing.assert_close(rescaled.reshape(4, 12, 12), trained)
+    position.carry("rescale", factor=1.6)
+    torch.testing.assert_close(position.table((6, 8)), 1.6 * fine)
+
+
+def sees(side: str, dr: int, dc: int, fov: int) -> bool:
+    """Whether a key that lies `dr` rows below and `dc` columns right of the query is in view; angles by arctangent."""
+    if dr == dc == 0:
+        return True
+    facing = {"up": 90, "down": 270, "left": 180, "right": 0}[side]
+    turned = abs((math.degrees(math.atan2(-dr, dc)) - facing + 180) % 360 - 180)
+    return turned <= fov / 2 + 1e-9
+
+
+@pytest.mark.parametrize(("fov", "heads"), [(180, 4), (90, 4), (180, 8), (90, 12)])
+def test_lookhere_by_angles(fov: int, heads: int) -> None:
+    """Field of view by the angle to the key, slopes by group, the last four of eight or more heads undirected."""
+    position = make(LookHere, heads=heads, fov=fov, prefix=1)
+    for block, strength in enumerate((1.5, 1.0, 0.5)):
+        logits = position.bias(random(1, heads, 13, 12), GRID, block)
+        for head in range(heads):
+            undirected = heads >= 8 and head >= heads - 4
+            slope = 4.0 ** -(head - heads + 5) if undirected else 2.0 ** -(head // 4 + 1)
+            for (i, (ri, ci)), (j, (rj, cj)) in itertools.product(enumerate(places(GRID)), repeat=2):
+                side = ("up", "down", "left", "right")[head % 4]
+                visible = undirected or sees(side, rj - ri, cj - ci, fov)
+                expected = -strength * slope * math.dist((ri, ci), (rj, cj)) if visible else -math.inf
+                assert logits[head, 1 + i, 1 + j].item() == pytest.approx(expected, abs=1e-12)
+        assert not logits[:, 0].any() and not logits[:, :, 0].any()
+
+
+def test_lookhere_octants() -> None:
+    """With a view of 45 degrees the eight directed heads have one slope and cover each other token once, borders twice."""
+    position = make(LookHere, heads=12, fov=45, grid=(5, 5))
+    visible, slopes = position.views((5, 5))
+    assert slopes[:8].tolist() == [0.5] * 8
+    centre = visible[:8, 12].view(8, 5, 5).sum(0)
+    assert centre[2, 2] == 8 and centre[0, 2] == centre[0, 0] == 2 and centre[0, 1] == centre[1, 0] == 1
+    with pytest.raises(models.ModelError, match="12, 20"):
+        make(LookHere, heads=8, fov=45)
+
+
+@pytest.mark.parametrize("cls", [RopeAxial, RopeMixed])
+@pytest.mark.parametrize("grid", [GRID, LARGER])
+def test_rope_is_timms(cls: Any, grid: tuple[int, int]) -> None:
+    """timm's rotary embeddings of the same paper: `RotaryEmbeddingCat` by index, and `RotaryEmbeddingMixed`."""
+    from timm.layers import RotaryEmbeddingCat, apply_rot_embed_cat
+    from timm.layers.pos_embed_sincos import RotaryEmbeddingMixed
+
+    position, count = make(cls), grid[0] * grid[1]
+    if cls is RopeAxial:
+        layer = RotaryEmbeddingCat(12, temperature=100.0, in_pixels=False, feat_shape=None)
+        halves = layer.get_embed(list(grid)).view(count, 2, 2, 6)  # sine and cosine; its rows first, ours last
+        embedding = halves.flip(2).reshape(count, 24)
+    else:
+        layer = RotaryEmbeddingMixed(48, 3, 4)
+        with torch.no_grad():
+            layer.freqs.copy_(position.frequencies)
+        embedding = layer.get_embed(list(grid))[1]
+    queries_keys = random(2, 2, 4, count, 12)
+    expected = apply_rot_embed_cat(queries_keys, embedding.double())
+    torch.testing.assert_close(position.rotate(queries_keys, grid, 1), expected, atol=1e-4, rtol=1e-4)  # its own: float32
+
+
+def test_rope_mixed_by_loops() -> None:
+    """The definition, pair by pair of channels, in complex numbers."""
+    position, x = make(RopeMixed, prefix=1), random(2, 2, 4, 31, 12)
+    out = position.rotate(x, LARGER, 2)
+    for p, (r, c) in enumerate(places(LARGER)):
+        for head, t in itertools.product(range(4), range(6)):
+            fx, fy = position.frequencies[:, 2, head, t]
+            factor = torch.polar(torch.ones((), dtype=torch.float64), fx * c + fy * r)
+            pair = torch.view_as_complex(x[:, :, head, 1 + p, 2 * t : 2 * t + 2].contiguous()) * factor
+            torch.testing.assert_close(out[:, :, head, 1 + p, 2 * t : 2 * t + 2], torch.view_as_real(pair))
+    assert torch.equal(out[:, :, :, 0], x[:, :, :, 0])
+
+
+def test_rope_mixed_starts_with_the_stated_magnitudes() -> None:
+    """10^(-4t/d) twice, along two orthogonal directions of one angle per head and block."""
+    position = RopeMixed(grid=GRID, width=48, depth=3, heads=4, prefix=0)
+    initialise(position, 0)
+    magnitudes = position.frequencies.square().sum(0).sqrt()  # l h d/2
+    expected = torch.tensor([10 ** (-4 * t / 12) for t in range(3)] * 2)
+    torch.testing.assert_close(magnitudes, expected.expand(3, 4, 6))
+    dot = (position.frequencies[..., :3] * position.frequencies[..., 3:]).sum(0)
+    torch.testing.assert_close(dot, torch.zeros(3, 4, 3), atol=1e-6, rtol=0)
+    angles = torch.atan2(position.frequencies[1, ..., 0], position.frequencies[0, ..., 0])
+    assert len(set(angles.flatten().tolist())) == 12
+
+
+def test_rope_unit_coordinates_are_dinov3s() -> None:
+    """timm's `RotaryEmbeddingDinoV3`: the same angles, columns before rows here."""
+    from timm.layers.pos_embed_sincos import RotaryEmbeddingDinoV3
+
+    position = make(RopeAxial, coordinates="unit")
+    sine, cosine = RotaryEmbeddingDinoV3(12, rotate_half=False).get_embed(list(LARGER)).chunk(2, dim=-1)
+    ours = position.angles(LARGER)  # N d/2
+    order = [3, 4, 5, 0, 1, 2]
+    torch.testing.assert_close(ours.sin().float(), sine[:, ::2][:, order], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours.cos().float(), cosine[:, ::2][:, order], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("cls", [RopeAxial, RopeMixed])
+def test_rope_ways(cls: Any) -> None:
+    """`normalise` meets the training angles at every second token; a given base is that of a network built with it."""
+    position, x = make(cls), random(2, 1, 4, 48, 12)
+    every_second = x.view(2, 1, 4, 6, 8, 12)[:, :, :, ::2, ::2].reshape(2, 1, 4, 12, 12)
+    trained, plain = position.rotate(every_second, GRID, 0), position.rotate(x, (6, 8), 0)
+    position.carry("normalise")
+    fine = position.rotate(x, (6, 8), 0).view(2, 1, 4, 6, 8, 12)[:, :, :, ::2, ::2].reshape(2, 1, 4, 12, 12)
+    torch.testing.assert_close(fine, trained)
+    position.carry("rescale_base", base=position.base)
+    torch.testing.assert_close(position.rotate(x, (6, 8), 0), plain)
+    position.carry("rescale_base", base=700.0)
+    if cls is RopeAxial:
+        torch.testing.assert_close(position.rotate(x, (6, 8), 0), make(cls, base=700.0).rotate(x, (6, 8), 0))
+    position.carry("rescale_base")
+    slowest = position.rates(position.bases((6, 8))[0])[-1] * 6
+    torch.testing.assert_close(slowest, position.rates(position.base)[-1] * 3)
+    with pytest.raises(models.ModelError, match="no number `bass`.*did you mean `base`"):
+        position.carry("rescale_base", bass=3.0)
+    with pytest.raises(models.ModelError, match="above 0"):
+        position.carry("rescale_base", base=0.0)
+
+
+def test_turn_keeps_lengths() -> None:
+    """A rotation changes no pair's length."""
+    x = random(3, 5, 12)
+    turned = turn(x, *pair_tables(random(5, 6, seed=1), 0))
+    torch.testing.assert_close(turned.unflatten(-1, (6, 2)).norm(dim=-1), x.unflatten(-1, (6, 2)).norm(dim=-1))
+
+
+# Properties
+
+
+def logits_of_equal_contents(position: Position, grid: tuple[int, int], block: int) -> Tensor:
+    """Pre-softmax logits h N N when every token has the same query and the same key."""
+    count = grid[0] * grid[1]
+    queries_keys = random(2, 1, position.heads, 1, position.head_width).expand(-1, -1, -1, count, -1)
+    queries, keys = position.rotate(queries_keys, grid, block)
+    logits = queries @ keys.transpose(-2, -1)
+    bias = position.bias(queries_keys[0], grid, block)
+    return (logits if bias is None else logits + bias)[0]
+
+
+@pytest.mark.parametrize("grid", [GRID, LARGER])
+@pytest.mark.parametrize("name", RELATIVE)
+def test_relative_encodings_see_offsets_only(name: str, grid: tuple[int, int]) -> None:
+    """With equal contents, the logits of two pairs with equal (dr, dc) are equal, and differ between some offsets."""
+    position = make(load(ENCODINGS[name].entry))
+    logits, seen = logits_of_equal_contents(position, grid, 1), {}
+    for (i, (ri, ci)), (j, (rj, cj)) in itertools.product(enumerate(places(grid)), repeat=2):
+        first = seen.setdefault((ri - rj, ci - cj), logits[:, i, j])
+        torch.testing.assert_close(logits[:, i, j], first, atol=1e-10, rtol=1e-10)
+    assert len({tuple(value.tolist()) for value in seen.values()}) > 1
+
+
+def permuted_logits(name: str, permutations: list[list[int]], randomise: Any) -> list[Tensor]:
+    """Logits of a random network for an image and for the image with its 4x4 patches permuted."""
+    network = models.create_model(
+        "vit", image_size=8, in_channels=1, num_classes=10, size="pico", scale=8, position=name
+    )  # fmt: skip
+    network = randomise(network.double()).eval()
+    patches = random(1, 1, 4, 2, 4, 2)  # rows, pixels, columns, pixels
+    flat = patches.permute(0, 1, 2, 4, 3, 5).reshape(16, 2, 2)
+    found = []
+    for order in [list(range(16)), *permutations]:
+        image = flat[order].view(4, 4, 2, 2).permute(0, 2, 1, 3).reshape(1, 1, 8, 8)
+        with torch.no_grad():
+            found.append(network(image))
+    return found
+
+
+TOKENS = torch.arange(16).view(4, 4)
+SYMMETRIES = {
+    "transposition": TOKENS.T,
+    "left-right": TOKENS.flip(1),
+    "up-down": TOKENS.flip(0),
+    "rotation": TOKENS.rot90(),
+    "permutation": TOKENS.flatten()[torch.randperm(16, generator=torch.Generator().manual_seed(4))],
+}
+INVARIANT = {
+    "none": set(SYMMETRIES),
+    "alibi_2d": {"transposition", "left-right", "up-down", "rotation"},
+    "sincos_2d_sum": {"transposition"},
+}
+
+
+@pytest.mark.parametrize("name", models.position_names())
+def test_symmetries(name: str, randomise: Any) -> None:
+    """With mean pooling: `none` ignores any permutation of patches, `alibi_2d` flips, transposition and rotation,
+    `sincos_2d_sum` transposition; every other encoding tells all of them apart."""
+    orders = [order.flatten().tolist() for order in SYMMETRIES.values()]
+    plain, *changed = permuted_logits(name, orders, randomise)
+    for symmetry, logits in zip(SYMMETRIES, changed, strict=True):
+        difference = (logits - plain).abs().max().item()
+        if symmetry in INVARIANT.get(name, set()):
+            assert difference < 1e-10, symmetry
+        else:
+            assert difference > 1e-8, symmetry
+
+
+@pytest.mark.parametrize("name", models.position_names())
+def test_declarations_agree_with_the_classes(name: str) -> None:
+    """What is declared without torch is what the class does: ways of carrying and names of options."""
+    encoding = ENCODINGS[name]
+    cls = load(encoding.entry)
+    assert encoding.ways == cls.ways
+    own = {option.name.removeprefix(encoding.prefix): option.default for option in encoding.options}
+    position = cls(grid=GRID, width=48, depth=3, heads=4, prefix=0, **own)
+    assert isinstance(position, Position)
+    assert set(position.numbers) <= set(position.ways)

@@ -1,0 +1,141 @@
+"""Names, options, sizes and refusals, all without torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+import models
+from models.grids import halvings, nearest_multiples, patch_grid
+from models.options import Option, numbers
+
+
+def test_importing_models_loads_no_torch() -> None:
+    """In a fresh interpreter: planning an id, checking and refusing load neither torch nor timm nor numpy."""
+    program = """
+import sys, models
+models.resolve_options("vit", size="tiny", options={"position": "rope_axial", "scale": 224})
+models.check_resolution("swin", size="nano", options={}, resolution=48, train_resolution=32)
+models.carry_ways("vit", options={"position": "cpb"}), models.sources("resnet", options={})
+print(sorted({"torch", "timm", "numpy", "torchvision"} & set(sys.modules)))
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def refusal(**options: Any) -> str:
+    with pytest.raises(models.ModelError) as caught:
+        models.resolve_options("vit", size=options.pop("size", "nano"), options=options)
+    return str(caught.value)
+
+
+def test_refusals_name_what_is_allowed_and_the_nearest() -> None:
+    """Unknown names, options, values, types and contradictions."""
+    with pytest.raises(models.ModelError, match="no model 'resnett'; allowed: vit, .*; did you mean `resnet`"):
+        models.family("resnett")
+    assert "no option `positon`; allowed: class_token, depth" in refusal(positon="none")
+    assert refusal(positon="none").endswith("; did you mean `position`?")
+    assert refusal(position="rope_axal").endswith("lookhere; did you mean `rope_axial`?")
+    assert "belongs to position rope_axial and rope_mixed, and position is none" in refusal(position="none", rope_base=3.0)
+    assert "no size 'nanoo'" in refusal(size="nanoo") and "did you mean `nano`" in refusal(size="nanoo")
+    assert "option `depth` is True, not of type int" in refusal(depth=True)
+    assert "option `drop_path` is 1.5; allowed: 0.0 to 0.9" in refusal(drop_path=1.5)
+    assert "option `drop_path` is '0.1', not of type float" in refusal(drop_path="0.1")
+    assert "option `drop_path` is not a number" in refusal(drop_path=float("nan"))
+    assert "option `depth` is 0; allowed: at least 1" in refusal(depth=0)
+    assert "option `scale` is 33; allowed: 8, 32, 64, 224" in refusal(scale=33)
+    assert "width 64 is not divisible by 5 heads" in refusal(heads=5)
+    assert "head width divisible by 4, not 64 / 32 = 2" in refusal(position="rope_mixed", heads=32)
+    assert "lookhere needs heads divisible by 4, not 2" in refusal(position="lookhere", heads=2)
+    assert "12, 20" in refusal(position="lookhere", lookhere_fov=45)
+    assert "even width" in refusal(position="learned_2d", width=63, heads=3)
+    assert "no size 'pico' at scale 224" in refusal(size="pico", scale=224)
+    with pytest.raises(models.ModelError, match="expected something like '2-2-2'"):
+        models.resolve_options("swin", size="nano", options={"stages": "2,2"})
+    with pytest.raises(models.ModelError, match="differ in length"):
+        models.resolve_options("conv_stem_vit", size="nano", options={"stem_strides": "2-2-1"})
+    with pytest.raises(models.ModelError, match="num_classes 0"):
+        models.create_model("vit", image_size=32, in_channels=3, num_classes=0)
+    with pytest.raises(models.ModelError, match="resolution 0 is no positive"):
+        models.check_resolution("resnet", size="nano", options={}, resolution=0, train_resolution=32)
+    with pytest.raises(models.ModelError, match="model swin: image 31 is not divisible by patch 2: nearest 30, 32"):
+        models.check_resolution("swin", size="nano", options={}, resolution=31, train_resolution=32)
+
+
+def test_options_are_resolved_completely() -> None:
+    """Every option is there, sorted, in its own type; an explicit default equals an omitted one; sizes fill the rest."""
+    resolved = models.resolve_options("vit", size="nano", options={"position": "rope_axial", "mlp_ratio": 4})
+    assert list(resolved) == sorted(resolved)
+    assert resolved == models.resolve_options("vit", size="nano", options={**resolved})
+    assert type(resolved["mlp_ratio"]) is float
+    assert (resolved["patch"], resolved["width"], resolved["rope_base"]) == (4, 64, 100.0)
+    assert "relative_clip" not in resolved
+    for name in models.model_names():
+        declared = {option.name for option in models.family(name).options}
+        assert declared <= set(models.resolve_options(name, size="nano", options={}))
+
+
+def test_patches_follow_the_scale() -> None:
+    """2 px at scale 8, 4 at 32, 8 at 64, 16 at 224, whatever the training resolution."""
+    for scale, patch in ((8, 2), (32, 4), (64, 8), (224, 16)):
+        assert models.resolve_options("vit", size="nano", options={"scale": scale})["patch"] == patch
+
+
+def test_ways_and_sources() -> None:
+    """What can be carried, by family and encoding; what code a model is made of."""
+    assert models.carry_ways("resnet", options={}) == ()
+    assert models.carry_ways("vit", options={"position": "none"}) == ()
+    assert models.carry_ways("vit", options={"position": "bias_2d"}) == ("interpolate", "clip")
+    assert models.carry_ways("vit", options={"position": "rope_axial", "rope_coordinates": "unit"}) == ("recompute",)
+    assert models.carry_ways("swin", options={}) == ("keep_window", "grow_window")
+    assert models.sources("vit", options={"position": "cpb"}) == (
+        "models.vit:ViT",
+        "models.positions.biases:ContinuousBias",
+        "models.initial:initialise",
+    )
+
+
+def backbone(name: str, size: str, scale: int) -> int:
+    import torch
+
+    with torch.device("meta"):
+        network = models.create_model(name, image_size=scale, in_channels=3, num_classes=10, size=size, scale=scale)
+    return network.parameters_by_part()["backbone"]
+
+
+@pytest.mark.parametrize("scale", models.SCALES)
+def test_every_family_matches_the_tiers_vit(scale: int) -> None:
+    """Within 10 % of the tier's ViT at the same reference scale, counted on the meta device."""
+    for size in models.TIERS:
+        if size == "pico" and scale > 32:
+            continue
+        reference = backbone("vit", size, scale)
+        for name in models.model_names():
+            if size in models.family(name).sizes:
+                assert backbone(name, size, scale) == pytest.approx(reference, rel=0.10), (name, size, scale)
+
+
+def test_tiers_are_what_they_are_called() -> None:
+    """0.25 M, 0.8 M, 5 M, 22 M and 86 M at scale 32, within 7 %."""
+    for size, millions in (("nano", 0.25), ("micro", 0.8), ("tiny", 5), ("small", 22), ("base", 86)):
+        assert backbone("vit", size, 32) / 1e6 == pytest.approx(millions, rel=0.07)
+
+
+def test_grids() -> None:
+    """Arithmetic of patches and strides."""
+    assert patch_grid(32, 24, 4) == (8, 6)
+    assert nearest_multiples(30, 4) == "28, 32" and nearest_multiples(3, 4) == "4"
+    assert [halvings(n, 2) for n in (4, 6, 8, 12, 15)] == [1, 2, 2, 3, 4]
+    assert numbers("3-4-6-3") == (3, 4, 6, 3)
+
+
+def test_hints() -> None:
+    assert models.did_you_mean("positon", ["patch", "position"]) == "; did you mean `position`?"
+    assert models.did_you_mean("colour", ["patch", "position"]) == ""
+
+
+def test_bounds_in_words() -> None:
+    assert Option("x", int, 0, "", maximum=3).bounds() == "at most 3"
