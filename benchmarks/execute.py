@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-import torch
 
 from benchmarks import sources
 from benchmarks.attempts import Claim, claim
@@ -36,6 +35,7 @@ from benchmarks.record import (
 from benchmarks.run import Evaluation, Run
 from benchmarks.subsets import Subset, draw_subset
 from benchmarks.training import Training, build_model, weights_digest
+from models.network import Network
 
 log = logging.getLogger("inductive")
 
@@ -260,7 +260,7 @@ def _train(
     return True
 
 
-def _finished_model(run: Run, folder: Path, execution: Mapping[str, Any]) -> torch.nn.Module:
+def _finished_model(run: Run, folder: Path, execution: Mapping[str, Any]) -> Network:
     """The network of a finished run with its final weights. Raises RecordError when they are gone or changed."""
     path = folder / "weights.safetensors"
     if not path.exists():
@@ -274,7 +274,7 @@ def _finished_model(run: Run, folder: Path, execution: Mapping[str, Any]) -> tor
 
 
 def _finish(
-    model: torch.nn.Module,
+    model: Network,
     run: Run,
     folder: Path,
     job: _Job,

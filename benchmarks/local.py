@@ -19,15 +19,19 @@ from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from benchmarks.errors import InductiveError, OwnedError, StaleError
 from benchmarks.execute import Outcome, Settings, execute
+from benchmarks.progress import Display
 from benchmarks.run import Evaluation, Run
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 PRELOAD = "benchmarks.preload"
+
+STOP = "stopping: every run finishes its step and saves"
+SAVING = "already stopping: the runs are being saved, nothing is lost; this takes a few seconds"
 
 
 @dataclass(frozen=True)
@@ -49,15 +53,6 @@ class Ending:
     state: str
     line: str
     seconds: float
-
-
-class Reporter(Protocol):
-    """Who is told what happens; see progress.py."""
-
-    def started(self, task: Task) -> None: ...
-    def step(self, task: Task, step: int, steps: int, rate: float | None) -> None: ...
-    def ended(self, ending: Ending) -> None: ...
-    def said(self, text: str) -> None: ...
 
 
 @dataclass
@@ -82,7 +77,7 @@ def slots(device: str) -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def run_tasks(tasks: list[Task], jobs: int, reporter: Reporter) -> list[Ending]:
+def run_tasks(tasks: list[Task], jobs: int, reporter: Display) -> list[Ending]:
     """Runs all tasks, `jobs` at a time, until done or stopped by SIGINT or SIGTERM.
 
     A task that fails stops no other. After a stop the endings of tasks never started are missing. Raises
@@ -90,19 +85,20 @@ def run_tasks(tasks: list[Task], jobs: int, reporter: Reporter) -> list[Ending]:
     """
     waiting, active, endings = deque(tasks), list[_Active](), list[Ending]()
     free = list(range(jobs))
-    with _stop_requested(reporter) as stopped:
+    with _stop_requested() as stopped:
         with _signals_blocked():
             context = _warm_context()
-        told = False
+        told = 0
         while active or (waiting and not stopped):
             while waiting and free and not stopped:
                 active.append(_start(context, waiting.popleft(), free.pop(0)))
                 reporter.started(active[-1].task)
-            if stopped and not told:
-                told = True
-                for one in active:
+            if len(stopped) > told:
+                reporter.said(SAVING if told else STOP)
+                for one in active if not told else []:
                     with suppress(OSError):  # it may have ended this moment
                         one.pipe.send_bytes(b"stop")
+                told = len(stopped)
             wait([one.pipe for one in active] + [one.process.sentinel for one in active], timeout=0.2)
             for one in list(active):
                 _listen(one, reporter)
@@ -118,7 +114,7 @@ def run_tasks(tasks: list[Task], jobs: int, reporter: Reporter) -> list[Ending]:
     return endings
 
 
-def _listen(one: _Active, reporter: Reporter) -> None:
+def _listen(one: _Active, reporter: Display) -> None:
     """Takes what a child has sent: its progress, and how it ended."""
     with suppress(EOFError, OSError):
         while one.pipe.poll():
@@ -163,16 +159,12 @@ def _signals_blocked() -> Iterator[None]:
 
 
 @contextmanager
-def _stop_requested(reporter: Reporter) -> Iterator[list[int]]:
+def _stop_requested() -> Iterator[list[int]]:
     """A list that is filled by SIGINT or SIGTERM. A second signal changes nothing: everything is being saved."""
     seen: list[int] = []
 
     def note(number: int, frame: object) -> None:
-        seen.append(number)
-        if len(seen) == 1:
-            reporter.said("stopping: every run finishes its step and saves")
-        else:
-            reporter.said("already stopping: the runs are being saved, nothing is lost; this takes a few seconds")
+        seen.append(number)  # nothing else: a handler may interrupt a print, which must not be entered twice
 
     before = {number: signal.signal(number, note) for number in STOPPING}
     try:

@@ -1,15 +1,18 @@
 """What a user sees while runs go on: a bar with the time left on a terminal, a line a run elsewhere."""
 
+from __future__ import annotations
+
 import time
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from benchmarks.local import Ending, Reporter, Task
+if TYPE_CHECKING:
+    from benchmarks.local import Ending, Task
 
 
-def reporter_for(console: Console, total: int, jobs: int) -> "Display":
+def reporter_for(console: Console, total: int, jobs: int) -> Display:
     """A bar on a terminal, plain lines elsewhere."""
     return Bars(console, total, jobs) if console.is_terminal else Lines(console, total, jobs)
 
@@ -19,9 +22,15 @@ def say(console: Console, text: str) -> None:
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-class Display(Reporter, Protocol):
-    def __enter__(self) -> "Display": ...
+class Display(Protocol):
+    """Who is told what happens while tasks are run, for as long as it is entered."""
+
+    def __enter__(self) -> Display: ...
     def __exit__(self, *error: object) -> None: ...
+    def started(self, task: Task) -> None: ...
+    def step(self, task: Task, step: int, steps: int, rate: float | None) -> None: ...
+    def ended(self, ending: Ending) -> None: ...
+    def said(self, text: str) -> None: ...
 
 
 def duration(seconds: float) -> str:
@@ -59,7 +68,7 @@ class Lines:
         self.console, self.clock = console, _Clock(total, jobs)
         self.spoken = time.monotonic()
 
-    def __enter__(self) -> "Lines":
+    def __enter__(self) -> Lines:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -103,7 +112,7 @@ class Bars:
         self.whole = self.progress.add_task("runs", total=total, note="")
         self.bars: dict[str, TaskID] = {}
 
-    def __enter__(self) -> "Bars":
+    def __enter__(self) -> Bars:
         self.progress.start()
         return self
 

@@ -5,7 +5,7 @@ import json
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -183,12 +183,16 @@ def _evaluations(folder: Path) -> Iterator[dict[str, Any]]:
     return iter(newest.values())
 
 
-def opened_pass(path: Path) -> np.lib.npyio.NpzFile:
-    """The arrays of one pass, to be used in a `with`. Raises RecordError when the file is torn."""
-    try:
-        return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise RecordError(f"{path}: cannot be read ({error})") from error
+@contextmanager
+def opened_pass(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
+    """The arrays of one pass. Raises RecordError when the file is torn."""
+    with path.open("rb") as file:
+        try:
+            arrays = np.load(file, allow_pickle=False)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise RecordError(f"{path}: cannot be read ({error})") from error
+        with arrays:
+            yield arrays
 
 
 def missing_evaluations(record: Record, wanted: list[Evaluation], code: str) -> list[Evaluation]:

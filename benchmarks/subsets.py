@@ -96,6 +96,7 @@ def validation_mask(sequence: Indices, ranks: Indices, fraction: float) -> NDArr
     return mask
 
 
+@lru_cache(maxsize=4096)
 def part_sizes(counts: tuple[int, ...], draw: int, n: int, validation: float | int) -> tuple[int, int]:
     """Images in (training, validation) for a subset of n, from class counts alone.
 

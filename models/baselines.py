@@ -11,6 +11,8 @@ Shapes: B images, C channels, H x W pixels, N patch tokens of width D, K classes
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -30,7 +32,7 @@ class PlainMLP(FixedSize):
         self.in_channels = in_channels
         inputs = in_channels * image_size**2
         sizes = [inputs, *[width] * depth]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
         self.head = Head(width, num_classes)
 
     def grid(self, height: int, width: int) -> Grid:
@@ -113,7 +115,7 @@ class Mixer(FixedSize):
 
 
 class SimpleCNN(Network):
-    """`simple_cnn`: stages of 3x3 convolutions with ReLU, max pooling between them, then the mean: no norm, no shortcut.
+    """`simple_cnn`: stages of 3x3 convolutions with ReLU, max pooling between them, then the mean; no norm or shortcut.
 
     Args: width, channels of the first stage, doubled at each further one. stages: convolutions per stage.
     """

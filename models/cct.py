@@ -1,8 +1,8 @@
 """The compact convolutional transformer (Hassani et al., 2021): a convolutional tokeniser and a pooling that attends.
 
-The tokeniser is a stack of convolution, ReLU and overlapping max pooling; the logits are read from a weighted mean of the
-tokens, the weights by a softmax over one linear map (sequence pooling). Between them lies `models.vit` with any encoding;
-the published models use `learned_1d` or `sincos_1d`. Any image size will do: every stride of 2 rounds up.
+The tokeniser is a stack of convolution, ReLU and overlapping max pooling; the logits are read from a weighted mean
+of the tokens, the weights by a softmax over one linear map (sequence pooling). Between them lies `models.vit` with any
+encoding; the published models use `learned_1d` or `sincos_1d`. Any image size will do: a stride of 2 rounds up.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Tokeniser(nn.Sequential):
 class CCT(ViT):
     """Compact convolutional transformer.
 
-    Args: the tokeniser has `stem_convolutions` convolutions of `stem_width` channels, the last one of `width`, each with
-    `stem_kernel` and `stem_stride`; the others are `ViT`'s (but for patch and class token).
+    Args: the tokeniser has `stem_convolutions` convolutions of `stem_width` channels, the last one of `width`, each
+    with `stem_kernel` and `stem_stride`; the others are `ViT`'s (but for patch and class token).
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class CCT(ViT):
         channels = (*[stem_width] * (stem_convolutions - 1), width)
         stem = Tokeniser(in_channels, channels, stem_kernel, stem_stride)
         super().__init__(in_channels=in_channels, width=width, stem=stem, **rest)
-        self.weigh = nn.Linear(width, 1)
+        self.weigh = nn.Linear(width, 1, bias=False)  # a bias would add the same to every logit
 
     def pool(self, tokens: Tensor) -> Tensor:
         weights = self.weigh(tokens).softmax(dim=1)  # B N 1

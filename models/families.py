@@ -22,6 +22,11 @@ def patched_image(options: Mapping[str, Scalar], resolution: int, train_resoluti
     patch_grid(resolution, resolution, int(options["patch"]))
 
 
+def patched_training_image(options: Mapping[str, Scalar], resolution: int, train_resolution: int) -> None:
+    """The patch must divide the training image, to which every other is resized."""
+    patch_grid(train_resolution, train_resolution, int(options["patch"]))
+
+
 def consistent(options: Options) -> None:
     """Nothing to check between the options."""
 
@@ -64,6 +69,7 @@ DROP_PATH = Option(
 POSITION = Option("position", str, "learned_1d", "positional encoding", allowed=tuple(ENCODINGS))
 CLASS_TOKEN = Option("class_token", bool, False, "read the logits from a class token instead of the mean")
 LAYER_SCALE = Option("layer_scale", float, 0.0, "start of learned factors on the branches; 0: none", minimum=0.0)
+PADDING = Option("padding", str, "zeros", "what lies beyond the border", allowed=("zeros", "circular"))
 TRANSFORMER = (SCALE, WIDTH, DEPTH, HEADS, MLP_RATIO, DROP_PATH, POSITION, CLASS_TOKEN, LAYER_SCALE)
 
 
@@ -147,7 +153,8 @@ RESNET = Family(
         ),
         Option("total_stride", int, None, "pixels per step of the last map", allowed=(1, 2, 4, 8, 16, 32)),
         Option("norm", str, "batch", "normalisation", allowed=("batch", "group", "layer")),
-        Option("padding", str, "zeros", "what lies beyond the border", allowed=("zeros", "circular")),
+        PADDING,
+        DROP_PATH,
     ),
     layout="channels_last",
     check=check_resnet,
@@ -171,4 +178,69 @@ SWIN = Family(
     check_image=patched_image,
     ways=("keep_window", "grow_window"),
 )
-FAMILIES = {family.name: family for family in (VIT, CONV_STEM_VIT, RESNET, SWIN)}
+CCT = Family(
+    "cct",
+    "compact convolutional transformer: a convolutional tokeniser, and pooling by attention",
+    "models.cct:CCT",
+    (
+        *(option for option in TRANSFORMER if option is not CLASS_TOKEN),
+        Option("stem_convolutions", int, None, "convolutions of the tokeniser, each followed by pooling", minimum=1),
+        Option("stem_width", int, None, "channels of the tokeniser before its last convolution", minimum=1),
+        Option("stem_kernel", int, None, "side of the tokeniser's kernels", allowed=(3, 5, 7)),
+        Option("stem_stride", int, None, "stride of the tokeniser's convolutions", allowed=(1, 2)),
+    ),
+    layout="channels_last",
+    check=check_transformer,
+)
+CONVNEXT = Family(
+    "convnext",
+    "depthwise convolutions and inverted bottlenecks",
+    "models.convnext:ConvNeXt",
+    (
+        SCALE,
+        WIDTH,
+        STAGES,
+        PATCH,
+        Option("kernel", int, 7, "side of the depthwise kernels", allowed=(3, 5, 7)),
+        PADDING,
+        MLP_RATIO,
+        Option("layer_scale", float, 1e-6, "start of learned factors on the branches; 0: none", minimum=0.0),
+        DROP_PATH,
+    ),
+    layout="channels_last",
+    check_image=patched_image,
+)
+SIMPLE_CNN = Family(
+    "simple_cnn",
+    "convolutions and pooling as courses teach them: no norm, no shortcut",
+    "models.baselines:SimpleCNN",
+    (SCALE, WIDTH, STAGES),
+    layout="channels_last",
+)
+MIXER = Family(
+    "mixer",
+    "MLP-Mixer: a fixed map across tokens in place of attention",
+    "models.baselines:Mixer",
+    (
+        SCALE,
+        WIDTH,
+        DEPTH,
+        PATCH,
+        Option("token_hidden", int, None, "hidden units of the MLP across tokens", minimum=1),
+        MLP_RATIO,
+        DROP_PATH,
+    ),
+    layout="contiguous",
+    resizes_input=True,
+    check_image=patched_training_image,
+)
+MLP = Family(
+    "mlp",
+    "all pixels in one vector, linear layers with ReLU: no assumption about images",
+    "models.baselines:PlainMLP",
+    (SCALE, WIDTH, DEPTH),
+    layout="contiguous",
+    resizes_input=True,
+)
+_DECLARED = (VIT, CONV_STEM_VIT, CCT, RESNET, CONVNEXT, SIMPLE_CNN, SWIN, MIXER, MLP)
+FAMILIES = {family.name: family for family in _DECLARED}

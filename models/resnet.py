@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from models.grids import Grid, halvings
-from models.network import Head, Network, Parts
+from models.network import DropPath, Head, Network, Parts, drop_path_rates
 
 Norm = Callable[[int], nn.Module]
 Padding = Literal["zeros", "circular"]
@@ -48,7 +48,7 @@ def conv(inputs: int, outputs: int, kernel: int, stride: int, padding: Padding) 
 class BasicBlock(nn.Module):
     """relu(x + norm(conv(relu(norm(conv(x)))))), with a 1x1 projection of x where shape changes (He's option B)."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, norm: Norm, padding: Padding) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, norm: Norm, padding: Padding, drop_path: float) -> None:
         super().__init__()
         self.conv1, self.norm1 = conv(inputs, outputs, 3, stride, padding), norm(outputs)
         self.conv2, self.norm2 = conv(outputs, outputs, 3, 1, padding), norm(outputs)
@@ -57,10 +57,11 @@ class BasicBlock(nn.Module):
             if stride != 1 or inputs != outputs
             else nn.Identity()
         )
+        self.drop = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
         y = torch.relu(self.norm1(self.conv1(x)))
-        return torch.relu(self.shortcut(x) + self.norm2(self.conv2(y)))
+        return torch.relu(self.shortcut(x) + self.drop(self.norm2(self.conv2(y))))
 
 
 class MaxPool(nn.Module):
@@ -116,6 +117,7 @@ class ResNet(Network):
         total_stride: int = 4,
         norm: str = "batch",
         padding: Padding = "zeros",
+        drop_path: float = 0.0,
     ) -> None:
         super().__init__()
         self.in_channels = in_channels
@@ -124,12 +126,13 @@ class ResNet(Network):
         self.strides = stage_strides(len(stages), stem, total_stride)
         self.stem = nn.Sequential(*stem_layers(stem, in_channels, width, make_norm, padding))
         self.stages = nn.ModuleList()
-        inputs = width
+        inputs, rates = width, iter(drop_path_rates(drop_path, sum(stages)))
         for stage, (blocks, stride) in enumerate(zip(stages, self.strides, strict=True)):
             outputs = width * 2**stage
             layers = []
             for block in range(blocks):
-                layers.append(BasicBlock(inputs, outputs, stride if block == 0 else 1, make_norm, padding))
+                first = stride if block == 0 else 1
+                layers.append(BasicBlock(inputs, outputs, first, make_norm, padding, next(rates)))
                 inputs = outputs
             self.stages.append(nn.Sequential(*layers))
         self.head = Head(inputs, num_classes)

@@ -57,9 +57,77 @@ SWIN: dict[str, Dimensions] = {
     "small": {"width": 84, "stages": "2-2-6-2", "heads": 3},  # Swin-T, narrower
     "base": {"width": 128, "stages": "2-2-18-2", "heads": 4},  # Swin-B
 }
-SWIN_224 = {"nano": "2-5-1", "micro": "2-8-2"}  # where the ViT's patch embedding weighs more
-SWIN_PATCH = {8: 1, 32: 2, 64: 4, 224: 4}
-SWIN_WINDOW = {8: 4, 32: 4, 64: 4, 224: 7}
+SWIN_PATCH = {8: 2, 32: 2, 64: 4, 224: 4}
+SWIN_WINDOW = {8: 2, 32: 4, 64: 4, 224: 7}
+
+CONVNEXT: dict[str, Dimensions] = {
+    "pico": {"width": 12, "stages": "2-2-3"},
+    "nano": {"width": 16, "stages": "2-2-6"},
+    "micro": {"width": 24, "stages": "2-2-9"},
+    "tiny": {"width": 48, "stages": "2-2-8-2"},
+    "small": {"width": 84, "stages": "3-3-9-3"},  # ConvNeXt-T, narrower
+    "base": {"width": 128, "stages": "3-3-27-3"},  # ConvNeXt-B
+}
+CONVNEXT_PATCH = {8: (1, 1), 32: (2, 1), 64: (4, 2), 224: (4, 4)}  # with three stages, with four
+
+CCT_STEM_WIDTH = {"pico": 16, "nano": 16, "micro": 24, "tiny": 48, "small": 64, "base": 64}
+CCT_STEM = {  # convolutions, kernel, stride; pooling halves after each
+    8: (1, 3, 1),
+    32: (2, 3, 1),
+    64: (3, 3, 1),
+    224: (2, 7, 2),
+}
+
+MIXER: dict[str, Dimensions] = {
+    "pico": {"width": 48, "depth": 4},
+    "nano": {"width": 64, "depth": 7},
+    "micro": {"width": 96, "depth": 10},
+    "tiny": {"width": 256, "depth": 10},
+    "small": {"width": 512, "depth": 10},
+    "base": {"width": 1024, "depth": 10},
+}
+
+MLP: dict[int, dict[str, Dimensions]] = {  # by scale: the first layer grows with the image
+    8: {
+        "pico": {"width": 160, "depth": 3},
+        "nano": {"width": 304, "depth": 3},
+        "micro": {"width": 576, "depth": 3},
+        "tiny": {"width": 1600, "depth": 3},
+        "small": {"width": 3200, "depth": 3},
+        "base": {"width": 6464, "depth": 3},
+    },
+    32: {
+        "nano": {"width": 80, "depth": 3},
+        "micro": {"width": 232, "depth": 3},
+        "tiny": {"width": 1024, "depth": 3},
+        "small": {"width": 2176, "depth": 4},
+        "base": {"width": 4864, "depth": 4},
+    },
+    64: {
+        "tiny": {"width": 400, "depth": 3},
+        "small": {"width": 1408, "depth": 3},
+        "base": {"width": 4096, "depth": 3},
+    },
+}
+
+SIMPLE_CNN: dict[str, Dimensions] = {
+    "pico": {"width": 30, "stages": "1-1-1"},
+    "nano": {"width": 30, "stages": "2-2-2"},
+    "micro": {"width": 54, "stages": "2-2-2"},
+    "tiny": {"width": 68, "stages": "2-2-2-2"},
+    "small": {"width": 136, "stages": "2-2-2-2"},
+    "base": {"width": 272, "stages": "2-2-2-2"},
+}
+
+# Where the smallest tiers differ at scale 224: there the ViT's patch embedding weighs more.
+AT_224: dict[tuple[str, str], Dimensions] = {
+    ("convnext", "nano"): {"stages": "2-2-7"},
+    ("mixer", "nano"): {"depth": 5},
+    ("mixer", "micro"): {"depth": 8},
+    ("simple_cnn", "nano"): {"width": 32},
+    ("swin", "nano"): {"stages": "2-5-1"},
+    ("swin", "micro"): {"stages": "2-8-2"},
+}
 
 
 def vit(size: str, scale: int) -> Dimensions:
@@ -80,11 +148,48 @@ def resnet(size: str, scale: int) -> Dimensions:
 
 
 def swin(size: str, scale: int) -> Dimensions:
-    stages = SWIN_224.get(size, SWIN[size]["stages"]) if scale == 224 else SWIN[size]["stages"]
-    return {**SWIN[size], "stages": stages, "patch": SWIN_PATCH[scale], "window": SWIN_WINDOW[scale]}
+    return {**SWIN[size], "patch": SWIN_PATCH[scale], "window": SWIN_WINDOW[scale]}
 
 
-FAMILIES = {"vit": vit, "conv_stem_vit": conv_stem_vit, "resnet": resnet, "swin": swin}
+def convnext(size: str, scale: int) -> Dimensions:
+    dimensions = CONVNEXT[size]
+    four = str(dimensions["stages"]).count("-") == 3
+    return {**dimensions, "patch": CONVNEXT_PATCH[scale][four]}
+
+
+def cct(size: str, scale: int) -> Dimensions:
+    convolutions, kernel, stride = CCT_STEM[scale]
+    stem: Dimensions = {"stem_convolutions": convolutions, "stem_kernel": kernel, "stem_stride": stride}
+    return {**VIT[size], **stem, "stem_width": CCT_STEM_WIDTH[size]}
+
+
+def mixer(size: str, scale: int) -> Dimensions:
+    return {**MIXER[size], "token_hidden": int(MIXER[size]["width"]) // 2, "patch": VIT_PATCH[scale]}
+
+
+def mlp(size: str, scale: int) -> Dimensions:
+    have = MLP.get(scale, {})
+    if size not in have:
+        allowed = "; ".join(f"at scale {known}: {', '.join(sizes)}" for known, sizes in MLP.items())
+        raise ModelError(f"mlp: no size {size!r} at scale {scale}, where its first layer alone is larger; {allowed}")
+    return have[size]
+
+
+def simple_cnn(size: str, scale: int) -> Dimensions:
+    return SIMPLE_CNN[size]
+
+
+FAMILIES = {
+    "vit": vit,
+    "conv_stem_vit": conv_stem_vit,
+    "cct": cct,
+    "resnet": resnet,
+    "convnext": convnext,
+    "simple_cnn": simple_cnn,
+    "swin": swin,
+    "mixer": mixer,
+    "mlp": mlp,
+}
 
 
 def dimensions(family: str, size: str, scale: int) -> Dimensions:
@@ -92,7 +197,6 @@ def dimensions(family: str, size: str, scale: int) -> Dimensions:
     if size not in TIERS:
         raise ModelError(f"{family}: no size {size!r}; allowed: {', '.join(TIERS)}{did_you_mean(size, TIERS)}")
     if size == "pico" and scale > 32:
-        raise ModelError(
-            f"{family}: no size 'pico' at scale 224, where a patch embedding alone is half of it; use nano"
-        )
-    return FAMILIES[family](size, scale)
+        raise ModelError(f"{family}: no size 'pico' at scale {scale}, where its stem alone weighs too much; use nano")
+    special = AT_224.get((family, size), {}) if scale == 224 else {}
+    return {**FAMILIES[family](size, scale), **special}

@@ -119,8 +119,10 @@ def small_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
     return made
 
 
-def test_cifar10_is_read_with_its_channels_in_order(tmp_path: Path, small_cifar10: dict[str, list[Image.Image]]) -> None:
-    """Reference: the made images as PIL splits them into red, green and blue; a mix-up would go unnoticed in training."""
+def test_cifar10_is_read_with_its_channels_in_order(
+    tmp_path: Path, small_cifar10: dict[str, list[Image.Image]]
+) -> None:
+    """Reference: the made images as PIL splits them into red, green and blue; nobody would see a mix-up in training."""
     images = load_images("cifar10", tmp_path)
     for part, pixels in (("train", images.train), ("test", images.test)):
         expected = np.stack([np.stack([np.asarray(band) for band in one.split()]) for one in small_cifar10[part]])

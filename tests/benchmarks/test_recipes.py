@@ -1,4 +1,4 @@
-"""Recipes: each file loads whole, and the three of the issue differ as they say."""
+"""Recipes: each file loads whole, and none, plain and strong differ as they say."""
 
 import tomllib
 
@@ -34,7 +34,7 @@ def test_each_file_loads_and_says_what_it_is(name: str) -> None:
 
 
 def test_none_plain_and_strong_differ_as_they_say() -> None:
-    """The arms of the data-efficiency study are these three: each must add to the one before and change no optimiser."""
+    """The arms of the data-efficiency study are these three: each adds to the one before and no optimiser changes."""
     assert {"none", "plain", "strong"} <= set(recipe_names())
     none, plain, strong = (Recipe(**recipe_values(name)) for name in ("none", "plain", "strong"))
     assert augmentations(none, True) == ()

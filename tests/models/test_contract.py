@@ -25,8 +25,14 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"position": "lookhere", "lookhere_fov": 90},
         {"position": "learned_1d", "layer_scale": 0.1, "drop_path": 0.2},
     ],
-    "resnet": [{"norm": "group"}, {"norm": "layer", "padding": "circular"}, {"stem": "imagenet"}, {"stem": "half"}],
-    "swin": [{"window": 2, "drop_path": 0.2}],
+    "resnet": [
+        {"norm": "group", "drop_path": 0.2},
+        {"norm": "layer", "padding": "circular"},
+        {"stem": "imagenet"},
+        {"stem": "half"},
+    ],
+    "convnext": [{"kernel": 3, "padding": "circular", "layer_scale": 0.0, "drop_path": 0.2}],
+    "swin": [{"patch": 1, "window": 4, "drop_path": 0.2}],
 }
 
 
@@ -35,8 +41,9 @@ def cases() -> list[Any]:
     for name in models.model_names():
         options: list[dict[str, Any]] = [{}]
         if "position" in {option.name for option in models.family(name).options}:
-            tokens = (False, True) if name == "vit" else (False,)
-            options = [{"position": p, "class_token": t} for p in models.position_names() for t in tokens]
+            options = [{"position": position} for position in models.position_names()]
+            if name == "vit":
+                options += [{"position": position, "class_token": True} for position in models.position_names()]
         for chosen in options + VARIANTS.get(name, []):
             label = "-".join([name, *(f"{k}={v}" if k != "position" else str(v) for k, v in chosen.items() if v)])
             found.append(pytest.param(name, chosen, id=label))
@@ -118,7 +125,9 @@ def test_description(name: str, options: dict[str, Any]) -> None:
     small, large = network.describe(8, 8), network.describe(16, 16)
     assert sum(small.parameters.values()) == sum(p.numel() for p in network.parameters())
     assert set(small.parameters) == {"backbone", "position", "head"}
-    assert isinstance(small.macs, int) and large.macs > small.macs > 0
+    assert isinstance(small.macs, int) and small.macs > 0
+    assert large.macs == small.macs if network.resizes_input else large.macs > small.macs
+    assert network.resizes_input == models.family(name).resizes_input
     with torch.device("meta"):
         ghost = build(name, options)
     assert all(parameter.is_meta for parameter in ghost.parameters())

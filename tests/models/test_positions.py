@@ -1,4 +1,4 @@
-"""Every encoding against an independent reference: timm's modules where the definition agrees, else loops over pairs."""
+"""Every encoding against an independent reference: timm's modules where definitions agree, else loops over pairs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,16 @@ from torch import Tensor
 import models
 from models.encodings import ENCODINGS
 from models.initial import initialise
-from models.positions.absolute import Conditional, Fourier, Learned1d, Learned2d, Sincos1d, Sincos2d, Sincos2dSum, sinusoid
+from models.positions.absolute import (
+    Conditional,
+    Fourier,
+    Learned1d,
+    Learned2d,
+    Sincos1d,
+    Sincos2d,
+    Sincos2dSum,
+    sinusoid,
+)
 from models.positions.base import Position
 from models.positions.biases import Alibi2d, Bias2d, ContinuousBias, LookHere
 from models.positions.relative import Relative1d, Relative2d
@@ -85,7 +94,7 @@ def test_sincos_2d_is_timms(grid: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("cls", [Sincos2d, Sincos2dSum])
 def test_sinusoids_interpolated_meet_the_training_table(cls: Any) -> None:
-    """On a grid twice as fine, carried by `interpolate`, every second token has its training vector; else (2r, 2c)'s."""
+    """On a grid twice as fine `interpolate` gives every second token its training vector, `recompute` the first."""
     position = make(cls)
     trained = position.table(GRID).view(*GRID, 48)
     recomputed = position.table((6, 8)).view(6, 8, 48)
@@ -130,7 +139,9 @@ def test_fourier_by_formula() -> None:
         angles = 2 * math.pi * (position.frequencies @ torch.tensor([r / 5, c / 6], dtype=torch.float64))
         torch.testing.assert_close(added[1 + p], position.mix @ torch.cat([angles.sin(), angles.cos()]))
     assert not added[0].any()
-    coarse, fine = (position.add(torch.zeros(1, 1 + n, 48, dtype=torch.float64), g)[0, 1:] for n, g in ((12, GRID), (48, (6, 8))))
+    coarse, fine = (
+        position.add(torch.zeros(1, 1 + n, 48, dtype=torch.float64), g)[0, 1:] for n, g in ((12, GRID), (48, (6, 8)))
+    )
     torch.testing.assert_close(fine.view(6, 8, 48)[::2, ::2], coarse.view(3, 4, 48))
 
 
@@ -193,7 +204,9 @@ def test_relative_2d_by_loops(reach: int, grid: tuple[int, int]) -> None:
             r, c = clip(ri - rj, kr) + kr, clip(ci - cj, kc) + kc
             key = position.rows[2, r] + position.columns[2, c]
             torch.testing.assert_close(logits[:, :, 1 + i, 1 + j], queries[:, :, 1 + i] @ key)
-            value += probabilities[:, :, 1 + i, 1 + j, None] * (position.value_rows[2, r] + position.value_columns[2, c])
+            value += probabilities[:, :, 1 + i, 1 + j, None] * (
+                position.value_rows[2, r] + position.value_columns[2, c]
+            )
         torch.testing.assert_close(mixed[:, :, 1 + i], value)
     torch.testing.assert_close(logits[..., 0], queries @ position.class_embedding[2])
     assert not mixed[:, :, 0].any()
@@ -241,7 +254,9 @@ def test_cpb_is_timms(way: str, grid: tuple[int, int]) -> None:
         reference.mlp.fc1.bias.copy_(position.first_bias[1])
         reference.mlp.fc2.weight.copy_(position.second[1])
     logits = position.bias(random(1, 4, 1 + grid[0] * grid[1], 12), grid, 1)
-    torch.testing.assert_close(logits[:, 1:, 1:], reference.get_bias()[0], atol=1e-4, rtol=1e-5)  # its coordinates: float32
+    torch.testing.assert_close(
+        logits[:, 1:, 1:], reference.get_bias()[0], atol=1e-4, rtol=1e-5
+    )  # its coordinates: float32
     assert (logits[:, 0] == 8).all() and (logits[:, :, 0] == 8).all()
 
 
@@ -301,7 +316,7 @@ def test_lookhere_by_angles(fov: int, heads: int) -> None:
 
 
 def test_lookhere_octants() -> None:
-    """With a view of 45 degrees the eight directed heads have one slope and cover each other token once, borders twice."""
+    """With a view of 45 degrees eight heads share one slope and cover every other token once, borders twice."""
     position = make(LookHere, heads=12, fov=45, grid=(5, 5))
     visible, slopes = position.views((5, 5))
     assert slopes[:8].tolist() == [0.5] * 8
@@ -330,7 +345,9 @@ def test_rope_is_timms(cls: Any, grid: tuple[int, int]) -> None:
         embedding = layer.get_embed(list(grid))[1]
     queries_keys = random(2, 2, 4, count, 12)
     expected = apply_rot_embed_cat(queries_keys, embedding.double())
-    torch.testing.assert_close(position.rotate(queries_keys, grid, 1), expected, atol=1e-4, rtol=1e-4)  # its own: float32
+    torch.testing.assert_close(
+        position.rotate(queries_keys, grid, 1), expected, atol=1e-4, rtol=1e-4
+    )  # its own: float32
 
 
 def test_rope_mixed_by_loops() -> None:
@@ -388,7 +405,7 @@ def test_rope_ways(cls: Any) -> None:
     position.carry("rescale_base")
     slowest = position.rates(position.bases((6, 8))[0])[-1] * 6
     torch.testing.assert_close(slowest, position.rates(position.base)[-1] * 3)
-    with pytest.raises(models.ModelError, match="no number `bass`.*did you mean `base`"):
+    with pytest.raises(models.ModelError, match=r"no number `bass`.*did you mean `base`"):
         position.carry("rescale_base", bass=3.0)
     with pytest.raises(models.ModelError, match="above 0"):
         position.carry("rescale_base", base=0.0)

@@ -34,12 +34,14 @@ def refusal(**options: Any) -> str:
 
 def test_refusals_name_what_is_allowed_and_the_nearest() -> None:
     """Unknown names, options, values, types and contradictions."""
-    with pytest.raises(models.ModelError, match="no model 'resnett'; allowed: vit, .*; did you mean `resnet`"):
+    with pytest.raises(models.ModelError, match=r"no model 'resnett'; allowed: vit, .*; did you mean `resnet`"):
         models.family("resnett")
     assert "no option `positon`; allowed: class_token, depth" in refusal(positon="none")
     assert refusal(positon="none").endswith("; did you mean `position`?")
     assert refusal(position="rope_axal").endswith("lookhere; did you mean `rope_axial`?")
-    assert "belongs to position rope_axial and rope_mixed, and position is none" in refusal(position="none", rope_base=3.0)
+    assert "belongs to position rope_axial and rope_mixed, and position is none" in refusal(
+        position="none", rope_base=3.0
+    )
     assert "no size 'nanoo'" in refusal(size="nanoo") and "did you mean `nano`" in refusal(size="nanoo")
     assert "option `depth` is True, not of type int" in refusal(depth=True)
     assert "option `drop_path` is 1.5; allowed: 0.0 to 0.9" in refusal(drop_path=1.5)
@@ -66,7 +68,7 @@ def test_refusals_name_what_is_allowed_and_the_nearest() -> None:
 
 
 def test_options_are_resolved_completely() -> None:
-    """Every option is there, sorted, in its own type; an explicit default equals an omitted one; sizes fill the rest."""
+    """Every option is there, sorted, in its own type; an explicit default equals an omitted one."""
     resolved = models.resolve_options("vit", size="nano", options={"position": "rope_axial", "mlp_ratio": 4})
     assert list(resolved) == sorted(resolved)
     assert resolved == models.resolve_options("vit", size="nano", options={**resolved})
@@ -106,15 +108,33 @@ def backbone(name: str, size: str, scale: int) -> int:
     return network.parameters_by_part()["backbone"]
 
 
+def has(name: str, size: str, scale: int) -> bool:
+    """Whether a family has a tier at a scale; `pico` is for small images, and `mlp` grows with the image."""
+    if size == "pico" and (scale > 32 or (name == "mlp" and scale > 8)):
+        return False
+    return name != "mlp" or scale <= 32 or (scale == 64 and size in ("tiny", "small", "base"))
+
+
+@pytest.mark.parametrize("scale", models.SCALES)
+@pytest.mark.parametrize("name", models.model_names())
+def test_a_family_refuses_the_tiers_it_cannot_have(name: str, scale: int) -> None:
+    """At scales 8 and 32 every family has `nano`; what is missing is refused by name."""
+    assert has(name, "nano", 8) and has(name, "nano", 32)
+    for size in models.TIERS:
+        if has(name, size, scale):
+            models.resolve_options(name, size=size, options={"scale": scale})
+        else:
+            with pytest.raises(models.ModelError, match=f"{name}: no size '{size}' at scale {scale}"):
+                models.resolve_options(name, size=size, options={"scale": scale})
+
+
 @pytest.mark.parametrize("scale", models.SCALES)
 def test_every_family_matches_the_tiers_vit(scale: int) -> None:
     """Within 10 % of the tier's ViT at the same reference scale, counted on the meta device."""
-    for size in models.TIERS:
-        if size == "pico" and scale > 32:
-            continue
+    for size in (size for size in models.TIERS if has("vit", size, scale)):
         reference = backbone("vit", size, scale)
         for name in models.model_names():
-            if size in models.family(name).sizes:
+            if has(name, size, scale):
                 assert backbone(name, size, scale) == pytest.approx(reference, rel=0.10), (name, size, scale)
 
 

@@ -36,7 +36,8 @@ def test_logits_are_timms(stem: str, layers: str, stride: int, randomise: Any) -
     ours = make(stem=stem, stages=layers, width=64, total_stride=stride)
     ours.load_state_dict(dict(zip(ours.state_dict(), theirs.state_dict().values(), strict=True)))
     for training in (True, False):
-        ours.train(training), theirs.train(training)  # noqa: B018
+        ours.train(training)
+        theirs.train(training)
         for side in (32, 20):
             x = images(2, 3, side, side)
             torch.testing.assert_close(ours(x), theirs(x), atol=1e-8, rtol=1e-8)
@@ -75,12 +76,12 @@ def test_strides() -> None:
     assert stage_strides(3, "cifar", 4) == [1, 2, 2]
     assert stage_strides(4, "cifar", 4) == [1, 2, 2, 1]
     assert stage_strides(4, "imagenet", 32) == [1, 2, 2, 2]
-    with pytest.raises(models.ModelError, match="total_stride 16 cannot be made .* allowed: 1 to 4"):
+    with pytest.raises(models.ModelError, match=r"total_stride 16 cannot be made .* allowed: 1 to 4"):
         make(total_stride=16)
 
 
 def test_it_is_resnet_20() -> None:
-    """He et al. (2016), table 6: 0.27 M for ResNet-20 and 0.85 M for ResNet-56 (projections add 0.01), maps of 32, 16, 8."""
+    """He et al. (2016), table 6: 0.27 M for ResNet-20, 0.85 M for ResNet-56 (0.01 more with projections)."""
     for size, millions in (("nano", 0.27), ("micro", 0.86)):
         network = make(size=size)
         assert round(sum(network.describe(32, 32).parameters.values()) / 1e6, 2) == millions

@@ -60,7 +60,8 @@ def test_logits_are_timms(class_token: bool, attention: Any, randomise: Any) -> 
             ours.position.class_row.copy_(rows[:1])
             ours.class_token.copy_(theirs.cls_token)
     ours.set_attention(attention)
-    ours.eval(), theirs.eval()  # noqa: B018
+    ours.eval()
+    theirs.eval()
     for side, tolerance in ((16, 1e-8), (24, 2e-6), (10, 2e-6)):
         x = images(2, 3, side, side)
         torch.testing.assert_close(ours(x), theirs(x), atol=tolerance, rtol=tolerance)
@@ -94,7 +95,9 @@ def test_logits_are_torchvisions(randomise: Any) -> None:
         for mine, other in names.items():
             for kind in ("weight", "bias"):
                 joint = "_" if other.endswith("in_proj") else "."
-                own[f"blocks.{block}.{mine}.{kind}"] = state[f"encoder.layers.encoder_layer_{block}.{other}{joint}{kind}"]
+                own[f"blocks.{block}.{mine}.{kind}"] = state[
+                    f"encoder.layers.encoder_layer_{block}.{other}{joint}{kind}"
+                ]
     for mine, other in (("embed", "conv_proj"), ("norm", "encoder.ln"), ("head", "heads.head")):
         for kind in ("weight", "bias"):
             own[f"{mine}.{kind}"] = state[f"{other}.{kind}"]
@@ -104,7 +107,8 @@ def test_logits_are_torchvisions(randomise: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("side", "patch", "width", "tokens", "values"), [(32, 4, 128, 64, 48), (32, 8, 64, 16, 192), (224, 16, 768, 196, 768)]
+    ("side", "patch", "width", "tokens", "values"),
+    [(32, 4, 128, 64, 48), (32, 8, 64, 16, 192), (224, 16, 768, 196, 768)],
 )
 def test_course_case_1_patch_embedding(side: int, patch: int, width: int, tokens: int, values: int) -> None:
     """Course material: number, width and contents of tokens; one convolution equals a linear map of the cut patches."""
@@ -146,7 +150,9 @@ def test_drop_path() -> None:
 
 def test_dropped_branches_follow_the_global_generator() -> None:
     """Reseeding torch's generator repeats a training pass bit for bit; another seed does not."""
-    network = models.create_model("vit", image_size=8, in_channels=1, num_classes=10, size="pico", scale=8, drop_path=0.5)
+    network = models.create_model(
+        "vit", image_size=8, in_channels=1, num_classes=10, size="pico", scale=8, drop_path=0.5
+    )
     x, outputs = images(8, 1, 8, 8).float(), []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)

@@ -1,0 +1,169 @@
+"""Batches: a pure function of the step; every epoch a permutation, every batch full."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from benchmarks import randomness
+from benchmarks.batches import Batches, Normaliser, resize
+from benchmarks.datasets import load_images
+from benchmarks.run import Run, make_run
+from benchmarks.subsets import draw_subset
+
+CPU = torch.device("cpu")
+DIGITS = load_images("digits", Path("data"))
+AUGMENTED = {"name": "strong", "batch_size": 16}
+
+
+def batches(train_size: int = 100, **settings: Any) -> Batches:
+    run = make_run({"train_size": train_size, "recipe": {"batch_size": 32}, **settings})
+    return Batches(run, *parts(run), CPU)
+
+
+def parts(run: Run) -> tuple[Any, Any]:
+    subset = draw_subset(DIGITS.train_labels, 10, run.draw, run.train_size, run.validation)
+    return DIGITS.train[subset.train], DIGITS.train_labels[subset.train]
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 32, 79, 80, 81, 200, 500])
+def test_every_epoch_is_a_permutation_and_every_batch_full(batch_size: int) -> None:
+    """Over three epochs, batches of fewer, as many and more images than there are: nothing is missing or twice."""
+    stream = batches(validation=0, recipe={"batch_size": batch_size})
+    steps = -(-3 * 100 // batch_size)
+    indices = [stream.indices(step) for step in range(steps)]
+    assert all(len(one) == batch_size for one in indices)
+    together = np.concatenate(indices)
+    epochs = [together[start : start + 100] for start in (0, 100, 200)]
+    assert all(sorted(epoch) == list(range(100)) for epoch in epochs)
+    assert len({epoch.tobytes() for epoch in epochs}) == 3
+
+
+def test_the_order_is_of_the_seed_alone() -> None:
+    """Reference: the permutation by its definition; all models share it, and an augmentation does not move it."""
+    stream = batches(seed=3)
+    expected = randomness.permutation(randomness.key(3, "order", 0), len(stream.labels))
+    assert np.concatenate([stream.indices(0), stream.indices(1)]).tolist() == expected[:64].tolist()
+    others = [batches(seed=3, model="resnet"), batches(seed=3, recipe={"name": "strong", "batch_size": 32})]
+    assert all((stream.indices(step) == other.indices(step)).all() for other in others for step in range(9))
+    assert (stream.indices(0) != batches(seed=4, draw=3).indices(0)).any()
+
+
+@pytest.mark.parametrize("recipe", [{"batch_size": 16}, AUGMENTED])
+def test_a_batch_is_a_pure_function_of_its_step(recipe: dict[str, Any]) -> None:
+    """The same twice, in any order of calls, by another object: what makes a resumed run equal to the bit."""
+    first, second = batches(recipe=recipe), batches(recipe=recipe)
+    forward = {step: first.batch(step) for step in range(12)}
+    torch.manual_seed(0)
+    for step in (7, 0, 11, 3, 3):
+        images, weights = second.batch(step)
+        assert torch.equal(images, forward[step][0])
+        assert torch.equal(weights, forward[step][1])
+    assert not torch.equal(forward[0][0], forward[5][0])
+
+
+def test_a_batch_neither_reads_nor_moves_the_global_generators() -> None:
+    """What breaks otherwise: drop path would change with the augmentation."""
+    torch.manual_seed(1)
+    np.random.seed(1)
+    state, numpy_state = torch.get_rng_state(), np.random.get_state()[1]
+    batches(recipe=AUGMENTED).batch(3)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert (np.random.get_state()[1] == numpy_state).all()  # type: ignore[index]
+
+
+def test_an_image_has_other_draws_in_every_epoch() -> None:
+    """What breaks otherwise: an augmentation that repeats each epoch is a fixed data set."""
+    stream = batches(validation=0, recipe={"batch_size": 100, "crop_padding": 3})
+    offsets = []
+    for step in range(4):
+        images = stream.batch(step)[0]
+        offsets.append(images[np.argsort(stream.indices(step))])
+    same = [(one == other).flatten(1).all(1).float().mean() for i, one in enumerate(offsets) for other in offsets[:i]]
+    assert max(same) < 0.2  # 1 in 49 by chance
+
+
+def test_one_augmentation_moves_no_draw_of_another() -> None:
+    """Crop's windows are the same with and without erasing: each purpose has a stream of its own."""
+    crop = {"batch_size": 16, "crop_padding": 2}
+    alone, both = batches(recipe=crop).batch(0)[0], batches(recipe={**crop, "erasing": 0.5}).batch(0)[0]
+    black = both.min()
+    assert torch.equal(torch.where(both == black, black, alone), both)
+    assert not torch.equal(alone, both)
+
+
+def test_images_and_labels_belong_together() -> None:
+    """Reference: scikit-learn's pixels, normalised by hand, at the indices of the step."""
+    stream = batches()
+    images, labels = parts(stream.run)
+    x, weights = stream.batch(5)
+    chosen = stream.indices(5)
+    expected = (images[chosen] / 255 - (images / 255).mean()) / (images / 255).std()
+    torch.testing.assert_close(x, torch.from_numpy(expected).float())
+    assert weights.argmax(1).tolist() == labels[chosen].tolist()
+    assert (weights.sum(1) == 1).all()
+    assert (x.dtype, weights.dtype) == (torch.float32, torch.float32)
+
+
+def test_label_smoothing() -> None:
+    """Reference: Szegedy et al. (2016): 1 - e + e / K for the class, e / K for every other."""
+    weights = batches(recipe={"label_smoothing": 0.1}).batch(0)[1]
+    torch.testing.assert_close(weights.max(1).values, torch.full((128,), 0.91))
+    torch.testing.assert_close(weights.min(1).values, torch.full((128,), 0.01))
+
+
+def test_digits_are_never_mirrored() -> None:
+    """The data set's word stands above the recipe's: a mirrored 2 is no digit."""
+    with_flip = batches(recipe={"flip": True, "batch_size": 32}).batch(0)[0]
+    assert torch.equal(with_flip, batches().batch(0)[0])
+
+
+def test_statistics_are_of_the_training_images_of_the_subset() -> None:
+    """Reference: NumPy's mean and deviation of just these images; others would leak test or validation images in."""
+    images = np.random.default_rng(0).integers(0, 256, (50, 3, 4, 4), dtype=np.uint8)
+    images[:, 1] //= 4
+    normalise = Normaliser(images, CPU)
+    out = normalise(torch.from_numpy(images).float() / 255)
+    torch.testing.assert_close(out.mean((0, 2, 3)), torch.zeros(3), rtol=0, atol=1e-5)
+    torch.testing.assert_close(out.std((0, 2, 3), correction=0), torch.ones(3))
+    small, large = batches(100), batches(1000)
+    assert small.normalise.mean != large.normalise.mean
+    assert small.normalise.mean.item() == pytest.approx((parts(small.run)[0] / 255).mean())
+
+
+def test_a_constant_channel_is_no_division_by_zero() -> None:
+    """What breaks otherwise: infinite pixels, and a run that diverges at its first step."""
+    out = Normaliser(np.zeros((4, 1, 8, 8), dtype=np.uint8), CPU)(torch.zeros(4, 1, 8, 8))
+    assert torch.isfinite(out).all()
+
+
+@pytest.mark.parametrize("resolution", [3, 4, 6, 7, 12, 16, 31])
+def test_resize_is_one_antialiased_step(resolution: int) -> None:
+    """Reference: torch's antialiased bilinear interpolation, and PIL's (its filter is the same) within rounding."""
+    from PIL import Image
+
+    x = torch.from_numpy(DIGITS.train[:5]).float() / 255
+    out = resize(x, resolution)
+    expected = F.interpolate(x, (resolution, resolution), mode="bilinear", antialias=True, align_corners=False)
+    assert torch.equal(out, expected)
+    pil = [
+        Image.fromarray(one[0].numpy(), mode=None).resize((resolution, resolution), Image.Resampling.BILINEAR)
+        for one in x
+    ]
+    torch.testing.assert_close(out[:, 0], torch.from_numpy(np.stack([np.asarray(one) for one in pil])))
+
+
+def test_resize_at_native_size_is_the_identity() -> None:
+    """What breaks otherwise: training at native size would pay for, and depend on, an interpolation of nothing."""
+    x = torch.rand(2, 3, 8, 8)
+    assert resize(x, 8) is x
+
+
+def test_batches_come_at_the_training_resolution() -> None:
+    """Augmented at native size, resized once, then normalised."""
+    native, larger = batches(recipe=AUGMENTED), batches(recipe=AUGMENTED, resolution=12)
+    assert larger.batch(0)[0].shape == (16, 1, 12, 12)
+    torch.testing.assert_close(larger.batch(0)[0], resize(native.batch(0)[0], 12), rtol=0, atol=1e-5)

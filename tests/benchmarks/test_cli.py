@@ -1,0 +1,254 @@
+"""The command line as a user meets it: from plan to page, and every kind of bad input."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchmarks.study import load_study
+
+Inductive = Callable[..., "subprocess.CompletedProcess[str]"]
+ROOT = Path(__file__).resolve().parents[2]
+
+STUDY = """
+question = "Does a convolution beat a ViT without positions on 100 digits?"
+dataset = "digits"
+size = "pico"
+recipe = "digits"
+train_size = [60, 100]
+budget = { steps = 40 }
+seed = [0, 1]
+test_resolutions = [8, 12]
+[[models]]
+name = "resnet"
+[[models]]
+name = "vit"
+position = "none"
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    path = tmp_path / "two.toml"
+    path.write_text(STUDY)
+    return path
+
+
+def _status(inductive: Inductive, study: Path) -> dict[str, str]:
+    return {one["id"]: one["state"] for one in json.loads(inductive("status", str(study), "--json").stdout)["runs"]}
+
+
+def test_from_plan_to_page_interrupted_in_the_middle(study: Path, inductive: Inductive, tmp_path: Path) -> None:
+    """The whole way: plan, run stopped by SIGINT, run again, status, show, report, rerun, and a resolution added."""
+    plan = json.loads(inductive("plan", str(study), "--json").stdout)
+    assert plan["runs_to_do"] == 8
+    assert plan["states"] == {"missing": 8}
+    assert all(cell["macs"] > 0 and cell["parameters"] > 0 and cell["seconds_per_run"] > 0 for cell in plan["cells"])
+
+    command = [sys.executable, "-m", "benchmarks.cli", "run", str(study), "--jobs", "2"]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("[3/8]"):
+                process.send_signal(signal.SIGINT)
+    assert process.returncode == 130
+    states = list(_status(inductive, study).values())
+    done = states.count("finished")
+    assert 3 <= done <= 5
+    assert states.count("missing") >= 1
+
+    again = inductive("run", str(study))
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert f"{8 - done} to do" in again.stdout
+    assert set(_status(inductive, study).values()) == {"finished"}
+    assert len(list((tmp_path / "runs").glob("*/attempts/0001"))) == 8
+
+    run_id = load_study(str(study)).runs[0].id
+    shown = json.loads(inductive("show", run_id[:-3], "--json").stdout)
+    assert (shown["id"], shown["state"], shown["result"]["steps"]) == (run_id, "finished", 40)
+
+    report = inductive("report", str(study), "-o", "page")
+    assert report.returncode == 0, report.stdout + report.stderr
+    page = Path(report.stdout.strip().splitlines()[-1].removeprefix("page: "))
+    html = (tmp_path / page).read_text()
+    assert "Does a convolution beat a ViT without positions on 100 digits?" in html
+    assert all(run.id in html for run in load_study(str(study)).runs)
+    first = {path: path.read_bytes() for path in (tmp_path / "page").rglob("*") if path.is_file()}
+    assert inductive("report", str(study), "-o", "page").returncode == 0
+    assert {path: path.read_bytes() for path in (tmp_path / "page").rglob("*") if path.is_file()} == first
+
+    rerun = json.loads(inductive("rerun", run_id, "--json").stdout)
+    assert (rerun["verdict"], rerun["differences"]) == ("equal", [])
+
+    weights = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*/weights.safetensors")}
+    study.write_text(STUDY.replace("[8, 12]", "[8, 12, 16]"))
+    more = inductive("run", str(study))
+    assert more.returncode == 0
+    assert more.stdout.count("finished after") == more.stdout.count("(2 evaluations)") == 8
+    assert {path: path.stat().st_mtime_ns for path in weights} == weights
+    assert "0 to do" in inductive("run", str(study)).stdout
+
+
+def test_a_changed_record_makes_rerun_differ(study: Path, inductive: Inductive, tmp_path: Path) -> None:
+    """Exit 3 and what differs; the opening metrics alone are compared with --first."""
+    inductive("run", str(study), "--only", "resnet*n60*s0-*")
+    run_id = next((tmp_path / "runs").glob("resnet*")).name
+    path = tmp_path / "runs" / run_id / "metrics.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    opening = inductive("rerun", run_id, "--first", "5")
+    assert (opening.returncode, "equal" in opening.stdout) == (0, True)
+    rows[20]["loss"] *= 1.5
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert inductive("rerun", run_id, "--first", "5").returncode == 0
+    later = json.loads(inductive("rerun", run_id, "--json").stdout)
+    assert later["verdict"] == "within tolerance"
+    assert "metrics from step 21 on" in later["differences"][0]
+    rows[2]["loss"] *= 1.5
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    different = inductive("rerun", run_id, "--first", "5")
+    assert different.returncode == 3
+    assert "different" in different.stdout
+    assert "loss at step 3" in different.stdout
+
+
+def test_a_failing_run_stops_no_other_and_is_exit_3(study: Path, inductive: Inductive, tmp_path: Path) -> None:
+    """One record is torn on purpose: the others finish, and the command names it."""
+    torn = load_study(str(study)).runs[0].id
+    (tmp_path / "runs" / torn).mkdir(parents=True)
+    (tmp_path / "runs" / torn / "config.json").write_text('{"format": 1, "id"')
+    done = inductive("run", str(study), "--only", "resnet*n60*")
+    assert done.returncode == 3, done.stdout
+    assert f"failed: {torn}" in done.stdout
+    assert "config.json" in done.stdout
+    states = _status(inductive, study)
+    assert states[torn] == "failed"
+    assert sum(state == "finished" for state in states.values()) == 1
+    assert (tmp_path / "runs" / torn / "config.json").read_text() == '{"format": 1, "id"'
+
+
+def test_train_says_what_the_defaults_came_to_first(inductive: Inductive) -> None:
+    """Every key has a default; flags are shorthands, --set reaches any key."""
+    done = inductive(
+        "train", "--steps", "3", "--size", "pico", "--set", "recipe.learning_rate=2e-3", "--position", "none"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("run vit-none-digits-n1000-r8"))
+    values = dict(line.split(maxsplit=1) for line in lines[:first] if len(line.split(maxsplit=1)) == 2)
+    assert values["recipe.learning_rate"].split() == ["0.002", "set"]
+    assert values["recipe.weight_decay"].split() == ["0.05"]
+    assert values["train_size"].split() == ["1000"]
+    assert "test accuracy" in done.stdout or "evaluations" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["run", "quikstart"], "unknown study 'quikstart'; there are data-efficiency, quickstart, resolution"),
+        (["run", "nowhere.toml"], "nowhere.toml: there is no such file"),
+        (["run", "quickstart", "--only", "resnext*"], "'resnext*' matches none of the 81 runs of quickstart"),
+        (["train", "--model", "resnt"], "did you mean `resnet`?"),
+        (["train", "--position", "rope_axal"], "did you mean `rope_axial`?"),
+        (["train", "--dataset", "digit"], "did you mean `digits`?"),
+        (["train", "--recipe", "plane"], "did you mean `plain`?"),
+        (["train", "--set", "recipe.learning_rat=1"], "recipe.learning_rat: unknown; did you mean `learning_rate`?"),
+        (["train", "--set", "recipe.learning_rate=fast"], "recipe.learning_rate: 'fast'"),
+        (["train", "--set", "nonsense"], "'nonsense' is not KEY=VALUE"),
+        (["train", "--steps", "3", "--epochs", "1"], "exactly one of steps, epochs, images"),
+        (["train", "--train-size", "5000"], "5,000 is more than the 1,200 training images"),
+        (["train", "--train-size", "20"], "the nearest possible is"),
+        (["train", "--resolution", "7"], "nearest"),
+        (["train", "--dataset", "cifar10", "--train-size", "500"], "cifar10: not found at data/cifar-10-batches-py"),
+        (["train", "--modle", "vit"], "--model"),
+        (["shwo"], "show"),
+        (["show", "vit-x"], "no run 'vit-x'"),
+        (["rerun", "vit-x"], "no run 'vit-x'"),
+    ],
+)
+def test_bad_input_is_exit_2_and_one_clear_message(
+    arguments: list[str], expected: str, inductive: Inductive, tmp_path: Path
+) -> None:
+    """What was wrong, what is allowed or nearest; no traceback; nothing is left behind."""
+    done = inductive(*arguments)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("runs/[!.]*"))
+
+
+def test_a_study_error_names_file_key_and_nearest_match(study: Path, inductive: Inductive) -> None:
+    """The form of the message: file: key: what; the nearest match."""
+    study.write_text(STUDY.replace("position =", "positon ="))
+    done = inductive("plan", str(study))
+    assert done.returncode == 2
+    assert f"{study}: models[1].positon: unknown; did you mean `position`?" in done.stderr
+
+
+def test_a_runs_folder_that_cannot_be_written_is_refused_at_once(inductive: Inductive, tmp_path: Path) -> None:
+    """A file where the folder should be (root may write anywhere, so a mode would not do)."""
+    (tmp_path / "taken").write_text("")
+    done = inductive("run", "quickstart", "--runs", str(tmp_path / "taken" / "runs"))
+    assert done.returncode == 2
+    assert "cannot be written" in done.stderr
+
+
+def test_help_is_quick_because_it_imports_nothing_heavy() -> None:
+    """Reference: the modules loaded after --help, and after listing models and positions."""
+    code = (
+        "import sys\n"
+        "from benchmarks import cli\n"
+        "try:\n"
+        "    cli.main({arguments})\n"
+        "except SystemExit:\n"
+        "    pass\n"
+        "heavy = ['torch', 'timm', 'pandas', 'seaborn', 'matplotlib', 'scipy', 'sklearn', 'submitit']\n"
+        "print([name for name in heavy if name in sys.modules])\n"
+    )
+    for arguments in (["--help"], ["list", "positions"], ["list", "studies"], ["status", "quickstart"]):
+        program = code.format(arguments=arguments)
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+        assert done.stdout.strip().splitlines()[-1] == "[]", arguments
+
+
+@pytest.mark.parametrize("what", ["models", "positions", "datasets", "recipes", "studies"])
+def test_list(what: str, inductive: Inductive) -> None:
+    """Every entry of the JSON stands in the table."""
+    rows = json.loads(inductive("list", what, "--json").stdout)
+    table = inductive("list", what).stdout
+    assert rows
+    assert all(row["name"] in table for row in rows)
+
+
+def test_native_windows_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """WSL2 is the way there."""
+    from benchmarks import cli
+
+    monkeypatch.setattr(cli.os, "name", "nt")
+    with pytest.raises(SystemExit) as end:
+        cli.main(["list", "models"])
+    assert end.value.code == 2
+    assert capsys.readouterr().err == "error: native Windows is not supported; use WSL2\n"
+
+
+def test_a_foreign_package_named_models_is_refused_by_name(tmp_path: Path) -> None:
+    """A `models` folder in front of ours on the path must not be used by accident."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "__init__.py").write_text("")
+    (tmp_path / "models" / "hints.py").write_text("def did_you_mean(*_): return ''")
+    done = subprocess.run(
+        [sys.executable, "-c", "from benchmarks.cli import main; main(['list', 'models'])"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": f"{tmp_path}:{ROOT}", "PATH": "/usr/bin:/bin"},
+    )
+    assert done.returncode == 2
+    assert f"another package named `models` ({tmp_path / 'models'}) shadows" in done.stderr

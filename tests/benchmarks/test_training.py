@@ -1,0 +1,252 @@
+"""Training: the schedule, what decays, and a stop that nobody can tell from none."""
+
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import models
+from benchmarks import randomness
+from benchmarks.datasets import load_images
+from benchmarks.recipes import Recipe
+from benchmarks.run import Run, make_run
+from benchmarks.subsets import draw_subset
+from benchmarks.training import Training, build_model, learning_rate, logits_of, make_optimizer
+
+DIGITS = load_images("digits", Path("data"))
+EXECUTION = {"attention": "explicit", "layout": "contiguous", "device": "cpu"}
+STEPS = 12
+
+
+def tiny(**settings: Any) -> Run:
+    recipe = settings.pop("recipe", {"name": "digits", "batch_size": 8})
+    return make_run({"size": "pico", "train_size": 100, "budget": {"steps": STEPS}, "recipe": recipe, **settings})
+
+
+def training(run: Run, layout: str = "contiguous") -> Training:
+    subset = draw_subset(DIGITS.train_labels, 10, run.draw, run.train_size, run.validation)
+    return Training(run, {**EXECUTION, "layout": layout}, DIGITS, subset)
+
+
+def saved(state: dict[str, Any]) -> dict[str, Any]:
+    """A state written and read as a checkpoint is."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    return dict(torch.load(buffer, weights_only=True))
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Equality to the bit of nested states."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return torch.equal(one, other) if isinstance(one, torch.Tensor) else bool(one == other)
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (0, 0.1),  # the first of ten steps of warm-up
+        (4, 0.5),
+        (9, 1.0),  # its last
+        (10, 1.0),  # the cosine starts at the peak
+        (55, 0.5 + 0.5 * 0.2),  # half way between peak and end
+        (100, 0.2),  # where the cosine ends, one step after the last
+    ],
+)
+def test_warm_up_and_cosine(step: int, expected: float) -> None:
+    """Reference: values by hand for 100 steps, 10 % warm-up, ending at 20 % of the peak."""
+    recipe = Recipe(learning_rate=1.0, warmup=0.1, final_learning_rate=0.2)
+    assert learning_rate(step, 100, recipe) == pytest.approx(expected)
+
+
+def test_the_cosine_is_torchs() -> None:
+    """Reference: torch's CosineAnnealingLR, step by step."""
+    parameter = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=0.3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=50, eta_min=0.03)
+    recipe = Recipe(learning_rate=0.3, warmup=0.0, final_learning_rate=0.1)
+    for step in range(50):
+        assert learning_rate(step, 50, recipe) == pytest.approx(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+
+
+def test_constant_schedule_and_odd_warm_ups() -> None:
+    """A constant stays at the peak; a warm-up of all, of none or of a part of a step raises nothing and is no zero."""
+    recipe = Recipe(learning_rate=0.5, schedule="constant", warmup=0.2)
+    assert [learning_rate(step, 10, recipe) for step in (0, 1, 2, 9)] == [0.25, 0.5, 0.5, 0.5]
+    assert learning_rate(0, 1, Recipe(learning_rate=0.5)) == 0.5
+    assert learning_rate(9, 10, Recipe(learning_rate=0.5, warmup=1.0)) == 0.5
+    assert learning_rate(0, 10, Recipe(learning_rate=0.5, warmup=0.0)) == 0.5
+    for steps in (1, 2, 3, 7, 600):
+        rates = [learning_rate(step, steps, Recipe(learning_rate=1.0)) for step in range(steps)]
+        assert 0 < min(rates) <= max(rates) <= 1
+        assert max(rates) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("model", models.model_names())
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+def test_decay_spares_what_the_model_names(model: str, optimizer: str) -> None:
+    """Reference: the model's own no_decay(); every parameter is in exactly one group."""
+    network = build_model(tiny(model=model), EXECUTION)
+    recipe = Recipe(optimizer=optimizer, weight_decay=0.3, learning_rate=0.1)  # type: ignore[arg-type]
+    made = make_optimizer(network, recipe)
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    decay = {names[id(p)]: group["weight_decay"] for group in made.param_groups for p in group["params"]}
+    assert sum(len(group["params"]) for group in made.param_groups) == len(names) == len(decay)
+    assert decay == {name: 0.0 if name in network.no_decay() else 0.3 for name in names.values()}
+    assert {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}[optimizer] is type(made)
+
+
+def test_nothing_positional_and_no_bias_or_norm_decays() -> None:
+    """Reference: the rule in words; weight decay on positions would punish one encoding for its size."""
+    network = build_model(tiny(options={"position": "learned_1d", "class_token": True}), EXECUTION)
+    decays = {name for name, _ in network.named_parameters()} - network.no_decay()
+    assert decays
+    assert all(name.endswith("weight") and "norm" not in name and "position" not in name for name in decays)
+
+
+def test_weights_are_of_the_seed() -> None:
+    """The same seed, the same weights, whatever torch drew before; the draw of the subset does not count."""
+    torch.manual_seed(5)
+    one = build_model(tiny(seed=1, draw=0), EXECUTION).state_dict()
+    torch.manual_seed(6)
+    assert equal(one, build_model(tiny(seed=1, draw=1), EXECUTION).state_dict())
+    assert not equal(one, build_model(tiny(seed=2, draw=0), EXECUTION).state_dict())
+
+
+STOPPED: dict[str, dict[str, Any]] = {
+    "vit": {"options": {"position": "rope_axial", "drop_path": 0.3}},
+    "vit, strong": {"recipe": {"name": "strong", "batch_size": 8}},
+    "resnet": {"model": "resnet"},
+    "resnet, sgd": {
+        "model": "resnet",
+        "recipe": {"optimizer": "sgd", "learning_rate": 0.05, "batch_size": 8, "crop_padding": 1},
+    },
+}
+
+
+@pytest.mark.parametrize("name", STOPPED)
+def test_a_stop_at_any_step_leaves_no_trace(name: str) -> None:
+    """Reference: the uninterrupted run, to the bit: metrics, weights, buffers and optimiser."""
+    run = tiny(**STOPPED[name])
+    whole = training(run)
+    rows = [whole.update() for _ in range(STEPS)]
+    for stop in (0, 1, 5, 11):
+        first = training(run)
+        before = [first.update() for _ in range(stop)]
+        state = saved(first.state())
+        torch.manual_seed(stop)
+        second = training(run)
+        second.restore(state)
+        assert second.step == stop
+        assert before + [second.update() for _ in range(STEPS - stop)] == rows
+        assert equal(second.state(), whole.state())
+
+
+def test_several_stops_leave_no_trace_in_channels_last() -> None:
+    """Reference: the uninterrupted run in the same memory layout, which a checkpoint must carry over."""
+    run = tiny(model="resnet")
+    whole = training(run, "channels_last")
+    rows = [whole.update() for _ in range(STEPS)]
+    part, again = training(run, "channels_last"), []
+    for step in range(STEPS):
+        if step % 4 == 2:
+            state = saved(part.state())
+            part = training(run, "channels_last")
+            part.restore(state)
+        again.append(part.update())
+    assert again == rows
+    assert equal(part.state(), whole.state())
+
+
+def test_rows_say_what_was_done() -> None:
+    """Reference: loss and accuracy of the batch, recomputed with the weights before the update."""
+    run = tiny(recipe={"name": "digits", "batch_size": 8, "label_smoothing": 0.1})
+    one = training(run)
+    x, weights = one.batches.batch(0)
+    with torch.no_grad():
+        logits = one.model.eval()(x)
+    expected = -(weights * logits.log_softmax(1)).sum(1).mean()
+    row = one.update()
+    assert row is not None
+    assert row["loss"] == pytest.approx(expected.item(), rel=1e-5)
+    assert row["accuracy"] == (logits.argmax(1) == weights.argmax(1)).double().mean()
+    assert row["learning_rate"] == learning_rate(0, STEPS, run.recipe)
+    assert one.step == 1
+
+
+def test_it_learns() -> None:
+    """A sign error in the update would pass every test above."""
+    run = tiny(budget={"steps": 60}, recipe={"name": "digits", "batch_size": 32})
+    one = training(run)
+    losses = [row["loss"] for row in (one.update() for _ in range(60)) if row]
+    assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:5])
+
+
+def test_the_gradient_is_clipped() -> None:
+    """Reference: SGD by hand at the first step: its update is at most the rate times (1 + momentum) times the bound."""
+    recipe = {"optimizer": "sgd", "learning_rate": 1.0, "warmup": 0.0, "weight_decay": 0.0, "batch_size": 8}
+    moved = {}
+    for clip in (0.01, 0.0):
+        one = training(tiny(recipe={**recipe, "clip": clip}))
+        before = [p.detach().clone() for p in one.model.parameters()]
+        one.update()
+        after = list(one.model.parameters())
+        moved[clip] = math.sqrt(sum((a - b).square().sum().item() for a, b in zip(after, before, strict=True)))
+    assert moved[0.01] == pytest.approx(0.01 * 1.9, rel=1e-2)
+    assert moved[0.0] > 0.1
+
+
+@pytest.mark.parametrize("name", ["vit", "resnet"])
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_makes_no_update(name: str, poison: float) -> None:
+    """A diverged run makes no further update: parameters and optimiser stay as they were, and so does the step."""
+    one = training(tiny(**STOPPED[name]))
+    for _ in range(3):
+        one.update()
+    head = one.model.get_parameter("head.weight")
+    with torch.no_grad():
+        head[0, 0] = poison
+    parameters = {key: p.detach().clone() for key, p in one.model.named_parameters()}
+    optimizer = saved(one.optimizer.state_dict())
+    assert one.update() is None
+    assert one.step == 3
+    assert equal(saved(one.optimizer.state_dict()), optimizer)
+    for key, parameter in one.model.named_parameters():
+        torch.testing.assert_close(parameter.detach(), parameters[key], rtol=0, atol=0, equal_nan=True)
+
+
+def test_a_state_of_another_network_is_refused() -> None:
+    """What breaks otherwise: a part of the weights would be loaded."""
+    with pytest.raises((KeyError, RuntimeError)):
+        training(tiny(options={"depth": 2})).restore(saved(training(tiny()).state()))
+
+
+def test_the_networks_own_randomness_is_one_stream_a_step() -> None:
+    """Drop path in step k is the same whatever happened before it, and other in every step."""
+    run = tiny(options={"drop_path": 0.5})
+    keys = [randomness.key(run.seed, "network", step) for step in range(3)]
+    assert len(set(keys)) == 3
+    one, other = training(run), training(run)
+    torch.rand(100)
+    assert one.update() == other.update()
+
+
+def test_logits_do_not_depend_on_the_batch() -> None:
+    """Reference: each image by itself; in training mode BatchNorm would mix them, and drop path drop them."""
+    network = build_model(tiny(model="resnet"), EXECUTION)
+    pixels = DIGITS.test[:300]
+    together = logits_of(network, pixels, lambda x: x, False)
+    assert together.shape == (300, 10)
+    assert (together.dtype, together.device.type) == (torch.float32, "cpu")
+    single = torch.cat([logits_of(network, pixels[i : i + 1], lambda x: x, False) for i in (0, 255, 256, 299)])
+    torch.testing.assert_close(together[[0, 255, 256, 299]], single, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,83 @@
+"""ConvNeXt against timm's with copied weights, and its geometry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import models
+from models.convnext import ConvNeXt
+
+
+def images(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def make(**options: Any) -> ConvNeXt:
+    network = models.create_model("convnext", image_size=32, in_channels=3, num_classes=10, **options)
+    assert isinstance(network, ConvNeXt)
+    return network.double().eval()
+
+
+@pytest.mark.parametrize("kernel", [3, 7])
+def test_logits_are_timms(kernel: int, randomise: Any) -> None:
+    """timm's ConvNeXt of four stages at two image sizes: float64 to 1e-8."""
+    from timm.models.convnext import ConvNeXt as Reference
+
+    theirs = Reference(
+        num_classes=10,
+        depths=(1, 1, 2, 1),
+        dims=(8, 16, 32, 64),
+        patch_size=4,
+        kernel_sizes=kernel,
+        head_norm_first=False,
+    )
+    randomise(theirs.double()).eval()
+    ours = make(width=8, stages="1-1-2-1", patch=4, kernel=kernel)
+    pairs: list[tuple[Any, Any]] = [(ours.stem, theirs.stem[0]), (ours.stem_norm, theirs.stem[1])]
+    pairs += [(ours.norm, theirs.head.norm), (ours.head, theirs.head.fc)]
+    for index, (mine, other) in enumerate(zip(ours.stages, theirs.stages, strict=True)):
+        if index:
+            merge: Any = ours.downsamples[index]
+            pairs += [(merge.norm, other.downsample[0]), (merge.conv, other.downsample[1])]
+        for a, b in zip(mine, other.blocks, strict=True):  # type: ignore[call-overload]
+            pairs += [(a.depthwise, b.conv_dw), (a.norm, b.norm), (a.mlp.up, b.mlp.fc1), (a.mlp.down, b.mlp.fc2)]
+            with torch.no_grad():
+                a.factor.copy_(b.gamma)
+    for a, b in pairs:
+        a.load_state_dict(b.state_dict())
+    for side in (64, 96):
+        x = images(2, 3, side, side)
+        torch.testing.assert_close(ours(x), theirs(x), atol=1e-8, rtol=1e-8)
+
+
+@pytest.mark.parametrize("kernel", [3, 5, 7])
+def test_receptive_field_is_the_gradients(kernel: int, randomise: Any) -> None:
+    """The stated field is the extent of the input that moves one value of the last map."""
+    network = randomise(make(width=4, stages="1-1-1", patch=2, kernel=kernel))
+    x = images(1, 3, 128, 128).requires_grad_()
+    last = network.forward_parts(x)[1]["stage.2"]
+    last[0, :, 8, 8].sum().backward()
+    assert x.grad is not None
+    touched = x.grad[0].abs().sum((0, 1)).nonzero()
+    assert int(touched.max() - touched.min()) + 1 == network.details(128, 128)["receptive_field"]
+
+
+def test_circular_padding_makes_shifts_invisible(randomise: Any) -> None:
+    """With circular padding a cyclic shift by the total stride leaves the logits; with zeros it does not."""
+    x = images(1, 3, 32, 32)
+    for padding, invariant in (("circular", True), ("zeros", False)):
+        network = randomise(make(padding=padding))
+        assert ((network(x) - network(x.roll((8, 8), (2, 3)))).abs().max() < 1e-10) == invariant
+
+
+def test_total_stride_is_small_at_32_pixels() -> None:
+    """At most 8 at 32 px and 4 at 8 px, whatever the tier below `tiny`."""
+    for size in ("pico", "nano", "micro"):
+        assert make(size=size).details(32, 32)["total_stride"] == 8
+        assert make(size=size, scale=8).details(8, 8)["total_stride"] == 4
+    with torch.device("meta"):
+        assert make(size="base").details(32, 32)["total_stride"] == 8
