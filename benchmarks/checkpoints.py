@@ -53,8 +53,8 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
 
 
 def drop_checkpoints(folder: Path) -> None:
-    """Removes all checkpoints of a finished run."""
-    for path in checkpoint_paths(folder):
+    """Removes all checkpoints of a finished run, and what killed attempts were writing."""
+    for path in [*checkpoint_paths(folder), *folder.glob(".*.tmp")]:
         path.unlink(missing_ok=True)
 
 

@@ -206,7 +206,8 @@ def _train(
     until: int | None,
 ) -> bool:
     """Trains to the end, or says why not: returns True when the last step is done."""
-    metrics = Metrics(folder / "metrics.jsonl", run.steps)
+    steps = run.steps
+    metrics = Metrics(folder / "metrics.jsonl", steps)
     checkpoint = load_checkpoint(folder)
     if checkpoint is not None:
         if checkpoint["run"] != run.id:
@@ -216,7 +217,7 @@ def _train(
     job.step = training.step
     job.claim.started_at(training.step)
     began, saved = training.step, time.monotonic()
-    last = run.steps if until is None else min(until, run.steps)
+    last = steps if until is None else min(until, steps)
 
     def save() -> None:
         job.claim.check()
@@ -242,11 +243,11 @@ def _train(
             job.step = training.step
             rate = (training.step - began) * run.recipe.batch_size / (time.perf_counter() - start)
             job.images_per_second = rate
-            job.claim.beat(training.step, run.steps, rate)
-            progress(training.step, run.steps, rate)
+            job.claim.beat(training.step, steps, rate)
+            progress(training.step, steps, rate)
             if training.step < last and stop():
                 save()
-                job.outcome = Outcome("interrupted", f"stopped at step {training.step} of {run.steps}")
+                job.outcome = Outcome("interrupted", f"stopped at step {training.step} of {steps}")
                 return False
             if training.step < last and time.monotonic() - saved >= settings.checkpoint_seconds:
                 save()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -16,7 +17,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 def write_atomic_by(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """As `write_atomic`, with a function that writes into the open file. On any error the old file stays."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")  # hosts that share a disk share pids
     try:
         with temporary.open("wb") as file:
             write(file)

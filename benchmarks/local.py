@@ -66,7 +66,7 @@ class _Active:
 
 
 def slots(device: str) -> int:
-    """How many runs go side by side by default: one a GPU, else one a core that this process may use."""
+    """How many runs go side by side by default: one a GPU, else one a core that this process may use; one on mps."""
     if device == "cuda":
         import torch
 

@@ -258,8 +258,7 @@ def _resolve_budget(given: Any) -> Budget:
     unknown_key(given, Budget.model_fields, "budget.")
     if len(given) != 1:
         raise ConfigError("budget", f"needs exactly one of steps, epochs, images; there are {len(given)}")
-    values = {kind: float(v) if kind == "epochs" and type(v) is int else v for kind, v in given.items()}
-    return validated(Budget, values, "budget.")
+    return validated(Budget, given, "budget.")
 
 
 def _delta(run: Run) -> dict[str, Any]:

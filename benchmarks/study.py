@@ -88,18 +88,25 @@ def expand(table: Mapping[str, Any], name: str) -> Study:
     runs: dict[str, Run] = {}
     evaluations: dict[str, list[Evaluation]] = {}
     left_out: list[tuple[str, str]] = []
+    leave_out = table.get("invalid", "refuse") == "leave_out"
     for cell, where in _cells(table):
-        resolutions = cell.pop("test_resolutions")
+        wished = cell.pop("test_resolutions")
         try:
             run = make_run(cell)
-            for resolution in resolutions:
-                refuse_resolution(run, resolution, "test_resolutions")
         except ConfigError as error:
-            if table.get("invalid", "refuse") == "leave_out" and isinstance(error, ImpossibleError):
-                left_out.append((_describe(cell), str(error)))
-                continue
-            raise ConfigError(_place(error.key, where, cell), error.message) from error
-        at = resolutions or [run.resolution]
+            if not (leave_out and isinstance(error, ImpossibleError)):
+                raise ConfigError(_place(error.key, where, cell), error.message) from error
+            left_out.append((_describe(cell), str(error)))
+            continue
+        at = []
+        for resolution in wished or [run.resolution]:
+            try:
+                refuse_resolution(run, resolution, "test_resolutions")
+                at.append(resolution)
+            except ImpossibleError as error:
+                if not leave_out:
+                    raise ConfigError(_place(error.key, where, cell), error.message) from error
+                left_out.append((f"{_describe(cell)}, evaluation at {resolution}", str(error)))
         wanted = [default_evaluation(run, part, resolution) for part in run.measured_parts for resolution in at]
         runs.setdefault(run.id, run)
         known = evaluations.setdefault(run.id, [])

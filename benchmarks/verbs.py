@@ -48,6 +48,8 @@ def run_study(
         for one in states
         if one.state not in BROAD or one.waiting or (one.state == "stale" and settings.accept_code)
     ]
+    if settings.device == "mps" and (jobs or 1) > 1:
+        raise ConfigError("--jobs", "mps runs one process at a time")
     jobs = min(jobs or local.slots(settings.device), max(1, len(tasks)))
     say(
         console,

@@ -48,9 +48,7 @@ class Family:
     sizes: tuple[str, ...] = TIERS
     resizes_input: bool = False
     check: Callable[[Options], None] = consistent  # of resolved options
-    check_image: Callable[[Mapping[str, Scalar], int, int], None] = (
-        any_image  # options, resolution, training resolution
-    )
+    check_image: Callable[[Mapping[str, Scalar], int, int], None] = any_image  # options, resolution, training one
     ways: tuple[str, ...] = ()  # of carrying the family's own positions to another grid; the first is the default
 
 

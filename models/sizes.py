@@ -49,9 +49,9 @@ RESNET: dict[str, Dimensions] = {
 RESNET_STEM = {8: "cifar", 32: "cifar", 64: "half", 224: "imagenet"}
 RESNET_STRIDE = {8: (4, 4), 32: (4, 8), 64: (8, 16), 224: (16, 32)}  # with three stages, with four
 
-SWIN: dict[str, Dimensions] = {
-    "pico": {"width": 32, "stages": "2-1", "heads": 2},
-    "nano": {"width": 24, "stages": "2-4-1", "heads": 2},
+SWIN: dict[str, Dimensions] = {  # blocks in pairs, plain and shifted: windows communicate in every stage
+    "pico": {"width": 24, "stages": "4-2", "heads": 2},
+    "nano": {"width": 20, "stages": "2-4-2", "heads": 2},
     "micro": {"width": 32, "stages": "2-6-2", "heads": 2},
     "tiny": {"width": 96, "stages": "2-2-2", "heads": 3},
     "small": {"width": 84, "stages": "2-2-6-2", "heads": 3},  # Swin-T, narrower
@@ -125,7 +125,7 @@ AT_224: dict[tuple[str, str], Dimensions] = {
     ("mixer", "nano"): {"depth": 5},
     ("mixer", "micro"): {"depth": 8},
     ("simple_cnn", "nano"): {"width": 32},
-    ("swin", "nano"): {"stages": "2-5-1"},
+    ("swin", "nano"): {"stages": "2-6-2"},
     ("swin", "micro"): {"stages": "2-8-2"},
 }
 

@@ -117,10 +117,10 @@ class ViT(Network):
     """Vision transformer.
 
     Args:
-        image_size: training resolution; it sets only the grid for which positions are made. position: an
-        encoding's class, or a partial of it with the encoding's own options. stem: replaces the patch
-        embedding; maps B C H W to B D rows columns and says its `grid(height, width)`. layer_scale: start of
-        the learned residual factors, 0 for none. drop_path: rate of the last block.
+        image_size: training resolution; it sets only the grid for which positions are made.
+        position: an encoding's class, or a partial of it with the encoding's own options.
+        stem: replaces the patch embedding; maps B C H W to B D rows columns and says its `grid(height, width)`.
+        layer_scale: start of the learned residual factors, 0 for none. drop_path: rate of the last block.
 
     Raises ModelError for images that the patches do not divide, at construction and at every call.
     """

@@ -28,8 +28,7 @@ class Position(nn.Module):
     """An encoding that does nothing; the others override the hooks they need.
 
     Args:
-        grid: training grid, rows and columns. width: D. depth: number of blocks. heads: h. prefix: class tokens, 0 or
-        1.
+        grid: training grid, rows and columns. width: D. depth: blocks. heads: h. prefix: class tokens, 0 or 1.
     """
 
     ways: tuple[str, ...] = ()  # how it can be carried to another grid; the first is the default

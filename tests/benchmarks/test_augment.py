@@ -260,7 +260,9 @@ def check(name: str, s: float, reference: Callable[[Tensor], Tensor], tolerance:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_autocontrast_and_equalize(channels: int) -> None:
     """Reference: torchvision on bytes: equalize to the bit (it works on levels), autocontrast within a level."""
-    check("equalize", 0.0, V.equalize, 0, channels)
+    large = bytes_of(channels=channels, size=48)  # several pixels a level, so that the rounding rule shows
+    equalised = OPERATIONS["equalize"](large.float() / 255, strength(0.0))
+    torch.testing.assert_close(equalised, V.equalize(large).float() / 255, rtol=0, atol=1e-6)
     check("autocontrast", 0.0, V.autocontrast, LEVEL, channels)
     flat = torch.full((2, channels, 4, 4), 0.3)
     for name in ("equalize", "autocontrast"):

@@ -86,6 +86,14 @@ def test_an_image_has_other_draws_in_every_epoch() -> None:
     assert max(same) < 0.2  # 1 in 49 by chance
 
 
+def test_no_number_is_drawn_twice() -> None:
+    """Reference: the hashes of the stream, one after the other; repeated numbers would tie images of two steps."""
+    stream = batches(seed=2, recipe={"batch_size": 16})
+    numbers = np.concatenate([stream._uniforms("crop", step, 2) for step in range(20)])
+    expected = randomness.uniforms(randomness.key(2, "crop"), np.arange(640)).reshape(320, 2)
+    assert (numbers == expected).all()
+
+
 def test_one_augmentation_moves_no_draw_of_another() -> None:
     """Crop's windows are the same with and without erasing: each purpose has a stream of its own."""
     crop = {"batch_size": 16, "crop_padding": 2}

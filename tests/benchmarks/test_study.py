@@ -128,11 +128,11 @@ def test_an_arm_is_over_the_study_and_a_model_over_both() -> None:
         recipe = "none"
         [[arms]]
         train_size = 400
-        recipe = { batch_size = 32 }
+        recipe = { batch_size = 32, learning_rate = 0.02 }
     """)
     assert values(one, "train_size") == [100, 200, 400]
     vit, resnet = one.runs[0].recipe, one.runs[-1].recipe
-    assert (vit.name, vit.learning_rate, vit.batch_size, vit.weight_decay) == ("plain", 0.01, 32, 0.1)
+    assert (vit.name, vit.learning_rate, vit.batch_size, vit.weight_decay) == ("plain", 0.02, 32, 0.1)
     assert dict(resnet) == recipe_values("none")
 
 
@@ -211,14 +211,28 @@ def test_an_impossible_test_resolution_is_named_as_such() -> None:
     with pytest.raises(ConfigError, match=r"^test_resolutions \(with models\[0\]: vit\): .*image 9 is not divisible"):
         study("test_resolutions = [8, 9]\n" + VIT)
     one = study('invalid = "leave_out"\ntest_resolutions = [8, 9]\n[[models]]\nname = "resnet"\n' + VIT)
-    assert (values(one, "model"), len(one.left_out)) == (["resnet"], 1)
+    assert values(one, "model") == ["resnet", "vit"]  # the run stays; only that evaluation of it is left out
+    assert {run.model: {e.resolution for e in one.evaluations[run.id]} for run in one.runs} == {
+        "resnet": {8, 9},
+        "vit": {8},
+    }
+    assert [what for what, _ in one.left_out] == ["vit, evaluation at 9"]
 
 
-@pytest.mark.parametrize("wrong", ['train_size = "many"', "resolution = -8", 'recipe = "plian"', 'size = "nanoo"'])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        'train_size = [100, "many"]',
+        "resolution = [8, -8]",
+        'recipe = ["none", "plian"]',
+        'size = ["nano", "nanoo"]',
+        "seed = [0, true]",
+    ],
+)
 def test_a_slip_is_never_left_out(wrong: str) -> None:
     """`leave_out` is for cells that cannot be; a typing error must not make a study silently smaller."""
     with pytest.raises(ConfigError):
-        study(f'invalid = "leave_out"\n{wrong}\n[[models]]\nname = "resnet"\n' + VIT)
+        study(f'invalid = "leave_out"\n{wrong}\n' + VIT)
 
 
 def test_a_study_without_runs_says_so() -> None:

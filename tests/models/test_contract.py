@@ -105,6 +105,21 @@ def test_other_resolutions_and_ways(name: str, options: dict[str, Any], randomis
 
 
 @every_model
+def test_training_after_evaluation(name: str, options: dict[str, Any]) -> None:
+    """Constants made in inference mode, at any grid, serve a later training pass, with gradients as without them."""
+    fresh, used = build(name, options), build(name, options)
+    batch = images(4, 1, 8, 8).float()
+    with torch.inference_mode():
+        for side in (8, 12):
+            used.eval()(images(2, 1, side, side).float())
+    for network in (fresh, used):
+        torch.manual_seed(0)
+        network.train()(batch).square().sum().backward()
+    for (key, a), b in zip(fresh.named_parameters(), used.parameters(), strict=True):
+        assert a.grad is not None and b.grad is not None and torch.equal(a.grad, b.grad), key
+
+
+@every_model
 def test_parts(name: str, options: dict[str, Any]) -> None:
     """As many attention maps as attention layers, each a distribution; embedding and pooled features are there."""
     network = build(name, options).double().eval()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -13,29 +14,59 @@ import models
 from models.initial import initialise, keyed_generator, normal, uniform, xavier
 
 GOLDEN = {
-    "vit": "",
-    "conv_stem_vit": "",
-    "resnet": "",
-    "swin": "",
+    "vit": "fe7a1ffd681e2557",
+    "conv_stem_vit": "b34d54f5325a3f43",
+    "cct": "1745a5f56a70bb52",
+    "resnet": "6eca0a420628534f",
+    "convnext": "f8041f504ff6a047",
+    "simple_cnn": "75db914a24f02a64",
+    "swin": "9011799edde70429",
+    "mixer": "4f4de40fa940fa92",
+    "mlp": "841379bff62cff0e",
+}
+GOLDEN_POSITIONS = {
+    "none": "e3b0c44298fc1c14",
+    "learned_1d": "4c58178f6c9d0b36",
+    "learned_2d": "3dd0eb3c0fc0f68f",
+    "sincos_1d": "e3b0c44298fc1c14",
+    "sincos_2d": "e3b0c44298fc1c14",
+    "sincos_2d_sum": "e3b0c44298fc1c14",
+    "fourier": "592f4a759fa0cd1b",
+    "relative_1d": "192eaf2c46d7ca0a",
+    "relative_2d": "859111ffe7a05042",
+    "bias_2d": "1f1dfdedbbe7065d",
+    "cpb": "1e15382305451c47",
+    "alibi_2d": "e3b0c44298fc1c14",
+    "rope_axial": "e3b0c44298fc1c14",
+    "rope_mixed": "a94491ed48a80bef",
+    "conditional": "14aaa59af2bf6eba",
+    "lookhere": "e3b0c44298fc1c14",
 }
 
 
-def digest(name: str) -> str:
-    """SHA-256 over names and values of the initial weights, rounded to 5 digits (beyond any platform's last bit)."""
+def digest(name: str, prefix: str = "", **options: Any) -> str:
+    """SHA-256 over names and values of initial weights, rounded to 5 digits (beyond any platform's last bit)."""
     network = models.create_model(
-        name, image_size=8, in_channels=1, num_classes=10, size="pico", scale=8, seed=3
-    )  # fmt: skip
+        name, image_size=8, in_channels=1, num_classes=10, size="pico", scale=8, seed=3, **options
+    )
     total = hashlib.sha256()
-    for key, parameter in network.named_parameters():
-        rounded = (parameter.detach().double() * 1e5).round().to(torch.int64)
-        total.update(key.encode() + rounded.numpy().astype("<i8").tobytes())
+    for key, value in network.state_dict().items():
+        if key.startswith(prefix) and value.is_floating_point():
+            rounded = (value.double() * 1e5).round().to(torch.int64)
+            total.update(key.encode() + rounded.numpy().astype("<i8").tobytes())
     return total.hexdigest()[:16]
 
 
 @pytest.mark.parametrize("name", models.model_names())
-def test_golden_digests(name: str) -> None:
+def test_golden_weights(name: str) -> None:
     """The weights of seed 3 are those on record: a change here changes every result, and is made on purpose only."""
     assert digest(name) == GOLDEN[name]
+
+
+@pytest.mark.parametrize("position", models.position_names())
+def test_golden_positions(position: str) -> None:
+    """The same for the encodings' own parameters (those without any share the digest of nothing)."""
+    assert digest("vit", "position.", position=position, class_token=True) == GOLDEN_POSITIONS[position]
 
 
 def test_distributions() -> None:

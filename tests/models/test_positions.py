@@ -405,6 +405,7 @@ def test_rope_ways(cls: Any) -> None:
     position.carry("rescale_base")
     slowest = position.rates(position.bases((6, 8))[0])[-1] * 6
     torch.testing.assert_close(slowest, position.rates(position.base)[-1] * 3)
+    assert position.bases((6, 4)) == pytest.approx((position.base * 2 ** (12 / 8), position.base))  # rows only
     with pytest.raises(models.ModelError, match=r"no number `bass`.*did you mean `base`"):
         position.carry("rescale_base", bass=3.0)
     with pytest.raises(models.ModelError, match="above 0"):
