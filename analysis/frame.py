@@ -17,8 +17,9 @@ import pandas as pd
 from pydantic import ValidationError
 
 from analysis.tables import each_group
+from benchmarks.datasets import dataset
 from benchmarks.errors import RecordError
-from benchmarks.recipes import Recipe
+from benchmarks.recipes import Recipe, augmentation_words
 from benchmarks.record import Record, read_record
 from benchmarks.sources import run_sources
 from benchmarks.study import Study
@@ -198,7 +199,7 @@ def _configured(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         "options": NONE,
         "validation": float(settings["validation"]),
         "recipe": settings["recipe"]["name"],
-        "augmentation": recipe_of(settings["recipe"]).augmentation,
+        "augmentation": augmentation_words(recipe_of(settings["recipe"]), dataset(settings["dataset"]).flips),
         "budget_kind": kind,
         "budget": float(amount),
     }

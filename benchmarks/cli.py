@@ -11,9 +11,7 @@ from typing import Any
 
 import click
 
-from benchmarks.errors import ConfigError, InductiveError, OwnedError
-
-DONE, USAGE, FAILED, OTHERS, INTERRUPTED = 0, 2, 3, 4, 130
+from benchmarks.errors import DONE, INTERRUPTED, OTHERS, USAGE, ConfigError, InductiveError, OwnedError
 
 EPILOG = """\b
 Three ways to use it:

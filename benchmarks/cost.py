@@ -8,6 +8,7 @@ from typing import Any
 
 import models
 from benchmarks.errors import RecordError
+from benchmarks.recipes import augmentation_words
 from benchmarks.record import read_record
 from benchmarks.run import Run, canonical
 from benchmarks.study import Study
@@ -103,7 +104,7 @@ def _speed_key(run: Run) -> str:
             dict(run.options),
             run.resolution,
             run.recipe.batch_size,
-            run.recipe.augmentation,
+            augmentation_words(run.recipe, run.data.flips),
         ]
     )
 

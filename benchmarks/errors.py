@@ -1,5 +1,8 @@
 """The errors a user can cause. Each says what was wrong, where, what is allowed, and the nearest match."""
 
+DONE, USAGE, FAILED, OTHERS, INTERRUPTED = 0, 2, 3, 4, 130
+"""Exit codes: done, usage or configuration, some runs failed or differ, others are at work on some, interrupted."""
+
 
 class InductiveError(Exception):
     """Bad input or a state of affairs the user must resolve; shown without a traceback, exit code 2."""

@@ -45,19 +45,6 @@ class Recipe(BaseModel):
     mixup: Annotated[float, Field(ge=0)] = Field(0.0, description="alpha of the Beta distribution; 0 is off")
     cutmix: Annotated[float, Field(ge=0)] = Field(0.0, description="alpha of the Beta distribution; 0 is off")
 
-    @property
-    def augmentation(self) -> str:
-        """In words, for tables: 'crop, flip' or 'none'."""
-        parts = {
-            "crop": self.crop_padding,
-            "flip": self.flip,
-            f"RandAugment({self.randaugment_operations}, {self.randaugment_magnitude})": self.randaugment_operations,
-            "erasing": self.erasing,
-            "mixup": self.mixup,
-            "cutmix": self.cutmix,
-        }
-        return ", ".join(part for part, on in parts.items() if on) or "none"
-
 
 def augmentations(recipe: Recipe, flips: bool) -> tuple[str, ...]:
     """The functions of augment.py that a recipe switches on, in the order in which they are applied.
@@ -72,6 +59,18 @@ def augmentations(recipe: Recipe, flips: bool) -> tuple[str, ...]:
         "mix": recipe.mixup > 0 or recipe.cutmix > 0,
     }
     return tuple(name for name, on in switches.items() if on)
+
+
+def augmentation_words(recipe: Recipe, flips: bool) -> str:
+    """What `augmentations` come to, for tables: 'crop, flip' or 'none'."""
+    words = {
+        "crop": "crop",
+        "flip": "flip",
+        "randaugment": f"RandAugment({recipe.randaugment_operations}, {recipe.randaugment_magnitude})",
+        "erase": "erasing",
+        "mix": ", ".join(name for name in ("mixup", "cutmix") if getattr(recipe, name) > 0),
+    }
+    return ", ".join(words[name] for name in augmentations(recipe, flips)) or "none"
 
 
 def recipe_names() -> tuple[str, ...]:

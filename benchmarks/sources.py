@@ -48,7 +48,7 @@ def entry_points(run: Run) -> tuple[str, ...]:
         f"benchmarks.datasets:{run.data.read.__name__}",
         *(f"benchmarks.augment:{name}" for name in augmentations(run.recipe, run.data.flips)),
         "models.registry:create_model",
-        *models.sources(run.model, size=run.size, options=run.options),
+        *models.sources(run.model, options=run.options),
     )
 
 

@@ -107,6 +107,8 @@ def expand(table: Mapping[str, Any], name: str) -> Study:
                 if not leave_out:
                     raise ConfigError(_place(error.key, where, cell), error.message) from error
                 left_out.append((f"{_describe(cell)}, evaluation at {resolution}", str(error)))
+        if not at:
+            continue
         wanted = [default_evaluation(run, part, resolution) for part in run.measured_parts for resolution in at]
         runs.setdefault(run.id, run)
         known = evaluations.setdefault(run.id, [])

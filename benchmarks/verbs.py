@@ -3,6 +3,7 @@
 import shlex
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from benchmarks import local, rerun, views
 from benchmarks.datasets import check_there
-from benchmarks.errors import ConfigError
+from benchmarks.errors import DONE, FAILED, INTERRUPTED, OTHERS, ConfigError
 from benchmarks.execute import Settings
 from benchmarks.execution import choose_device
 from benchmarks.local import Ending, Task
@@ -22,9 +23,7 @@ from benchmarks.run import Run, make_run
 from benchmarks.states import counted, run_state, selected
 from benchmarks.study import Study, single
 
-DONE, FAILED, OTHERS, INTERRUPTED = 0, 3, 4, 130
-
-BROAD = ("finished", "diverged", "stale")  # states that `run` does not train again
+SETTLED = ("finished", "diverged", "stale")  # states in which `run` does not train
 
 
 def settings_for(data: Path, device: str, checkpoint_every: float, accept_code: bool) -> Settings:
@@ -46,7 +45,7 @@ def run_study(
     tasks = [
         Task(one.run, study.evaluations[one.run.id], root, settings)
         for one in states
-        if one.state not in BROAD or one.waiting or (one.state == "stale" and settings.accept_code)
+        if one.state not in SETTLED or one.waiting or (one.state == "stale" and settings.accept_code)
     ]
     if settings.device == "mps" and (jobs or 1) > 1:
         raise ConfigError("--jobs", "mps runs one process at a time")
@@ -56,8 +55,9 @@ def run_study(
         f"{study.name}: {counted(one.state for one in states)}; "
         f"{len(tasks)} to do on {settings.device}, {jobs} side by side",
     )
-    for one in stale:
-        say(console, f"{one.run.id}: stale ({one.reason})")
+    for reason, count in Counter(one.reason for one in stale).items():
+        first = next(one.run.id for one in stale if one.reason == reason)
+        say(console, f"{count} stale, {first}{' and others' if count > 1 else ''}: {reason}")
     if stale:
         say(console, "--accept-code keeps stale records; to train one again, remove its folder")
     try:

@@ -308,7 +308,7 @@ def test_two_processes_cannot_work_on_the_same_run(tiny: Make, perform: Perform)
 def test_a_full_disk_during_training_warns_and_fails_at_the_end(
     tiny: Make, perform: Perform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Checkpoints cannot be written: training goes on with a warning; the weights cannot: the run fails, and says so."""
+    """No checkpoint can be written: training goes on, warning; nor can the weights: the run fails, and says so."""
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")

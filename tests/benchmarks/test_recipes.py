@@ -9,6 +9,7 @@ from benchmarks.errors import ConfigError
 from benchmarks.recipes import (
     FOLDER,
     Recipe,
+    augmentation_words,
     augmentations,
     recipe_about,
     recipe_names,
@@ -78,9 +79,11 @@ def test_what_has_a_direction_is_not_mirrored() -> None:
 
 def test_augmentation_in_words() -> None:
     """The fairness ledger prints this; a missing word hides a difference between two arms."""
-    assert recipe().augmentation == "none"
-    assert Recipe(**recipe_values("plain")).augmentation == "crop, flip"
-    assert Recipe(**recipe_values("strong")).augmentation == "crop, flip, RandAugment(2, 9), erasing, mixup, cutmix"
+    assert augmentation_words(recipe(), True) == "none"
+    assert augmentation_words(Recipe(**recipe_values("plain")), True) == "crop, flip"
+    assert augmentation_words(Recipe(**recipe_values("plain")), False) == "crop"
+    strong = Recipe(**recipe_values("strong"))
+    assert augmentation_words(strong, True) == "crop, flip, RandAugment(2, 9), erasing, mixup, cutmix"
 
 
 def test_an_unknown_recipe_names_the_nearest() -> None:

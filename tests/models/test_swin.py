@@ -80,30 +80,30 @@ def test_shift_is_decided_at_the_call(randomise: Any) -> None:
 
 
 @pytest.mark.parametrize("way", ["keep_window", "grow_window"])
-def test_filling_is_masked(way: str, randomise: Any) -> None:
-    """On a grid that windows do not fill, no attention goes to filling: each real query's row sums to 1 over real keys.
+@pytest.mark.parametrize("side", [9, 10])
+def test_filling_is_masked(way: str, side: int, randomise: Any) -> None:
+    """On a grid that windows do not fill, real tokens attend to real tokens of their own surroundings only.
 
     Reference: the layout of the windows, recomputed here by rolling and cutting an index image.
     """
     network = randomise(small(16, patch=2, window=4))
     network.carry(way)
-    grid, layer = (10, 10), 1
-    _, parts = network.forward_parts(images(1, 3, 20, 20))
-    window = network.target_window(0, grid)[0]
-    shift = window // 2
-    full = -(-10 // window) * window
-    index = torch.full((full, full), -1)
-    index[:10, :10] = torch.arange(100).view(10, 10)
-    rolled = index.roll((-shift, -shift), (0, 1)).view(full // window, window, full // window, window)
-    keys = rolled.transpose(1, 2).reshape(-1, window * window)
-    attention = parts[f"attention.{layer}"][0]  # windows h n n
-    for number, members in enumerate(keys):
-        real = members >= 0
-        weights = attention[number][:, real]
-        assert not weights[:, :, ~real].any()
-        rows, columns = members[real] // 10, members[real] % 10
-        apart = ((rows[:, None] - rows).abs() >= window) | ((columns[:, None] - columns).abs() >= window)
-        assert not weights[:, :, real][:, apart].any()  # the roll's wrap-around is masked as well
+    _, parts = network.forward_parts(images(1, 3, 2 * side, 2 * side))
+    window = network.target_window(0, (side, side))[0]
+    full = -(-side // window) * window
+    for layer, shift in ((0, 0), (1, window // 2)):
+        index = torch.full((full, full), -1)
+        index[:side, :side] = torch.arange(side**2).view(side, side)
+        rolled = index.roll((-shift, -shift), (0, 1)).view(full // window, window, full // window, window)
+        keys = rolled.transpose(1, 2).reshape(-1, window * window)
+        for members, attention in zip(keys, parts[f"attention.{layer}"][0], strict=True):  # n, h n n
+            real = members >= 0
+            weights = attention[:, real]
+            assert not weights[:, :, ~real].any()
+            rows, columns = members[real] // side, members[real] % side
+            apart = ((rows[:, None] - rows).abs() >= window) | ((columns[:, None] - columns).abs() >= window)
+            assert not weights[:, :, real][:, apart].any()  # the roll's wrap-around is masked as well
+            assert weights[:, :, real][:, ~apart].all()
 
 
 def test_mask_of_an_unfilled_unshifted_grid_is_empty() -> None:
