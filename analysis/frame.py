@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from analysis.tables import each_group
 from benchmarks.datasets import dataset
-from benchmarks.errors import RecordError
+from benchmarks.errors import InductiveError
 from benchmarks.recipes import Recipe, augmentation_words
 from benchmarks.record import Record, read_record
 from benchmarks.sources import run_sources
@@ -145,7 +145,7 @@ def load(root: Path, study: Study | None = None, runs: Iterable[str] | None = No
                 row = {**_configured(name, settings), **_happened(record)}
                 evaluations = [_evaluated(name, entry) for entry in record.evaluations]
                 evaluations = [e for e in evaluations if name not in asked or e["evaluation"] in asked[name]]
-            except (RecordError, ValidationError, KeyError, TypeError) as error:
+            except (InductiveError, ValidationError, KeyError, TypeError) as error:
                 problem = _one_line(error)
                 problems.append({"folder": name, "problem": problem})
                 record = None
@@ -173,7 +173,7 @@ def load(root: Path, study: Study | None = None, runs: Iterable[str] | None = No
 
 
 def _one_line(error: Exception) -> str:
-    kind = "" if isinstance(error, RecordError) else f"{type(error).__name__}: "
+    kind = "" if isinstance(error, InductiveError) else f"{type(error).__name__}: "
     return kind + " ".join(str(error).split())
 
 
