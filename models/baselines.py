@@ -81,14 +81,14 @@ class Mixer(FixedSize):
         num_classes: int,
         width: int,
         depth: int,
-        patch: int,
+        patch_size: int,
         token_hidden: int,
         mlp_ratio: float = 4.0,
         drop_path: float = 0.0,
     ) -> None:
         super().__init__(image_size)
         self.in_channels = in_channels
-        self.embed = PatchEmbedding(in_channels, width, patch)
+        self.embed = PatchEmbedding(in_channels, width, patch_size)
         rows, columns = self.embed.grid(image_size, image_size)
         self.blocks = nn.ModuleList(
             MixerBlock(rows * columns, width, token_hidden, mlp_ratio, rate)

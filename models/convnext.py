@@ -73,7 +73,7 @@ class ConvNeXt(Network):
     """ConvNeXt.
 
     Args:
-        width: channels of the first stage, doubled at each further one. stages: blocks per stage. patch: of the stem.
+        width: channels of the first stage, doubled at each further one. stages: blocks per stage. patch_size: the stem's.
         kernel: side of the depthwise kernels, 3, 5 or 7. padding: zeros or circular. layer_scale: start of the learned
         factors of the branches, 0 for none.
 
@@ -88,7 +88,7 @@ class ConvNeXt(Network):
         num_classes: int,
         width: int,
         stages: tuple[int, ...],
-        patch: int,
+        patch_size: int,
         kernel: int = 7,
         padding: Padding = "zeros",
         mlp_ratio: float = 4.0,
@@ -98,7 +98,7 @@ class ConvNeXt(Network):
         super().__init__()
         self.in_channels = in_channels
         self.kernel = kernel
-        self.stem = PatchEmbedding(in_channels, width, patch)
+        self.stem = PatchEmbedding(in_channels, width, patch_size)
         self.stem_norm = ChannelNorm(width, eps=1e-6)
         rates = iter(drop_path_rates(drop_path, sum(stages)))
         self.downsamples, self.stages = nn.ModuleList(), nn.ModuleList()

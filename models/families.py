@@ -19,12 +19,12 @@ def any_image(options: Mapping[str, Scalar], resolution: int, train_resolution: 
 
 def patched_image(options: Mapping[str, Scalar], resolution: int, train_resolution: int) -> None:
     """The patch must divide the image."""
-    patch_grid(resolution, resolution, int(options["patch"]))
+    patch_grid(resolution, resolution, int(options["patch_size"]))
 
 
 def patched_training_image(options: Mapping[str, Scalar], resolution: int, train_resolution: int) -> None:
     """The patch must divide the training image, to which every other is resized."""
-    patch_grid(train_resolution, train_resolution, int(options["patch"]))
+    patch_grid(train_resolution, train_resolution, int(options["patch_size"]))
 
 
 def consistent(options: Options) -> None:
@@ -56,7 +56,7 @@ SCALE = Option("scale", int, 32, "reference resolution of the data set: decides 
 WIDTH = Option("width", int, None, "channels of a token, or of the first stage", minimum=1)
 DEPTH = Option("depth", int, None, "number of blocks", minimum=1)
 HEADS = Option("heads", int, None, "attention heads (of the first stage)", minimum=1)
-PATCH = Option("patch", int, None, "pixels along the side of a patch", minimum=1)
+PATCH = Option("patch_size", int, None, "pixels along the side of a patch", minimum=1)
 STAGES = Option(
     "stages", str, None, "blocks per stage; each stage doubles the width", pattern=SEQUENCE, example="2-2-2"
 )

@@ -131,7 +131,7 @@ AT_224: dict[tuple[str, str], Dimensions] = {
 
 
 def vit(size: str, scale: int) -> Dimensions:
-    return {**VIT[size], "patch": VIT_PATCH[scale]}
+    return {**VIT[size], "patch_size": VIT_PATCH[scale]}
 
 
 def conv_stem_vit(size: str, scale: int) -> Dimensions:
@@ -148,13 +148,13 @@ def resnet(size: str, scale: int) -> Dimensions:
 
 
 def swin(size: str, scale: int) -> Dimensions:
-    return {**SWIN[size], "patch": SWIN_PATCH[scale], "window": SWIN_WINDOW[scale]}
+    return {**SWIN[size], "patch_size": SWIN_PATCH[scale], "window": SWIN_WINDOW[scale]}
 
 
 def convnext(size: str, scale: int) -> Dimensions:
     dimensions = CONVNEXT[size]
     four = str(dimensions["stages"]).count("-") == 3
-    return {**dimensions, "patch": CONVNEXT_PATCH[scale][four]}
+    return {**dimensions, "patch_size": CONVNEXT_PATCH[scale][four]}
 
 
 def cct(size: str, scale: int) -> Dimensions:
@@ -164,7 +164,7 @@ def cct(size: str, scale: int) -> Dimensions:
 
 
 def mixer(size: str, scale: int) -> Dimensions:
-    return {**MIXER[size], "token_hidden": int(MIXER[size]["width"]) // 2, "patch": VIT_PATCH[scale]}
+    return {**MIXER[size], "token_hidden": int(MIXER[size]["width"]) // 2, "patch_size": VIT_PATCH[scale]}
 
 
 def mlp(size: str, scale: int) -> Dimensions:

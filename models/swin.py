@@ -166,7 +166,7 @@ class Swin(Network):
 
     Args:
         width: D of the first stage, doubled at each further one. stages: blocks per stage. heads: of the first stage,
-        doubled likewise. patch, window: pixels and tokens. The window of a stage is at most its training grid.
+        doubled likewise. patch_size, window: pixels and tokens. The window of a stage is at most its training grid.
 
     `carry("keep_window")`, the default, keeps windows at their trained size on any grid;
     `carry("grow_window")` scales them with the grid and resizes their offset images (bicubic). Raises
@@ -184,14 +184,14 @@ class Swin(Network):
         width: int,
         stages: tuple[int, ...],
         heads: int,
-        patch: int,
+        patch_size: int,
         window: int,
         mlp_ratio: float = 4.0,
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
         self.in_channels = in_channels
-        self.embed = PatchEmbedding(in_channels, width, patch)
+        self.embed = PatchEmbedding(in_channels, width, patch_size)
         self.embed_norm = nn.LayerNorm(width)
         self.trained = self.stage_grids(image_size, image_size, len(stages))
         self.windows = [(min(window, rows), min(window, columns)) for rows, columns in self.trained]

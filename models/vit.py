@@ -137,7 +137,7 @@ class ViT(Network):
         depth: int,
         heads: int,
         position: PositionFactory,
-        patch: int = 4,
+        patch_size: int = 4,
         mlp_ratio: float = 4.0,
         class_token: bool = False,
         layer_scale: float = 0.0,
@@ -146,7 +146,7 @@ class ViT(Network):
     ) -> None:
         super().__init__()
         self.in_channels = in_channels
-        self.embed = PatchEmbedding(in_channels, width, patch) if stem is None else stem
+        self.embed = PatchEmbedding(in_channels, width, patch_size) if stem is None else stem
         self.class_token = nn.Parameter(torch.empty(1, 1, width)) if class_token else None
         self.position = position(
             grid=self.grid(image_size, image_size),

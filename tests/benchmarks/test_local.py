@@ -30,7 +30,7 @@ name = "{model}"
 """
 
 
-def _study(folder: Path, steps: int = 60, model: str = "resnet") -> Path:
+def _study(folder: Path, steps: int, model: str = "resnet") -> Path:
     path = folder / "signals.toml"
     path.write_text(STUDY.format(steps=steps, model=model))
     return path
@@ -96,7 +96,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(
 ) -> None:
     """SIGINT as a terminal sends it, and a second one: exit 130, states interrupted; then on to the same bits as in
     one go (the reference), repeating nothing."""
-    path, runs = _study(tmp_path, steps=150), tmp_path / "runs"
+    path, runs = _study(tmp_path, steps=300), tmp_path / "runs"
     with _started(tmp_path, str(path), "--jobs", "2") as process:
         _until(lambda: _beating(runs), "a first step")
         interrupt = os.killpg if to_group else os.kill

@@ -26,7 +26,7 @@ def test_mixer_logits_are_timms(randomise: Any) -> None:
 
     theirs = MlpMixer(num_classes=10, img_size=16, patch_size=4, num_blocks=2, embed_dim=32, mlp_ratio=(0.5, 4.0))
     randomise(theirs.double()).eval()
-    ours = make("mixer", width=32, depth=2, patch=4, token_hidden=16)
+    ours = make("mixer", width=32, depth=2, patch_size=4, token_hidden=16)
     assert isinstance(ours, Mixer)
     pairs: list[tuple[Any, Any]] = [(ours.embed, theirs.stem.proj), (ours.norm, theirs.norm), (ours.head, theirs.head)]
     for a, b in zip(ours.blocks, theirs.blocks, strict=True):

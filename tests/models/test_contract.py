@@ -32,7 +32,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"stem": "half"},
     ],
     "convnext": [{"kernel": 3, "padding": "circular", "layer_scale": 0.0, "drop_path": 0.2}],
-    "swin": [{"patch": 1, "window": 4, "drop_path": 0.2}],
+    "swin": [{"patch_size": 1, "window": 4, "drop_path": 0.2}],
 }
 
 

@@ -36,7 +36,7 @@ def test_logits_are_timms(kernel: int, randomise: Any) -> None:
         head_norm_first=False,
     )
     randomise(theirs.double()).eval()
-    ours = make(width=8, stages="1-1-2-1", patch=4, kernel=kernel)
+    ours = make(width=8, stages="1-1-2-1", patch_size=4, kernel=kernel)
     pairs: list[tuple[Any, Any]] = [(ours.stem, theirs.stem[0]), (ours.stem_norm, theirs.stem[1])]
     pairs += [(ours.norm, theirs.head.norm), (ours.head, theirs.head.fc)]
     for index, (mine, other) in enumerate(zip(ours.stages, theirs.stages, strict=True)):
@@ -57,7 +57,7 @@ def test_logits_are_timms(kernel: int, randomise: Any) -> None:
 @pytest.mark.parametrize("kernel", [3, 5, 7])
 def test_receptive_field_is_the_gradients(kernel: int, randomise: Any) -> None:
     """The stated field is the extent of the input that moves one value of the last map."""
-    network = randomise(make(width=4, stages="1-1-1", patch=2, kernel=kernel))
+    network = randomise(make(width=4, stages="1-1-1", patch_size=2, kernel=kernel))
     x = images(1, 3, 128, 128).requires_grad_()
     last = network.forward_parts(x)[1]["stage.2"]
     last[0, :, 8, 8].sum().backward()

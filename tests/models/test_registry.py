@@ -73,7 +73,7 @@ def test_options_are_resolved_completely() -> None:
     assert list(resolved) == sorted(resolved)
     assert resolved == models.resolve_options("vit", size="nano", options={**resolved})
     assert type(resolved["mlp_ratio"]) is float
-    assert (resolved["patch"], resolved["width"], resolved["rope_base"]) == (4, 64, 100.0)
+    assert (resolved["patch_size"], resolved["width"], resolved["rope_base"]) == (4, 64, 100.0)
     assert "relative_clip" not in resolved
     for name in models.model_names():
         declared = {option.name for option in models.family(name).options}
@@ -83,7 +83,7 @@ def test_options_are_resolved_completely() -> None:
 def test_patches_follow_the_scale() -> None:
     """2 px at scale 8, 4 at 32, 8 at 64, 16 at 224, whatever the training resolution."""
     for scale, patch in ((8, 2), (32, 4), (64, 8), (224, 16)):
-        assert models.resolve_options("vit", size="nano", options={"scale": scale})["patch"] == patch
+        assert models.resolve_options("vit", size="nano", options={"scale": scale})["patch_size"] == patch
 
 
 def test_ways_and_sources() -> None:

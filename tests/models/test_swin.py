@@ -67,7 +67,7 @@ def test_shift_is_decided_at_the_call(randomise: Any) -> None:
 
     Reference: the gradient. Pixels of the first window reach the tokens beside it in the second only through a shift.
     """
-    network = randomise(small(8, patch=2, window=4))
+    network = randomise(small(8, patch_size=2, window=4))
     assert network.windows == [(4, 4), (2, 2), (1, 1)]
     x = images(1, 3, 16, 16).requires_grad_()
     _, parts = network.forward_parts(x)
@@ -86,7 +86,7 @@ def test_filling_is_masked(way: str, side: int, randomise: Any) -> None:
 
     Reference: the layout of the windows, recomputed here by rolling and cutting an index image.
     """
-    network = randomise(small(16, patch=2, window=4))
+    network = randomise(small(16, patch_size=2, window=4))
     network.carry(way)
     _, parts = network.forward_parts(images(1, 3, 2 * side, 2 * side))
     window = network.target_window(0, (side, side))[0]
@@ -116,7 +116,7 @@ def test_mask_of_an_unfilled_unshifted_grid_is_empty() -> None:
 
 def test_growing_windows_meet_the_training_bias() -> None:
     """At the training resolution both ways are the same; on a grid twice as large a grown window is twice as large."""
-    network = small(16, patch=2, window=4)
+    network = small(16, patch_size=2, window=4)
     x, larger = images(1, 3, 16, 16), images(1, 3, 32, 32)
     kept, kept_larger = network(x), network(larger)
     assert network.describe(32, 32).details["windows"] == "4x4 4x4 2x2"

@@ -49,7 +49,7 @@ def test_logits_are_timms(class_token: bool, attention: Any, randomise: Any) -> 
     )
     randomise(theirs.double())
     ours = models.create_model(
-        "vit", image_size=16, in_channels=3, num_classes=10, size="pico", patch=2, class_token=class_token
+        "vit", image_size=16, in_channels=3, num_classes=10, size="pico", patch_size=2, class_token=class_token
     ).double()
     assert isinstance(ours, ViT)
     copy_blocks(ours, theirs)
