@@ -73,7 +73,7 @@ class ConvNeXt(Network):
     """ConvNeXt.
 
     Args:
-        width: channels of the first stage, doubled at each further one. stages: blocks per stage. patch_size: the stem's.
+        width: channels of the first stage, doubled at each further one. stages: blocks each. patch_size: the stem's.
         kernel: side of the depthwise kernels, 3, 5 or 7. padding: zeros or circular. layer_scale: start of the learned
         factors of the branches, 0 for none.
 
