@@ -189,10 +189,11 @@ def _chance(axes: Axes, level: float) -> None:
     axes.annotate(
         f"chance {wording.percent(level)}",
         (1, 100 * level),
-        xytext=(0, 3),
+        xytext=(4, 0),  # outside: inside it would cover points
         xycoords=("axes fraction", "data"),
         textcoords="offset points",
-        ha="right",
+        ha="left",
+        va="center",
         color=INK,
         fontsize=8,
     )
