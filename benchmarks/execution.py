@@ -5,9 +5,11 @@ The first attempt writes it to `execution.json`; every later attempt and `induct
 
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Mapping
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -79,14 +81,27 @@ def environment() -> dict[str, Any]:
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "cpu": _cpu_name(),
+        "commit": _commit(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() and torch.cuda.is_initialized() else None,
         "variables": {name: os.environ[name] for name in allowed if name in os.environ},
     }
 
 
+def _commit() -> str:
+    """The checkout's commit, with '-dirty' when files differ from it; '-' where there is no git."""
+    command = ("git", "describe", "--always", "--dirty", "--abbrev=40")
+    try:
+        done = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "-"
+    return done.stdout.strip() or "-"
+
+
 def _cpu_name() -> str:
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
-            return next((line.split(":")[1].strip() for line in file if line.startswith("model name")), "unknown")
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
     except OSError:
         return platform.processor() or "unknown"

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+import time
 import tomllib
 from collections import Counter
 from collections.abc import Mapping
@@ -60,13 +61,14 @@ def run_study(
         say(console, f"{count} stale, {first}{' and others' if count > 1 else ''}: {reason}")
     if stale:
         say(console, "--accept-code keeps stale records; to train one again, remove its folder")
+    began = time.monotonic()
     try:
         endings = _run(tasks, jobs, console)
     except KeyboardInterrupt:
         now = [run_state(run, root, study.evaluations[run.id]).state for run in runs]
         say(console, f"stopped: {counted(now)}. The same command goes on: {settings.command}")
         return INTERRUPTED
-    return _summary(endings, len(stale), f"{study.name}: ", console)
+    return _summary(endings, len(stale), f"{study.name}, {duration(time.monotonic() - began)}: ", console)
 
 
 def _run(tasks: list[Task], jobs: int, console: Console) -> list[Ending]:
@@ -82,15 +84,9 @@ def _summary(endings: list[Ending], stale: int, prefix: str, console: Console) -
         if ending.state in ("failed", "owned", "stale"):
             say(console, f"{ending.state}: {ending.task.run.id}: {ending.line}")
     by_state = {state: sum(ending.state == state for ending in endings) for state in ("failed", "owned", "stale")}
-    seconds = sum(ending.seconds for ending in endings)
     words = ", ".join(f"{count} {state}" for state, count in by_state.items() if count)
     done = len(endings) - sum(by_state.values())
-    say(
-        console,
-        f"{prefix}{done} done"
-        + (f", {words}" if words else "")
-        + (f" in {duration(seconds)} of one slot" if done else ""),
-    )
+    say(console, f"{prefix}{done} done" + (f", {words}" if words else ""))
     if by_state["failed"] or by_state["stale"] or stale:
         return FAILED
     return OTHERS if by_state["owned"] else DONE
