@@ -66,13 +66,22 @@ def _print_json(values: Any) -> None:
 
 
 @cli.command("list")
-@click.argument("what", type=click.Choice(["models", "positions", "datasets", "recipes", "studies"]))
+@click.argument("what", type=click.Choice(["models", "vit-sizes", "positions", "datasets", "recipes", "studies"]))
+@click.option("--size", help="With models: count parameters and MACs of every family that has this size.")
+@click.option("--image-size", type=click.IntRange(min=1), metavar="PIXELS", help="With --size; default: 32.")
 @_options("json")
-def list_(what: str, as_json: bool) -> None:
+def list_(what: str, size: str | None, image_size: int | None, as_json: bool) -> None:
     """What there is to choose from."""
     from benchmarks import views
 
-    _print_json(views.listing(what)) if as_json else views.print_listing(_console(), what)
+    if (size or image_size) and what != "models":
+        raise click.UsageError(f"--size and --image-size belong to `list models`, not to `list {what}`")
+    if image_size and not size:
+        raise click.UsageError("--image-size needs --size, such as --size tiny")
+    if as_json:
+        _print_json(views.listing(what, size, image_size))
+    else:
+        views.print_listing(_console(), what, size, image_size)
 
 
 @cli.command()

@@ -6,8 +6,8 @@ logits, parts = model.forward_parts(images)
 model.describe(48, 48).macs
 """
 
+from models.declaration import Family
 from models.encodings import Encoding
-from models.families import Family
 from models.hints import did_you_mean
 from models.options import ModelError, Option, Scalar
 from models.registry import (

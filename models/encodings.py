@@ -149,6 +149,9 @@ _DECLARED = (
     ),
 )
 ENCODINGS = {encoding.name: encoding for encoding in _DECLARED}
+ADDITIVE = (  # these act on the tokens alone, so they suit networks without attention
+    *("none", "learned_1d", "learned_2d", "sincos_1d", "sincos_2d", "sincos_2d_sum", "fourier", "conditional"),
+)
 
 
 def encoding_ways(position: str, options: Mapping[str, object]) -> tuple[str, ...]:
@@ -158,7 +161,7 @@ def encoding_ways(position: str, options: Mapping[str, object]) -> tuple[str, ..
     return ENCODINGS[position].ways
 
 
-def check_encoding(options: dict[str, Scalar]) -> None:
+def check_encoding(options: Mapping[str, Scalar]) -> None:
     """Refuse a width or a number of heads that the encoding cannot work with."""
     name, width, heads = str(options["position"]), int(options["width"]), int(options["heads"])
     if name.startswith("rope") and (width // heads) % 4:

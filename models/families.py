@@ -2,85 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-
-from models.encodings import ENCODINGS, check_encoding
-from models.grids import patch_grid
-from models.options import SEQUENCE, ModelError, Option, Scalar, numbers
-from models.sizes import SCALES, TIERS
-
-Options = dict[str, Scalar]
-
-
-def any_image(options: Mapping[str, Scalar], resolution: int, train_resolution: int) -> None:
-    """Every image size will do."""
-
-
-def patched_image(options: Mapping[str, Scalar], resolution: int, train_resolution: int) -> None:
-    """The patch must divide the image."""
-    patch_grid(resolution, resolution, int(options["patch_size"]))
-
-
-def patched_training_image(options: Mapping[str, Scalar], resolution: int, train_resolution: int) -> None:
-    """The patch must divide the training image, to which every other is resized."""
-    patch_grid(train_resolution, train_resolution, int(options["patch_size"]))
-
-
-def consistent(options: Options) -> None:
-    """Nothing to check between the options."""
-
-
-@dataclass(frozen=True)
-class Family:
-    """Declaration of a family of networks.
-
-    `entry` is the class, "module:Name". `layout` is the memory layout its convolutions run best in, a rule
-    and not a measurement. `resizes_input` marks a network with a fixed grid, which resizes every image to the
-    training resolution.
-    """
-
-    name: str
-    summary: str
-    entry: str
-    options: tuple[Option, ...]
-    layout: str  # channels_last | contiguous
-    sizes: tuple[str, ...] = TIERS
-    resizes_input: bool = False
-    check: Callable[[Options], None] = consistent  # of resolved options
-    check_image: Callable[[Mapping[str, Scalar], int, int], None] = any_image  # options, resolution, training one
-    ways: tuple[str, ...] = ()  # of carrying the family's own positions to another grid; the first is the default
-
-
-SCALE = Option("scale", int, 32, "reference resolution of the data set: decides patch, stem and window", allowed=SCALES)
-WIDTH = Option("width", int, None, "channels of a token, or of the first stage", minimum=1)
-DEPTH = Option("depth", int, None, "number of blocks", minimum=1)
-HEADS = Option("heads", int, None, "attention heads (of the first stage)", minimum=1)
-PATCH = Option("patch_size", int, None, "pixels along the side of a patch", minimum=1)
-STAGES = Option(
-    "stages", str, None, "blocks per stage; each stage doubles the width", pattern=SEQUENCE, example="2-2-2"
+from models.declaration import (
+    CLASS_TOKEN,
+    DEPTH,
+    DROP_PATH,
+    HEADS,
+    MLP_RATIO,
+    PADDING,
+    PATCH,
+    SCALE,
+    STAGES,
+    TOTAL_STRIDE,
+    TRANSFORMER,
+    WIDTH,
+    Family,
+    Options,
+    check_heads,
+    check_total_stride,
+    check_transformer,
+    patched_image,
+    patched_training_image,
 )
-MLP_RATIO = Option("mlp_ratio", float, 4.0, "hidden units of an MLP per channel", minimum=0.25)
-DROP_PATH = Option(
-    "drop_path", float, 0.0, "rate at which the last block's branches are dropped", minimum=0.0, maximum=0.9
-)
-POSITION = Option("position", str, "learned_1d", "positional encoding", allowed=tuple(ENCODINGS))
-CLASS_TOKEN = Option("class_token", bool, False, "read the logits from a class token instead of the mean")
-LAYER_SCALE = Option("layer_scale", float, 0.0, "start of learned factors on the branches; 0: none", minimum=0.0)
-PADDING = Option("padding", str, "zeros", "what lies beyond the border", allowed=("zeros", "circular"))
-TRANSFORMER = (SCALE, WIDTH, DEPTH, HEADS, MLP_RATIO, DROP_PATH, POSITION, CLASS_TOKEN, LAYER_SCALE)
-
-
-def check_heads(options: Options) -> None:
-    """The heads must divide the width."""
-    width, heads = int(options["width"]), int(options["heads"])
-    if width % heads:
-        raise ModelError(f"width {width} is not divisible by {heads} heads")
-
-
-def check_transformer(options: Options) -> None:
-    check_heads(options)
-    check_encoding(options)
+from models.hybrids import HYBRIDS
+from models.ladder import LADDER
+from models.options import SEQUENCE, ModelError, Option, numbers
+from models.sizes import OWN_SIZES, TIERS
 
 
 def check_conv_stem(options: Options) -> None:
@@ -94,24 +40,19 @@ def check_conv_stem(options: Options) -> None:
         raise ModelError(f"stem_strides {options['stem_strides']} holds other strides than 1 and 2")
 
 
-def check_resnet(options: Options) -> None:
-    """The stages must be able to make the total stride."""
-    least = {"cifar": 1, "half": 2, "imagenet": 4}[str(options["stem"])]
-    most = least * 2 ** (len(numbers(str(options["stages"]))) - 1)
-    stride = int(options["total_stride"])
-    if not least <= stride <= most:
-        raise ModelError(
-            f"total_stride {stride} cannot be made by stem {options['stem']} and stages {options['stages']}; "
-            f"allowed: {least} to {most}"
-        )
-
-
 VIT = Family(
     "vit",
     "vision transformer; position is one argument",
     "models.vit:ViT",
-    (*TRANSFORMER, PATCH),
+    (
+        *TRANSFORMER,
+        PATCH,
+        Option(
+            "attention_window", int, 0, "rows and columns within which a token attends to others; 0: all", minimum=0
+        ),
+    ),
     layout="contiguous",
+    sizes=TIERS + OWN_SIZES["vit"],
     check=check_transformer,
     check_image=patched_image,
 )
@@ -149,13 +90,13 @@ RESNET = Family(
             "cifar: 3x3; half: 3x3 of stride 2; imagenet: 7x7 of stride 2 and pooling",
             allowed=("cifar", "half", "imagenet"),
         ),
-        Option("total_stride", int, None, "pixels per step of the last map", allowed=(1, 2, 4, 8, 16, 32)),
+        TOTAL_STRIDE,
         Option("norm", str, "batch", "normalisation", allowed=("batch", "group", "layer")),
         PADDING,
         DROP_PATH,
     ),
     layout="channels_last",
-    check=check_resnet,
+    check=check_total_stride,
 )
 SWIN = Family(
     "swin",
@@ -240,5 +181,5 @@ MLP = Family(
     layout="contiguous",
     resizes_input=True,
 )
-_DECLARED = (VIT, CONV_STEM_VIT, CCT, RESNET, CONVNEXT, SIMPLE_CNN, SWIN, MIXER, MLP)
+_DECLARED = (VIT, CONV_STEM_VIT, CCT, RESNET, CONVNEXT, SIMPLE_CNN, SWIN, MIXER, MLP, *LADDER, *HYBRIDS)
 FAMILIES = {family.name: family for family in _DECLARED}

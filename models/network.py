@@ -160,11 +160,14 @@ class FixedSize(Network):
         self.image_size = image_size
 
     def checked(self, images: Tensor) -> Tensor:
-        images = super().checked(images)
-        size = (self.image_size, self.image_size)
-        if images.shape[2:] == size:
-            return images
-        return nn.functional.interpolate(images, size=size, mode="bilinear", antialias=True)
+        return resize_square(super().checked(images), self.image_size)
+
+
+def resize_square(images: Tensor, side: int) -> Tensor:
+    """B C H W -> B C side side by one antialiased bilinear step; images of that size are left as they are."""
+    if images.shape[2:] == (side, side):
+        return images
+    return nn.functional.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
 
 
 class AttentionLayer(nn.Module):

@@ -7,8 +7,9 @@ import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from models.declaration import Family
 from models.encodings import ENCODINGS, encoding_ways
-from models.families import FAMILIES, Family
+from models.families import FAMILIES
 from models.hints import did_you_mean
 from models.options import ModelError, Option, Scalar, numbers
 from models.sizes import dimensions
@@ -107,8 +108,10 @@ def chosen_position(name: str, options: Mapping[str, object]) -> str | None:
 
 
 def carry_ways(name: str, *, options: Mapping[str, object]) -> tuple[str, ...]:
-    """How positions can be carried to another grid, the default first; () where there is nothing to carry."""
+    """How positions can be carried to another grid, the default first; () where nothing is or needs to be carried."""
     position = chosen_position(name, options)
+    if family(name).resizes_input:  # it sees one grid only
+        return ()
     return family(name).ways if position is None else encoding_ways(position, options)
 
 

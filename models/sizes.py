@@ -5,13 +5,15 @@ nano 0.25 M, micro 0.8 M, tiny 5 M, small 22 M, base 86 M; each family stays wit
 the same reference scale, and a test holds that. The scale is the data set's usual resolution (8, 32, 64 or
 224): it decides patch, stem and window, which therefore do not move with the training resolution.
 
-Whatever stands here is only a default: each entry is an option of its family, recorded with every run.
+Whatever stands here is only a default: each entry is an option of its family, recorded with every run. Sizes of
+the literature keep their own names, heads and patch, at every scale (`models.published`).
 """
 
 from __future__ import annotations
 
 from models.hints import did_you_mean
 from models.options import ModelError, Scalar
+from models.published import VIT_SIZES
 
 TIERS = ("pico", "nano", "micro", "tiny", "small", "base")
 SCALES = (8, 32, 64, 224)
@@ -110,6 +112,72 @@ MLP: dict[int, dict[str, Dimensions]] = {  # by scale: the first layer grows wit
     },
 }
 
+# By scale as well: every place has its own kernels. Three channels at nano are what is left without sharing.
+LOCALLY_CONNECTED: dict[int, dict[str, Dimensions]] = {
+    8: {
+        "pico": {"width": 10, "stages": "1-2"},
+        "nano": {"width": 22, "stages": "1-1"},
+        "micro": {"width": 39, "stages": "1-1"},
+        "tiny": {"width": 102, "stages": "1-1"},
+        "small": {"width": 203, "stages": "1-1"},
+        "base": {"width": 407, "stages": "1-1"},
+    },
+    32: {
+        "nano": {"width": 3, "stages": "1-1-1-1"},
+        "micro": {"width": 8, "stages": "1-1-1"},
+        "tiny": {"width": 21, "stages": "1-1-1"},
+        "small": {"width": 42, "stages": "1-1-1"},
+        "base": {"width": 85, "stages": "1-1-1"},
+    },
+    64: {
+        "tiny": {"width": 9, "stages": "2-1-1"},
+        "small": {"width": 21, "stages": "1-1-1"},
+        "base": {"width": 42, "stages": "1-1-1"},
+    },
+}
+
+CONV_ATTENTION: dict[str, Dimensions] = {  # a 3x3 projection weighs as much as nine of the ViT's
+    "pico": {"width": 32, "depth": 2, "heads": 4, "mlp_ratio": 6.0},
+    "nano": {"width": 48, "depth": 3, "heads": 4},
+    "micro": {"width": 64, "depth": 5, "heads": 4},
+    "tiny": {"width": 192, "depth": 4, "heads": 4},
+    "small": {"width": 384, "depth": 4, "heads": 8},
+    "base": {"width": 768, "depth": 4, "heads": 12},
+}
+
+RESNET_VIT_STEM = {  # depth of the transformer and width of the ResNet, by stages of the ResNet
+    "pico": {2: (2, 20), 3: (2, 10)},
+    "nano": {2: (4, 24), 3: (4, 12), 4: (4, 6), 5: (4, 4)},
+    "micro": {2: (6, 32), 3: (6, 16), 4: (6, 8), 5: (6, 5)},
+    "tiny": {2: (11, 64), 3: (11, 32), 4: (11, 16), 5: (11, 8)},
+    "small": {2: (11, 128), 3: (11, 64), 4: (11, 32), 5: (11, 16)},
+    "base": {2: (11, 256), 3: (11, 128), 4: (11, 64), 5: (11, 32)},
+}
+RESNET_VIT_STAGES = {8: 2, 32: 3, 64: 4, 224: 5}
+
+ATTENTION_MLP: dict[int, dict[str, Dimensions]] = {
+    8: {
+        "pico": {"widths": "122-61"},
+        "nano": {"widths": "222-111"},
+        "micro": {"widths": "408-204"},
+        "tiny": {"widths": "1098-549"},
+        "small": {"widths": "2216-1108"},
+        "base": {"widths": "4452-2226"},
+    },
+    32: {
+        "nano": {"widths": "74-37"},
+        "micro": {"widths": "200-100"},
+        "tiny": {"widths": "818-409"},
+        "small": {"widths": "1906-953"},
+        "base": {"widths": "4128-2064"},
+    },
+    64: {
+        "tiny": {"widths": "386-193"},
+        "small": {"widths": "1222-611"},
+        "base": {"widths": "3260-1630"},
+    },
+}
+
 SIMPLE_CNN: dict[str, Dimensions] = {
     "pico": {"width": 30, "stages": "1-1-1"},
     "nano": {"width": 30, "stages": "2-2-2"},
@@ -119,9 +187,15 @@ SIMPLE_CNN: dict[str, Dimensions] = {
     "base": {"width": 272, "stages": "2-2-2-2"},
 }
 
+# The ladder has the ViT's width, depth and patch; only what its mixers need is its own.
+ISO_TOKEN_HIDDEN = {"pico": 8, "nano": 16, "micro": 32, "tiny": 64, "small": 128, "base": 256}
+
 # Where the smallest tiers differ at scale 224: there the ViT's patch embedding weighs more.
 AT_224: dict[tuple[str, str], Dimensions] = {
     ("convnext", "nano"): {"stages": "2-2-7"},
+    ("iso_local", "nano"): {"kernels": 2},
+    ("iso_mlp", "nano"): {"token_hidden": 8},
+    ("iso_mlp", "micro"): {"token_hidden": 16},
     ("mixer", "nano"): {"depth": 5},
     ("mixer", "micro"): {"depth": 8},
     ("simple_cnn", "nano"): {"width": 32},
@@ -131,6 +205,8 @@ AT_224: dict[tuple[str, str], Dimensions] = {
 
 
 def vit(size: str, scale: int) -> Dimensions:
+    if size in VIT_SIZES:
+        return VIT_SIZES[size].dimensions()
     return {**VIT[size], "patch_size": VIT_PATCH[scale]}
 
 
@@ -167,19 +243,79 @@ def mixer(size: str, scale: int) -> Dimensions:
     return {**MIXER[size], "token_hidden": int(MIXER[size]["width"]) // 2, "patch_size": VIT_PATCH[scale]}
 
 
-def mlp(size: str, scale: int) -> Dimensions:
-    have = MLP.get(scale, {})
+def by_scale(family: str, table: dict[int, dict[str, Dimensions]], size: str, scale: int, reason: str) -> Dimensions:
+    """The entry of a family whose weights grow with the image, or a ModelError that says where it has which tiers."""
+    have = table.get(scale, {})
     if size not in have:
-        allowed = "; ".join(f"at scale {known}: {', '.join(sizes)}" for known, sizes in MLP.items())
-        raise ModelError(f"mlp: no size {size!r} at scale {scale}, where its first layer alone is larger; {allowed}")
+        allowed = "; ".join(f"at scale {known}: {', '.join(sizes)}" for known, sizes in table.items())
+        raise ModelError(f"{family}: no size {size!r} at scale {scale}, where {reason}; {allowed}")
     return have[size]
+
+
+def mlp(size: str, scale: int) -> Dimensions:
+    return by_scale("mlp", MLP, size, scale, "its first layer alone is larger")
+
+
+def attention_mlp(size: str, scale: int) -> Dimensions:
+    if size == "course":  # 784-128-64-10 on 28 px digits
+        return {"widths": "128-64"}
+    return by_scale("attention_mlp", ATTENTION_MLP, size, scale, "its first layer alone is larger")
+
+
+def convit(size: str, scale: int) -> Dimensions:
+    return {**vit(size, scale), "local_blocks": round(int(VIT[size]["depth"]) * 10 / 12)}
+
+
+def conv_attention(size: str, scale: int) -> Dimensions:
+    return {**CONV_ATTENTION[size], "patch_size": VIT_PATCH[scale]}
+
+
+def resnet_vit(size: str, scale: int) -> Dimensions:
+    stages = RESNET_VIT_STAGES[scale]
+    depth, width = RESNET_VIT_STEM[size][stages]
+    return {**VIT[size], "depth": depth, "stem_width": width, "stem_stages": stages}
+
+
+def locally_connected(size: str, scale: int) -> Dimensions:
+    found = by_scale("locally_connected", LOCALLY_CONNECTED, size, scale, "a few channels at every place are more")
+    return {**found, "stem": "half", "total_stride": 4 if scale == 8 else 8}
 
 
 def simple_cnn(size: str, scale: int) -> Dimensions:
     return SIMPLE_CNN[size]
 
 
+def isotropic(size: str, scale: int) -> Dimensions:
+    return {"width": VIT[size]["width"], "depth": VIT[size]["depth"], "patch_size": VIT_PATCH[scale]}
+
+
+def iso_attention(size: str, scale: int) -> Dimensions:
+    return {**isotropic(size, scale), "heads": VIT[size]["heads"]}
+
+
+def iso_window(size: str, scale: int) -> Dimensions:
+    return {**iso_attention(size, scale), "window": SWIN_WINDOW[scale]}
+
+
+def iso_conv(size: str, scale: int) -> Dimensions:
+    return {**isotropic(size, scale), "kernels": 0}
+
+
+def iso_local(size: str, scale: int) -> Dimensions:
+    return {**isotropic(size, scale), "kernels": VIT[size]["heads"]}
+
+
+def iso_mlp(size: str, scale: int) -> Dimensions:
+    return {**isotropic(size, scale), "token_hidden": ISO_TOKEN_HIDDEN[size]}
+
+
 FAMILIES = {
+    "iso_attention": iso_attention,
+    "iso_window": iso_window,
+    "iso_conv": iso_conv,
+    "iso_local": iso_local,
+    "iso_pool": isotropic,
+    "iso_mlp": iso_mlp,
     "vit": vit,
     "conv_stem_vit": conv_stem_vit,
     "cct": cct,
@@ -189,13 +325,22 @@ FAMILIES = {
     "swin": swin,
     "mixer": mixer,
     "mlp": mlp,
+    "locally_connected": locally_connected,
+    "convit": convit,
+    "conv_attention": conv_attention,
+    "resnet_vit": resnet_vit,
+    "attention_mlp": attention_mlp,
 }
 
 
+OWN_SIZES: dict[str, tuple[str, ...]] = {"vit": tuple(VIT_SIZES), "attention_mlp": ("course",)}  # beside the tiers
+
+
 def dimensions(family: str, size: str, scale: int) -> Dimensions:
-    """The options of a family that this tier and scale decide, or a ModelError for a tier it does not have."""
-    if size not in TIERS:
-        raise ModelError(f"{family}: no size {size!r}; allowed: {', '.join(TIERS)}{did_you_mean(size, TIERS)}")
+    """The options of a family that this size and scale decide, or a ModelError for a size it does not have."""
+    sizes = TIERS + OWN_SIZES.get(family, ())
+    if size not in sizes:
+        raise ModelError(f"{family}: no size {size!r}; allowed: {', '.join(sizes)}{did_you_mean(size, sizes)}")
     if size == "pico" and scale > 32:
         raise ModelError(f"{family}: no size 'pico' at scale {scale}, where its stem alone weighs too much; use nano")
     special = AT_224.get((family, size), {}) if scale == 224 else {}

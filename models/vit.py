@@ -9,7 +9,9 @@ Nothing else differs between two encodings, and with the same seed neither do th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +19,7 @@ from torch import Tensor, nn
 from models.grids import Grid, patch_grid
 from models.initial import Draw, constant, normal, xavier
 from models.network import AttentionLayer, DropPath, Head, Network, Parts, attend, drop_path_rates
-from models.positions.base import Position, PositionFactory
+from models.positions.base import Position, PositionFactory, at_least_single, offsets
 
 
 class PatchEmbedding(nn.Conv2d):
@@ -51,12 +53,21 @@ class Attention(AttentionLayer):
         self.qkv = Projection(width, 3 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, tokens: Tensor, position: Position, grid: Grid, block: int, parts: Parts | None) -> Tensor:
+    def project(self, tokens: Tensor, grid: Grid) -> Tensor:
+        """Queries, keys and values of tokens, side by side: B N D -> B N 3D."""
+        return self.qkv(tokens)
+
+    def forward(
+        self, tokens: Tensor, position: Position, grid: Grid, block: int, parts: Parts | None, mask: Tensor | None
+    ) -> Tensor:
         batch, count, width = tokens.shape
-        qkv = self.qkv(tokens).view(batch, count, 3, self.heads, self.head_width).permute(2, 0, 3, 1, 4)  # 3 B h N d
+        qkv = self.project(tokens, grid).view(batch, count, 3, self.heads, self.head_width)
+        qkv = qkv.permute(2, 0, 3, 1, 4)  # 3 B h N d
         queries, keys = position.rotate(qkv[:2], grid, block).unbind(0)
         queries = queries * self.head_width**-0.5
         bias = position.bias(queries, grid, block)
+        if mask is not None:
+            bias = mask if bias is None else bias + mask
         fused = self.fused and parts is None and not position.mixes_values
         mixed, probabilities = attend(queries, keys, qkv[2], bias, fused)  # B h N d, B h N N
         if probabilities is not None:
@@ -107,8 +118,10 @@ class Block(nn.Module):
         self.scale2 = LayerScale(width, layer_scale) if layer_scale else nn.Identity()
         self.drop = DropPath(drop_path)
 
-    def forward(self, tokens: Tensor, position: Position, grid: Grid, block: int, parts: Parts | None) -> Tensor:
-        attended = self.attention(self.norm1(tokens), position, grid, block, parts)
+    def forward(
+        self, tokens: Tensor, position: Position, grid: Grid, block: int, parts: Parts | None, mask: Tensor | None
+    ) -> Tensor:
+        attended = self.attention(self.norm1(tokens), position, grid, block, parts, mask)
         tokens = tokens + self.drop(self.scale1(attended))
         return tokens + self.drop(self.scale2(self.mlp(self.norm2(tokens))))
 
@@ -121,11 +134,14 @@ class ViT(Network):
         position: an encoding's class, or a partial of it with the encoding's own options.
         stem: replaces the patch embedding; maps B C H W to B D rows columns and says its `grid(height, width)`.
         layer_scale: start of the learned residual factors, 0 for none. drop_path: rate of the last block.
+        attention_window: r > 0: a token attends only to tokens within r rows and r columns, on any grid, and to the
+        class token, which attends to all. Then the network is local like a (2r+1) x (2r+1) convolution, with weights
+        shared over places and equivariant to shifts (position and borders excepted), and still depends on content.
 
     Raises ModelError for images that the patches do not divide, at construction and at every call.
     """
 
-    undecayed = ("class_token",)
+    undecayed: ClassVar[tuple[str, ...]] = ("class_token",)
 
     def __init__(
         self,
@@ -142,9 +158,11 @@ class ViT(Network):
         class_token: bool = False,
         layer_scale: float = 0.0,
         drop_path: float = 0.0,
+        attention_window: int = 0,
         stem: nn.Module | None = None,
     ) -> None:
         super().__init__()
+        self.attention_window = attention_window
         self.in_channels = in_channels
         self.embed = PatchEmbedding(in_channels, width, patch_size) if stem is None else stem
         self.class_token = nn.Parameter(torch.empty(1, 1, width)) if class_token else None
@@ -176,8 +194,11 @@ class ViT(Network):
         tokens = self.position.add(tokens, grid)
         if parts is not None:
             parts["embedding"] = tokens
+        mask = None
+        if self.attention_window:
+            mask = self.position.constant(self.window_mask, grid, tokens.device, at_least_single(tokens.dtype))
         for index, block in enumerate(self.blocks):
-            tokens = block(tokens, self.position, grid, index, parts)
+            tokens = block(tokens, self.position, grid, index, parts, mask)
             tokens = self.position.after_block(tokens, grid, index)
             if parts is not None:
                 parts[f"block.{index}"] = tokens
@@ -185,6 +206,14 @@ class ViT(Network):
         if parts is not None:
             parts["pooled"] = pooled
         return self.head(pooled)  # B K
+
+    def window_mask(self, grid: Grid) -> Tensor:
+        """0 where two tokens may meet, minus infinity where they are further apart than the window: N N, or 1+N 1+N."""
+        dr, dc = offsets(grid)
+        far = torch.maximum(dr.abs(), dc.abs()) > self.attention_window
+        mask = torch.zeros(far.shape, dtype=torch.float64).masked_fill(far, -math.inf)
+        classes = int(self.class_token is not None)
+        return nn.functional.pad(mask, (classes, 0, classes, 0))
 
     def pool(self, tokens: Tensor) -> Tensor:
         """What the head reads: the mean of the tokens, or the class token; B N D -> B D."""
@@ -194,4 +223,5 @@ class ViT(Network):
         self.position.carry(way, **numbers)
 
     def details(self, height: int, width: int) -> dict[str, int | str]:
-        return {"window": "global"}
+        side = 2 * self.attention_window + 1
+        return {"window": f"{side}x{side}" if self.attention_window else "global"}

@@ -302,7 +302,7 @@ REFUSED: list[tuple[Settings, str]] = [
     ({"budget": {"setps": 3}}, "budget.setps: unknown; did you mean `steps`?"),
     ({"model": "vitt"}, "model: no model 'vitt'; allowed: vit, "),
     ({"size": "nanoo"}, "size: model vit: no size 'nanoo'; allowed: pico, nano, "),
-    ({"options": {"positon": "none"}}, "options: model vit: no option `positon`; allowed: class_token, "),
+    ({"options": {"positon": "none"}}, "options: model vit: no option `positon`; allowed: attention_window, "),
     ({"options": {"position": "rope_axal"}}, "did you mean `rope_axial`?"),
     ({"model": "resnet", "options": {"position": "none"}}, "model resnet: no option `position`"),
     ({"options": {"rope_base": 5.0}}, "belongs to position rope_axial and rope_mixed, and position is learned_1d"),

@@ -24,7 +24,14 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"position": "rope_axial", "rope_coordinates": "unit"},
         {"position": "lookhere", "lookhere_fov": 90},
         {"position": "learned_1d", "layer_scale": 0.1, "drop_path": 0.2},
+        {"position": "relative_1d", "attention_window": 1, "class_token": True},
     ],
+    "conv_attention": [{"position": "rope_axial"}, {"position": "bias_2d", "drop_path": 0.2}],
+    "resnet_vit": [{"position": "relative_2d", "class_token": True, "norm": "group"}],
+    "convit": [{"class_token": True}, {"heads": 6, "local_blocks": 1, "drop_path": 0.2, "layer_scale": 0.1}],
+    "attention_mlp": [{"widths": "12-8-6"}],
+    "iso_conv": [{"kernels": 4, "kernel": 5, "drop_path": 0.2}],
+    "iso_window": [{"window": 3}],
     "resnet": [
         {"norm": "group", "drop_path": 0.2},
         {"norm": "layer", "padding": "circular"},
@@ -36,12 +43,23 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
 }
 
 
+# Layers that learn nothing, and why.
+GRADIENT_FREE = {"attention_mlp": ("query", "key")}  # a softmax over one token is 1, whatever they say
+POSITIONS_OF_ALL = ("learned_1d", "none")
+
+
+def positions_of(name: str) -> tuple[Any, ...]:
+    """The encodings that a family can have."""
+    return next((option.allowed or () for option in models.family(name).options if option.name == "position"), ())
+
+
 def cases() -> list[Any]:
     found = []
     for name in models.model_names():
         options: list[dict[str, Any]] = [{}]
-        if "position" in {option.name for option in models.family(name).options}:
-            options = [{"position": position} for position in models.position_names()]
+        if positions_of(name):
+            few = name.startswith("iso_") or name in ("conv_attention", "resnet_vit")  # by the ViT's own code
+            options = [{"position": position} for position in (POSITIONS_OF_ALL if few else positions_of(name))]
             if name == "vit":
                 options += [{"position": position, "class_token": True} for position in models.position_names()]
         for chosen in options + VARIANTS.get(name, []):
@@ -75,7 +93,7 @@ def test_gradients_reach_every_parameter(name: str, options: dict[str, Any], ran
     network = randomise(build(name, options).double()).train()
     torch.nn.functional.cross_entropy(network(images(4, 1, 8, 8)), torch.arange(4)).backward()
     silent = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
-    assert not silent
+    assert all(name in GRADIENT_FREE and key.split(".")[-2] in GRADIENT_FREE[name] for key in silent), silent
     assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
 
 
@@ -237,7 +255,7 @@ def test_sources_name_the_code(name: str, options: dict[str, Any]) -> None:
     objects = [load(entry) for entry in entries]
     assert type(network) in objects
     position = getattr(network, "position", None)
-    assert position is None or type(position) in objects
+    assert not positions_of(name) or type(position) in objects
 
 
 @every_model
@@ -248,12 +266,11 @@ def test_initial_loss_is_that_of_a_guess(name: str, options: dict[str, Any]) -> 
     assert abs(loss.item() - 2.3026) < 0.3
 
 
-@pytest.mark.parametrize("name", [n for n in models.model_names() if "position" in dict(
-    (option.name, option) for option in models.family(n).options)])  # fmt: skip
+@pytest.mark.parametrize("name", [name for name in models.model_names() if positions_of(name)])
 def test_encodings_share_all_other_weights(name: str) -> None:
     """At the same seed, every parameter outside the encoding is the same bit for bit, whatever the encoding."""
     digests = set()
-    for position in models.position_names():
+    for position in positions_of(name):
         network, digest = build(name, {"position": position}), hashlib.sha256()
         for key, parameter in network.named_parameters():
             if network.part_of(key) != "position":
@@ -269,6 +286,11 @@ def test_encodings_share_all_other_weights(name: str) -> None:
         ("vit", {"position": "relative_2d", "depth": 1}),
         ("resnet", {"stages": "1-1-1"}),
         ("swin", {"stages": "2-1"}),
+        ("vit", {"position": "none", "depth": 1, "attention_window": 1}),
+        ("iso_window", {"depth": 2}),
+        ("convit", {"depth": 2}),
+        ("conv_attention", {"depth": 1}),
+        ("iso_local", {"depth": 1}),
     ],
 )
 def test_compiled(name: str, options: dict[str, Any]) -> None:

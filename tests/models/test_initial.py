@@ -23,6 +23,17 @@ GOLDEN = {
     "swin": "9011799edde70429",
     "mixer": "4f4de40fa940fa92",
     "mlp": "841379bff62cff0e",
+    "iso_attention": "fe7a1ffd681e2557",
+    "iso_window": "35360154800742bc",
+    "iso_conv": "7fac0d0d358a67bc",
+    "iso_local": "94f65872880e7876",
+    "iso_pool": "022ea43259c6bc06",
+    "iso_mlp": "e1f27dbbf3ee16c1",
+    "locally_connected": "4bcf9e42d581d811",
+    "convit": "46b3169b1fd46d3e",
+    "conv_attention": "f90283ad8199dee8",
+    "resnet_vit": "45c1b7ad85c3861b",
+    "attention_mlp": "fba61557bda2003a",
 }
 GOLDEN_POSITIONS = {
     "none": "e3b0c44298fc1c14",

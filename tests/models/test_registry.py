@@ -36,7 +36,7 @@ def test_refusals_name_what_is_allowed_and_the_nearest() -> None:
     """Unknown names, options, values, types and contradictions."""
     with pytest.raises(models.ModelError, match=r"no model 'resnett'; allowed: vit, .*; did you mean `resnet`"):
         models.family("resnett")
-    assert "no option `positon`; allowed: class_token, depth" in refusal(positon="none")
+    assert "no option `positon`; allowed: attention_window, class_token" in refusal(positon="none")
     assert refusal(positon="none").endswith("; did you mean `position`?")
     assert refusal(position="rope_axal").endswith("lookhere; did you mean `rope_axial`?")
     assert "belongs to position rope_axial and rope_mixed, and position is none" in refusal(
@@ -109,10 +109,11 @@ def backbone(name: str, size: str, scale: int) -> int:
 
 
 def has(name: str, size: str, scale: int) -> bool:
-    """Whether a family has a tier at a scale; `pico` is for small images, and `mlp` grows with the image."""
-    if size == "pico" and (scale > 32 or (name == "mlp" and scale > 8)):
+    """Whether a family has a tier at a scale; `pico` is for small images, and some grow with the image."""
+    grows = name in ("mlp", "locally_connected", "attention_mlp")
+    if size == "pico" and (scale > 32 or (grows and scale > 8)):
         return False
-    return name != "mlp" or scale <= 32 or (scale == 64 and size in ("tiny", "small", "base"))
+    return not grows or scale <= 32 or (scale == 64 and size in ("tiny", "small", "base"))
 
 
 @pytest.mark.parametrize("scale", models.SCALES)

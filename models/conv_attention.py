@@ -1,0 +1,48 @@
+"""Convolutional attention: queries, keys and values by 3x3 convolutions, then the ViT's attention over all positions.
+
+Shapes: B images, N tokens on a grid, D width. The question behind it: does combining the two beat either alone? It has
+the convolution's locality and sharing in what is compared, and attention's global reach and dependence on content in
+what is mixed; equivariant to shifts but for position and borders. Everything else is `models.vit`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from models.grids import Grid
+from models.initial import Draw, constant, normal
+from models.vit import Attention, ViT
+
+
+class ConvProjection(nn.Conv2d):
+    """Queries, keys and values by one 3x3 convolution with zero padding: B D H W -> B 3D H W."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, 3 * width, 3, padding=1)
+
+    def initial(self) -> Mapping[str, Draw]:
+        return {"weight": normal((9 * self.in_channels) ** -0.5), "bias": constant(0.0)}
+
+
+class ConvAttention(Attention):
+    """The ViT's attention with convolutional projections: B N D -> B N D."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__(width, heads)
+        self.qkv = ConvProjection(width)  # type: ignore[assignment]
+
+    def project(self, tokens: Tensor, grid: Grid) -> Tensor:
+        feature_map = tokens.transpose(1, 2).unflatten(2, grid)  # B D H W
+        return self.qkv(feature_map).flatten(2).transpose(1, 2)  # B N 3D
+
+
+class ConvAttentionViT(ViT):
+    """ViT with `ConvAttention` in every block; arguments as `ViT`'s, without a class token."""
+
+    def __init__(self, *, width: int, heads: int, **rest: Any) -> None:
+        super().__init__(width=width, heads=heads, **rest)
+        for block in self.blocks:
+            block.attention = ConvAttention(width, heads)

@@ -1,0 +1,121 @@
+"""ConViT (d'Ascoli et al., 2021): a ViT whose heads start as a convolution and may unlearn it, at any image size.
+
+Shapes: B images, N tokens on a grid, D width, h heads of width d.
+
+Gated positional self-attention mixes by A = (1 - s(g)) softmax(q k') + s(g) softmax(v . (dc, dr, dc^2 + dr^2)), with a
+gate g and a vector v for each head, offsets key minus query, and s the sigmoid. At the start v = strength (2 Dc, 2 Dr,
+-1) makes a head look at the offset (Dc, Dr), one head for each offset of a square kernel, g is 1, and values pass
+unchanged: soft locality, shared over places. Nothing depends on the grid's size: another one is only more offsets.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from models.grids import Grid
+from models.initial import Draw, constant, normal
+from models.network import AttentionLayer, Parts, attend, refuse_way
+from models.positions.absolute import NoPosition
+from models.positions.base import Position, at_least_single, offsets
+from models.vit import ViT
+
+WAYS = ("recompute",)
+
+
+def identity(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return torch.eye(shape[0], dtype=torch.float64, device="cpu")
+
+
+class Values(nn.Linear):
+    """The map of the values, at first the identity."""
+
+    def initial(self) -> Mapping[str, Draw]:
+        return {"weight": identity, "bias": constant(0.0)}
+
+
+class GatedAttention(AttentionLayer):
+    """Gated positional self-attention: B N D -> B N D. `strength`: how sharply heads start to look at their offset."""
+
+    def __init__(self, width: int, heads: int, strength: float) -> None:
+        super().__init__()
+        self.heads, self.head_width, self.strength = heads, width // heads, strength
+        self.qk = nn.Linear(width, 2 * width)
+        self.values = Values(width, width)
+        self.out = nn.Linear(width, width)
+        self.directions = nn.Parameter(torch.empty(heads, 3))  # v of (dc, dr, dc^2 + dr^2)
+        self.gates = nn.Parameter(torch.empty(heads))
+
+    def initial(self) -> Mapping[str, Draw]:
+        return {"directions": self.kernel_offsets, "gates": constant(1.0)}
+
+    def kernel_offsets(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """v of the first floor(sqrt(h))^2 heads; those left over start near 0, looking everywhere."""
+        vectors = normal(0.02)(shape, generator)
+        side = math.isqrt(shape[0])
+        for head in range(side**2):
+            dc, dr = head // side - (side - 1) / 2, head % side - (side - 1) / 2
+            vectors[head] = self.strength * torch.tensor([2 * dc, 2 * dr, -1.0], dtype=torch.float64, device="cpu")
+        return vectors
+
+    def relative(self, grid: Grid) -> Tensor:
+        """(dc, dr, dc^2 + dr^2) of every pair, key minus query: N N 3."""
+        dr, dc = offsets(grid)
+        return torch.stack([-dc, -dr, dc**2 + dr**2], dim=-1)
+
+    def forward(
+        self, tokens: Tensor, position: Position, grid: Grid, block: int, parts: Parts | None, mask: Tensor | None
+    ) -> Tensor:
+        batch, count, width = tokens.shape
+        queries, keys = self.qk(tokens).view(batch, count, 2, self.heads, self.head_width).permute(2, 0, 3, 1, 4)
+        values = self.values(tokens).view(batch, count, self.heads, self.head_width).transpose(1, 2)  # B h N d
+        pairs = position.constant(self.relative, grid, tokens.device, at_least_single(tokens.dtype))
+        places = torch.einsum("qkp,hp->hqk", pairs, self.directions).softmax(dim=-1)  # h N N
+        gates = torch.sigmoid(self.gates)[:, None, None]
+        mixed, seen = attend(queries * self.head_width**-0.5, keys, values, None, self.fused and parts is None)
+        mixed = (1 - gates) * mixed + gates * (places.to(values.dtype) @ values)
+        if parts is not None and seen is not None:
+            parts[f"attention.{block}"] = (1 - gates) * seen + gates * places
+        return self.out(mixed.transpose(1, 2).reshape(batch, count, width).to(tokens.dtype))
+
+
+class ConViT(ViT):
+    """ConViT. The first `local_blocks` blocks have gated attention, the others the ViT's; a class token joins between.
+
+    Args: locality, the strength above; the others as `ViT`'s, without an encoding.
+    """
+
+    undecayed: ClassVar[tuple[str, ...]] = ("class_token", "directions")
+
+    def __init__(self, *, width: int, heads: int, local_blocks: int, locality: float, **rest: Any) -> None:
+        super().__init__(width=width, heads=heads, position=NoPosition, **rest)
+        self.local_blocks = local_blocks
+        for block in list(self.blocks)[:local_blocks]:
+            block.attention = GatedAttention(width, heads, locality)
+
+    def part_of(self, name: str) -> str:
+        return "position" if name.endswith("directions") else super().part_of(name)
+
+    def run(self, images: Tensor, parts: Parts | None) -> Tensor:
+        grid = self.grid(*images.shape[-2:])
+        tokens = self.embed(images).flatten(2).transpose(1, 2).to(self.norm.weight.dtype)  # B N D
+        if parts is not None:
+            parts["embedding"] = tokens
+        for index, block in enumerate(self.blocks):
+            if index == self.local_blocks and self.class_token is not None:
+                tokens = torch.cat([self.class_token.expand(len(tokens), -1, -1), tokens], dim=1)  # B 1+N D
+            tokens = block(tokens, self.position, grid, index, parts, None)
+            if parts is not None:
+                parts[f"block.{index}"] = tokens
+        pooled = self.pool(self.norm(tokens))  # B D
+        if parts is not None:
+            parts["pooled"] = pooled
+        return self.head(pooled)  # B K
+
+    def carry(self, way: str, **numbers: float) -> None:
+        if way not in WAYS or numbers:
+            raise refuse_way(way, WAYS, "convit")

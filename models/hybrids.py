@@ -1,0 +1,81 @@
+"""Hybrids of convolution and attention, and case 8's network, declared (torch-free)."""
+
+from __future__ import annotations
+
+from models.declaration import (
+    CLASS_TOKEN,
+    DEPTH,
+    DROP_PATH,
+    HEADS,
+    LAYER_SCALE,
+    MLP_RATIO,
+    PATCH,
+    SCALE,
+    TRANSFORMER,
+    WIDTH,
+    Family,
+    Options,
+    check_heads,
+    check_transformer,
+    patched_image,
+)
+from models.options import SEQUENCE, ModelError, Option
+from models.sizes import OWN_SIZES, TIERS
+
+
+def check_convit(options: Options) -> None:
+    """The heads must divide the width; there are no more local blocks than blocks, and the class token needs one."""
+    check_heads(options)
+    local, depth = int(options["local_blocks"]), int(options["depth"])
+    if local > depth - int(bool(options["class_token"])):
+        room = "depth - 1, where the class token joins" if options["class_token"] else "depth"
+        raise ModelError(f"local_blocks {local} is more than {room}: depth is {depth}")
+
+
+HYBRIDS = (
+    Family(
+        "convit",
+        "transformer whose heads start as a convolution, with gates to leave it",
+        "models.convit:ConViT",
+        (
+            *(SCALE, WIDTH, DEPTH, HEADS, PATCH, MLP_RATIO, DROP_PATH, CLASS_TOKEN, LAYER_SCALE),
+            Option("local_blocks", int, None, "blocks, from the first, with gated positional attention", minimum=0),
+            Option("locality", float, 1.0, "how sharply a head starts to look at its offset", minimum=0.0),
+        ),
+        layout="contiguous",
+        check=check_convit,
+        check_image=patched_image,
+        ways=("recompute",),
+    ),
+    Family(
+        "conv_attention",
+        "attention with queries, keys and values by 3x3 convolutions",
+        "models.conv_attention:ConvAttentionViT",
+        (*(option for option in TRANSFORMER if option is not CLASS_TOKEN), PATCH),
+        layout="contiguous",
+        check=check_transformer,
+        check_image=patched_image,
+    ),
+    Family(
+        "resnet_vit",
+        "the same transformer on the feature map of a small ResNet",
+        "models.resnet_vit:ResNetViT",
+        (
+            *TRANSFORMER,
+            Option("stem_width", int, None, "channels of the ResNet's first stage", minimum=1),
+            Option("stem_stages", int, None, "stages of the ResNet; each but the first halves the image", minimum=1),
+            Option("norm", str, "batch", "normalisation of the ResNet", allowed=("batch", "group", "layer")),
+        ),
+        layout="channels_last",
+        check=check_transformer,
+    ),
+    Family(
+        "attention_mlp",
+        "linear layers and attention over the whole image as one token, which is a linear map",
+        "models.attention_mlp:AttentionMLP",
+        (SCALE, Option("widths", str, None, "units of the layers", pattern=SEQUENCE, example="128-64")),
+        layout="contiguous",
+        sizes=TIERS + OWN_SIZES["attention_mlp"],
+        resizes_input=True,
+    ),
+)

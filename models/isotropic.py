@@ -1,0 +1,293 @@
+"""The ladder: isotropic networks that are the ViT but for one thing, the way in which tokens are mixed.
+
+Shapes: B images, N = H x W patch tokens of width D; E = 2 D channels inside a mixer; k x k kernels; h heads.
+
+Same patch embedding, position, width, depth, MLPs and pooling as `models.vit`; at the same seed the weights outside
+the mixers are the ViT's, bit for bit. Where attention has four maps D -> D, the mixers without attention have two maps
+D -> E -> D with a GELU behind the first (the separable form of "MetaFormer baselines", Yu et al., 2024), and between
+them one operation across tokens, so that parameters match too:
+
+| network         | local | shared over places | equivariant to shifts | global reach | depends on content |
+|-----------------|-------|--------------------|-----------------------|--------------|--------------------|
+| `iso_pool`      | yes   | nothing to share   | yes                   | no           | no                 |
+| `iso_conv`      | yes   | yes                | yes                   | no           | no                 |
+| `iso_local`     | yes   | no                 | no                    | no           | no                 |
+| `iso_window`    | yes   | yes                | by whole windows      | no           | yes                |
+| `iso_mlp`       | no    | no                 | no                    | yes          | no                 |
+| `iso_attention` | no    | yes                | yes                   | yes          | yes                |
+
+`iso_attention` is the ViT itself; the ViT with `attention_window = r` is local, shared, equivariant and depends on
+content. Equivariance is that of the mixers: an absolute position added to the tokens breaks it (`position = "none"`
+does not), and so do borders. "Depends on content": how tokens are mixed is decided by what they hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from models.grids import Grid, patch_grid
+from models.initial import Draw, normal
+from models.network import DropPath, Head, Network, Parts, drop_path_rates, resize_square
+from models.positions.base import PositionFactory, at_least_single
+from models.swin import WindowAttention
+from models.vit import MLP, PatchEmbedding
+
+
+def as_map(tokens: Tensor, grid: Grid) -> Tensor:
+    """B N E -> B E H W."""
+    return tokens.transpose(1, 2).unflatten(2, grid)
+
+
+def as_tokens(feature_map: Tensor) -> Tensor:
+    """B E H W -> B N E."""
+    return feature_map.flatten(2).transpose(1, 2)
+
+
+class Separable(nn.Module):
+    """down(across(gelu(up(x)))): B N D -> B N D, with `across` mixing the tokens of every channel by itself."""
+
+    def __init__(self, width: int, across: nn.Module) -> None:
+        super().__init__()
+        self.up = nn.Linear(width, 2 * width)
+        self.across = across
+        self.down = nn.Linear(2 * width, width)
+
+    def forward(self, tokens: Tensor, grid: Grid, block: int, parts: Parts | None) -> Tensor:
+        return self.down(self.across(nn.functional.gelu(self.up(tokens)), grid))
+
+
+class Pool(nn.Module):
+    """The mean of the k x k neighbours that exist: B N E -> B N E, without a parameter."""
+
+    def __init__(self, kernel: int) -> None:
+        super().__init__()
+        self.side = kernel
+
+    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+        x = as_map(tokens, grid)
+        return as_tokens(nn.functional.avg_pool2d(x, self.side, 1, self.side // 2, count_include_pad=False))
+
+
+class Conv(nn.Module):
+    """A k x k kernel for each of `kernels` equal groups of channels, borders filled with 0: B N E -> B N E."""
+
+    def __init__(self, channels: int, kernel: int, kernels: int) -> None:
+        super().__init__()
+        self.side, self.repeats = kernel, channels // kernels
+        self.kernel = nn.Parameter(torch.empty(kernels, 1, kernel, kernel))
+
+    def initial(self) -> Mapping[str, Draw]:
+        return {"kernel": normal(1 / self.side)}
+
+    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+        weight = self.kernel.repeat_interleave(self.repeats, dim=0)  # E 1 k k
+        x = nn.functional.conv2d(as_map(tokens, grid), weight, padding=self.side // 2, groups=len(weight))
+        return as_tokens(x)
+
+
+class Local(nn.Module):
+    """As `Conv`, with kernels of its own at every token: B N E -> B N E on the one grid it was made for."""
+
+    def __init__(self, kernel: int, kernels: int, places: int) -> None:
+        super().__init__()
+        self.side, self.kernels = kernel, kernels
+        self.kernel = nn.Parameter(torch.empty(kernels, places, kernel**2))
+
+    def initial(self) -> Mapping[str, Draw]:
+        return {"kernel": normal(1 / self.side)}
+
+    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+        around = nn.functional.unfold(as_map(tokens, grid), self.side, padding=self.side // 2)  # B E*k*k N
+        around = around.view(len(tokens), self.kernels, -1, self.side**2, tokens.shape[1])  # B g E/g k*k N
+        return torch.einsum("bgckn,gnk->bngc", around, self.kernel).flatten(2)
+
+
+class TokenMLP(nn.Module):
+    """One MLP across the tokens of every channel: B N E -> B N E on the one grid it was made for."""
+
+    def __init__(self, places: int, hidden: int) -> None:
+        super().__init__()
+        self.mlp = MLP(places, hidden)
+
+    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+        return self.mlp(tokens.transpose(1, 2)).transpose(1, 2)
+
+
+class PlainWindows(WindowAttention):
+    """Swin's attention in (shifted) windows without its bias: the ViT's attention, cut into windows. B N D -> B N D."""
+
+    def __init__(self, width: int, heads: int, window: Grid, shifted: bool) -> None:
+        super().__init__(width, heads, window, shifted)
+        self.register_parameter("bias_table", None)
+
+    def bias(self, target: Grid, window: Grid) -> Tensor:
+        weight = self.qkv.weight
+        return torch.zeros(1, 1, 1, device=weight.device, dtype=at_least_single(weight.dtype))
+
+    def forward(self, tokens: Tensor, grid: Grid, block: int, parts: Parts | None) -> Tensor:
+        return super().forward(tokens.unflatten(1, grid), self.window, block, parts).flatten(1, 2)
+
+
+class IsotropicBlock(nn.Module):
+    """x + mixer(norm(x)), then x + mlp(norm(x)): B N D -> B N D."""
+
+    def __init__(self, width: int, mixer: nn.Module, mlp_ratio: float, drop_path: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=1e-6)
+        self.mixer = mixer
+        self.norm2 = nn.LayerNorm(width, eps=1e-6)
+        self.mlp = MLP(width, round(mlp_ratio * width))
+        self.drop = DropPath(drop_path)
+
+    def forward(self, tokens: Tensor, grid: Grid, block: int, parts: Parts | None) -> Tensor:
+        tokens = tokens + self.drop(self.mixer(self.norm1(tokens), grid, block, parts))
+        return tokens + self.drop(self.mlp(self.norm2(tokens)))
+
+
+class Isotropic(Network):
+    """A ViT whose mixers are those of a subclass; arguments as `models.vit.ViT`, mixers one a block."""
+
+    def __init__(
+        self,
+        mixers: Sequence[nn.Module],
+        *,
+        image_size: int,
+        in_channels: int,
+        num_classes: int,
+        width: int,
+        patch_size: int,
+        position: PositionFactory,
+        mlp_ratio: float,
+        drop_path: float,
+    ) -> None:
+        super().__init__()
+        depth = len(mixers)
+        self.in_channels, self.image_size = in_channels, image_size
+        self.embed = PatchEmbedding(in_channels, width, patch_size)
+        grid = self.embed.grid(image_size, image_size)
+        self.position = position(grid=grid, width=width, depth=depth, heads=1, prefix=0)
+        self.blocks = nn.ModuleList(
+            IsotropicBlock(width, mixer, mlp_ratio, rate)
+            for mixer, rate in zip(mixers, drop_path_rates(drop_path, depth), strict=True)
+        )
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.head = Head(width, num_classes)
+
+    def checked(self, images: Tensor) -> Tensor:
+        images = super().checked(images)
+        return resize_square(images, self.image_size) if self.resizes_input else images
+
+    def grid(self, height: int, width: int) -> Grid:
+        return self.embed.grid(*((self.image_size,) * 2 if self.resizes_input else (height, width)))
+
+    def run(self, images: Tensor, parts: Parts | None) -> Tensor:
+        grid = self.grid(*images.shape[-2:])
+        tokens = as_tokens(self.embed(images)).to(self.norm.weight.dtype)  # B N D
+        tokens = self.position.add(tokens, grid)
+        if parts is not None:
+            parts["embedding"] = tokens
+        for index, block in enumerate(self.blocks):
+            tokens = self.position.after_block(block(tokens, grid, index, parts), grid, index)
+            if parts is not None:
+                parts[f"block.{index}"] = tokens
+        pooled = self.norm(tokens).mean(dim=1)  # B D
+        if parts is not None:
+            parts["pooled"] = pooled
+        return self.head(pooled)  # B K
+
+    def carry(self, way: str, **numbers: float) -> None:
+        if self.resizes_input:
+            return super().carry(way, **numbers)
+        self.position.carry(way, **numbers)
+
+
+class IsoPool(Isotropic):
+    """`iso_pool`: the mean over k x k tokens. Local and equivariant; nothing spatial is learned (PoolFormer's idea)."""
+
+    def __init__(self, *, width: int, depth: int, kernel: int, **rest: Any) -> None:
+        super().__init__([Separable(width, Pool(kernel)) for _ in range(depth)], width=width, **rest)
+        self.kernel = kernel
+
+    def details(self, height: int, width: int) -> dict[str, int | str]:
+        return {"receptive_field": receptive_field(self, self.kernel)}
+
+
+class IsoConv(Isotropic):
+    """`iso_conv`: a k x k convolution. Local, shared, equivariant; what is mixed does not depend on the content.
+
+    kernels: how many for a block's E channels; 0: one for each (depthwise).
+    """
+
+    def __init__(self, *, width: int, depth: int, kernel: int, kernels: int = 0, **rest: Any) -> None:
+        mixers = [Separable(width, Conv(2 * width, kernel, kernels or 2 * width)) for _ in range(depth)]
+        super().__init__(mixers, width=width, **rest)
+        self.kernel = kernel
+
+    def details(self, height: int, width: int) -> dict[str, int | str]:
+        return {"receptive_field": receptive_field(self, self.kernel)}
+
+
+class IsoLocal(Isotropic):
+    """`iso_local`: a locally connected layer. Local like `iso_conv` with as many kernels, but every place has its own:
+    neither shared nor equivariant, and bound to one grid, so images are resized. By default a kernel for each of a few
+    groups of channels, as many as the ViT has heads: one for each channel would multiply the network's parameters.
+    """
+
+    resizes_input: ClassVar[bool] = True
+
+    def __init__(
+        self, *, image_size: int, width: int, depth: int, patch_size: int, kernel: int, kernels: int, **rest: Any
+    ) -> None:
+        rows, columns = patch_grid(image_size, image_size, patch_size)
+        mixers = [Separable(width, Local(kernel, kernels, rows * columns)) for _ in range(depth)]
+        super().__init__(mixers, image_size=image_size, width=width, patch_size=patch_size, **rest)
+        self.kernel = kernel
+
+    def details(self, height: int, width: int) -> dict[str, int | str]:
+        return {"receptive_field": receptive_field(self, self.kernel)}
+
+
+class IsoWindow(Isotropic):
+    """`iso_window`: the ViT's attention inside windows, shifted by half in every second block. Local, shared, dependent
+    on content, equivariant to shifts by whole windows; Swin without merging and without its position bias.
+    """
+
+    def __init__(
+        self, *, image_size: int, width: int, depth: int, patch_size: int, heads: int, window: int, **rest: Any
+    ) -> None:
+        rows, columns = patch_grid(image_size, image_size, patch_size)
+        size = min(window, rows), min(window, columns)
+        mixers = [PlainWindows(width, heads, size, bool(block % 2)) for block in range(depth)]
+        super().__init__(mixers, image_size=image_size, width=width, patch_size=patch_size, **rest)
+        self.window = size
+
+    def details(self, height: int, width: int) -> dict[str, int | str]:
+        rows, columns = self.grid(height, width)
+        return {"windows": f"{min(self.window[0], rows)}x{min(self.window[1], columns)}"}
+
+
+class IsoMLP(Isotropic):
+    """`iso_mlp`: an MLP across tokens. Global, neither local, shared nor equivariant, the same for every content (the
+    MLP-Mixer's idea, in this ladder's frame); bound to one grid, so images are resized.
+    """
+
+    resizes_input: ClassVar[bool] = True
+
+    def __init__(
+        self, *, image_size: int, width: int, depth: int, patch_size: int, token_hidden: int, **rest: Any
+    ) -> None:
+        rows, columns = patch_grid(image_size, image_size, patch_size)
+        mixers = [Separable(width, TokenMLP(rows * columns, token_hidden)) for _ in range(depth)]
+        super().__init__(mixers, image_size=image_size, width=width, patch_size=patch_size, **rest)
+
+    def details(self, height: int, width: int) -> dict[str, int | str]:
+        return {"window": "global"}
+
+
+def receptive_field(network: Isotropic, kernel: int) -> int:
+    """Pixels across that move one token after the last block, far from the border."""
+    return network.embed.patch * (1 + len(network.blocks) * (kernel - 1))

@@ -1,0 +1,126 @@
+"""The ladder's families, declared (torch-free): networks that change one assumption at a time (`models.isotropic`)."""
+
+from __future__ import annotations
+
+from models.declaration import (
+    DEPTH,
+    DROP_PATH,
+    HEADS,
+    MLP_RATIO,
+    PATCH,
+    POSITION,
+    SCALE,
+    STAGES,
+    TOTAL_STRIDE,
+    WIDTH,
+    Family,
+    Options,
+    check_heads,
+    check_total_stride,
+    check_transformer,
+    patched_image,
+    patched_training_image,
+)
+from models.encodings import ADDITIVE, check_encoding
+from models.options import ModelError, Option
+
+TOKENS_ONLY = Option("position", str, "learned_1d", "positional encoding, of those added to tokens", allowed=ADDITIVE)
+KERNEL = Option("kernel", int, 3, "tokens along the side of a kernel", allowed=(3, 5, 7))
+KERNELS = Option("kernels", int, None, "kernels for a block's 2 x width channels; 0: one for each", minimum=0)
+FRAME = (SCALE, WIDTH, DEPTH, PATCH, MLP_RATIO, DROP_PATH)
+
+
+def check_isotropic(options: Options) -> None:
+    """The encoding must suit the width, and the kernels the channels."""
+    check_encoding({"heads": 1, **options})
+    channels, kernels = 2 * int(options["width"]), int(options.get("kernels", 0))
+    if kernels and channels % kernels:
+        raise ModelError(f"2 x width = {channels} channels are not divisible by {kernels} kernels")
+
+
+def check_local(options: Options) -> None:
+    """A place must have a kernel."""
+    if not options["kernels"]:
+        raise ModelError("kernels is 0; allowed: at least 1 (2 x width for one a channel)")
+    check_isotropic(options)
+
+
+def check_windows(options: Options) -> None:
+    check_heads(options)
+    check_isotropic(options)
+
+
+LADDER = (
+    Family(
+        "iso_attention",
+        "the ladder: the ViT itself",
+        "models.vit:ViT",
+        (*FRAME, HEADS, POSITION),
+        layout="contiguous",
+        check=check_transformer,
+        check_image=patched_image,
+    ),
+    Family(
+        "iso_window",
+        "the ladder: attention inside windows, shifted in every second block",
+        "models.isotropic:IsoWindow",
+        (*FRAME, HEADS, TOKENS_ONLY, Option("window", int, None, "tokens along the side of a window", minimum=1)),
+        layout="contiguous",
+        check=check_windows,
+        check_image=patched_image,
+    ),
+    Family(
+        "iso_conv",
+        "the ladder: depthwise convolution in place of attention",
+        "models.isotropic:IsoConv",
+        (*FRAME, TOKENS_ONLY, KERNEL, KERNELS),
+        layout="contiguous",
+        check=check_isotropic,
+        check_image=patched_image,
+    ),
+    Family(
+        "iso_local",
+        "the ladder: a convolution whose kernels differ from place to place",
+        "models.isotropic:IsoLocal",
+        (*FRAME, TOKENS_ONLY, KERNEL, KERNELS),
+        layout="contiguous",
+        resizes_input=True,
+        check=check_local,
+        check_image=patched_training_image,
+    ),
+    Family(
+        "iso_pool",
+        "the ladder: the mean of the neighbours in place of attention",
+        "models.isotropic:IsoPool",
+        (*FRAME, TOKENS_ONLY, KERNEL),
+        layout="contiguous",
+        check=check_isotropic,
+        check_image=patched_image,
+    ),
+    Family(
+        "iso_mlp",
+        "the ladder: an MLP across tokens in place of attention",
+        "models.isotropic:IsoMLP",
+        (*FRAME, TOKENS_ONLY, Option("token_hidden", int, None, "hidden units of the MLP across tokens", minimum=1)),
+        layout="contiguous",
+        resizes_input=True,
+        check=check_isotropic,
+        check_image=patched_training_image,
+    ),
+    Family(
+        "locally_connected",
+        "the ladder: the small ResNet with kernels that differ from place to place",
+        "models.locally_connected:LocallyConnected",
+        (
+            SCALE,
+            WIDTH,
+            STAGES,
+            Option("stem", str, None, "cifar: 3x3; half: 3x3 of stride 2", allowed=("cifar", "half")),
+            TOTAL_STRIDE,
+            DROP_PATH,
+        ),
+        layout="contiguous",
+        resizes_input=True,
+        check=check_total_stride,
+    ),
+)

@@ -1,0 +1,48 @@
+"""The hybrid of the ViT paper (Dosovitskiy et al., 2021): a small ResNet, then a transformer on its feature map.
+
+Shapes: B images, C channels, H x W pixels, D width. The stages of `models.resnet` halve the image down to the token
+grid, a 1x1 convolution maps their channels to D, and the rest, positions included, is `models.vit`. Locality, sharing
+and equivariance below; global reach and dependence on content above. Any image size will do: a stride of 2 rounds up.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from models.grids import Grid, halvings
+from models.resnet import BasicBlock, norm_layer, stem_layers
+from models.vit import ViT
+
+
+class ResNetStem(nn.Sequential):
+    """B C H W -> B D rows columns: a 3x3 convolution, one basic block a stage (the first at full size), 1x1 to D."""
+
+    def __init__(self, in_channels: int, width: int, channels: int, stages: int, norm: str) -> None:
+        make_norm = norm_layer(norm)
+        layers = stem_layers("cifar", in_channels, channels, make_norm, "zeros")
+        inputs = channels
+        for stage in range(stages):
+            outputs = channels * 2**stage
+            layers.append(BasicBlock(inputs, outputs, 2 if stage else 1, make_norm, "zeros", 0.0))
+            inputs = outputs
+        super().__init__(*layers, nn.Conv2d(inputs, width, 1))
+        self.times = stages - 1
+
+    def grid(self, height: int, width: int) -> Grid:
+        return halvings(height, self.times), halvings(width, self.times)
+
+
+class ResNetViT(ViT):
+    """ViT on a ResNet.
+
+    Args: stem_width: channels of the first stage, doubled at each further one; stem_stages: how many, each but the
+    first halves the image; norm: of the ResNet. The others are `ViT`'s (but for the patch).
+    """
+
+    def __init__(
+        self, *, in_channels: int, width: int, stem_width: int, stem_stages: int, norm: str = "batch", **rest: Any
+    ) -> None:
+        stem = ResNetStem(in_channels, width, stem_width, stem_stages, norm)
+        super().__init__(in_channels=in_channels, width=width, stem=stem, **rest)
