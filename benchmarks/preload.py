@@ -3,6 +3,8 @@
 Nothing of CUDA and no second thread may be started here: neither survives a fork.
 """
 
+import importlib
+
 import scipy.special  # noqa: F401  (mixup and RandAugment)
 import sklearn.datasets  # noqa: F401  (digits)
 import torch
@@ -11,9 +13,8 @@ import benchmarks.local  # noqa: F401
 import models
 
 torch.set_num_threads(1)
-for _name in models.model_names():  # imports each network's module, timm with those that use it
-    with torch.device("meta"):
-        models.create_model(_name, image_size=8, in_channels=1, num_classes=2, size="pico", scale=8)
+for _name in models.model_names():
+    importlib.import_module(models.family(_name).entry.partition(":")[0])
 _weight = torch.nn.Parameter(torch.zeros(1))
 _optimizer = torch.optim.AdamW([_weight], fused=True)  # imports what torch loads at the first optimiser
 _weight.sum().backward()
