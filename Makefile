@@ -1,7 +1,7 @@
 # `make quickstart` and `make test` do all the set-up on a fresh machine; the others assume nothing either.
 PYTHON ?= python3
 BIN := .venv/bin
-RUNS ?= runs
+RUNS_OPTION = $(if $(RUNS),--runs $(RUNS))
 
 .PHONY: help .venv quickstart test check format clean
 
@@ -31,8 +31,8 @@ help:
 	@touch $@
 
 quickstart: .venv/installed
-	$(BIN)/inductive run quickstart --runs $(RUNS)
-	$(BIN)/inductive report quickstart --runs $(RUNS)
+	$(BIN)/inductive run quickstart $(RUNS_OPTION)
+	$(BIN)/inductive report quickstart $(RUNS_OPTION)
 
 test: .venv/installed-dev
 	$(BIN)/pytest

@@ -22,6 +22,7 @@ from benchmarks.errors import OwnedError, RecordError
 from benchmarks.files import read_json, write_json
 
 BEAT_SECONDS = 5.0  # between heartbeats
+CLAIM_SECONDS = 30.0  # for a claim to be signed with its owner.json
 GRACE_SECONDS = 300.0  # without a heartbeat, seen from another host, before an owner counts as dead
 
 
@@ -76,7 +77,7 @@ class Attempt:
             return False
         if self.owner is not None and all(self.owner[name] == value for name, value in here().items()):
             return process_start(self.owner["pid"]) == self.owner["process_start"]
-        return self.heartbeat_age() < GRACE_SECONDS
+        return self.heartbeat_age() < (CLAIM_SECONDS if self.owner is None else GRACE_SECONDS)
 
     def heartbeat_age(self) -> float:
         """Seconds since the last sign of life, by the clock of the file server alone."""
@@ -126,10 +127,17 @@ def read_attempts(folder: Path) -> tuple[Attempt, ...]:
     """The attempts of a run, oldest first."""
     found = []
     for path in sorted((folder / "attempts").glob("[0-9][0-9][0-9][0-9]")):
-        owner = read_json(path / "owner.json") if (path / "owner.json").exists() else None
-        ended = read_json(path / "ended.json") if (path / "ended.json").exists() else None
-        found.append(Attempt(path, owner, ended))
+        found.append(Attempt(path, _told(path / "owner.json", "pid"), _told(path / "ended.json", "state")))
     return tuple(found)
+
+
+def _told(path: Path, key: str) -> dict[str, Any] | None:
+    """What a file of an attempt tells; None when it is missing or torn, as if its writer had died before it."""
+    try:
+        value = read_json(path)
+    except RecordError:
+        return None
+    return value if isinstance(value, dict) and key in value else None
 
 
 @dataclass
@@ -181,17 +189,19 @@ def claim(folder: Path, start_step: int = 0) -> Claim:
     try:
         path.mkdir()
     except FileExistsError as error:
-        raise OwnedError(f"{folder.name}: owned by an attempt that started at the same moment") from error
-    write_json(
-        path / "owner.json",
-        {
-            **here(),
-            "pid": os.getpid(),
-            "process_start": process_start(os.getpid()),
-            "platform": platform.system(),
-            "slurm_job": os.environ.get("SLURM_JOB_ID"),
-            "started": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
-            "start_step": start_step,
-        },
-    )
+        raise OwnedError(f"{folder.name}: owned by {read_attempts(folder)[-1].owner_text()}") from error
+    owner = {
+        **here(),
+        "pid": os.getpid(),
+        "process_start": process_start(os.getpid()),
+        "platform": platform.system(),
+        "slurm_job": os.environ.get("SLURM_JOB_ID"),
+        "started": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+        "start_step": start_step,
+    }
+    try:
+        write_json(path / "owner.json", owner)
+    except OSError:
+        path.rmdir()  # a full disk: an unsigned claim would keep others out
+        raise
     return Claim(path)

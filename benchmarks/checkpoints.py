@@ -1,5 +1,7 @@
 """Checkpoints: the two newest are kept, damage is found before it is loaded, and loading runs no code."""
 
+import hashlib
+import io
 import logging
 import pickle
 import zipfile
@@ -9,7 +11,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.files import write_atomic_by
+from benchmarks.files import write_atomic
 
 log = logging.getLogger("inductive")
 
@@ -26,9 +28,11 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> bool:
 
     The checkpoints before stay intact then, and training can go on.
     """
-    path = folder / f"checkpoint-{step:08d}.pt"
     try:
-        write_atomic_by(path, lambda file: torch.save(dict(state), file))
+        buffer = io.BytesIO()
+        torch.save(dict(state), buffer)
+        data = buffer.getvalue()
+        write_atomic(folder / f"checkpoint-{step:08d}-{_digest(data)}.pt", data)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
         log.warning("checkpoint at step %d could not be written (%s); the one before stays", step, error)
         return False
@@ -38,8 +42,8 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> bool:
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """The newest undamaged checkpoint, or None. Each damaged one is warned of, and removed so that it is not kept
-    in place of a good one."""
+    """The newest undamaged checkpoint, or None. Each damaged one is warned of, and set aside as `*.damaged`, so that
+    it is not kept in place of a good one."""
     for path in checkpoint_paths(folder):
         damage = _damage(path)
         if damage is None:
@@ -48,21 +52,32 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
             except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
                 damage = str(error)
         log.warning("%s is damaged (%s); using the one before", path.name, damage)
-        path.unlink()
+        path.replace(path.with_suffix(".damaged"))
     return None
 
 
 def drop_checkpoints(folder: Path) -> None:
     """Removes all checkpoints of a finished run, and what killed attempts were writing."""
-    for path in [*checkpoint_paths(folder), *folder.glob(".*.tmp")]:
+    for path in [*checkpoint_paths(folder), *folder.glob("checkpoint-*.damaged"), *folder.glob(".*.tmp")]:
         path.unlink(missing_ok=True)
 
 
 def _damage(path: Path) -> str | None:
-    """What is wrong with the file. The archive's CRC finds a flipped byte, which torch would load silently."""
+    """What is wrong with the file, or None.
+
+    The digest in its name covers every byte: torch loads a flipped one silently, and the archive's own CRC does not
+    cover its directory. The CRC is tested as well, for what was torn before it was digested.
+    """
     try:
-        with zipfile.ZipFile(path) as archive:
+        data = path.read_bytes()
+        if path.stem.rpartition("-")[2] != _digest(data):
+            return "its bytes are not those that were written"
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
             torn = archive.testzip()
-    except (OSError, zipfile.BadZipFile, EOFError) as error:
+    except (OSError, zipfile.BadZipFile) as error:
         return str(error) or type(error).__name__
     return f"wrong checksum of {torn}" if torn else None
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]

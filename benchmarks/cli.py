@@ -58,6 +58,8 @@ def _options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 def _console(**kwargs: Any) -> Any:
     from rich.console import Console
 
+    if not (sys.stderr if kwargs.get("stderr") else sys.stdout).isatty() and "COLUMNS" not in os.environ:
+        kwargs["width"] = 250  # in a pipe, so that an id stays on its line
     return Console(**kwargs)
 
 
@@ -222,6 +224,9 @@ def main(arguments: list[str] | None = None) -> None:
     except OwnedError as error:
         click.echo(f"error: {error}", err=True)
         code = OTHERS
+    except OSError as error:
+        click.echo(f"error: {error.filename or 'file'}: {error.strerror or error}", err=True)
+        code = USAGE
     except InductiveError as error:
         where = "configuration error" if isinstance(error, ConfigError) else "error"
         click.echo(f"{where}: {error}", err=True)

@@ -4,6 +4,7 @@ Local slots, SLURM workers and `inductive rerun` all call `execute`; it alone wr
 """
 
 import logging
+import math
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -139,11 +140,18 @@ class _Job:
         self.claim.end(state=state, step=self.step, seconds=seconds, images_per_second=rate, error=error)
 
 
+class _LogFile(logging.FileHandler):
+    """An attempt's log. When the disk is full its lines are lost, quietly: the failure itself is told elsewhere."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+
 @contextmanager
 def _attempt(mine: Claim, settings: Settings) -> Iterator[_Job]:
     """Logs into the attempt's folder, and says at the end how it ended, whatever happened."""
     job = _Job(mine)
-    handler = logging.FileHandler(mine.path / "log.txt", encoding="utf-8")
+    handler = _LogFile(mine.path / "log.txt", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     try:
@@ -297,6 +305,12 @@ def _finish(
         result: dict[str, Any] = {}
         if not finished:
             _, accuracy, loss = measurer.score("train", run.resolution)
+            if not math.isfinite(loss):  # the last update broke it
+                job.claim.check()
+                write_json(folder / "result.json", _result(run, model, None, None, diverged_at=run.steps))
+                drop_checkpoints(folder)
+                job.outcome = Outcome("diverged", "final loss not finite")
+                return
             weights = safetensors.torch.save({name: t.contiguous() for name, t in model.state_dict().items()})
             result = _result(run, model, loss, accuracy, weights=weights_digest(weights))
             job.claim.check()

@@ -63,7 +63,10 @@ def apply_execution(execution: Mapping[str, Any]) -> list[str]:
     """
     torch.set_num_threads(execution["threads"])
     choose_device(execution["device"])
-    torch.use_deterministic_algorithms(execution["device"] == "cuda", warn_only=True)
+    if execution["device"] == "cuda":  # float32 means float32: TF32 would give CNNs and ViTs different precisions
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with it
+        torch.use_deterministic_algorithms(True, warn_only=True)
     now = platform_bits(execution["device"])
     return [f"{name}: {execution[name]} then, {value} now" for name, value in now.items() if execution[name] != value]
 

@@ -26,8 +26,8 @@ from benchmarks.execute import Outcome, Settings, execute
 from benchmarks.progress import Display
 from benchmarks.run import Evaluation, Run
 
-STOPPING = (signal.SIGINT, signal.SIGTERM)
-IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # hang-up: the terminal was closed
+IGNORED = (*STOPPING, signal.SIGUSR1, signal.SIGUSR2)
 PRELOAD = "benchmarks.preload"
 
 STOP = "stopping: every run finishes its step and saves"
@@ -43,6 +43,7 @@ class Task:
     root: Path
     settings: Settings
     until: int | None = None
+    gpus: int = 1
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,12 @@ def slots(device: str) -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
+def gpu_of(slot: int, visible: str | None, gpus: int) -> str:
+    """The GPU of a slot: slots go round the GPUs that this process was given, and never beyond them."""
+    given = visible.split(",") if visible else [str(number) for number in range(gpus)]
+    return given[slot % len(given)]
+
+
 def run_tasks(tasks: list[Task], jobs: int, reporter: Display) -> list[Ending]:
     """Runs all tasks, `jobs` at a time, until done or stopped by SIGINT or SIGTERM.
 
@@ -91,7 +98,16 @@ def run_tasks(tasks: list[Task], jobs: int, reporter: Display) -> list[Ending]:
         told = 0
         while active or (waiting and not stopped):
             while waiting and free and not stopped:
-                active.append(_start(context, waiting.popleft(), free.pop(0)))
+                try:
+                    active.append(_start(context, waiting[0], free[0]))
+                except (EOFError, ConnectionError):  # the fork server was killed, perhaps because memory is short
+                    endings += [
+                        Ending(task, "failed", "the fork server died; nothing was started", 0.0) for task in waiting
+                    ]
+                    waiting.clear()
+                    break
+                waiting.popleft()
+                free.pop(0)
                 reporter.started(active[-1].task)
             if len(stopped) > told:
                 reporter.said(SAVING if told else STOP)
@@ -188,8 +204,7 @@ def _child(pipe: Connection, task: Task, slot: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)
     if task.settings.device == "cuda":
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-        os.environ["CUDA_VISIBLE_DEVICES"] = visible[slot] if len(visible) > slot and visible[0] else str(slot)
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu_of(slot, os.environ.get("CUDA_VISIBLE_DEVICES"), task.gpus)
     keep_memory()
     state, line = work(task, stop=_Pipe(pipe).ended, tell=_teller(pipe))
     with suppress(OSError):  # the parent may be gone

@@ -5,6 +5,8 @@ import logging
 import os
 from pathlib import Path
 
+from benchmarks.errors import RecordError
+
 log = logging.getLogger("inductive")
 
 
@@ -56,8 +58,11 @@ class Metrics:
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The rows of a metrics file; a torn last line is left out."""
+    """The rows of a metrics file; a torn last line is left out. Raises RecordError for damage elsewhere."""
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+    except ValueError as error:
+        raise RecordError(f"{path}: damaged ({error})") from error

@@ -13,6 +13,7 @@ from models.hints import did_you_mean
 FOLDER = Path(__file__).parent / "recipes"
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
 
@@ -28,8 +29,8 @@ class Recipe(BaseModel):
     weight_decay: Annotated[float, Field(ge=0)] = Field(
         0.05, description="decoupled for adamw; not on biases, norms, positions"
     )
-    momentum: Share = Field(0.9, description="of sgd")
-    betas: tuple[Share, Share] = Field((0.9, 0.999), description="of adamw and adam")
+    momentum: Annotated[float, Field(gt=0, lt=1)] = Field(0.9, description="of sgd")
+    betas: tuple[Beta, Beta] = Field((0.9, 0.999), description="of adamw and adam")
     batch_size: Annotated[int, Field(ge=1)] = Field(128, description="images an update")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="after the warm-up")
     warmup: Share = Field(0.05, description="share of all steps, linear from 0")

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from benchmarks.run import Evaluation, Run, canonical, make_run
 from benchmarks.subsets import Subset
 
 FORMAT = 1
+
+# What numpy and zipfile raise for an archive with flipped or missing bytes.
+DAMAGE = (OSError, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 __all__ = ["FORMAT", "Record", "read_record", "write_atomic"]
 
@@ -70,21 +74,30 @@ def read_record(folder: Path, *, now_sources: Mapping[str, str] | None = None) -
     sources is `stale`.
     """
     config = read_json(folder / "config.json")
-    if not isinstance(config, dict) or not {"format", "id", "run"} <= config.keys():
-        raise RecordError(f"{folder / 'config.json'}: not a record of this suite")
-    if config["format"] > FORMAT:
-        raise RecordError(
-            f"{folder}: made by a newer version of the suite (format {config['format']}, this one reads {FORMAT})"
-        )
+    _check(folder / "config.json", config, {"format": int, "id": str, "run": dict})
     execution = read_json(folder / "execution.json") if (folder / "execution.json").exists() else None
+    if execution is not None:
+        _check(folder / "execution.json", execution, {"device": str})
     result = read_json(folder / "result.json") if (folder / "result.json").exists() else None
+    if result is not None:
+        _check(folder / "result.json", result, {"format": int, "state": str})
     attempts = read_attempts(folder)
     state, reason = _state(result, attempts)
-    if state == "finished" and now_sources is not None:
+    if state in ("finished", "diverged") and now_sources is not None:
         changed = sources.changes(recorded_sources(folder, execution), now_sources)
         if changed:
             state, reason = "stale", f"changed since: {', '.join(changed)}"
     return Record(folder, config, execution, result, list(_evaluations(folder)), attempts, state, reason)
+
+
+def _check(path: Path, value: Any, kinds: Mapping[str, type]) -> None:
+    """Raises RecordError unless a file of a record has these keys, and no newer version has written it."""
+    if not isinstance(value, dict) or any(not isinstance(value.get(key), kind) for key, kind in kinds.items()):
+        raise RecordError(f"{path}: not as this suite writes it: it needs {', '.join(kinds)}")
+    if value.get("format", FORMAT) > FORMAT:
+        raise RecordError(
+            f"{path}: made by a newer version of the suite (format {value['format']}, this one reads {FORMAT})"
+        )
 
 
 def _state(result: Mapping[str, Any] | None, attempts: tuple[Attempt, ...]) -> tuple[str, str]:
@@ -178,8 +191,11 @@ def _evaluations(folder: Path) -> Iterator[dict[str, Any]]:
     newest: dict[str, dict[str, Any]] = {}
     for path in sorted((folder / "evaluations").glob("[0-9]*.npz")):
         with opened_pass(path) as arrays:
-            for entry in json.loads(arrays["index"].tobytes()):
-                newest[entry["id"]] = entry
+            try:
+                entries = json.loads(arrays["index"].tobytes())
+            except DAMAGE as error:
+                raise RecordError(f"{path}: cannot be read ({error})") from error
+        newest |= {entry["id"]: entry for entry in entries}
     return iter(newest.values())
 
 
@@ -189,7 +205,7 @@ def opened_pass(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
     with path.open("rb") as file:
         try:
             arrays = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except DAMAGE as error:
             raise RecordError(f"{path}: cannot be read ({error})") from error
         with arrays:
             yield arrays

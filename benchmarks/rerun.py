@@ -21,18 +21,20 @@ OPENING_ROWS = 10
 STANDARD_ERRORS = 3.0
 TOLERANCE = (
     f"losses of the first {OPENING_ROWS} logged steps within {RELATIVE_LOSS:g} of their value, final accuracies within "
-    f"{STANDARD_ERRORS:g} binomial standard errors of a difference"
+    f"{STANDARD_ERRORS:g} binomial standard errors of a difference; it applies where sources, device, hardware or "
+    f"library versions differ, otherwise equality to the bit is promised"
 )
 
 
 @dataclass(frozen=True)
 class Verdict:
     """`verdict` is 'equal', 'within tolerance' or 'different'; `differences` says what differs, `compared` what was
-    compared."""
+    compared, `conditions` what was not the same in the first place (sources, device, hardware, versions)."""
 
     verdict: str
     compared: tuple[str, ...]
     differences: tuple[str, ...]
+    conditions: tuple[str, ...]
 
 
 def rerun_root(root: Path) -> Path:
@@ -40,19 +42,22 @@ def rerun_root(root: Path) -> Path:
     return root / ".reruns"
 
 
-def prepare_rerun(record: Record, device: str | None) -> list[Evaluation]:
+def prepare_rerun(record: Record, device: str | None, first: int | None) -> list[Evaluation]:
     """Makes an empty folder for the rerun with the recorded execution, and returns the evaluations to repeat.
 
-    `device` replaces the recorded one where the user asks for it. Raises OwnedError while another rerun of the same
-    run is alive.
+    `device` replaces the recorded one where the user asks for it. Raises RecordError when the record has not come as
+    far as is to be compared (step `first`, or the end), OwnedError while another rerun of the same run is alive.
     """
     folder = rerun_root(record.path.parent) / record.id
     attempts = read_attempts(folder)
     if attempts and attempts[-1].alive():
         raise OwnedError(f"{record.id}: a rerun of it is going on: {attempts[-1].owner_text()}")
-    if record.execution is None:
-        raise RecordError(f"{record.path}: was never started, so there is nothing to compare with")
-    shutil.rmtree(folder, ignore_errors=False) if folder.exists() else None
+    reached = max((int(row["step"]) for row in read_metrics(record.path / "metrics.jsonl")), default=0)
+    if record.execution is None or (record.result is None and (first is None or first > reached)):
+        ask = f"; `--first {reached}` compares what there is" if reached else ""
+        raise RecordError(f"{record.id}: is {record.state} after step {reached}, so there is no more to compare{ask}")
+    if folder.exists():
+        shutil.rmtree(folder)
     folder.mkdir(parents=True)
     execution = dict(record.execution)
     if device is not None and device != execution["device"]:
@@ -64,6 +69,20 @@ def prepare_rerun(record: Record, device: str | None) -> list[Evaluation]:
     return [Evaluation(**entry["evaluation"]) for entry in record.evaluations]
 
 
+def conditions(record: Record, again: Record) -> tuple[str, ...]:
+    """What of sources, device, hardware and versions is not as it was when the record was made."""
+    from benchmarks.execution import platform_bits
+
+    then = record.execution or {}
+    now = {**(again.execution or {}), **platform_bits(str((again.execution or {})["device"]))}
+    changed = sources.changes(then.get("sources", {}), now.get("sources", {}))
+    kept = {key: value for key, value in then.items() if key != "sources"}
+    return (
+        *changed,
+        *(f"{key}: {value} then, {now.get(key)} now" for key, value in kept.items() if now.get(key) != value),
+    )
+
+
 def compare(record: Record, first: int | None) -> Verdict:
     """Compares a record with its rerun: the opening metrics up to step `first`, or everything when it is None."""
     again = read_record(rerun_root(record.path.parent) / record.id)
@@ -71,26 +90,23 @@ def compare(record: Record, first: int | None) -> Verdict:
     old, new = (
         [row for row in read_metrics(one.path / "metrics.jsonl") if row["step"] <= limit] for one in (record, again)
     )
-    compared, exact, close = [f"{len(new)} rows of metrics"], list[str](), list[str]()
-    exact += _metric_differences(old, new)
-    close += [text for text in _opening_differences(old, new)]
+    compared, exact = [f"{len(new)} rows of metrics"], _metric_differences(old, new)
+    close = _opening_differences(old, new)
     if first is None:
-        compared += ["final weights", f"{len(record.evaluations)} evaluations"]
-        for name in ("state", "weights_sha256", "train_accuracy"):
-            then, now = (record.result or {}).get(name), (again.result or {}).get(name)
-            if then != now:
-                exact.append(f"{name}: {then} then, {now} now")
-                if name == "state":
-                    close.append(exact[-1])
+        compared += ["result and final weights", f"{len(record.evaluations)} evaluations"]
+        then, now = record.result or {}, again.result or {}
+        exact += [f"{key}: {then.get(key)} then, {now.get(key)} now" for key in then if then[key] != now.get(key)]
+        if then.get("state") != now.get("state"):
+            close.append(f"state: {then.get('state')} then, {now.get('state')} now")
         for text, apart in _evaluation_differences(record.evaluations, again.evaluations):
             exact.append(text)
-            if apart:
-                close.append(text)
+            close += [text] if apart else []
+    unlike = conditions(record, again)
     if not exact:
-        return Verdict("equal", tuple(compared), ())
-    if not close:
-        return Verdict("within tolerance", tuple(compared), tuple(exact))
-    return Verdict("different", tuple(compared), tuple(dict.fromkeys([*close, *exact])))
+        verdict = "equal"
+    else:
+        verdict = "within tolerance" if unlike and not close else "different"
+    return Verdict(verdict, tuple(compared), tuple(dict.fromkeys([*close, *exact])), unlike)
 
 
 def _metric_differences(old: list[dict[str, float]], new: list[dict[str, float]]) -> list[str]:
@@ -123,7 +139,8 @@ def _evaluation_differences(old: list[dict[str, Any]], new: list[dict[str, Any]]
             mean = (entry["accuracy"] + now["accuracy"]) / 2
             error = math.sqrt(2 * mean * (1 - mean) / entry["count"])
             apart = abs(entry["accuracy"] - now["accuracy"]) > STANDARD_ERRORS * error
-            found.append((f"{what}: accuracy {entry['accuracy']:.4f} then, {now['accuracy']:.4f} now", apart))
+            then, here = (f"accuracy {one['accuracy']:.4f}, likelihood {one['nll']}" for one in (entry, now))
+            found.append((f"{what}: {then} then, {here} now", apart))
     return found
 
 

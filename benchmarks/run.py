@@ -76,8 +76,8 @@ class Run(Frozen):
     resolution: Annotated[int, Field(ge=1)] = Field(8, description="training images in pixels; default: native")
     recipe: Recipe = Field(default_factory=Recipe, description="a name of `inductive list recipes`, with changes")
     budget: Budget = Field(Budget(steps=600), description="exactly one of steps, epochs, images")
-    seed: Annotated[int, Field(ge=0)] = Field(0, description="initialisation, order and augmentation")
-    draw: Annotated[int, Field(ge=0)] = Field(0, description="picks the subset; default: seed")
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="initialisation, order and augmentation")
+    draw: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="picks the subset; default: seed")
     precision: Literal["float32"] = Field("float32", description="of the network's arithmetic")
     protocol: int = Field(PROTOCOL, description="what a configuration means; set by the suite")
 

@@ -136,7 +136,17 @@ def single(run: Run) -> Study:
     return Study(run.id, "", "", "", (run,), {run.id: wanted}, (run.resolution,))
 
 
-def _cells(table: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+@dataclass(frozen=True)
+class Where:
+    """Where the values of a cell stand in the file: its model's table, its arm's, and the keys each of them sets."""
+
+    model: str
+    arm: str
+    arm_keys: frozenset[str]
+    model_keys: frozenset[str]
+
+
+def _cells(table: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], Where]]:
     """Every cell as settings for `make_run` with its test_resolutions, and where its model stands in the file."""
     base = {key: value for key, value in table.items() if key in GRID or key == "test_resolutions"}
     for number, arm in enumerate(table.get("arms", [{}])):
@@ -148,7 +158,8 @@ def _cells(table: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
             merged["model"] = model["name"]
             axes = [*_axes(merged), *((f"options.{key}", value) for key, value in options.items())]
             for values in itertools.product(*(_listed(path, value) for path, value in axes)):
-                yield _nested([path for path, _ in axes], values, resolutions), f"models[{place}]"
+                cell = _nested([path for path, _ in axes], values, resolutions)
+                yield cell, Where(f"models[{place}]", f"arms[{number}]", frozenset(arm), frozenset(own))
 
 
 def _split_model(model: Any, place: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -224,6 +235,8 @@ def _check_types(table: Mapping[str, Any]) -> None:
             raise ConfigError(key, f"{table[key]!r} is not a text")
     for key in ("models", "arms"):
         value = table.get(key, [{}])
+        if value == []:
+            raise ConfigError(key, "is an empty list")
         if not isinstance(value, list) or not all(isinstance(one, Mapping) for one in value):
             raise ConfigError(key, f"is not a list of tables: write [[{key}]]")
     if not table.get("models"):
@@ -238,12 +251,15 @@ def _check_types(table: Mapping[str, Any]) -> None:
         raise ConfigError("starved_below", f"{share!r} is not a share between 0 and 1")
 
 
-def _place(key: str, where: str, cell: Mapping[str, Any]) -> str:
+def _place(key: str, where: Where, cell: Mapping[str, Any]) -> str:
     """Where in the file the value of a refused cell stands."""
     if key in ("model", "options") or key.startswith("options."):
-        return where + key.removeprefix("model").removeprefix("options")
+        return where.model + key.removeprefix("model").removeprefix("options")
+    field = key.partition(".")[0]
+    table = where.model if field in where.model_keys else where.arm if field in where.arm_keys else ""
     by_model = ("resolution", "test_resolutions", "train_size", "validation", "size")
-    return f"{key} (with {where}: {_describe(cell)})" if key in by_model else key
+    said = f"{key} (with {where.model}: {_describe(cell)})" if key in by_model else key
+    return f"{table}.{said}" if table else said
 
 
 def _describe(cell: Mapping[str, Any]) -> str:

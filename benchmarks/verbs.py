@@ -1,5 +1,6 @@
 """What the verbs that train do: run a study, train one configuration, run a recorded one again."""
 
+import math
 import shlex
 import sys
 import time
@@ -29,6 +30,8 @@ SETTLED = ("finished", "diverged", "stale")  # states in which `run` does not tr
 
 def settings_for(data: Path, device: str, checkpoint_every: float, accept_code: bool) -> Settings:
     """Execution settings from flags, the device chosen."""
+    if not math.isfinite(checkpoint_every):
+        raise ConfigError("--checkpoint-every", f"{checkpoint_every} is not a number of seconds")
     command = shlex.join(["inductive", *sys.argv[1:]])
     return Settings(data, choose_device(device), checkpoint_every, accept_code, command=command)
 
@@ -43,8 +46,9 @@ def run_study(
         check_there(name, settings.data)
     states = [run_state(run, root, study.evaluations[run.id]) for run in runs]
     stale = [one for one in states if one.state == "stale" and not settings.accept_code]
+    gpus = local.slots("cuda") if settings.device == "cuda" else 0
     tasks = [
-        Task(one.run, study.evaluations[one.run.id], root, settings)
+        Task(one.run, study.evaluations[one.run.id], root, settings, gpus=gpus)
         for one in states
         if one.state not in SETTLED or one.waiting or (one.state == "stale" and settings.accept_code)
     ]
@@ -82,8 +86,10 @@ def _summary(endings: list[Ending], stale: int, prefix: str, console: Console) -
     """Says how it ended, names what failed and who owns what, and gives the exit code."""
     for ending in endings:
         if ending.state in ("failed", "owned", "stale"):
-            say(console, f"{ending.state}: {ending.task.run.id}: {ending.line}")
-    by_state = {state: sum(ending.state == state for ending in endings) for state in ("failed", "owned", "stale")}
+            line = ending.line.removeprefix(f"{ending.task.run.id}: ")
+            say(console, f"{ending.state}: {ending.task.run.id}: {line}")
+    known = ("diverged", "failed", "owned", "stale")
+    by_state = {state: sum(ending.state == state for ending in endings) for state in known}
     words = ", ".join(f"{count} {state}" for state, count in by_state.items() if count)
     done = len(endings) - sum(by_state.values())
     say(console, f"{prefix}{done} done" + (f", {words}" if words else ""))
@@ -113,7 +119,10 @@ def run_of_flags(flags: Mapping[str, Any], changes: tuple[str, ...]) -> Run:
             settings[key] = _value(text)
             continue
         table = settings.get(key, {})
-        settings[key] = {**({"name": table} if isinstance(table, str) else table), inner: _value(text)}
+        table = {"name": table} if isinstance(table, str) else table
+        if not isinstance(table, Mapping):
+            raise ConfigError(key, f"is {table!r}, so it has no `{inner}`", "train")
+        settings[key] = {**table, inner: _value(text)}
     try:
         return make_run(settings)
     except ConfigError as error:
@@ -161,11 +170,16 @@ def rerun_one(
     run = record.run()
     check_there(run.dataset, data)
     check_root(root)
-    evaluations = rerun.prepare_rerun(record, None if device is None else choose_device(device))
-    chosen = str((record.execution or {})["device"]) if device is None else choose_device(device)
+    device = None if device is None else choose_device(device)
+    evaluations = rerun.prepare_rerun(record, device, first)
+    chosen = device or str((record.execution or {})["device"])
     settings = Settings(data, chosen, command=shlex.join(["inductive", *sys.argv[1:]]))
     task = Task(run, evaluations, rerun.rerun_root(root), settings, until=first)
-    ending = _run([task], 1, console)[0]
+    try:
+        ending = _run([task], 1, console)[0]
+    except KeyboardInterrupt:
+        say(console, "stopped: a rerun is not continued, the same command starts it anew")
+        return INTERRUPTED
     if ending.state in ("failed", "owned"):
         say(console, f"{ending.state}: {ending.line}")
         return FAILED if ending.state == "failed" else OTHERS
@@ -176,6 +190,8 @@ def rerun_one(
         say(console, f"{verdict.verdict}: {record.id}; compared {', '.join(verdict.compared)}")
         for difference in verdict.differences:
             say(console, f"  {difference}")
+        for condition in verdict.conditions:
+            say(console, f"  not as then: {condition}")
         if verdict.verdict != "equal":
             say(console, f"tolerance: {rerun.TOLERANCE}")
     return FAILED if verdict.verdict == "different" else DONE

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 import models
 from benchmarks import cost
@@ -27,7 +28,7 @@ def table(console: Console, title: str, columns: dict[str, str], rows: list[list
     for heading, justify in columns.items():
         made.add_column(heading, justify="right" if justify == "right" else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(str(value) for value in row))
+        made.add_row(*(Text(str(value)) for value in row))
     console.print(made)
 
 
@@ -37,7 +38,10 @@ def listing(what: str, size: str | None = None, image_size: int | None = None) -
         return counted_models(size, image_size or 32)[0]
     if what == "models":
         families = [models.family(name) for name in models.model_names()]
-        return [{"name": f.name, "sizes": list(f.sizes), "about": f.summary} for f in families]
+        return [
+            {"name": f.name, "sizes": list(f.sizes), "options": [o.name for o in f.options], "about": f.summary}
+            for f in families
+        ]
     if what == "vit-sizes":
         return vit_sizes()
     if what == "positions":

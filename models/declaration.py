@@ -22,6 +22,14 @@ def patched_image(options: Mapping[str, Scalar], resolution: int, train_resoluti
     patch_grid(resolution, resolution, int(options["patch_size"]))
 
 
+def windowed_image(options: Mapping[str, Scalar], resolution: int, train_resolution: int) -> None:
+    """The patch must divide the image, and a window must fit the grid of the training resolution."""
+    patched_image(options, resolution, train_resolution)
+    side = train_resolution // int(options["patch_size"])
+    if int(options["window"]) > side:
+        raise ModelError(f"window {options['window']} is larger than the grid of {side} x {side}: nearest {side}")
+
+
 def patched_training_image(options: Mapping[str, Scalar], resolution: int, train_resolution: int) -> None:
     """The patch must divide the training image, to which every other is resized."""
     patch_grid(train_resolution, train_resolution, int(options["patch_size"]))

@@ -22,6 +22,7 @@ from models.declaration import (
     check_transformer,
     patched_image,
     patched_training_image,
+    windowed_image,
 )
 from models.hybrids import HYBRIDS
 from models.ladder import LADDER
@@ -114,7 +115,7 @@ SWIN = Family(
     ),
     layout="contiguous",
     check=check_heads,
-    check_image=patched_image,
+    check_image=windowed_image,
     ways=("keep_window", "grow_window"),
 )
 CCT = Family(

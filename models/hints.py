@@ -14,5 +14,5 @@ def did_you_mean(word: str, allowed: Iterable[str]) -> str:
     >>> did_you_mean("colour", ["patch", "position"])
     ''
     """
-    matches = difflib.get_close_matches(str(word), list(allowed), n=1, cutoff=0.6)
+    matches = difflib.get_close_matches(str(word), list(allowed), n=1, cutoff=0.5)
     return f"; did you mean `{matches[0]}`?" if matches else ""

@@ -1,5 +1,6 @@
 """Checkpoints: damage is found, the one before is used, and no code is run on loading."""
 
+import hashlib
 import logging
 import pickle
 import zipfile
@@ -24,7 +25,7 @@ def two(tmp_path: Path) -> Path:
 
 def test_the_two_newest_are_kept(two: Path) -> None:
     """Reference: the steps in the names."""
-    assert [path.name for path in checkpoint_paths(two)] == ["checkpoint-00000030.pt", "checkpoint-00000020.pt"]
+    assert [path.name[:19] for path in checkpoint_paths(two)] == ["checkpoint-00000030", "checkpoint-00000020"]
     assert len(checkpoint_paths(two)) == KEEP
     loaded = load_checkpoint(two)
     assert loaded is not None
@@ -63,7 +64,22 @@ def test_a_damaged_newest_one_is_passed_over_with_a_warning(
         loaded = load_checkpoint(two)
     assert loaded is not None
     assert loaded["step"] == 20
-    assert "checkpoint-00000030.pt is damaged" in caplog.text
+    assert "checkpoint-00000030-" in caplog.text
+    assert "is damaged" in caplog.text
+    assert len(list(two.glob("*.damaged"))) == 1
+
+
+def test_a_flipped_bit_anywhere_is_found(tmp_path: Path) -> None:
+    """In headers and the directory of the archive too, where its CRC does not reach; the one before is used."""
+    assert save_checkpoint(tmp_path, 1, _state(1))
+    assert save_checkpoint(tmp_path, 2, _state(2))
+    path = checkpoint_paths(tmp_path)[0]
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 97):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :])
+        loaded = load_checkpoint(tmp_path)
+        assert loaded is not None
+        assert loaded["step"] == 1, place
 
 
 def test_both_damaged_means_anew(two: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -83,9 +99,11 @@ def test_a_pickle_with_code_is_not_run(tmp_path: Path) -> None:
         def __reduce__(self) -> tuple[object, tuple[str]]:
             return (Path.touch, (tmp_path / "executed",))  # type: ignore[return-value]
 
-    with zipfile.ZipFile(tmp_path / "checkpoint-00000001.pt", "w") as archive:
+    with zipfile.ZipFile(tmp_path / "made", "w") as archive:
         archive.writestr("archive/data.pkl", pickle.dumps(Malicious(), protocol=2))
         archive.writestr("archive/version", "3\n")
+    digest = hashlib.sha256((tmp_path / "made").read_bytes()).hexdigest()[:16]
+    (tmp_path / "made").rename(tmp_path / f"checkpoint-00000001-{digest}.pt")
     try:
         assert load_checkpoint(tmp_path) is None
     except pickle.UnpicklingError:

@@ -106,8 +106,13 @@ def test_a_changed_record_makes_rerun_differ(study: Path, inductive: Inductive, 
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert inductive("rerun", run_id, "--first", "5").returncode == 0
     later = json.loads(inductive("rerun", run_id, "--json").stdout)
-    assert later["verdict"] == "within tolerance"
+    assert (later["verdict"], later["conditions"]) == ("different", [])  # same machine: bits are promised
     assert "metrics from step 21 on" in later["differences"][0]
+    execution = tmp_path / "runs" / run_id / "execution.json"
+    execution.write_text(execution.read_text().replace('"torch": "', '"torch": "1.'))
+    elsewhere = json.loads(inductive("rerun", run_id, "--json").stdout)
+    assert elsewhere["verdict"] == "within tolerance"
+    assert elsewhere["conditions"][0].startswith("torch: 1.")
     rows[2]["loss"] *= 1.5
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     different = inductive("rerun", run_id, "--first", "5")

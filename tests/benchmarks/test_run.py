@@ -108,7 +108,7 @@ def test_an_explicit_default_equals_an_omitted_one(name: str) -> None:
     [
         ({"recipe": {"learning_rate": 1}}, {"recipe": {"learning_rate": 1.0}}),
         ({"recipe": {"mixup": 0}}, {"recipe": {"mixup": 0.0}}),
-        ({"recipe": {"betas": [0, 1]}}, {"recipe": {"betas": [0.0, 1.0]}}),
+        ({"recipe": {"betas": [0, 0]}}, {"recipe": {"betas": [0.0, 0.0]}}),
         ({"recipe": {"learning_rate": 0.0005}}, {"recipe": {"learning_rate": 5e-4}}),
         ({"recipe": "plain"}, {"recipe": {"name": "plain"}}),
         ({"budget": {"epochs": 3}}, {"budget": {"epochs": 3.0}}),

@@ -239,7 +239,7 @@ def test_a_study_without_runs_says_so() -> None:
     """What breaks otherwise: an empty plan and an empty page."""
     with pytest.raises(ConfigError, match=r"^models: the study has no runs left$"):
         study('invalid = "leave_out"\nresolution = 9\n' + VIT)
-    with pytest.raises(ConfigError, match=r"^models: the study declares no runs$"):
+    with pytest.raises(ConfigError, match=r"^arms: is an empty list$"):
         study("arms = []\n" + VIT)
 
 
