@@ -152,7 +152,7 @@ def train_one(run: Run, root: Path, settings: Settings, console: Console) -> int
         return INTERRUPTED
     code = _summary(endings, 0, "", console)
     if endings[0].state in ("finished", "diverged"):
-        views.print_show(console, read_record(root / run.id), run_state(run, root, []))
+        views.print_show(console, read_record(root / run.id), run_state(run, root, []), configuration=False)
     return code
 
 

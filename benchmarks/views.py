@@ -279,11 +279,12 @@ def show_values(record: Record, state: RunState) -> dict[str, Any]:
     }
 
 
-def print_show(console: Console, record: Record, state: RunState) -> None:
+def print_show(console: Console, record: Record, state: RunState, configuration: bool = True) -> None:
     """One run for people: what it is, how it went, what came out, how to run it again."""
     reason = f" ({state.reason})" if state.reason else ""
     say(console, f"{record.id}: {state.state}{reason}\n{record.path}")
-    print_configuration(console, state.run)
+    if configuration:
+        print_configuration(console, state.run)
     if record.result and record.result["state"] == "finished":
         result = record.result
         say(

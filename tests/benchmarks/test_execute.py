@@ -302,6 +302,47 @@ def test_a_half_written_file_is_named_and_kept(tiny: Make, perform: Perform, tmp
     assert (state.state, "result.json" in state.reason) == ("failed", True)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("result.json", "{}"), ("execution.json", "{}"), ("config.json", '{"format": "2", "id": "x", "run": {}}')],
+)
+def test_a_file_without_its_keys_is_named(
+    name: str, content: str, tiny: Make, perform: Perform, tmp_path: Path
+) -> None:
+    """One bad record must not take down the status of a study with a KeyError."""
+    run = tiny()
+    perform(run)
+    (tmp_path / run.id / name).write_text(content)
+    state = run_state(run, tmp_path, [])
+    assert (state.state, name in state.reason) == ("failed", True)
+
+
+def test_torn_words_of_an_attempt_do_not_spoil_a_finished_run(tiny: Make, perform: Perform, tmp_path: Path) -> None:
+    """owner.json and ended.json only describe how it went."""
+    run = tiny()
+    perform(run)
+    for name in ("owner.json", "ended.json"):
+        (tmp_path / run.id / "attempts" / "0001" / name).write_text('{"half')
+    assert run_state(run, tmp_path, []).state == "finished"
+    assert perform(run) == Outcome("finished", "nothing")
+
+
+def test_a_flipped_byte_in_evaluations_is_an_error_with_its_path_or_harmless(
+    tiny: Make, perform: Perform, tmp_path: Path
+) -> None:
+    """Every place in the archive's last part, its directory: RecordError or the same entries, nothing else."""
+    run = tiny()
+    perform(run)
+    path = tmp_path / run.id / "evaluations" / "0001.npz"
+    whole, entries = path.read_bytes(), read_record(tmp_path / run.id).evaluations
+    for place in range(len(whole) - 900, len(whole), 7):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        try:
+            assert read_record(tmp_path / run.id).evaluations == entries
+        except RecordError as error:
+            assert "0001.npz" in str(error)
+
+
 def test_two_processes_cannot_work_on_the_same_run(tiny: Make, perform: Perform) -> None:
     """The second is told who owns it, from inside the first's training."""
     run = tiny()

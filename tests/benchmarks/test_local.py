@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.local import gpu_of
 from benchmarks.study import Study, load_study
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -166,6 +167,27 @@ def test_another_process_at_work_is_exit_4_and_named(
         os.kill(process.pid, signal.SIGTERM)  # as good as Ctrl-C
         process.communicate(timeout=120)
         assert process.returncode == 130
+
+
+def test_a_closed_terminal_saves(tmp_path: Path) -> None:
+    """SIGHUP to the whole group, as when an ssh session breaks off: as good as Ctrl-C."""
+    path, runs = _study(tmp_path, steps=100_000), tmp_path / "runs"
+    with _started(tmp_path, str(path), "--jobs", "2") as process:
+        _until(lambda: len(_trainers(runs)) == 2 and _beating(runs), "two runs")
+        os.killpg(process.pid, signal.SIGHUP)
+        output, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, output
+    ended = [json.loads(p.read_text())["state"] for p in runs.glob("*/attempts/*/ended.json")]
+    assert ended == ["interrupted", "interrupted"]
+
+
+@pytest.mark.parametrize(
+    ("slot", "visible", "gpus", "expected"),
+    [(0, None, 2, "0"), (1, None, 2, "1"), (3, None, 2, "1"), (1, "3", 4, "3"), (1, "5,7", 4, "7"), (2, "5,7", 4, "5")],
+)
+def test_slots_keep_to_the_gpus_that_were_given(slot: int, visible: str | None, gpus: int, expected: str) -> None:
+    """Reference: by hand. What breaks otherwise: a neighbour's GPU is used."""
+    assert gpu_of(slot, visible, gpus) == expected
 
 
 def test_children_start_warm(tmp_path: Path) -> None:
