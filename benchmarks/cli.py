@@ -2,7 +2,6 @@
 
 import functools
 import importlib.util
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -63,10 +62,6 @@ def _console(**kwargs: Any) -> Any:
     return Console(**kwargs)
 
 
-def _print_json(values: Any) -> None:
-    click.echo(json.dumps(values, indent=1))
-
-
 @cli.command("list")
 @click.argument("what", type=click.Choice(["models", "vit-sizes", "positions", "datasets", "recipes", "studies"]))
 @click.option("--size", help="With models: count parameters and MACs of every family that has this size.")
@@ -81,7 +76,7 @@ def list_(what: str, size: str | None, image_size: int | None, as_json: bool) ->
     if image_size and not size:
         raise click.UsageError("--image-size needs --size, such as --size tiny")
     if as_json:
-        _print_json(views.listing(what, size, image_size))
+        views.print_json(views.listing(what, size, image_size))
     else:
         views.print_listing(_console(), what, size, image_size)
 
@@ -96,7 +91,7 @@ def plan(study: str, root: Path, as_json: bool) -> None:
 
     loaded = load_study(study)
     if as_json:
-        _print_json(views.plan_values(loaded, root))
+        views.print_json(views.plan_values(loaded, root))
     else:
         views.print_plan(_console(), loaded, root, local.slots("cpu"))
 
@@ -161,7 +156,7 @@ def show(run_id: str, root: Path, as_json: bool) -> None:
     record = read_record(find_record(root, run_id))
     state = run_state(record.run(), root, [])
     if as_json:
-        _print_json(views.show_values(record, state))
+        views.print_json(views.show_values(record, state))
     else:
         views.print_show(_console(), record, state)
 
@@ -175,7 +170,7 @@ def status(study: str, root: Path, as_json: bool) -> None:
     from benchmarks.study import load_study
 
     loaded = load_study(study)
-    _print_json(views.status_values(loaded, root)) if as_json else views.print_status(_console(), loaded, root)
+    views.print_json(views.status_values(loaded, root)) if as_json else views.print_status(_console(), loaded, root)
 
 
 @cli.command()

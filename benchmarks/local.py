@@ -110,7 +110,8 @@ def run_tasks(tasks: list[Task], jobs: int, reporter: Display) -> list[Ending]:
                 free.pop(0)
                 reporter.started(active[-1].task)
             if len(stopped) > told:
-                reporter.said(SAVING if told else STOP)
+                for number in range(told, len(stopped)):
+                    reporter.said(SAVING if number else STOP)
                 for one in active if not told else []:
                     with suppress(OSError):  # it may have ended this moment
                         one.pipe.send_bytes(b"stop")
@@ -126,6 +127,8 @@ def run_tasks(tasks: list[Task], jobs: int, reporter: Display) -> list[Ending]:
                     free.append(one.slot)
                     reporter.ended(endings[-1])
         if stopped:
+            if len(stopped) > told:
+                reporter.said(SAVING)
             raise KeyboardInterrupt
     return endings
 
@@ -186,8 +189,8 @@ def _stop_requested() -> Iterator[list[int]]:
     try:
         yield seen
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, handler in before.items():  # once stopped, only the last words are left: let nothing cut them
+            signal.signal(number, signal.SIG_IGN if seen else handler)
 
 
 def _start(context: Any, task: Task, slot: int) -> _Active:

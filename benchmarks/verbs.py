@@ -185,7 +185,7 @@ def rerun_one(
         return FAILED if ending.state == "failed" else OTHERS
     verdict = rerun.compare(record, first)
     if as_json:
-        views_json(asdict(verdict) | {"id": record.id})
+        views.print_json(asdict(verdict) | {"id": record.id})
     else:
         say(console, f"{verdict.verdict}: {record.id}; compared {', '.join(verdict.compared)}")
         for difference in verdict.differences:
@@ -195,10 +195,3 @@ def rerun_one(
         if verdict.verdict != "equal":
             say(console, f"tolerance: {rerun.TOLERANCE}")
     return FAILED if verdict.verdict == "different" else DONE
-
-
-def views_json(values: Any) -> None:
-    """Prints plain values as JSON on stdout."""
-    import json
-
-    print(json.dumps(values, indent=1))

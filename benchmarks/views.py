@@ -1,5 +1,6 @@
 """What the verbs print: tables for people (rich) and plain values for `--json`."""
 
+import json
 import math
 from collections import Counter
 from pathlib import Path
@@ -20,6 +21,11 @@ from benchmarks.rerun import environment_of, recorded_settings
 from benchmarks.run import Run
 from benchmarks.states import RunState, counted, study_states
 from benchmarks.study import Study, load_study, study_names
+
+
+def print_json(values: Any) -> None:
+    """Plain values on stdout, for `--json`."""
+    print(json.dumps(values, indent=1))
 
 
 def table(console: Console, title: str, columns: dict[str, str], rows: list[list[Any]]) -> None:
