@@ -15,6 +15,7 @@ from benchmarks.run import Evaluation
 from benchmarks.subsets import Subset
 from benchmarks.training import logits_of
 from models.network import Network
+from models.options import parse_way
 
 LOGITS_BYTES = 4_000_000  # above this for all evaluations of a run, five best classes are kept instead of logits
 
@@ -63,7 +64,8 @@ def evaluate(
         if between():
             return None
         if evaluation.carry != "-":
-            measurer.model.carry(evaluation.carry)
+            way, choices = parse_way(evaluation.carry)
+            measurer.model.carry(way, **choices)
         logits, accuracy, nll = measurer.score(evaluation.part, evaluation.resolution)
         if kept == "logits":
             arrays[f"{evaluation.id}.logits"] = logits.numpy().astype(np.float16)

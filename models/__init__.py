@@ -9,7 +9,7 @@ model.describe(48, 48).macs
 from models.declaration import Family
 from models.encodings import Encoding
 from models.hints import did_you_mean
-from models.options import ModelError, Option, Scalar
+from models.options import ModelError, Option, Scalar, parse_way
 from models.registry import (
     carry_ways,
     check_resolution,
@@ -37,6 +37,7 @@ __all__ = [
     "did_you_mean",
     "family",
     "model_names",
+    "parse_way",
     "position_names",
     "position_summaries",
     "resolve_options",

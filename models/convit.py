@@ -116,6 +116,6 @@ class ConViT(ViT):
             parts["pooled"] = pooled
         return self.head(pooled)  # B K
 
-    def carry(self, way: str, **numbers: float) -> None:
-        if way not in WAYS or numbers:
+    def carry(self, way: str, **choices: float | str) -> None:
+        if way not in WAYS or choices:
             raise refuse_way(way, WAYS, "convit")

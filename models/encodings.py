@@ -10,7 +10,11 @@ from models.options import ModelError, Option, Scalar
 
 @dataclass(frozen=True)
 class Encoding:
-    """Declaration of an encoding. `entry` is the class, "module:Name"; `ways` must agree with the class's own."""
+    """Declaration of an encoding. `entry` is the class, "module:Name".
+
+    `ways` are its ways of being carried to another grid as an evaluation names them (`models.options.parse_way`), the
+    default first; they must agree with the class's own `ways` and `choices`.
+    """
 
     name: str
     summary: str
@@ -30,7 +34,11 @@ _DECLARED = (
         "learned_1d",
         "a learned vector per patch, in raster order (ViT)",
         "models.positions.absolute:Learned1d",
-        ("bicubic_antialias", "bicubic", "bilinear"),
+        (
+            "interpolate:interpolation=bicubic_antialias",
+            "interpolate:interpolation=bicubic",
+            "interpolate:interpolation=bilinear",
+        ),
     ),
     Encoding(
         "learned_2d",

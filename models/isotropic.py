@@ -199,10 +199,10 @@ class Isotropic(Network):
             parts["pooled"] = pooled
         return self.head(pooled)  # B K
 
-    def carry(self, way: str, **numbers: float) -> None:
+    def carry(self, way: str, **choices: float | str) -> None:
         if self.resizes_input:
-            return super().carry(way, **numbers)
-        self.position.carry(way, **numbers)
+            return super().carry(way, **choices)
+        self.position.carry(way, **choices)
 
 
 class IsoPool(Isotropic):

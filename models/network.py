@@ -107,7 +107,7 @@ class Network(nn.Module, ABC):
             if isinstance(module, AttentionLayer):
                 module.fused = form == "fused"
 
-    def carry(self, way: str, **numbers: float) -> None:
+    def carry(self, way: str, **choices: float | str) -> None:
         """Choose how the positions of the training grid are carried to another grid; refused where there are none."""
         raise refuse_way(way, (), type(self).__name__)
 

@@ -77,6 +77,24 @@ class Option:
         return f"{self.minimum} to {self.maximum}"
 
 
+def parse_way(text: str) -> tuple[str, dict[str, float | str]]:
+    """Read a way of carrying positions, as evaluations name it: the way and what it is told.
+
+    >>> parse_way("interpolate:interpolation=bilinear")
+    ('interpolate', {'interpolation': 'bilinear'})
+    >>> parse_way("rescale_base:base=700")
+    ('rescale_base', {'base': 700.0})
+    """
+    way, _, rest = text.partition(":")
+    choices: dict[str, float | str] = {}
+    for part in rest.split(",") if rest else []:
+        name, equals, value = part.partition("=")
+        if not (name and equals and value):
+            raise ModelError(f"way {text!r}: {part!r} is not NAME=VALUE, as in rescale_base:base=700")
+        choices[name] = float(value) if re.fullmatch(r"[\d.]+(e-?\d+)?", value) else value
+    return way, choices
+
+
 def numbers(text: str) -> tuple[int, ...]:
     """Read a sequence option: ``"3-4-6-3"`` -> (3, 4, 6, 3)."""
     return tuple(int(part) for part in text.split("-"))

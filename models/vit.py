@@ -219,8 +219,8 @@ class ViT(Network):
         """What the head reads: the mean of the tokens, or the class token; B N D -> B D."""
         return tokens.mean(dim=1) if self.class_token is None else tokens[:, 0]
 
-    def carry(self, way: str, **numbers: float) -> None:
-        self.position.carry(way, **numbers)
+    def carry(self, way: str, **choices: float | str) -> None:
+        self.position.carry(way, **choices)
 
     def details(self, height: int, width: int) -> dict[str, int | str]:
         side = 2 * self.attention_window + 1

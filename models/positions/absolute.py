@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from models.grids import Grid
 from models.initial import Draw, constant, normal, uniform, xavier
-from models.positions.base import Position, coordinates, resize_image
+from models.positions.base import Choices, Position, coordinates, resize_image
 
 
 class NoPosition(Position):
@@ -22,10 +22,12 @@ class Learned1d(Position):
     """`learned_1d`: x + P[p], P of N x D learned, normal with std 0.02 (Dosovitskiy et al., 2021).
 
     The class token has a row of its own, which is never interpolated. At another grid P is resized as an H0 x
-    W0 image: `bicubic_antialias` (timm), `bicubic` (DeiT) or `bilinear` (CCT; shrinks the norm of the rows).
+    W0 image, with `interpolation`: `bicubic_antialias` (timm's, the default), `bicubic` (DeiT) or `bilinear` (CCT;
+    shrinks the norm of the rows).
     """
 
-    ways = ("bicubic_antialias", "bicubic", "bilinear")
+    ways = ("interpolate",)
+    choices: ClassVar[Choices] = {"interpolate": {"interpolation": ("bicubic_antialias", "bicubic", "bilinear")}}
 
     def __init__(self, **geometry: Any) -> None:
         super().__init__(**geometry)
@@ -40,7 +42,8 @@ class Learned1d(Position):
         table: Tensor = self.table
         if grid != self.trained:
             image = table.view(*self.trained, self.width)
-            table = resize_image(image, grid, self.way).reshape(-1, self.width)  # N D
+            interpolation = str(self.chosen.get("interpolation", "bicubic_antialias"))
+            table = resize_image(image, grid, interpolation).reshape(-1, self.width)  # N D
         return tokens + (table if self.class_row is None else torch.cat([self.class_row, table]))
 
 

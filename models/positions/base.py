@@ -23,6 +23,9 @@ from models.initial import Draw
 from models.network import refuse_way
 from models.options import ModelError
 
+Choices = Mapping[str, Mapping[str, tuple[str, ...]]]
+"""By way, what it can be told: the allowed words, the first being the default, or () for a number above 0."""
+
 
 class Position(nn.Module):
     """An encoding that does nothing; the others override the hooks they need.
@@ -32,7 +35,7 @@ class Position(nn.Module):
     """
 
     ways: tuple[str, ...] = ()  # how it can be carried to another grid; the first is the default
-    numbers: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # the numbers that a way accepts
+    choices: ClassVar[Choices] = {}  # what a way can be told
     mixes_values: bool = False  # True: needs the probabilities, so attention is always explicit
 
     def __init__(self, *, grid: Grid, width: int, depth: int, heads: int, prefix: int) -> None:
@@ -41,7 +44,7 @@ class Position(nn.Module):
         self.width, self.depth, self.heads, self.prefix = width, depth, heads, prefix
         self.head_width = width // heads
         self.way = self.ways[0] if self.ways else ""
-        self.way_numbers: dict[str, float] = {}
+        self.chosen: dict[str, float | str] = {}
         self._constants: dict[tuple[object, ...], Tensor] = {}
 
     def add(self, tokens: Tensor, grid: Grid) -> Tensor:
@@ -68,20 +71,20 @@ class Position(nn.Module):
         """Initial values of the encoding's own parameters."""
         return {}
 
-    def carry(self, way: str, **numbers: float) -> None:
+    def carry(self, way: str, **choices: float | str) -> None:
         """Choose how this encoding meets a grid it was not trained on; a property of an evaluation, not of training."""
         owner = f"position {type(self).__name__}"
         if way not in self.ways:
             raise refuse_way(way, self.ways, owner)
-        allowed = self.numbers.get(way, ())
-        for name in numbers:
-            if name not in allowed:
-                known = ", ".join(allowed) or "none"
-                hint = did_you_mean(name, allowed)
-                raise ModelError(f"{owner} carried by {way!r} takes no number `{name}`; allowed: {known}{hint}")
-            if not numbers[name] > 0:
-                raise ModelError(f"{owner} carried by {way!r}: `{name}` is {numbers[name]}; allowed: above 0")
-        self.way, self.way_numbers = way, dict(numbers)
+        known = self.choices.get(way, {})
+        for name, value in choices.items():
+            if name not in known:
+                allowed, hint = ", ".join(known) or "none", did_you_mean(name, known)
+                raise ModelError(f"{owner} carried by {way!r} takes no `{name}`; allowed: {allowed}{hint}")
+            if not (value in known[name] if known[name] else isinstance(value, int | float) and value > 0):
+                allowed, hint = ", ".join(known[name]) or "a number above 0", did_you_mean(str(value), known[name])
+                raise ModelError(f"{owner} carried by {way!r}: `{name}` is {value!r}; allowed: {allowed}{hint}")
+        self.way, self.chosen = way, dict(choices)
         self._constants.clear()
 
     def constant(self, make: Callable[[Grid], Tensor], grid: Grid, device: torch.device, dtype: torch.dtype) -> Tensor:

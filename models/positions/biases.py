@@ -15,6 +15,7 @@ from models.encodings import check_lookhere
 from models.grids import Grid
 from models.initial import Draw, constant, normal
 from models.positions.base import (
+    Choices,
     Position,
     at_least_single,
     join_class,
@@ -126,7 +127,7 @@ class Alibi2d(Position):
     """
 
     ways = ("recompute", "rescale")
-    numbers: ClassVar[Mapping[str, tuple[str, ...]]] = {"rescale": ("factor",)}
+    choices: ClassVar[Choices] = {"rescale": {"factor": ()}}
 
     def slopes(self) -> Tensor:
         return 2.0 ** (-8 * torch.arange(1, self.heads + 1, dtype=torch.float64) / self.heads)
@@ -134,9 +135,9 @@ class Alibi2d(Position):
     def table(self, grid: Grid) -> Tensor:
         dr, dc = offsets(grid)
         if self.way == "rescale":
-            factor = self.way_numbers.get("factor")
-            dr = dr * (self.trained[0] / grid[0] if factor is None else factor)
-            dc = dc * (self.trained[1] / grid[1] if factor is None else factor)
+            factor = self.chosen.get("factor")
+            dr = dr * (self.trained[0] / grid[0] if factor is None else float(factor))
+            dc = dc * (self.trained[1] / grid[1] if factor is None else float(factor))
         biases = -self.slopes()[:, None, None] * torch.hypot(dr, dc)  # h N N
         return nn.functional.pad(biases, (self.prefix, 0, self.prefix, 0))
 

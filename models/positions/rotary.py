@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from models.grids import Grid
 from models.initial import Draw, uniform_numbers
-from models.positions.base import Position, coordinates
+from models.positions.base import Choices, Position, coordinates
 
 
 def turn(x: Tensor, cosine: Tensor, signed_sine: Tensor) -> Tensor:
@@ -39,7 +39,7 @@ class Rotary(Position):
     (H/H0)^(d/(d-4)), for which the slowest pair turns over the new grid as it did over the training grid.
     """
 
-    numbers: ClassVar[Mapping[str, tuple[str, ...]]] = {"rescale_base": ("base",)}
+    choices: ClassVar[Choices] = {"rescale_base": {"base": ()}}
     ways: tuple[str, ...] = ("recompute", "normalise", "rescale_base")
     base: float
 
@@ -53,8 +53,8 @@ class Rotary(Position):
         """The base by row and by column."""
         if self.way != "rescale_base" or self.head_width <= 4:  # four channels: a single rate, 1, whatever the base
             return self.base, self.base
-        if "base" in self.way_numbers:
-            return self.way_numbers["base"], self.way_numbers["base"]
+        if "base" in self.chosen:
+            return float(self.chosen["base"]), float(self.chosen["base"])
         power = self.head_width / (self.head_width - 4)
         by_row, by_column = ((grid[axis] / self.trained[axis]) ** power for axis in (0, 1))
         return self.base * by_row, self.base * by_column

@@ -87,6 +87,11 @@ def ways_of(name: str, options: dict[str, Any]) -> tuple[str, ...]:
     return models.carry_ways(name, options=options)
 
 
+def carry(network: Network, text: str) -> None:
+    way, choices = models.parse_way(text)
+    network.carry(way, **choices)
+
+
 @every_model
 def test_gradients_reach_every_parameter(name: str, options: dict[str, Any], randomise: Any) -> None:
     """After randomising all parameters, one backward pass in training mode leaves no parameter without gradient."""
@@ -106,7 +111,7 @@ def test_other_resolutions_and_ways(name: str, options: dict[str, Any], randomis
     network = randomise(build(name, options).double()).eval()
     for way in ways_of(name, options) or ("",):
         if way:
-            network.carry(way)
+            carry(network, way)
         for height, width in ((4, 4), (6, 6), (8, 8), (12, 12), (16, 16), (8, 12)):
             batch = images(3, 1, height, width)
             with torch.inference_mode():
@@ -238,13 +243,15 @@ def test_ways(name: str, options: dict[str, Any]) -> None:
     """The default way is the first that is declared; an unknown one is refused with the allowed ones."""
     network, batch = build(name, options).double().eval(), images(2, 1, 12, 12)
     logits, ways = network(batch), ways_of(name, options)
-    with pytest.raises(models.ModelError, match="allowed: " + ways[0] if ways else "nothing to carry"):
+    with pytest.raises(
+        models.ModelError, match="allowed: " + ways[0].partition(":")[0] if ways else "nothing to carry"
+    ):
         network.carry("teleport")
     if ways:
-        network.carry(ways[0])
+        carry(network, ways[0])
         assert torch.equal(network(batch), logits)
         with pytest.raises(models.ModelError):
-            network.carry(ways[0], wavelength=3.0)
+            network.carry(ways[0].partition(":")[0], wavelength=3.0)
 
 
 @every_model

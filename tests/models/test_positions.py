@@ -110,11 +110,25 @@ def test_learned_1d_by_timm() -> None:
     position = make(Learned1d, prefix=1)
     table = torch.cat([position.class_row, position.table])[None]
     tokens = random(2, 31, 48)
-    for way, antialias in (("bicubic_antialias", True), ("bicubic", False)):
-        position.carry(way)
+    for interpolation, antialias in (("bicubic_antialias", True), ("bicubic", False)):
+        position.carry("interpolate", interpolation=interpolation)
         reference = resample_abs_pos_embed(table, list(LARGER), list(GRID), antialias=antialias)
         torch.testing.assert_close(position.add(tokens, LARGER), tokens + reference, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(position.add(tokens[:, :13], GRID), tokens[:, :13] + table)
+
+
+def test_interpolation_is_chosen_by_name() -> None:
+    """The default is the first of the declared words; an unknown one is refused with the nearest."""
+    position, tokens = make(Learned1d), random(2, 30, 48)
+    default = position.add(tokens, LARGER)
+    position.carry("interpolate", interpolation="bilinear")
+    assert not torch.allclose(position.add(tokens, LARGER), default)
+    position.carry("interpolate", interpolation="bicubic_antialias")
+    assert torch.equal(position.add(tokens, LARGER), default)
+    with pytest.raises(models.ModelError, match="allowed: bicubic_antialias, bicubic, bilinear; did you mean `biline"):
+        position.carry("interpolate", interpolation="bilinea")
+    with pytest.raises(models.ModelError, match="'base' is not NAME=VALUE"):
+        models.parse_way("rescale_base:base")
 
 
 def test_learned_2d_by_numpy() -> None:
@@ -406,7 +420,7 @@ def test_rope_ways(cls: Any) -> None:
     slowest = position.rates(position.bases((6, 8))[0])[-1] * 6
     torch.testing.assert_close(slowest, position.rates(position.base)[-1] * 3)
     assert position.bases((6, 4)) == pytest.approx((position.base * 2 ** (12 / 8), position.base))  # rows only
-    with pytest.raises(models.ModelError, match=r"no number `bass`.*did you mean `base`"):
+    with pytest.raises(models.ModelError, match=r"no `bass`.*did you mean `base`"):
         position.carry("rescale_base", bass=3.0)
     with pytest.raises(models.ModelError, match="above 0"):
         position.carry("rescale_base", base=0.0)
@@ -494,8 +508,11 @@ def test_declarations_agree_with_the_classes(name: str) -> None:
     """What is declared without torch is what the class does: ways of carrying and names of options."""
     encoding = ENCODINGS[name]
     cls = load(encoding.entry)
-    assert encoding.ways == cls.ways
+    assert tuple(dict.fromkeys(models.parse_way(way)[0] for way in encoding.ways)) == cls.ways
+    for way, choices in map(models.parse_way, encoding.ways):
+        for choice, value in choices.items():
+            assert value in cls.choices[way][choice]
     own = {option.name.removeprefix(encoding.prefix): option.default for option in encoding.options}
     position = cls(grid=GRID, width=48, depth=3, heads=4, prefix=0, **own)
     assert isinstance(position, Position)
-    assert set(position.numbers) <= set(position.ways)
+    assert set(position.choices) <= set(position.ways)
