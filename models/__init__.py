@@ -6,14 +6,18 @@ logits, parts = model.forward_parts(images)
 model.describe(48, 48).macs
 """
 
+from models.abilities import Abilities, abilities, own_way
 from models.declaration import Family
 from models.encodings import Encoding
+from models.grids import check_patch
 from models.hints import did_you_mean
-from models.options import ModelError, Option, Scalar, parse_way
+from models.options import ModelError, Option, OptionError, Scalar, parse_way
+from models.plugins import Plugin, load_plugin, loaded_plugins, plugin_source, plugins_behind, read_plugin
 from models.registry import (
     carry_ways,
     check_resolution,
     create_model,
+    default_size,
     family,
     model_names,
     position_names,
@@ -26,20 +30,32 @@ from models.sizes import SCALES, TIERS
 __all__ = [
     "SCALES",
     "TIERS",
+    "Abilities",
     "Encoding",
     "Family",
     "ModelError",
     "Option",
+    "OptionError",
+    "Plugin",
     "Scalar",
+    "abilities",
     "carry_ways",
+    "check_patch",
     "check_resolution",
     "create_model",
+    "default_size",
     "did_you_mean",
     "family",
+    "load_plugin",
+    "loaded_plugins",
     "model_names",
+    "own_way",
     "parse_way",
+    "plugin_source",
+    "plugins_behind",
     "position_names",
     "position_summaries",
+    "read_plugin",
     "resolve_options",
     "sources",
 ]

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from models.grids import Grid
 from models.network import DropPath, FixedSize, Head, Network, Parts, drop_path_rates
+from models.resnet import Padding
 from models.vit import MLP, PatchEmbedding
 
 
@@ -115,13 +116,24 @@ class Mixer(FixedSize):
 
 
 class SimpleCNN(Network):
-    """`simple_cnn`: stages of 3x3 convolutions with ReLU, max pooling between them, then the mean; no norm or shortcut.
+    """`simple_cnn`: stages of 3x3 convolutions with ReLU, max pooling between them, then the mean.
 
-    Args: width, channels of the first stage, doubled at each further one. stages: convolutions per stage.
+    No norm and no shortcut, by definition: with them it is a ResNet, where the norm is an option.
+
+    Args: width, channels of the first stage, doubled at each further one. stages: convolutions per stage. padding:
+    zeros or circular, of the convolutions; with circular padding the logits are invariant to cyclic shifts by multiples
+    of the total stride, where it divides the image.
     """
 
     def __init__(
-        self, *, image_size: int, in_channels: int, num_classes: int, width: int, stages: tuple[int, ...]
+        self,
+        *,
+        image_size: int,
+        in_channels: int,
+        num_classes: int,
+        width: int,
+        stages: tuple[int, ...],
+        padding: Padding = "zeros",
     ) -> None:
         super().__init__()
         self.in_channels = in_channels
@@ -130,7 +142,7 @@ class SimpleCNN(Network):
         for stage, convolutions in enumerate(stages):
             layers: list[nn.Module] = []
             for _ in range(convolutions):
-                layers += [nn.Conv2d(inputs, width * 2**stage, 3, padding=1), nn.ReLU()]
+                layers += [nn.Conv2d(inputs, width * 2**stage, 3, padding=1, padding_mode=padding), nn.ReLU()]
                 inputs = width * 2**stage
             self.stages.append(nn.Sequential(*layers))
         self.head = Head(inputs, num_classes)

@@ -2,7 +2,9 @@
 
 Shapes: B images, C channels, H x W positions. Depthwise convolution mixes space, an inverted bottleneck mixes channels,
 layer norm and GELU as in a transformer. Weight for weight it equals timm's `ConvNeXt` where that exists; ours has any
-number of stages, so that the total stride suits small images, and sides that a stride does not divide are filled.
+number of stages, so that the total stride suits small images, and sides that a stride does not divide are filled. With
+another norm than layer norm, all of its norms are that one, the last too, which acts on the pooled features (so batch
+norm cannot train on batches of one image).
 """
 
 from __future__ import annotations
@@ -15,29 +17,41 @@ from torch import Tensor, nn
 from models.grids import Grid, halvings
 from models.initial import Draw, constant, normal
 from models.network import DropPath, Head, Network, Parts, drop_path_rates
-from models.resnet import ChannelNorm, Padding
+from models.resnet import Norm, Padding, norm_layer, wrap
 from models.vit import MLP, PatchEmbedding
 
 
 class DepthwiseConv(nn.Conv2d):
-    """One k x k kernel per channel, with bias: B C H W -> B C H W."""
+    """One k x k kernel per channel, with bias: B C H W -> B C H W; `padding` is zeros or circular, on any small map."""
 
     def __init__(self, channels: int, kernel: int, padding: Padding) -> None:
-        super().__init__(channels, channels, kernel, padding=kernel // 2, groups=channels, padding_mode=padding)
+        circular = padding == "circular"
+        super().__init__(channels, channels, kernel, padding=0 if circular else kernel // 2, groups=channels)
+        self.reach = kernel // 2 if circular else 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(wrap(x, self.reach) if self.reach else x)
 
     def initial(self) -> Mapping[str, Draw]:
         return {"weight": normal(self.kernel_size[0] ** -1.0), "bias": constant(0.0)}
 
 
 class ConvNeXtBlock(nn.Module):
-    """x + factor * mlp(norm(depthwise(x))), the mlp and norm over channels: B C H W -> B C H W."""
+    """x + factor * mlp(norm(depthwise(x))), the mlp over channels: B C H W -> B C H W."""
 
     def __init__(
-        self, channels: int, kernel: int, padding: Padding, mlp_ratio: float, layer_scale: float, drop_path: float
+        self,
+        channels: int,
+        kernel: int,
+        padding: Padding,
+        norm: Norm,
+        mlp_ratio: float,
+        layer_scale: float,
+        drop_path: float,
     ) -> None:
         super().__init__()
         self.depthwise = DepthwiseConv(channels, kernel, padding)
-        self.norm = nn.LayerNorm(channels, eps=1e-6)
+        self.norm = norm(channels)
         self.mlp = MLP(channels, round(mlp_ratio * channels))
         self.start = layer_scale
         self.factor = nn.Parameter(torch.empty(channels)) if layer_scale else None
@@ -47,7 +61,7 @@ class ConvNeXtBlock(nn.Module):
         return {"factor": constant(self.start)}
 
     def forward(self, x: Tensor) -> Tensor:
-        branch = self.mlp(self.norm(self.depthwise(x).permute(0, 2, 3, 1)))  # B H W C
+        branch = self.mlp(self.norm(self.depthwise(x)).permute(0, 2, 3, 1))  # B H W C
         if self.factor is not None:
             branch = branch * self.factor
         return x + self.drop(branch.permute(0, 3, 1, 2))
@@ -56,9 +70,9 @@ class ConvNeXtBlock(nn.Module):
 class Downsample(nn.Module):
     """Norm, then a 2x2 convolution of stride 2: B C H W -> B 2C H/2 W/2 (odd sides filled with 0)."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, norm: Norm) -> None:
         super().__init__()
-        self.norm = ChannelNorm(channels, eps=1e-6)
+        self.norm = norm(channels)
         self.conv = nn.Conv2d(channels, 2 * channels, 2, 2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -74,8 +88,9 @@ class ConvNeXt(Network):
 
     Args:
         width: channels of the first stage, doubled at each further one. stages: blocks each. patch_size: the stem's.
-        kernel: side of the depthwise kernels, 3, 5 or 7. padding: zeros or circular. layer_scale: start of the learned
-        factors of the branches, 0 for none.
+        kernel: side of the depthwise kernels, 3, 5 or 7. norm: batch, group or layer. padding: zeros or circular; with
+        circular padding the logits are invariant to cyclic shifts by multiples of the total stride, where it divides
+        the image. layer_scale: start of the learned factors of the branches, 0 for none.
 
     Raises ModelError for images that the patch does not divide.
     """
@@ -90,6 +105,7 @@ class ConvNeXt(Network):
         stages: tuple[int, ...],
         patch_size: int,
         kernel: int = 7,
+        norm: str = "layer",
         padding: Padding = "zeros",
         mlp_ratio: float = 4.0,
         layer_scale: float = 1e-6,
@@ -98,22 +114,23 @@ class ConvNeXt(Network):
         super().__init__()
         self.in_channels = in_channels
         self.kernel = kernel
+        make_norm = norm_layer(norm)
         self.stem = PatchEmbedding(in_channels, width, patch_size)
-        self.stem_norm = ChannelNorm(width, eps=1e-6)
+        self.stem_norm = make_norm(width)
         rates = iter(drop_path_rates(drop_path, sum(stages)))
         self.downsamples, self.stages = nn.ModuleList(), nn.ModuleList()
         for stage, blocks in enumerate(stages):
             channels = width * 2**stage
-            self.downsamples.append(Downsample(channels // 2) if stage else nn.Identity())
+            self.downsamples.append(Downsample(channels // 2, make_norm) if stage else nn.Identity())
             self.stages.append(
                 nn.Sequential(
                     *(
-                        ConvNeXtBlock(channels, kernel, padding, mlp_ratio, layer_scale, next(rates))
+                        ConvNeXtBlock(channels, kernel, padding, make_norm, mlp_ratio, layer_scale, next(rates))
                         for _ in range(blocks)
                     )
                 )
             )
-        self.norm = nn.LayerNorm(channels, eps=1e-6)
+        self.norm = make_norm(channels)
         self.head = Head(channels, num_classes)
 
     def grid(self, height: int, width: int) -> Grid:
@@ -130,7 +147,7 @@ class ConvNeXt(Network):
             x = stage(downsample(x))
             if parts is not None:
                 parts[f"stage.{index}"] = x
-        pooled = self.norm(x.mean(dim=(2, 3)))  # B C
+        pooled = self.norm(x.mean(dim=(2, 3), keepdim=True)).flatten(1)  # B C
         if parts is not None:
             parts["pooled"] = pooled
         return self.head(pooled)  # B K

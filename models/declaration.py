@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from models.encodings import ENCODINGS, check_encoding
 from models.grids import patch_grid
@@ -57,7 +57,12 @@ class Family:
     resizes_input: bool = False
     check: Callable[[Options], None] = consistent  # of resolved options
     check_image: Callable[[Mapping[str, Scalar], int, int], None] = any_image  # options, resolution, training one
+    tiers: Mapping[str, Mapping[str, Scalar]] = field(default_factory=dict)  # a plugin's sizes: options by size
     ways: tuple[str, ...] = ()  # of carrying the family's own positions to another grid; the first is the default
+
+    def __post_init__(self) -> None:
+        if self.tiers:
+            object.__setattr__(self, "sizes", tuple(self.tiers))  # frozen: as dataclasses do it
 
 
 SCALE = Option("scale", int, 32, "reference resolution of the data set: decides patch, stem and window", allowed=SCALES)
@@ -77,6 +82,7 @@ CLASS_TOKEN = Option("class_token", bool, False, "read the logits from a class t
 LAYER_SCALE = Option("layer_scale", float, 0.0, "start of learned factors on the branches; 0: none", minimum=0.0)
 TOTAL_STRIDE = Option("total_stride", int, None, "pixels per step of the last map", allowed=(1, 2, 4, 8, 16, 32))
 PADDING = Option("padding", str, "zeros", "what lies beyond the border", allowed=("zeros", "circular"))
+NORMS = ("batch", "group", "layer")
 TRANSFORMER = (SCALE, WIDTH, DEPTH, HEADS, MLP_RATIO, DROP_PATH, POSITION, CLASS_TOKEN, LAYER_SCALE)
 
 

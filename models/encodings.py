@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from models.options import ModelError, Option, Scalar
+
+
+def unchecked(options: Mapping[str, Scalar]) -> None:
+    """Any width and number of heads will do."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,37 @@ class Encoding:
     ways: tuple[str, ...] = ()
     options: tuple[Option, ...] = ()
     prefix: str = ""  # of the names of its options: `rope_base` reaches the class as `base`
+    additive: bool = False  # it acts on the tokens alone, so it suits networks without attention too
+    check: Callable[[Mapping[str, Scalar]], None] = unchecked  # of a model's options: width, heads, its own
+
+
+def width_by_2(options: Mapping[str, Scalar]) -> None:
+    if int(options["width"]) % 2:
+        raise ModelError(f"position {options['position']} needs an even width, not {options['width']}")
+
+
+def width_by_4(options: Mapping[str, Scalar]) -> None:
+    if int(options["width"]) % 4:
+        raise ModelError(f"position {options['position']} needs a width divisible by 4, not {options['width']}")
+
+
+def head_width_by_4(options: Mapping[str, Scalar]) -> None:
+    width, heads = int(options["width"]), int(options["heads"])
+    if (width // heads) % 4:
+        said = f"{width} / {heads} = {width // heads}"
+        raise ModelError(f"position {options['position']} needs a head width divisible by 4, not {said}")
+
+
+def lookhere_heads(options: Mapping[str, Scalar]) -> None:
+    check_lookhere(int(options["heads"]), int(options["lookhere_fov"]))
+
+
+def check_lookhere(heads: int, fov: int) -> None:
+    """Refuse a number of heads that cannot look in all the directions of a field of view."""
+    if heads % 4:
+        raise ModelError(f"position lookhere needs heads divisible by 4, not {heads}")
+    if fov == 45 and (heads < 12 or heads % 8 != 4):
+        raise ModelError(f"position lookhere with a field of view of 45 needs 12, 20, ... heads, not {heads}")
 
 
 def rope_base(default: float) -> Option:
@@ -29,7 +64,7 @@ def rope_base(default: float) -> Option:
 
 
 _DECLARED = (
-    Encoding("none", "no position: a bag of patches", "models.positions.absolute:NoPosition"),
+    Encoding("none", "no position: a bag of patches", "models.positions.absolute:NoPosition", additive=True),
     Encoding(
         "learned_1d",
         "a learned vector per patch, in raster order (ViT)",
@@ -39,30 +74,39 @@ _DECLARED = (
             "interpolate:interpolation=bicubic",
             "interpolate:interpolation=bilinear",
         ),
+        additive=True,
     ),
     Encoding(
         "learned_2d",
         "a learned half-vector per column and per row, concatenated (ViT, appendix D.4)",
         "models.positions.absolute:Learned2d",
         ("interpolate",),
+        additive=True,
+        check=width_by_2,
     ),
     Encoding(
         "sincos_1d",
         "fixed sinusoids of the raster index (Vaswani et al.)",
         "models.positions.absolute:Sincos1d",
         ("recompute", "interpolate"),
+        additive=True,
+        check=width_by_2,
     ),
     Encoding(
         "sincos_2d",
         "fixed sinusoids of row and column, concatenated (MoCo v3, timm)",
         "models.positions.absolute:Sincos2d",
         ("recompute", "interpolate"),
+        additive=True,
+        check=width_by_4,
     ),
     Encoding(
         "sincos_2d_sum",
         "fixed sinusoids of row and column, added: (r, c) and (c, r) are the same",
         "models.positions.absolute:Sincos2dSum",
         ("recompute", "interpolate"),
+        additive=True,
+        check=width_by_2,
     ),
     Encoding(
         "fourier",
@@ -71,6 +115,8 @@ _DECLARED = (
         ("recompute",),
         (Option("fourier_std", float, 10.0, "standard deviation of the random frequencies", minimum=0.0),),
         "fourier_",
+        additive=True,
+        check=width_by_2,
     ),
     Encoding(
         "relative_1d",
@@ -125,6 +171,7 @@ _DECLARED = (
             ),
         ),
         "rope_",
+        check=head_width_by_4,
     ),
     Encoding(
         "rope_mixed",
@@ -133,11 +180,13 @@ _DECLARED = (
         ("recompute", "normalise", "rescale_base"),
         (rope_base(10.0),),
         "rope_",
+        check=head_width_by_4,
     ),
     Encoding(
         "conditional",
         "a depthwise convolution over the tokens after the first block (CPVT)",
         "models.positions.absolute:Conditional",
+        additive=True,
     ),
     Encoding(
         "lookhere",
@@ -154,12 +203,12 @@ _DECLARED = (
             ),
         ),
         "lookhere_",
+        check=lookhere_heads,
     ),
 )
 ENCODINGS = {encoding.name: encoding for encoding in _DECLARED}
-ADDITIVE = (  # these act on the tokens alone, so they suit networks without attention
-    *("none", "learned_1d", "learned_2d", "sincos_1d", "sincos_2d", "sincos_2d_sum", "fourier", "conditional"),
-)
+SHIPPED = tuple(ENCODINGS)
+ADDITIVE = tuple(encoding.name for encoding in _DECLARED if encoding.additive)
 
 
 def encoding_ways(position: str, options: Mapping[str, object]) -> tuple[str, ...]:
@@ -171,20 +220,4 @@ def encoding_ways(position: str, options: Mapping[str, object]) -> tuple[str, ..
 
 def check_encoding(options: Mapping[str, Scalar]) -> None:
     """Refuse a width or a number of heads that the encoding cannot work with."""
-    name, width, heads = str(options["position"]), int(options["width"]), int(options["heads"])
-    if name.startswith("rope") and (width // heads) % 4:
-        raise ModelError(f"position {name} needs a head width divisible by 4, not {width} / {heads} = {width // heads}")
-    if name in ("sincos_2d",) and width % 4:
-        raise ModelError(f"position {name} needs a width divisible by 4, not {width}")
-    if name in ("sincos_1d", "sincos_2d_sum", "learned_2d", "fourier") and width % 2:
-        raise ModelError(f"position {name} needs an even width, not {width}")
-    if name == "lookhere":
-        check_lookhere(heads, int(options["lookhere_fov"]))
-
-
-def check_lookhere(heads: int, fov: int) -> None:
-    """Refuse a number of heads that cannot look in all the directions of a field of view."""
-    if heads % 4:
-        raise ModelError(f"position lookhere needs heads divisible by 4, not {heads}")
-    if fov == 45 and (heads < 12 or heads % 8 != 4):
-        raise ModelError(f"position lookhere with a field of view of 45 needs 12, 20, ... heads, not {heads}")
+    ENCODINGS[str(options["position"])].check(options)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from models.declaration import (
     CLASS_TOKEN,
     DEPTH,
     DROP_PATH,
     HEADS,
     MLP_RATIO,
+    NORMS,
     PADDING,
     PATCH,
     SCALE,
@@ -92,11 +95,13 @@ RESNET = Family(
             allowed=("cifar", "half", "imagenet"),
         ),
         TOTAL_STRIDE,
-        Option("norm", str, "batch", "normalisation", allowed=("batch", "group", "layer")),
+        Option("block", str, "basic", "two 3x3 convolutions; or 1x1, 3x3, 1x1", allowed=("basic", "bottleneck")),
+        Option("norm", str, "batch", "normalisation", allowed=NORMS),
         PADDING,
         DROP_PATH,
     ),
     layout="channels_last",
+    sizes=TIERS + OWN_SIZES["resnet"],
     check=check_total_stride,
 )
 SWIN = Family(
@@ -117,6 +122,13 @@ SWIN = Family(
     check=check_heads,
     check_image=windowed_image,
     ways=("keep_window", "grow_window"),
+)
+SWIN_V2 = dataclasses.replace(
+    SWIN,
+    name="swin_v2",
+    summary="Swin with cosine attention, norms after the branches and a continuous bias",
+    entry="models.swin_v2:SwinV2",
+    ways=("keep_window", "grow_window", "grow_window:bias=normalise"),
 )
 CCT = Family(
     "cct",
@@ -142,6 +154,7 @@ CONVNEXT = Family(
         STAGES,
         PATCH,
         Option("kernel", int, 7, "side of the depthwise kernels", allowed=(3, 5, 7)),
+        Option("norm", str, "layer", "normalisation", allowed=NORMS),
         PADDING,
         MLP_RATIO,
         Option("layer_scale", float, 1e-6, "start of learned factors on the branches; 0: none", minimum=0.0),
@@ -154,7 +167,7 @@ SIMPLE_CNN = Family(
     "simple_cnn",
     "convolutions and pooling as courses teach them: no norm, no shortcut",
     "models.baselines:SimpleCNN",
-    (SCALE, WIDTH, STAGES),
+    (SCALE, WIDTH, STAGES, PADDING),
     layout="channels_last",
 )
 MIXER = Family(
@@ -182,5 +195,5 @@ MLP = Family(
     layout="contiguous",
     resizes_input=True,
 )
-_DECLARED = (VIT, CONV_STEM_VIT, CCT, RESNET, CONVNEXT, SIMPLE_CNN, SWIN, MIXER, MLP, *LADDER, *HYBRIDS)
+_DECLARED = (VIT, CONV_STEM_VIT, CCT, RESNET, CONVNEXT, SIMPLE_CNN, SWIN, SWIN_V2, MIXER, MLP, *LADDER, *HYBRIDS)
 FAMILIES = {family.name: family for family in _DECLARED}

@@ -23,6 +23,18 @@ def patch_grid(height: int, width: int, patch: int) -> Grid:
     return height // patch, width // patch
 
 
+def check_patch(patch: int, resolution: int, train_resolution: int) -> int:
+    """The patch that cuts images of `resolution` into as many tokens as `patch` does at the training resolution.
+
+    Raises ModelError, naming the nearest resolutions, where it would not be whole.
+    """
+    if patch * resolution % train_resolution:
+        near = nearest_multiples(resolution, train_resolution // patch)
+        asked = f"{patch} x {resolution} / {train_resolution}"
+        raise ModelError(f"image {resolution} needs patches of {asked} pixels, which is not whole: nearest {near}")
+    return patch * resolution // train_resolution
+
+
 def halvings(length: int, times: int) -> int:
     """Length after ``times`` 3x3 convolutions (or poolings) of stride 2 and padding 1: each rounds up."""
     for _ in range(times):

@@ -9,8 +9,10 @@ from models.declaration import (
     HEADS,
     LAYER_SCALE,
     MLP_RATIO,
+    NORMS,
     PATCH,
     SCALE,
+    STAGES,
     TRANSFORMER,
     WIDTH,
     Family,
@@ -19,7 +21,7 @@ from models.declaration import (
     check_transformer,
     patched_image,
 )
-from models.options import SEQUENCE, ModelError, Option
+from models.options import SEQUENCE, ModelError, Option, numbers
 from models.sizes import OWN_SIZES, TIERS
 
 
@@ -30,6 +32,22 @@ def check_convit(options: Options) -> None:
     if local > depth - int(bool(options["class_token"])):
         room = "depth - 1, where the class token joins" if options["class_token"] else "depth"
         raise ModelError(f"local_blocks {local} is more than {room}: depth is {depth}")
+
+
+def check_coatnet(options: Options) -> None:
+    """A stride for the stem and each stage, a stage at least that attends, and heads that divide its width."""
+    stages, strides = numbers(str(options["stages"])), numbers(str(options["strides"]))
+    if len(strides) != 1 + len(stages) or set(strides) - {1, 2}:
+        raise ModelError(
+            f"strides {options['strides']} are not 1 or 2 for the stem and each stage of {options['stages']}: "
+            f"{1 + len(stages)} numbers"
+        )
+    convolutions = int(options["conv_stages"])
+    if convolutions >= len(stages):
+        raise ModelError(f"conv_stages {convolutions} leaves no stage of {options['stages']} that attends")
+    channels, head_width = int(options["width"]) * 2**convolutions, int(options["head_width"])
+    if channels % head_width:
+        raise ModelError(f"the {channels} channels of the first stage that attends are no multiple of {head_width}")
 
 
 HYBRIDS = (
@@ -68,6 +86,23 @@ HYBRIDS = (
         ),
         layout="channels_last",
         check=check_transformer,
+    ),
+    Family(
+        "coatnet",
+        "stages of inverted bottlenecks, then stages of attention with a bias per offset",
+        "models.coatnet:CoAtNet",
+        (
+            *(SCALE, WIDTH, STAGES),
+            Option("strides", str, None, "stride of the stem and of each stage", pattern=SEQUENCE, example="1-1-2-2-2"),
+            Option("conv_stages", int, 2, "stages, from the first, that convolve; the others attend", minimum=0),
+            Option("head_width", int, None, "channels of an attention head", minimum=1),
+            MLP_RATIO,
+            Option("norm", str, "batch", "normalisation of what convolves", allowed=NORMS),
+            DROP_PATH,
+        ),
+        layout="channels_last",
+        check=check_coatnet,
+        ways=("interpolate", "clip"),
     ),
     Family(
         "attention_mlp",

@@ -18,7 +18,10 @@ them one operation across tokens, so that parameters match too:
 
 `iso_attention` is the ViT itself; the ViT with `attention_window = r` is local, shared, equivariant and depends on
 content. Equivariance is that of the mixers: an absolute position added to the tokens breaks it (`position = "none"`
-does not), and so do borders. "Depends on content": how tokens are mixed is decided by what they hold.
+does not), and so do borders, unless `padding = "circular"` joins opposite ones: then a cyclic shift by whole patches
+leaves the logits of `iso_pool` and `iso_conv` as they are. `iso_local` has that padding as their partner, not for
+equivariance, which it has with none: a shift hands every neighbourhood to other kernels. "Depends on content": how
+tokens are mixed is decided by what they hold.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ from models.grids import Grid, patch_grid
 from models.initial import Draw, normal
 from models.network import DropPath, Head, Network, Parts, drop_path_rates, resize_square
 from models.positions.base import PositionFactory, at_least_single
+from models.resnet import Padding, wrap
 from models.swin import WindowAttention
 from models.vit import MLP, PatchEmbedding
 
@@ -45,6 +49,11 @@ def as_map(tokens: Tensor, grid: Grid) -> Tensor:
 def as_tokens(feature_map: Tensor) -> Tensor:
     """B E H W -> B N E."""
     return feature_map.flatten(2).transpose(1, 2)
+
+
+def bordered(feature_map: Tensor, kernel: int, padding: Padding) -> tuple[Tensor, int]:
+    """A map with its border of half a kernel where padding is circular, and how much of one is left to fill with 0."""
+    return (feature_map, kernel // 2) if padding == "zeros" else (wrap(feature_map, kernel // 2), 0)
 
 
 class Separable(nn.Module):
@@ -61,23 +70,23 @@ class Separable(nn.Module):
 
 
 class Pool(nn.Module):
-    """The mean of the k x k neighbours that exist: B N E -> B N E, without a parameter."""
+    """The mean of the k x k neighbours (zeros: of those that exist): B N E -> B N E, without a parameter."""
 
-    def __init__(self, kernel: int) -> None:
+    def __init__(self, kernel: int, padding: Padding = "zeros") -> None:
         super().__init__()
-        self.side = kernel
+        self.side, self.padding = kernel, padding
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
-        x = as_map(tokens, grid)
-        return as_tokens(nn.functional.avg_pool2d(x, self.side, 1, self.side // 2, count_include_pad=False))
+        x, zeros = bordered(as_map(tokens, grid), self.side, self.padding)
+        return as_tokens(nn.functional.avg_pool2d(x, self.side, 1, zeros, count_include_pad=False))
 
 
 class Conv(nn.Module):
-    """A k x k kernel for each of `kernels` equal groups of channels, borders filled with 0: B N E -> B N E."""
+    """A k x k kernel for each of `kernels` equal groups of channels: B N E -> B N E."""
 
-    def __init__(self, channels: int, kernel: int, kernels: int) -> None:
+    def __init__(self, channels: int, kernel: int, kernels: int, padding: Padding = "zeros") -> None:
         super().__init__()
-        self.side, self.repeats = kernel, channels // kernels
+        self.side, self.repeats, self.padding = kernel, channels // kernels, padding
         self.kernel = nn.Parameter(torch.empty(kernels, 1, kernel, kernel))
 
     def initial(self) -> Mapping[str, Draw]:
@@ -85,23 +94,24 @@ class Conv(nn.Module):
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         weight = self.kernel.repeat_interleave(self.repeats, dim=0)  # E 1 k k
-        x = nn.functional.conv2d(as_map(tokens, grid), weight, padding=self.side // 2, groups=len(weight))
-        return as_tokens(x)
+        x, zeros = bordered(as_map(tokens, grid), self.side, self.padding)
+        return as_tokens(nn.functional.conv2d(x, weight, padding=zeros, groups=len(weight)))
 
 
 class Local(nn.Module):
     """As `Conv`, with kernels of its own at every token: B N E -> B N E on the one grid it was made for."""
 
-    def __init__(self, kernel: int, kernels: int, places: int) -> None:
+    def __init__(self, kernel: int, kernels: int, places: int, padding: Padding = "zeros") -> None:
         super().__init__()
-        self.side, self.kernels = kernel, kernels
+        self.side, self.kernels, self.padding = kernel, kernels, padding
         self.kernel = nn.Parameter(torch.empty(kernels, places, kernel**2))
 
     def initial(self) -> Mapping[str, Draw]:
         return {"kernel": normal(1 / self.side)}
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
-        around = nn.functional.unfold(as_map(tokens, grid), self.side, padding=self.side // 2)  # B E*k*k N
+        x, zeros = bordered(as_map(tokens, grid), self.side, self.padding)
+        around = nn.functional.unfold(x, self.side, padding=zeros)  # B E*k*k N
         around = around.view(len(tokens), self.kernels, -1, self.side**2, tokens.shape[1])  # B g E/g k*k N
         return torch.einsum("bgckn,gnk->bngc", around, self.kernel).flatten(2)
 
@@ -208,8 +218,8 @@ class Isotropic(Network):
 class IsoPool(Isotropic):
     """`iso_pool`: the mean over k x k tokens. Local and equivariant; nothing spatial is learned (PoolFormer's idea)."""
 
-    def __init__(self, *, width: int, depth: int, kernel: int, **rest: Any) -> None:
-        super().__init__([Separable(width, Pool(kernel)) for _ in range(depth)], width=width, **rest)
+    def __init__(self, *, width: int, depth: int, kernel: int, padding: Padding = "zeros", **rest: Any) -> None:
+        super().__init__([Separable(width, Pool(kernel, padding)) for _ in range(depth)], width=width, **rest)
         self.kernel = kernel
 
     def details(self, height: int, width: int) -> dict[str, int | str]:
@@ -222,8 +232,10 @@ class IsoConv(Isotropic):
     kernels: how many for a block's E channels; 0: one for each (depthwise).
     """
 
-    def __init__(self, *, width: int, depth: int, kernel: int, kernels: int = 0, **rest: Any) -> None:
-        mixers = [Separable(width, Conv(2 * width, kernel, kernels or 2 * width)) for _ in range(depth)]
+    def __init__(
+        self, *, width: int, depth: int, kernel: int, kernels: int = 0, padding: Padding = "zeros", **rest: Any
+    ) -> None:
+        mixers = [Separable(width, Conv(2 * width, kernel, kernels or 2 * width, padding)) for _ in range(depth)]
         super().__init__(mixers, width=width, **rest)
         self.kernel = kernel
 
@@ -240,10 +252,19 @@ class IsoLocal(Isotropic):
     resizes_input: ClassVar[bool] = True
 
     def __init__(
-        self, *, image_size: int, width: int, depth: int, patch_size: int, kernel: int, kernels: int, **rest: Any
+        self,
+        *,
+        image_size: int,
+        width: int,
+        depth: int,
+        patch_size: int,
+        kernel: int,
+        kernels: int,
+        padding: Padding = "zeros",
+        **rest: Any,
     ) -> None:
         rows, columns = patch_grid(image_size, image_size, patch_size)
-        mixers = [Separable(width, Local(kernel, kernels, rows * columns)) for _ in range(depth)]
+        mixers = [Separable(width, Local(kernel, kernels, rows * columns, padding)) for _ in range(depth)]
         super().__init__(mixers, image_size=image_size, width=width, patch_size=patch_size, **rest)
         self.kernel = kernel
 

@@ -17,7 +17,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -25,11 +25,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from models.grids import Grid
 from models.hints import did_you_mean
-from models.initial import Draw, constant, normal
+from models.initial import Draw, constant, initialise, normal
 from models.options import ModelError
 
 Parts = dict[str, Tensor]
 AttentionForm = Literal["fused", "explicit"]
+AnyNetwork = TypeVar("AnyNetwork", bound="Network")
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,10 @@ class Network(nn.Module, ABC):
         if images.ndim != 4 or images.shape[1] != self.in_channels:
             raise ModelError(f"images of shape {tuple(images.shape)} are not (B, {self.in_channels}, H, W)")
         return images
+
+    def initialise(self, seed: int) -> None:
+        """Give every parameter its keyed initial value; a ready-made network has its library's already."""
+        initialise(self, seed)
 
     def set_attention(self, form: AttentionForm) -> None:
         """Choose how every attention layer is computed: one fused kernel, or matmul, softmax, matmul."""
@@ -195,14 +200,18 @@ def attend(
     return probabilities.to(values.dtype) @ values, probabilities
 
 
-def count_macs(network: Network, height: int, width: int) -> int:
-    """Multiply-accumulates of one image in evaluation mode: a copy without memory, run on the meta device."""
-    tensors = [*network.parameters(), *network.buffers()]
+def without_memory(network: AnyNetwork) -> AnyNetwork:
+    """A copy of a network whose parameters and buffers are on the meta device."""
     memo: dict[int, object] = {}
-    for tensor in tensors:
+    for tensor in (*network.parameters(), *network.buffers()):
         empty = torch.empty_like(tensor, device="meta")
         memo[id(tensor)] = nn.Parameter(empty) if isinstance(tensor, nn.Parameter) else empty
-    ghost = copy.deepcopy(network, memo).eval()
+    return copy.deepcopy(network, memo)
+
+
+def count_macs(network: Network, height: int, width: int) -> int:
+    """Multiply-accumulates of one image in evaluation mode: a copy without memory, run on the meta device."""
+    ghost = without_memory(network).eval().requires_grad_(False)  # torch's counter trips over gradients that are off
     ghost.set_attention("explicit")  # the fused kernel is invisible to the counter on some devices
     dtype = next(network.parameters()).dtype
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

@@ -19,6 +19,14 @@ class ModelError(ValueError):
     """A refusal: what was asked, what is allowed, and the nearest match."""
 
 
+class OptionError(ModelError):
+    """A refusal for which one option, by its name, is to blame."""
+
+    def __init__(self, message: str, option: str) -> None:
+        super().__init__(message)
+        self.option = option
+
+
 @dataclass(frozen=True)
 class Option:
     """One setting of a model.
@@ -39,30 +47,33 @@ class Option:
     example: str | None = None
 
     def check(self, value: object, where: str) -> Scalar:
-        """Return ``value`` in the option's own type, or raise ModelError.
+        """Return ``value`` in the option's own type, or raise OptionError.
 
         Types are strict: a bool is no int and a text is no number; an int given for a float becomes a float.
         """
         if self.type is float and type(value) is int:
             value = float(value)
         if type(value) is not self.type:
-            raise ModelError(f"{where}: option `{self.name}` is {value!r}, not of type {self.type.__name__}")
+            raise self.refused(f"{where}: option `{self.name}` is {value!r}, not of type {self.type.__name__}")
         assert isinstance(value, bool | int | float | str)  # narrows the type; the line above has decided
         if self.allowed is not None and value not in self.allowed:
             near = (
                 did_you_mean(value, [a for a in self.allowed if isinstance(a, str)]) if isinstance(value, str) else ""
             )
             allowed = ", ".join(str(a) for a in self.allowed)
-            raise ModelError(f"{where}: option `{self.name}` is {value!r}; allowed: {allowed}{near}")
+            raise self.refused(f"{where}: option `{self.name}` is {value!r}; allowed: {allowed}{near}")
         if isinstance(value, int | float) and not isinstance(value, bool):
             if value != value:
-                raise ModelError(f"{where}: option `{self.name}` is not a number")
+                raise self.refused(f"{where}: option `{self.name}` is not a number")
             low = self.minimum is not None and value < self.minimum
             if low or (self.maximum is not None and value > self.maximum):
-                raise ModelError(f"{where}: option `{self.name}` is {value}; allowed: {self.bounds()}")
+                raise self.refused(f"{where}: option `{self.name}` is {value}; allowed: {self.bounds()}")
         if self.pattern is not None and not re.fullmatch(self.pattern, str(value)):
-            raise ModelError(f"{where}: option `{self.name}` is {value!r}; expected something like {self.example!r}")
+            raise self.refused(f"{where}: option `{self.name}` is {value!r}; expected something like {self.example!r}")
         return value
+
+    def refused(self, message: str) -> OptionError:
+        return OptionError(message, self.name)
 
     @property
     def is_sequence(self) -> bool:

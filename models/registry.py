@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from models.declaration import Family
-from models.encodings import ENCODINGS, encoding_ways
+from models.declaration import SCALE, Family
+from models.encodings import ADDITIVE, ENCODINGS, SHIPPED, Encoding, encoding_ways
 from models.families import FAMILIES
 from models.hints import did_you_mean
-from models.options import ModelError, Option, Scalar, numbers
+from models.options import ModelError, Option, OptionError, Scalar, numbers
+from models.ready_made import is_ready_made, ready_made, ready_made_arguments
 from models.sizes import dimensions
 
 if TYPE_CHECKING:
@@ -34,10 +36,51 @@ def position_summaries() -> dict[str, str]:
 
 
 def family(name: str) -> Family:
-    """The declaration of a family; ModelError with the nearest name for an unknown one."""
+    """The declaration of a family or ready-made network; ModelError with the nearest name for an unknown one."""
+    if is_ready_made(name):
+        return ready_made(name)
     if name not in FAMILIES:
         raise ModelError(f"no model {name!r}; allowed: {', '.join(FAMILIES)}{did_you_mean(name, FAMILIES)}")
     return FAMILIES[name]
+
+
+def default_size(name: str) -> str:
+    """The size of a model where none is asked for: nano, or the first of a family that has no nano."""
+    sizes = family(name).sizes
+    return "nano" if "nano" in sizes else sizes[0]
+
+
+def registered() -> tuple[Encoding | Family, ...]:
+    """Every declaration there is."""
+    return (*ENCODINGS.values(), *FAMILIES.values())
+
+
+def register(declarations: Sequence[Encoding | Family]) -> None:
+    """Add encodings and families: all, or none when a name is taken already (ModelError).
+
+    A new encoding is offered by every family that offers all encodings, or all that act on tokens alone.
+    """
+    for one in declarations:
+        kind, known = ("position", ENCODINGS) if isinstance(one, Encoding) else ("model", FAMILIES)
+        if one.name in known:
+            raise ModelError(f"there is a {kind} {one.name!r} already")
+    for one in declarations:
+        if isinstance(one, Encoding):
+            ENCODINGS[one.name] = one
+        else:
+            FAMILIES[one.name] = one
+    for name, known_family in FAMILIES.items():
+        FAMILIES[name] = replace(known_family, options=tuple(map(_offering_all, known_family.options)))
+
+
+def _offering_all(option: Option) -> Option:
+    """The option `position` with every encoding that suits the family, if it offers all that are shipped."""
+    offered = set(option.allowed or ()) if option.name == "position" else set()
+    if not offered >= set(ADDITIVE):
+        return option
+    tokens_only = not offered >= set(SHIPPED)
+    suited = tuple(name for name, encoding in ENCODINGS.items() if encoding.additive or not tokens_only)
+    return replace(option, allowed=suited)
 
 
 def declared_options(name: str, position: str | None) -> dict[str, Option]:
@@ -64,8 +107,8 @@ def resolve_options(name: str, *, size: str, options: Mapping[str, object]) -> d
     for given in options:
         if given not in declared:
             raise unknown_option(name, given, position, declared)
-    scale = int(declared["scale"].check(options.get("scale", declared["scale"].default), where))
-    by_size = dimensions(name, size, scale)
+    scale = int(SCALE.check(options.get("scale", SCALE.default), where))
+    by_size = chosen.tiers[size] if chosen.tiers else dimensions(name, size, scale)
     resolved: dict[str, Scalar] = {}
     for key in sorted(declared):
         default = by_size.get(key, declared[key].default)
@@ -74,15 +117,13 @@ def resolve_options(name: str, *, size: str, options: Mapping[str, object]) -> d
     return resolved
 
 
-def unknown_option(name: str, given: str, position: str | None, declared: Mapping[str, Option]) -> ModelError:
+def unknown_option(name: str, given: str, position: str | None, declared: Mapping[str, Option]) -> OptionError:
     owners = [e.name for e in ENCODINGS.values() if given in {option.name for option in e.options}]
     if owners and position is not None:
-        return ModelError(
-            f"model {name}: option `{given}` belongs to position {' and '.join(owners)}, and position is {position}"
-        )
-    return ModelError(
-        f"model {name}: no option `{given}`; allowed: {', '.join(sorted(declared))}{did_you_mean(given, declared)}"
-    )
+        said = f"option `{given}` belongs to position {' and '.join(owners)}, and position is {position}"
+    else:
+        said = f"no option `{given}`; allowed: {', '.join(sorted(declared))}{did_you_mean(given, declared)}"
+    return OptionError(f"model {name}: {said}", given)
 
 
 def check_resolution(
@@ -128,15 +169,16 @@ def create_model(
     image_size: int,
     in_channels: int,
     num_classes: int,
-    size: str = "nano",
+    size: str | None = None,
     seed: int = 0,
     **options: Scalar,
 ) -> Network:
-    """Build a network with keyed initial weights; `image_size` is the training resolution.
+    """Build a network with keyed initial weights; `image_size` is the training resolution, `size` by `default_size`.
 
     Works under `torch.device("meta")`, then without values. Neither reads nor moves torch's global
     generators. Raises ModelError for what `resolve_options` and `check_resolution` refuse.
     """
+    size = default_size(name) if size is None else size
     resolved = resolve_options(name, size=size, options=options)
     check_resolution(name, size=size, options=options, resolution=image_size, train_resolution=image_size)
     for what, count in (("in_channels", in_channels), ("num_classes", num_classes)):
@@ -144,14 +186,15 @@ def create_model(
             raise ModelError(f"model {name}: {what} {count!r} is no positive whole number")
     import torch
 
-    from models.initial import initialise
+    from models.initial import keyed_generator
 
     arguments = constructor_arguments(name, resolved)
-    with torch.random.fork_rng(devices=[]):  # torch's layers draw first values of their own, which are replaced
+    with torch.random.fork_rng(devices=[]):  # layers draw first values of their own: kept only in a ready-made network
+        torch.default_generator.manual_seed(keyed_generator(seed, "constructor").initial_seed())
         network: Network = load(family(name).entry)(
             image_size=image_size, in_channels=in_channels, num_classes=num_classes, **arguments
         )
-    initialise(network, seed)
+    network.initialise(seed)
     return network
 
 
@@ -161,7 +204,9 @@ def constructor_arguments(name: str, resolved: Mapping[str, Scalar]) -> dict[str
     for option in family(name).options:
         value = resolved[option.name]
         arguments[option.name] = numbers(str(value)) if option.is_sequence else value
-    del arguments["scale"]  # it has decided the other dimensions
+    if is_ready_made(name):
+        arguments |= ready_made_arguments(name)
+    arguments.pop("scale", None)  # it has decided the other dimensions
     if "position" in arguments:
         encoding = ENCODINGS[arguments["position"]]
         own = {option.name.removeprefix(encoding.prefix): resolved[option.name] for option in encoding.options}

@@ -1,14 +1,16 @@
-"""The residual network (He et al., 2016) in the fair shape for small images: basic blocks and a stem that suits them.
+"""The residual network (He et al., 2016) with a stem and strides that suit the images, small ones too.
 
 Shapes: B images, C channels, H x W pixels, K classes. Locality, weight sharing and translation equivariance are built
 in (with zero padding, borders excepted). Blocks per stage and width give the CIFAR ResNets (3-3-3 of width 16 is
-ResNet-20) and the ImageNet ones (2-2-2-2 of width 64 is ResNet-18); a stage doubles the width of the one before.
+ResNet-20) and the ImageNet ones (2-2-2-2 of width 64 is ResNet-18, 3-4-6-3 is ResNet-34, and of bottleneck blocks
+ResNet-50); a stage doubles the width of the one before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +18,17 @@ from torch import Tensor, nn
 from models.grids import Grid, halvings
 from models.network import DropPath, Head, Network, Parts, drop_path_rates
 
-Norm = Callable[[int], nn.Module]
 Padding = Literal["zeros", "circular"]
+Norm = Callable[[int], nn.Module]  # channels
+Conv = Callable[[int, int, int, int, int], nn.Module]  # inputs, outputs, kernel, stride, pitch (pixels a step) before
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What blocks are made of: norms, and convolutions without bias that keep the size but for their stride."""
+
+    norm: Norm
+    conv: Conv
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -28,7 +39,7 @@ class ChannelNorm(nn.LayerNorm):
 
 
 def norm_layer(kind: str) -> Norm:
-    """`batch`; `group`: the largest of 32, 16, 8, 4, 2, 1 groups that divides the channels by at least 4; `layer`."""
+    """`batch`; `group`: the most of 32, 16, 8, 4, 2 equal groups of at least 4 channels, else one; `layer`."""
     if kind == "batch":
         return nn.BatchNorm2d
     if kind == "layer":
@@ -37,31 +48,82 @@ def norm_layer(kind: str) -> Norm:
 
 
 def group_count(channels: int) -> int:
-    return next(groups for groups in (32, 16, 8, 4, 2, 1) if channels % groups == 0 and channels >= 4 * groups)
+    return next((groups for groups in (32, 16, 8, 4, 2) if channels % groups == 0 and channels >= 4 * groups), 1)
 
 
-def conv(inputs: int, outputs: int, kernel: int, stride: int, padding: Padding) -> nn.Conv2d:
-    """A convolution without bias that keeps the size but for its stride; `padding` is zeros or circular."""
-    return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False, padding_mode=padding)
+def wrap(x: Tensor, reach: int) -> Tensor:
+    """Continue a map periodically beyond its borders: B C H W -> B C H+2r W+2r, for any reach r."""
+    rows, columns = x.shape[2:]
+    if reach <= min(rows, columns):
+        return nn.functional.pad(x, (reach,) * 4, mode="circular")
+    down, right = -(-reach // rows), -(-reach // columns)  # whole copies on each side: torch wraps around only once
+    top, left = down * rows - reach, right * columns - reach
+    copies = x.repeat(1, 1, 2 * down + 1, 2 * right + 1)
+    return copies[:, :, top : top + rows + 2 * reach, left : left + columns + 2 * reach]
+
+
+def shared_conv(padding: Padding) -> Conv:
+    """Convolutions as ever: one kernel for all places; `padding` is zeros or circular."""
+
+    def conv(inputs: int, outputs: int, kernel: int, stride: int, pitch: int) -> nn.Module:
+        return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False, padding_mode=padding)
+
+    return conv
+
+
+def projection(inputs: int, outputs: int, stride: int, layers: Layers, pitch: int) -> nn.Module:
+    """The shortcut around a block: x itself, or a 1x1 convolution of it where its shape changes (He's option B)."""
+    if stride == 1 and inputs == outputs:
+        return nn.Identity()
+    return nn.Sequential(layers.conv(inputs, outputs, 1, stride, pitch), layers.norm(outputs))
 
 
 class BasicBlock(nn.Module):
-    """relu(x + norm(conv(relu(norm(conv(x)))))), with a 1x1 projection of x where shape changes (He's option B)."""
+    """relu(x + norm(conv(relu(norm(conv(x)))))): two 3x3 convolutions, B C H W -> B width H/stride W/stride."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, norm: Norm, padding: Padding, drop_path: float) -> None:
+    expansion: ClassVar[int] = 1  # output channels per `width`
+    wide: ClassVar[int] = 2  # 3x3 convolutions in a row
+
+    def __init__(
+        self, inputs: int, width: int, stride: int, layers: Layers, drop_path: float = 0.0, pitch: int = 1
+    ) -> None:
         super().__init__()
-        self.conv1, self.norm1 = conv(inputs, outputs, 3, stride, padding), norm(outputs)
-        self.conv2, self.norm2 = conv(outputs, outputs, 3, 1, padding), norm(outputs)
-        self.shortcut = (
-            nn.Sequential(conv(inputs, outputs, 1, stride, padding), norm(outputs))
-            if stride != 1 or inputs != outputs
-            else nn.Identity()
-        )
+        self.conv1, self.norm1 = layers.conv(inputs, width, 3, stride, pitch), layers.norm(width)
+        self.conv2, self.norm2 = layers.conv(width, width, 3, 1, pitch * stride), layers.norm(width)
+        self.shortcut = projection(inputs, width, stride, layers, pitch)
         self.drop = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
         y = torch.relu(self.norm1(self.conv1(x)))
         return torch.relu(self.shortcut(x) + self.drop(self.norm2(self.conv2(y))))
+
+
+class Bottleneck(nn.Module):
+    """As `BasicBlock` with 1x1, 3x3, 1x1 convolutions: B C H W -> B 4*width H/stride W/stride.
+
+    The stride is the 3x3 convolution's ("v1.5", as in torchvision and timm), not the first one's as in the paper.
+    """
+
+    expansion: ClassVar[int] = 4
+    wide: ClassVar[int] = 1
+
+    def __init__(
+        self, inputs: int, width: int, stride: int, layers: Layers, drop_path: float = 0.0, pitch: int = 1
+    ) -> None:
+        super().__init__()
+        self.conv1, self.norm1 = layers.conv(inputs, width, 1, 1, pitch), layers.norm(width)
+        self.conv2, self.norm2 = layers.conv(width, width, 3, stride, pitch), layers.norm(width)
+        self.conv3, self.norm3 = layers.conv(width, 4 * width, 1, 1, pitch * stride), layers.norm(4 * width)
+        self.shortcut = projection(inputs, 4 * width, stride, layers, pitch)
+        self.drop = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(self.norm1(self.conv1(x)))
+        y = torch.relu(self.norm2(self.conv2(y)))
+        return torch.relu(self.shortcut(x) + self.drop(self.norm3(self.conv3(y))))
+
+
+BLOCKS: dict[str, type[BasicBlock] | type[Bottleneck]] = {"basic": BasicBlock, "bottleneck": Bottleneck}
 
 
 class MaxPool(nn.Module):
@@ -73,15 +135,15 @@ class MaxPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.circular:
-            return nn.functional.max_pool2d(nn.functional.pad(x, (1, 1, 1, 1), mode="circular"), 3, 2)
+            return nn.functional.max_pool2d(wrap(x, 1), 3, 2)
         return nn.functional.max_pool2d(x, 3, 2, padding=1)
 
 
-def stem_layers(stem: str, in_channels: int, width: int, norm: Norm, padding: Padding) -> list[nn.Module]:
+def stem_layers(stem: str, in_channels: int, width: int, layers: Layers, padding: Padding) -> list[nn.Module]:
     """`cifar`: 3x3, stride 1. `half`: 3x3, stride 2. `imagenet`: 7x7, stride 2, then pooling of stride 2."""
     kernel, stride = {"cifar": (3, 1), "half": (3, 2), "imagenet": (7, 2)}[stem]
-    layers: list[nn.Module] = [conv(in_channels, width, kernel, stride, padding), norm(width), nn.ReLU()]
-    return [*layers, MaxPool(padding)] if stem == "imagenet" else layers
+    found: list[nn.Module] = [layers.conv(in_channels, width, kernel, stride, 1), layers.norm(width), nn.ReLU()]
+    return [*found, MaxPool(padding)] if stem == "imagenet" else found
 
 
 STEM_STRIDES = {"cifar": 1, "half": 2, "imagenet": 4}
@@ -97,12 +159,13 @@ def stage_strides(stages: int, stem: str, total_stride: int) -> list[int]:
 
 
 class ResNet(Network):
-    """ResNet of basic blocks, global average pooling; takes images of any size.
+    """ResNet with global average pooling; takes images of any size.
 
     Args:
-        width: channels of the stem and the first stage. stages: blocks per stage. stem: see `stem_layers`.
-        total_stride: pixels per step of the last feature map. norm: batch, group or layer. padding: zeros or circular;
-        with circular padding the logits are invariant to cyclic shifts of the image by multiples of the total stride.
+        width: channels of the stem and of the first stage's blocks. stages: blocks per stage. stem: see `stem_layers`.
+        total_stride: pixels per step of the last feature map. block: basic or bottleneck. norm: batch, group or layer.
+        padding: zeros or circular; with circular padding the logits are invariant to cyclic shifts of the image by
+        multiples of the total stride.
     """
 
     def __init__(
@@ -115,27 +178,32 @@ class ResNet(Network):
         stages: tuple[int, ...],
         stem: str = "cifar",
         total_stride: int = 4,
+        block: str = "basic",
         norm: str = "batch",
         padding: Padding = "zeros",
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
         self.in_channels = in_channels
-        make_norm = norm_layer(norm)
         self.kernel, self.stem_stride = (7 if stem == "imagenet" else 3), STEM_STRIDES[stem]
         self.strides = stage_strides(len(stages), stem, total_stride)
-        self.stem = nn.Sequential(*stem_layers(stem, in_channels, width, make_norm, padding))
+        self.block = BLOCKS[block]
+        layers = Layers(norm_layer(norm), self.convolutions(image_size, padding))
+        self.stem = nn.Sequential(*stem_layers(stem, in_channels, width, layers, padding))
         self.stages = nn.ModuleList()
-        inputs, rates = width, iter(drop_path_rates(drop_path, sum(stages)))
-        for stage, (blocks, stride) in enumerate(zip(stages, self.strides, strict=True)):
-            outputs = width * 2**stage
-            layers = []
-            for block in range(blocks):
-                first = stride if block == 0 else 1
-                layers.append(BasicBlock(inputs, outputs, first, make_norm, padding, next(rates)))
-                inputs = outputs
-            self.stages.append(nn.Sequential(*layers))
+        inputs, pitch, rates = width, self.stem_stride, iter(drop_path_rates(drop_path, sum(stages)))
+        for stage, (count, first) in enumerate(zip(stages, self.strides, strict=True)):
+            blocks = nn.Sequential()
+            for stride in [first] + [1] * (count - 1):
+                blocks.append(self.block(inputs, width * 2**stage, stride, layers, next(rates), pitch))
+                inputs, pitch = width * 2**stage * self.block.expansion, pitch * stride
+            self.stages.append(blocks)
         self.head = Head(inputs, num_classes)
+
+    @staticmethod
+    def convolutions(image_size: int, padding: Padding) -> Conv:
+        """How convolutions are made; a subclass may make others."""
+        return shared_conv(padding)
 
     def grid(self, height: int, width: int) -> Grid:
         times = {1: 0, 2: 1, 4: 2}[self.stem_stride] + self.strides.count(2)
@@ -159,8 +227,8 @@ class ResNet(Network):
         if self.kernel == 7:
             field, step = self.kernel + 2 * 2, 4  # the pooling sees 3 steps of 2 pixels
         for stage, stride in zip(self.stages, self.strides, strict=True):
-            blocks = len(stage)  # type: ignore[arg-type]  # a Sequential
-            field += 2 * step  # the first convolution looks at the pitch before its stride
+            wide = self.block.wide * len(stage)  # type: ignore[arg-type]  # a Sequential
+            field += 2 * step  # the first 3x3 convolution looks at the pitch before its stride
             step *= stride
-            field += 2 * step * (2 * blocks - 1)
+            field += 2 * step * (wide - 1)
         return {"receptive_field": field, "total_stride": step}

@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from models.grids import Grid, halvings
-from models.resnet import BasicBlock, norm_layer, stem_layers
+from models.resnet import BasicBlock, Layers, norm_layer, shared_conv, stem_layers
 from models.vit import ViT
 
 
@@ -20,12 +20,12 @@ class ResNetStem(nn.Sequential):
     """B C H W -> B D rows columns: a 3x3 convolution, one basic block a stage (the first at full size), 1x1 to D."""
 
     def __init__(self, in_channels: int, width: int, channels: int, stages: int, norm: str) -> None:
-        make_norm = norm_layer(norm)
-        layers = stem_layers("cifar", in_channels, channels, make_norm, "zeros")
+        made_of = Layers(norm_layer(norm), shared_conv("zeros"))
+        layers = stem_layers("cifar", in_channels, channels, made_of, "zeros")
         inputs = channels
         for stage in range(stages):
             outputs = channels * 2**stage
-            layers.append(BasicBlock(inputs, outputs, 2 if stage else 1, make_norm, "zeros", 0.0))
+            layers.append(BasicBlock(inputs, outputs, 2 if stage else 1, made_of))
             inputs = outputs
         super().__init__(*layers, nn.Conv2d(inputs, width, 1))
         self.times = stages - 1

@@ -48,6 +48,11 @@ RESNET: dict[str, Dimensions] = {
     "small": {"width": 64, "stages": "3-4-6-3"},  # ResNet-34
     "base": {"width": 128, "stages": "3-4-6-3"},
 }
+RESNET_PUBLISHED: dict[str, Dimensions] = {  # He et al. (2016), table 1; the stem is the scale's, as for the tiers
+    "resnet18": {"width": 64, "stages": "2-2-2-2"},
+    "resnet34": {"width": 64, "stages": "3-4-6-3"},
+    "resnet50": {"width": 64, "stages": "3-4-6-3", "block": "bottleneck"},
+}
 RESNET_STEM = {8: "cifar", 32: "cifar", 64: "half", 224: "imagenet"}
 RESNET_STRIDE = {8: (4, 4), 32: (4, 8), 64: (8, 16), 224: (16, 32)}  # with three stages, with four
 
@@ -155,6 +160,16 @@ RESNET_VIT_STEM = {  # depth of the transformer and width of the ResNet, by stag
 }
 RESNET_VIT_STAGES = {8: 2, 32: 3, 64: 4, 224: 5}
 
+COATNET: dict[str, Dimensions] = {  # two stages of convolutions, two of attention
+    "pico": {"width": 8, "stages": "1-1-3-1", "head_width": 16},
+    "nano": {"width": 8, "stages": "2-2-4-4", "head_width": 16},
+    "micro": {"width": 16, "stages": "2-2-4-3", "head_width": 16},
+    "tiny": {"width": 48, "stages": "2-2-4-2", "head_width": 32},
+    "small": {"width": 96, "stages": "2-2-4-2", "head_width": 32},  # CoAtNet-0, shallower
+    "base": {"width": 144, "stages": "2-6-12-2", "head_width": 32},
+}
+COATNET_STRIDES = {8: "1-1-1-1-2", 32: "1-1-2-2-2", 64: "2-1-2-2-2", 224: "2-2-2-2-2"}  # of the stem and each stage
+
 ATTENTION_MLP: dict[int, dict[str, Dimensions]] = {
     8: {
         "pico": {"widths": "122-61"},
@@ -192,6 +207,7 @@ ISO_TOKEN_HIDDEN = {"pico": 8, "nano": 16, "micro": 32, "tiny": 64, "small": 128
 
 # Where the smallest tiers differ at scale 224: there the ViT's patch embedding weighs more.
 AT_224: dict[tuple[str, str], Dimensions] = {
+    ("coatnet", "nano"): {"width": 12, "stages": "2-2-2-2"},
     ("convnext", "nano"): {"stages": "2-2-7"},
     ("iso_local", "nano"): {"kernels": 2},
     ("iso_mlp", "nano"): {"token_hidden": 8},
@@ -201,6 +217,8 @@ AT_224: dict[tuple[str, str], Dimensions] = {
     ("simple_cnn", "nano"): {"width": 32},
     ("swin", "nano"): {"stages": "2-6-2"},
     ("swin", "micro"): {"stages": "2-8-2"},
+    ("swin_v2", "nano"): {"stages": "2-6-2"},
+    ("swin_v2", "micro"): {"stages": "2-8-2"},
 }
 
 
@@ -218,7 +236,7 @@ def conv_stem_vit(size: str, scale: int) -> Dimensions:
 
 
 def resnet(size: str, scale: int) -> Dimensions:
-    dimensions = RESNET[size]
+    dimensions = (RESNET | RESNET_PUBLISHED)[size]
     four = str(dimensions["stages"]).count("-") == 3
     return {**dimensions, "stem": RESNET_STEM[scale], "total_stride": RESNET_STRIDE[scale][four]}
 
@@ -276,6 +294,10 @@ def resnet_vit(size: str, scale: int) -> Dimensions:
     return {**VIT[size], "depth": depth, "stem_width": width, "stem_stages": stages}
 
 
+def coatnet(size: str, scale: int) -> Dimensions:
+    return {**COATNET[size], "strides": COATNET_STRIDES[scale]}
+
+
 def locally_connected(size: str, scale: int) -> Dimensions:
     found = by_scale("locally_connected", LOCALLY_CONNECTED, size, scale, "a few channels at every place are more")
     return {**found, "stem": "half", "total_stride": 4 if scale == 8 else 8}
@@ -323,17 +345,23 @@ FAMILIES = {
     "convnext": convnext,
     "simple_cnn": simple_cnn,
     "swin": swin,
+    "swin_v2": swin,
     "mixer": mixer,
     "mlp": mlp,
     "locally_connected": locally_connected,
     "convit": convit,
     "conv_attention": conv_attention,
     "resnet_vit": resnet_vit,
+    "coatnet": coatnet,
     "attention_mlp": attention_mlp,
 }
 
 
-OWN_SIZES: dict[str, tuple[str, ...]] = {"vit": tuple(VIT_SIZES), "attention_mlp": ("course",)}  # beside the tiers
+OWN_SIZES: dict[str, tuple[str, ...]] = {  # beside the tiers
+    "vit": tuple(VIT_SIZES),
+    "resnet": tuple(RESNET_PUBLISHED),
+    "attention_mlp": ("course",),
+}
 
 
 def dimensions(family: str, size: str, scale: int) -> Dimensions:

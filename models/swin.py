@@ -12,8 +12,9 @@ wherever no filling is needed.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -65,23 +66,34 @@ def make_constant(make: str, geometry: tuple[Any, ...]) -> Tensor:
     return offset_index(*geometry) if make == "index" else region_mask(*geometry)
 
 
-class WindowAttention(AttentionLayer):
-    """Attention inside windows with a learned bias per offset, B H W D -> B H W D.
+class Windows(AttentionLayer, ABC):
+    """Attention inside windows, B H W D -> B H W D; a subclass says by which queries, keys, values and bias.
 
-    Args: window, the size in training; its offset image is heads x (2m-1) x (2n-1). shifted: whether windows
-    shift by half where the grid holds more than one.
+    Args: window, the size in training. shifted: whether windows shift by half where the grid holds more than one.
     """
+
+    qkv_bias: ClassVar[bool] = True  # of the linear map to queries, keys and values
 
     def __init__(self, width: int, heads: int, window: Grid, shifted: bool) -> None:
         super().__init__()
         self.heads, self.head_width, self.window, self.shifted = heads, width // heads, window, shifted
-        self.qkv = Projection(width, 3 * width)
+        self.qkv = Projection(width, 3 * width, bias=self.qkv_bias)
         self.out = nn.Linear(width, width)
-        self.bias_table = nn.Parameter(torch.empty(heads, 2 * window[0] - 1, 2 * window[1] - 1))
         self._constants: dict[tuple[object, ...], Tensor] = {}
 
-    def initial(self) -> Mapping[str, Draw]:
-        return {"bias_table": normal(0.02)}
+    @abstractmethod
+    def project(self, windows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Scaled queries, keys and values of B windows n D, each B windows h n d."""
+
+    @abstractmethod
+    def bias(self, target: Grid, window: Grid) -> Tensor:
+        """What is added to the logits of a window, h n n; `target` is the window before it was cut to the grid."""
+
+    def split(self, qkv: Tensor) -> tuple[Tensor, ...]:
+        """Side by side B windows n 3D -> three of B windows h n d."""
+        batch, count, size = qkv.shape[:3]
+        parted = qkv.view(batch, count, size, 3, self.heads, self.head_width)
+        return parted.permute(3, 0, 1, 4, 2, 5).unbind(0)
 
     def constant(self, key: tuple[object, ...], make: str, device: torch.device, dtype: torch.dtype) -> Tensor:
         """The offset index or the region mask for a geometry, made once a device and type."""
@@ -95,14 +107,8 @@ class WindowAttention(AttentionLayer):
             self._constants[name] = kept
         return kept
 
-    def bias(self, target: Grid, window: Grid) -> Tensor:
-        """The bias of a window, h m n m n, from the trained offset image, resized when the target window differs."""
-        table: Tensor = self.bias_table if target == self.window else resize_offsets(self.bias_table, target)
-        index = self.constant((window, target), "index", table.device, torch.long)
-        return table.flatten(1)[:, index]
-
     def forward(self, x: Tensor, target: Grid, layer: int, parts: Parts | None) -> Tensor:
-        batch, height, width = x.shape[:3]
+        height, width = x.shape[1:3]
         window = min(target[0], height), min(target[1], width)
         shift = tuple(m // 2 if self.shifted and m < n else 0 for m, n in zip(window, (height, width), strict=True))
         bottom, right = -height % window[0], -width % window[1]
@@ -112,14 +118,11 @@ class WindowAttention(AttentionLayer):
         if any(shift):
             x = torch.roll(x, (-shift[0], -shift[1]), dims=(1, 2))
         windows = to_windows(x, window)  # B windows n D
-        count, size = windows.shape[1:3]
-        qkv = self.qkv(windows).view(batch, count, size, 3, self.heads, self.head_width).permute(3, 0, 1, 4, 2, 5)
-        queries, keys, values = qkv.unbind(0)  # B windows h n d
+        queries, keys, values = self.project(windows)  # B windows h n d
         bias = self.bias(target, window)  # h n n
         if any(shift) or bottom or right:
             key = ((height, width), padded, window, shift)
             bias = bias + self.constant(key, "mask", bias.device, bias.dtype)[:, None]  # windows h n n
-        queries = queries * self.head_width**-0.5
         mixed, probabilities = attend(queries, keys, values, bias, self.fused and parts is None)
         if parts is not None and probabilities is not None:
             parts[f"attention.{layer}"] = probabilities
@@ -129,14 +132,38 @@ class WindowAttention(AttentionLayer):
         return x[:, :height, :width] if bottom or right else x
 
 
+class WindowAttention(Windows):
+    """Scaled dot products with a learned bias per offset: an offset image of heads x (2m-1) x (2n-1)."""
+
+    def __init__(self, width: int, heads: int, window: Grid, shifted: bool) -> None:
+        super().__init__(width, heads, window, shifted)
+        self.bias_table = nn.Parameter(torch.empty(heads, 2 * window[0] - 1, 2 * window[1] - 1))
+
+    def initial(self) -> Mapping[str, Draw]:
+        return {"bias_table": normal(0.02)}
+
+    def project(self, windows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        queries, keys, values = self.split(self.qkv(windows))
+        return queries * self.head_width**-0.5, keys, values
+
+    def bias(self, target: Grid, window: Grid) -> Tensor:
+        """From the trained offset image, resized when the target window differs."""
+        table: Tensor = self.bias_table if target == self.window else resize_offsets(self.bias_table, target)
+        index = self.constant((window, target), "index", table.device, torch.long)
+        return table.flatten(1)[:, index]
+
+
 class SwinBlock(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x)): B H W D -> B H W D."""
 
+    attention_type: ClassVar[type[Windows]] = WindowAttention
+    norm_type: ClassVar[type[nn.LayerNorm]] = nn.LayerNorm
+
     def __init__(self, width: int, heads: int, window: Grid, shifted: bool, mlp_ratio: float, drop_path: float) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(width)
-        self.attention = WindowAttention(width, heads, window, shifted)
-        self.norm2 = nn.LayerNorm(width)
+        self.norm1 = self.norm_type(width)
+        self.attention = self.attention_type(width, heads, window, shifted)
+        self.norm2 = self.norm_type(width)
         self.mlp = MLP(width, round(mlp_ratio * width))
         self.drop = DropPath(drop_path)
 
@@ -145,8 +172,16 @@ class SwinBlock(nn.Module):
         return x + self.drop(self.mlp(self.norm2(x)))
 
 
+def neighbours(x: Tensor) -> Tensor:
+    """Concatenate 2 x 2 tokens, column by column: B H W D -> B H/2 W/2 4D (odd sides filled with 0)."""
+    height, width = x.shape[1:3]
+    if height % 2 or width % 2:
+        x = nn.functional.pad(x, (0, 0, 0, width % 2, 0, height % 2))
+    return torch.cat([x[:, 0::2, 0::2], x[:, 1::2, 0::2], x[:, 0::2, 1::2], x[:, 1::2, 1::2]], dim=-1)
+
+
 class PatchMerging(nn.Module):
-    """Concatenate 2 x 2 neighbours, norm, linear map 4 D -> 2 D: B H W D -> B H/2 W/2 2D (odd sides filled with 0)."""
+    """2 x 2 neighbours, norm, linear map 4 D -> 2 D: B H W D -> B H/2 W/2 2D."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -154,11 +189,7 @@ class PatchMerging(nn.Module):
         self.reduce = nn.Linear(4 * width, 2 * width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[1:3]
-        if height % 2 or width % 2:
-            x = nn.functional.pad(x, (0, 0, 0, width % 2, 0, height % 2))
-        x = torch.cat([x[:, 0::2, 0::2], x[:, 1::2, 0::2], x[:, 0::2, 1::2], x[:, 1::2, 1::2]], dim=-1)
-        return self.reduce(self.norm(x))
+        return self.reduce(self.norm(neighbours(x)))
 
 
 class Swin(Network):
@@ -173,7 +204,9 @@ class Swin(Network):
     ModelError for images the patch does not divide.
     """
 
-    undecayed = ("bias_table",)
+    undecayed: ClassVar[tuple[str, ...]] = ("bias_table",)
+    block_type: ClassVar[type[SwinBlock]] = SwinBlock
+    merging_type: ClassVar[type[nn.Module]] = PatchMerging
 
     def __init__(
         self,
@@ -199,11 +232,11 @@ class Swin(Network):
         rates = iter(drop_path_rates(drop_path, sum(stages)))
         self.merges, self.stages = nn.ModuleList(), nn.ModuleList()
         for stage, blocks in enumerate(stages):
-            size = width * 2**stage
-            self.merges.append(PatchMerging(size // 2) if stage else nn.Identity())
+            size, number, window_size = width * 2**stage, heads * 2**stage, self.windows[stage]
+            self.merges.append(self.merging_type(size // 2) if stage else nn.Identity())
             self.stages.append(
                 nn.ModuleList(
-                    SwinBlock(size, heads * 2**stage, self.windows[stage], bool(block % 2), mlp_ratio, next(rates))
+                    self.block_type(size, number, window_size, bool(block % 2), mlp_ratio, next(rates))
                     for block in range(blocks)
                 )
             )
@@ -224,9 +257,9 @@ class Swin(Network):
     def part_of(self, name: str) -> str:
         return "position" if name.endswith("bias_table") else super().part_of(name)
 
-    def carry(self, way: str, **numbers: float) -> None:
-        if way not in WAYS or numbers:
-            raise refuse_way(way, WAYS, "swin")
+    def carry(self, way: str, **choices: float | str) -> None:
+        if way not in WAYS or choices:
+            raise refuse_way(way, WAYS, type(self).__name__)
         self.way = way
 
     def target_window(self, stage: int, grid: Grid) -> Grid:

@@ -65,6 +65,14 @@ def test_fixed_networks_resize_their_input(name: str) -> None:
         models.check_resolution("mixer", size="nano", options={}, resolution=32, train_resolution=30)
 
 
+def test_simple_cnn_on_a_torus(randomise: Any) -> None:
+    """With circular padding a cyclic shift by the total stride leaves the logits; a smaller one, or zeros, do not."""
+    x = images(1, 3, 16, 16)
+    for padding, shift, invariant in (("circular", 4, True), ("circular", 1, False), ("zeros", 4, False)):
+        network = randomise(make("simple_cnn", width=4, stages="1-1-1", padding=padding))
+        assert ((network(x) - network(x.roll((shift, shift), (2, 3)))).abs().max() < 1e-10) == invariant
+
+
 def test_simple_cnn_by_torch_layers(randomise: Any) -> None:
     """Convolution, ReLU and pooling in a row; the stated receptive field is the gradient's."""
     ours = randomise(make("simple_cnn", width=4, stages="2-1-1"))

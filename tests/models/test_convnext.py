@@ -22,11 +22,12 @@ def make(**options: Any) -> ConvNeXt:
     return network.double().eval()
 
 
-@pytest.mark.parametrize("kernel", [3, 7])
-def test_logits_are_timms(kernel: int, randomise: Any) -> None:
-    """timm's ConvNeXt of four stages at two image sizes: float64 to 1e-8."""
+@pytest.mark.parametrize(("kernel", "norm"), [(3, "layer"), (7, "layer"), (7, "batch"), (7, "group")])
+def test_logits_are_timms(kernel: int, norm: str, randomise: Any) -> None:
+    """timm's ConvNeXt of four stages at two image sizes: float64 to 1e-8; group norm put in place of its batch norm."""
     from timm.models.convnext import ConvNeXt as Reference
 
+    other_norm: dict[str, Any] = {} if norm == "layer" else {"conv_mlp": True, "norm_layer": "batchnorm2d"}
     theirs = Reference(
         num_classes=10,
         depths=(1, 1, 2, 1),
@@ -34,9 +35,14 @@ def test_logits_are_timms(kernel: int, randomise: Any) -> None:
         patch_size=4,
         kernel_sizes=kernel,
         head_norm_first=False,
+        **other_norm,
     )
+    if norm == "group":  # four channels a group
+        for name, module in list(theirs.named_modules()):
+            if isinstance(module, torch.nn.BatchNorm2d):
+                theirs.set_submodule(name, torch.nn.GroupNorm(module.num_features // 4, module.num_features))
     randomise(theirs.double()).eval()
-    ours = make(width=8, stages="1-1-2-1", patch_size=4, kernel=kernel)
+    ours = make(width=8, stages="1-1-2-1", patch_size=4, kernel=kernel, norm=norm)
     pairs: list[tuple[Any, Any]] = [(ours.stem, theirs.stem[0]), (ours.stem_norm, theirs.stem[1])]
     pairs += [(ours.norm, theirs.head.norm), (ours.head, theirs.head.fc)]
     for index, (mine, other) in enumerate(zip(ours.stages, theirs.stages, strict=True)):
@@ -48,10 +54,16 @@ def test_logits_are_timms(kernel: int, randomise: Any) -> None:
             with torch.no_grad():
                 a.factor.copy_(b.gamma)
     for a, b in pairs:
-        a.load_state_dict(b.state_dict())
-    for side in (64, 96):
-        x = images(2, 3, side, side)
-        torch.testing.assert_close(ours(x), theirs(x), atol=1e-8, rtol=1e-8)
+        state = b.state_dict()
+        if isinstance(b, torch.nn.Conv2d) and isinstance(a, torch.nn.Linear):  # theirs as a 1x1 convolution
+            state["weight"] = state["weight"].flatten(1)
+        a.load_state_dict(state)
+    for training in (True, False):
+        ours.train(training)
+        theirs.train(training)
+        for side in (64, 96):
+            x = images(2, 3, side, side)
+            torch.testing.assert_close(ours(x), theirs(x), atol=1e-8, rtol=1e-8)
 
 
 @pytest.mark.parametrize("kernel", [3, 5, 7])
@@ -66,11 +78,16 @@ def test_receptive_field_is_the_gradients(kernel: int, randomise: Any) -> None:
     assert int(touched.max() - touched.min()) + 1 == network.details(128, 128)["receptive_field"]
 
 
-def test_circular_padding_makes_shifts_invisible(randomise: Any) -> None:
-    """With circular padding a cyclic shift by the total stride leaves the logits; with zeros it does not."""
-    x = images(1, 3, 32, 32)
+@pytest.mark.parametrize("norm", ["batch", "group", "layer"])
+@pytest.mark.parametrize("side", [32, 16])
+def test_circular_padding_makes_shifts_invisible(side: int, norm: str, randomise: Any) -> None:
+    """With circular padding a cyclic shift by the total stride leaves the logits; with zeros it does not.
+
+    At 16 px the last map is 2 x 2, smaller than half of its 7 x 7 kernels.
+    """
+    x = images(1, 3, side, side)
     for padding, invariant in (("circular", True), ("zeros", False)):
-        network = randomise(make(padding=padding))
+        network = randomise(make(padding=padding, norm=norm))
         assert ((network(x) - network(x.roll((8, 8), (2, 3)))).abs().max() < 1e-10) == invariant
 
 

@@ -21,6 +21,7 @@ GOLDEN = {
     "convnext": "f8041f504ff6a047",
     "simple_cnn": "75db914a24f02a64",
     "swin": "9011799edde70429",
+    "swin_v2": "e6aae472a810e1b6",
     "mixer": "4f4de40fa940fa92",
     "mlp": "841379bff62cff0e",
     "iso_attention": "fe7a1ffd681e2557",
@@ -33,6 +34,7 @@ GOLDEN = {
     "convit": "46b3169b1fd46d3e",
     "conv_attention": "f90283ad8199dee8",
     "resnet_vit": "45c1b7ad85c3861b",
+    "coatnet": "4181dce556370f6a",
     "attention_mlp": "fba61557bda2003a",
 }
 GOLDEN_POSITIONS = {

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 import models
 from models.isotropic import Conv, IsoConv, IsoLocal, IsoWindow, Local, PlainWindows, Pool, as_map, as_tokens
 from models.locally_connected import LocallyConnected
+from models.resnet import Padding
 from models.vit import ViT
 
 ISOTROPIC = ("iso_attention", "iso_window", "iso_conv", "iso_local", "iso_pool", "iso_mlp")
@@ -31,6 +32,7 @@ STATED = {
     ("iso_mlp", 0): (False, True, False),
 }
 every_rung = pytest.mark.parametrize(("name", "window"), STATED)
+PADDINGS: tuple[Padding, ...] = ("zeros", "circular")
 SIDE = 12  # tokens along a side, of 2 pixels each
 
 
@@ -63,6 +65,26 @@ def test_equivariance(name: str, window: int, randomise: Any) -> None:
     inner = slice(4, SIDE - 3)
     difference = (shifted.roll((-1, -1), (0, 1)) - plain)[inner, inner].abs().max().item()
     assert (difference < 1e-10) == STATED[name, window][0]
+
+
+@pytest.mark.parametrize("name", ["iso_conv", "iso_pool", "iso_local"])
+def test_shifts_on_a_torus(name: str, randomise: Any) -> None:
+    """With circular padding a cyclic shift by whole patches leaves the logits of what is equivariant, exactly.
+
+    Not by less than a patch, not with zeros, not with an absolute position, and never without sharing.
+    """
+    shared = name != "iso_local"
+    x, grid = images(2, 1, 2 * SIDE, 2 * SIDE), {"depth": 2, "kernel": 5}
+    for padding, position, shift, invariant in (
+        ("circular", "none", (2, 2), shared),
+        ("circular", "none", (-6, 10), shared),
+        ("circular", "none", (1, 0), False),
+        ("zeros", "none", (2, 2), False),
+        ("circular", "learned_1d", (2, 2), False),
+    ):
+        network = randomise(make(name, position=position, padding=padding, **grid))
+        difference = (network(x) - network(x.roll(shift, (2, 3)))).abs().max()
+        assert (difference < 1e-10) == invariant, (padding, position, shift)
 
 
 def test_windows_are_equivariant_to_whole_windows(randomise: Any) -> None:
@@ -140,12 +162,13 @@ def test_everything_outside_the_mixers_is_the_vits() -> None:
         assert all(torch.equal(value, reference[key]) for key, value in shared.items())
 
 
-def test_conv_is_torchs_depthwise_convolution(randomise: Any) -> None:
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_conv_is_torchs_depthwise_convolution(padding: Padding, randomise: Any) -> None:
     """nn.Conv2d with groups; a kernel per group of channels is a depthwise one with repeated kernels."""
     x = images(2, 15, 12)  # 3 x 5 tokens of 12 channels
     for kernels in (12, 3):
-        ours = randomise(Conv(12, 3, kernels).double())
-        theirs = nn.Conv2d(12, 12, 3, padding=1, groups=12, bias=False).double()
+        ours = randomise(Conv(12, 3, kernels, padding).double())
+        theirs = nn.Conv2d(12, 12, 3, padding=1, groups=12, bias=False, padding_mode=padding).double()
         with torch.no_grad():
             for channel in range(12):
                 theirs.weight[channel] = ours.kernel[channel // (12 // kernels)]
@@ -160,29 +183,36 @@ def test_pool_by_hand() -> None:
     for r, c in itertools.product(range(3), range(4)):
         around = grid[max(r - 1, 0) : r + 2, max(c - 1, 0) : c + 2].flatten(0, 1)
         torch.testing.assert_close(pooled[r, c], around.mean(0))
+    wrapped = Pool(3, "circular")(x, (3, 4)).unflatten(1, (3, 4))[0]
+    for r, c in itertools.product(range(3), range(4)):
+        around = torch.stack([grid[(r + i) % 3, (c + j) % 4] for i, j in itertools.product((-1, 0, 1), repeat=2)])
+        torch.testing.assert_close(wrapped[r, c], around.mean(0))
 
 
-def test_local_by_hand_and_shared(randomise: Any) -> None:
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_local_by_hand_and_shared(padding: Padding, randomise: Any) -> None:
     """Token by token with the kernels of its place; and with the same kernels at all places, the convolution."""
     x = images(1, 12, 6)
-    local = randomise(Local(3, 2, 12).double()).requires_grad_(False)
+    local = randomise(Local(3, 2, 12, padding).double()).requires_grad_(False)
     mixed, grid = local(x, (3, 4))[0].unflatten(0, (3, 4)), x[0].unflatten(0, (3, 4))
     for r, c, channel in itertools.product(range(3), range(4), range(6)):
         expected = 0.0
         for i, j in itertools.product(range(3), range(3)):
             row, column = r + i - 1, c + j - 1
-            if 0 <= row < 3 and 0 <= column < 4:
-                expected += float(local.kernel[channel // 3, 4 * r + c, 3 * i + j] * grid[row, column, channel])
+            if padding == "circular" or (0 <= row < 3 and 0 <= column < 4):
+                value = grid[row % 3, column % 4, channel]
+                expected += float(local.kernel[channel // 3, 4 * r + c, 3 * i + j] * value)
         assert float(mixed[r, c, channel]) == pytest.approx(expected)
-    conv = randomise(Conv(6, 3, 2).double())
+    conv = randomise(Conv(6, 3, 2, padding).double())
     with torch.no_grad():
         local.kernel.copy_(conv.kernel.flatten(1)[:, None].expand_as(local.kernel))
     torch.testing.assert_close(local(x, (3, 4)), conv(x, (3, 4)))
 
 
-def test_local_with_equal_kernels_is_the_convolutional_network(randomise: Any) -> None:
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_local_with_equal_kernels_is_the_convolutional_network(padding: Padding, randomise: Any) -> None:
     """The whole `iso_local`, its kernels made equal at all places, gives the logits of `iso_conv` with as many."""
-    conv, local = randomise(make("iso_conv", kernels=4)), make("iso_local")
+    conv, local = randomise(make("iso_conv", kernels=4, padding=padding)), make("iso_local", padding=padding)
     assert isinstance(conv, IsoConv) and isinstance(local, IsoLocal)
     state = conv.state_dict()
     for key, value in local.state_dict().items():
@@ -239,9 +269,15 @@ def test_attention_window_by_pairs(position: str, class_token: bool, randomise: 
     torch.testing.assert_close(wide(x), full(x))
 
 
-def test_locally_connected_with_equal_kernels_is_the_resnet(randomise: Any) -> None:
+@pytest.mark.parametrize("norm", ["batch", "group", "layer"])
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("image_size", [12, 13])
+def test_locally_connected_with_equal_kernels_is_the_resnet(
+    image_size: int, padding: Padding, norm: str, randomise: Any
+) -> None:
     """`resnet` of the same width, stages and strides, its kernels copied to every place; training and evaluation."""
-    shape = {"width": 4, "stages": "1-2", "stem": "half", "total_stride": 4, "image_size": 12}
+    shape: dict[str, Any] = {"width": 4, "stages": "1-2", "stem": "half", "total_stride": 4, "image_size": image_size}
+    shape |= {"padding": padding, "norm": norm}
     ours, theirs = make("locally_connected", **shape), randomise(make("resnet", **shape))
     assert isinstance(ours, LocallyConnected)
     state = theirs.state_dict()
@@ -251,11 +287,11 @@ def test_locally_connected_with_equal_kernels_is_the_resnet(randomise: Any) -> N
         assert key.rsplit(".", 1)[0] == other.rsplit(".", 1)[0]
         state[key] = weight
     ours.load_state_dict({key: state[key] for key in ours.state_dict()})
-    x = images(3, 1, 12, 12)
+    x = images(3, 1, image_size, image_size)
     for training in (True, False):
         torch.testing.assert_close(ours.train(training)(x), theirs.train(training)(x))
     assert ours.details(12, 12) == theirs.details(12, 12)
-    assert ours.grid(12, 12) == theirs.grid(12, 12)
+    assert ours.grid(50, 50) == theirs.grid(image_size, image_size)
 
 
 def test_locally_connected_is_local_and_not_equivariant(randomise: Any) -> None:
@@ -269,6 +305,12 @@ def test_locally_connected_is_local_and_not_equivariant(randomise: Any) -> None:
     assert int(touched.max() - touched.min()) + 1 == network.details(40, 40)["receptive_field"]
     shifted = network.forward_parts(x.roll(2, 3))[1]["stage.1"]
     assert (shifted.roll(-1, 3) - last)[..., 8:12, 8:12].abs().max() > 1e-3
+    torus = randomise(
+        make("locally_connected", width=3, stages="1-1", stem="cifar", total_stride=2, padding="circular")
+    )
+    with torch.no_grad():
+        x = images(1, 1, 2 * SIDE, 2 * SIDE)
+        assert (torus(x) - torus(x.roll((2, 2), (2, 3)))).abs().max() > 1e-3  # where the ResNet's logits stay
 
 
 def test_refusals() -> None:

@@ -177,3 +177,32 @@ def test_macs_by_hand() -> None:
     embedding, head = 16 * 4 * 48, 48 * 10
     block = 16 * 12 * 48 * 48 + 2 * 16 * 16 * 48
     assert network.describe(8, 8).macs == embedding + 3 * block + head
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-8), (torch.float32, 1e-5)])
+def test_size_b16_is_torchvisions_vit_b_16(dtype: torch.dtype, tolerance: float, randomise: Any) -> None:
+    """torchvision's VisionTransformer in the shape of its vit_b_16, at 64 px, with copied weights: our size B/16."""
+    from torchvision.models.vision_transformer import VisionTransformer
+
+    shape = {"patch_size": 16, "num_layers": 12, "num_heads": 12, "hidden_dim": 768, "mlp_dim": 3072}
+    theirs = randomise(VisionTransformer(image_size=64, num_classes=10, **shape)).to(dtype).eval()
+    made = {"image_size": 64, "in_channels": 3, "num_classes": 10, "size": "B/16", "class_token": True}
+    ours = models.create_model("vit", position="learned_1d", **made).to(dtype).eval()
+    assert isinstance(ours, ViT)
+    pairs: list[tuple[nn.Module, Any]] = [(ours.embed, theirs.conv_proj), (ours.norm, theirs.encoder.ln)]
+    pairs.append((ours.head, theirs.heads.head))
+    for mine, other in zip(ours.blocks, theirs.encoder.layers, strict=True):
+        pairs += [(mine.norm1, other.ln_1), (mine.norm2, other.ln_2), (mine.mlp.up, other.mlp[0])]
+        pairs += [(mine.mlp.down, other.mlp[3]), (mine.attention.out, other.self_attention.out_proj)]
+        mine.attention.qkv.load_state_dict(
+            {"weight": other.self_attention.in_proj_weight, "bias": other.self_attention.in_proj_bias}
+        )
+    for mine, other in pairs:
+        mine.load_state_dict(other.state_dict())
+    with torch.no_grad():
+        ours.class_token.copy_(theirs.class_token)  # type: ignore[union-attr]
+        ours.position.table.copy_(theirs.encoder.pos_embedding[0, 1:])
+        ours.position.class_row.copy_(theirs.encoder.pos_embedding[0, :1])
+    batch = images(2, 3, 64, 64).to(dtype)
+    with torch.inference_mode():
+        torch.testing.assert_close(ours(batch), theirs(batch), atol=tolerance, rtol=tolerance)

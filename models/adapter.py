@@ -1,0 +1,338 @@
+"""What the adapters of ready-made networks share: the contract held by hooks on another library's modules.
+
+The library's network lies whole under `net`; its forward pass is run as it is, and the parts are what hooks see of it.
+So logits are the library's own, and what a network does not show (a map of attention, a stage) is said to be missing.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import re
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from models.grids import Grid, patch_grid
+from models.initial import constant, keyed_generator, normal
+from models.network import AttentionForm, Description, Network, Parts, refuse_way, without_memory
+from models.options import ModelError
+
+log = logging.getLogger("inductive")
+
+Mechanism = Literal["any size", "dynamic", "set_input_size", "rebuilt", "fixed"]
+CARRYING = ("dynamic", "set_input_size", "rebuilt")  # mechanisms that carry positions; each is the name of its way
+POSITIONAL = re.compile(r"pos_embed|position|rel_pos|cpb_mlp|attention_biases|rope")
+TOKENS = re.compile(r"(cls|class|dist|reg|mask)_(token|embed)$")  # learned tokens: vectors in the shape of matrices
+ATTENTION = re.compile(r"Attention|Attn|XCA|MHSA|GPSA|SHMA")  # classes that compute attention, by their name
+CANDIDATES = 4  # multiples of the stride tried on either side, to say which sizes a network can take
+
+
+class Adapted(Network):
+    """A ready-made network under the contract.
+
+    Subclasses build `net` for `home`, say its `mechanism` for other sizes, and find modules in it. Raises ModelError
+    for weights that cannot be had or do not fit, and for image sizes the network cannot take.
+    """
+
+    library: ClassVar[str]
+    net: nn.Module
+    said: str = ""  # what was done to the weights so that they fit
+
+    def __init__(
+        self, *, name: str, image_size: int | None, in_channels: int, num_classes: int, weights: str = "none"
+    ) -> None:
+        super().__init__()
+        self.name, self.in_channels, self.num_classes, self.weights = name, in_channels, num_classes, weights
+        self.grids: dict[Grid, Grid] = {}
+        self.others: dict[Grid, tuple[object, nn.Module]] = {}
+        self.fresh_head = False
+        self.mechanism: Mechanism = "any size"
+        source = "none" if torch.get_default_device().type == "meta" else weights
+        self.home = self.build(image_size, source)
+        self.set_form(self.net, "explicit")  # as every network of the suite starts
+        heads = self.classifiers()
+        self.heads = [path for path, module in self.net.named_modules() if module in heads]
+        if self.said:
+            log.warning("%s:%s, weights %s: %s", self.library, name, weights, self.said)
+
+    def note(self, what: str) -> None:
+        """Add to what is said of the weights."""
+        self.said += ("; " if self.said else "") + what
+
+    @classmethod
+    @abstractmethod
+    def names(cls) -> list[str]:
+        """The networks that the library lists."""
+
+    @classmethod
+    @abstractmethod
+    def tags(cls, name: str) -> list[str]:
+        """The weights that the library can download for a network."""
+
+    @abstractmethod
+    def build(self, image_size: int | None, weights: str) -> int:
+        """Make `self.net` and set `self.mechanism`; returns the size of the images it was made for."""
+
+    @abstractmethod
+    def classifiers(self) -> list[nn.Module]:
+        """The last layers, whose input is pooled."""
+
+    @abstractmethod
+    def stages(self, net: nn.Module) -> list[nn.Module]:
+        """The blocks or stages, in order; () where the library does not name them."""
+
+    @abstractmethod
+    def attention(self, net: nn.Module) -> list[nn.Module]:
+        """The layers whose probabilities can be read."""
+
+    @abstractmethod
+    def probabilities(self, layer: nn.Module, keep: list[Tensor]) -> Any:
+        """Hook a layer of `attention` so that each pass appends its probabilities; returns the handle."""
+
+    @abstractmethod
+    def set_form(self, net: nn.Module, form: AttentionForm) -> list[tuple[nn.Module, str, bool]]:
+        """Choose the form of attention; returns (module, attribute, value before) of what was changed."""
+
+    def resize(self, other: nn.Module, height: int, width: int) -> None:
+        """Turn a copy of `net` that shares its weights into one for another size."""
+
+    def refresh(self, other: nn.Module, height: int, width: int) -> None:
+        """Before each pass of such a copy."""
+
+    @property
+    def layout(self) -> str:
+        """channels_last where most weights are those of convolutions: a rule, not a measurement."""
+        modules = list(self.net.modules())
+        convolutions = sum(module.weight.numel() for module in modules if isinstance(module, nn.Conv2d))
+        linear = sum(module.weight.numel() for module in modules if isinstance(module, nn.Linear))
+        return "channels_last" if convolutions > linear else "contiguous"
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        return (self.mechanism,) if self.mechanism in CARRYING else ()
+
+    def carry(self, way: str, **choices: float | str) -> None:
+        """There is one way, the library's; it is in force from the start."""
+        if way not in self.ways or choices:
+            raise refuse_way(way, self.ways, f"{self.library}:{self.name}")
+
+    def initialise(self, seed: int) -> None:
+        """Weights are the file's, the library's, or its own initialisation; only a replaced head is drawn here."""
+        if not self.fresh_head:
+            return
+        rules = {"weight": normal(0.02), "bias": constant(0.0)}
+        with torch.no_grad():
+            layers = [layer for path in self.heads for layer in self.net.get_submodule(path).modules()]
+            for number, layer in enumerate(one for one in layers if isinstance(one, nn.Linear | nn.Conv2d)):
+                for name, tensor in layer.named_parameters():
+                    if not tensor.is_meta:
+                        tensor.copy_(rules[name](tuple(tensor.shape), keyed_generator(seed, f"head.{number}.{name}")))
+
+    def run(self, images: Tensor, parts: Parts | None) -> Tensor:
+        height, width = images.shape[-2:]
+        self.grid(height, width)
+        return self.logits(images, parts)
+
+    def logits(self, images: Tensor, parts: Parts | None) -> Tensor:
+        net = self.at(*images.shape[-2:])
+        if parts is None:
+            return net(images)
+        with self.hooked(net, images, parts):
+            return net(images)
+
+    def at(self, height: int, width: int) -> nn.Module:
+        """The module that takes images of this size: `net`, or a copy for the size that shares its weights.
+
+        Copies are kept; one is made anew when the weights have changed, since its tables were resampled from them.
+        """
+        if self.mechanism not in ("set_input_size", "rebuilt") or (height, width) == (self.home, self.home):
+            return self.net
+        if self.mechanism == "set_input_size" and self.training and torch.is_grad_enabled():
+            raise ModelError(
+                f"{self.library}:{self.name} is trained at {self.home}: at {height} x {width} its tables are copies"
+            )
+        shared = self.net.state_dict(keep_vars=True)
+        stamp = [(id(tensor), tensor._version) for tensor in shared.values()]
+        known, other = self.others.get((height, width), (None, self.net))
+        if known != stamp:
+            with torch.inference_mode(False), torch.no_grad():
+                other = copy.deepcopy(self.net, {id(tensor): tensor for tensor in shared.values()})
+                self.resize(other, height, width)
+            self.others[height, width] = (stamp, other)
+        self.refresh(other, height, width)
+        return other.train(self.training)
+
+    @contextmanager
+    def hooked(self, net: nn.Module, images: Tensor, parts: Parts) -> Iterator[None]:
+        """While the network runs once, gather what its modules take and give; attention in the explicit form."""
+        before = self.set_form(net, "explicit")
+        first: list[Tensor] = []
+        outputs: list[Tensor] = []
+        maps: list[Tensor] = []
+        pooled: list[Tensor] = []
+        stages = self.stages(net)
+        handles = [stage.register_forward_hook(lambda _, __, out: outputs.append(_tensor(out))) for stage in stages]
+        if stages:
+            handles.append(stages[0].register_forward_pre_hook(lambda _, given: first.append(_tensor(given))))
+        head = net.get_submodule(self.heads[0])
+        handles.append(head.register_forward_pre_hook(lambda _, given: pooled.append(_tensor(given))))
+        handles += [self.probabilities(layer, maps) for layer in self.attention(net)]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+            for module, attribute, value in before:
+                setattr(module, attribute, value)
+        outputs = [output for output in outputs if output.ndim in (3, 4)]
+        if first and first[0].shape[1:] == images.shape[1:]:  # the first stage is the stem
+            first = outputs[:1]
+            outputs = outputs[1:]
+        if first:
+            parts["embedding"] = self.channels_first(first[0])
+        for number, output in enumerate(outputs):
+            parts[f"{'block' if output.ndim == 3 else 'stage'}.{number}"] = self.channels_first(output)
+        for number, probabilities in enumerate(maps):
+            parts[f"attention.{number}"] = probabilities
+        if pooled and pooled[0].flatten(1).shape[1] == pooled[0].shape[1]:
+            parts["pooled"] = pooled[0].flatten(1)
+
+    def channels_first(self, features: Tensor) -> Tensor:
+        """Maps as B C H W; tokens are left as they are."""
+        return features
+
+    def set_attention(self, form: AttentionForm) -> None:
+        super().set_attention(form)  # refuses an unknown form
+        self.set_form(self.net, form)
+        self.others.clear()
+
+    def patch(self) -> int | None:
+        """Pixels along the side of a patch, where the image is cut into patches."""
+        return None
+
+    def stride(self) -> int:
+        """Pixels per step of the last map, as far as the library says."""
+        return 32
+
+    def grid(self, height: int, width: int) -> Grid:
+        """Found by one pass without memory, and kept."""
+        if (height, width) not in self.grids:
+            self.refuse(height, width)
+            self.grids[height, width] = self.trial(height, width)
+        return self.grids[height, width]
+
+    def describe(self, height: int, width: int) -> Description:
+        self.grid(height, width)  # its trial is no part of what is counted
+        return super().describe(height, width)
+
+    def refuse(self, height: int, width: int) -> None:
+        """ModelError for a size that is known to be impossible without trying."""
+        patch = self.patch()
+        if patch is not None:
+            patch_grid(height, width, patch)
+        if self.mechanism == "fixed" and (height, width) != (self.home, self.home):
+            raise ModelError(f"image {height} x {width} cannot be taken: nearest {self.home}, which is all it takes")
+        if self.mechanism == "rebuilt" and height != width:
+            raise ModelError(f"image {height} x {width} is not square: nearest {height} x {height}, {width} x {width}")
+
+    def trial(self, height: int, width: int) -> Grid:
+        """The grid, or a ModelError with the nearest sizes that work, from one pass on the meta device."""
+        try:
+            return self.attempt(height, width)
+        except ModelError:
+            raise
+        except (RuntimeError, AssertionError, ValueError, TypeError, IndexError, ZeroDivisionError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            near = ", ".join(str(side) for side in self.nearest(height)) if height == width else ""
+            said = f"nearest {near}" if near else "no size near it works either"
+            raise ModelError(f"image {height} x {width} cannot be taken ({reason}): {said}") from error
+
+    def nearest(self, side: int) -> list[int]:
+        """Sizes below and above that a pass on the meta device takes."""
+        step, found = self.stride(), []
+        below = [side // step * step - k * step for k in range(CANDIDATES)]
+        above = [side // step * step + k * step for k in range(1, CANDIDATES + 1)]
+        for sides in (below, above):
+            for one in sides:
+                try:
+                    if one > 0 and one != side:
+                        self.attempt(one, one)
+                        found.append(one)
+                        break
+                except (RuntimeError, AssertionError, ValueError, TypeError, IndexError, ZeroDivisionError):
+                    continue
+        return found
+
+    def attempt(self, height: int, width: int) -> Grid:
+        """One pass on the meta device; raises what the library raises."""
+        parts: Parts = {}
+        with torch.device("meta"), torch.inference_mode(False), torch.no_grad():
+            ghost = without_memory(self).eval()
+            images = torch.empty(1, self.in_channels, height, width, dtype=next(self.parameters()).dtype)
+            logits = ghost.logits(images, parts)
+        if not isinstance(logits, Tensor) or logits.shape != (1, self.num_classes):
+            raise ModelError(f"{self.library}:{self.name} gives no logits of shape (B, {self.num_classes})")
+        maps = [part.shape for key, part in parts.items() if key.startswith("stage.")]
+        if maps:
+            return int(maps[-1][-2]), int(maps[-1][-1])
+        step = self.patch() or self.stride()
+        return max(1, height // step), max(1, width // step)
+
+    def part_of(self, name: str) -> str:
+        inner = name.removeprefix("net.")
+        if any(inner.startswith(f"{path}.") for path in self.heads):
+            return "head"
+        return "position" if POSITIONAL.search(inner) else "backbone"
+
+    def no_decay(self) -> set[str]:
+        """Biases, norms, vectors, everything positional, learned tokens, and what the library names."""
+        named = getattr(self.net, "no_weight_decay", lambda: ())()
+        return {
+            name
+            for name, parameter in self.named_parameters()
+            if parameter.ndim <= 1
+            or self.part_of(name) == "position"
+            or TOKENS.search(name)
+            or name.removeprefix("net.") in named
+        }
+
+    def details(self, height: int, width: int) -> dict[str, int | str]:
+        """The mechanism for other sizes, the weights with what was done to them, and whether attention can be read."""
+        found: dict[str, int | str] = {"resolution": self.mechanism, "weights": self.weights}
+        if self.said:
+            found["weights"] = f"{self.weights} ({self.said})"
+        kinds = sorted({type(module).__name__ for module in attention_modules(self.net)})
+        readable = self.attention(self.net)
+        found["attention"] = f"{len(readable)} maps" if readable else "none"
+        if kinds and not readable:
+            found["attention"] = f"not read ({', '.join(kinds)})"
+        if not self.stages(self.net):
+            found["parts"] = "the library names no stages"
+        return found
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        self.others.clear()
+        return super()._apply(fn, recurse)
+
+    def __getstate__(self) -> Mapping[str, object]:
+        """Copies for other sizes are made again where they are needed."""
+        return {**self.__dict__, "others": {}}
+
+
+def attention_modules(net: nn.Module) -> list[nn.Module]:
+    """The innermost modules that compute attention, by the names of their classes."""
+    named = [module for module in net.modules() if ATTENTION.search(type(module).__name__)]
+    return [module for module in named if not any(inner in named for inner in list(module.modules())[1:])]
+
+
+def _tensor(given: Any) -> Tensor:
+    """A module's input or output: the first tensor of it."""
+    found: Any = given
+    while isinstance(found, tuple | list):
+        found = found[0]
+    return found

@@ -1,0 +1,223 @@
+"""CoAtNet (Dai et al., 2021): stages of inverted bottlenecks, then stages of attention with a bias per offset.
+
+Shapes: B images, C channels, H x W pixels or places, N = rows x columns tokens of width D, h heads of width d.
+
+Below, locality, weight sharing and equivariance; above, global reach, dependence on content, and the offsets' bias as
+the only word about position: that of `bias_2d` (`models.positions.biases`), carried to other grids as there. A stage
+that halves the map pools it on both ways, before the attention and on the shortcut. Any image size will do: a stride of
+2 rounds up, and the last place of an odd side is pooled alone. At the training resolution it equals timm's `MaxxVit`
+in the configuration `coatnet_0` (read by a linear map, without a hidden layer), weight for weight.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from models.grids import Grid, halvings
+from models.network import AttentionLayer, DropPath, Head, Network, Parts, attend, drop_path_rates
+from models.positions.biases import Bias2d
+from models.resnet import ChannelNorm, Norm, norm_layer
+from models.vit import MLP, Projection
+
+
+def pool(x: Tensor, stride: int) -> Tensor:
+    """Means of 2 x 2 places where the stride is 2: B C H W -> B C H/2 W/2, rounded up."""
+    return x if stride == 1 else nn.functional.avg_pool2d(x, 2, ceil_mode=True)
+
+
+class Shortcut(nn.Module):
+    """Pooling, then a 1x1 convolution where the channels change: B C H W -> B C' H/s W/s."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.expand = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.expand(pool(x, self.stride))
+
+
+class SqueezeExcite(nn.Module):
+    """x * sigmoid(up(silu(down(mean of x)))), one factor per channel (Hu et al., 2018): B C H W -> B C H W."""
+
+    def __init__(self, channels: int, reduced: int) -> None:
+        super().__init__()
+        self.down = nn.Conv2d(channels, reduced, 1)
+        self.up = nn.Conv2d(reduced, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.mean(dim=(2, 3), keepdim=True)
+        return x * self.up(nn.functional.silu(self.down(mean))).sigmoid()
+
+
+class MBConv(nn.Module):
+    """shortcut(x) + the inverted bottleneck of norm(x): B C H W -> B C' H/s W/s (Sandler et al., 2018, pre-norm).
+
+    1x1 to `ratio` times the outputs, 3x3 depthwise with the stride, squeeze and excitation to a quarter of the outputs,
+    1x1 back; norm and GELU after the first two.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int, ratio: float, norm: Norm, drop_path: float) -> None:
+        super().__init__()
+        hidden = round(ratio * outputs)
+        self.shortcut = Shortcut(inputs, outputs, stride)
+        self.norm = norm(inputs)
+        self.expand, self.norm1 = nn.Conv2d(inputs, hidden, 1, bias=False), norm(hidden)
+        self.depthwise = nn.Conv2d(hidden, hidden, 3, stride, 1, groups=hidden, bias=False)
+        self.norm2 = norm(hidden)
+        self.excite = SqueezeExcite(hidden, max(1, outputs // 4))
+        self.project = nn.Conv2d(hidden, outputs, 1)
+        self.drop = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = nn.functional.gelu(self.norm1(self.expand(self.norm(x))))
+        y = nn.functional.gelu(self.norm2(self.depthwise(y)))
+        return self.shortcut(x) + self.drop(self.project(self.excite(y)))
+
+
+class RelativeAttention(AttentionLayer):
+    """softmax(q k' / sqrt(d) + bias of the offset) v over the whole map: B N D -> B N D'."""
+
+    def __init__(self, inputs: int, outputs: int, head_width: int, trained: Grid) -> None:
+        super().__init__()
+        self.heads, self.head_width = outputs // head_width, head_width
+        self.qkv = Projection(inputs, 3 * outputs)
+        self.out = nn.Linear(outputs, outputs)
+        self.position = Bias2d(grid=trained, width=outputs, depth=1, heads=self.heads, prefix=0)
+
+    def forward(self, tokens: Tensor, grid: Grid, layer: int, parts: Parts | None) -> Tensor:
+        batch, count = tokens.shape[:2]
+        qkv = self.qkv(tokens).view(batch, count, 3, self.heads, self.head_width).permute(2, 0, 3, 1, 4)
+        queries, keys, values = qkv.unbind(0)  # B h N d
+        queries = queries * self.head_width**-0.5
+        bias = self.position.bias(queries, grid, 0)  # h N N
+        mixed, probabilities = attend(queries, keys, values, bias, self.fused and parts is None)
+        if parts is not None and probabilities is not None:
+            parts[f"attention.{layer}"] = probabilities
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+
+class AttentionBlock(nn.Module):
+    """shortcut(x) + attention(pool(norm(x))), then x + mlp(norm(x)): B C H W -> B C' H/s W/s; `trained` is after s."""
+
+    def __init__(
+        self, inputs: int, outputs: int, stride: int, ratio: float, head_width: int, trained: Grid, drop_path: float
+    ) -> None:
+        super().__init__()
+        self.stride = stride
+        self.shortcut = Shortcut(inputs, outputs, stride)
+        self.norm1 = ChannelNorm(inputs, eps=1e-6)
+        self.attention = RelativeAttention(inputs, outputs, head_width, trained)
+        self.norm2 = nn.LayerNorm(outputs, eps=1e-6)
+        self.mlp = MLP(outputs, round(ratio * outputs))
+        self.drop = DropPath(drop_path)
+
+    def forward(self, x: Tensor, layer: int, parts: Parts | None) -> Tensor:
+        y = pool(self.norm1(x), self.stride)
+        grid = y.shape[2], y.shape[3]
+        tokens = self.shortcut(x).flatten(2).transpose(1, 2)  # B N D
+        tokens = tokens + self.drop(self.attention(y.flatten(2).transpose(1, 2), grid, layer, parts))
+        tokens = tokens + self.drop(self.mlp(self.norm2(tokens)))
+        if parts is not None:
+            parts[f"block.{layer}"] = tokens
+        return tokens.transpose(1, 2).unflatten(2, grid)
+
+
+class CoAtNet(Network):
+    """CoAtNet; takes images of any size.
+
+    Args:
+        width: channels of the stem and the first stage, doubled at each further one. stages: blocks per stage.
+        strides: of the stem and of each stage. conv_stages: how many stages, from the first, are of MBConv; the others
+        attend, with heads of `head_width` channels. mlp_ratio: hidden units per channel, of both kinds of block.
+        norm: of stem and MBConv, batch, group or layer (blocks of attention have layer norm).
+
+    `carry("interpolate")`, the default, resizes the offsets' image (bicubic); `carry("clip")` clips the offsets to it.
+    """
+
+    undecayed = ("position.table",)
+
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        in_channels: int,
+        num_classes: int,
+        width: int,
+        stages: tuple[int, ...],
+        strides: tuple[int, ...],
+        head_width: int,
+        conv_stages: int = 2,
+        mlp_ratio: float = 4.0,
+        norm: str = "batch",
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.in_channels, self.strides, self.conv_stages = in_channels, strides, conv_stages
+        make_norm = norm_layer(norm)
+        self.stem = nn.Sequential(
+            nn.Conv2d(in_channels, width, 3, strides[0], 1, bias=False),
+            make_norm(width),
+            nn.GELU(),
+            nn.Conv2d(width, width, 3, 1, 1, bias=False),
+        )
+        self.stages, inputs = nn.ModuleList(), width
+        rates = iter(drop_path_rates(drop_path, sum(stages)))
+        trained = self.stage_grids(image_size, image_size)
+        for stage, blocks in enumerate(stages):
+            outputs = width * 2**stage
+            self.stages.append(nn.ModuleList())
+            for block in range(blocks):
+                stride, rate = (1 if block else strides[1 + stage]), next(rates)
+                self.stages[-1].append(  # type: ignore[operator]  # a ModuleList
+                    MBConv(inputs, outputs, stride, mlp_ratio, make_norm, rate)
+                    if stage < conv_stages
+                    else AttentionBlock(inputs, outputs, stride, mlp_ratio, head_width, trained[stage], rate)
+                )
+                inputs = outputs
+        self.norm = ChannelNorm(inputs, eps=1e-6)
+        self.head = Head(inputs, num_classes)
+
+    def stage_grids(self, height: int, width: int) -> list[Grid]:
+        """Rows and columns of the map after every stage."""
+        times = [self.strides[: stage + 2].count(2) for stage in range(len(self.strides) - 1)]
+        return [(halvings(height, n), halvings(width, n)) for n in times]
+
+    def grid(self, height: int, width: int) -> Grid:
+        return self.stage_grids(height, width)[-1]
+
+    def part_of(self, name: str) -> str:
+        return "position" if ".position." in name else super().part_of(name)
+
+    def carry(self, way: str, **choices: float | str) -> None:
+        for module in self.modules():
+            if isinstance(module, Bias2d):
+                module.carry(way, **choices)
+
+    def run(self, images: Tensor, parts: Parts | None) -> Tensor:
+        x = self.stem(images)  # B C H W
+        if parts is not None:
+            parts["embedding"] = x
+        layer = 0
+        for stage, blocks in enumerate(self.stages):
+            for block in blocks:  # type: ignore[attr-defined]  # a ModuleList
+                if isinstance(block, AttentionBlock):
+                    x = block(x, layer, parts)
+                    layer += 1
+                else:
+                    x = block(x)
+            if parts is not None:
+                parts[f"stage.{stage}"] = x
+        pooled = self.norm(x).mean(dim=(2, 3))  # B C
+        if parts is not None:
+            parts["pooled"] = pooled
+        return self.head(pooled)  # B K
+
+    def token_count(self, height: int, width: int) -> int:
+        rows, columns = self.stage_grids(height, width)[self.conv_stages]
+        return rows * columns
+
+    def details(self, height: int, width: int) -> dict[str, int | str]:
+        grids = self.stage_grids(height, width)[self.conv_stages :]
+        attention = " ".join(f"{rows}x{columns}" for rows, columns in grids)
+        return {"attention_grids": attention, "total_stride": 2 ** self.strides.count(2)}
