@@ -1,0 +1,84 @@
+"""The command `python -m benchmarks.speed [TABLE...]`, which `make bench` runs: prints Markdown, keeps JSON."""
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+
+from benchmarks.errors import USAGE, InductiveError
+from benchmarks.files import write_json
+from benchmarks.local import keep_memory
+from benchmarks.speed.clock import MachineClock, Plan
+from benchmarks.speed.tables import machine_facts, write_block
+
+TABLES = {  # each module's `measure` returns its table
+    "models": "benchmarks.speed.against_timm",
+    "encodings": "benchmarks.speed.encodings",
+}
+QUICK, QUICK_BATCH = Plan(rounds=1, most=1, warmup=1, seconds=0.0, patience=0.0), 2
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("names", nargs=-1, metavar="[TABLE]...", type=click.Choice(list(TABLES)))
+@click.option(
+    "--rounds", default=Plan.rounds, show_default=True, type=click.IntRange(min=1), help="Clean rounds wanted."
+)
+@click.option("--most", default=Plan.most, show_default=True, type=click.IntRange(min=1), help="Rounds at most.")
+@click.option(
+    "--patience", default=Plan.patience, show_default=True, help="Seconds to wait in all, a table, for others."
+)
+@click.option("--batch", default=128, show_default=True, type=click.IntRange(min=1), help="Images a step.")
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(min=1), help="As runs have it: 1.")
+@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Keep every turn here.")
+@click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Put the tables into this document.")
+@click.option("--quick", is_flag=True, help="One round of two images: tries the script, measures nothing.")
+def bench(
+    names: tuple[str, ...],
+    rounds: int,
+    most: int,
+    patience: float,
+    batch: int,
+    threads: int,
+    json_file: Path | None,
+    write: Path | None,
+    quick: bool,
+) -> None:
+    """Measure how fast this machine gets through the tables named, or all: models, encodings.
+
+    Processes that compete for the machine are noticed, waited for, and what they disturbed is not counted, so a
+    busy machine takes longer. Ctrl-C ends a table with the rounds it has.
+    """
+    if quick and write:
+        raise click.UsageError("--quick measures nothing that could be written into a document")
+    plan, images = (
+        (QUICK, QUICK_BATCH) if quick else (Plan(rounds=rounds, most=max(rounds, most), patience=patience), batch)
+    )
+    torch.set_num_threads(threads)
+    keep_memory()  # as every run does
+    kept: dict[str, Any] = {"machine": machine_facts(), "quick": quick, "tables": []}
+    for name in names or TABLES:
+        measure = importlib.import_module(TABLES[name]).measure
+        table = measure(plan, images, MachineClock(), lambda text, name=name: click.echo(f"{name}: {text}", err=True))
+        kept["tables"].append(table.as_json())
+        text = table.markdown(kept["machine"])
+        click.echo(f"{text}\n")
+        if json_file:  # after each table: a stop loses one at most
+            json_file.parent.mkdir(parents=True, exist_ok=True)
+            write_json(json_file, kept)
+        if write:
+            write_block(write, name, text)
+
+
+def main() -> None:
+    try:
+        bench()
+    except InductiveError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(USAGE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Table `encodings`: what each positional encoding costs in the same backbone, relative to none.
+
+The backbone is the `nano` ViT at 32 px, in the form of attention that a run on a CPU uses. The forward pass is at
+another resolution than the training one, where positions are carried.
+"""
+
+from typing import cast
+
+import models
+from benchmarks.execution import ATTENTION
+from benchmarks.speed.clock import Clock, Plan, Tell, Variant, summarise, take_turns
+from benchmarks.speed.steps import CLASSES, forward_pass, training_step
+from benchmarks.speed.tables import Table, milliseconds, ratio_words
+from models.network import AttentionForm, Network
+
+TRAINED, CARRIED = 32, 48
+NONE = "none"
+FORM = cast("AttentionForm", ATTENTION["cpu", "float32"])
+
+
+def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:
+    """Times the training step and the carried forward pass of every encoding, all in turns."""
+    names = sorted(models.position_names(), key=lambda name: name != NONE)  # the reference first, the rest as declared
+    variants, described = [], {}
+    for name in names:
+        described[name] = nano_vit(name).describe(TRAINED, TRAINED)
+        step = training_step(nano_vit(name), batch, TRAINED)
+        forward = forward_pass(nano_vit(name), batch, CARRIED)
+        variants += [Variant(f"{name} step", step, f"{NONE} step")]
+        variants += [Variant(f"{name} forward", forward, f"{NONE} forward")]
+    turns = take_turns(variants, plan, clock, tell)
+    rows = []
+    for name in names:
+        step_summary = summarise(turns, f"{name} step", f"{NONE} step")
+        forward_summary = summarise(turns, f"{name} forward", f"{NONE} forward")
+        size = [f"{described[name].parameters['position']:,}", f"{described[name].macs / 1e6:.2f}"]
+        numbers = [milliseconds(step_summary), *ratio_words(step_summary)]
+        carried = [milliseconds(forward_summary), *ratio_words(forward_summary)]
+        rows.append([f"`{name}`", *size, *numbers, *carried])
+    return Table(
+        name="encodings",
+        about=f"`vit` of size `nano` in float32, attention {FORM} as in a run on a CPU, batch {batch}. Training step "
+        f"at {TRAINED} px; forward pass alone of a network made for {TRAINED} px at {CARRIED} px, positions carried "
+        f"the default way. Times are relative to `{NONE}` in the same round: median (quartiles). Parameters are the "
+        f"encoding's own, multiply-accumulates those of the whole network for one image of {TRAINED} px.",
+        header=[
+            *("position", "parameters", "MACs, M", f"step at {TRAINED} px, ms", "relative to none", "clean rounds"),
+            *(f"forward at {CARRIED} px, ms", "relative to none, carried", "clean rounds, forward"),
+        ],
+        rows=rows,
+        turns=turns,
+    )
+
+
+def nano_vit(position: str) -> Network:
+    """The backbone with an encoding, in the form of attention that a run on a CPU uses."""
+    network = models.create_model(
+        "vit", image_size=TRAINED, in_channels=3, num_classes=CLASSES, size="nano", position=position
+    )
+    network.set_attention(FORM)
+    return network
