@@ -19,14 +19,14 @@ from torch import Tensor, nn
 
 from models.grids import Grid, patch_grid
 from models.initial import constant, keyed_generator, normal
-from models.network import AttentionForm, Description, Network, Parts, refuse_way, without_memory
+from models.network import AttentionForm, Description, Network, Parts, check_way, without_memory
 from models.options import ModelError
 
 log = logging.getLogger("inductive")
 
 Mechanism = Literal["any size", "dynamic", "set_input_size", "rebuilt", "fixed"]
 CARRYING = ("dynamic", "set_input_size", "rebuilt")  # mechanisms that carry positions; each is the name of its way
-POSITIONAL = re.compile(r"pos_embed|position|rel_pos|cpb_mlp|attention_biases|rope")
+POSITIONAL = re.compile(r"pos_embed|meta_mlp|position|rel_pos|cpb_mlp|attention_biases|rope")
 TOKENS = re.compile(r"(cls|class|dist|reg|mask)_(token|embed)$")  # learned tokens: vectors in the shape of matrices
 ATTENTION = re.compile(r"Attention|Attn|XCA|MHSA|GPSA|SHMA")  # classes that compute attention, by their name
 CANDIDATES = 4  # multiples of the stride tried on either side, to say which sizes a network can take
@@ -118,8 +118,7 @@ class Adapted(Network):
 
     def carry(self, way: str, **choices: float | str) -> None:
         """There is one way, the library's; it is in force from the start."""
-        if way not in self.ways or choices:
-            raise refuse_way(way, self.ways, f"{self.library}:{self.name}")
+        check_way(f"{self.library}:{self.name}", self.ways, {}, way, choices)
 
     def initialise(self, seed: int) -> None:
         """Weights are the file's, the library's, or its own initialisation; only a replaced head is drawn here."""

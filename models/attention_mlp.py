@@ -45,6 +45,9 @@ class AttentionMLP(FixedSize):
         self.attentions = nn.ModuleList(OneTokenAttention(width) for width in widths)
         self.head = Head(widths[-1], num_classes)
 
+    def details(self, height: int, width: int) -> dict[str, int | str]:
+        return {"window": "global"}
+
     def grid(self, height: int, width: int) -> Grid:
         return 1, 1
 

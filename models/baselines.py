@@ -36,6 +36,9 @@ class PlainMLP(FixedSize):
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
         self.head = Head(width, num_classes)
 
+    def details(self, height: int, width: int) -> dict[str, int | str]:
+        return {"window": "global"}
+
     def grid(self, height: int, width: int) -> Grid:
         return 1, 1
 
@@ -97,6 +100,9 @@ class Mixer(FixedSize):
         )
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.head = Head(width, num_classes)
+
+    def details(self, height: int, width: int) -> dict[str, int | str]:
+        return {"window": "global"}
 
     def grid(self, height: int, width: int) -> Grid:
         return self.embed.grid(self.image_size, self.image_size)

@@ -220,4 +220,4 @@ class CoAtNet(Network):
     def details(self, height: int, width: int) -> dict[str, int | str]:
         grids = self.stage_grids(height, width)[self.conv_stages :]
         attention = " ".join(f"{rows}x{columns}" for rows, columns in grids)
-        return {"attention_grids": attention, "total_stride": 2 ** self.strides.count(2)}
+        return {"window": "global", "attention_grids": attention, "total_stride": 2 ** self.strides.count(2)}

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from models.grids import Grid
 from models.initial import Draw, constant, normal
-from models.network import AttentionLayer, Parts, attend, refuse_way
+from models.network import AttentionLayer, Parts, attend, check_way
 from models.positions.absolute import NoPosition
 from models.positions.base import Position, at_least_single, offsets
 from models.vit import ViT
@@ -117,5 +117,4 @@ class ConViT(ViT):
         return self.head(pooled)  # B K
 
     def carry(self, way: str, **choices: float | str) -> None:
-        if way not in WAYS or choices:
-            raise refuse_way(way, WAYS, "convit")
+        check_way("convit", WAYS, {}, way, choices)

@@ -30,8 +30,18 @@ def windowed_image(options: Mapping[str, Scalar], resolution: int, train_resolut
         raise ModelError(f"window {options['window']} is larger than the grid of {side} x {side}: nearest {side}")
 
 
+def bound_to_scale(options: Mapping[str, Scalar], resolution: int, train_resolution: int) -> None:
+    """The training image must not be larger than the scale: the weights grow with it, and would outgrow the tier."""
+    scale = int(options["scale"])
+    if train_resolution > scale:
+        larger = [one for one in SCALES if one >= train_resolution]
+        near = f"nearest scale {larger[0]}" if larger else f"largest scale {SCALES[-1]}"
+        raise ModelError(f"weights grow with the training image: {train_resolution} px outgrow scale {scale}; {near}")
+
+
 def patched_training_image(options: Mapping[str, Scalar], resolution: int, train_resolution: int) -> None:
-    """The patch must divide the training image, to which every other is resized."""
+    """The patch must divide the training image, to which every other is resized, and which the scale must allow."""
+    bound_to_scale(options, resolution, train_resolution)
     patch_grid(train_resolution, train_resolution, int(options["patch_size"]))
 
 
@@ -57,7 +67,7 @@ class Family:
     resizes_input: bool = False
     check: Callable[[Options], None] = consistent  # of resolved options
     check_image: Callable[[Mapping[str, Scalar], int, int], None] = any_image  # options, resolution, training one
-    tiers: Mapping[str, Mapping[str, Scalar]] = field(default_factory=dict)  # a plugin's sizes: options by size
+    tiers: Mapping[str, Mapping[str, Scalar]] = field(default_factory=dict)  # sizes of its own: options by size
     ways: tuple[str, ...] = ()  # of carrying the family's own positions to another grid; the first is the default
 
     def __post_init__(self) -> None:

@@ -20,6 +20,7 @@ from models.declaration import (
     WIDTH,
     Family,
     Options,
+    bound_to_scale,
     check_heads,
     check_total_stride,
     check_transformer,
@@ -28,7 +29,7 @@ from models.declaration import (
     windowed_image,
 )
 from models.hybrids import HYBRIDS
-from models.ladder import LADDER
+from models.ladder import LADDER, TOKENS_ONLY
 from models.options import SEQUENCE, ModelError, Option, numbers
 from models.sizes import OWN_SIZES, TIERS
 
@@ -42,6 +43,14 @@ def check_conv_stem(options: Options) -> None:
         )
     if set(strides) - {1, 2}:
         raise ModelError(f"stem_strides {options['stem_strides']} holds other strides than 1 and 2")
+
+
+def check_tokeniser(options: Options) -> None:
+    check_transformer(options)
+    if options["stem_convolutions"] == 1 and options["stem_width"] != options["width"]:
+        raise ModelError(
+            f"stem_width {options['stem_width']} has no effect: the only convolution has the width {options['width']}"
+        )
 
 
 VIT = Family(
@@ -142,7 +151,7 @@ CCT = Family(
         Option("stem_stride", int, None, "stride of the tokeniser's convolutions", allowed=(1, 2)),
     ),
     layout="channels_last",
-    check=check_transformer,
+    check=check_tokeniser,
 )
 CONVNEXT = Family(
     "convnext",
@@ -194,6 +203,26 @@ MLP = Family(
     (SCALE, WIDTH, DEPTH),
     layout="contiguous",
     resizes_input=True,
+    check_image=bound_to_scale,
 )
-_DECLARED = (VIT, CONV_STEM_VIT, CCT, RESNET, CONVNEXT, SIMPLE_CNN, SWIN, SWIN_V2, MIXER, MLP, *LADDER, *HYBRIDS)
+COURSE_VIT = Family(
+    "course_vit",
+    "the small transformer of teaching material: torch's encoder layers, post-norm, ReLU, dropout, class token",
+    "models.course_vit:CourseViT",
+    (
+        WIDTH,
+        DEPTH,
+        HEADS,
+        PATCH,
+        MLP_RATIO,
+        dataclasses.replace(TOKENS_ONLY, default="sincos_2d_sum"),
+        Option("dropout", float, 0.1, "share of numbers set to zero in training", minimum=0.0, maximum=0.9),
+    ),
+    layout="contiguous",
+    check=check_transformer,
+    check_image=patched_image,
+    tiers={"course": {"width": 64, "depth": 2, "heads": 2, "patch_size": 8, "mlp_ratio": 2.0}},  # for 32 px
+)
+_CONVNETS = (RESNET, CONVNEXT, SIMPLE_CNN)
+_DECLARED = (VIT, CONV_STEM_VIT, CCT, *_CONVNETS, SWIN, SWIN_V2, MIXER, MLP, COURSE_VIT, *LADDER, *HYBRIDS)
 FAMILIES = {family.name: family for family in _DECLARED}

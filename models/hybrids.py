@@ -17,6 +17,7 @@ from models.declaration import (
     WIDTH,
     Family,
     Options,
+    bound_to_scale,
     check_heads,
     check_transformer,
     patched_image,
@@ -112,5 +113,6 @@ HYBRIDS = (
         layout="contiguous",
         sizes=TIERS + OWN_SIZES["attention_mlp"],
         resizes_input=True,
+        check_image=bound_to_scale,
     ),
 )

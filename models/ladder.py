@@ -17,6 +17,7 @@ from models.declaration import (
     WIDTH,
     Family,
     Options,
+    bound_to_scale,
     check_heads,
     check_total_stride,
     check_transformer,
@@ -125,6 +126,7 @@ LADDER = (
         ),
         layout="contiguous",
         resizes_input=True,
+        check_image=bound_to_scale,
         check=check_total_stride,
     ),
 )

@@ -14,6 +14,7 @@ A network writes its forward pass once, in `run(images, parts)`. `model(x)` call
 from __future__ import annotations
 
 import copy
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -98,6 +99,8 @@ class Network(nn.Module, ABC):
         """The images, or a ModelError when they are not B C H W with this network's channels."""
         if images.ndim != 4 or images.shape[1] != self.in_channels:
             raise ModelError(f"images of shape {tuple(images.shape)} are not (B, {self.in_channels}, H, W)")
+        if not images.is_floating_point() or 0 in images.shape:
+            raise ModelError(f"images of {images.dtype} and shape {tuple(images.shape)} are not floats, or none at all")
         return images
 
     def initialise(self, seed: int) -> None:
@@ -114,7 +117,7 @@ class Network(nn.Module, ABC):
 
     def carry(self, way: str, **choices: float | str) -> None:
         """Choose how the positions of the training grid are carried to another grid; refused where there are none."""
-        raise refuse_way(way, (), type(self).__name__)
+        check_way(type(self).__name__, (), {}, way, choices)
 
     def no_decay(self) -> set[str]:
         """Names of the parameters that weight decay leaves alone: biases, norms, vectors, everything positional."""
@@ -219,8 +222,23 @@ def count_macs(network: Network, height: int, width: int) -> int:
     return counter.get_total_flops() // 2
 
 
-def refuse_way(way: str, ways: tuple[str, ...], owner: str) -> ModelError:
-    """The error for an unknown way of carrying positions."""
+Choices = Mapping[str, Mapping[str, tuple[str, ...]]]
+"""By way, what it can be told: the allowed words, the first being the default, or () for a number above 0."""
+
+
+def check_way(owner: str, ways: tuple[str, ...], known: Choices, way: str, choices: Mapping[str, float | str]) -> None:
+    """Raises ModelError, with what is allowed and the nearest, for a way of carrying positions that cannot be gone."""
     if not ways:
-        return ModelError(f"{owner} has nothing to carry to another grid (asked: {way!r})")
-    return ModelError(f"{owner} cannot be carried by {way!r}; allowed: {', '.join(ways)}{did_you_mean(way, ways)}")
+        raise ModelError(f"{owner} has nothing to carry to another grid (asked: {way!r})")
+    if way not in ways:
+        raise ModelError(f"{owner} cannot be carried by {way!r}; allowed: {', '.join(ways)}{did_you_mean(way, ways)}")
+    names = known.get(way, {})
+    for name, value in choices.items():
+        if name not in names:
+            allowed, hint = ", ".join(names) or "none", did_you_mean(name, names)
+            raise ModelError(f"{owner} carried by {way!r} takes no `{name}`; allowed: {allowed}{hint}")
+        words = names[name]
+        number = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+        if not (value in words if words else number):
+            allowed, hint = ", ".join(words) or "a finite number above 0", did_you_mean(str(value), words)
+            raise ModelError(f"{owner} carried by {way!r}: `{name}` is {value!r}; allowed: {allowed}{hint}")

@@ -113,7 +113,11 @@ def resolve_options(name: str, *, size: str, options: Mapping[str, object]) -> d
     for key in sorted(declared):
         default = by_size.get(key, declared[key].default)
         resolved[key] = declared[key].check(options.get(key, default), where)
-    chosen.check(resolved)
+    try:
+        chosen.check(resolved)
+    except ModelError as error:
+        said = str(error)
+        raise ModelError(said if said.startswith(where) else f"{where}: {said}") from None
     return resolved
 
 
@@ -184,6 +188,8 @@ def create_model(
     for what, count in (("in_channels", in_channels), ("num_classes", num_classes)):
         if type(count) is not int or count < 1:
             raise ModelError(f"model {name}: {what} {count!r} is no positive whole number")
+    if type(seed) is not int or not 0 <= seed < 2**64:
+        raise ModelError(f"model {name}: seed {seed!r} is no whole number from 0 to 2^64 - 1")
     import torch
 
     from models.initial import keyed_generator

@@ -254,7 +254,8 @@ def convnext(size: str, scale: int) -> Dimensions:
 def cct(size: str, scale: int) -> Dimensions:
     convolutions, kernel, stride = CCT_STEM[scale]
     stem: Dimensions = {"stem_convolutions": convolutions, "stem_kernel": kernel, "stem_stride": stride}
-    return {**VIT[size], **stem, "stem_width": CCT_STEM_WIDTH[size]}
+    only = convolutions == 1  # the one there is has the transformer's width
+    return {**VIT[size], **stem, "stem_width": VIT[size]["width"] if only else CCT_STEM_WIDTH[size]}
 
 
 def mixer(size: str, scale: int) -> Dimensions:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from models.grids import Grid
 from models.initial import Draw, normal
-from models.network import AttentionLayer, DropPath, Head, Network, Parts, attend, drop_path_rates, refuse_way
+from models.network import AttentionLayer, Choices, DropPath, Head, Network, Parts, attend, check_way, drop_path_rates
 from models.positions.biases import offset_index, resize_offsets
 from models.vit import MLP, PatchEmbedding, Projection
 
@@ -142,6 +142,10 @@ class WindowAttention(Windows):
     def initial(self) -> Mapping[str, Draw]:
         return {"bias_table": normal(0.02)}
 
+    def carried(self, name: str, table: Tensor) -> Tensor | None:
+        """The offset image of a network whose windows were clipped by another training grid, at this window."""
+        return resize_offsets(table, self.window) if name == "bias_table" else None
+
     def project(self, windows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         queries, keys, values = self.split(self.qkv(windows))
         return queries * self.head_width**-0.5, keys, values
@@ -208,6 +212,8 @@ class Swin(Network):
     block_type: ClassVar[type[SwinBlock]] = SwinBlock
     merging_type: ClassVar[type[nn.Module]] = PatchMerging
 
+    choices: ClassVar[Choices] = {}
+
     def __init__(
         self,
         *,
@@ -258,8 +264,7 @@ class Swin(Network):
         return "position" if name.endswith("bias_table") else super().part_of(name)
 
     def carry(self, way: str, **choices: float | str) -> None:
-        if way not in WAYS or choices:
-            raise refuse_way(way, WAYS, type(self).__name__)
+        check_way(type(self).__name__, WAYS, self.choices, way, choices)
         self.way = way
 
     def target_window(self, stage: int, grid: Grid) -> Grid:

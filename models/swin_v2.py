@@ -12,15 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from models.grids import Grid
-from models.hints import did_you_mean
 from models.initial import Draw, constant
-from models.network import Parts
-from models.options import ModelError
+from models.network import Choices, Parts
 from models.positions.biases import ContinuousBias
 from models.swin import Swin, SwinBlock, Windows, neighbours
 
@@ -98,6 +97,7 @@ class SwinV2(Swin):
     """
 
     undecayed = ("position.first", "position.first_bias", "position.second")
+    choices: ClassVar[Choices] = {"grow_window": {"bias": ContinuousBias.ways}}
     block_type = PostNormBlock
     merging_type = PostNormMerging
 
@@ -105,16 +105,7 @@ class SwinV2(Swin):
         return "position" if ".position." in name else super().part_of(name)
 
     def carry(self, way: str, **choices: float | str) -> None:
-        allowed = ("bias",) if way == "grow_window" else ()
-        for name in choices:
-            if name not in allowed:
-                known, hint = ", ".join(allowed) or "none", did_you_mean(name, allowed)
-                raise ModelError(f"SwinV2 carried by {way!r} takes no `{name}`; allowed: {known}{hint}")
-        layers = [module for module in self.modules() if isinstance(module, ContinuousBias)]
-        bias = str(choices.get("bias", ContinuousBias.ways[0]))
-        if bias not in ContinuousBias.ways:
-            known, hint = ", ".join(ContinuousBias.ways), did_you_mean(bias, ContinuousBias.ways)
-            raise ModelError(f"SwinV2 carried by {way!r}: `bias` is {bias!r}; allowed: {known}{hint}")
-        super().carry(way)
-        for layer in layers:
-            layer.carry(bias)
+        super().carry(way, **choices)
+        for layer in self.modules():
+            if isinstance(layer, ContinuousBias):
+                layer.carry(str(choices.get("bias", ContinuousBias.ways[0])))

@@ -20,7 +20,7 @@ from models.adapter import Adapted, Mechanism, attention_modules
 from models.grids import patch_grid
 from models.network import AttentionForm
 from models.options import ModelError
-from models.weights_file import misfit, read_weights
+from models.weights_file import GET, misfit, read_weights
 
 # Classes whose explicit form hands softmax(q k') to a dropout `attn_drop`, where it is read.
 READABLE = {"Attention", "AttentionCl", "AttentionRope", "ClassAttn", "EvaAttention", "RelPosAttention"}
@@ -89,10 +89,7 @@ class Timm(Adapted):
             hub = configuration.hf_hub_id
             place = f"https://huggingface.co/{hub}" if hub else configuration.url
             said = " ".join(str(error).split())
-            raise ModelError(
-                f"timm:{self.name}: the weights could not be had from {place} ({said}); "
-                f'give them as a file: weights = "file:PATH"'
-            ) from error
+            raise ModelError(f"timm:{self.name}: the weights could not be had from {place} ({said}); {GET}") from error
         if self.in_channels != configuration.input_size[0]:
             self.note(f"input weights adapted to {self.in_channels} channels")
         if classes != self.num_classes:

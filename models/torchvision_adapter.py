@@ -6,6 +6,7 @@ import math
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import urlparse
 
 import torch
 import torchvision
@@ -20,7 +21,7 @@ from models.adapter import Adapted
 from models.grids import nearest_multiples, patch_grid
 from models.network import AttentionForm, AttentionLayer
 from models.options import ModelError
-from models.weights_file import misfit, read_weights
+from models.weights_file import GET, misfit, offline, read_weights
 
 AUXILIARY = ("aux1", "aux2", "AuxLogits")  # further classifiers of GoogLeNet and Inception, for training as published
 CONTAINERS = ("features", "trunk_output", "blocks", "layers")  # where a network keeps its stages, if not at the top
@@ -103,12 +104,14 @@ class Torchvision(Adapted):
     def fetched(self, tag: str, sized: dict[str, Any]) -> nn.Module:
         """The network with torchvision's own download. Raises ModelError, naming the address, when it cannot be had."""
         weights = torchvision.models.get_model_weights(self.name)[tag]
+        kept = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(weights.url).path).name
         try:
+            if offline() and not kept.exists():
+                raise OSError(f"downloads are off here, and {kept} does not exist")
             return torchvision.models.get_model(self.name, weights=weights, progress=False, **sized)
         except (OSError, RuntimeError) as error:
             raise ModelError(
-                f"torchvision:{self.name}: the weights could not be had from {weights.url} ({error}); "
-                f'give them as a file: weights = "file:PATH"'
+                f"torchvision:{self.name}: the weights could not be had from {weights.url} ({error}); {GET}"
             ) from error
 
     def from_file(self, path: Path, probe: nn.Module, sized: dict[str, Any]) -> nn.Module:

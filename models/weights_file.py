@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,13 @@ from models.options import ModelError
 WRAPPERS = ("state_dict", "model")  # keys under which training scripts put the weights
 PREFIXES = ("module.", "net.")  # of data-parallel training; of this suite's own records of ready-made networks
 SUFFIXES = (".safetensors", ".pth", ".pt")
+GET = '`inductive prepare STUDY` downloads them, or give them as a file: weights = "file:PATH"'
 SHOWN = 3  # names of each kind that an error lists
+
+
+def offline() -> bool:
+    """Whether downloads are off in this process, as they are in every run (Hugging Face's own variable says so)."""
+    return os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

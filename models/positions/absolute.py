@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from models.grids import Grid
 from models.initial import Draw, constant, normal, uniform, xavier
-from models.positions.base import Choices, Position, coordinates, resize_image
+from models.network import Choices
+from models.positions.base import Position, coordinates, resize_image
 
 
 class NoPosition(Position):
@@ -46,6 +47,12 @@ class Learned1d(Position):
             table = resize_image(image, grid, interpolation).reshape(-1, self.width)  # N D
         return tokens + (table if self.class_row is None else torch.cat([self.class_row, table]))
 
+    def carried(self, name: str, table: Tensor) -> Tensor | None:
+        side = math.isqrt(table.shape[0])
+        if name != "table" or side**2 != table.shape[0]:
+            return None
+        return resize_image(table.view(side, side, -1), self.trained, "bicubic_antialias").flatten(0, 1)
+
 
 class Learned2d(Position):
     """`learned_2d`: x + concat(X[c], Y[r]), two learned tables of D/2, std 0.02 (Dosovitskiy et al., 2021, D.4).
@@ -70,6 +77,10 @@ class Learned2d(Position):
         x, y = x.expand(grid[0], -1, -1), y[:, None].expand(-1, grid[1], -1)  # H W D/2 each
         table = torch.cat([x, y], dim=-1).flatten(0, 1)  # N D
         return tokens + (table if self.class_row is None else torch.cat([self.class_row, table]))
+
+    def carried(self, name: str, table: Tensor) -> Tensor | None:
+        lengths = {"rows": self.trained[0], "columns": self.trained[1]}
+        return resize_axis(table, lengths[name]) if name in lengths else None
 
 
 def resize_axis(table: Tensor, length: int) -> Tensor:

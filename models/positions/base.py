@@ -18,13 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from models.grids import Grid
-from models.hints import did_you_mean
 from models.initial import Draw
-from models.network import refuse_way
-from models.options import ModelError
-
-Choices = Mapping[str, Mapping[str, tuple[str, ...]]]
-"""By way, what it can be told: the allowed words, the first being the default, or () for a number above 0."""
+from models.network import Choices, check_way
 
 
 class Position(nn.Module):
@@ -73,19 +68,15 @@ class Position(nn.Module):
 
     def carry(self, way: str, **choices: float | str) -> None:
         """Choose how this encoding meets a grid it was not trained on; a property of an evaluation, not of training."""
-        owner = f"position {type(self).__name__}"
-        if way not in self.ways:
-            raise refuse_way(way, self.ways, owner)
-        known = self.choices.get(way, {})
-        for name, value in choices.items():
-            if name not in known:
-                allowed, hint = ", ".join(known) or "none", did_you_mean(name, known)
-                raise ModelError(f"{owner} carried by {way!r} takes no `{name}`; allowed: {allowed}{hint}")
-            if not (value in known[name] if known[name] else isinstance(value, int | float) and value > 0):
-                allowed, hint = ", ".join(known[name]) or "a number above 0", did_you_mean(str(value), known[name])
-                raise ModelError(f"{owner} carried by {way!r}: `{name}` is {value!r}; allowed: {allowed}{hint}")
+        check_way(f"position {type(self).__name__}", self.ways, self.choices, way, choices)
         self.way, self.chosen = way, dict(choices)
         self._constants.clear()
+
+    def carried(self, name: str, table: Tensor) -> Tensor | None:
+        """The parameter `name` of a network trained on another grid, as this one would have it: what the default way
+        makes of it at this training grid. None where it cannot be said.
+        """
+        return None
 
     def constant(self, make: Callable[[Grid], Tensor], grid: Grid, device: torch.device, dtype: torch.dtype) -> Tensor:
         """`make(grid)` on a device and in a type, computed once and kept (outside the state dict).

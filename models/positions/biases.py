@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from models.encodings import check_lookhere
 from models.grids import Grid
 from models.initial import Draw, constant, normal
+from models.network import Choices
 from models.positions.base import (
-    Choices,
     Position,
     at_least_single,
     join_class,
@@ -71,6 +71,9 @@ class Bias2d(Position):
         from_class, to_class, own = self.class_entries[block][:, :, None, None].unbind(1)  # h 1 1 each
         count = patches.shape[-1]
         return join_class(patches, to_class.expand(-1, count, -1), from_class.expand(-1, -1, count), own)
+
+    def carried(self, name: str, table: Tensor) -> Tensor | None:
+        return torch.stack([resize_offsets(block, self.trained) for block in table]) if name == "table" else None
 
 
 class ContinuousBias(Position):

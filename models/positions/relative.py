@@ -90,6 +90,13 @@ class Relative2d(Position):
         names = ("rows", "columns", "class_embedding", "value_rows", "value_columns")
         return {name: normal(0.02) for name in names}
 
+    def carried(self, name: str, table: Tensor) -> Tensor | None:
+        reaches = {"rows": 0, "columns": 1, "value_rows": 0, "value_columns": 1}
+        if name not in reaches:
+            return None
+        reach, known = self.reach[reaches[name]], table.shape[1] // 2
+        return table[:, torch.arange(-reach, reach + 1).clamp(-known, known) + known]
+
     def row_index(self, grid: Grid) -> Tensor:
         """For each query token and each row of keys, the entry of A: N H."""
         return self.axis_index(grid, 0)

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from models.grids import Grid
 from models.initial import Draw, uniform_numbers
-from models.positions.base import Choices, Position, coordinates
+from models.network import Choices
+from models.positions.base import Position, coordinates
 
 
 def turn(x: Tensor, cosine: Tensor, signed_sine: Tensor) -> Tensor:

@@ -130,7 +130,7 @@ def test_the_course_network() -> None:
     assert isinstance(network, AttentionMLP)
     linear = [(784, 128), *[(128, 128)] * 3, (128, 64), *[(64, 64)] * 3, (64, 10)]
     assert sum(p.numel() for p in network.parameters()) == sum(a * b + b for a, b in linear)
-    assert network.describe(28, 28).details == {} and network.resizes_input
+    assert network.describe(28, 28).details == {"window": "global"} and network.resizes_input
 
 
 @pytest.mark.parametrize("form", ["explicit", "fused"])

@@ -145,6 +145,21 @@ def test_pooling_of_odd_sides() -> None:
     assert pool(x, 1) is x
 
 
+def test_dropped_branches(randomise: Any) -> None:
+    """In training an MBConv gives an image its shortcut alone, or the branch that evaluation adds, divided by what is
+    kept; rates rise linearly over all blocks."""
+    network = randomise(small(64, norm="layer", drop_path=0.6))
+    rates = [block.drop.rate for blocks in network.stages for block in blocks]
+    assert rates == pytest.approx([0.1 * block for block in range(7)])
+    block, x = network.stages[1][1], images(32, 16, 4, 4)
+    shortcut, evaluated = block.shortcut(x), block(x)
+    torch.manual_seed(0)
+    change = block.train()(x) - shortcut
+    dropped = (change == 0).flatten(1).all(dim=1)
+    assert 0 < dropped.sum() < 32
+    torch.testing.assert_close(change[~dropped], ((evaluated - shortcut) / 0.7)[~dropped])
+
+
 def test_oblong_and_odd_images(trained: CoAtNet) -> None:
     """Any size: the grid that is described is the one that comes out, as are the tokens of the first attention."""
     for height, width in ((50, 33), (64, 96), (31, 64)):
@@ -160,7 +175,7 @@ def test_strides_suit_small_images(size: str) -> None:
     with torch.device("meta"):
         network = models.create_model("coatnet", image_size=32, in_channels=3, num_classes=10, size=size)
     described = network.describe(32, 32)
-    assert described.details == {"attention_grids": "8x8 4x4", "total_stride": 8}
+    assert described.details == {"window": "global", "attention_grids": "8x8 4x4", "total_stride": 8}
     assert described.tokens == 64 and described.grid == (4, 4)
 
 

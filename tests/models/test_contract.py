@@ -26,6 +26,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "resnet_vit": [{"position": "relative_2d", "class_token": True, "norm": "group"}],
     "convit": [{"class_token": True}, {"heads": 6, "local_blocks": 1, "drop_path": 0.2, "layer_scale": 0.1}],
     "attention_mlp": [{"widths": "12-8-6"}],
+    "course_vit": [{"dropout": 0.0}],
     "iso_conv": [{"kernels": 4, "kernel": 5, "drop_path": 0.2}, {"kernel": 7, "padding": "circular"}],
     "iso_local": [{"padding": "circular"}],
     "iso_pool": [{"kernel": 5, "padding": "circular"}],
@@ -58,6 +59,7 @@ SILENT = {
     "attention_mlp": tuple(f"{layer}.{kind}" for layer in ("query", "key") for kind in ("weight", "bias")),
 }  # a softmax over one token is 1, whatever they say
 POSITIONS_OF_ALL = ("learned_1d", "none")
+OWN: dict[str, dict[str, Any]] = {"course_vit": {"patch_size": 2}}  # families with sizes of their own, made small
 
 
 def positions_of(name: str) -> tuple[Any, ...]:
@@ -81,6 +83,8 @@ def cases() -> list[Any]:
 
 
 def subject(name: str, options: dict[str, Any]) -> Subject:
+    if name in OWN:
+        return Subject(name, {**OWN[name], **options}, size=models.default_size(name))
     return Subject(name, {"scale": SCALE, **options}, silent=SILENT.get(name, ()))
 
 

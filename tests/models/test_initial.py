@@ -36,6 +36,7 @@ GOLDEN = {
     "resnet_vit": "45c1b7ad85c3861b",
     "coatnet": "4181dce556370f6a",
     "attention_mlp": "fba61557bda2003a",
+    "course_vit": "e27dad9c8744714c",
 }
 GOLDEN_POSITIONS = {
     "none": "e3b0c44298fc1c14",
@@ -59,8 +60,11 @@ GOLDEN_POSITIONS = {
 
 def digest(name: str, prefix: str = "", **options: Any) -> str:
     """SHA-256 over names and values of initial weights, rounded to 5 digits (beyond any platform's last bit)."""
+    family = models.family(name)
+    usual = {"scale": 8} if "pico" in family.sizes else {"patch_size": 2}  # of a size of its own
+    size = "pico" if "pico" in family.sizes else models.default_size(name)
     network = models.create_model(
-        name, image_size=8, in_channels=1, num_classes=10, size="pico", scale=8, seed=3, **options
+        name, image_size=8, in_channels=1, num_classes=10, size=size, seed=3, **{**usual, **options}
     )
     total = hashlib.sha256()
     for key, value in network.state_dict().items():

@@ -42,6 +42,10 @@ def images(*shape: int, seed: int = 0) -> Tensor:
 
 def make(name: str, **options: Any) -> Any:
     options = {"image_size": 2 * SIDE, "size": "pico", "scale": 8, **options}
+    if models.family(name).resizes_input:  # its scale must be as large as the image; the shape stays that of scale 8
+        scale = next(scale for scale in models.SCALES if scale >= options["image_size"])
+        patch = {"patch_size": 2} if name.startswith("iso_") else {}
+        options = {**patch, **options, "scale": scale, "size": "pico" if patch else "tiny"}
     return models.create_model(name, in_channels=1, num_classes=10, **options).double().eval()
 
 

@@ -13,6 +13,14 @@ from models.contract import Subject, random_images, random_network, randomise
 from models.patches import at_patch, patch_embedding, resized_embedding
 from models.vit import PatchEmbedding
 
+
+def small(name: str) -> Subject:
+    """A family at its smallest, for images of 8 pixels."""
+    family = models.family(name)
+    options = {"scale": 8} if "scale" in {option.name for option in family.options} else {}
+    return Subject(name, options, size="pico" if "pico" in family.sizes else family.sizes[0])
+
+
 PATCHED = [name for name in models.model_names() if "patch_size" in {o.name for o in models.family(name).options}]
 
 
@@ -63,10 +71,10 @@ def test_the_kernel_is_the_pseudo_inverse_of_the_whole_map(old: int, new: int) -
 @pytest.mark.parametrize("name", PATCHED)
 def test_every_model_with_patches(name: str) -> None:
     """Twice the training resolution with twice the patch, upsampled patch by patch: the logits of the original."""
-    subject = Subject(name, {"scale": 8})
+    subject = small(name)
     network, images = random_network(subject), subject.batch(2)
-    patch = int(str(models.resolve_options(name, size="pico", options=subject.options)["patch_size"]))
-    assert models.abilities(name, size="pico", options=subject.options, train_resolution=8).patch == patch
+    patch = int(str(models.resolve_options(name, size=subject.size, options=subject.options)["patch_size"]))
+    assert models.abilities(name, size=subject.size, options=subject.options, train_resolution=8).patch == patch
     with torch.no_grad():
         expected, grid, macs = network(images), network.grid(8, 8), network.describe(8, 8).macs
         with at_patch(network, 16, 8):
@@ -106,9 +114,9 @@ def test_refusals_name_the_nearest() -> None:
 @pytest.mark.parametrize("name", models.model_names())
 def test_abilities_are_the_networks_own(name: str) -> None:
     """Reference: the modules of a network with memory."""
-    options: dict[str, Any] = {"scale": 8}
-    network = Subject(name, options).build()
-    found = models.abilities(name, size="pico", options=options, train_resolution=8)
+    subject = small(name)
+    network = subject.build()
+    found = models.abilities(name, size=subject.size, options=subject.options, train_resolution=8)
     assert (found.patch is not None) == (name in PATCHED)
     assert found.batch_norm == any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
 

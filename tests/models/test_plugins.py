@@ -6,15 +6,18 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 import models
 from models import contract, plugins
 from models.contract import CHECKS, Subject
 from models.encodings import ENCODINGS
 from models.families import FAMILIES
+from models.network import attend
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "own-models.md"
 RING, PATCH_MEAN = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
@@ -67,6 +70,15 @@ def test_importing_models_loads_no_torch_and_plugins_are_offered_everywhere() ->
     assert "hoop" in next(o.allowed or () for o in FAMILIES["vit"].options if o.name == "position")
     assert "hoop" not in next(o.allowed or () for o in FAMILIES["iso_conv"].options if o.name == "position")
     assert models.resolve_options("vit", size="pico", options={"position": "ring"})["ring_count"] == 4
+
+
+def test_what_a_plugin_imports_is_not_its_own() -> None:
+    """A shipped family and a shipped encoding at its top level, by import: it declares its own encoding alone."""
+    imports = "from models.encodings import ENCODINGS\nfrom models.families import VIT\nNONE = ENCODINGS['none']\n"
+    before = models.model_names(), models.position_names()
+    (declared,) = models.load_plugin(plugged(imports + RING))
+    assert declared.name == "ring" and declared.entry == "plugin_ring:Ring"
+    assert (models.model_names(), models.position_names()) == (before[0], (*before[1], "ring"))
 
 
 def test_twice_is_once_and_other_content_is_refused() -> None:
@@ -123,6 +135,19 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         ('ways = ("recompute",)', 'ways = ("stretch",)', "ways", "the refusal of 'teleport' says"),
         ("rings = self.constant(self.ring, grid, tokens.device, torch.long)",
          "rings = self.ring(grid).roll(int(self.training))", "state", ""),
+        ("self.table = nn.Parameter(torch.empty(count, self.width))",
+         "self.register_buffer('table', torch.empty(count, self.width), persistent=False)",
+         "state", "the state dict does not hold all that matters"),
+        ("def initial(self):",
+         "def __deepcopy__(self, memo):\n"
+         "        return Position(grid=self.trained, width=self.width, depth=1, heads=1, prefix=self.prefix)\n\n"
+         "    def initial(self):",
+         "state", "a deep copy computes something else"),
+        ("return tokens + added",
+         "return (tokens + added).to(torch.bfloat16 if torch.is_autocast_enabled('cpu') else tokens.dtype)",
+         "half_precision", "the residual stream is rounded"),
+        ("return tokens + added", "return tokens + added * (1 + 4 * torch.is_autocast_enabled('cpu'))",
+         "half_precision", "% away"),
     ],
 )  # fmt: skip
 def test_the_contract_can_fail(old: str, new: str, check: str, said: str) -> None:
@@ -130,6 +155,19 @@ def test_the_contract_can_fail(old: str, new: str, check: str, said: str) -> Non
     assert old in RING
     complaint = broken(RING.replace(old, new), check)
     assert said in complaint and bool(said) == bool(complaint)
+
+
+@pytest.mark.parametrize("form", ["fused", "explicit"])
+def test_forms_of_attention_that_differ_are_seen(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ViT one form of whose attention forgets the bias: the check of resolutions complains of the fused form."""
+
+    def forgetful(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None, fused: bool) -> Any:
+        forgets = fused == (form == "fused")
+        return attend(queries, keys, values, None if forgets else bias, fused)
+
+    monkeypatch.setattr("models.vit.attend", forgetful)
+    with pytest.raises(AssertionError, match=r"^fused attention at 8 x 8"):
+        CHECKS["resolutions"](Subject("vit", {"position": "alibi_2d", "scale": 8}))
 
 
 def test_other_weights_are_seen() -> None:

@@ -32,6 +32,7 @@ from models.registry import load
 from models.symmetries import differences, layouts, relaid
 
 GRID, LARGER = (3, 4), (5, 6)
+FINE = (6, 12)  # twice the rows, three times the columns
 RELATIVE = ["relative_1d", "relative_2d", "bias_2d", "cpb", "alibi_2d", "rope_axial", "rope_mixed", "lookhere"]
 
 
@@ -56,6 +57,13 @@ def places(grid: tuple[int, int]) -> list[tuple[int, int]]:
 
 def clip(offset: int, reach: int) -> int:
     return max(-reach, min(reach, offset))
+
+
+def stretched(table: Any, axis: int, length: int) -> Any:
+    """numpy's `interp` along an axis, at half-pixel centres."""
+    old = table.shape[axis]
+    centres = (np.arange(length) + 0.5) * old / length - 0.5
+    return np.apply_along_axis(lambda line: np.interp(centres, np.arange(old), line), axis, table)
 
 
 # Absolute encodings
@@ -85,6 +93,18 @@ def test_sincos_1d_by_formula() -> None:
         assert table[p, 2 * j + 1].item() == pytest.approx(math.cos(angle), abs=1e-12)
 
 
+def test_sincos_1d_interpolated_is_timms() -> None:
+    """timm's `resample_abs_pos_embed` of the training grid's table (single precision inside)."""
+    from timm.layers import resample_abs_pos_embed
+
+    position = make(Sincos1d)
+    trained = position.table(GRID)
+    position.carry("interpolate")
+    reference = resample_abs_pos_embed(trained[None], list(LARGER), list(GRID), num_prefix_tokens=0)[0]
+    torch.testing.assert_close(position.table(LARGER), reference, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(position.table(GRID), trained)
+
+
 @pytest.mark.parametrize("grid", [GRID, LARGER])
 def test_sincos_2d_is_timms(grid: tuple[int, int]) -> None:
     """timm's `build_sincos2d_pos_embed` with its defaults (single precision)."""
@@ -95,13 +115,14 @@ def test_sincos_2d_is_timms(grid: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("cls", [Sincos2d, Sincos2dSum])
 def test_sinusoids_interpolated_meet_the_training_table(cls: Any) -> None:
-    """On a grid twice as fine `interpolate` gives every second token its training vector, `recompute` the first."""
+    """On a grid finer by 2 and 3 `interpolate` gives every second token of every third column its training vector,
+    `recompute` the first ones."""
     position = make(cls)
     trained = position.table(GRID).view(*GRID, 48)
-    recomputed = position.table((6, 8)).view(6, 8, 48)
+    recomputed = position.table(FINE).view(*FINE, 48)
     torch.testing.assert_close(recomputed[:3, :4], trained)
     position.carry("interpolate")
-    torch.testing.assert_close(position.table((6, 8)).view(6, 8, 48)[::2, ::2], trained)
+    torch.testing.assert_close(position.table(FINE).view(*FINE, 48)[::2, ::3], trained)
 
 
 def test_learned_1d_by_timm() -> None:
@@ -116,6 +137,16 @@ def test_learned_1d_by_timm() -> None:
         reference = resample_abs_pos_embed(table, list(LARGER), list(GRID), antialias=antialias)
         torch.testing.assert_close(position.add(tokens, LARGER), tokens + reference, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(position.add(tokens[:, :13], GRID), tokens[:, :13] + table)
+
+
+def test_learned_1d_bilinear_by_numpy() -> None:
+    """numpy's `interp` at half-pixel centres, by rows and then by columns."""
+    position = make(Learned1d)
+    position.carry("interpolate", interpolation="bilinear")
+    added = position.add(torch.zeros(1, 30, 48, dtype=torch.float64), LARGER)[0].detach().numpy()
+    image = position.table.detach().numpy().reshape(*GRID, 48)
+    expected = stretched(stretched(image, 0, LARGER[0]), 1, LARGER[1])
+    np.testing.assert_allclose(added, expected.reshape(30, 48), atol=1e-12)
 
 
 def test_interpolation_is_chosen_by_name() -> None:
@@ -136,11 +167,8 @@ def test_learned_2d_by_numpy() -> None:
     """numpy's `interp` at half-pixel centres, column half first."""
     position = make(Learned2d, prefix=1)
     added = position.add(torch.zeros(1, 31, 48, dtype=torch.float64), LARGER)[0].detach().numpy()
-    axes = []
-    for table, old, new in ((position.rows, 3, 5), (position.columns, 4, 6)):
-        centres = (np.arange(new) + 0.5) * old / new - 0.5
-        columns = [np.interp(centres, np.arange(old), column) for column in table.detach().numpy().T]
-        axes.append(np.stack(columns, axis=1))
+    tables = (position.rows.detach().numpy(), position.columns.detach().numpy())
+    axes = [stretched(table, 0, length) for table, length in zip(tables, LARGER, strict=True)]
     for p, (r, c) in enumerate(places(LARGER)):
         np.testing.assert_allclose(added[1 + p], np.concatenate([axes[1][c], axes[0][r]]), atol=1e-12)
     np.testing.assert_array_equal(added[0], position.class_row.detach().numpy()[0])
@@ -294,14 +322,15 @@ def test_alibi_2d_by_loops(grid: tuple[int, int]) -> None:
 
 
 def test_alibi_2d_rescaled_meets_training() -> None:
-    """On a grid twice as fine with rescaled slopes, every second token has its training biases; a factor multiplies."""
+    """On a grid finer by 2 and 3 with rescaled slopes, every second token of every third column has its training
+    biases; a factor multiplies."""
     position = make(Alibi2d)
-    trained, fine = position.table(GRID), position.table((6, 8))
+    trained, fine = position.table(GRID), position.table(FINE)
     position.carry("rescale")
-    rescaled = position.table((6, 8)).view(4, 6, 8, 6, 8)[:, ::2, ::2, ::2, ::2]
+    rescaled = position.table(FINE).view(4, *FINE, *FINE)[:, ::2, ::3, ::2, ::3]
     torch.testing.assert_close(rescaled.reshape(4, 12, 12), trained)
     position.carry("rescale", factor=1.6)
-    torch.testing.assert_close(position.table((6, 8)), 1.6 * fine)
+    torch.testing.assert_close(position.table(FINE), 1.6 * fine)
 
 
 def sees(side: str, dr: int, dc: int, fov: int) -> bool:
@@ -405,18 +434,19 @@ def test_rope_unit_coordinates_are_dinov3s() -> None:
 
 @pytest.mark.parametrize("cls", [RopeAxial, RopeMixed])
 def test_rope_ways(cls: Any) -> None:
-    """`normalise` meets the training angles at every second token; a given base is that of a network built with it."""
-    position, x = make(cls), random(2, 1, 4, 48, 12)
-    every_second = x.view(2, 1, 4, 6, 8, 12)[:, :, :, ::2, ::2].reshape(2, 1, 4, 12, 12)
-    trained, plain = position.rotate(every_second, GRID, 0), position.rotate(x, (6, 8), 0)
+    """`normalise` meets the training angles at every second token of every third column; a given base is that of a
+    network built with it."""
+    position, x = make(cls), random(2, 1, 4, 72, 12)
+    some = x.view(2, 1, 4, *FINE, 12)[:, :, :, ::2, ::3].reshape(2, 1, 4, 12, 12)
+    trained, plain = position.rotate(some, GRID, 0), position.rotate(x, FINE, 0)
     position.carry("normalise")
-    fine = position.rotate(x, (6, 8), 0).view(2, 1, 4, 6, 8, 12)[:, :, :, ::2, ::2].reshape(2, 1, 4, 12, 12)
+    fine = position.rotate(x, FINE, 0).view(2, 1, 4, *FINE, 12)[:, :, :, ::2, ::3].reshape(2, 1, 4, 12, 12)
     torch.testing.assert_close(fine, trained)
     position.carry("rescale_base", base=position.base)
-    torch.testing.assert_close(position.rotate(x, (6, 8), 0), plain)
+    torch.testing.assert_close(position.rotate(x, FINE, 0), plain)
     position.carry("rescale_base", base=700.0)
     if cls is RopeAxial:
-        torch.testing.assert_close(position.rotate(x, (6, 8), 0), make(cls, base=700.0).rotate(x, (6, 8), 0))
+        torch.testing.assert_close(position.rotate(x, FINE, 0), make(cls, base=700.0).rotate(x, FINE, 0))
     position.carry("rescale_base")
     slowest = position.rates(position.bases((6, 8))[0])[-1] * 6
     torch.testing.assert_close(slowest, position.rates(position.base)[-1] * 3)
@@ -425,6 +455,27 @@ def test_rope_ways(cls: Any) -> None:
         position.carry("rescale_base", bass=3.0)
     with pytest.raises(models.ModelError, match="above 0"):
         position.carry("rescale_base", base=0.0)
+
+
+@pytest.mark.parametrize("choices", [{}, {"base": 700.0}])
+@pytest.mark.parametrize("cls", [RopeAxial, RopeMixed])
+def test_rope_rescaled_by_loops(cls: Any, choices: dict[str, float]) -> None:
+    """The definition, pair by pair of channels, in complex numbers: each axis turns by a base of its own, base
+    (H/H0)^(d/(d-4)) or the given one; learned frequencies are multiplied by new rate over old."""
+    position, x = make(cls), random(2, 1, 4, 72, 12)
+    position.carry("rescale_base", **choices)
+    old = 100.0 if cls is RopeAxial else 10.0
+    by_row, by_column = (choices.get("base", old * finer**1.5) for finer in (2, 3))
+    angles = torch.empty(4, 72, 6, dtype=torch.float64)  # h N d/2
+    for (p, (r, c)), head, t in itertools.product(enumerate(places(FINE)), range(4), range(6)):
+        power = -(t % 3) / 3  # -4t/d
+        if cls is RopeAxial:
+            angles[head, p, t] = c * by_column**power if t < 3 else r * by_row**power
+        else:
+            fx, fy = position.frequencies[:, 1, head, t].tolist()
+            angles[head, p, t] = fx * (by_column / old) ** power * c + fy * (by_row / old) ** power * r
+    expected = torch.view_as_complex(x.unflatten(-1, (6, 2))) * torch.polar(torch.ones_like(angles), angles)
+    torch.testing.assert_close(position.rotate(x, FINE, 1), torch.view_as_real(expected).flatten(-2))
 
 
 def test_turn_keeps_lengths() -> None:

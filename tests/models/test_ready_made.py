@@ -273,6 +273,14 @@ def test_another_size_leaves_the_network_as_it_is(name: str, randomise: Any) -> 
         network.carry("teleport")
 
 
+def test_another_size_follows_the_mode() -> None:
+    """The copy for another size trains when the network does, in all its modules, whenever the mode changes."""
+    network = build(SMALL)
+    for training in (False, True, False):
+        other = network.train(training).at(48, 48)
+        assert other is not network.net and {module.training for module in other.modules()} == {training}
+
+
 def test_gradients_at_another_size(randomise: Any) -> None:
     """Interpolated positions lead gradients back to the table; copies resampled by `set_input_size` refuse to train."""
     network = randomise(build(SMALL)).train()
@@ -317,6 +325,25 @@ def test_refusals() -> None:
     assert models.default_size("timm:resnet18") == "own" and models.default_size("vit") == "nano"
 
 
+def test_the_nearest_sizes_of_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network made to take only some sizes: the nearest multiples of the stride below and above that it takes."""
+    network = build("timm:test_resnet")
+    taken = {0, 32, 64, 192, 224}
+
+    def attempt(height: int, width: int) -> tuple[int, int]:
+        if height != width or height not in taken:
+            raise RuntimeError("too odd\nin its second line")
+        return height // 32, width // 32
+
+    monkeypatch.setattr(network, "attempt", attempt)
+    assert network.stride() == 32 and network.grid(64, 64) == (2, 2)
+    for side, near in ((100, "64, 192"), (128, "64, 192"), (200, "192, 224"), (20, "32"), (288, "224")):
+        assert refusal(lambda side=side: network.grid(side, side)) == (  # type: ignore[misc]
+            f"image {side} x {side} cannot be taken (too odd): nearest {near}"
+        )
+    assert refusal(lambda: network.grid(64, 96)).endswith("no size near it works either")
+
+
 def test_weights_that_do_not_fit(tmp_path: Path) -> None:
     """Names that are missing or not known, other shapes, and files that are none, are refused by name."""
     good = timm.create_model("test_resnet", num_classes=10).state_dict()
@@ -350,19 +377,28 @@ def test_a_file_never_runs_code(tmp_path: Path) -> None:
     assert "cannot be read" in refusal(lambda: build("timm:test_resnet", weights=f"file:{tmp_path / 'w.pth'}"))
 
 
-def test_a_replaced_head_is_drawn_by_the_seed(tmp_path: Path) -> None:
-    """The head alone differs between seeds; its numbers are those of every other head of the suite: std 0.02."""
-    torch.manual_seed(0)
-    torch.save(timm.create_model("test_vit", num_classes=1000).state_dict(), tmp_path / "w.pth")
-    weights = f"file:{tmp_path / 'w.pth'}"
-    networks: list[Network] = [
-        build("timm:test_vit", 160, weights=weights, seed=seed, num_classes=100) for seed in (0, 0, 1)
-    ]
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("timm:test_vit", "net.head"),
+        (SMALL, "net.heads.head"),
+        ("torchvision:squeezenet1_1", "net.classifier.1"),  # a convolution
+    ],
+)
+def test_a_replaced_head_is_drawn_by_the_seed(name: str, head: str, tmp_path: Path) -> None:
+    """The head alone differs between seeds, whatever torch's generator; its numbers are those of every other head of
+    the suite: std 0.02, bias 0."""
+    torch.save(build(name, 160, num_classes=7).net.state_dict(), tmp_path / "w.pth")
+    networks: list[Network] = []
+    for number, seed in enumerate((0, 0, 1)):
+        torch.manual_seed(number)
+        networks.append(build(name, 160, weights=f"file:{tmp_path / 'w.pth'}", seed=seed, num_classes=100))
     for key, first in networks[0].named_parameters():
         second, third = (dict(network.named_parameters())[key] for network in networks[1:])
         assert torch.equal(first, second)
-        assert torch.equal(first, third) == (key != "net.head.weight")
-    assert networks[0].get_parameter("net.head.weight").std().item() == pytest.approx(0.02, rel=0.05)
+        assert torch.equal(first, third) == (key != f"{head}.weight")
+    assert networks[0].get_parameter(f"{head}.weight").std().item() == pytest.approx(0.02, rel=0.05)
+    assert not networks[0].get_parameter(f"{head}.bias").any()
 
 
 def test_a_download_that_fails(tmp_path: Path) -> None:

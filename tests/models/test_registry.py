@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import pytest
+import torch
 
 import models
 from models.grids import halvings, nearest_multiples, patch_grid
@@ -77,7 +78,7 @@ def test_options_are_resolved_completely() -> None:
     assert "relative_clip" not in resolved
     for name in models.model_names():
         declared = {option.name for option in models.family(name).options}
-        assert declared <= set(models.resolve_options(name, size="nano", options={}))
+        assert declared <= set(models.resolve_options(name, size=models.default_size(name), options={}))
 
 
 def test_patches_follow_the_scale() -> None:
@@ -100,6 +101,17 @@ def test_ways_and_sources() -> None:
     )
 
 
+TIERED = [name for name in models.model_names() if not models.family(name).tiers]
+
+
+def test_what_has_sizes_of_its_own() -> None:
+    """The model of teaching material has one size, its own, and refuses the tiers by name."""
+    assert set(models.model_names()) - set(TIERED) == {"course_vit"}
+    assert models.default_size("course_vit") == "course"
+    with pytest.raises(models.ModelError, match="model course_vit: no size 'nano'; allowed: course"):
+        models.resolve_options("course_vit", size="nano", options={})
+
+
 def backbone(name: str, size: str, scale: int) -> int:
     import torch
 
@@ -117,7 +129,7 @@ def has(name: str, size: str, scale: int) -> bool:
 
 
 @pytest.mark.parametrize("scale", models.SCALES)
-@pytest.mark.parametrize("name", models.model_names())
+@pytest.mark.parametrize("name", TIERED)
 def test_a_family_refuses_the_tiers_it_cannot_have(name: str, scale: int) -> None:
     """At scales 8 and 32 every family has `nano`; what is missing is refused by name."""
     assert has(name, "nano", 8) and has(name, "nano", 32)
@@ -134,7 +146,7 @@ def test_every_family_matches_the_tiers_vit(scale: int) -> None:
     """Within 10 % of the tier's ViT at the same reference scale, counted on the meta device."""
     for size in (size for size in models.TIERS if has("vit", size, scale)):
         reference = backbone("vit", size, scale)
-        for name in models.model_names():
+        for name in TIERED:
             if has(name, size, scale):
                 assert backbone(name, size, scale) == pytest.approx(reference, rel=0.10), (name, size, scale)
 
@@ -160,3 +172,69 @@ def test_hints() -> None:
 
 def test_bounds_in_words() -> None:
     assert Option("x", int, 0, "", maximum=3).bounds() == "at most 3"
+
+
+@pytest.mark.parametrize("name", [name for name in models.model_names() if models.family(name).resizes_input])
+def test_a_fixed_grid_keeps_its_tier(name: str) -> None:
+    """Weights that grow with the training image may not outgrow the tier: at twice the scale it is refused."""
+    with pytest.raises(
+        models.ModelError, match=rf"model {name}: weights grow .* 64 px outgrow scale 32; nearest scale 64"
+    ):
+        models.check_resolution(name, size="tiny", options={"scale": 32}, resolution=64, train_resolution=64)
+    models.check_resolution(name, size="tiny", options={"scale": 32}, resolution=64, train_resolution=32)
+
+
+def test_mlp_has_no_nano_at_224() -> None:
+    """By scale and by training resolution alike."""
+    for options in ({}, {"scale": 224}):
+        with pytest.raises(models.ModelError, match=r"outgrow scale 32; nearest scale 224|no size 'nano' at scale 224"):
+            models.create_model("mlp", image_size=224, in_channels=3, num_classes=10, size="nano", **options)
+
+
+@pytest.mark.parametrize("seed", [True, 1.5, "a", -1, 2**64])
+def test_seeds_are_whole_numbers(seed: Any) -> None:
+    """A seed of another kind would silently give other weights than the number it looks like."""
+    with pytest.raises(models.ModelError, match="no whole number from 0"):
+        models.create_model("vit", image_size=8, in_channels=1, num_classes=10, size="pico", scale=8, seed=seed)
+
+
+def test_refusals_between_options_name_the_model() -> None:
+    """Options that contradict each other, or have no effect beside another."""
+    with pytest.raises(models.ModelError, match=r"^model vit: width 63 is not divisible by 4 heads"):
+        models.resolve_options("vit", size="pico", options={"width": 63})
+    with pytest.raises(models.ModelError, match=r"^model cct: stem_width 15 has no effect: the only convolution"):
+        models.resolve_options("cct", size="pico", options={"scale": 8, "stem_width": 15})
+
+
+@pytest.mark.parametrize(
+    ("name", "way", "choices", "said"),
+    [
+        ("swin", "grow_window", {"bias": "normalise"}, "Swin carried by 'grow_window' takes no `bias`; allowed: none"),
+        ("convit", "recompute", {"x": 1.0}, "convit carried by 'recompute' takes no `x`; allowed: none"),
+        ("swin_v2", "grow", {"bias": "normalise"}, r"cannot be carried by 'grow'; .*did you mean `grow_window`"),
+        ("swin_v2", "grow_window", {"bias": "normalize"}, "allowed: recompute, normalise; did you mean `normalise`"),
+    ],
+)
+def test_ways_are_refused_for_what_is_wrong_with_them(name: str, way: str, choices: Any, said: str) -> None:
+    """The way, the name of the choice, or its value."""
+    network = models.create_model(name, image_size=8, in_channels=1, num_classes=10, size="pico", scale=8)
+    with pytest.raises(models.ModelError, match=said):
+        network.carry(way, **choices)
+
+
+@pytest.mark.parametrize("factor", [float("inf"), float("nan"), True, 0.0, -1.0, "two"])
+def test_numbers_of_ways_are_finite(factor: Any) -> None:
+    """An infinite slope would give NaN."""
+    network = models.create_model(
+        "vit", image_size=8, in_channels=1, num_classes=10, size="pico", scale=8, position="alibi_2d"
+    )  # fmt: skip
+    with pytest.raises(models.ModelError, match="allowed: a finite number above 0"):
+        network.carry("rescale", factor=factor)
+
+
+def test_images_that_are_none() -> None:
+    """Integers, and no pixel at all."""
+    network = models.create_model("resnet", image_size=8, in_channels=3, num_classes=10, size="pico", scale=8)
+    for images in (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.zeros(2, 3, 0, 0)):
+        with pytest.raises(models.ModelError, match="are not floats, or none at all"):
+            network(images)

@@ -1,0 +1,66 @@
+"""Weights of one network into another that may differ in its classes and in its training grid.
+
+A head of other classes stays as it was drawn. A learned table of another grid is carried to this one by its module's
+`carried`, in the module's default way. Everything else has to fit, by name and shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.network import Network
+from models.options import ModelError
+from models.weights_file import misfit
+
+PREFIX = "net."  # under which the networks of other libraries lie; files have it or not
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What was not taken as it is: names of parameters left as they were drawn, and of tables carried to the grid."""
+
+    fresh: tuple[str, ...] = ()
+    carried: tuple[str, ...] = ()
+
+
+def fit(network: Network, weights: Mapping[str, Tensor], what: str) -> Fitted:
+    """Loads weights by name; `what` says in errors whose they are.
+
+    Raises ModelError, naming the parameters, for what is missing, unknown, or of a shape that cannot be carried.
+    """
+    own = network.state_dict()
+    if all(name.startswith(PREFIX) for name in own) and not any(name.startswith(PREFIX) for name in weights):
+        weights = {PREFIX + name: tensor for name, tensor in weights.items()}
+    ready, fresh, carried = dict(weights), [], []
+    for name in own.keys() & weights.keys():
+        here, there = own[name], weights[name]
+        if there.shape == here.shape:
+            continue
+        if network.part_of(name) == "head" and there.shape[1:] == here.shape[1:]:
+            ready[name] = here
+            fresh.append(name)
+        elif (table := _carried(network, name, there)) is not None and table.shape == here.shape:
+            ready[name] = table
+            carried.append(name)
+        elif network.part_of(name) == "position":
+            raise ModelError(
+                f"{what}: {name} is of another training grid ({tuple(there.shape)}, here {tuple(here.shape)}), and its "
+                f"encoding cannot be carried to this one"
+            )
+    try:
+        network.load_state_dict(ready)
+    except RuntimeError as error:
+        raise misfit(what, own, ready, error) from error
+    return Fitted(tuple(sorted(fresh)), tuple(sorted(carried)))
+
+
+def _carried(network: Network, name: str, table: Tensor) -> Tensor | None:
+    """The table at the training grid of its module; None where the module says that it cannot, or says nothing."""
+    path, _, parameter = name.rpartition(".")
+    carry = getattr(network.get_submodule(path), "carried", None)
+    with torch.no_grad():
+        return None if carry is None else carry(parameter, table)

@@ -1,0 +1,101 @@
+"""Weights of one network in another: of other classes, of another training grid."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from models import ModelError, create_model
+from models.network import Network
+from models.transfer import Fitted, fit
+
+TABLES = {  # learned tables whose shape is that of the training grid
+    "learned_1d": ("position.table",),
+    "learned_2d": ("position.columns", "position.rows"),
+    "bias_2d": ("position.table",),
+    "relative_2d": ("position.columns", "position.rows"),
+}
+
+
+def network(image_size: int = 16, classes: int = 10, seed: int = 0, **options: Any) -> Network:
+    model = options.pop("model", "vit")
+    asked = {"image_size": image_size, "in_channels": 3, "num_classes": classes, "size": "pico", "seed": seed}
+    made = create_model(model, **asked, **options).eval()
+    generator = torch.Generator().manual_seed(seed)  # biases and tables begin at 0, which every shape of 0 equals
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+    return made
+
+
+@pytest.mark.parametrize("class_token", [False, True])
+@pytest.mark.parametrize("larger", [False, True])
+@pytest.mark.parametrize("position", TABLES)
+def test_a_table_of_another_grid_does_what_the_default_way_did(position: str, larger: bool, class_token: bool) -> None:
+    """Reference: the network the weights come from, evaluated at the other size by its default way of carrying."""
+    there, here = (16, 24) if larger else (24, 16)
+    trained = network(there, position=position, scale=8, class_token=class_token)
+    started = network(here, seed=1, position=position, scale=8, class_token=class_token)
+    assert fit(started, trained.state_dict(), "w") == Fitted((), TABLES[position])
+    images = torch.randn(2, 3, here, here, generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        torch.testing.assert_close(started(images), trained(images), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("position", ["none", "sincos_2d", "rope_axial", "cpb", "alibi_2d", "conditional"])
+def test_what_has_no_table_of_the_grid_fits_as_it_is(position: str) -> None:
+    """Reference: equality of every tensor that both have."""
+    trained, started = network(16, position=position, scale=8), network(24, seed=1, position=position, scale=8)
+    assert fit(started, trained.state_dict(), "w") == Fitted()
+    for name, tensor in trained.state_dict().items():
+        assert torch.equal(tensor, started.state_dict()[name])
+
+
+def test_swin_windows_that_were_clipped_by_the_grid() -> None:
+    """At a small training size the window of a stage is its whole grid; its offset image grows with the window.
+    Reference: the shapes, and that a network of the same size takes everything as it is."""
+    trained, started = network(8, model="swin", scale=32), network(32, seed=1, model="swin", scale=32)
+    shapes = {name: tensor.shape for name, tensor in started.state_dict().items()}
+    other = [name for name, tensor in trained.state_dict().items() if tensor.shape != shapes[name]]
+    assert other
+    assert fit(started, trained.state_dict(), "w").carried == tuple(sorted(other))
+    assert all(name.endswith("bias_table") for name in other)
+
+
+def test_an_encoding_that_cannot_be_carried_is_refused_by_name() -> None:
+    """`relative_1d` reads another grid in the raster of its own: one offset of the new grid has no one row there."""
+    trained, started = network(16, position="relative_1d", scale=8), network(24, position="relative_1d", scale=8)
+    with pytest.raises(ModelError, match=r"^w: position\.table is of another training grid \(.*cannot be carried"):
+        fit(started, trained.state_dict(), "w")
+
+
+def test_a_head_of_other_classes_starts_fresh() -> None:
+    """Reference: the head as it was drawn, the rest as it was given."""
+    trained, started = network(classes=10), network(classes=7, seed=1)
+    drawn = {name: tensor.clone() for name, tensor in started.state_dict().items()}
+    assert fit(started, trained.state_dict(), "w") == Fitted(("head.bias", "head.weight"), ())
+    for name, tensor in started.state_dict().items():
+        assert torch.equal(tensor, drawn[name] if name.startswith("head.") else trained.state_dict()[name])
+
+
+UP = "blocks.0.mlp.up.weight"
+Change = Callable[[dict[str, Any]], object]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: w.pop(UP), rf"^w: missing {UP}$"),
+        (lambda w: w.update(wmlp=w.pop(UP)), rf"^w: missing {UP}; not of this network: wmlp$"),
+        (lambda w: w.update({f"{UP}s": w.pop(UP)}), rf"not of this network: {UP}s; did you mean `{UP}`"),
+        (lambda w: w.update(extra=torch.zeros(1)), r"^w: not of this network: extra$"),
+        (lambda w: w.update({"head.weight": torch.zeros(10, 3)}), r"^w: head\.weight is \(10, 3\), here \("),
+    ],
+)
+def test_what_does_not_fit_is_named(change: Change, message: str) -> None:
+    """Reference: the names by hand, with the nearest."""
+    weights = dict(network().state_dict())
+    change(weights)
+    with pytest.raises(ModelError, match=message):
+        fit(network(seed=1), weights, "w")
