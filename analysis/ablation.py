@@ -12,7 +12,7 @@ from analysis import statistics, wording
 from analysis.arms import ArmData, one_arm
 from analysis.cells import at_home, by_carry
 from analysis.data_efficiency import conditions, notes
-from analysis.frame import NONE
+from analysis.naming import NONE
 from analysis.tables import each_group, each_row
 from analysis.wording import Answer
 

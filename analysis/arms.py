@@ -45,6 +45,7 @@ class Arm:
             f"recipe {self.recipe}",
             f"{wording.number(self.budget)} {self.budget_kind}",
             f"trained at {self.resolution} px",
+            *([self.precision] if self.precision != "float32" else []),
         ]
         return ", ".join(parts + ([self.validation_words] if self.validation_words.startswith("oracle") else []))
 

@@ -11,29 +11,33 @@ import pandas as pd
 
 from analysis import statistics
 from analysis.arms import one_arm
-from analysis.frame import NONE
+from analysis.naming import NONE
 from analysis.statistics import Estimate
 from analysis.tables import each_group
 
 NEEDED = ["run", "label", "line", "train_size", "test_resolution", "draw", "seed", "count", "state", "starved"]
-IMAGES = "resize"  # the one way of making images of another size that the tables show
+
+
+def usual(rows: pd.DataFrame) -> pd.DataFrame:
+    """The evaluations that tables and figures show: resized whole images, each model's default way of carrying
+    positions, BatchNorm as trained. `resolution.by_evaluation` has the others."""
+    return rows[
+        (rows["images"] == "resize") & rows["carry_default"] & (rows["crop"] == 1) & (rows["batchnorm"] == "kept")
+    ]
 
 
 def at_home(rows: pd.DataFrame, part: str = "test") -> pd.DataFrame:
     """The evaluations at the training resolution, one a run."""
-    return rows[
-        (rows["part"] == part)
-        & (rows["test_resolution"] == rows["resolution"])
-        & (rows["images"] == IMAGES)
-        & (rows["carry"] == NONE)
-    ]
+    rows = usual(rows)
+    return rows[(rows["part"] == part) & (rows["test_resolution"] == rows["resolution"]) & (rows["carry"] == NONE)]
 
 
 def by_carry(rows: pd.DataFrame, part: str = "test") -> pd.DataFrame:
-    """The evaluations at all resolutions, with a column `line`: the label, and how positions were carried where a
+    """The usual evaluations at all resolutions, with a column `line`: the label, and how positions were carried where a
     model was evaluated in several ways. The evaluation at the training resolution, where nothing is carried, belongs
     to every way."""
-    rows = rows[(rows["part"] == part) & (rows["images"] == IMAGES)]
+    rows = usual(rows)
+    rows = rows[rows["part"] == part]
     lines = []
     for label, mine in each_group(rows, "label"):
         ways = sorted(set(mine["carry"]) - {NONE})

@@ -17,8 +17,10 @@ def ledger(arm: ArmData) -> pd.DataFrame:
 
     Columns: label; parameters_backbone, parameters_position, parameters_head; macs (an image, training resolution);
     images_per_second (training, median over runs), hardware; updates_low, updates_high, images_low, images_high
-    (images seen; over train sizes); augmentation; trials (tuning trials spent on the model); planned and one column a
-    state (runs); unequal (names of the columns in which the model differs, separated by spaces); runs (ids).
+    (images seen; over train sizes); batch_norm_short (runs whose BatchNorm saw less than a batch); augmentation;
+    recipe (what of it differs between the models, drop path as it reaches the model); trials (tuning trials spent on
+    the model); planned and one column a state (runs); unequal (names of the columns in which the model differs,
+    separated by spaces); runs (ids).
     Counts that no run has come to yet are NaN.
     """
     one_arm(arm.runs)
@@ -41,7 +43,9 @@ def _of_model(label: str, runs: pd.DataFrame) -> dict[str, Any]:
         "updates_high": done["updates"].max(),
         "images_low": done["images_seen"].min(),
         "images_high": done["images_seen"].max(),
+        "batch_norm_short": int(runs["batch_norm_images"].notna().sum()),
         "augmentation": runs["augmentation"].iloc[0],
+        "recipe": runs["recipe_own"].iloc[0],
         "trials": 0,
         "planned": len(runs),
         **{state: int((states == state).sum()) for state in ("finished", "stale", "diverged", "failed", "missing")},
@@ -62,6 +66,13 @@ def _unequal(table: pd.DataFrame, runs: pd.DataFrame) -> list[list[str]]:
     if len(set(table["hardware"]) - {""}) > 1:
         for i in range(len(table)):
             marks[i].append("images_per_second")
+    for column in ("augmentation", "recipe"):
+        if table[column].nunique() > 1:
+            for mark in marks:
+                mark.append(column)
+    for i, short in enumerate(table["batch_norm_short"]):
+        if short:
+            marks[i].append("batch_norm_short")
     done = runs[runs["state"].isin(DONE)]
     for column in ("updates", "images_seen"):
         usual = done.groupby("train_size")[column].agg(lambda values: values.mode().iloc[0])

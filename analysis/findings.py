@@ -10,6 +10,7 @@ from analysis.arms import Arm, ArmData, split
 from analysis.frame import ARM, Frame
 from analysis.tables import each_group, each_row
 from analysis.wording import Answer
+from benchmarks.run import default_evaluation
 from benchmarks.study import Study
 
 STATES = ("finished", "failed", "diverged", "stale", "lost", "interrupted", "running", "queued", "missing")
@@ -44,6 +45,7 @@ class Findings:
     by_train_size: pd.DataFrame
     by_test_resolution: pd.DataFrame
     retention: pd.DataFrame
+    by_evaluation: pd.DataFrame
     positions: pd.DataFrame
     positions_away: pd.DataFrame
     ledger: pd.DataFrame
@@ -63,8 +65,11 @@ def find(study: Study, frame: Frame) -> list[Findings]:
 
 
 def _find(number: int, arm: ArmData, study: Study) -> Findings:
-    wanted = [one for run in arm.runs["run"] for one in study.evaluations[run] if one.part == "test"]
-    resolutions = sorted({one.resolution for one in wanted})
+    mine = set(arm.runs["run"])
+    wanted = [(run, one) for run in study.runs if run.id in mine for one in study.evaluations[run.id]]
+    resolutions = sorted(
+        {one.resolution for run, one in wanted if one == default_evaluation(run, "test", one.resolution)}
+    )
     claims = not arm.arm.data.interpolation_only
     return Findings(
         number,
@@ -72,6 +77,7 @@ def _find(number: int, arm: ArmData, study: Study) -> Findings:
         data_efficiency.curve(arm),
         resolution.curve(arm, "accuracy", resolutions),
         resolution.curve(arm, "retention", resolutions) if claims else pd.DataFrame(),
+        resolution.by_evaluation(arm, study),
         ablation.differences(arm),
         ablation.differences_away(arm, resolutions) if claims else pd.DataFrame(),
         fairness.ledger(arm),
@@ -80,7 +86,7 @@ def _find(number: int, arm: ArmData, study: Study) -> Findings:
 
 def csv_tables(frame: Frame, findings: Sequence[Findings]) -> dict[str, pd.DataFrame]:
     """The page's tables in long form by file name. Columns say the arm; `runs` has the ids behind a row."""
-    return {
+    tables = {
         "accuracy-by-train-size": _stacked(findings, "by_train_size"),
         "accuracy-by-test-resolution": _stacked(findings, "by_test_resolution"),
         "retention-by-test-resolution": _stacked(findings, "retention"),
@@ -90,6 +96,9 @@ def csv_tables(frame: Frame, findings: Sequence[Findings]) -> dict[str, pd.DataF
         "evaluations": frame.rows,
         "runs": frame.runs,
     }
+    if any(len(found.by_evaluation) for found in findings):
+        tables["accuracy-by-evaluation"] = _stacked(findings, "by_evaluation")
+    return tables
 
 
 def _stacked(findings: Sequence[Findings], name: str) -> pd.DataFrame:
@@ -155,6 +164,9 @@ def _unequal_answers(findings: Sequence[Findings]) -> list[Answer]:
         "images_per_second": "the hardware on which images/s was measured",
         "updates": "updates",
         "images_seen": "images seen",
+        "batch_norm_short": "the images that BatchNorm normalised by",
+        "augmentation": "augmentation",
+        "recipe": "the recipe",
         "planned": "planned runs",
     }
     said = []

@@ -7,7 +7,6 @@
 pandas' groupby silently drops rows with NaN keys. A folder that cannot be read is a row of `problems`.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +15,17 @@ from typing import Any
 import pandas as pd
 from pydantic import ValidationError
 
+import models
+from analysis.naming import NONE, differing, name_recipes, text
 from analysis.tables import each_group
 from benchmarks.datasets import dataset
 from benchmarks.errors import InductiveError
-from benchmarks.recipes import Recipe, augmentation_words
+from benchmarks.recipes import Recipe, augmentation_words, typed
 from benchmarks.record import Record, read_record
-from benchmarks.sources import run_sources
+from benchmarks.start import run_sources
 from benchmarks.study import Study
 
 STARVED_BELOW = 0.99
-NONE = "-"  # an option that a model does not have, a setting that an evaluation does not have
 
 COLUMNS = {
     # the run, as configured
@@ -42,7 +42,8 @@ COLUMNS = {
     "train_size": "labels used, images; validation included where it is a share",
     "validation": "below 1: share of train_size; from 1 on: images outside train_size (oracle); 0: none",
     "resolution": "training resolution, pixels",
-    "recipe": "name of the recipe, and the numbers in which runs of that name differ",
+    "recipe": "name of the recipe, and the numbers in which runs of that name differ, but for a model's own",
+    "recipe_own": "what of it differs between the models of an arm, as 'key=value, ...'; '-' if nothing",
     "augmentation": "of the recipe, in words",
     "budget_kind": "steps, epochs or images",
     "budget": "amount of budget_kind",
@@ -59,6 +60,7 @@ COLUMNS = {
     "train_loss": "cross-entropy on the training images without augmentation, final weights, nats",
     "train_accuracy": "accuracy on the same, share 0..1",
     "starved": "True: mean train_accuracy over the run's cell is below the study's limit",
+    "batch_norm_images": "images its BatchNorm normalised by, where memory was too short for a batch; NaN: a batch",
     "diverged_at": "step at which the loss stopped being finite",
     "parameters_backbone": "trained numbers without position and head",
     "parameters_position": "trained numbers of the positional encoding",
@@ -69,19 +71,26 @@ COLUMNS = {
     "hardware": "device and processor capability that the run was made on",
     # the evaluation
     "evaluation": "id of the evaluation",
-    "part": "test or validation",
+    "part": "test, validation, or test_unique (the test part without known duplicates)",
     "test_resolution": "pixels",
-    "images": "how the images got that size",
+    "images": "how the images got that size: resize, canvas or patch (docs/studies.md)",
     "carry": "how positions were carried to that size; '-' at the training resolution or without positions",
+    "carry_default": "True: that is the model's default way, or there is nothing to carry",
+    "crop": "share of the image's side that was shown, from its middle: 1 for all of it",
+    "batchnorm": "statistics of BatchNorm: kept from training, or reestimated on the images as they were shown",
     "count": "images evaluated",
     "accuracy": "top-1, share 0..1",
     "nll": "mean negative log-likelihood, nats",
 }
-EVALUATION = ["evaluation", "part", "test_resolution", "images", "carry", "count", "accuracy", "nll"]
+EVALUATION = [
+    *("evaluation", "part", "test_resolution", "images", "carry", "carry_default", "crop", "batchnorm"),
+    *("count", "accuracy", "nll"),
+]
 RUN = [name for name in COLUMNS if name not in EVALUATION]
 
 MEASURED = [  # numbers that a run may not have come to: NaN until then
     *("updates", "images_seen", "train_images", "validation_images", "train_loss", "train_accuracy", "diverged_at"),
+    "batch_norm_images",
     *("parameters_backbone", "parameters_position", "parameters_head", "macs"),
     *("images_per_second", "training_seconds"),
 ]
@@ -104,8 +113,8 @@ CELL = [*ARM, "label", "train_size"]  # the runs of a cell differ in draw and se
 @dataclass(frozen=True)
 class Frame:
     """`rows`: a row per run and evaluation (COLUMNS). `runs`: a row per run whatever its state (RUN columns).
-    `problems`: a row per folder that cannot be read (columns folder, problem). `recipes`: recipe label to its
-    numbers. `starved_below`: the share used for the column starved."""
+    `problems`: a row per folder that cannot be read (columns folder, problem). `recipes`: full name of a recipe to
+    its numbers. `starved_below`: the share used for the column starved."""
 
     rows: pd.DataFrame
     runs: pd.DataFrame
@@ -128,7 +137,7 @@ def load(root: Path, study: Study | None = None, runs: Iterable[str] | None = No
         expected = dict.fromkeys(sorted(p.name for p in folders if p.is_dir() and not p.name.startswith(".")))
     else:
         expected = {run.id: run.settings() for run in study.runs}
-    sources = {run.id: run_sources(run) for run in study.runs} if study is not None else {}
+    sources = {run.id: run_sources(run, root) for run in study.runs} if study is not None else {}
     asked = {name: {one.id for one in study.evaluations[name]} for name in expected} if study is not None else {}
     if runs is not None:
         wanted = set(runs)
@@ -143,7 +152,7 @@ def load(root: Path, study: Study | None = None, runs: Iterable[str] | None = No
                 record = read_record(root / name, now_sources=sources.get(name))
                 settings = settings or record.config["run"]
                 row = {**_configured(name, settings), **_happened(record)}
-                evaluations = [_evaluated(name, entry) for entry in record.evaluations]
+                evaluations = [_evaluated(name, entry, settings) for entry in record.evaluations]
                 evaluations = [e for e in evaluations if name not in asked or e["evaluation"] in asked[name]]
             except (InductiveError, ValidationError, KeyError, TypeError) as error:
                 problem = _one_line(error)
@@ -162,11 +171,12 @@ def load(root: Path, study: Study | None = None, runs: Iterable[str] | None = No
     starved_below = study.starved_below if study is not None else STARVED_BELOW
     table = pd.DataFrame(run_rows, columns=RUN)
     table[MEASURED] = table[MEASURED].astype(float)
-    recipes = _name_recipes(table, settings_of)
+    recipes = name_recipes(table, settings_of, ARM)
     _name_labels(table, settings_of)
     _mark_starved(table, starved_below)
     evaluated = pd.DataFrame(evaluation_rows, columns=["run", *EVALUATION])
     evaluated[["accuracy", "nll"]] = evaluated[["accuracy", "nll"]].astype(float)
+    evaluated["carry_default"] = evaluated["carry_default"].astype(bool)
     rows = table.merge(evaluated, on="run", how="inner")
     columns = ["folder", "problem"]
     return Frame(rows[list(COLUMNS)], table, pd.DataFrame(problems, columns=columns), recipes, starved_below)
@@ -199,6 +209,7 @@ def _configured(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         "options": NONE,
         "validation": float(settings["validation"]),
         "recipe": settings["recipe"]["name"],
+        "recipe_own": NONE,
         "augmentation": augmentation_words(recipe_of(settings["recipe"]), dataset(settings["dataset"]).flips),
         "budget_kind": kind,
         "budget": float(amount),
@@ -207,7 +218,7 @@ def _configured(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def recipe_of(values: Mapping[str, Any]) -> Recipe:
     """The recipe of a configuration's plain values. Raises pydantic's ValidationError for another version's."""
-    return Recipe.model_validate({**values, "betas": tuple(values["betas"])})
+    return Recipe.model_validate(typed(values))
 
 
 def _happened(record: Record) -> dict[str, Any]:
@@ -236,11 +247,13 @@ def _happened(record: Record) -> dict[str, Any]:
         row |= {key: result[key] for key in same}
         row |= {f"parameters_{part}": result["parameters"][part] for part in ("backbone", "position", "head")}
         row |= {"updates": result["step"], "images_seen": result["images"]}
+        row["batch_norm_images"] = result["micro_batch"] if result.get("batch_norm") else None
     return row
 
 
-def _evaluated(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+def _evaluated(name: str, entry: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     how = entry["evaluation"]
+    default = default_way(settings["model"], settings["options"])
     return {
         "run": name,
         "evaluation": entry["id"],
@@ -248,40 +261,26 @@ def _evaluated(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
         "test_resolution": how["resolution"],
         "images": how["images"],
         "carry": how["carry"],
+        "carry_default": how["carry"] == NONE or default in (None, how["carry"]),
+        "crop": float(how.get("crop", 1.0)),  # absent in records of before there was a choice
+        "batchnorm": how.get("batchnorm", "kept"),
         "count": entry["count"],
         "accuracy": entry["accuracy"],
         "nll": entry["nll"],
     }
 
 
-def _text(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, (list, tuple, bool)) else str(value)
+def default_way(model: str, options: Mapping[str, Any]) -> str | None:
+    """A model's default way of carrying positions; None without one, and for a plugin's model that is not loaded."""
+    try:
+        return next(iter(models.carry_ways(model, options=options)), None)
+    except models.ModelError:
+        return None
 
 
-def _differing(tables: list[Mapping[str, Any]]) -> list[str]:
-    """Keys, in order of appearance, with several values in the tables that have them."""
-    values: dict[str, set[str]] = {}
-    for table in tables:
-        for key, value in table.items():
-            values.setdefault(key, set()).add(_text(value))
-    return [key for key, seen in values.items() if len(seen) > 1]
-
-
-def _name_recipes(table: pd.DataFrame, settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Adds to the column recipe the numbers in which recipes of one name differ; returns label to numbers."""
-    by_name: dict[str, list[Mapping[str, Any]]] = {}
-    for run in table["run"]:
-        by_name.setdefault(settings[run]["recipe"]["name"], []).append(settings[run]["recipe"])
-    differing = {name: _differing(recipes) for name, recipes in by_name.items()}
-
-    labels, numbers = [], {}
-    for run in table["run"]:
-        recipe = settings[run]["recipe"]
-        changes = ", ".join(f"{key}={_text(recipe[key])}" for key in differing[recipe["name"]])
-        labels.append(f"{recipe['name']} ({changes})" if changes else recipe["name"])
-        numbers[labels[-1]] = dict(recipe)
-    table["recipe"] = pd.Series(labels, index=table.index, dtype="str")
-    return numbers
+def _named_settings(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What can tell apart runs of one model in an arm: its options, and the weights it starts from."""
+    return {**settings["options"], "init_from": settings.get("init_from") or "none"}
 
 
 def _name_labels(table: pd.DataFrame, settings: Mapping[str, Mapping[str, Any]]) -> None:
@@ -294,17 +293,17 @@ def _name_labels(table: pd.DataFrame, settings: Mapping[str, Mapping[str, Any]])
     named: dict[str, dict[str, None]] = {}  # model to its differing option keys, in order
     common: dict[str, set[str]] = {}
     for (model, *_), group in each_group(table, ["model", *ARM]):
-        options = [settings[run]["options"] for run in group["run"]]
-        named.setdefault(model, {}).update(dict.fromkeys(_differing(options)))
+        options = [_named_settings(settings[run]) for run in group["run"]]
+        named.setdefault(model, {}).update(dict.fromkeys(differing(options)))
         shared = set.intersection(*(set(one) for one in options))
         common[model] = common.get(model, shared) & shared
 
     columns: dict[str, list[str]] = {"position_options": [], "options": [], "label": []}
     for run, model in zip(table["run"], table["model"], strict=True):
-        values = settings[run]["options"]
+        values = _named_settings(settings[run])
         keys = [key for key in named[model] if key in values and key != "position"]
-        own = ", ".join(f"{key}={_text(values[key])}" for key in keys if key not in common[model])
-        others = ", ".join(f"{key}={_text(values[key])}" for key in keys if key in common[model])
+        own = ", ".join(f"{key}={text(values[key])}" for key in keys if key not in common[model])
+        others = ", ".join(f"{key}={text(values[key])}" for key in keys if key in common[model])
         position = str(values["position"]) if "position" in named[model] else ""
         columns["position_options"].append(own or NONE)
         columns["options"].append(others or NONE)

@@ -33,6 +33,7 @@ def sentences(frame: Frame, findings: Sequence[Findings]) -> list[str]:
         "computed run by run; it is not given for a run within two binomial standard errors of chance.",
         "Every test resolution is measured on the one final checkpoint of a run; images are resized in one antialiased "
         "step from their native pixels, by the same function as in training.",
+        *_upsampled(findings),
         "MACs are multiply-accumulates of one image at the training resolution, attention products included; "
         "FLOPs = 2 × MACs.",
     ]
@@ -67,6 +68,23 @@ def _budget(found: Findings) -> str:
     )
 
 
+def _upsampled(findings: Sequence[Findings]) -> list[str]:
+    """Where images have more pixels than detail; of sets that demonstrate interpolation their own section says so."""
+    sizes: dict[str, set[int]] = {}
+    for found in findings:
+        data = found.arm.data
+        if not data.interpolation_only:
+            seen = {found.arm.resolution, *found.data.rows["test_resolution"]}
+            above = {int(side) for side in seen if side > data.native_resolution}
+            sizes.setdefault(f"{data.name} has {data.native_resolution} px", set()).update(above)
+    return [
+        f"Images above their native resolution are upsampled and hold no more detail: {what}, and those of "
+        f"{wording.names(map(str, sorted(above)))} px are upsampled."
+        for what, above in sizes.items()
+        if above
+    ]
+
+
 def _passes(low: float, high: float) -> str:
     texts = list(dict.fromkeys((f"{low:,.3g}", f"{high:,.3g}")))
     return " to ".join(texts)
@@ -74,7 +92,7 @@ def _passes(low: float, high: float) -> str:
 
 def recipe_table(frame: Frame) -> page.Table | None:
     """Every number of every recipe used, recipes across."""
-    names = list(dict.fromkeys(frame.runs["recipe"]))
+    names = list(frame.recipes)
     if not names:
         return None
     keys = [key for key in frame.recipes[names[0]] if key != "name"]

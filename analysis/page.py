@@ -14,6 +14,7 @@ from analysis import statistics, wording
 from analysis.arms import ArmData
 from analysis.cells import by_carry, estimate_of
 from analysis.findings import Anchors, by_state
+from analysis.naming import NONE
 from analysis.tables import each_group, each_row
 from analysis.wording import ABSENT, RESIZES, STALE, STARVED, UNEQUAL
 from models import family
@@ -64,7 +65,8 @@ def grid(
     about: str,
     difference: bool = False,
 ) -> Table:
-    """A long table (of `cells.summarise`, or of differences) as rows of models and the column `columns` across."""
+    """A long table (of `cells.summarise`, or of differences) as rows of models and the column `columns` across; what
+    the table has no row for stays empty."""
     noun = statistics.unit_noun(arm.runs)
     across = sorted(table[columns].unique().tolist())
     rows = []
@@ -72,7 +74,10 @@ def grid(
         by_place = {getattr(row, columns): row for row in each_row(mine)}
         anchor = links.pair if difference else links.cell
         cells = tuple(
-            _cell(by_place[place], noun, anchor(label, by_place[place].train_size), difference) for place in across
+            _cell(by_place[place], noun, anchor(label, by_place[place].train_size), difference)
+            if place in by_place
+            else Cell("")
+            for place in across
         )
         rows.append(Row(model_name(label, arm, links, line), cells))
     return Table(about, "model", tuple(map(head, across)), tuple(rows))
@@ -96,7 +101,9 @@ LEDGER = {  # head of the column: column of `fairness.ledger` that marks it as u
     "images/s": "images_per_second",
     "updates": "updates",
     "images seen": "images_seen",
+    "BatchNorm by less": "batch_norm_short",
     "augmentation": "augmentation",
+    "recipe, where not equal": "recipe",
     "tuning trials": "trials",
     "finished runs": "planned",
 }
@@ -104,6 +111,8 @@ LEDGER = {  # head of the column: column of `fairness.ledger` that marks it as u
 
 def ledger_table(table: pd.DataFrame, arm: ArmData, links: Anchors) -> Table:
     """The fairness ledger as the page shows it; every row leads to all runs of its model."""
+    equal = set(table["recipe"]) == {NONE}  # then there is nothing to show
+    columns = {head: column for head, column in LEDGER.items() if not (equal and column == "recipe")}
     rows = []
     for row in each_row(table):
         texts = (
@@ -114,7 +123,9 @@ def ledger_table(table: pd.DataFrame, arm: ArmData, links: Anchors) -> Table:
             wording.compact(row.images_per_second),
             wording.span(row.updates_low, row.updates_high),
             wording.span(row.images_low, row.images_high),
+            f"{row.batch_norm_short} runs" if row.batch_norm_short else wording.ABSENT,
             row.augmentation,
+            *([] if equal else [row.recipe]),
             str(row.trials),
             f"{row.finished}/{row.planned}",
         )
@@ -123,11 +134,11 @@ def ledger_table(table: pd.DataFrame, arm: ArmData, links: Anchors) -> Table:
         notes = [""] * (len(texts) - 1) + [", ".join(f"{getattr(row, state)} {state}" for state in others)]
         cells = tuple(
             Cell(text, note=note, signs=UNEQUAL if column in odd else "", href=links.model(row.label))
-            for text, note, column in zip(texts, notes, LEDGER.values(), strict=True)
+            for text, note, column in zip(texts, notes, columns.values(), strict=True)
         )
         rows.append(Row(model_name(row.label, arm, links), cells))
     about = "Parameters by part; MACs and images/s in training."
-    return Table(about, "model", tuple(LEDGER), tuple(rows))
+    return Table(about, "model", tuple(columns), tuple(rows))
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,7 @@ def _render(study: Study, frame: Frame, findings: Sequence[Findings], said: Sequ
         problems=list(each_row(frame.problems)),
         by_train_size=[sections.train_size(found, styles) for found in findings],
         by_test_resolution=[sections.test_resolution(found, styles) for found in findings],
+        by_evaluation=[sections.by_evaluation(found) for found in findings if not found.by_evaluation.empty],
         demonstration=bool(findings) and all(found.arm.data.interpolation_only for found in findings),
         positions=[sections.positions(found, styles) for found in findings if not found.positions.empty],
         ledger=[sections.ledger(found) for found in findings],

@@ -5,15 +5,21 @@ for each run from its one checkpoint: 1 keeps everything, 0 is guessing. It is u
 two binomial standard errors above chance at home, because the quotient of two noises says nothing.
 """
 
+from collections.abc import Iterator
+
 import pandas as pd
 
 from analysis import statistics, wording
 from analysis.arms import ArmData, one_arm
 from analysis.cells import at_home, by_carry, summarise
 from analysis.data_efficiency import conditions, notes
+from analysis.frame import default_way
+from analysis.naming import NONE
 from analysis.ranking import rank, told
 from analysis.tables import each_row
 from analysis.wording import Answer
+from benchmarks.run import Evaluation, Run
+from benchmarks.study import Study
 from models import family
 
 
@@ -38,6 +44,53 @@ def curve(arm: ArmData, value: str, resolutions: list[int]) -> pd.DataFrame:
     wanted = sorted(seen.union(resolutions))
     bounds = (0.0, 1.0) if value == "accuracy" else None
     return summarise(rows, arm.runs, value, wanted, bounds)
+
+
+def by_evaluation(arm: ArmData, study: Study) -> pd.DataFrame:
+    """Accuracy by every way of testing, for models that the study tests in several; the largest train size.
+
+    The table of `cells.summarise`; a line is the label and the way in words. Places that are not asked for are no rows.
+    The evaluation at the training resolution belongs to every way with its crop and BatchNorm."""
+    runs = arm.runs[arm.runs["train_size"] == arm.runs["train_size"].max()]
+    of_run = runs.set_index("run")
+    asked = pd.DataFrame(
+        [
+            {"run": run.id, "evaluation": one.id, "test_resolution": one.resolution, "line": f"{label}, {way}"}
+            for run in study.runs
+            if run.id in of_run.index
+            for label in [of_run.at[run.id, "label"]]
+            for way, one in _ways(run, [one for one in study.evaluations[run.id] if one.part == "test"])
+        ],
+        columns=["run", "evaluation", "test_resolution", "line"],
+    )
+    asked = asked.merge(runs[["run", "label", "train_size", "draw", "seed", "state", "starved"]], on="run")
+    several = asked.groupby("label")["line"].transform("nunique") > 1
+    asked = asked[several]
+    if asked.empty:
+        return pd.DataFrame()
+    measured = arm.rows[["run", "evaluation", "accuracy", "count"]]
+    rows = asked.merge(measured, on=["run", "evaluation"], how="left")
+    wanted = set(zip(rows["line"], rows["test_resolution"], strict=True))
+    resolutions = sorted(set(rows["test_resolution"].tolist()))
+    table = summarise(rows, runs[runs["label"].isin(rows["label"])], "accuracy", resolutions)
+    there = [place in wanted for place in zip(table["line"], table["test_resolution"], strict=True)]
+    return table[there].reset_index(drop=True)
+
+
+def _ways(run: Run, wanted: list[Evaluation]) -> Iterator[tuple[str, Evaluation]]:
+    """Each evaluation with its way of testing in words, in which the default way of carrying goes without saying."""
+    default = default_way(run.model, run.options)
+
+    def words(one: Evaluation) -> str:
+        return (one.model_copy(update={"carry": NONE}) if one.carry == default else one).words
+
+    away = [one for one in wanted if one.resolution != run.resolution]
+    for one in wanted:
+        if one.resolution != run.resolution:
+            yield words(one), one
+        else:
+            alike = [words(other) for other in away if (other.crop, other.batchnorm) == (one.crop, one.batchnorm)]
+            yield from ((way, one) for way in dict.fromkeys(alike or [words(one)]))
 
 
 def answers(arm: ArmData) -> list[Answer]:

@@ -8,6 +8,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from analysis import figures, page, wording
+from analysis.cells import usual
 from analysis.findings import Findings
 from analysis.palette import Look
 from analysis.tables import each_group
@@ -64,24 +65,51 @@ def test_resolution(found: Findings, styles: Mapping[str, Look]) -> Section:
     if not found.retention.empty:
         tables.append(view(found.retention, largest, "Retention of accuracy above chance"))
     folded = tuple((_n(size), view(found.by_test_resolution, size, "Mean test accuracy")) for size in smaller)
-    rows = found.data.rows[found.data.rows["train_size"] == largest]
+    rows = usual(found.data.rows[found.data.rows["train_size"] == largest])
     drawn = []
     if rows["test_resolution"].nunique() > 1:
         drawn.append(_draw(figures.accuracy_by_test_resolution(rows, styles), f"r{found.number}"))
     alt = f"Test accuracy against test resolution, {found.arm.words}; the table below has the numbers."
-    remark = ""
-    if found.arm.data.interpolation_only:
-        native = found.arm.data.native_resolution
-        remark = (
-            f"The images have {native}x{native} pixels. Other sizes are interpolated from these and hold no more "
-            "detail: this shows that the networks can be tested there, and nothing about architectures is claimed "
-            "from it."
-        )
-    return Section(found.arm.words, tuple(drawn), alt, tuple(tables), folded, remark)
+    return Section(found.arm.words, tuple(drawn), alt, tuple(tables), folded, _upsampling(found))
+
+
+def _upsampling(found: Findings) -> str:
+    """What must be said of a data set whose images are too small to be tested at other sizes; '' for any other."""
+    if not found.arm.data.interpolation_only:
+        return ""
+    native = found.arm.data.native_resolution
+    return (
+        f"The images have {native}x{native} pixels. Other sizes are interpolated from these and hold no more "
+        "detail: this shows that the networks can be tested there, and nothing about architectures is claimed "
+        "from it."
+    )
 
 
 def _pixels(found: Findings) -> page.Head:
     return lambda resolution: f"{resolution} px" + (" (trained)" if resolution == found.arm.resolution else "")
+
+
+WAYS = {  # what a word in the name of a line means
+    "resize": "resize: the whole image with more or fewer pixels; scale and number of tokens change together",
+    "canvas": "canvas: the image as in training in the middle of a larger canvas of the training images' mean (of a "
+    "smaller one: its middle); the scale stays, tokens come or go around it",
+    "patch": "patch: resized, with patches that grow as the image does (their kernel by the pseudo-inverse of the "
+    "resizing, as FlexiViT's); the number of tokens stays",
+    "carry": "carry: another way than the model's default of carrying positions to the grid",
+    "crop": "crop: the middle of the image, by this share of its side",
+    "BatchNorm": "BatchNorm re-estimated: its statistics are taken anew from the run's training images as shown there",
+}
+
+
+def by_evaluation(found: Findings) -> Section:
+    """What another resolution changes, part by part: a row for each way of testing a model."""
+    lines = set(found.by_evaluation["line"])
+    size = wording.number(found.by_evaluation["train_size"].max())
+    about = f"Mean test accuracy, trained on {size} images at {found.arm.resolution} px, in per cent."
+    table = page.grid(found.by_evaluation, found.data, found.links, "test_resolution", _pixels(found), about)
+    said = [meaning for word, meaning in WAYS.items() if any(f", {word}" in line for line in lines)]
+    remark = f"{'. '.join(text[0].upper() + text[1:] for text in said)}."
+    return Section(found.arm.words, (), "", (table,), remark=f"{remark} {_upsampling(found)}".rstrip())
 
 
 def positions(found: Findings, styles: Mapping[str, Look]) -> Section:

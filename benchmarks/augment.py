@@ -14,10 +14,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks import operations
 from benchmarks.recipes import Recipe
 
 Uniforms = NDArray[np.float64]
 Draw = Callable[[int], Uniforms]
+Operation = Callable[[Tensor, Tensor], Tensor]  # images and a signed strength for each (B 1 1 1) -> images
 
 
 def _column(values: NDArray[np.generic], x: Tensor) -> Tensor:
@@ -32,6 +34,30 @@ def crop(x: Tensor, weights: Tensor, draw: Draw, recipe: Recipe) -> tuple[Tensor
     top, left = (draw(2) * (2 * recipe.crop_padding + 1)).astype(np.int64).T
     windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # B C T L H W, a view
     return windows[torch.arange(batch), :, torch.from_numpy(top), torch.from_numpy(left)], weights
+
+
+TRIES = 10  # windows that are drawn before the whole image is taken, as in torchvision
+
+
+def resized_crop(
+    x: Tensor, weights: Tensor, draw: Draw, recipe: Recipe, side: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """A random window, resized to side x side (the image's own size by default): scale augmentation.
+
+    Its share of the area is uniform between `rrc_scale` and 1, its aspect log-uniform between 1 / `rrc_ratio` and
+    `rrc_ratio` (Szegedy et al., 2015; torchvision's RandomResizedCrop): of ten drawn windows the first that fits.
+    """
+    u, (height, width) = draw(2 * TRIES + 2), x.shape[2:]
+    area = (recipe.rrc_scale + u[:, :TRIES] * (1 - recipe.rrc_scale)) * height * width  # B x tries
+    aspect = np.exp((2 * u[:, TRIES : 2 * TRIES] - 1) * np.log(recipe.rrc_ratio))
+    rows, columns = np.round(np.sqrt(area / aspect)), np.round(np.sqrt(area * aspect))
+    fits = (rows >= 1) & (rows <= height) & (columns >= 1) & (columns <= width)
+    first, any_fits = fits.argmax(1)[:, None], fits.any(1)
+    rows = np.where(any_fits, np.take_along_axis(rows, first, 1)[:, 0], height)
+    columns = np.where(any_fits, np.take_along_axis(columns, first, 1)[:, 0], width)
+    top, left = np.floor(u[:, -2] * (height - rows + 1)), np.floor(u[:, -1] * (width - columns + 1))
+    window = torch.from_numpy(np.stack((top, rows, left, columns))).to(x.device)
+    return operations.resized_windows(x, window, side or height), weights
 
 
 def flip(x: Tensor, weights: Tensor, draw: Draw, recipe: Recipe) -> tuple[Tensor, Tensor]:
@@ -83,103 +109,21 @@ def _rectangle(x: Tensor, top: Uniforms, rows: Uniforms, left: Uniforms, columns
 
 # RandAugment (Cubuk et al., 2020). Its fourteen operations, at magnitude m in 0..1 with a random sign where the
 # operation has one (`s` = -m or m, B 1 1 1), all "increasing" as in DeiT's recipe.
-
-
-def _affine(x: Tensor, rows: list[list[Tensor]]) -> Tensor:
-    """Resamples bilinearly, zeros outside; `rows` is the 2 x 3 inverse map in units of half an image."""
-    theta = torch.stack([torch.stack([value.view(-1).expand(len(x)) for value in row], 1) for row in rows], 1)
-    grid = F.affine_grid(theta.to(x.dtype), list(x.shape), align_corners=False)
-    return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-
-
-def _blend(x: Tensor, other: Tensor, s: Tensor) -> Tensor:
-    """PIL's enhancement with factor 1 + 0.9 s: away from `other` or towards it."""
-    return (other + (x - other) * (1 + 0.9 * s)).clamp(0, 1)
-
-
-def _grey(x: Tensor) -> Tensor:
-    if x.shape[1] != 3:
-        return x.mean(1, keepdim=True)
-    return (x * x.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
-
-
-def _smooth(x: Tensor) -> Tensor:
-    """PIL's SMOOTH kernel inside, the image itself on the border."""
-    kernel = x.new_tensor([[1.0, 1, 1], [1, 5, 1], [1, 1, 1]]).div(13).expand(x.shape[1], 1, 3, 3)
-    if min(x.shape[2:]) < 3:
-        return x
-    return F.pad(F.conv2d(x, kernel, groups=x.shape[1]) - x[:, :, 1:-1, 1:-1], (1, 1, 1, 1)) + x
-
-
-def _autocontrast(x: Tensor, s: Tensor) -> Tensor:
-    low, high = x.amin((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)
-    return torch.where(high > low, (x - low) / (high - low).clamp(min=1e-6), x)
-
-
-def _equalize(x: Tensor, s: Tensor) -> Tensor:
-    """Histogram equalisation of each channel, as PIL's ImageOps.equalize."""
-    levels = (x * 255).round().long().flatten(2)  # B C HW
-    counts = torch.zeros(*levels.shape[:2], 256, dtype=torch.long, device=x.device)
-    counts.scatter_add_(2, levels, torch.ones_like(levels))
-    last = counts.gather(2, levels.amax(2, keepdim=True))
-    step = (counts.sum(2, keepdim=True) - last) // 255
-    table = ((counts.cumsum(2) - counts + step // 2) // step.clamp(min=1)).clamp(0, 255)
-    equalised = table.gather(2, levels).view(x.shape).to(x.dtype) / 255
-    return torch.where((step > 0).view(*x.shape[:2], 1, 1), equalised, x)
-
-
-def _rotate(x: Tensor, s: Tensor) -> Tensor:
-    angle, ratio = s * math.radians(30), x.shape[2] / x.shape[3]
-    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(s)
-    return _affine(x, [[cos, sin * ratio, zero], [-sin / ratio, cos, zero]])
-
-
-def _shear_x(x: Tensor, s: Tensor) -> Tensor:
-    one, zero = torch.ones_like(s), torch.zeros_like(s)
-    return _affine(x, [[one, 0.3 * s, zero], [zero, one, zero]])
-
-
-def _shear_y(x: Tensor, s: Tensor) -> Tensor:
-    one, zero = torch.ones_like(s), torch.zeros_like(s)
-    return _affine(x, [[one, zero, zero], [0.3 * s, one, zero]])
-
-
-def _translate_x(x: Tensor, s: Tensor) -> Tensor:
-    one, zero = torch.ones_like(s), torch.zeros_like(s)
-    return _affine(x, [[one, zero, 0.9 * s], [zero, one, zero]])  # 45 % of the width
-
-
-def _translate_y(x: Tensor, s: Tensor) -> Tensor:
-    one, zero = torch.ones_like(s), torch.zeros_like(s)
-    return _affine(x, [[one, zero, zero], [zero, one, 0.9 * s]])
-
-
-def _posterize(x: Tensor, s: Tensor) -> Tensor:
-    """Keeps 8 - 4 m bits."""
-    step = 2.0 ** (4 * s.abs()).floor()
-    return ((x * 255).round() / step).floor() * step / 255
-
-
-def _solarize(x: Tensor, s: Tensor) -> Tensor:
-    """Inverts what is brighter than 1 - m."""
-    return torch.where(x >= 1 - s.abs(), 1 - x, x)
-
-
-OPERATIONS: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
+OPERATIONS: tuple[Operation, ...] = (
     lambda x, s: x,
-    _autocontrast,
-    _equalize,
-    _rotate,
-    _solarize,
-    lambda x, s: _blend(x, _grey(x), s),  # colour
-    _posterize,
-    lambda x, s: _blend(x, _grey(x).mean((2, 3), keepdim=True), s),  # contrast
-    lambda x, s: _blend(x, torch.zeros_like(x), s),  # brightness
-    lambda x, s: _blend(x, _smooth(x), s),  # sharpness
-    _shear_x,
-    _shear_y,
-    _translate_x,
-    _translate_y,
+    lambda x, s: operations.autocontrast(x),
+    lambda x, s: operations.equalize(x),
+    lambda x, s: operations.rotate(x, s * math.radians(30)),
+    lambda x, s: operations.solarize(x, 1 - s.abs()),
+    lambda x, s: operations.saturation(x, 1 + 0.9 * s),
+    lambda x, s: operations.posterize(x, (4 * s.abs()).floor()),  # keeps 8 - 4 m bits
+    lambda x, s: operations.contrast(x, 1 + 0.9 * s),
+    lambda x, s: operations.brightness(x, 1 + 0.9 * s),
+    lambda x, s: operations.sharpness(x, 1 + 0.9 * s),
+    lambda x, s: operations.shear_x(x, 0.3 * s),
+    lambda x, s: operations.shear_y(x, 0.3 * s),
+    lambda x, s: operations.translate_x(x, 0.9 * s),  # 45 % of the width
+    lambda x, s: operations.translate_y(x, 0.9 * s),
 )
 
 
@@ -194,9 +138,75 @@ def randaugment(x: Tensor, weights: Tensor, draw: Draw, recipe: Recipe) -> tuple
     for choice, spread, sign in np.split(draw(3 * times).T, times):
         strength = np.clip(recipe.randaugment_magnitude / 10 + 0.05 * ndtri(np.clip(spread, 1e-12, None)), 0, 1)
         signed = _column(np.where(sign < 0.5, strength, -strength).astype(np.float32), x)
-        chosen = (choice * len(OPERATIONS)).astype(np.int64)
-        for number, operation in enumerate(OPERATIONS):
-            at = torch.from_numpy(np.flatnonzero(chosen == number)).to(x.device)
-            if len(at):
-                x[at] = operation(x[at], signed[at])
+        _apply(OPERATIONS, (choice * len(OPERATIONS)).astype(np.int64), x, signed)
     return x, weights
+
+
+# TrivialAugment (Mueller and Hutter, 2021), "wide": the same operations over wider ranges, as in torchvision, with two
+# differences: geometry is bilinear here, as in RandAugment, and there is one sign for all that has one.
+WIDE: tuple[Operation, ...] = (
+    lambda x, s: x,
+    lambda x, s: operations.autocontrast(x),
+    lambda x, s: operations.equalize(x),
+    lambda x, s: operations.rotate(x, s * math.radians(135)),
+    lambda x, s: operations.solarize(x, 1 - s.abs()),
+    lambda x, s: operations.saturation(x, 1 + 0.99 * s),
+    lambda x, s: operations.posterize(x, (6 * s.abs()).round()),  # keeps 8 to 2 bits
+    lambda x, s: operations.contrast(x, 1 + 0.99 * s),
+    lambda x, s: operations.brightness(x, 1 + 0.99 * s),
+    lambda x, s: operations.sharpness(x, 1 + 0.99 * s),
+    lambda x, s: operations.shear_x(x, 0.99 * s, corner=True),
+    lambda x, s: operations.shear_y(x, 0.99 * s, corner=True),
+    lambda x, s: operations.translate_x(x, 2 * (32 * s).trunc() / x.shape[3]),  # up to 32 pixels
+    lambda x, s: operations.translate_y(x, 2 * (32 * s).trunc() / x.shape[2]),
+)
+
+
+def trivialaugment(x: Tensor, weights: Tensor, draw: Draw, recipe: Recipe) -> tuple[Tensor, Tensor]:
+    """For each image by itself one of fourteen operations, at one of 31 strengths from none to the largest.
+
+    Three numbers are drawn: which operation, which strength, and the sign.
+    """
+    choice, strength, sign = draw(3).T
+    strength = np.floor(31 * strength) / 30
+    signed = _column(np.where(sign < 0.5, strength, -strength).astype(np.float32), x)
+    x = x.clone(memory_format=torch.contiguous_format)
+    _apply(WIDE, (choice * len(WIDE)).astype(np.int64), x, signed)
+    return x, weights
+
+
+JITTERS: tuple[Operation, ...] = (
+    operations.brightness,
+    operations.contrast,
+    operations.saturation,
+    operations.hue,
+)
+
+
+def jitter(x: Tensor, weights: Tensor, draw: Draw, recipe: Recipe) -> tuple[Tensor, Tensor]:
+    """Brightness, contrast, saturation and hue, each by a factor (a share of the colour circle for hue) uniform around
+    what changes nothing, in an order drawn for each image: torchvision's ColorJitter. What is 0 is left out; so are
+    saturation and hue of grey images, where they do nothing.
+    """
+    u = draw(8)
+    widths = (recipe.jitter_brightness, recipe.jitter_contrast, recipe.jitter_saturation, recipe.jitter_hue)
+    strengths = []
+    for width, uniform, middle in zip(widths, u[:, :4].T, (1.0, 1.0, 1.0, 0.0), strict=True):
+        low = max(0.0, middle - width) if middle else -width
+        strengths.append(_column((low + uniform * (middle + width - low)).astype(np.float32), x))
+    on = [width > 0 and (number < 2 or x.shape[1] == 3) for number, width in enumerate(widths)]
+    x = x.clone(memory_format=torch.contiguous_format)
+    for turn in np.argsort(u[:, 4:], axis=1, kind="stable").T:
+        for number, operation in enumerate(JITTERS):
+            at = torch.from_numpy(np.flatnonzero(turn == number)).to(x.device)
+            if on[number] and len(at):
+                x[at] = operation(x[at], strengths[number][at])
+    return x, weights
+
+
+def _apply(table: tuple[Operation, ...], chosen: NDArray[np.int64], x: Tensor, strength: Tensor) -> None:
+    """Puts each image, in place, through the operation of a table that is chosen for it."""
+    for number, operation in enumerate(table):
+        at = torch.from_numpy(np.flatnonzero(chosen == number)).to(x.device)
+        if len(at):
+            x[at] = operation(x[at], strength[at])

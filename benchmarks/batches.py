@@ -58,15 +58,28 @@ class Batches:
         epochs, within = np.divmod(places, len(self.labels))
         return np.concatenate([self._order(int(epoch))[within[epochs == epoch]] for epoch in np.unique(epochs)])
 
+    def resolution(self, step: int) -> int:
+        """Pixels of the images of a step: the run's, or one of the recipe's `train_resolutions`."""
+        several = self.run.recipe.train_resolutions
+        if not several:
+            return self.run.resolution
+        drawn = randomness.uniforms(randomness.key(self.run.seed, "resolution"), np.array([step]))
+        return several[int(drawn[0] * len(several))]
+
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Images (float32, B C R R) and label weights (float32, B x classes) of a step."""
-        recipe, classes = self.run.recipe, self.run.data.classes
+        """Images (float32, B C R R) and label weights (float32, B x classes) of a step.
+
+        A random-resized crop brings native pixels to the step's resolution in one interpolation, and what comes after
+        it works there; without one, images are augmented at native size and resized last.
+        """
+        recipe, classes, side = self.run.recipe, self.run.data.classes, self.resolution(step)
         chosen = torch.from_numpy(self.indices(step)).to(self.device)
         x, weights = self.images[chosen].float() / 255, F.one_hot(self.labels[chosen], classes).float()
         for name in self.augmentations:
-            x, weights = getattr(augment, name)(x, weights, partial(self._uniforms, name, step), recipe)
+            to_size = {"side": side} if name == "resized_crop" else {}
+            x, weights = getattr(augment, name)(x, weights, partial(self._uniforms, name, step), recipe, **to_size)
         weights = weights * (1 - recipe.label_smoothing) + recipe.label_smoothing / classes
-        return self.normalise(resize(x, self.run.resolution)), weights
+        return self.normalise(resize(x, side)), weights
 
     def _uniforms(self, name: str, step: int, count: int) -> NDArray[np.float64]:
         """Independent numbers for each image of the stream, B x count."""

@@ -37,21 +37,43 @@ def cli() -> None:
 
 def _options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Options that several verbs share, by name."""
-    folder = click.Path(file_okay=False, path_type=Path)
+    folder, file = click.Path(file_okay=False, path_type=Path), click.Path(dir_okay=False, path_type=Path)
     known = {
         "runs": click.option("--runs", "root", type=folder, default="runs", envvar="INDUCTIVE_RUNS", show_default=True,
-                             show_envvar=True, help="Folder of the records."),
+                             show_envvar=True, callback=_look_in, help="Folder of the records."),
         "data": click.option("--data", type=folder, default="data", envvar="INDUCTIVE_DATA", show_default=True,
-                             show_envvar=True, help="Folder of the data sets."),
+                             show_envvar=True, callback=_look_in, help="Folder of the data sets."),
+        "where": click.option("--data", type=folder, default="data", envvar="INDUCTIVE_DATA", show_default=True,
+                              show_envvar=True, callback=_look_in, expose_value=False,
+                              help="Folder of the data sets that are folder:PATH."),
         "only": click.option("--only", metavar="GLOB", help="Only the runs whose ids match."),
         "device": click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto",
                                show_default=True, help="auto takes a CUDA GPU where there is one."),
         "checkpoint": click.option("--checkpoint-every", type=click.FloatRange(min=0, min_open=True), default=300.0,
                                    metavar="SECONDS", show_default=True, help="Time between checkpoints."),
         "accept": click.option("--accept-code", is_flag=True, help="Go on with records of other sources; recorded."),
+        "plugin": click.option("--plugin", "plugins", multiple=True, type=file, metavar="FILE", expose_value=False,
+                               is_eager=True, callback=_load_plugins, help="A Python file of your own that declares "
+                               "encodings or models."),
         "json": click.option("--json", "as_json", is_flag=True, help="Plain values instead of a table."),
     }  # fmt: skip
     return lambda verb: functools.reduce(lambda wrapped, name: known[name](wrapped), reversed(names), verb)
+
+
+def _look_in(context: click.Context, option: click.Parameter, folder: Path) -> Path:
+    """Where folders of images, and the indices that records were made with, are looked for."""
+    from benchmarks import folders
+
+    folders.look_in(**{"data" if option.name == "data" else "runs": folder})
+    return folder
+
+
+def _load_plugins(context: click.Context, option: click.Parameter, files: tuple[Path, ...]) -> None:
+    if files:
+        from benchmarks.study import load_plugin
+
+        for path in files:
+            load_plugin(path, "--plugin")
 
 
 def _console(**kwargs: Any) -> Any:
@@ -66,7 +88,7 @@ def _console(**kwargs: Any) -> Any:
 @click.argument("what", type=click.Choice(["models", "vit-sizes", "positions", "datasets", "recipes", "studies"]))
 @click.option("--size", help="With models: count parameters and MACs of every family that has this size.")
 @click.option("--image-size", type=click.IntRange(min=1), metavar="PIXELS", help="With --size; default: 32.")
-@_options("json")
+@_options("plugin", "json")
 def list_(what: str, size: str | None, image_size: int | None, as_json: bool) -> None:
     """What there is to choose from."""
     from benchmarks import views
@@ -82,8 +104,20 @@ def list_(what: str, size: str | None, image_size: int | None, as_json: bool) ->
 
 
 @cli.command()
+@click.argument("study", required=False)
+@click.option("--dataset", "names", multiple=True, metavar="NAME", help="A data set; may be repeated.")
+@click.option("--find-duplicates", "find", is_flag=True, help="List test images that equal a training image.")
+@_options("data", "plugin")
+def prepare(study: str | None, names: tuple[str, ...], find: bool, data: Path) -> int:
+    """Download, verify and decode what a study needs; nothing else touches the network."""
+    from benchmarks import verbs
+
+    return verbs.prepare_study(study, names, data, find, _console())
+
+
+@cli.command()
 @click.argument("study")
-@_options("runs", "json")
+@_options("runs", "where", "json", "plugin")
 def plan(study: str, root: Path, as_json: bool) -> None:
     """The dry run: the matrix of runs by state, its size and its price."""
     from benchmarks import local, views
@@ -98,7 +132,7 @@ def plan(study: str, root: Path, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("study")
-@_options("only", "runs", "data", "device", "checkpoint", "accept")
+@_options("only", "runs", "data", "device", "checkpoint", "accept", "plugin")
 @click.option("--jobs", type=click.IntRange(min=1), help="Runs side by side; default: one a core or GPU.")
 def run(study: str, only: str | None, jobs: int | None, root: Path, data: Path, **settings: Any) -> int:
     """Bring a study as far as it can be brought on this machine."""
@@ -112,7 +146,7 @@ def run(study: str, only: str | None, jobs: int | None, root: Path, data: Path, 
 @click.option("--model", help="A name of `inductive list models`.")
 @click.option("--size", help="nano, micro, tiny, ... as the model has them.")
 @click.option("--position", help="A name of `inductive list positions`.")
-@click.option("--dataset", help="A name of `inductive list datasets`.")
+@click.option("--dataset", help="A name of `inductive list datasets`, or folder:PATH under the data folder.")
 @click.option("--train-size", type=int, metavar="N", help="Labels used, validation included.")
 @click.option("--resolution", type=int, metavar="PIXELS", help="Of training; default: the data set's own.")
 @click.option("--recipe", help="A name of `inductive list recipes`.")
@@ -122,7 +156,7 @@ def run(study: str, only: str | None, jobs: int | None, root: Path, data: Path, 
 @click.option("--seed", type=int, help="Initialisation, order and augmentation.")
 @click.option("--draw", type=int, help="Picks the subset; default: the seed.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Any key, as recipe.learning_rate=1e-3.")
-@_options("runs", "data", "device", "checkpoint", "accept")
+@_options("runs", "data", "device", "checkpoint", "accept", "plugin")
 def train(changes: tuple[str, ...], root: Path, data: Path, device: str, checkpoint_every: float,
           accept_code: bool, **flags: Any) -> int:  # fmt: skip
     """Train one configuration from flags; every key has a default."""
@@ -136,7 +170,7 @@ def train(changes: tuple[str, ...], root: Path, data: Path, device: str, checkpo
 @click.argument("run_id")
 @click.option("--first", type=click.IntRange(min=1), metavar="STEPS", help="Compare only the opening metrics.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Default: the recorded one.")
-@_options("runs", "data", "json")
+@_options("runs", "data", "plugin", "json")
 def rerun(run_id: str, first: int | None, device: str | None, root: Path, data: Path, as_json: bool) -> int:
     """Train a recorded run again and compare: equal, within tolerance, or different."""
     from benchmarks import verbs
@@ -146,7 +180,7 @@ def rerun(run_id: str, first: int | None, device: str | None, root: Path, data: 
 
 @cli.command()
 @click.argument("run_id")
-@_options("runs", "json")
+@_options("runs", "where", "plugin", "json")
 def show(run_id: str, root: Path, as_json: bool) -> None:
     """Everything known of one run."""
     from benchmarks import views
@@ -163,7 +197,7 @@ def show(run_id: str, root: Path, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("study")
-@_options("runs", "json")
+@_options("runs", "where", "json", "plugin")
 def status(study: str, root: Path, as_json: bool) -> None:
     """The state of every run of a study."""
     from benchmarks import views
@@ -177,7 +211,7 @@ def status(study: str, root: Path, as_json: bool) -> None:
 @click.argument("study")
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
               help="Default: reports/STUDY.")  # fmt: skip
-@_options("runs")
+@_options("runs", "where", "plugin")
 def report(study: str, output: Path | None, root: Path) -> None:
     """Tables, figures and the page, from the records."""
     from analysis.report import write_report
@@ -190,6 +224,15 @@ def report(study: str, output: Path | None, root: Path) -> None:
     for answer in written.answers:
         say(console, f"- {answer}")
     say(console, f"page: {written.page}")
+
+
+@cli.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def check(file: Path) -> int:
+    """Put the encodings and models of your own FILE to the contract; print their symmetries and cost."""
+    from benchmarks.plugin_check import check_file
+
+    return check_file(file, _console())
 
 
 def refuse_foreign() -> None:

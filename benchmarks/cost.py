@@ -10,7 +10,7 @@ import models
 from benchmarks.errors import RecordError
 from benchmarks.recipes import augmentation_words
 from benchmarks.record import read_record
-from benchmarks.run import Run, canonical
+from benchmarks.run import Evaluation, Run, canonical
 from benchmarks.study import Study
 
 # Assumed where nothing was measured, for one single-threaded CPU process: arithmetic at this rate, and a fixed time a
@@ -75,12 +75,12 @@ def _cell(study: Study, runs: tuple[Run, ...], rates: Mapping[str, float]) -> Ce
     known = facts(run)
     batch, macs = run.recipe.batch_size, int(known.macs)
     rate = rates.get(_speed_key(run))
-    assumed = batch / (STEP_SECONDS + 6 * macs * batch / CPU_FLOPS)
+    assumed = batch / (STEP_SECONDS + 6 * macs * batch * _training_area(run) / CPU_FLOPS)
     training = run.steps * batch / (rate or assumed)
     wanted = study.evaluations[run.id]
-    counts = {"test": run.data.test_count, "validation": run.part_sizes[1]}
+    counts = {"test": run.data.test_count, "test_unique": run.data.test_count, "validation": run.part_sizes[1]}
     images = sum(counts[one.part] for one in wanted)
-    work = sum(counts[one.part] * (one.resolution / run.resolution) ** 2 for one in wanted)
+    work = sum(_images(run, one, counts[one.part]) for one in wanted)
     evaluation = work * (2 * macs / CPU_FLOPS + STEP_SECONDS / 256)
     classes = run.data.classes
     kept = images * 2 * classes if images * 2 * classes <= 4_000_000 else images * 10
@@ -95,14 +95,30 @@ def _cell(study: Study, runs: tuple[Run, ...], rates: Mapping[str, float]) -> Ce
     )
 
 
+def _training_area(run: Run) -> float:
+    """Area of the training images, in images of the training resolution: the mean over the recipe's resolutions."""
+    several = run.recipe.train_resolutions
+    if not several or models.family(run.model).resizes_input:
+        return 1.0
+    return sum((side / run.resolution) ** 2 for side in several) / len(several)
+
+
+def _images(run: Run, one: Evaluation, count: int) -> float:
+    """What an evaluation of `count` images takes, in images of the training resolution."""
+    if one.batchnorm == "reestimated" and one.part == "test":  # its statistics serve every part
+        count += run.part_sizes[0]
+    return count if one.images == "patch" else count * (one.resolution / run.resolution) ** 2
+
+
 def _speed_key(run: Run) -> str:
-    """What decides the speed of a run: its network, resolution, batch and augmentation, not its data."""
+    """What decides the speed of a run: its network, resolution, precision, batch and augmentation, not its data."""
     return canonical(
         [
             run.model,
             run.size,
             dict(run.options),
             run.resolution,
+            run.precision,
             run.recipe.batch_size,
             augmentation_words(run.recipe, run.data.flips),
         ]

@@ -1,32 +1,35 @@
-"""The data sets: what is known of each without loading it, and its images as uint8 arrays.
+"""The data sets: what is known of each without loading it. Their files are read in dataset_files.py, once.
 
-Planning, ids and refusals use `dataset(name)` alone; `load_images` is the only function that touches files.
+Planning, ids and refusals use `dataset(name)` alone, which imports nothing heavy. A data set of the user's own,
+`folder:PATH`, is declared by an index of its folder (folders.py).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import randomness
-from benchmarks.errors import ConfigError, InductiveError
-from benchmarks.subsets import stratified_order
+from benchmarks.errors import ConfigError
 from models.hints import did_you_mean
 
 DEFAULT_DATA = Path("data")
+FOLDER = "folder:"
 
 
 @dataclass(frozen=True)
 class Images:
-    """Both parts, at native resolution: images uint8 (N, C, H, W), labels int64 (N,)."""
+    """Both parts, at native resolution: images uint8 (N, C, H, W), labels int64 (N,).
+
+    `digests` has the SHA-256 of each part, images and labels together, once loaded from the store (decoded.py).
+    """
 
     train: NDArray[np.uint8]
     train_labels: NDArray[np.int64]
     test: NDArray[np.uint8]
     test_labels: NDArray[np.int64]
+    digests: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -46,106 +49,114 @@ class Dataset:
     train_counts: tuple[int, ...]
     test_count: int
     flips: bool
-    interpolation_only: bool
-    source: str
-    read: Callable[[Path], Images]
-    folder: str = ""  # under the data folder; '' for a bundled set
-    fetch: str = ""  # Python that downloads it into DIR
+    reader: str  # `module:function` that reads its files: (Dataset, data folder, download) -> Images
+    reference: str
+    interpolation_only: bool = False
+    kind: str = ""  # torchvision's class; '' where it has none
+    files: tuple[str, ...] = ()  # under the data folder; none for a bundled set
+    megabytes: int = 0  # to download
 
     @property
     def classes(self) -> int:
         return len(self.train_counts)
 
+    @property
+    def bundled(self) -> bool:
+        return not self.files
 
-DIGITS_TEST = 597
-
-
-def _read_digits(data: Path) -> Images:
-    """scikit-learn's bundled digits (1,797 images of 8x8, values 0..16), with a test part fixed for all draws."""
-    from sklearn.datasets import load_digits
-
-    images, labels = load_digits(return_X_y=True)
-    pixels = np.round(images * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
-    labels = labels.astype(np.int64)
-    order = stratified_order(labels, randomness.key(0, "digits test part"), 10, len(labels))
-    test, train = np.sort(order[:DIGITS_TEST]), np.sort(order[DIGITS_TEST:])
-    return Images(pixels[train], labels[train], pixels[test], labels[test])
+    @property
+    def source(self) -> str:
+        """Where it comes from, and how much of it there is to download."""
+        if self.bundled or not self.megabytes:
+            return self.reference
+        reader = f"torchvision.datasets.{self.kind}" if self.kind else "no class of torchvision"
+        return f"{reader}, {self.megabytes:,} MB to download; {self.reference}"
 
 
-def _read_cifar10(data: Path) -> Images:
-    """CIFAR-10 by torchvision's class, which checks the files' MD5 sums; nothing is downloaded here."""
-    from torchvision.datasets import CIFAR10
+def _files(name: str) -> str:
+    return f"benchmarks.dataset_files:{name}"
 
-    try:
-        parts = [CIFAR10(str(data), train=train, download=False) for train in (True, False)]
-    except RuntimeError as error:
-        raise InductiveError(f"cifar10: the files under {data} are damaged or incomplete ({error})") from error
-    train, test = ((part.data.transpose(0, 3, 1, 2), np.array(part.targets, dtype=np.int64)) for part in parts)
-    return Images(np.ascontiguousarray(train[0]), train[1], np.ascontiguousarray(test[0]), test[1])
 
+def _mnist_like(name: str, title: str, kind: str, counts: tuple[int, ...], megabytes: int, reference: str) -> Dataset:
+    """A set in MNIST's format; none of them is mirrored: digits and letters would become other signs or none."""
+    files = tuple(f"{kind}/raw/{part}-ubyte" for part in (
+        "train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"))  # fmt: skip
+    return Dataset(name, title, 1, 28, 32, counts, 10_000, False, _files("read_mnist"), reference,
+                   kind=kind, files=files, megabytes=megabytes)  # fmt: skip
+
+
+def _cifar(name: str, kind: str, folder: str, names: tuple[str, ...], classes: int, megabytes: int) -> Dataset:
+    return Dataset(
+        name, f"CIFAR-{classes} (32x32, colour)", 3, 32, 32, (50_000 // classes,) * classes, 10_000, True,
+        _files("read_cifar"), "Krizhevsky, Learning multiple layers of features from tiny images, 2009",
+        kind=kind, files=tuple(f"{folder}/{file}" for file in names), megabytes=megabytes,
+    )  # fmt: skip
+
+
+_BATCHES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta")
+_LETTERS = tuple(f"EMNIST/raw/emnist-letters-{part}-ubyte" for part in (
+    "train-images-idx3", "train-labels-idx1", "test-images-idx3", "test-labels-idx1"))  # fmt: skip
 
 DATASETS = {
     spec.name: spec
     for spec in (
         Dataset(
-            name="digits",
-            title="handwritten digits (scikit-learn, 8x8, grey)",
-            channels=1,
-            native_resolution=8,
-            scale=8,
-            train_counts=(119, 122, 118, 122, 121, 121, 121, 120, 116, 120),
-            test_count=DIGITS_TEST,
-            flips=False,
-            interpolation_only=True,
-            source="bundled with scikit-learn (UCI ML hand-written digits, test part)",
-            read=_read_digits,
+            "digits", "handwritten digits (scikit-learn, 8x8, grey)", 1, 8, 8,
+            (119, 121, 118, 122, 121, 122, 121, 120, 116, 120), 597, False, _files("read_digits"),
+            "bundled with scikit-learn (UCI ML hand-written digits, test part)", interpolation_only=True,
+        ),
+        _mnist_like(
+            "mnist", "handwritten digits (28x28, grey)", "MNIST",
+            (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949), 12,
+            "LeCun, Bottou, Bengio and Haffner, Gradient-based learning applied to document recognition, 1998",
+        ),
+        _mnist_like(
+            "fashion_mnist", "articles of clothing (28x28, grey)", "FashionMNIST", (6000,) * 10, 31,
+            "Xiao, Rasul and Vollgraf, arXiv:1708.07747, 2017",
+        ),
+        _mnist_like(
+            "kmnist", "cursive Japanese characters (28x28, grey)", "KMNIST", (6000,) * 10, 21,
+            "Clanuwat et al., arXiv:1812.01718, 2018",
         ),
         Dataset(
-            name="cifar10",
-            title="CIFAR-10 (32x32, colour)",
-            channels=3,
-            native_resolution=32,
-            scale=32,
-            train_counts=(5000,) * 10,
-            test_count=10_000,
-            flips=True,
-            interpolation_only=False,
-            source="torchvision.datasets.CIFAR10, 170 MB to download",
-            read=_read_cifar10,
-            folder="cifar-10-batches-py",
-            fetch="from torchvision.datasets import CIFAR10; CIFAR10('DIR', download=True)",
+            "emnist_letters", "handwritten letters, both cases as one (28x28, grey)", 1, 28, 32, (4800,) * 26, 20_800,
+            False, _files("read_emnist_letters"), "Cohen, Afshar, Tapson and van Schaik, arXiv:1702.05373, 2017",
+            kind="EMNIST", files=_LETTERS, megabytes=562,
+        ),
+        _cifar("cifar10", "CIFAR10", "cifar-10-batches-py", _BATCHES, 10, 170),
+        _cifar("cifar100", "CIFAR100", "cifar-100-python", ("train", "test", "meta"), 100, 169),
+        Dataset(
+            "svhn", "house numbers (32x32, colour)", 3, 32, 32,
+            (4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659), 26_032, False, _files("read_svhn"),
+            "Netzer et al., Reading digits in natural images with unsupervised feature learning, 2011",
+            kind="SVHN", files=("SVHN/train_32x32.mat", "SVHN/test_32x32.mat"), megabytes=246,
+        ),
+        Dataset(
+            "stl10", "STL-10, labelled part (96x96, colour)", 3, 96, 64, (500,) * 10, 8000, True,
+            _files("read_stl10"), "Coates, Lee and Ng, An analysis of single-layer networks, 2011",
+            kind="STL10", megabytes=2640,
+            files=tuple(f"stl10_binary/{file}.bin" for file in ("train_X", "train_y", "test_X", "test_y")),
+        ),
+        Dataset(
+            "tiny_imagenet", "Tiny ImageNet (64x64, colour; its validation part is the test part)", 3, 64, 64,
+            (500,) * 200, 10_000, True, _files("read_tiny_imagenet"),
+            "Stanford CS231n; a part of ImageNet, Russakovsky et al., arXiv:1409.0575, 2014",
+            files=("tiny-imagenet-200/train", "tiny-imagenet-200/val"), megabytes=248,
         ),
     )
-}
+}  # fmt: skip
 
 
 def dataset(name: str) -> Dataset:
     """The data set of this name. Raises ConfigError with the nearest match."""
+    if name.startswith(FOLDER):
+        from benchmarks.folders import declared
+
+        return declared(name)
     if name not in DATASETS:
         raise ConfigError(
             "dataset",
-            f"unknown data set '{name}'; there are {', '.join(DATASETS)}{did_you_mean(name, DATASETS)}",
+            f"unknown data set '{name}'; there are {', '.join(DATASETS)} and {FOLDER}PATH"
+            f"{did_you_mean(name, DATASETS)}",
         )
     return DATASETS[name]
-
-
-def check_there(name: str, data: Path) -> None:
-    """Raises InductiveError, with the path looked at and the two ways to get it, when a data set is not there."""
-    spec = dataset(name)
-    if spec.folder and not (data / spec.folder).is_dir():
-        raise InductiveError(
-            f"{name}: not found at {data / spec.folder} ({spec.source}). Either download it there: "
-            f'python -c "{spec.fetch.replace("DIR", str(data))}"; or name the folder that holds {spec.folder}: '
-            f"--data DIR or INDUCTIVE_DATA=DIR"
-        )
-
-
-@lru_cache(maxsize=2)
-def load_images(name: str, data: Path) -> Images:
-    """All images of a data set, from the folder `data`. Raises InductiveError naming the path looked at."""
-    check_there(name, data)
-    images = dataset(name).read(data)
-    counts = tuple(np.bincount(images.train_labels, minlength=dataset(name).classes).tolist())
-    if counts != dataset(name).train_counts or len(images.test) != dataset(name).test_count:
-        raise InductiveError(f"{name}: the files under {data} hold other images than the suite expects: {counts}")
-    return images

@@ -1,6 +1,7 @@
-"""Measuring a finished network: accuracy and negative log-likelihood on a part of the data, at a resolution."""
+"""Measuring a finished network: accuracy and negative log-likelihood on images as an evaluation shows them."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -9,41 +10,96 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+import models
 from benchmarks.batches import Normaliser, resize
+from benchmarks.batchnorm import Statistics, estimate, with_statistics
 from benchmarks.datasets import Images
-from benchmarks.run import Evaluation
+from benchmarks.duplicates import PART, Duplicates
+from benchmarks.run import Evaluation, Run
 from benchmarks.subsets import Subset
-from benchmarks.training import logits_of
+from benchmarks.training import arithmetic, logits_of
 from models.network import Network
 from models.options import parse_way
+from models.patches import at_patch
 
 LOGITS_BYTES = 4_000_000  # above this for all evaluations of a run, five best classes are kept instead of logits
 
 
 class Measurer:
-    """Measures one network on the parts of a run's data, normalised as in training."""
+    """Measures one network on the parts of a run's data, normalised as in training, in the run's precision."""
 
-    def __init__(self, model: Network, images: Images, subset: Subset, channels_last: bool):
-        self.model, self.channels_last = model, channels_last
+    def __init__(
+        self,
+        model: Network,
+        run: Run,
+        images: Images,
+        subset: Subset,
+        channels_last: bool,
+        left_out: Duplicates | None = None,
+    ):
+        """`left_out` are the test images that the part `test_unique` lacks."""
+        self.model, self.resolution, self.precision = model, run.resolution, run.precision
+        self.device = next(model.parameters()).device
+        self.channels_last, self.left_out = channels_last, left_out
+        self.default_way = next(iter(models.carry_ways(run.model, options=run.options)), None)
         self.classes = int(images.train_labels.max()) + 1
         self.parts = {
             "train": (images.train[subset.train], images.train_labels[subset.train]),
             "validation": (images.train[subset.validation], images.train_labels[subset.validation]),
             "test": (images.test, images.test_labels),
         }
-        self.normalise = Normaliser(self.parts["train"][0], next(model.parameters()).device)
+        if left_out is not None:
+            both = (images.test, images.test_labels)
+            self.parts[PART] = (np.delete(both[0], left_out.indices, 0), np.delete(both[1], left_out.indices))
+        self.normalise = Normaliser(self.parts["train"][0], self.device)
+        self._statistics: dict[Evaluation, Statistics] = {}
 
-    def logits(self, part: str, resolution: int) -> Tensor:
-        """Logits (N, classes) of a part at a resolution, without augmentation."""
-        pixels = self.parts[part][0]
-        return logits_of(self.model, pixels, lambda x: self.normalise(resize(x, resolution)), self.channels_last)
+    def shown(self, pixels: Tensor, how: Evaluation) -> Tensor:
+        """Native images (float32 in 0..1, B C H W) as an evaluation shows them, normalised (B C R R)."""
+        side = max(1, round(how.crop * pixels.shape[-1]))
+        x = pixels if how.crop == 1 else centred(pixels, side)
+        if how.images == "canvas":
+            return centred(self.normalise(resize(x, self.resolution)), how.resolution)  # 0: the mean of training
+        return self.normalise(resize(x, how.resolution))
 
-    def score(self, part: str, resolution: int) -> tuple[Tensor, float, float]:
+    def logits(self, part: str, how: Evaluation) -> Tensor:
+        """Logits (N, classes) of a part as an evaluation shows it, whichever part that names."""
+        carry = self.default_way if how.carry == "-" else how.carry  # never the way of the evaluation before
+        if carry is not None:
+            way, choices = parse_way(carry)
+            self.model.carry(way, **choices)
+        with ExitStack() as changed:
+            if how.images == "patch":
+                changed.enter_context(at_patch(self.model, how.resolution, self.resolution))
+            if how.batchnorm == "reestimated":
+                changed.enter_context(with_statistics(self.model, self.statistics(how)))
+            changed.enter_context(arithmetic(self.device, self.precision))
+            return logits_of(self.model, self.parts[part][0], lambda x: self.shown(x, how), self.channels_last)
+
+    def statistics(self, how: Evaluation) -> Statistics:
+        """BatchNorm's, re-estimated on the training images as an evaluation shows them; the same for all parts."""
+        key = how.model_copy(update={"part": "test"})
+        if key not in self._statistics:
+            with arithmetic(self.device, self.precision):
+                self._statistics[key] = estimate(
+                    self.model, self.parts["train"][0], lambda x: self.shown(x, how), self.channels_last
+                )
+        return self._statistics[key]
+
+    def score(self, part: str, how: Evaluation) -> tuple[Tensor, float, float]:
         """(logits, accuracy in 0..1, mean negative log-likelihood in nats)."""
-        logits = self.logits(part, resolution)
+        logits = self.logits(part, how)
         labels = torch.from_numpy(self.parts[part][1])
         nll = F.cross_entropy(logits.double(), labels).item()
         return logits, (logits.argmax(1) == labels).double().mean().item(), nll
+
+
+def centred(x: Tensor, side: int) -> Tensor:
+    """The middle of images (B C H W), side x side, or the images in the middle of as much 0; an odd pixel too many or
+    too few is at the bottom and at the right."""
+    before = int((side - x.shape[-1]) / 2)
+    after = side - x.shape[-1] - before
+    return F.pad(x, (before, after, before, after))
 
 
 def evaluate(
@@ -63,10 +119,7 @@ def evaluate(
     for evaluation in wanted:
         if between():
             return None
-        if evaluation.carry != "-":
-            way, choices = parse_way(evaluation.carry)
-            measurer.model.carry(way, **choices)
-        logits, accuracy, nll = measurer.score(evaluation.part, evaluation.resolution)
+        logits, accuracy, nll = measurer.score(evaluation.part, evaluation)
         if kept == "logits":
             arrays[f"{evaluation.id}.logits"] = logits.numpy().astype(np.float16)
         elif kept == "top5":
@@ -82,6 +135,7 @@ def evaluate(
                 "nll": nll if np.isfinite(nll) else None,
                 "predictions": kept,
                 "code": code,
+                **({"left_out": measurer.left_out.digest} if evaluation.part == PART and measurer.left_out else {}),
             }
         )
     return entries, arrays

@@ -5,42 +5,40 @@ Local slots, SLURM workers and `inductive rerun` all call `execute`; it alone wr
 
 import logging
 import math
-import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 
-from benchmarks import sources
-from benchmarks.attempts import Claim, claim
-from benchmarks.checkpoints import drop_checkpoints, load_checkpoint, save_checkpoint
-from benchmarks.datasets import load_images
+import models
+from benchmarks import duplicates, folders, sources, start
+from benchmarks.attempts import claim
+from benchmarks.checkpoints import drop_checkpoints
+from benchmarks.datasets import Images
+from benchmarks.decoded import check_same_images, load_images
 from benchmarks.errors import RecordError, StaleError
 from benchmarks.evaluation import Measurer, evaluate
-from benchmarks.execution import apply_execution, environment, execution_for
+from benchmarks.execution import apply_execution, execution_for
 from benchmarks.files import read_json, write_atomic, write_json
-from benchmarks.metrics import Metrics
+from benchmarks.job import Job, Outcome, attempt
+from benchmarks.loop import Progress, Watch, result, train
 from benchmarks.record import (
-    FORMAT,
     missing_evaluations,
     read_record,
     recorded_sources,
     write_config,
     write_evaluations,
+    write_plugins,
     write_subset,
 )
 from benchmarks.run import Evaluation, Run
-from benchmarks.subsets import Subset, draw_subset
+from benchmarks.subsets import draw_subset
 from benchmarks.training import Training, build_model, weights_digest
 from models.network import Network
 
 log = logging.getLogger("inductive")
-
-Progress = Callable[[int, int, float | None], None]  # step, steps, images a second
 
 
 @dataclass(frozen=True)
@@ -53,14 +51,7 @@ class Settings:
     accept_code: bool = False
     predictions: str = "auto"
     command: str = ""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How an execution ended: finished, interrupted or diverged; `did` says what was done."""
-
-    state: str
-    did: str
+    plugins: tuple[models.Plugin, ...] = ()  # loaded, with their sources, before a run that needs them
 
 
 def execute(
@@ -79,12 +70,18 @@ def execute(
     the run, StaleError when its sources changed, RecordError for a record that cannot be used; any other exception
     is recorded as the attempt's failure and raised again.
     """
+    for plugin in settings.plugins:
+        models.load_plugin(plugin)
+    folders.look_in(settings.data, root)  # before anything asks what the run's data set is
     folder = root / run.id
     data = run.data
     images = load_images(data.name, settings.data)
     subset = draw_subset(images.train_labels, data.classes, run.draw, run.train_size, run.validation)
     folder.mkdir(parents=True, exist_ok=True)
     write_config(folder, run, subset)
+    write_plugins(folder, run)
+    folders.keep_copy(data.name, settings.data, root)
+    left_out = duplicates.read_list(data.name, settings.data) if duplicates.wanted(evaluations) else None
     finished = (folder / "result.json").exists()
     if finished:
         record = read_record(folder)
@@ -92,95 +89,50 @@ def execute(
         if record.result is not None and record.result["state"] == "diverged":
             return Outcome("diverged", "nothing")
         _check_sources(run, folder, settings)
+        check_same_images(run.id, (record.execution or {}).get("data", {}), images)
+        if left_out is not None:
+            duplicates.check_same_list(run.id, record.evaluations, left_out)
         if not wanted:
             return Outcome("finished", "nothing")
     else:
         wanted = evaluations
     mine = claim(folder)
-    with _attempt(mine, settings) as job:
+    with attempt(mine, settings.command) as job:
         if (folder / "result.json").exists() and not finished:  # another attempt ended while this one looked
             finished = True
             wanted = missing_evaluations(read_record(folder), evaluations, sources.evaluation_code())
-        job.execution = _execution(run, folder, settings)
-        if not finished:
-            write_subset(root, run, subset)
-            training = Training(run, job.execution, images, subset)
-            if not _train(training, run, folder, job, settings, stop, progress, until):
-                return job.outcome
-            model = training.model
+        job.execution = _execution(run, folder, settings, images)
+
+        def measure(model: Network) -> Measurer:
+            return Measurer(model, run, images, subset, job.execution["layout"] == "channels_last", left_out)
+
+        def begun() -> Training:
+            return Training(run, job.execution, images, subset, lambda model: start.start(model, run, root))
+
+        if finished:
+            training, model = None, _finished_model(run, folder, job.execution)
         else:
-            model = _finished_model(run, folder, job.execution)
+            write_subset(root, run, subset)
+            watch = Watch(stop, progress, settings.checkpoint_seconds, until)
+            training = train(begun, lambda one: measure(one.model), folder, job, watch)
+            if training is None:
+                return job.outcome
+            model = training.finished_model()
         if until is None:
-            _finish(model, run, folder, job, images, subset, wanted, settings, stop, finished)
+            _finish(measure(model), training, run, folder, job, wanted, settings, stop)
         return job.outcome
 
 
-class _Job:
-    """What an attempt has come to so far; written to ended.json when it ends."""
-
-    def __init__(self, mine: Claim):
-        self.claim = mine
-        self.execution: dict[str, Any] = {}
-        self.outcome = Outcome("finished", "nothing")
-        self.step = 0
-        self.seconds = {"total": 0.0, "training": 0.0, "evaluation": 0.0}
-        self.images_per_second: float | None = None
-
-    @contextmanager
-    def timed(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] += time.perf_counter() - start
-
-    def end(self, state: str, error: str | None) -> None:
-        seconds = {name: round(value, 3) for name, value in self.seconds.items()}
-        rate = round(self.images_per_second, 1) if self.images_per_second else None
-        self.claim.end(state=state, step=self.step, seconds=seconds, images_per_second=rate, error=error)
-
-
-class _LogFile(logging.FileHandler):
-    """An attempt's log. When the disk is full its lines are lost, quietly: the failure itself is told elsewhere."""
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        pass
-
-
-@contextmanager
-def _attempt(mine: Claim, settings: Settings) -> Iterator[_Job]:
-    """Logs into the attempt's folder, and says at the end how it ended, whatever happened."""
-    job = _Job(mine)
-    handler = _LogFile(mine.path / "log.txt", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    log.addHandler(handler)
-    try:
-        write_json(mine.path / "environment.json", {**environment(), "command": settings.command})
-        with job.timed("total"):
-            yield job
-    except BaseException as error:
-        text = "".join(traceback.format_exception(error))
-        log.error("%s", text)
-        try:
-            job.end("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", text)
-        except OSError as full:
-            log.error("the end of this attempt could not be recorded: %s", full)
-        raise
-    else:
-        job.end(job.outcome.state, None)
-    finally:
-        log.removeHandler(handler)
-        handler.close()
-
-
-def _execution(run: Run, folder: Path, settings: Settings) -> dict[str, Any]:
+def _execution(run: Run, folder: Path, settings: Settings, images: Images) -> dict[str, Any]:
     """The run's execution.json: written by the first attempt, obeyed and checked by all others."""
     path = folder / "execution.json"
     if not path.exists():
-        write_json(path, {**execution_for(run, settings.device), "sources": sources.run_sources(run)})
+        chosen = execution_for(run, settings.device)
+        write_json(path, {**chosen, "data": dict(images.digests), "sources": start.run_sources(run, folder.parent)})
     else:
         _check_sources(run, folder, settings)
     execution = read_json(path)
+    check_same_images(run.id, execution.get("data", {}), images)
     for difference in apply_execution(execution):
         log.warning("bits may differ from the first attempt's: %s", difference)
     return dict(execution)
@@ -191,7 +143,7 @@ def _check_sources(run: Run, folder: Path, settings: Settings) -> None:
     path = folder / "execution.json"
     if not path.exists():
         return
-    now = sources.run_sources(run)
+    now = start.run_sources(run, folder.parent)
     changed = sources.changes(recorded_sources(folder, read_json(path)), now)
     if not changed:
         return
@@ -201,72 +153,7 @@ def _check_sources(run: Run, folder: Path, settings: Settings) -> None:
             f"to train it again, remove {folder}"
         )
     write_json(folder / "accepted.json", {"sources": now, "changed": list(changed)})
-
-
-def _train(
-    training: Training,
-    run: Run,
-    folder: Path,
-    job: _Job,
-    settings: Settings,
-    stop: Callable[[], bool],
-    progress: Progress,
-    until: int | None,
-) -> bool:
-    """Trains to the end, or says why not: returns True when the last step is done."""
-    steps = run.steps
-    metrics = Metrics(folder / "metrics.jsonl", steps)
-    checkpoint = load_checkpoint(folder)
-    if checkpoint is not None:
-        if checkpoint["run"] != run.id:
-            raise RecordError(f"{folder}: its checkpoint is of another run, {checkpoint['run']}")
-        training.restore(checkpoint["training"])
-    metrics.cut(training.step)
-    job.step = training.step
-    job.claim.started_at(training.step)
-    began, saved = training.step, time.monotonic()
-    last = steps if until is None else min(until, steps)
-
-    def save() -> None:
-        job.claim.check()
-        try:
-            metrics.write()
-        except OSError as error:  # the rows are kept and written with the next checkpoint
-            log.warning("metrics could not be written (%s); no checkpoint at step %d", error, training.step)
-            return
-        save_checkpoint(folder, training.step, {"run": run.id, "training": training.state()})
-
-    with job.timed("training"):
-        start = time.perf_counter()
-        while training.step < last:
-            row = training.update()
-            if row is None:
-                job.claim.check()
-                metrics.write()
-                write_json(folder / "result.json", _result(run, training, None, None, diverged_at=training.step))
-                drop_checkpoints(folder)
-                job.outcome = Outcome("diverged", f"loss not finite at step {training.step}")
-                return False
-            metrics.add(training.step, row)
-            job.step = training.step
-            rate = (training.step - began) * run.recipe.batch_size / (time.perf_counter() - start)
-            job.images_per_second = rate
-            job.claim.beat(training.step, steps, rate)
-            progress(training.step, steps, rate)
-            if training.step < last and stop():
-                save()
-                job.outcome = Outcome("interrupted", f"stopped at step {training.step} of {steps}")
-                return False
-            if training.step < last and time.monotonic() - saved >= settings.checkpoint_seconds:
-                save()
-                saved = time.monotonic()
-    if until is not None:
-        metrics.write()
-        job.outcome = Outcome("interrupted", f"did the first {last} steps, as asked")
-        return True
-    save()
-    metrics.write()  # a disk that is still full now fails the run
-    return True
+    write_plugins(folder, run, "accepted-")
 
 
 def _finished_model(run: Run, folder: Path, execution: Mapping[str, Any]) -> Network:
@@ -283,36 +170,34 @@ def _finished_model(run: Run, folder: Path, execution: Mapping[str, Any]) -> Net
 
 
 def _finish(
-    model: Network,
+    measurer: Measurer,
+    training: Training | None,
     run: Run,
     folder: Path,
-    job: _Job,
-    images: Any,
-    subset: Subset,
+    job: Job,
     wanted: list[Evaluation],
     settings: Settings,
     stop: Callable[[], bool],
-    finished: bool,
 ) -> None:
-    """Evaluates, and for a run just trained writes weights and, last of all, the result."""
-    measurer = Measurer(model, images, subset, job.execution["layout"] == "channels_last")
+    """Evaluates, and for a run just trained (`training`) writes weights and, last of all, the result."""
 
     def between() -> bool:
         job.claim.beat(job.step, run.steps, job.images_per_second)
         return stop()
 
     with job.timed("evaluation"):
-        result: dict[str, Any] = {}
-        if not finished:
-            _, accuracy, loss = measurer.score("train", run.resolution)
+        final: dict[str, Any] = {}
+        if training is not None:
+            _, accuracy, loss = measurer.score("train", Evaluation(resolution=run.resolution))
             if not math.isfinite(loss):  # the last update broke it
                 job.claim.check()
-                write_json(folder / "result.json", _result(run, model, None, None, diverged_at=run.steps))
+                write_json(folder / "result.json", result(training, job, None, None, diverged_at=run.steps))
                 drop_checkpoints(folder)
                 job.outcome = Outcome("diverged", "final loss not finite")
                 return
-            weights = safetensors.torch.save({name: t.contiguous() for name, t in model.state_dict().items()})
-            result = _result(run, model, loss, accuracy, weights=weights_digest(weights))
+            state = measurer.model.state_dict()
+            weights = safetensors.torch.save({name: t.contiguous() for name, t in state.items()})
+            final = result(training, job, loss, accuracy, weights=weights_digest(weights))
             job.claim.check()
             write_atomic(folder / "weights.safetensors", weights)
         done = evaluate(measurer, wanted, sources.evaluation_code(), between, settings.predictions)
@@ -322,38 +207,8 @@ def _finish(
         job.claim.check()
         if wanted:
             write_evaluations(folder, job.claim.number, *done)
-        if not finished:
-            write_json(folder / "result.json", result)
+        if training is not None:
+            write_json(folder / "result.json", final)
             drop_checkpoints(folder)
     what = f"{len(wanted)} evaluations"
-    job.outcome = Outcome("finished", what if finished else f"trained {run.steps} steps, {what}")
-
-
-def _result(
-    run: Run,
-    trained: Any,
-    loss: float | None,
-    accuracy: float | None,
-    weights: str | None = None,
-    diverged_at: int | None = None,
-) -> dict[str, Any]:
-    """The content of result.json; see docs/records.md."""
-    model = trained.model if isinstance(trained, Training) else trained
-    step = run.steps if diverged_at is None else diverged_at
-    facts = model.describe(run.resolution, run.resolution)
-    train, validation = run.part_sizes
-    return {
-        "format": FORMAT,
-        "state": "finished" if diverged_at is None else "diverged",
-        "step": step,
-        "steps": run.steps,
-        "diverged_at": diverged_at,
-        "images": step * run.recipe.batch_size,
-        "train_images": train,
-        "validation_images": validation,
-        "train_loss": loss,
-        "train_accuracy": accuracy,
-        "parameters": facts.parameters,
-        "macs": facts.macs,
-        "weights_sha256": weights,
-    }
+    job.outcome = Outcome("finished", what if training is None else f"trained {run.steps} steps, {what}")

@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,30 @@ import torch
 import models
 from benchmarks.errors import InductiveError
 from benchmarks.run import Run
+from models.network import AttentionForm
 
-ATTENTION = {("cpu", "float32"): "explicit", ("mps", "float32"): "explicit", ("cuda", "float32"): "fused"}
-"""The form of attention by device and precision: the fused CPU kernel gains nothing at our numbers of tokens."""
+
+@dataclass(frozen=True)
+class Kernels:
+    """How networks are computed: the form of attention, the layout of convolutional ones, CPU threads a run."""
+
+    attention: AttentionForm
+    convolutions: str = "channels_last"
+    threads: int = 1
+
+
+KERNELS = {
+    ("cpu", "float32"): Kernels("explicit"),
+    ("cpu", "bfloat16"): Kernels("explicit"),
+    ("cuda", "float32"): Kernels("fused"),
+    ("cuda", "bfloat16"): Kernels("fused"),
+    ("mps", "float32"): Kernels("explicit"),
+}
+"""By device and precision, from measurements. On CPUs torch's fused attention gains nothing in float32 at our numbers
+of tokens, and in bfloat16 its step takes two to six times as long. Channels last gives convolutional networks 1.3 to
+1.5x, one thread a run and a run a core up to 1.5x. torch.compile and CUDA graphs would be columns of this table: they
+are off, on CPUs because they gain nothing (0.9 to 1.04x), on GPUs until they have been measured there.
+"""
 
 
 def choose_device(wanted: str) -> str:
@@ -38,13 +60,23 @@ def choose_device(wanted: str) -> str:
 
 
 def execution_for(run: Run, device: str) -> dict[str, Any]:
-    """The settings that decide the bits of a run on a device."""
+    """The settings that decide the bits of a run on a device.
+
+    `micro_batch` images go through the network at once; the gradients of a batch are added up. Raises InductiveError
+    where the device is not known to compute in the run's precision.
+    """
+    kernels = KERNELS.get((device, run.precision))
+    if kernels is None:
+        allowed = ", ".join(precision for known, precision in KERNELS if known == device)
+        raise InductiveError(f"{run.id}: precision {run.precision} on {device} is not supported; allowed: {allowed}")
+    convolutional = models.family(run.model).layout == "channels_last"
     return {
         "device": device,
-        "threads": 1,
-        "attention": ATTENTION[device, run.precision],
-        "layout": models.family(run.model).layout,
+        "threads": kernels.threads,
+        "attention": kernels.attention,
+        "layout": kernels.convolutions if convolutional else "contiguous",
         "precision": run.precision,
+        "micro_batch": run.recipe.batch_size,
         **platform_bits(device),
     }
 

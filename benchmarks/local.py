@@ -22,9 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import InductiveError, OwnedError, StaleError
-from benchmarks.execute import Outcome, Settings, execute
+from benchmarks.execute import Settings, execute
+from benchmarks.job import Outcome
 from benchmarks.progress import Display
 from benchmarks.run import Evaluation, Run
+from models import ModelError
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # hang-up: the terminal was closed
 IGNORED = (*STOPPING, signal.SIGUSR1, signal.SIGUSR2)
@@ -217,13 +219,14 @@ def _child(pipe: Connection, task: Task, slot: int) -> None:
 
 def work(task: Task, stop: Callable[[], bool], tell: Callable[[int, int, float | None], None]) -> tuple[str, str]:
     """Executes a task and puts what can go wrong into (state, line); a failure is recorded in the run's folder."""
+    os.environ["HF_HUB_OFFLINE"] = "1"  # training never touches the network; read by libraries at their import
     try:
         outcome: Outcome = execute(task.run, task.root, task.evaluations, task.settings, stop, tell, task.until)
     except OwnedError as error:
         return "owned", str(error)
     except StaleError as error:
         return "stale", str(error)
-    except InductiveError as error:
+    except (InductiveError, ModelError) as error:
         return "failed", str(error)
     except Exception as error:  # noqa: BLE001  (the boundary of a run: recorded by execute, and it stops no other)
         return "failed", f"{type(error).__name__}: {error}".splitlines()[0]

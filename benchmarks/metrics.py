@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.errors import RecordError
@@ -18,13 +19,21 @@ def logged(step: int, steps: int) -> bool:
 class Metrics:
     """The metrics of a run being trained; rows are held until `write`, so a full disk loses none while it lasts."""
 
-    def __init__(self, path: Path, steps: int):
-        self.path, self.steps = path, steps
+    def __init__(self, path: Path, steps: int, validation_interval: int = 0):
+        self.path, self.steps, self.interval = path, steps, validation_interval
         self.waiting: list[str] = []
 
-    def add(self, step: int, row: dict[str, float]) -> None:
-        """Notes the metrics of a step, if it is one that is logged."""
-        if logged(step, self.steps):
+    def validates(self, step: int) -> bool:
+        """Whether the network is measured on the validation part after this step: after each interval and the last."""
+        return self.interval > 0 and (step % self.interval == 0 or step == self.steps)
+
+    def wants(self, step: int) -> bool:
+        """Whether there is a row for this step."""
+        return logged(step, self.steps) or self.validates(step)
+
+    def add(self, step: int, row: Mapping[str, float | None]) -> None:
+        """Notes the metrics of a step, if it is one that gets a row."""
+        if self.wants(step):
             self.waiting.append(json.dumps({"step": step, **row}) + "\n")
 
     def cut(self, step: int) -> None:

@@ -22,7 +22,7 @@ from models.symmetries import layouts, symmetries
 
 SIDES = (8, 16, 32, 64, 224)  # training resolutions at which a model is tried, the smallest first
 BATCH, PIXELS = 32, 32  # of the measured training step
-TURNS = Plan(rounds=5, most=15, warmup=2, seconds=0.3)
+TURNS = Plan(rounds=5, most=15, warmup=2, seconds=0.3, patience=20)
 
 
 def check_file(path: Path, console: Console) -> int:

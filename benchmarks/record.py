@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import models
 from benchmarks import sources
 from benchmarks.attempts import Attempt, read_attempts
 from benchmarks.errors import ConfigError, RecordError
 from benchmarks.files import read_json, write_atomic, write_json
+from benchmarks.recipes import Recipe, plain
 from benchmarks.run import Evaluation, Run, canonical, make_run
 from benchmarks.subsets import Subset
 
@@ -60,8 +62,9 @@ class Record:
         try:
             run = make_run(self.config["run"])
         except ConfigError as error:
-            raise RecordError(f"{self.path / 'config.json'}: {error}") from error
-        drift = _differences(self.config["run"], run.settings())
+            kept = "".join(f"; its plugin: --plugin {path}" for path in recorded_plugins(self.path))
+            raise RecordError(f"{self.path / 'config.json'}: {error}{kept}") from error
+        drift = _differences(_with_later_keys(self.config["run"]), run.settings())
         if drift or run.id != self.id:
             raise RecordError(f"{self.path / 'config.json'}: {'; '.join(drift) or f'its id would be {run.id} now'}")
         return run
@@ -134,7 +137,7 @@ def write_config(folder: Path, run: Run, subset: Subset) -> None:
     settings = json.loads(canonical(run.settings()))
     if path.exists():
         recorded = read_record(folder).config
-        drift = _differences(recorded["run"], settings)
+        drift = _differences(_with_later_keys(recorded["run"]), settings)
         if drift:
             raise RecordError(
                 f"{path}: a default or the content of a named recipe has changed since this run was made: "
@@ -144,6 +147,26 @@ def write_config(folder: Path, run: Run, subset: Subset) -> None:
             raise RecordError(f"{path}: the subset is another one now ({recorded['subset']} -> {subset.digest})")
         return
     write_json(path, {"format": FORMAT, "id": run.id, "run": settings, "delta": run.delta, "subset": subset.digest})
+
+
+def _with_later_keys(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A recorded configuration with the keys that came later, at their defaults: what they switch on was not there."""
+    fields = {name: field.default for name, field in Run.model_fields.items() if name not in settings}
+    return {**fields, **settings, "recipe": {**plain(dict(Recipe())), **settings["recipe"]}}
+
+
+def write_plugins(folder: Path, run: Run, prefix: str = "") -> None:
+    """Copies the source of the plugins that declare the run's model and encoding; a copy that is there stays."""
+    for plugin in models.plugins_behind((run.model, run.position)):
+        copy = folder / "plugins" / (prefix + plugin.name)
+        if not copy.exists():
+            copy.parent.mkdir(exist_ok=True)
+            write_atomic(copy, plugin.source.encode())
+
+
+def recorded_plugins(folder: Path) -> tuple[Path, ...]:
+    """The plugins that a run was begun with, as they lie in its record."""
+    return tuple(path for path in sorted((folder / "plugins").glob("*.py")) if not path.name.startswith("accepted-"))
 
 
 def write_subset(root: Path, run: Run, subset: Subset) -> None:
@@ -162,9 +185,12 @@ def write_subset(root: Path, run: Run, subset: Subset) -> None:
 
 
 def _differences(old: Any, new: Any, key: str = "") -> list[str]:
-    """`key: old -> new` for every leaf that differs."""
+    """`key: old -> new` for every leaf that differs; not for a key that came after the record was made.
+
+    Such a key is at its default in a run of the same id, which then means what it meant before there was the key.
+    """
     if isinstance(old, Mapping) and isinstance(new, Mapping):
-        names = sorted(old.keys() | new.keys())
+        names = sorted(old)
         return [
             text for name in names for text in _differences(old.get(name), new.get(name), f"{key}.{name}".lstrip("."))
         ]

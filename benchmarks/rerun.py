@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import sources
+from benchmarks import sources, start
 from benchmarks.attempts import read_attempts
 from benchmarks.errors import OwnedError, RecordError
 from benchmarks.files import read_json, write_json
@@ -64,7 +64,7 @@ def prepare_rerun(record: Record, device: str | None, first: int | None) -> list
         from benchmarks.execution import execution_for
 
         execution |= execution_for(record.run(), device)
-    execution["sources"] = sources.run_sources(record.run())
+    execution["sources"] = start.run_sources(record.run(), record.path.parent)
     write_json(folder / "execution.json", execution)
     return [Evaluation(**entry["evaluation"]) for entry in record.evaluations]
 

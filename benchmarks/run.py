@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -15,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 import models
 from benchmarks.datasets import Dataset, dataset
 from benchmarks.errors import ConfigError, ImpossibleError
-from benchmarks.recipes import Recipe, recipe_values
+from benchmarks.recipes import Recipe, plain, recipe_values, typed
 from benchmarks.subsets import part_sizes
 from models.hints import did_you_mean
 
@@ -23,7 +24,10 @@ PROTOCOL = 1  # raised on purpose, when what a configuration means has changed: 
 
 T = TypeVar("T", bound=BaseModel)
 Scalar = bool | int | float | str
-Part = Literal["test", "validation"]
+Part = Literal["test", "validation", "test_unique"]
+Images = Literal["resize", "canvas", "patch"]
+BatchNorm = Literal["kept", "reestimated"]
+Precision = Literal["float32", "bfloat16"]
 
 
 class Frozen(BaseModel):
@@ -33,7 +37,7 @@ class Frozen(BaseModel):
 class Budget(Frozen):
     """How long to train: exactly one of the three."""
 
-    steps: Annotated[int, Field(ge=1)] | None = Field(None, description="updates")
+    steps: Annotated[int, Field(ge=0)] | None = Field(None, description="updates; 0: evaluated as initialised")
     epochs: Annotated[float, Field(gt=0, le=1e9)] | None = Field(None, description="passes over the training images")
     images: Annotated[int, Field(ge=1)] | None = Field(None, description="images processed, repeats counted")
 
@@ -61,11 +65,19 @@ def _share_or_count(value: float | int) -> float | int:
     return value
 
 
+def _share_or_steps(value: float | int) -> float | int:
+    if value == 0:
+        return 0
+    if value < 0 or (isinstance(value, float) and value >= 1):
+        raise ValueError("is neither a share of all steps (0.1) nor a number of steps (100, or 0 for none)")
+    return value
+
+
 class Run(Frozen):
     """The whole resolved configuration. Build it with `make_run`, which fills what depends on other fields."""
 
     model: str = Field("vit", description="a name of `inductive list models`")
-    size: str = Field("nano", description="tier by backbone parameters, or a published size")
+    size: str = Field("nano", description="tier by backbone parameters, a published size, or own (ready-made)")
     options: dict[str, Scalar] = Field(default_factory=dict, description="of the model, all of them")
     dataset: str = Field("digits", description="a name of `inductive list datasets`")
     train_size: Annotated[int, Field(ge=1)] = Field(1000, description="labels used, validation included")
@@ -78,7 +90,11 @@ class Run(Frozen):
     budget: Budget = Field(Budget(steps=600), description="exactly one of steps, epochs, images")
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="initialisation, order and augmentation")
     draw: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="picks the subset; default: seed")
-    precision: Literal["float32"] = Field("float32", description="of the network's arithmetic")
+    precision: Precision = Field("float32", description="of the network's arithmetic; weights are always float32")
+    init_from: str = Field("", description="the run, record folder or weights file it starts from; none: drawn anew")
+    validate_every: Annotated[float | int, AfterValidator(_share_or_steps)] = Field(
+        0, description="measured on validation while training: after each share of all steps, or number; 0: at the end"
+    )
     protocol: int = Field(PROTOCOL, description="what a configuration means; set by the suite")
 
     @property
@@ -106,6 +122,12 @@ class Run(Frozen):
         return self.budget.updates(self.part_sizes[0], self.recipe.batch_size)
 
     @property
+    def validation_interval(self) -> int:
+        """Steps from one measurement on the validation part to the next, while training; 0 for none."""
+        share = isinstance(self.validate_every, float)
+        return max(1, round(self.validate_every * self.steps)) if share else int(self.validate_every)
+
+    @property
     def delta(self) -> dict[str, Any]:
         """What differs from the defaults, nested as the configuration is."""
         return _delta(self)
@@ -122,21 +144,50 @@ class Run(Frozen):
         """Plain values, as written to config.json; `make_run` of them is the same run."""
         values = self.model_dump()
         values["budget"] = {self.budget.kind: self.budget.amount}
-        values["recipe"]["betas"] = list(self.recipe.betas)
+        values["recipe"] = plain(values["recipe"])
         return values
 
 
+USUAL_RECIPE = Run.model_fields["recipe"].get_default(call_default_factory=True).name
+
+
 class Evaluation(Frozen):
-    """One way of measuring a finished run. Its id is part of no run's id."""
+    """One way of measuring a finished run. Its id is part of no run's id.
+
+    `images`: how they get the resolution. `resize`: more pixels of the same image. `canvas`: the image as in training
+    in the middle of a larger canvas, filled with the training images' mean, or its middle where that is smaller.
+    `patch`: as `resize`, the patches (and so their kernel) growing with the image, so that the tokens stay as many.
+    `crop`: the middle of each image, by this share of its side, is all that is shown. `batchnorm`: the statistics of
+    training, or those of the training images as they are shown here (without augmentation).
+    """
 
     part: Part = "test"
     resolution: Annotated[int, Field(ge=1)]
-    images: Literal["resize"] = "resize"
+    images: Images = "resize"
     carry: str = "-"
+    crop: Annotated[float, Field(gt=0, le=1)] = 1.0
+    batchnorm: BatchNorm = "kept"
 
     @property
     def id(self) -> str:
-        return hashlib.sha256(canonical(self.model_dump()).encode()).hexdigest()[:8]
+        """8 hex digits of SHA-256; the fields that came later count where they are not at their default."""
+        values = self.model_dump()
+        for later in ("crop", "batchnorm"):
+            if values[later] == type(self).model_fields[later].default:
+                del values[later]
+        return hashlib.sha256(canonical(values).encode()).hexdigest()[:8]
+
+    @property
+    def words(self) -> str:
+        """What is done to images and network, but for the resolution: 'canvas, crop 0.875, BatchNorm re-estimated'."""
+        words: list[str] = [self.images]
+        if self.carry != "-":
+            words.append(f"carry {self.carry}")
+        if self.crop != 1:
+            words.append(f"crop {self.crop:g}")
+        if self.batchnorm != "kept":
+            words.append("BatchNorm re-estimated")
+        return ", ".join(words)
 
 
 def canonical(value: Any) -> str:
@@ -164,29 +215,52 @@ def make_run(settings: Mapping[str, Any]) -> Run:
     run = validated(Run, values)
     if run.protocol != PROTOCOL:
         raise ConfigError("protocol", f"is {run.protocol}, this version of the suite runs protocol {PROTOCOL}")
+    if run.validate_every and not run.validation:
+        raise ImpossibleError("validate_every", "there is no validation part to measure on (validation = 0)")
+    if run.init_from and run.options.get("weights", "none") != "none":
+        raise ConfigError("init_from", f"the network has weights already: weights = {run.options['weights']!r}")
     run.part_sizes  # noqa: B018  (refuses a train size that the data set cannot serve)
     refuse_resolution(run, run.resolution)
+    for resolution in run.recipe.train_resolutions:
+        refuse_resolution(run, resolution, "recipe.train_resolutions")
     return run
 
 
 def refuse_resolution(run: Run, resolution: int, key: str = "resolution") -> None:
     """Raises ImpossibleError, naming the nearest possible sizes, when the model cannot take such images."""
     try:
-        models.check_resolution(
-            run.model,
-            size=run.size,
-            options=run.options,
-            resolution=resolution,
-            train_resolution=run.resolution,
+        _check_resolution(
+            run.model, run.size, tuple(run.options.items()), resolution, run.resolution, id(models.family(run.model))
         )
     except models.ModelError as error:
         raise ImpossibleError(key, str(error)) from error
 
 
+@lru_cache(maxsize=4096)
+def _check_resolution(
+    model: str,
+    size: str,
+    options: tuple[tuple[str, Scalar], ...],
+    resolution: int,
+    train_resolution: int,
+    declaration: int,
+) -> None:
+    """`models.check_resolution`, once for all runs that differ in nothing it asks for (`declaration`: see below)."""
+    models.check_resolution(
+        model, size=size, options=dict(options), resolution=resolution, train_resolution=train_resolution
+    )
+
+
 def default_evaluation(run: Run, part: Part, resolution: int) -> Evaluation:
     """The evaluation at a resolution with the model's default way of carrying positions ('-' at home)."""
     ways = models.carry_ways(run.model, options=run.options)
-    return Evaluation(part=part, resolution=resolution, carry=ways[0] if ways and resolution != run.resolution else "-")
+    return _evaluation(part, resolution, ways[0] if ways and resolution != run.resolution else "-")
+
+
+@lru_cache(maxsize=1024)
+def _evaluation(part: Part, resolution: int, carry: str) -> Evaluation:
+    """One object for all runs of a large study."""
+    return Evaluation(part=part, resolution=resolution, carry=carry)
 
 
 def unknown_key(values: Mapping[str, Any], allowed: Any, prefix: str) -> None:
@@ -220,14 +294,12 @@ def _resolve_recipe(given: Any) -> Recipe:
     if not isinstance(name, str):
         raise ConfigError("recipe.name", f"{name!r} is not a string")
     unknown_key(table, Recipe.model_fields, "recipe.")
-    changes = {
-        key: tuple(value) if key == "betas" and isinstance(value, list) else value for key, value in table.items()
-    }
-    return validated(Recipe, {**recipe_values(name), **changes}, "recipe.")
+    return validated(Recipe, {**recipe_values(name), **typed(table)}, "recipe.")
 
 
-def _resolve_options(values: Mapping[str, Any], data: Dataset) -> dict[str, Scalar]:
-    model, size, options = values.get("model", "vit"), values.get("size", "nano"), values.get("options", {})
+def _resolve_options(values: dict[str, Any], data: Dataset) -> dict[str, Scalar]:
+    """The model's options, all of them; sets the size in `values` when none is given."""
+    model, size, options = values.get("model", "vit"), values.get("size"), values.get("options", {})
     if not isinstance(options, Mapping):
         raise ConfigError("options", f"{options!r} is not a table")
     for name, value in options.items():
@@ -236,9 +308,12 @@ def _resolve_options(values: Mapping[str, Any], data: Dataset) -> dict[str, Scal
     key = "model"
     try:
         sizes = models.family(model).sizes
+        size = values.setdefault("size", models.default_size(model)) if size is None else size
         key = "options" if size in sizes else "size"
         given = {**_derived_options(model, values["recipe"], data), **options}
         return models.resolve_options(model, size=size, options=given)
+    except models.OptionError as error:
+        raise ConfigError(f"options.{error.option}" if error.option in options else key, str(error)) from error
     except models.ModelError as error:
         raise ConfigError(key, str(error)) from error
 
@@ -261,26 +336,39 @@ def _resolve_budget(given: Any) -> Budget:
     return validated(Budget, given, "budget.")
 
 
+@lru_cache(maxsize=4096)
+def _usual_options(
+    model: str, size: str, derived: tuple[tuple[str, Scalar], ...], position: Scalar | None, declaration: int
+) -> dict[str, Scalar]:
+    """The options of a model where nothing but its position is given; not to be changed, all runs share it.
+
+    `declaration` tells apart families that plugins have registered under one name, one after another.
+    """
+    usual = models.resolve_options(model, size=size, options=dict(derived))
+    if position is None:
+        return usual
+    chosen = {**dict(derived), "position": position}  # an encoding brings options of its own, with their defaults
+    return {**models.resolve_options(model, size=size, options=chosen), "position": usual["position"]}
+
+
 def _delta(run: Run) -> dict[str, Any]:
     """Differences from the defaults, which for some fields follow from other fields (see `make_run`)."""
-    derived = _derived_options(run.model, run.recipe, run.data)
-    usual = models.resolve_options(run.model, size=run.size, options=derived)
-    if "position" in usual:  # an encoding brings options of its own, with their defaults
-        chosen = {**derived, "position": run.options["position"]}
-        usual = {**models.resolve_options(run.model, size=run.size, options=chosen), "position": usual["position"]}
+    derived = tuple(_derived_options(run.model, run.recipe, run.data).items())
+    usual = _usual_options(run.model, run.size, derived, run.options.get("position"), id(models.family(run.model)))
     recipe = recipe_values(run.recipe.name)
     changed: dict[str, Any] = {
         "options": {name: value for name, value in run.options.items() if value != usual[name]},
         "recipe": {name: value for name, value in run.recipe if name == "name" or value != recipe[name]},
         "budget": {run.budget.kind: run.budget.amount},
     }
-    if changed["recipe"] == {"name": Run.model_fields["recipe"].get_default(call_default_factory=True).name}:
+    if changed["recipe"] == {"name": USUAL_RECIPE}:
         del changed["recipe"]
     if run.budget == Run.model_fields["budget"].default:
         del changed["budget"]
     if not changed["options"]:
         del changed["options"]
-    usual_plain = {"resolution": run.data.native_resolution, "draw": run.seed, "protocol": 0}
+    usual_plain: dict[str, Any] = {"resolution": run.data.native_resolution, "draw": run.seed, "protocol": 0}
+    usual_plain["size"] = models.default_size(run.model)
     for name, field in Run.model_fields.items():
         if name in ("options", "recipe", "budget"):
             continue

@@ -10,11 +10,13 @@ import hashlib
 import importlib.util
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 
 import models
 from benchmarks.recipes import augmentations
 from benchmarks.run import Run
+from models.ready_made import is_ready_made, library_of
 
 PACKAGES = ("benchmarks", "models")
 
@@ -32,6 +34,7 @@ REGISTRIES = {
     "models.encodings",
     "models.families",
     "models.hints",
+    "models.ready_made",
     "models.registry:check_resolution",
     "models.registry:family",
     "models.registry:resolve_options",
@@ -45,9 +48,10 @@ def entry_points(run: Run) -> tuple[str, ...]:
         "benchmarks.training:Training",
         "benchmarks.run:Budget",
         "benchmarks.subsets:draw_subset",
-        f"benchmarks.datasets:{run.data.read.__name__}",
+        run.data.reader,
         *(f"benchmarks.augment:{name}" for name in augmentations(run.recipe, run.data.flips)),
         "models.registry:create_model",
+        *(("benchmarks.start:start",) if run.init_from else ()),
         *models.sources(run.model, options=run.options),
     )
 
@@ -59,8 +63,29 @@ def run_sources(run: Run) -> dict[str, str]:
         f"data set {data.name}": (data.channels, data.native_resolution, data.train_counts),
         "augmentations": augmentations(run.recipe, data.flips),
         "images and steps": (run.part_sizes, run.steps),
+        **_ready_made(run),
     }
     return slice_digests(entry_points(run)) | {name: _digest(repr(fact)) for name, fact in facts.items()}
+
+
+def _ready_made(run: Run) -> dict[str, str]:
+    """What a ready-made network is made of that is no code of ours: its library, and the file of its weights."""
+    if not is_ready_made(run.model):
+        return {}
+    facts = {library_of(run.model): version(library_of(run.model))}
+    kind, _, place = str(run.options["weights"]).partition(":")
+    if kind == "file":
+        path = Path(place)
+        there = path.is_file()
+        facts[f"weights {path}"] = file_digest(path, path.stat().st_mtime_ns) if there else "not there"
+    return facts
+
+
+@lru_cache(maxsize=64)
+def file_digest(path: Path, changed: int) -> str:
+    """SHA-256 of a file as it was at a time of change (ns): read once for all runs that use it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def evaluation_code() -> str:
@@ -150,15 +175,23 @@ def _path(module: str) -> Path | None:
     return next((file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()), None)
 
 
-@lru_cache(maxsize=256)
-def _module(module: str) -> tuple[dict[str, list[ast.AST]], dict[str, str]]:
-    """A module's top-level definitions by name, and its imports of ours: name -> `module:symbol` or `module`."""
+def _text_of(module: str) -> str:
+    """The source of one of our modules, or of a loaded plugin. Raises LookupError for anything else."""
+    plugged = models.plugin_source(module)
+    if plugged is not None:
+        return plugged
     path = _path(module)
     if path is None:
         raise LookupError(f"{module} is no module of the suite")
+    return path.read_text(encoding="utf-8")
+
+
+@lru_cache(maxsize=256)
+def _module(module: str) -> tuple[dict[str, list[ast.AST]], dict[str, str]]:
+    """A module's top-level definitions by name, and its imports of ours: name -> `module:symbol` or `module`."""
     definitions: dict[str, list[ast.AST]] = {}
     imports: dict[str, str] = {}
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = ast.parse(_text_of(module))
     _Plain().visit(tree)
     for node in ast.walk(tree):  # imports inside functions count as well
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in PACKAGES:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from benchmarks import sources
+from benchmarks import sources, start
 from benchmarks.errors import ConfigError, RecordError
 from benchmarks.record import Record, missing_evaluations, read_record
 from benchmarks.run import Evaluation, Run
@@ -33,7 +33,7 @@ def run_state(run: Run, root: Path, wanted: list[Evaluation]) -> RunState:
     if not (folder / "config.json").exists():
         return RunState(run, "missing", "", tuple(wanted), None)
     try:
-        record = read_record(folder, now_sources=sources.run_sources(run))
+        record = read_record(folder, now_sources=start.run_sources(run, root))
     except RecordError as error:
         return RunState(run, "failed", str(error), tuple(wanted), None)
     waiting = missing_evaluations(record, wanted, sources.evaluation_code())

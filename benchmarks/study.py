@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import models
+from benchmarks import recipes
 from benchmarks.errors import ConfigError, ImpossibleError
 from benchmarks.run import Evaluation, Run, default_evaluation, make_run, refuse_resolution, unknown_key
+from benchmarks.wanted import Lacking, evaluations_of, read_wishes
 from models.encodings import ENCODINGS
 from models.hints import did_you_mean
 
@@ -22,8 +24,9 @@ FOLDER = Path(__file__).parent / "studies"
 
 GRID = tuple(name for name in Run.model_fields if name not in ("model", "options", "protocol"))
 TEXTS = ("question", "cost", "expect")
-OTHER = ("models", "arms", "test_resolutions", "invalid", "starved_below", "predictions")
-SEQUENCES = ("recipe.betas",)  # fields that are themselves sequences: an axis of them is a list of lists
+TESTS = ("test_resolutions", "evaluations")  # what is measured of a run: no part of it
+OTHER = ("models", "arms", *TESTS, "duplicates", "invalid", "starved_below", "predictions", "plugins")
+SEQUENCES = tuple(f"recipe.{key}" for key in recipes.SEQUENCES)
 
 
 @dataclass(frozen=True)
@@ -76,9 +79,26 @@ def load_study(study: str) -> Study:
     except OSError as error:
         raise ConfigError("", f"cannot be read ({error.strerror})", str(path)) from error
     try:
+        for number, plugin in enumerate(_plugins(table)):
+            load_plugin(path.parent / plugin, f"plugins[{number}]")
         return expand(table, path.stem)
     except ConfigError as error:
         raise error.at(str(path)) from error
+
+
+def load_plugin(path: Path, key: str) -> None:
+    """Registers what a plugin's file declares. Raises ConfigError with the key that named it."""
+    try:
+        models.load_plugin(models.read_plugin(path))
+    except models.ModelError as error:
+        raise ConfigError(key, str(error)) from error
+
+
+def _plugins(table: Mapping[str, Any]) -> list[str]:
+    files = table.get("plugins", [])
+    if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
+        raise ConfigError("plugins", f"{files!r} is not a list of Python files")
+    return files
 
 
 def expand(table: Mapping[str, Any], name: str) -> Study:
@@ -89,8 +109,10 @@ def expand(table: Mapping[str, Any], name: str) -> Study:
     evaluations: dict[str, list[Evaluation]] = {}
     left_out: list[tuple[str, str]] = []
     leave_out = table.get("invalid", "refuse") == "leave_out"
+    leave_out_duplicates = table.get("duplicates", "keep") == "leave_out"
+    lacking = Lacking()
     for cell, where in _cells(table):
-        wished = cell.pop("test_resolutions")
+        wished, wishes = cell.pop("test_resolutions"), cell.pop("evaluations")
         try:
             run = make_run(cell)
         except ConfigError as error:
@@ -109,10 +131,19 @@ def expand(table: Mapping[str, Any], name: str) -> Study:
                 left_out.append((f"{_describe(cell)}, evaluation at {resolution}", str(error)))
         if not at:
             continue
-        wanted = [default_evaluation(run, part, resolution) for part in run.measured_parts for resolution in at]
-        runs.setdefault(run.id, run)
-        known = evaluations.setdefault(run.id, [])
-        known.extend(evaluation for evaluation in wanted if evaluation not in known)
+        parts = (*run.measured_parts, "test_unique") if leave_out_duplicates else run.measured_parts
+        wanted = [default_evaluation(run, part, resolution) for part in parts for resolution in at]
+        for found in evaluations_of(run, wishes, at, parts, lacking):
+            if isinstance(found, Evaluation):
+                wanted.append(found)
+            elif leave_out:
+                left_out.append((f"{_describe(cell)}, an evaluation", str(found)))
+            else:
+                raise ConfigError(f"{found.key} (with {where.model}: {_describe(cell)})", found.message) from found
+        identity = run.id  # computed at each asking
+        runs.setdefault(identity, run)
+        evaluations[identity] = list(dict.fromkeys([*evaluations.get(identity, []), *wanted]))
+    lacking.check()
     if not runs:
         raise ConfigError("models", "the study has no runs left" if left_out else "the study declares no runs")
     resolutions = sorted({one.resolution for wanted in evaluations.values() for one in wanted})
@@ -145,21 +176,29 @@ class Where:
     arm_keys: frozenset[str]
     model_keys: frozenset[str]
 
+    def prefix(self, key: str) -> str:
+        """What stands before a key of the run: the table that sets it, 'models[0].', or nothing for the study's."""
+        table = self.model if key in self.model_keys else self.arm if key in self.arm_keys else ""
+        return f"{table}." if table else ""
+
 
 def _cells(table: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], Where]]:
-    """Every cell as settings for `make_run` with its test_resolutions, and where its model stands in the file."""
-    base = {key: value for key, value in table.items() if key in GRID or key == "test_resolutions"}
+    """Every cell as settings for `make_run`, with its TESTS, and where its model stands in the file."""
+    base = {key: value for key, value in table.items() if key in (*GRID, *TESTS)}
     for number, arm in enumerate(table.get("arms", [{}])):
-        unknown_key(arm, (*GRID, "test_resolutions"), f"arms[{number}].")
+        unknown_key(arm, (*GRID, *TESTS), f"arms[{number}].")
         for place, model in enumerate(table["models"]):
             options, own = _split_model(model, f"models[{place}]")
+            where = Where(f"models[{place}]", f"arms[{number}]", frozenset(arm), frozenset(own))
             merged = _merge(_merge(base, arm), own)
-            resolutions = _resolutions(merged.pop("test_resolutions", []))
+            tests = {
+                "test_resolutions": _resolutions(merged.pop("test_resolutions", []), where.prefix("test_resolutions")),
+                "evaluations": read_wishes(merged.pop("evaluations", []), where.prefix("evaluations")),
+            }
             merged["model"] = model["name"]
             axes = [*_axes(merged), *((f"options.{key}", value) for key, value in options.items())]
             for values in itertools.product(*(_listed(path, value) for path, value in axes)):
-                cell = _nested([path for path, _ in axes], values, resolutions)
-                yield cell, Where(f"models[{place}]", f"arms[{number}]", frozenset(arm), frozenset(own))
+                yield _nested([path for path, _ in axes], values) | tests, where
 
 
 def _split_model(model: Any, place: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -174,8 +213,8 @@ def _split_model(model: Any, place: str) -> tuple[dict[str, Any], dict[str, Any]
             options |= {option.name for encoding in ENCODINGS.values() for option in encoding.options}
     except models.ModelError as error:
         raise ConfigError(f"{place}.name", str(error)) from error
-    unknown_key(model, ("name", *GRID, *options), f"{place}.")
-    own = {key: value for key, value in model.items() if key in GRID and key not in options}
+    unknown_key(model, ("name", *GRID, *TESTS, *options), f"{place}.")
+    own = {key: value for key, value in model.items() if key in (*GRID, *TESTS) and key not in options}
     return {key: value for key, value in model.items() if key in options}, own
 
 
@@ -201,16 +240,16 @@ def _listed(path: str, value: Any) -> list[Any]:
     """The values of an axis; a field that is itself a sequence is an axis only as a list of lists."""
     if not isinstance(value, list):
         return [value]
+    if path in SEQUENCES and not (value and isinstance(value[0], list)):
+        return [value]
     if not value:
         raise ConfigError(path, "is an empty list: an axis needs a value")
-    if path in SEQUENCES and not isinstance(value[0], list):
-        return [value]
     return value
 
 
-def _nested(paths: list[str], values: tuple[Any, ...], resolutions: list[int]) -> dict[str, Any]:
+def _nested(paths: list[str], values: tuple[Any, ...]) -> dict[str, Any]:
     """Settings for `make_run` from dotted paths."""
-    settings: dict[str, Any] = {"options": {}, "test_resolutions": resolutions}
+    settings: dict[str, Any] = {"options": {}}
     for path, value in zip(paths, values, strict=True):
         key, _, inner = path.partition(".")
         if inner:
@@ -221,11 +260,11 @@ def _nested(paths: list[str], values: tuple[Any, ...], resolutions: list[int]) -
     return settings
 
 
-def _resolutions(value: Any) -> list[int]:
+def _resolutions(value: Any, prefix: str) -> list[int]:
     values = value if isinstance(value, list) else [value]
     for one in values:
         if type(one) is not int or one < 1:
-            raise ConfigError("test_resolutions", f"{one!r} is not a number of pixels")
+            raise ConfigError(f"{prefix}test_resolutions", f"{one!r} is not a number of pixels")
     return sorted(set(values))
 
 
@@ -241,7 +280,11 @@ def _check_types(table: Mapping[str, Any]) -> None:
             raise ConfigError(key, f"is not a list of tables: write [[{key}]]")
     if not table.get("models"):
         raise ConfigError("models", "is required: at least one [[models]] table with a `name`")
-    allowed = {"invalid": ("refuse", "leave_out"), "predictions": ("auto", "logits", "top5", "none")}
+    allowed = {
+        "invalid": ("refuse", "leave_out"),
+        "duplicates": ("keep", "leave_out"),
+        "predictions": ("auto", "logits", "top5", "none"),
+    }
     for key, values in allowed.items():
         if table.get(key, values[0]) not in values:
             hint = did_you_mean(str(table[key]), values)
@@ -255,11 +298,9 @@ def _place(key: str, where: Where, cell: Mapping[str, Any]) -> str:
     """Where in the file the value of a refused cell stands."""
     if key in ("model", "options") or key.startswith("options."):
         return where.model + key.removeprefix("model").removeprefix("options")
-    field = key.partition(".")[0]
-    table = where.model if field in where.model_keys else where.arm if field in where.arm_keys else ""
     by_model = ("resolution", "test_resolutions", "train_size", "validation", "size")
     said = f"{key} (with {where.model}: {_describe(cell)})" if key in by_model else key
-    return f"{table}.{said}" if table else said
+    return where.prefix(key.partition(".")[0]) + said
 
 
 def _describe(cell: Mapping[str, Any]) -> str:

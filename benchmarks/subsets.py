@@ -34,7 +34,7 @@ class Subset:
 def class_ranks(stream: int, classes: int) -> Indices:
     """A random rank for each class, so that no class is always the first to get an image."""
     ranks = np.empty(classes, dtype=np.int64)
-    ranks[randomness.permutation(stream, classes)] = np.arange(classes)
+    ranks[randomness.permutation(randomness.key(stream, "class ranks"), classes)] = np.arange(classes)
     return ranks
 
 
@@ -96,7 +96,7 @@ def validation_mask(sequence: Indices, ranks: Indices, fraction: float) -> NDArr
     return mask
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=65536)
 def part_sizes(counts: tuple[int, ...], draw: int, n: int, validation: float | int) -> tuple[int, int]:
     """Images in (training, validation) for a subset of n, from class counts alone.
 

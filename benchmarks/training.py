@@ -2,7 +2,8 @@
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 import models
 from benchmarks import randomness
+from benchmarks.averaging import Average
 from benchmarks.batches import Batches
 from benchmarks.datasets import Images
 from benchmarks.recipes import Recipe
@@ -20,9 +22,9 @@ from benchmarks.subsets import Subset
 from models.network import Network
 
 
-def build_model(run: Run, execution: Mapping[str, Any]) -> Network:
-    """The network of a run, freshly initialised, on its device and in its memory layout."""
-    model = models.create_model(
+def model_of(run: Run) -> Network:
+    """The network of a run, freshly initialised, on the CPU."""
+    return models.create_model(
         run.model,
         image_size=run.resolution,
         in_channels=run.data.channels,
@@ -31,6 +33,11 @@ def build_model(run: Run, execution: Mapping[str, Any]) -> Network:
         seed=randomness.key(run.seed, "initialisation"),
         **run.options,
     )
+
+
+def build_model(run: Run, execution: Mapping[str, Any]) -> Network:
+    """The network of a run, freshly initialised, on its device, in its memory layout and form of attention."""
+    model = model_of(run)
     model.set_attention(execution["attention"])
     if execution["layout"] == "channels_last":
         model = model.to(memory_format=torch.channels_last)
@@ -64,22 +71,43 @@ def make_optimizer(model: Network, recipe: Recipe) -> torch.optim.Optimizer:
     return kind(groups, lr=recipe.learning_rate, betas=recipe.betas, fused=True)
 
 
-class Training:
-    """The state of a training. `step` is the number of updates made; `state` and `restore` carry it over a stop."""
+def arithmetic(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """Within it networks compute in a run's precision. Weights stay float32, and so does what autocast keeps exact."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
-    def __init__(self, run: Run, execution: Mapping[str, Any], images: Images, subset: Subset):
+
+class Training:
+    """The state of a training. `step` is the number of updates made; `state` and `restore` carry it over a stop.
+
+    Nothing in a step waits for the device. A step whose loss is not finite makes no update, nor does any after it:
+    `skipped` counts them on the device, and is read with the metrics (on a CPU, where reading is free, at each step).
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        execution: Mapping[str, Any],
+        images: Images,
+        subset: Subset,
+        begin: Callable[[Network], Any] = lambda model: None,
+    ):
+        """`begin` is given the freshly initialised network, to load other weights into it; `began` is what it says."""
         self.run, self.steps = run, run.steps
         self.channels_last = execution["layout"] == "channels_last"
+        self.micro_batch = int(execution.get("micro_batch", run.recipe.batch_size))  # absent in early records
         self.model = build_model(run, execution)
+        self.began = begin(self.model)
         self.optimizer = make_optimizer(self.model, run.recipe)
+        self.average = Average(self.model, run.recipe.ema) if run.recipe.ema else None
         device = torch.device(execution["device"])
+        self.skipped = torch.zeros((), device=device)
+        self.waits = device.type != "cpu"
         self.batches = Batches(run, images.train[subset.train], images.train_labels[subset.train], device)
         self.step = 0
 
-    def update(self) -> dict[str, float] | None:
-        """One step of the optimiser. Returns the metrics of the batch, or None when the loss is not finite.
-
-        A step with a non-finite loss makes no update: parameters and optimiser stay as they were.
+    def update(self, read: bool = True) -> dict[str, float] | None:
+        """One step of the optimiser. Returns the metrics of the batch ({} unless `read`), or None when it is known that
+        a loss was not finite; `step` is the number of the first such step then, and the weights are those before it.
         """
         x, weights = self.batches.batch(self.step)
         if self.channels_last:
@@ -87,37 +115,84 @@ class Training:
         # The network's own randomness (dropout, drop path): one stream a step.
         torch.manual_seed(randomness.key(self.run.seed, "network", self.step))
         self.model.train()
-        logits = self.model(x)
-        loss = F.cross_entropy(logits, weights)
-        value = loss.item()
-        if not math.isfinite(value):
-            return None
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss, logits = self._gradients(x, weights)
         if self.run.recipe.clip:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.run.recipe.clip)
         rate = learning_rate(self.step, self.steps, self.run.recipe)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        self.skipped += ~loss.isfinite() | (self.skipped > 0)
+        self.optimizer.found_inf = (self.skipped > 0).float()  # type: ignore[attr-defined]  # 1: fused steps do nothing
         self.optimizer.step()
         self.step += 1
-        hits = (logits.detach().argmax(1) == weights.argmax(1)).float().mean().item()
-        return {"loss": value, "learning_rate": rate, "accuracy": hits}
+        if self.average is not None:
+            self.average.follow(self.model, self.step, self.skipped)
+        if (read or not self.waits) and self.diverged():
+            return None
+        if not read:
+            return {}
+        hits = (logits.argmax(1) == weights.argmax(1)).float().mean().item()
+        return {"loss": loss.item(), "learning_rate": rate, "accuracy": hits}
+
+    def _gradients(self, x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Adds up the gradients of a batch, a micro-batch at a time; returns its loss and logits (B x classes)."""
+        loss, logits = torch.zeros((), device=x.device), []
+        for part, part_weights in zip(x.split(self.micro_batch), weights.split(self.micro_batch), strict=True):
+            with arithmetic(x.device, self.run.precision):
+                out = self.model(part)
+            share = F.cross_entropy(out.float(), part_weights) * (len(part) / len(x))
+            share.backward()
+            loss += share.detach()
+            logits.append(out.detach().float())
+        return loss, torch.cat(logits)
+
+    def diverged(self) -> bool:
+        """Whether a loss was not finite; waits for the device. `step` does not count what was skipped then."""
+        skipped = int(self.skipped)
+        self.step -= skipped
+        self.skipped.zero_()
+        return skipped > 0
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within it the network has the weights that it is judged by: their average where the recipe asks for one."""
+        if self.average is None:
+            yield
+            return
+        trained = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self.model.load_state_dict(self.average.values)
+        try:
+            yield
+        finally:
+            self.model.load_state_dict(trained)
+
+    def finished_model(self) -> Network:
+        """The network with the weights that it is judged by and that are kept; no update can follow."""
+        if self.average is not None:
+            self.model.load_state_dict(self.average.values)
+        return self.model
 
     def state(self) -> dict[str, Any]:
         """Everything a continuation needs; randomness needs nothing."""
-        return {"step": self.step, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        state = {"step": self.step, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return state if self.average is None else {**state, "average": self.average.values}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continues from a `state()`. Raises KeyError or RuntimeError when it is of another network."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load(state["average"])
         self.step = int(state["step"])
 
 
 @torch.inference_mode()
 def logits_of(model: nn.Module, pixels: np.ndarray, transform: Any, channels_last: bool) -> Tensor:
-    """Logits (float32, N x classes, on the CPU) of uint8 images (N, C, H, W) put through `transform`."""
+    """Logits (float32, N x classes, on the CPU) of uint8 images (N, C, H, W) put through `transform`.
+
+    They are computed in the precision of the `arithmetic` around the call.
+    """
     model.eval()
     device = next(model.parameters()).device
     parts = []

@@ -8,22 +8,25 @@ import tomllib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from benchmarks import local, rerun, views
-from benchmarks.datasets import check_there
+import models
+from benchmarks import duplicates, local, rerun, start, views
+from benchmarks.decoded import make_ready
 from benchmarks.errors import DONE, FAILED, INTERRUPTED, OTHERS, ConfigError
 from benchmarks.execute import Settings
 from benchmarks.execution import choose_device
 from benchmarks.local import Ending, Task
 from benchmarks.progress import duration, reporter_for, say
-from benchmarks.record import check_root, find_record, read_record
+from benchmarks.record import Record, check_root, find_record, read_record, recorded_plugins
 from benchmarks.run import Run, make_run
 from benchmarks.states import counted, run_state, selected
-from benchmarks.study import Study, single
+from benchmarks.study import Study, load_plugin, load_study, single
+from models.ready_made import is_ready_made
 
 SETTLED = ("finished", "diverged", "stale")  # states in which `run` does not train
 
@@ -33,7 +36,30 @@ def settings_for(data: Path, device: str, checkpoint_every: float, accept_code: 
     if not math.isfinite(checkpoint_every):
         raise ConfigError("--checkpoint-every", f"{checkpoint_every} is not a number of seconds")
     command = shlex.join(["inductive", *sys.argv[1:]])
-    return Settings(data, choose_device(device), checkpoint_every, accept_code, command=command)
+    plugins = models.loaded_plugins()
+    return Settings(data, choose_device(device), checkpoint_every, accept_code, command=command, plugins=plugins)
+
+
+def _ready(name: str, data: Path, console: Console) -> None:
+    """A data set in the store, for all processes to map: decoded now when only its files are there."""
+    if make_ready(name, data):
+        say(console, f"{name}: decoded once, for all runs, under {data}")
+
+
+def prepare_study(study: str | None, names: tuple[str, ...], data: Path, find: bool, console: Console) -> int:
+    """`inductive prepare`: returns the exit code."""
+    from benchmarks import prepare
+
+    if not study and not names:
+        raise ConfigError("prepare", "nothing was named: a STUDY, or --dataset NAME")
+    if find and not names:
+        raise ConfigError("--find-duplicates", "needs --dataset NAME")
+    steps = [step(name, data) for name in names for step in (prepare.data_set, *[prepare.find_duplicates] * find)]
+    loaded = load_study(study) if study else None
+    steps += [step(loaded, data) for step in prepare.STEPS if loaded]
+    for line in chain.from_iterable(steps):
+        say(console, line)
+    return DONE
 
 
 def run_study(
@@ -42,8 +68,10 @@ def run_study(
     """`inductive run`: returns the exit code."""
     runs = selected(study, only)
     check_root(root)
-    for name in {run.dataset for run in runs}:
-        check_there(name, settings.data)
+    for name in dict.fromkeys(run.dataset for run in runs):
+        _ready(name, settings.data, console)
+        if any(duplicates.wanted(study.evaluations[run.id]) for run in runs if run.dataset == name):
+            duplicates.read_list(name, settings.data)
     states = [run_state(run, root, study.evaluations[run.id]) for run in runs]
     stale = [one for one in states if one.state == "stale" and not settings.accept_code]
     gpus = local.slots("cuda") if settings.device == "cuda" else 0
@@ -75,7 +103,18 @@ def run_study(
     return _summary(endings, len(stale), f"{study.name}, {duration(time.monotonic() - began)}: ", console)
 
 
+def check_weights(run: Run) -> None:
+    """Raises ConfigError when the file of a ready-made network's weights is not there."""
+    kind, _, place = str(run.options.get("weights", "none")).partition(":")
+    if is_ready_made(run.model) and kind == "file" and not Path(place).is_file():
+        raise ConfigError("options.weights", f"there is no file {place}")
+
+
 def _run(tasks: list[Task], jobs: int, console: Console) -> list[Ending]:
+    for task in tasks:
+        check_weights(task.run)
+        if task.run.init_from:
+            start.weights_path(task.run, task.root)  # said before anything starts
     if not tasks:
         return []
     with reporter_for(console, len(tasks), jobs) as reporter:
@@ -140,7 +179,7 @@ def _value(text: str) -> Any:
 def train_one(run: Run, root: Path, settings: Settings, console: Console) -> int:
     """`inductive train`: returns the exit code."""
     check_root(root)
-    check_there(run.dataset, settings.data)
+    _ready(run.dataset, settings.data, console)
     views.print_configuration(console, run)
     say(console, f"run {run.id} on {settings.device}: {run.steps:,} steps")
     study = single(run)
@@ -156,6 +195,15 @@ def train_one(run: Run, root: Path, settings: Settings, console: Console) -> int
     return code
 
 
+def load_recorded_plugins(record: Record, console: Console) -> None:
+    """Loads the plugins of a record from their copies in it, but for those that the command line has loaded."""
+    loaded = {plugin.name for plugin in models.loaded_plugins()}
+    for path in recorded_plugins(record.path):
+        if path.name not in loaded:
+            say(console, f"plugin {path.name} as it is in the record; --plugin FILE takes another")
+            load_plugin(path, "--plugin")
+
+
 def rerun_one(
     run_id: str,
     first: int | None,
@@ -167,13 +215,15 @@ def rerun_one(
 ) -> int:
     """`inductive rerun`: returns the exit code."""
     record = read_record(find_record(root, run_id))
+    load_recorded_plugins(record, console)
     run = record.run()
-    check_there(run.dataset, data)
+    _ready(run.dataset, data, console)
     check_root(root)
     device = None if device is None else choose_device(device)
     evaluations = rerun.prepare_rerun(record, device, first)
     chosen = device or str((record.execution or {})["device"])
-    settings = Settings(data, chosen, command=shlex.join(["inductive", *sys.argv[1:]]))
+    command = shlex.join(["inductive", *sys.argv[1:]])
+    settings = Settings(data, chosen, command=command, plugins=models.loaded_plugins())
     task = Task(run, evaluations, rerun.rerun_root(root), settings, until=first)
     try:
         ending = _run([task], 1, console)[0]

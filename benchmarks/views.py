@@ -18,9 +18,10 @@ from benchmarks.progress import duration, say
 from benchmarks.recipes import recipe_about, recipe_names, recipe_values
 from benchmarks.record import Record
 from benchmarks.rerun import environment_of, recorded_settings
-from benchmarks.run import Run
+from benchmarks.run import Evaluation, Run
 from benchmarks.states import RunState, counted, study_states
 from benchmarks.study import Study, load_study, study_names
+from models.ready_made import SUMMARIES, WEIGHTS
 
 
 def print_json(values: Any) -> None:
@@ -44,9 +45,11 @@ def listing(what: str, size: str | None = None, image_size: int | None = None) -
         return counted_models(size, image_size or 32)[0]
     if what == "models":
         families = [models.family(name) for name in models.model_names()]
+        rows = [(f.name, f.sizes, f.options, f.summary) for f in families]
+        rows += [(name, ("own",), (WEIGHTS,), about) for name, about in SUMMARIES.items()]
         return [
-            {"name": f.name, "sizes": list(f.sizes), "options": [o.name for o in f.options], "about": f.summary}
-            for f in families
+            {"name": name, "sizes": list(sizes), "options": [option.name for option in options], "about": about}
+            for name, sizes, options, about in rows
         ]
     if what == "vit-sizes":
         return vit_sizes()
@@ -65,7 +68,7 @@ def listing(what: str, size: str | None = None, image_size: int | None = None) -
             for d in DATASETS.values()
         ]
     if what == "recipes":
-        return [{"name": name, "about": recipe_about(name)} for name in recipe_names()]
+        return [{"name": name, **recipe_about(name)} for name in recipe_names()]
     studies = [load_study(name) for name in study_names()]
     return [{"name": s.name, "runs": len(s.runs), "question": s.question, "cost": s.cost} for s in studies]
 
@@ -77,10 +80,11 @@ def counted_models(size: str, image_size: int) -> tuple[list[dict[str, Any]], li
     scale = min(models.SCALES, key=lambda known: abs(math.log(known / image_size)))
     rows, refused = [], []
     for name in models.model_names():
+        scaled = {"scale": scale} if "scale" in {option.name for option in models.family(name).options} else {}
         try:
             with torch.device("meta"):
                 network = models.create_model(
-                    name, image_size=image_size, in_channels=3, num_classes=10, size=size, scale=scale
+                    name, image_size=image_size, in_channels=3, num_classes=10, size=size, **scaled
                 )
             found = network.describe(image_size, image_size)
         except models.ModelError as error:
@@ -302,7 +306,7 @@ def print_show(console: Console, record: Record, state: RunState, configuration:
         [
             e["evaluation"]["part"],
             e["evaluation"]["resolution"],
-            e["evaluation"]["carry"],
+            Evaluation(**e["evaluation"]).words,
             f"{e['accuracy']:.2%}",
             e["count"],
         ]
@@ -312,7 +316,7 @@ def print_show(console: Console, record: Record, state: RunState, configuration:
         columns = {
             "part": "left",
             "pixels": "right",
-            "carried by": "left",
+            "shown as": "left",
             "accuracy": "right",
             "images": "right",
         }

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -30,11 +30,13 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def inductive(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Calls `inductive ...` as a user does, in a folder of the test, and returns what came of it."""
 
-    def call(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    def call(
+        *arguments: str, timeout: float = 300, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "benchmarks.cli", *arguments]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+        whole = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **(environment or {})}
         return subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=timeout, check=False
+            command, cwd=tmp_path, env=whole, capture_output=True, text=True, timeout=timeout, check=False
         )
 
     return call

@@ -11,12 +11,18 @@ import torch
 from benchmarks.errors import USAGE, InductiveError
 from benchmarks.files import write_json
 from benchmarks.local import keep_memory
-from benchmarks.speed.clock import MachineClock, Plan
+from benchmarks.speed.children import FamilyClock
+from benchmarks.speed.clock import Plan
 from benchmarks.speed.tables import machine_facts, write_block
 
 TABLES = {  # each module's `measure` returns its table
     "models": "benchmarks.speed.against_timm",
     "encodings": "benchmarks.speed.encodings",
+    "sweep": "benchmarks.speed.sweep",
+    "start": "benchmarks.speed.start",
+    "scale": "benchmarks.speed.scale",
+    "planning": "benchmarks.speed.planning",
+    "bf16": "benchmarks.speed.precision",
 }
 QUICK, QUICK_BATCH = Plan(rounds=1, most=1, warmup=1, seconds=0.0, patience=0.0), 2
 
@@ -46,7 +52,7 @@ def bench(
     write: Path | None,
     quick: bool,
 ) -> None:
-    """Measure how fast this machine gets through the tables named, or all: models, encodings.
+    """Measure how fast this machine gets through the tables named, or all of them (hours).
 
     Processes that compete for the machine are noticed, waited for, and what they disturbed is not counted, so a
     busy machine takes longer. Ctrl-C ends a table with the rounds it has.
@@ -61,7 +67,7 @@ def bench(
     kept: dict[str, Any] = {"machine": machine_facts(), "quick": quick, "tables": []}
     for name in names or TABLES:
         measure = importlib.import_module(TABLES[name]).measure
-        table = measure(plan, images, MachineClock(), lambda text, name=name: click.echo(f"{name}: {text}", err=True))
+        table = measure(plan, images, FamilyClock(), lambda text, name=name: click.echo(f"{name}: {text}", err=True))
         kept["tables"].append(table.as_json())
         text = table.markdown(kept["machine"])
         click.echo(f"{text}\n")

@@ -48,6 +48,11 @@ class Plan:
     seconds: float = 0.75
     patience: float = 300.0
 
+    @property
+    def measures(self) -> bool:
+        """Whether it is about times: with turns of no seconds, it is tried whether a table comes about."""
+        return self.seconds > 0
+
 
 @dataclass(frozen=True)
 class Turn:

@@ -4,18 +4,16 @@ The backbone is the `nano` ViT at 32 px, in the form of attention that a run on 
 another resolution than the training one, where positions are carried.
 """
 
-from typing import cast
-
 import models
-from benchmarks.execution import ATTENTION
+from benchmarks.execution import KERNELS
 from benchmarks.speed.clock import Clock, Plan, Tell, Variant, summarise, take_turns
 from benchmarks.speed.steps import CLASSES, forward_pass, training_step
 from benchmarks.speed.tables import Table, milliseconds, ratio_words
-from models.network import AttentionForm, Network
+from models.network import Network
 
 TRAINED, CARRIED = 32, 48
 NONE = "none"
-FORM = cast("AttentionForm", ATTENTION["cpu", "float32"])
+FORM = KERNELS["cpu", "float32"].attention
 
 
 def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:

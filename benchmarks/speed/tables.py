@@ -64,6 +64,8 @@ def machine_words(machine: Mapping[str, Any]) -> str:
 def contention_words(turns: Mapping[str, Sequence[Turn]]) -> str:
     """How much of the measurement had the machine to itself."""
     taken = [turn for several in turns.values() for turn in several]
+    if not taken:
+        return "Nothing in this table is a time."
     known = [turn.others for turn in taken if turn.others is not None]
     if not known:
         return "What other processes did could not be measured here: every turn counts."

@@ -65,6 +65,14 @@ def test_recipes_of_one_name_with_other_numbers_are_told_apart(made_up: Any, tmp
     assert len(split(frame)) == 2
 
 
+def test_runs_that_start_from_other_weights_are_no_cell_with_those_that_do_not(made_up: Any, tmp_path: Path) -> None:
+    study = made_up.study_of(made_up.SMALL, init_from=["", "weights.pth"], models=[{"name": "resnet"}])
+    made_up.write_study(tmp_path, study)
+    frame = load(tmp_path, study)
+    assert set(frame.runs["label"]) == {"resnet init_from=none", "resnet init_from=weights.pth"}
+    assert len(split(frame)) == 1
+
+
 def test_states_and_reasons(made_up: Any, tmp_path: Path) -> None:
     study = made_up.study_of(made_up.SMALL)
     states = ["finished", "stale", "diverged", "failed", "interrupted"]
@@ -125,6 +133,7 @@ def test_evaluations_that_the_study_does_not_ask_for_are_left_out(made_up: Any, 
         {"arms": [{"recipe": "digits"}, {"recipe": "none"}]},
         {"arms": [{"resolution": 8}, {"resolution": 16}]},
         {"arms": [{"validation": 0.2}, {"validation": 0}]},
+        {"arms": [{"precision": "float32"}, {"precision": "bfloat16"}]},
     ],
 )
 def test_what_answers_different_questions_is_never_one_arm(

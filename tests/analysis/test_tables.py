@@ -1,5 +1,6 @@
 """The tables and sentences: against pandas and scipy on the same rows, and against numbers set by hand."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,8 @@ def test_ways_of_carrying_positions_are_separate_lines(arm: ArmData) -> None:
     away = arm.rows[(arm.rows["test_resolution"] == 16) & (arm.rows["label"] == "vit learned_1d")]
     rows = by_carry(pd.concat([arm.rows, away.assign(carry="other way")]))
     lines = set(rows.loc[rows["label"] == "vit learned_1d", "line"])
-    assert lines == {"vit learned_1d, carry bicubic_antialias", "vit learned_1d, carry other way"}
+    default = "interpolate:interpolation=bicubic_antialias"
+    assert lines == {f"vit learned_1d, carry {default}", "vit learned_1d, carry other way"}
     table = summarise(rows, arm.runs, "accuracy", [8, 16])
     assert (table["done"] == 3).all()
 
@@ -152,6 +154,20 @@ def test_ledger_marks_what_is_unequal(arm: ArmData) -> None:
     assert table.loc["vit none", "unequal"] == "planned"
     assert (table.loc["resnet", "updates_low"], table.loc["resnet", "updates_high"]) == (600, 700)
     assert table["planned"].tolist() == [6, 4, 6]
+
+
+def test_batch_norm_by_less_than_a_batch_is_in_the_ledger(made_up: Any, tmp_path: Path) -> None:
+    """One run that was short of memory: with BatchNorm it is marked, without it nothing differs but rounding."""
+    study = made_up.study_of(made_up.SMALL)
+    made_up.write_study(tmp_path, study)
+    for model, batch_norm in (("resnet", True), ("vit", False)):
+        run = next(run for run in study.runs if run.model == model)
+        path = tmp_path / run.id / "result.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "micro_batch": 16, "batch_norm": batch_norm}))
+    [arm] = split(load(tmp_path, study))
+    table = fairness.ledger(arm).set_index("label")
+    assert table["batch_norm_short"].to_dict() == {"resnet": 1, "vit none": 0, "vit learned_1d": 0}
+    assert {label for label, marks in table["unequal"].items() if "batch_norm_short" in marks} == {"resnet"}
 
 
 def test_rounding_never_moves_an_end_to_zero() -> None:

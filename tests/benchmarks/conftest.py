@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.execute import Outcome, Settings, execute
+from benchmarks.execute import Settings, execute
+from benchmarks.job import Outcome
 from benchmarks.run import Run, make_run
 from benchmarks.study import single
 

@@ -10,14 +10,21 @@ import torchvision.transforms.v2.functional as V
 from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
+from torchvision.transforms.v2 import TrivialAugmentWide
 
-from benchmarks import augment, randomness
+from benchmarks import augment, operations, randomness
 from benchmarks.recipes import Recipe, augmentations
 
 BATCH, CLASSES = 64, 10
 EVERYTHING = {
     "crop_padding": 2,
+    "rrc_scale": 0.2,
     "flip": True,
+    "jitter_brightness": 0.4,
+    "jitter_contrast": 0.4,
+    "jitter_saturation": 0.4,
+    "jitter_hue": 0.1,
+    "trivialaugment": True,
     "randaugment_operations": 2,
     "erasing": 0.5,
     "mixup": 0.8,
@@ -376,7 +383,19 @@ def test_randaugment_applies_its_operations_one_after_the_other() -> None:
     torch.testing.assert_close(out, expected)
 
 
-@pytest.mark.parametrize(("name", "count"), [("crop", 2), ("flip", 1), ("randaugment", 6), ("erase", 5), ("mix", 5)])
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("crop", 2),
+        ("resized_crop", 22),
+        ("flip", 1),
+        ("jitter", 8),
+        ("trivialaugment", 3),
+        ("randaugment", 6),
+        ("erase", 5),
+        ("mix", 5),
+    ],
+)
 def test_each_draws_a_fixed_number_and_uses_every_one(name: str, count: int) -> None:
     """Reference: each number changed in turn; one that is drawn but unused, or used twice, shows here."""
     asked: list[int] = []
@@ -388,7 +407,8 @@ def test_each_draws_a_fixed_number_and_uses_every_one(name: str, count: int) -> 
     function, x, weights = getattr(augment, name), images(BATCH), one_hot(BATCH)
     usual, labels = function(x, weights, asking, recipe(**EVERYTHING))
     assert asked == [count]
-    for column in range(count):
+    used = {0, 10, 20, 21} if name == "resized_crop" else range(count)  # further windows: where the first does not fit
+    for column in used:
         u = draws(11, BATCH)(count)
         u[:, column] = draws(12, BATCH)(1)[:, 0]
         out, other = function(x, weights, lambda _, u=u: u, recipe(**EVERYTHING))
@@ -398,6 +418,162 @@ def test_each_draws_a_fixed_number_and_uses_every_one(name: str, count: int) -> 
 def test_only_mixing_touches_the_labels() -> None:
     """What breaks otherwise: a label that does not belong to its image."""
     weights = one_hot(BATCH)
-    for name in ("crop", "flip", "randaugment", "erase"):
+    for name in augmentations(recipe(**EVERYTHING), True)[:-1]:
         _, out = getattr(augment, name)(images(BATCH), weights, draws(13, BATCH), recipe(**EVERYTHING))
         assert torch.equal(out, weights)
+
+
+def windows(count: int, size: int, u: NDArray[np.float64], **changes: Any) -> list[tuple[int, int, int, int]]:
+    """top, left, rows, columns by torchvision's rule, written out for one image at a time."""
+    found = []
+    for own in u:
+        for area, aspect in zip(own[:10], own[10:20], strict=True):
+            share = changes["rrc_scale"] + area * (1 - changes["rrc_scale"])
+            ratio = np.exp(np.log(3 / 4) + aspect * (np.log(4 / 3) - np.log(3 / 4)))
+            columns = round(float(np.sqrt(size * size * share * ratio)))
+            rows = round(float(np.sqrt(size * size * share / ratio)))
+            if 0 < columns <= size and 0 < rows <= size:
+                break
+        else:
+            rows, columns = size, size
+        found.append((int(own[20] * (size - rows + 1)), int(own[21] * (size - columns + 1)), rows, columns))
+    return found[:count]
+
+
+@pytest.mark.parametrize("side", [5, 16, 24, 33])
+@pytest.mark.parametrize("smallest", [0.08, 0.8])
+def test_resized_crop_is_torchvisions(side: int, smallest: float) -> None:
+    """Reference: torchvision's resized_crop (bilinear, antialiased), image by image, at the window of the rule."""
+    count, size = 32, 16
+    x, u = images(count, 3, size), draws(14, count)(22)
+    out, _ = augment.resized_crop(x, one_hot(count), lambda _: u, recipe(rrc_scale=smallest), side)
+    for i, (top, left, rows, columns) in enumerate(windows(count, size, u, rrc_scale=smallest)):
+        expected = V.resized_crop(x[i], top, left, rows, columns, [side, side], BILINEAR, antialias=True)
+        torch.testing.assert_close(out[i], expected, rtol=0, atol=2e-6)
+
+
+def test_a_window_that_never_fits_is_the_whole_image() -> None:
+    """Reference: ten areas of 1 at an aspect of 4 / 3, none of which fits; torchvision takes the whole image then."""
+    x, u = images(2), np.full((2, 22), 0.9999)
+    out, _ = augment.resized_crop(x, one_hot(2), lambda _: u, recipe(rrc_scale=0.5), 16)
+    torch.testing.assert_close(out, x)
+
+
+def test_resized_crop_areas_and_places_are_uniform() -> None:
+    """Reference: Kolmogorov-Smirnov of area and aspect, chi-square of the place, read off the edges of two ramps.
+
+    Windows of 0.2 to 0.5 of the area always fit, so the first draw is used; rounding to pixels blurs little at 512.
+    """
+    count, size = 2000, 512
+    u = draws(15, count)(22)
+    u[:, :10] *= 3 / 8  # shares of 0.2 to 0.5
+    found = np.array(windows(count, size, u, rrc_scale=0.2))
+    ramps = torch.stack(torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij"))[None].repeat(4, 1, 1, 1)
+    for at in (0, 500):  # that the windows above are those of the function: means of a ramp are the windows' middles
+        out, _ = augment.resized_crop(ramps, one_hot(4), lambda _, at=at: u[at : at + 4], recipe(rrc_scale=0.2), 16)
+        small = np.array(windows(4, 64, u[at : at + 4], rrc_scale=0.2))
+        middles = np.stack([small[:, 0] + (small[:, 2] - 1) / 2, small[:, 1] + (small[:, 3] - 1) / 2], 1)
+        torch.testing.assert_close(out.mean((2, 3)), torch.from_numpy(middles).float(), rtol=0, atol=1e-3)
+    top, left, rows, columns = found.T
+    assert stats.kstest(rows * columns / size**2, stats.uniform(0.2, 0.3).cdf).pvalue > 0.01
+    assert stats.kstest(columns / rows, stats.loguniform(3 / 4, 4 / 3).cdf).pvalue > 0.01
+    for place, length in ((top, rows), (left, columns)):
+        assert stats.kstest((place + 0.5) / (size - length + 1), "uniform").pvalue > 0.01
+
+
+@pytest.mark.parametrize("shift", [-0.5, -0.21, 0.0, 0.05, 0.3, 0.5])
+def test_hue_is_torchvisions(shift: float) -> None:
+    """Reference: torchvision's adjust_hue on floats, with grey, black, white and pure pixels among them."""
+    x = images(4)
+    x[0, :, 0, :4] = torch.tensor([[0.0, 1.0, 0.4, 1.0], [0.0, 1.0, 0.4, 0.0], [0.0, 1.0, 0.4, 0.0]])
+    torch.testing.assert_close(operations.hue(x, strength(shift, 4)), V.adjust_hue(x, shift), rtol=0, atol=2e-6)
+    grey = images(4, 1)
+    assert torch.equal(operations.hue(grey, strength(shift, 4)), grey)
+
+
+def test_jitter_is_torchvisions_in_its_drawn_order() -> None:
+    """Reference: torchvision's four functions on floats, one image at a time, in the order of four sorted numbers."""
+    count, widths = 32, {"jitter_brightness": 0.4, "jitter_contrast": 1.0, "jitter_saturation": 0.3, "jitter_hue": 0.2}
+    x, u = images(count), draws(16, count)(8)
+    out, _ = augment.jitter(x, one_hot(count), lambda _: u, recipe(**widths))
+    functions = (V.adjust_brightness, V.adjust_contrast, V.adjust_saturation, V.adjust_hue)
+    lows, highs = (0.6, 0.0, 0.7, -0.2), (1.4, 2.0, 1.3, 0.2)
+    orders = set()
+    for i in range(count):
+        expected, order = x[i], tuple(np.argsort(u[i, 4:]))
+        orders.add(order)
+        for number in order:
+            expected = functions[number](expected, float(lows[number] + u[i, number] * (highs[number] - lows[number])))
+        torch.testing.assert_close(
+            out[i], expected, rtol=0, atol=1e-4
+        )  # hue spreads rounding where a pixel is nearly grey
+    assert len(orders) > 10
+
+
+def test_jitter_leaves_out_what_is_off_and_what_grey_images_do_not_have() -> None:
+    """Reference: torchvision's brightness alone; grey images are as they were under saturation and hue."""
+    x, u = images(8), draws(17, 8)(8)
+    out, _ = augment.jitter(x, one_hot(8), lambda _: u, recipe(jitter_brightness=0.5))
+    for i in range(8):
+        torch.testing.assert_close(out[i], V.adjust_brightness(x[i], 0.5 + float(u[i, 0])), rtol=0, atol=1e-6)
+    grey = images(8, 1)
+    out, _ = augment.jitter(grey, one_hot(8), lambda _: u, recipe(jitter_saturation=0.5, jitter_hue=0.5))
+    assert torch.equal(out, grey)
+
+
+TORCHVISION = {  # our names to torchvision's; the order is ours
+    "identity": "Identity", "autocontrast": "AutoContrast", "equalize": "Equalize", "rotate": "Rotate",
+    "solarize": "Solarize", "colour": "Color", "posterize": "Posterize", "contrast": "Contrast",
+    "brightness": "Brightness", "sharpness": "Sharpness", "shear_x": "ShearX", "shear_y": "ShearY",
+    "translate_x": "TranslateX", "translate_y": "TranslateY",
+}  # fmt: skip
+MIRRORED = ("rotate", "translate_x", "translate_y")  # the sign of a direction is a convention
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_trivialaugment_is_torchvisions(name: str) -> None:
+    """Reference: TrivialAugmentWide's own table of 31 strengths and its function for each, bilinear, image by image.
+
+    On bytes where torchvision needs bytes (its rounding: within a level, two where it rounds twice).
+    """
+    theirs = TrivialAugmentWide(interpolation=BILINEAR)
+    magnitudes, signed = theirs._AUGMENTATION_SPACE[TORCHVISION[name]]
+    listed = magnitudes(31, 32, 32)
+    exact = bytes_of(2, size=32)
+    bins = (0, 1, 7, 15, 21, 30)
+    number = (NAMES.index(name) + 0.5) / 14
+    for at in bins:
+        for sign in (0.25, 0.75):
+            u = fixed(np.full(2, number), np.full(2, (at + 0.5) / 31), np.full(2, sign))
+            out, _ = augment.trivialaugment(exact.float() / 255, one_hot(2), u, recipe(trivialaugment=True))
+            magnitude = 0.0 if listed is None else float(listed[at])
+            if name.startswith("translate"):
+                magnitude = round(magnitude, 5)  # 16 pixels, not 15.999999
+            magnitude = -magnitude if signed and (sign > 0.5) != (name in MIRRORED) else magnitude
+            geometric = name in (*MIRRORED, "shear_x", "shear_y")
+            looked_up = name in ("identity", "equalize", "posterize")
+            source = exact.float() / 255 if geometric else exact
+            level = magnitude * 255 if name == "solarize" else magnitude
+            result = theirs._apply_image_or_video_transform(
+                source, TORCHVISION[name], magnitude, interpolation=BILINEAR, fill={Tensor: None}
+            ) if name != "solarize" else V.solarize(exact, level)  # fmt: skip
+            expected = result if geometric else result.float() / 255
+            tolerance = 2e-4 if geometric else 1e-6 if looked_up or name == "solarize" else 2 * LEVEL
+            torch.testing.assert_close(out, expected, rtol=0, atol=tolerance)
+
+
+def test_trivialaugment_draws_are_even() -> None:
+    """Reference: chi-square over fourteen operations, over 31 strengths and of the sign, marked by the operations."""
+    count = 20_000
+    marks = tuple((lambda x, s, number=number: torch.cat([s * 0 + number, s], 1)) for number in range(14))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(augment, "WIDE", marks)
+        out, _ = augment.trivialaugment(
+            torch.zeros(count, 2, 1, 1), one_hot(count), draws(18, count), recipe(trivialaugment=True)
+        )
+    operation, signed = out[:, 0].flatten().long().numpy(), out[:, 1].flatten().numpy()
+    strengths = np.round(np.abs(signed) * 30).astype(int)
+    assert np.allclose(np.abs(signed) * 30, strengths, atol=1e-5)
+    assert stats.chisquare(np.bincount(operation, minlength=14)).pvalue > 0.01
+    assert stats.chisquare(np.bincount(strengths, minlength=31)).pvalue > 0.01
+    assert stats.binomtest(int((signed > 0).sum()), int((signed != 0).sum())).pvalue > 0.01

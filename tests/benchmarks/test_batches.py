@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy import stats
 
 from benchmarks import randomness
 from benchmarks.batches import Batches, Normaliser, resize
-from benchmarks.datasets import load_images
+from benchmarks.cost import cells
+from benchmarks.decoded import load_images
+from benchmarks.errors import ImpossibleError
 from benchmarks.run import Run, make_run
+from benchmarks.study import single
 from benchmarks.subsets import draw_subset
 
 CPU = torch.device("cpu")
@@ -175,3 +179,82 @@ def test_batches_come_at_the_training_resolution() -> None:
     native, larger = batches(recipe=AUGMENTED), batches(recipe=AUGMENTED, resolution=12)
     assert larger.batch(0)[0].shape == (16, 1, 12, 12)
     torch.testing.assert_close(larger.batch(0)[0], resize(native.batch(0)[0], 12), rtol=0, atol=1e-5)
+
+
+GOLDEN = {  # the first release's; sums of pixels of four batches, each pixel weighted by the sine of its place
+    ("none", 32): [-95.1706, 156.8868, -7.0552, -62.0686],
+    ("none", 40): [51.2647, -11.6654, -1.682, -117.7372],
+    ("plain", 32): [80.9414, 95.1925, 77.6935, 169.6209],
+    ("plain", 40): [-299.4823, -12.793, 37.0648, -29.8757],
+    ("strong", 32): [-119.0393, -124.4643, 77.6052, 134.5837],
+    ("strong", 40): [-84.9482, 78.8024, 32.3383, 69.9045],
+}
+
+
+@pytest.mark.parametrize(("name", "resolution"), GOLDEN)
+def test_golden_batches(name: str, resolution: int) -> None:
+    """Reference: the first release's; when they move, records of the recipe cannot be made again."""
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (60, 3, 32, 32), dtype=np.uint8), np.arange(60) % 10
+    recipe = {"name": name, "batch_size": 16}
+    run = make_run({"dataset": "cifar10", "train_size": 100, "recipe": recipe, "resolution": resolution})
+    stream, sums = Batches(run, images, labels, CPU), []
+    for step in (0, 1, 7, 33):
+        x = stream.batch(step)[0].double()
+        sums.append((x * torch.arange(x.numel()).view(x.shape).double().sin()).sum().item())
+    assert sums == pytest.approx(GOLDEN[name, resolution], abs=0.01)
+
+
+def test_a_resized_crop_brings_native_pixels_to_the_resolution_in_one_step() -> None:
+    """Reference: torchvision's resized_crop of the native image, at the window of the run's own numbers."""
+    from torchvision.transforms.v2 import InterpolationMode
+    from torchvision.transforms.v2.functional import resized_crop
+
+    stream = batches(recipe={"batch_size": 16, "rrc_scale": 0.3}, resolution=12)
+    x, _ = stream.batch(2)
+    assert x.shape == (16, 1, 12, 12)
+    images, u = parts(stream.run)[0][stream.indices(2)], stream._uniforms("resized_crop", 2, 22)
+    for i in range(16):
+        area, aspect = 64 * (0.3 + 0.7 * u[i, :10]), (4 / 3) ** (2 * u[i, 10:20] - 1)
+        rows, columns = np.round(np.sqrt(area / aspect)), np.round(np.sqrt(area * aspect))
+        first = np.flatnonzero((rows <= 8) & (columns <= 8))[0]
+        window = int(rows[first]), int(columns[first])
+        top, left = int(u[i, 20] * (9 - window[0])), int(u[i, 21] * (9 - window[1]))
+        native = torch.from_numpy(images[i]).float() / 255
+        cut = resized_crop(native, top, left, *window, [12, 12], InterpolationMode.BILINEAR, antialias=True)
+        torch.testing.assert_close(x[i], stream.normalise(cut[None])[0], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("recipe", [{}, {"rrc_scale": 0.5}])
+def test_several_training_resolutions_are_drawn_by_step(recipe: dict[str, Any]) -> None:
+    """Reference: chi-square of even draws; a step's resolution is its own, whatever the model; the pixels are those of
+    a run at that resolution alone."""
+    sizes = [8, 12, 16]
+    stream = batches(recipe={"batch_size": 8, "train_resolutions": sizes, **recipe})
+    drawn = [stream.resolution(step) for step in range(3000)]
+    assert stats.chisquare([drawn.count(size) for size in sizes]).pvalue > 0.01
+    assert drawn[:50] == [batches(model="resnet", recipe={"train_resolutions": sizes}).resolution(s) for s in range(50)]
+    assert drawn[:50] != [batches(seed=1, recipe={"train_resolutions": sizes}).resolution(s) for s in range(50)]
+    for step in range(6):
+        alone = batches(recipe={"batch_size": 8, **recipe}, resolution=drawn[step])
+        assert stream.batch(step)[0].shape[-1] == drawn[step]
+        assert torch.equal(stream.batch(step)[0], alone.batch(step)[0])
+
+
+def test_training_resolutions_a_model_cannot_take_are_refused() -> None:
+    """A patch of 2 does not divide 9 pixels: refused with the key, before anything runs."""
+    with pytest.raises(ImpossibleError, match=r"recipe\.train_resolutions: .*9"):
+        batches(recipe={"train_resolutions": [8, 9]})
+
+
+def test_the_plan_counts_the_area_of_the_training_resolutions(tmp_path: Path) -> None:
+    """Reference: arithmetic over 8, 12 and 16 pixels; who resizes its input always trains at 8."""
+    seconds = {}
+    for model in ("vit", "mlp"):
+        for sizes in ([], [8, 12, 16]):
+            settings = {"size": "base", "recipe": {"train_resolutions": sizes}, "budget": {"steps": 1000}}
+            run = make_run({"model": model, **settings})
+            seconds[model, bool(sizes)] = cells(single(run), tmp_path)[0].seconds
+    area = (64 + 144 + 256) / 3 / 64
+    assert seconds["vit", True] / seconds["vit", False] == pytest.approx(area, rel=0.01)
+    assert seconds["mlp", True] == seconds["mlp", False]

@@ -1,20 +1,33 @@
-"""Data sets: what is declared is what is there."""
+"""Data sets: what is declared, and what is read from files in each official format."""
 
+import gzip
 import hashlib
 import pickle
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.io
+from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from benchmarks import datasets
-from benchmarks.datasets import DATASETS, check_there, dataset, load_images
+from benchmarks import prepare
+from benchmarks.datasets import DATASETS, Images, dataset
+from benchmarks.decoded import load_images
 from benchmarks.errors import ConfigError, InductiveError
+from models.sizes import SCALES
 
 NOWHERE = Path("nowhere")
+ROOT = Path(__file__).resolve().parents[2]
+Pixels = NDArray[np.uint8]
+Labels = list[int]
+Write = Callable[[Path, Pixels, Labels, Pixels, Labels], None]  # folder, training and test part (N H W C)
 
 
 def test_digits_are_what_is_declared() -> None:
@@ -45,8 +58,8 @@ def test_digits_are_scikit_learns() -> None:
 def test_the_test_part_of_digits_is_fixed_and_stratified() -> None:
     """Reference: digests of the first release; another test part makes no number comparable to an older one."""
     images = load_images("digits", NOWHERE)
-    assert hashlib.sha256(images.train.tobytes() + images.test.tobytes()).hexdigest()[:16] == "309ae33874484150"
-    assert hashlib.sha256(images.test_labels.astype("<i8").tobytes()).hexdigest()[:16] == "162159d2116e5f77"
+    assert hashlib.sha256(images.train.tobytes() + images.test.tobytes()).hexdigest()[:16] == "e732249b865c067c"
+    assert hashlib.sha256(images.test_labels.astype("<i8").tobytes()).hexdigest()[:16] == "d9922027b577eaeb"
     counts = np.bincount(images.test_labels)
     shares = np.bincount(np.concatenate([images.train_labels, images.test_labels])) / 1797
     assert np.abs(counts - 597 * shares).max() < 1
@@ -64,89 +77,260 @@ def test_an_unknown_data_set_names_the_nearest() -> None:
         dataset("cifar1O")
 
 
-def test_missing_cifar10_names_path_class_size_and_both_ways(tmp_path: Path) -> None:
-    """What breaks otherwise: a user without network is told that something failed, not what to do."""
+# name: images of the training part, of the test part, classes, pixels, channels, mirrored
+PUBLISHED = {
+    "digits": (1200, 597, 10, 8, 1, False),
+    "mnist": (60_000, 10_000, 10, 28, 1, False),
+    "fashion_mnist": (60_000, 10_000, 10, 28, 1, False),
+    "kmnist": (60_000, 10_000, 10, 28, 1, False),
+    "emnist_letters": (124_800, 20_800, 26, 28, 1, False),
+    "cifar10": (50_000, 10_000, 10, 32, 3, True),
+    "cifar100": (50_000, 10_000, 100, 32, 3, True),
+    "svhn": (73_257, 26_032, 10, 32, 3, False),
+    "stl10": (5000, 8000, 10, 96, 3, True),
+    "tiny_imagenet": (100_000, 10_000, 200, 64, 3, True),
+}
+
+
+def test_declarations_are_the_published_facts() -> None:
+    """Reference: the papers named in each declaration (for digits scikit-learn's documentation)."""
+    assert {
+        name: (sum(d.train_counts), d.test_count, d.classes, d.native_resolution, d.channels, d.flips)
+        for name, d in DATASETS.items()
+    } == PUBLISHED
+    assert [name for name, d in DATASETS.items() if d.interpolation_only] == ["digits"]
+    assert all(d.scale in SCALES for d in DATASETS.values())
+
+
+@pytest.mark.parametrize("name", [name for name in DATASETS if name != "digits"])
+def test_what_is_missing_gets_one_message(name: str, tmp_path: Path) -> None:
+    """Path, torchvision class, size and both ways: a user without network is told what to do."""
+    spec = dataset(name)
     with pytest.raises(InductiveError) as refusal:
-        load_images("cifar10", tmp_path)
+        load_images(name, tmp_path)
     text = str(refusal.value)
-    for part in (
-        str(tmp_path / "cifar-10-batches-py"),
-        "torchvision.datasets.CIFAR10",
-        "170 MB",
-        f"CIFAR10('{tmp_path}', download=True)",
-        "--data DIR",
+    said = [str(tmp_path / spec.files[0]), f"{spec.megabytes:,} MB", f"inductive prepare --dataset {name}", *spec.files]
+    said += [
+        f"torchvision.datasets.{spec.kind}" if spec.kind else "no class of torchvision",
+        "--data",
         "INDUCTIVE_DATA",
-    ):
-        assert part in text
+    ]
+    assert [part for part in said if part not in text] == []
+    assert "\n" not in text
 
 
-def test_check_there_wants_nothing_for_a_bundled_set() -> None:
-    """What breaks otherwise: digits would ask for a folder."""
-    check_there("digits", NOWHERE)
+def _idx(path: Path, values: Pixels) -> None:
+    """The idx format: two zero bytes, the type (8: uint8), the number of dimensions, each as big-endian int32."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    head = struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape)
+    path.write_bytes(head + values.tobytes())
 
 
-def test_damaged_cifar10_files_are_named(tmp_path: Path) -> None:
-    """torchvision's own check of the MD5 sums must come out as an error that names the folder."""
-    (tmp_path / "cifar-10-batches-py").mkdir()
-    (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"torn")
-    with pytest.raises(InductiveError, match="damaged or incomplete") as refusal:
-        load_images("cifar10", tmp_path)
-    assert str(tmp_path) in str(refusal.value)
+def _write_mnist(kind: str, folder: Path, x: Pixels, y: Labels, test_x: Pixels, test_y: Labels) -> None:
+    for part, pixels, labels in (("train", x, y), ("t10k", test_x, test_y)):
+        _idx(folder / kind / "raw" / f"{part}-images-idx3-ubyte", pixels[..., 0])
+        _idx(folder / kind / "raw" / f"{part}-labels-idx1-ubyte", np.array(labels, dtype=np.uint8))
+
+
+def _write_emnist(folder: Path, x: Pixels, y: Labels, test_x: Pixels, test_y: Labels) -> None:
+    for part, pixels, labels in (("train", x, y), ("test", test_x, test_y)):
+        raw = folder / "EMNIST" / "raw"
+        _idx(raw / f"emnist-letters-{part}-images-idx3-ubyte", np.array([one[..., 0].T for one in pixels]))
+        _idx(raw / f"emnist-letters-{part}-labels-idx1-ubyte", np.array(labels, dtype=np.uint8) + 1)
+
+
+def _write_cifar(kind: str, folder: Path, x: Pixels, y: Labels, test_x: Pixels, test_y: Labels) -> None:
+    """Python pickles; a row is all of red, then green, then blue, each row by row."""
+    from torchvision import datasets
+
+    cifar = getattr(datasets, kind)
+    (folder / cifar.base_folder).mkdir()
+    labels_key = "labels" if kind == "CIFAR10" else "fine_labels"
+
+    def write(names: list[str], pixels: Pixels, labels: Labels) -> None:
+        for name, part in zip(names, np.array_split(np.arange(len(pixels)), len(names)), strict=True):
+            rows = np.stack([np.concatenate([pixels[i, :, :, c].ravel() for c in range(3)]) for i in part])
+            values = {"data": rows, labels_key: [labels[i] for i in part]}
+            (folder / cifar.base_folder / name).write_bytes(pickle.dumps(values))
+
+    write([name for name, _ in cifar.train_list], x, y)
+    write([name for name, _ in cifar.test_list], test_x, test_y)
+    meta = pickle.dumps({cifar.meta["key"]: list("abcdefghij")})
+    (folder / cifar.base_folder / cifar.meta["filename"]).write_bytes(meta)
+
+
+def _write_svhn(folder: Path, x: Pixels, y: Labels, test_x: Pixels, test_y: Labels) -> None:
+    """MATLAB files: X is H W C N, y is N x 1 with 10 for the digit 0."""
+    (folder / "SVHN").mkdir()
+    for part, pixels, labels in (("train", x, y), ("test", test_x, test_y)):
+        values = {"X": pixels.transpose(1, 2, 3, 0), "y": np.array([[label or 10] for label in labels], dtype=np.uint8)}
+        scipy.io.savemat(folder / "SVHN" / f"{part}_32x32.mat", values)
+
+
+def _write_stl10(folder: Path, x: Pixels, y: Labels, test_x: Pixels, test_y: Labels) -> None:
+    """Binaries: images one after another, channel by channel, each column by column; labels from 1."""
+    (folder / "stl10_binary").mkdir()
+    for part, pixels, labels in (("train", x, y), ("test", test_x, test_y)):
+        flat = b"".join(one[:, :, c].T.tobytes() for one in pixels for c in range(3))
+        (folder / "stl10_binary" / f"{part}_X.bin").write_bytes(flat)
+        (folder / "stl10_binary" / f"{part}_y.bin").write_bytes(bytes(label + 1 for label in labels))
+
+
+def _write_tiny(folder: Path, x: Pixels, y: Labels, test_x: Pixels, test_y: Labels) -> None:
+    """The archive's layout (as PNG, which loses nothing): val has its labels in a file."""
+    place = folder / "tiny-imagenet-200"
+    for number, (pixels, label) in enumerate(zip(x, y, strict=True)):
+        inside = place / "train" / f"n{label:08d}" / "images"
+        inside.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(inside / f"{number:03d}.png")
+    (place / "val" / "images").mkdir(parents=True)
+    rows = []
+    for number, (pixels, label) in enumerate(zip(test_x, test_y, strict=True)):
+        Image.fromarray(pixels).save(place / "val" / "images" / f"val_{number}.png")
+        rows.append(f"val_{number}.png\tn{label:08d}\t0\t0\t63\t63\n")
+    (place / "val" / "val_annotations.txt").write_text("".join(rows))
+
+
+WRITERS: dict[str, Write] = {
+    "mnist": lambda *given: _write_mnist("MNIST", *given),
+    "fashion_mnist": lambda *given: _write_mnist("FashionMNIST", *given),
+    "kmnist": lambda *given: _write_mnist("KMNIST", *given),
+    "emnist_letters": _write_emnist,
+    "cifar10": lambda *given: _write_cifar("CIFAR10", *given),
+    "cifar100": lambda *given: _write_cifar("CIFAR100", *given),
+    "svhn": _write_svhn,
+    "stl10": _write_stl10,
+    "tiny_imagenet": _write_tiny,
+}
 
 
 @pytest.fixture
-def small_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Image.Image]]:
-    """CIFAR-10's files with three made images each; returns the images as PIL has them, by part."""
-    from torchvision.datasets import CIFAR10
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Images]:
+    """Writes a few images in a data set's official format under `tmp_path` and returns them as they must be read.
 
-    generator = np.random.default_rng(0)
-    folder = tmp_path / CIFAR10.base_folder
-    folder.mkdir()
-    made: dict[str, list[Image.Image]] = {"train": [], "test": []}
-    names = [(name, "train") for name, _ in CIFAR10.train_list] + [(name, "test") for name, _ in CIFAR10.test_list]
-    for number, (name, part) in enumerate(names):
-        pixels = generator.integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)  # rows, columns, red green blue
-        made[part] += [Image.fromarray(one) for one in pixels]
-        rows = np.stack([np.concatenate([np.asarray(one)[:, :, c].ravel() for c in range(3)]) for one in pixels])
-        labels = [number % 10, 8, 9]
-        (folder / name).write_bytes(pickle.dumps({"data": rows, "labels": labels}))
-    (folder / CIFAR10.meta["filename"]).write_bytes(pickle.dumps({CIFAR10.meta["key"]: list("abcdefghij")}))
-    monkeypatch.setattr(CIFAR10, "_check_integrity", lambda self: True)
-    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
-    counts = (1, 1, 1, 1, 1, 0, 0, 0, 5, 5)
-    monkeypatch.setitem(DATASETS, "cifar10", replace(DATASETS["cifar10"], train_counts=counts, test_count=3))
-    load_images.cache_clear()
-    return made
+    torchvision knows the MD5 sums of the real files alone, and made ones cannot have them: its comparison is replaced
+    by one for presence. That damaged files are refused is tested with the comparison in place.
+    """
+
+    def make(name: str) -> Images:
+        for module in ("cifar", "svhn", "stl10"):
+            there = lambda path, md5=None: Path(path).is_file() or "unlabeled" in path  # noqa: E731
+            monkeypatch.setattr(f"torchvision.datasets.{module}.check_integrity", there)
+        spec = DATASETS[name]
+        generator = np.random.default_rng(0)
+        labels, test_labels = [0, 1, 2, 3, 9, 0, 1, 2, 3, 9], [3, 0, 9]
+        shape = (spec.native_resolution, spec.native_resolution, spec.channels)
+        x, test_x = (generator.integers(0, 256, (n, *shape), dtype=np.uint8) for n in (len(labels), 3))
+        if name == "tiny_imagenet":  # classes are counted in the order of their names
+            labels, test_labels = [0, 0, 1, 1, 2, 2, 3, 3, 4, 4], [3, 0, 2]
+        counts = tuple(np.bincount(labels, minlength=5 if name == "tiny_imagenet" else spec.classes).tolist())
+        monkeypatch.setitem(DATASETS, name, replace(spec, train_counts=counts, test_count=3))
+        WRITERS[name](tmp_path, x, labels, test_x, test_labels)
+        load_images.cache_clear()
+        order = (0, 3, 1, 2)
+        return Images(x.transpose(order), np.array(labels), test_x.transpose(order), np.array(test_labels))
+
+    return make
 
 
-def test_cifar10_is_read_with_its_channels_in_order(
-    tmp_path: Path, small_cifar10: dict[str, list[Image.Image]]
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_format_is_read(name: str, made: Callable[[str], Images], tmp_path: Path) -> None:
+    """Reference: the made images. A mix-up of channels, axes or labels would be seen by nobody in training."""
+    expected, images = made(name), load_images(name, tmp_path)
+    for part in ("train", "train_labels", "test", "test_labels"):
+        found, wanted = getattr(images, part), getattr(expected, part)
+        assert found.dtype == (np.int64 if part.endswith("labels") else np.uint8)
+        assert found.flags.c_contiguous
+        np.testing.assert_array_equal(found, wanted, err_msg=part)
+
+
+def test_tiny_imagenet_sorted_into_folders_is_the_same(made: Callable[[str], Images], tmp_path: Path) -> None:
+    """Reference: the official layout; many sort val/ into class folders, in which case only the order may differ."""
+    expected = made("tiny_imagenet")
+    val = tmp_path / "tiny-imagenet-200" / "val"
+    for number, label in enumerate(expected.test_labels):
+        inside = val / f"n{label:08d}"
+        inside.mkdir()
+        (val / "images" / f"val_{number}.png").rename(inside / f"val_{number}.png")
+    (val / "images").rmdir()
+    (val / "val_annotations.txt").unlink()
+    for label in (1, 4):  # every class must have an image; these are not looked at
+        (val / f"n{label:08d}").mkdir()
+        Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(val / f"n{label:08d}" / "more.png")
+    DATASETS["tiny_imagenet"] = replace(DATASETS["tiny_imagenet"], test_count=5)
+    images = load_images("tiny_imagenet", tmp_path)
+    assert images.test_labels.tolist() == [0, 1, 2, 3, 4]
+    for label, place in ((3, 0), (0, 1), (2, 2)):
+        np.testing.assert_array_equal(images.test[label], expected.test[place])
+
+
+def test_other_images_than_declared_are_refused(
+    made: Callable[[str], Images], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Reference: the made images as PIL splits them into red, green and blue; nobody would see a mix-up in training."""
-    images = load_images("cifar10", tmp_path)
-    for part, pixels in (("train", images.train), ("test", images.test)):
-        expected = np.stack([np.stack([np.asarray(band) for band in one.split()]) for one in small_cifar10[part]])
-        assert (pixels == expected).all()
-        assert pixels.dtype == np.uint8
-        assert pixels.flags.c_contiguous
-    assert images.train_labels.tolist() == [0, 8, 9, 1, 8, 9, 2, 8, 9, 3, 8, 9, 4, 8, 9]
-    assert images.test_labels.tolist() == [5, 8, 9]
-
-
-@pytest.mark.usefixtures("small_cifar10")
-def test_other_images_than_declared_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What breaks otherwise: a folder with a part of the data would be trained on under the full set's name."""
-    monkeypatch.setitem(datasets.DATASETS, "cifar10", replace(dataset("cifar10"), train_counts=(5000,) * 10))
-    with pytest.raises(InductiveError, match="other images than the suite expects"):
+    made("cifar10")
+    monkeypatch.setitem(DATASETS, "cifar10", replace(DATASETS["cifar10"], train_counts=(5000,) * 10))
+    with pytest.raises(InductiveError, match=r"other images than the suite expects: 10 and 3 instead of 50,000 and 3"):
         load_images("cifar10", tmp_path)
 
 
-def test_declarations_of_cifar10() -> None:
-    """Reference: Krizhevsky (2009): 50,000 and 10,000 images of 32x32 in colour, ten equal classes."""
-    spec = dataset("cifar10")
-    assert spec.train_counts == (5000,) * 10
-    assert (spec.test_count, spec.channels, spec.native_resolution) == (10_000, 3, 32)
-    assert spec.flips
-    assert not spec.interpolation_only
-    assert dataset("digits").interpolation_only
-    assert not dataset("digits").flips
+@pytest.mark.parametrize("name", ["cifar10", "cifar100", "svhn", "stl10"])
+def test_damaged_files_are_named(name: str, tmp_path: Path) -> None:
+    """torchvision's own check of the MD5 sums must come out as an error that names the folder."""
+    for file in dataset(name).files:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_bytes(b"torn")
+    with pytest.raises(
+        InductiveError, match=f"{name}: damaged or incomplete files under .*inductive prepare"
+    ) as refusal:
+        load_images(name, tmp_path)
+    assert str(tmp_path) in str(refusal.value)
+
+
+def test_a_torn_idx_file_is_named(made: Callable[[str], Images], tmp_path: Path) -> None:
+    """MNIST's unpacked files have no MD5 sums; half of one must not come out as fewer images."""
+    made("mnist")
+    path = tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InductiveError, match="mnist: damaged or incomplete files"):
+        load_images("mnist", tmp_path)
+
+
+def test_a_damaged_archive_of_mnist_is_found(made: Callable[[str], Images], tmp_path: Path) -> None:
+    """torchvision looks at the archives' MD5 sums only while unpacking; `prepare` does so as long as they lie there."""
+    made("fashion_mnist")
+    path = tmp_path / "FashionMNIST" / "raw" / "t10k-images-idx3-ubyte.gz"
+    path.write_bytes(gzip.compress(b"not the official file"))
+    with pytest.raises(InductiveError, match=r"t10k-images-idx3-ubyte\.gz: damaged: another MD5 sum"):
+        list(prepare.data_set("fashion_mnist", tmp_path))
+
+
+def test_prepare_is_idempotent(made: Callable[[str], Images], tmp_path: Path) -> None:
+    """The second call verifies and writes nothing; what it says names the place."""
+    made("mnist")
+    (first,) = prepare.data_set("mnist", tmp_path)
+    assert "verified and decoded" in first
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    (second,) = prepare.data_set("mnist", tmp_path)
+    assert second == f"mnist: ready at {tmp_path / '.decoded'}, every byte verified"
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    assert list(prepare.data_set("digits", tmp_path)) == [f"digits: {dataset('digits').reference}; nothing to do"]
+
+
+def test_a_download_that_fails_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What breaks otherwise: torchvision's traceback; nothing half-made may stay in the store."""
+
+    def unreachable(*_: object, **__: object) -> None:
+        raise RuntimeError("Error downloading train-images-idx3-ubyte.gz")
+
+    monkeypatch.setattr("torchvision.datasets.mnist.download_and_extract_archive", unreachable)
+    with pytest.raises(InductiveError, match="kmnist: could not be downloaded, or its files are damaged"):
+        list(prepare.data_set("kmnist", tmp_path))
+    assert not (tmp_path / ".decoded").exists()
+
+
+def test_declarations_import_no_torch() -> None:
+    """Planning looks at declarations alone; with torch imported it would take seconds before a word appears."""
+    code = "import sys; from benchmarks import datasets, folders; datasets.dataset('svhn'); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not {"torch", "torchvision", "PIL", "sklearn"} & set(done.stdout.split())

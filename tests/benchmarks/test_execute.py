@@ -18,8 +18,8 @@ from benchmarks import execute as execute_module
 from benchmarks import sources, training
 from benchmarks.checkpoints import checkpoint_paths
 from benchmarks.errors import OwnedError, RecordError, StaleError
-from benchmarks.execute import Outcome
 from benchmarks.files import read_json, write_json
+from benchmarks.job import Outcome
 from benchmarks.metrics import read_metrics
 from benchmarks.record import opened_pass, read_record
 from benchmarks.run import Run, default_evaluation
@@ -176,10 +176,10 @@ def test_a_failure_is_recorded_and_can_be_tried_again(
     perform(run, root=tmp_path / "whole")
     real = training.Training.update
 
-    def fails(self: training.Training) -> Any:
+    def fails(self: training.Training, read: bool = True) -> Any:
         if self.step == 7:
             raise ValueError("seven is too many")
-        return real(self)
+        return real(self, read)
 
     with monkeypatch.context() as patched:
         patched.setattr(training.Training, "update", fails)
@@ -257,6 +257,19 @@ def test_a_changed_recipe_is_refused_with_key_old_and_new(tiny: Make, perform: P
     write_json(tmp_path / run.id / "config.json", config)
     with pytest.raises(RecordError, match=r"recipe\.weight_decay: 0\.25 -> 0\.05"):
         perform(run)
+
+
+def test_a_record_from_before_a_key_of_the_recipe_is_continued(tiny: Make, perform: Perform, tmp_path: Path) -> None:
+    """What a recipe could not say yet was off: such a record is continued, unless its recipe says it now."""
+    run, other = tiny(), tiny(recipe={"name": "digits", "ema": 0.5})
+    for one in (run, other):
+        perform(one, stop_at=3)
+        config = read_json(tmp_path / one.id / "config.json")
+        del config["run"]["recipe"]["ema"], config["run"]["recipe"]["train_resolutions"]
+        write_json(tmp_path / one.id / "config.json", config)
+    assert perform(run).state == "finished"
+    with pytest.raises(RecordError, match=r"recipe\.ema: 0\.0 -> 0\.5"):
+        perform(other)
 
 
 def test_other_sources_stop_an_unfinished_run_and_mark_a_finished_one(

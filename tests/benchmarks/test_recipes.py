@@ -7,13 +7,16 @@ from pydantic import ValidationError
 
 from benchmarks.errors import ConfigError
 from benchmarks.recipes import (
+    ABOUT,
     FOLDER,
     Recipe,
     augmentation_words,
     augmentations,
+    plain,
     recipe_about,
     recipe_names,
     recipe_values,
+    typed,
 )
 
 
@@ -25,13 +28,13 @@ def recipe(**changes: object) -> Recipe:
 def test_each_file_loads_and_says_what_it_is(name: str) -> None:
     """A wrong key in a shipped file would break every study that names it."""
     table = tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
-    assert table.keys() <= Recipe.model_fields.keys() - {"name"} | {"about"}
-    assert len(recipe_about(name)) > 20
+    assert table.keys() <= Recipe.model_fields.keys() - {"name"} | {*ABOUT}
+    assert all(len(said) > 5 for said in recipe_about(name).values())
     values = recipe_values(name)
     assert values.keys() == Recipe.model_fields.keys()
     assert values["name"] == name
-    for key in table.keys() - {"about"}:
-        assert values[key] == (tuple(table[key]) if key == "betas" else table[key])
+    for key in table.keys() - {*ABOUT}:
+        assert values[key] == (tuple(table[key]) if isinstance(table[key], list) else table[key])
 
 
 def test_none_plain_and_strong_differ_as_they_say() -> None:
@@ -64,7 +67,17 @@ def test_the_default_recipe_is_none() -> None:
         ({"erasing": 0.1}, ("erase",)),
         ({"mixup": 0.1}, ("mix",)),
         ({"cutmix": 0.1}, ("mix",)),
+        ({"rrc_scale": 0.5}, ("resized_crop",)),
+        ({"rrc_ratio": 2.0}, ()),
+        ({"jitter_hue": 0.1}, ("jitter",)),
+        ({"jitter_contrast": 0.1}, ("jitter",)),
+        ({"trivialaugment": True}, ("trivialaugment",)),
+        ({"train_resolutions": (8, 12)}, ()),
         ({"mixup": 0.1, "crop_padding": 2, "erasing": 0.5, "flip": True}, ("crop", "flip", "erase", "mix")),
+        (
+            {"jitter_brightness": 0.1, "rrc_scale": 0.5, "trivialaugment": True, "flip": True},
+            ("resized_crop", "flip", "jitter", "trivialaugment"),
+        ),
     ],
 )
 def test_augmentations_in_their_order(changes: dict[str, object], expected: tuple[str, ...]) -> None:
@@ -84,6 +97,38 @@ def test_augmentation_in_words() -> None:
     assert augmentation_words(Recipe(**recipe_values("plain")), False) == "crop"
     strong = Recipe(**recipe_values("strong"))
     assert augmentation_words(strong, True) == "crop, flip, RandAugment(2, 9), erasing, mixup, cutmix"
+
+    many = recipe(rrc_scale=0.35, jitter_hue=0.1, trivialaugment=True, train_resolutions=(24, 32))
+    assert augmentation_words(many, True) == "resized crop(0.35), colour jitter, TrivialAugment, at 24, 32 px by turns"
+
+
+PUBLISHED = {  # optimiser, peak rate, decay, batch; warm-up and last rate in epochs and absolute, over the epochs there
+    "cct": ("adamw", 5.5e-4, 0.06, 128, 10, 1e-5, 300),
+    "deit": ("adamw", 1e-3, 0.05, 1024, 5, 1e-5, 300),
+    "resnet-sgd": ("sgd", 0.1, 5e-4, 128, 0, 0.0, 200),
+    "better-vit": ("adamw", 1e-3, 0.1, 1024, 10_000 / (1_281_167 / 1024), 0.0, 90),
+    "course": ("adam", 1e-3, 0.0, 1024, 0, None, 100),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_recipes(name: str) -> None:
+    """Reference: the sources that the files name, typed in by hand."""
+    optimizer, rate, decay, batch, warmup, last, epochs = PUBLISHED[name]
+    one = Recipe(**recipe_values(name))
+    assert (one.optimizer, one.learning_rate, one.weight_decay, one.batch_size) == (optimizer, rate, decay, batch)
+    assert one.warmup * epochs == pytest.approx(warmup, rel=0.02)
+    assert one.schedule == ("constant" if last is None else "cosine")
+    if last is not None:
+        assert one.final_learning_rate * rate == pytest.approx(last, rel=0.02)
+
+
+def test_lists_of_a_recipe_come_back_as_they_were() -> None:
+    """Reference: `plain` and `typed` are each other's reverse, so that config.json makes the same recipe."""
+    one = recipe(betas=(0.9, 0.95), train_resolutions=(8, 12))
+    values = plain(dict(one))
+    assert (values["betas"], values["train_resolutions"]) == ([0.9, 0.95], [8, 12])
+    assert Recipe(**typed(values)) == one
 
 
 def test_an_unknown_recipe_names_the_nearest() -> None:

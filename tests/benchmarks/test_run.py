@@ -134,8 +134,11 @@ FIELDS: dict[str, Any] = {
     "budget": {"steps": 601},
     "draw": 1,
     "seed": 1,
+    "precision": "bfloat16",
+    "init_from": "weights.safetensors",
+    "validate_every": 0.1,
 }
-ONE_VALUE = {"precision", "protocol"}  # fields that have only one allowed value today
+ONE_VALUE = {"protocol"}  # fields that have only one allowed value today
 
 
 def test_every_field_is_tried_below() -> None:
@@ -160,8 +163,8 @@ def other_value(value: Any, allowed: tuple[Any, ...]) -> Any:
     if isinstance(value, str):
         return next(one for one in allowed if one != value)
     if isinstance(value, tuple):
-        return [0.8, value[1]]
-    return value + 1 if isinstance(value, int) else value / 2 + 0.001
+        return [0.8, value[1]] if value else [8, 12]
+    return value + 1 if isinstance(value, int) or value > 1 else value / 2 + 0.001
 
 
 @pytest.mark.parametrize("key", [key for key in Recipe.model_fields if key != "name"])
@@ -190,7 +193,7 @@ def options_of_all() -> list[tuple[str, str, str]]:
     """(model, position, option) of every option there is; an encoding's own options with one model are enough."""
     found = []
     for model in models.model_names():
-        usual = models.resolve_options(model, size="nano", options={})
+        usual = models.resolve_options(model, size=models.default_size(model), options={})
         found += [(model, str(usual.get("position", "-")), name) for name in usual]
     for encoding in ENCODINGS.values():
         found += [("vit", encoding.name, option.name) for option in encoding.options]
@@ -205,7 +208,7 @@ def candidates(model: str, position: str, name: str, usual: Any) -> Iterator[Any
     elif isinstance(usual, bool):
         yield not usual
     elif isinstance(usual, str):
-        yield from ("-".join([one] * length) for length in range(1, 5) for one in "12")
+        yield from ("-".join([one] * length) for length in range(1, 6) for one in "12")
     elif isinstance(usual, int):
         yield from (usual * 2, usual + 1, usual + 2, usual // 2)
     else:
@@ -232,9 +235,10 @@ def test_every_option_of_a_model_changes_the_id(model: str, position: str, name:
 @pytest.mark.parametrize("model", models.model_names())
 def test_options_are_whole_and_resolved(model: str) -> None:
     """Reference: the model's own resolution; a record must hold what decided its network, defaults included."""
-    run = make_run({"model": model, "size": "pico"})
-    assert run.options == models.resolve_options(model, size="pico", options=run.options)
-    assert run.options["scale"] == 8
+    size = "pico" if "pico" in models.family(model).sizes else models.default_size(model)
+    run = make_run({"model": model, "size": size})
+    assert run.options == models.resolve_options(model, size=size, options=run.options)
+    assert run.options.get("scale", 8) == 8
 
 
 def test_defaults_that_follow_from_other_fields() -> None:
@@ -297,16 +301,16 @@ def test_epochs_are_passes_over_the_training_part() -> None:
 
 REFUSED: list[tuple[Settings, str]] = [
     ({"modle": "vit"}, "modle: unknown; did you mean `model`?"),
-    ({"xyz": 1}, "xyz: unknown; allowed are budget, dataset, draw, model, "),
+    ({"xyz": 1}, "xyz: unknown; allowed are budget, dataset, draw, init_from, model, "),
     ({"recipe": {"lerning_rate": 1.0}}, "recipe.lerning_rate: unknown; did you mean `learning_rate`?"),
     ({"budget": {"setps": 3}}, "budget.setps: unknown; did you mean `steps`?"),
     ({"model": "vitt"}, "model: no model 'vitt'; allowed: vit, "),
     ({"size": "nanoo"}, "size: model vit: no size 'nanoo'; allowed: pico, nano, "),
-    ({"options": {"positon": "none"}}, "options: model vit: no option `positon`; allowed: attention_window, "),
+    ({"options": {"positon": "none"}}, "options.positon: model vit: no option `positon`; allowed: attention_window, "),
     ({"options": {"position": "rope_axal"}}, "did you mean `rope_axial`?"),
     ({"model": "resnet", "options": {"position": "none"}}, "model resnet: no option `position`"),
     ({"options": {"rope_base": 5.0}}, "belongs to position rope_axial and rope_mixed, and position is learned_1d"),
-    ({"dataset": "cifar"}, "dataset: unknown data set 'cifar'; there are digits, cifar10; did you mean `cifar10`?"),
+    ({"dataset": "cifar"}, "dataset: unknown data set 'cifar'; there are digits, mnist, "),
     ({"recipe": "plian"}, "recipe: unknown recipe 'plian'; there are "),
     ({"recipe": {"optimizer": "adamv"}}, "'adamv' should be 'adamw', 'adam' or 'sgd'; did you mean `adam`?"),
     ({"model": 3}, "model: 3 is not a string"),
@@ -319,7 +323,9 @@ REFUSED: list[tuple[Settings, str]] = [
     ({"seed": -1}, "seed: -1 should be greater than or equal to 0"),
     ({"draw": True}, "draw: True should be a valid integer"),
     ({"resolution": "8"}, "resolution: '8' should be a valid integer"),
-    ({"precision": "bfloat16"}, "precision: 'bfloat16' should be 'float32'"),
+    ({"precision": "float16"}, "precision: 'float16' should be 'float32' or 'bfloat16'; did you mean `bfloat16`?"),
+    ({"validate_every": 1.5}, "validate_every: 1.5 is neither a share of all steps (0.1) nor a number of steps"),
+    ({"validate_every": -1}, "validate_every: -1 is neither a share of all steps (0.1) nor a number of steps"),
     ({"protocol": PROTOCOL + 1}, f"protocol: is {PROTOCOL + 1}, this version of the suite runs protocol {PROTOCOL}"),
     ({"recipe": {"learning_rate": "1e-3"}}, "recipe.learning_rate: '1e-3' should be a valid number"),
     ({"recipe": {"learning_rate": True}}, "recipe.learning_rate: True should be a valid number"),
@@ -338,8 +344,8 @@ REFUSED: list[tuple[Settings, str]] = [
     ({"budget": {"steps": True}}, "budget.steps: True should be a valid integer"),
     ({"budget": {"epochs": True}}, "budget.epochs: True should be a valid number"),
     ({"budget": {"epochs": float("inf")}}, "budget.epochs: inf should be a finite number"),
-    ({"options": {"depth": True}}, "options: model vit: option `depth` is True, not of type int"),
-    ({"options": {"mlp_ratio": "4"}}, "options: model vit: option `mlp_ratio` is '4', not of type float"),
+    ({"options": {"depth": True}}, "options.depth: model vit: option `depth` is True, not of type int"),
+    ({"options": {"mlp_ratio": "4"}}, "options.mlp_ratio: model vit: option `mlp_ratio` is '4', not of type float"),
     ({"options": {"mlp_ratio": float("inf")}}, "options.mlp_ratio: inf is not a finite number"),
     ({"options": {"heads": 5}}, "width 64 is not divisible by 5 heads"),
     ({"options": 4}, "options: 4 is not a table"),
@@ -349,6 +355,7 @@ REFUSED: list[tuple[Settings, str]] = [
     ({"validation": -1}, "validation: -1 is neither a share of train_size (0.2) nor a number of images"),
 ]
 IMPOSSIBLE: list[tuple[Settings, str]] = [
+    ({"validate_every": 10, "validation": 0}, "validate_every: there is no validation part to measure on"),
     ({"resolution": 9}, "resolution: model vit: image 9 is not divisible by patch 2: nearest 8, 10"),
     ({"dataset": "cifar10", "resolution": 30}, "is not divisible by patch 4: nearest 28, 32"),
     ({"train_size": 1201}, "train_size: 1,201 is more than the 1,200 training images there are; the largest "),

@@ -1,18 +1,20 @@
 """Training: the schedule, what decays, and a stop that nobody can tell from none."""
 
 import io
+import json
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
 import models
 from benchmarks import randomness
-from benchmarks.datasets import load_images
+from benchmarks.decoded import load_images
 from benchmarks.recipes import Recipe
 from benchmarks.run import Run, make_run
 from benchmarks.subsets import draw_subset
@@ -95,8 +97,9 @@ def test_constant_schedule_and_odd_warm_ups() -> None:
 @pytest.mark.parametrize("model", models.model_names())
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
 def test_decay_spares_what_the_model_names(model: str, optimizer: str) -> None:
-    """Reference: the model's own no_decay(); every parameter is in exactly one group."""
-    network = build_model(tiny(model=model), EXECUTION)
+    """Reference: the model's own no_decay(); every parameter is in exactly one group, and the step is fused."""
+    size = "pico" if "pico" in models.family(model).sizes else models.default_size(model)
+    network = build_model(tiny(model=model, size=size), EXECUTION)
     recipe = Recipe(optimizer=optimizer, weight_decay=0.3, learning_rate=0.1)  # type: ignore[arg-type]
     made = make_optimizer(network, recipe)
     names = {id(parameter): name for name, parameter in network.named_parameters()}
@@ -104,6 +107,7 @@ def test_decay_spares_what_the_model_names(model: str, optimizer: str) -> None:
     assert sum(len(group["params"]) for group in made.param_groups) == len(names) == len(decay)
     assert decay == {name: 0.0 if name in network.no_decay() else 0.3 for name in names.values()}
     assert {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}[optimizer] is type(made)
+    assert all(group["fused"] and group.get("nesterov", True) for group in made.param_groups)
 
 
 def test_nothing_positional_and_no_bias_or_norm_decays() -> None:
@@ -131,6 +135,25 @@ STOPPED: dict[str, dict[str, Any]] = {
         "model": "resnet",
         "recipe": {"optimizer": "sgd", "learning_rate": 0.05, "batch_size": 8, "crop_padding": 1},
     },
+    "resnet, average": {"model": "resnet", "recipe": {"ema": 0.9, "batch_size": 8}},
+    "dropout": {"model": "course_vit", "size": "course", "options": {"patch_size": 2}},
+    "vit, bfloat16": {"precision": "bfloat16", "options": {"drop_path": 0.3}},
+    "resnet, bfloat16": {"model": "resnet", "precision": "bfloat16"},
+    "every augmentation, several resolutions": {
+        "recipe": {
+            "name": "strong",
+            "batch_size": 8,
+            "optimizer": "adam",
+            "rrc_scale": 0.3,
+            "jitter_brightness": 0.4,
+            "jitter_contrast": 0.4,
+            "jitter_saturation": 0.4,
+            "jitter_hue": 0.1,
+            "trivialaugment": True,
+            "train_resolutions": [8, 12],
+            "ema": 0.99,
+        },
+    },
 }
 
 
@@ -140,7 +163,7 @@ def test_a_stop_at_any_step_leaves_no_trace(name: str) -> None:
     run = tiny(**STOPPED[name])
     whole = training(run)
     rows = [whole.update() for _ in range(STEPS)]
-    for stop in (0, 1, 5, 11):
+    for stop in (0, 1, 9, 10, 11):  # 10 steps an epoch
         first = training(run)
         before = [first.update() for _ in range(stop)]
         state = saved(first.state())
@@ -209,7 +232,8 @@ def test_the_gradient_is_clipped() -> None:
 @pytest.mark.parametrize("name", ["vit", "resnet"])
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_makes_no_update(name: str, poison: float) -> None:
-    """A diverged run makes no further update: parameters and optimiser stay as they were, and so does the step."""
+    """A diverged run makes no further update: parameters and the optimiser's state stay as they were, and so does the
+    step; the rate, which a step sets for itself, has no meaning then."""
     one = training(tiny(**STOPPED[name]))
     for _ in range(3):
         one.update()
@@ -217,10 +241,10 @@ def test_a_loss_that_is_not_finite_makes_no_update(name: str, poison: float) -> 
     with torch.no_grad():
         head[0, 0] = poison
     parameters = {key: p.detach().clone() for key, p in one.model.named_parameters()}
-    optimizer = saved(one.optimizer.state_dict())
+    optimizer = saved(one.optimizer.state_dict()["state"])
     assert one.update() is None
     assert one.step == 3
-    assert equal(saved(one.optimizer.state_dict()), optimizer)
+    assert equal(saved(one.optimizer.state_dict()["state"]), optimizer)
     for key, parameter in one.model.named_parameters():
         torch.testing.assert_close(parameter.detach(), parameters[key], rtol=0, atol=0, equal_nan=True)
 
@@ -251,3 +275,74 @@ def test_logits_do_not_depend_on_the_batch() -> None:
     assert (together.dtype, together.device.type) == (torch.float32, "cpu")
     single = torch.cat([logits_of(network, pixels[i : i + 1], lambda x: x, False) for i in (0, 255, 256, 299)])
     torch.testing.assert_close(together[[0, 255, 256, 299]], single, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", ["vit", "resnet"])
+def test_the_average_is_its_definition(model: str) -> None:
+    """Reference: the definition in double precision: a <- d a + (1 - d) w, d = min(decay, (1 + t) / (10 + t)) after
+    update t; BatchNorm's running statistics alike, its counter is the network's own."""
+    one = training(tiny(model=model, recipe={"ema": 0.5, "batch_size": 8}))
+    expected = {name: value.double() for name, value in one.model.state_dict().items()}
+    decays = []
+    for update in range(1, STEPS + 1):
+        one.update()
+        decays.append(min(0.5, (1 + update) / (10 + update)))
+        for name, value in one.model.state_dict().items():
+            mixed = decays[-1] * expected[name] + (1 - decays[-1]) * value.double()
+            expected[name] = mixed if value.is_floating_point() else value.double()
+    assert decays[0] == 2 / 11 and decays[-1] == 0.5
+    assert one.average is not None
+    for name, value in one.average.values.items():
+        torch.testing.assert_close(value.double(), expected[name], rtol=1e-5, atol=1e-7)
+        if name.endswith("num_batches_tracked"):
+            assert value == STEPS
+
+
+def test_the_average_touches_nothing_that_is_trained() -> None:
+    """Reference: the same run without it, to the bit; within `averaged` the network is the average, after it itself."""
+    plain, one = (training(tiny(model="resnet", recipe={"ema": ema, "batch_size": 8})) for ema in (0.0, 0.9))
+    for step in range(STEPS):
+        row = plain.update()
+        with one.averaged():
+            assert one.average is not None
+            assert equal(dict(one.model.state_dict()), one.average.values)
+        assert one.update() == row, step
+    assert equal(plain.model.state_dict(), one.model.state_dict())
+    assert equal(plain.optimizer.state_dict(), one.optimizer.state_dict())
+    assert "average" not in plain.state()
+    averaged = saved(one.average.values)
+    assert one.finished_model() is one.model
+    assert equal(dict(one.model.state_dict()), averaged)
+    assert plain.finished_model() is plain.model
+
+
+def test_a_skipped_update_leaves_the_average() -> None:
+    """A loss that is not finite moves neither the weights nor their average."""
+    one = training(tiny(recipe={"ema": 0.9, "batch_size": 8}))
+    one.update()
+    assert one.average is not None
+    before = saved(one.average.values)
+    with torch.no_grad():
+        one.model.get_parameter("head.bias")[0] = float("inf")
+    assert one.update() is None
+    for name, value in before.items():
+        torch.testing.assert_close(one.average.values[name], value, rtol=0, atol=0)
+
+
+def test_a_run_with_an_average_is_judged_by_it(perform: Any, tmp_path: Path) -> None:
+    """Reference: the record itself: the weights kept are the average of an uninterrupted training, the result says so,
+    and a run that was stopped on its way keeps the same."""
+    run = tiny(model="resnet", recipe={"ema": 0.9, "batch_size": 8})
+    one = training(run, "channels_last")
+    for _ in range(STEPS):
+        one.update()
+    assert perform(run, stop_at=5).state == "interrupted"
+    assert perform(run).state == "finished"
+    kept = safetensors.torch.load_file(tmp_path / run.id / "weights.safetensors")
+    assert one.average is not None
+    assert equal(dict(sorted(kept.items())), dict(sorted(one.average.values.items())))
+    assert not equal(dict(sorted(kept.items())), dict(sorted(one.model.state_dict().items())))
+    assert json.loads((tmp_path / run.id / "result.json").read_text())["weights"] == "average of decay 0.9"
+    plain = tiny(model="resnet", recipe={"batch_size": 8})
+    perform(plain)
+    assert "weights" not in json.loads((tmp_path / plain.id / "result.json").read_text())

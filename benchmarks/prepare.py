@@ -1,0 +1,102 @@
+"""`inductive prepare`: everything a study needs from outside, so that training never touches the network.
+
+`STEPS` is what is prepared, in order; each takes a study and the data folder and says a line for what it did.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import models
+from benchmarks import decoded, duplicates, folders
+from benchmarks.datasets import FOLDER, Dataset, dataset
+from benchmarks.errors import InductiveError
+from benchmarks.files import read_json
+from benchmarks.study import Study
+from benchmarks.training import model_of
+from models.weights_file import read_weights
+
+
+def data_sets(study: Study, data: Path) -> Iterator[str]:
+    """The data sets of a study, and the lists of duplicates it wants left out."""
+    for name in dict.fromkeys(run.dataset for run in study.runs):
+        yield from data_set(name, data)
+        if any(duplicates.wanted(study.evaluations[run.id]) for run in study.runs if run.dataset == name):
+            found = duplicates.read_list(name, data)
+            yield f"{name}: {len(found.indices):,} test images are listed in {duplicates.list_path(name, data)}"
+
+
+def weights(study: Study, data: Path) -> Iterator[str]:
+    """The weights of ready-made networks, by the libraries' own download into their own cache; files are looked for."""
+    wanted = {(run.model, str(run.options["weights"])): run for run in study.runs if "weights" in run.options}
+    for (model, source), run in wanted.items():
+        try:
+            if source.startswith("library"):
+                model_of(run)
+                yield f"{model}: weights {source} are there"
+            elif source.startswith("file:"):
+                path = Path(source.removeprefix("file:"))
+                yield f"{model}: weights {path}, {len(read_weights(path))} tensors"
+        except models.ModelError as error:
+            raise InductiveError(str(error)) from error
+
+
+STEPS: tuple[Callable[[Study, Path], Iterator[str]], ...] = (data_sets, weights)
+
+
+def data_set(name: str, data: Path) -> Iterator[str]:
+    """Downloads, verifies, indexes and decodes a data set; what is done already is only verified."""
+    if name.startswith(FOLDER) and folders.place(name, data).is_dir():
+        before = _fingerprint(name, data)
+        index = folders.current_index(name, data, anew=True)
+        folders._declared.cache_clear()
+        again = "unchanged" if before == index.fingerprint else "indexed"
+        yield f"{name}: {again}: {_said(index.dataset())}"
+    spec = dataset(name)
+    if spec.bundled:
+        yield f"{name}: {spec.reference}; nothing to do"
+    elif decoded.is_ready(spec, data, whole=True):
+        yield f"{name}: ready at {data / folders.STORE}, every byte verified"
+    else:
+        verify_archives(spec, data)
+        images = decoded.build(spec, data, download=True)
+        decoded.load_images.cache_clear()
+        size = sum(array.nbytes for array in (images.train, images.test)) / 1e6
+        yield f"{name}: verified and decoded to {data / folders.STORE}, {size:,.0f} MB: {_said(spec)}"
+
+
+def verify_archives(spec: Dataset, data: Path) -> None:
+    """Checks the MD5 sums of the archives that MNIST's like are unpacked from, which torchvision does only once.
+
+    Raises InductiveError naming the archive. What was unpacked elsewhere has no sum: its counts are checked.
+    """
+    from torchvision import datasets
+    from torchvision.datasets.utils import check_integrity
+
+    for file, md5 in getattr(getattr(datasets, spec.kind, None), "resources", ()):
+        path = data / spec.kind / "raw" / file
+        if path.exists() and not check_integrity(str(path), md5):
+            raise InductiveError(f"{path}: damaged: another MD5 sum than the official {md5}; remove it")
+
+
+def find_duplicates(name: str, data: Path) -> Iterator[str]:
+    """Lists the test images that equal a training image, for `duplicates = "leave_out"`."""
+    found = duplicates.find(decoded.load_images(name, data))
+    if not len(found.indices):
+        yield f"{name}: no test image equals a training image to the byte; no list is written"
+        return
+    path = duplicates.write_list(name, data, found)
+    yield f"{name}: {len(found.indices):,} test images equal a training image to the byte; listed in {path}"
+
+
+def _said(spec: Dataset) -> str:
+    colour = "grey" if spec.channels == 1 else "colour"
+    side = spec.native_resolution
+    return (
+        f"{sum(spec.train_counts):,} training and {spec.test_count:,} test images, {side}x{side}, {colour}, "
+        f"{spec.classes} classes"
+    )
+
+
+def _fingerprint(name: str, data: Path) -> str:
+    path = folders.index_path(name, data)
+    return str(read_json(path).get("fingerprint", "")) if path.exists() else ""

@@ -1,0 +1,121 @@
+"""Table `sweep`: images a second over whole trainings, against the loop a user would write and against timm's.
+
+Ours is the real thing: as many runs side by side as there are cores, each a process of one thread, through
+`local.run_tasks`; in its time is all that a study does: processes forked from the warm server, records, checkpoints,
+and the evaluation at the end. Of theirs, start-up is left out, and nothing is evaluated or kept.
+"""
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from benchmarks import folders
+from benchmarks.errors import InductiveError
+from benchmarks.execute import Settings
+from benchmarks.local import Task, run_tasks, slots
+from benchmarks.run import Run
+from benchmarks.speed.cases import RESOLUTION, Case, Quiet, cases_of, run_of, write_images
+from benchmarks.speed.clock import Clock, Plan, Tell, Turn, Variant, summarise, take_turns
+from benchmarks.speed.loops import Elsewhere
+from benchmarks.speed.tables import Table
+from benchmarks.study import single
+
+OURS = ("float32", "bfloat16")
+THEIRS = (("plain", "float32"), ("timm", "float32"), ("timm", "bfloat16"))
+
+
+def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:
+    """Times every network in every way, all in turns of equally many images."""
+    jobs, cases = slots("cpu"), cases_of(plan)
+    images: dict[str, int] = {}
+    variants: list[Variant] = []
+    with tempfile.TemporaryDirectory() as folder, Elsewhere("plain", batch) as plain, Elsewhere("timm", batch) as timm:
+        data = Path(folder) / "data"
+        write_images(data)
+        folders.look_in(data)
+        for case in cases:
+            steps = case.steps if plan.measures else 1
+            images[case.name] = jobs * steps * batch
+            for (kind, precision), loop in zip(THEIRS, (plain, timm, timm), strict=True):
+                tell(f"warming up {case.name}, {kind} {precision}")
+                loop.train(case, precision, 1)
+                theirs = partial(loop.train, case, precision, jobs * steps)
+                variants.append(Variant(f"{case.name} {kind} {precision}", theirs, _plain(case)))
+            for precision in OURS:
+                tell(f"warming up {case.name}, ours {precision}")
+                sweep_of(case, batch, 1, precision, jobs, Path(folder))()
+                ours = sweep_of(case, batch, steps, precision, jobs, Path(folder))
+                variants.append(Variant(f"{case.name} ours {precision}", ours, _plain(case)))
+        turns = take_turns(variants, replace(plan, warmup=0, seconds=0.0), clock, tell)
+    return Table(
+        name="sweep",
+        about=f"Images a second over whole trainings at {RESOLUTION} px, batch {batch}, random crop and flip, AdamW. "
+        f"Ours: {jobs} runs of the recipe `plain` side by side, of {'/'.join(str(case.steps) for case in cases)} "
+        f"steps, one thread each, their start, records and last evaluation included. Plain: PIL images, torchvision's "
+        f"transforms, DataLoader with 2 workers, float32, torch's default AdamW, `loss.item()` at each step, {jobs} "
+        f"threads, start-up not included; timm: likewise, by its loader, its optimiser factory and its model where it "
+        f"has one. Ratios of images a second: median (quartiles) over the rounds in which both turns were clean.",
+        header=[
+            *("network", "plain", "timm, float32", "timm, bfloat16", "ours, float32", "ours, bfloat16"),
+            *("ours / plain, float32", "ours / plain, any precision", "ours / timm, float32", "ours / timm, bfloat16"),
+            "clean rounds",
+        ],
+        rows=[_row(case, turns, images[case.name]) for case in cases],
+        turns=turns,
+    )
+
+
+def sweep_of(case: Case, batch: int, steps: int, precision: str, jobs: int, folder: Path) -> Callable[[], None]:
+    """A call that trains `jobs` runs side by side, anew at each call, and raises InductiveError when one fails."""
+    runs = [run_of(case, batch, steps, seed, precision) for seed in range(jobs)]
+    settings = Settings(folder / "data")
+    return partial(run_all, runs, jobs, settings, folder / "runs")
+
+
+_calls = itertools.count()
+
+
+def run_all(runs: Sequence[Run], jobs: int, settings: Settings, root: Path, until: int | None = None) -> None:
+    """Trains runs in a root of their own, removed afterwards. Raises InductiveError when one ends as it should not."""
+    place = root / str(next(_calls))
+    tasks = [Task(run, single(run).evaluations[run.id], place, settings, until) for run in runs]
+    wanted = "finished" if until is None else "interrupted"
+    for ending in run_tasks(tasks, jobs, Quiet()):
+        if ending.state != wanted:
+            raise InductiveError(f"{ending.task.run.id}: {ending.state} ({ending.line})")
+    shutil.rmtree(place)
+
+
+def _plain(case: Case) -> str:
+    return f"{case.name} plain float32"
+
+
+def _row(case: Case, turns: Mapping[str, Sequence[Turn]], images: int) -> list[str]:
+    names = [f"{case.name} {kind} {precision}" for kind, precision in THEIRS]
+    ours = {precision: f"{case.name} ours {precision}" for precision in OURS}
+    rates = [_rate(turns, name, images) for name in (*names, *ours.values())]
+    plain, timm_same, timm_half = names
+    same = faster(turns, ours["float32"], plain)
+    best = max((faster(turns, name, plain) for name in ours.values()), key=lambda found: found[0])
+    over_timm = [faster(turns, ours[p], name)[1] for p, name in zip(OURS, (timm_same, timm_half), strict=True)]
+    counts = [summarise(turns, name, plain) for name in (*names, *ours.values())]
+    clean = min(count.clean for count in counts)
+    goals = [f"{same[1]}; goal {case.same}", f"{best[1]}; goal {case.best}"]
+    return [case.name, *rates, *goals, *over_timm, f"{clean} of {counts[0].taken}"]
+
+
+def _rate(turns: Mapping[str, Sequence[Turn]], name: str, images: int) -> str:
+    seconds = summarise(turns, name, name).seconds
+    return "-" if seconds is None else f"{images / seconds:,.0f}"
+
+
+def faster(turns: Mapping[str, Sequence[Turn]], name: str, other: str) -> tuple[float, str]:
+    """How many times faster a variant is than another that does as much: the median, and in words with quartiles."""
+    summary = summarise(turns, other, name)  # the other's time over its own
+    if summary.ratio is None:
+        return 0.0, "-"
+    return summary.ratio, f"{summary.ratio:.2f} ({summary.low:.2f} to {summary.high:.2f})"

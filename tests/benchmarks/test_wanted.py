@@ -1,0 +1,196 @@
+"""Which evaluations a study's [[evaluations]] tables mean, and how the wrong ones are refused."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import models
+from benchmarks.errors import ConfigError
+from benchmarks.run import Evaluation, default_evaluation
+from benchmarks.study import Study, expand, load_study
+
+HEAD = 'size = "pico"\n'
+VIT = '[[models]]\nname = "vit"\n'
+RESNET = '[[models]]\nname = "resnet"\n'
+
+
+def study(text: str) -> Study:
+    return expand(tomllib.loads(HEAD + text), "test")
+
+
+def asked(one: Study, number: int = 0, part: str = "test") -> set[tuple[Any, ...]]:
+    """(resolution, images, carry, crop, batchnorm) of a run's evaluations, but for those that every run has."""
+    run = one.runs[number]
+    found = [e for e in one.evaluations[run.id] if e.part == part]
+    assert len(set(found)) == len(found)
+    return {
+        (e.resolution, e.images, e.carry, e.crop, e.batchnorm)
+        for e in found
+        if e != default_evaluation(run, e.part, e.resolution)
+    }
+
+
+def test_axes_multiply_and_each_part_is_measured() -> None:
+    """Written out by hand. At the training resolution every kind of images is the same one."""
+    text = '[[evaluations]]\nresolution = [8, 12]\nimages = ["resize", "canvas"]\ncrop = [1, 0.75]\n' + RESNET
+    for part in ("test", "validation"):
+        assert asked(study(text), part=part) == {
+            (12, "canvas", "-", 1.0, "kept"),
+            (8, "resize", "-", 0.75, "kept"),
+            (12, "resize", "-", 0.75, "kept"),
+            (12, "canvas", "-", 0.75, "kept"),
+        }
+
+
+def test_ids_tell_all_fields_apart_and_old_ones_stay() -> None:
+    """References: the ids of before there were crops and BatchNorm; a field at its default is as one that is absent."""
+    plain = Evaluation(part="test", resolution=12, images="resize", carry="recompute")
+    assert plain.id == "0bb15e00" == Evaluation(**plain.model_dump()).id
+    changes: list[dict[str, Any]] = [{}, {"images": "canvas"}, {"images": "patch"}, {"crop": 0.75}, {"crop": 0.5}]
+    changes += [{"batchnorm": "reestimated"}, {"batchnorm": "reestimated", "crop": 0.5}]
+    assert len({plain.model_copy(update=change).id for change in changes}) == len(changes)
+    assert plain.model_copy(update=changes[-1]).words == "resize, carry recompute, crop 0.5, BatchNorm re-estimated"
+
+
+def test_without_a_resolution_those_of_the_study_are_meant() -> None:
+    text = 'test_resolutions = [4, 8, 12]\n[[evaluations]]\nimages = "canvas"\n' + RESNET
+    assert {place[:2] for place in asked(study(text))} == {(4, "canvas"), (12, "canvas")}
+
+
+def test_all_ways_are_each_models_own() -> None:
+    """Reference: models.carry_ways. At the training resolution there is nothing to carry."""
+    text = (
+        '[[evaluations]]\nresolution = [8, 16]\ncarry = "all"\n'
+        + RESNET
+        + VIT
+        + 'position = ["bias_2d", "none", "rope_axial"]'
+    )
+    one = study(text)
+    assert asked(one, 0) == asked(one, 2) == set()
+    for number, position in ((1, "bias_2d"), (3, "rope_axial")):
+        ways = models.carry_ways("vit", options={"position": position})
+        assert len(ways) > 1
+        assert asked(one, number) == {(16, "resize", way, 1.0, "kept") for way in ways[1:]}
+
+
+def test_what_a_kind_of_model_does_not_have_is_not_asked_of_it() -> None:
+    """A way of carrying, patches and BatchNorm apply where they are; the others keep what they share."""
+    text = """
+        [[evaluations]]
+        resolution = 12
+        images = ["canvas", "patch"]
+        batchnorm = ["kept", "reestimated"]
+        [[evaluations]]
+        resolution = 12
+        carry = ["normalise", "rescale_base:base=700.0"]
+    """
+    one = study(text + RESNET + VIT + 'position = ["learned_1d", "rope_axial"]')
+    default = models.carry_ways("vit", options={"position": "learned_1d"})[0]
+    assert asked(one, 0) == {(12, "canvas", "-", 1.0, "kept"), (12, "canvas", "-", 1.0, "reestimated")}
+    assert asked(one, 1) == {(12, "canvas", default, 1.0, "kept"), (12, "patch", "-", 1.0, "kept")}
+    assert asked(one, 2) == {
+        (12, "canvas", "recompute", 1.0, "kept"),
+        (12, "patch", "-", 1.0, "kept"),
+        (12, "resize", "normalise", 1.0, "kept"),
+        (12, "resize", "rescale_base:base=700", 1.0, "kept"),
+    }
+
+
+def test_arms_and_models_may_want_their_own() -> None:
+    """The nearer word wins, as for everything else; test_resolutions too."""
+    text = f"""
+        test_resolutions = [8, 12]
+        [[evaluations]]
+        crop = 0.5
+        {RESNET}
+        [[models]]
+        name = "resnet"
+        norm = "group"
+        test_resolutions = 16
+        [[models.evaluations]]
+        crop = 0.75
+        [[arms]]
+        seed = 0
+        [[arms]]
+        seed = 1
+        [[arms.evaluations]]
+        crop = 0.25
+    """
+    one = study(text)
+    runs = [(run.seed, run.options["norm"], {(e[0], e[3]) for e in asked(one, n)}) for n, run in enumerate(one.runs)]
+    assert runs == [
+        (0, "batch", {(8, 0.5), (12, 0.5)}),
+        (0, "group", {(16, 0.75)}),
+        (1, "batch", {(8, 0.25), (12, 0.25)}),
+        (1, "group", {(16, 0.75)}),
+    ]
+
+
+def test_evaluations_change_no_id_of_a_run() -> None:
+    """What breaks otherwise: asking for another view would train everything again."""
+    text = '[[evaluations]]\nresolution = 12\nimages = "patch"\n'
+    assert study(text + VIT).runs == study(VIT).runs
+
+
+def test_impossible_ones_are_refused_or_left_out_and_listed() -> None:
+    """A patch of 4 on 8 px grows to 4 x 10 / 8 = 5, but not to 4 x 9 / 8."""
+    text = '[[evaluations]]\nresolution = [9, 10]\nimages = "patch"\n' + VIT + "patch_size = 4"
+    with pytest.raises(ConfigError, match=r"^evaluations\[0\]\.resolution \(with models\[0\]: vit 4 .*nearest 8, 10$"):
+        study(text)
+    one = study('invalid = "leave_out"\n' + text)
+    assert asked(one) == {(10, "patch", "-", 1.0, "kept")}
+    assert [what for what, _ in one.left_out] == ["vit 4 size pico, an evaluation"]
+    assert "image 9 needs patches of 4 x 9 / 8 pixels" in one.left_out[0][1]
+    with pytest.raises(ConfigError, match=r"^models\[0\]\.evaluations\[0\]\.resolution .*image 9 is not divisible"):
+        study(VIT + "[[models.evaluations]]\nresolution = 9\n")
+
+
+WRONG = [
+    ("evaluations = 3\n", "evaluations: is not a list of tables: write [[evaluations]]"),
+    ("[[evaluations]]\nresolutoin = 8\n", "evaluations[0].resolutoin: unknown; did you mean `resolution`?"),
+    ("[[evaluations]]\nresolution = []\n", "evaluations[0].resolution: is an empty list"),
+    ("[[evaluations]]\nresolution = [8, 0]\n", "evaluations[0].resolution: 0 should be greater than or equal to 1"),
+    ("[[evaluations]]\nresolution = 8.5\n", "evaluations[0].resolution: 8.5 should be a valid integer"),
+    ("[[evaluations]]\n[[evaluations]]\nimages = 'canvs'\n", "evaluations[1].images: 'canvs' should be 'resize', "),
+    ("[[evaluations]]\nimages = 'canvs'\n", "did you mean `canvas`?"),
+    ("[[evaluations]]\ncrop = 1.5\n", "evaluations[0].crop: 1.5 should be less than or equal to 1"),
+    ("[[evaluations]]\ncrop = 0\n", "evaluations[0].crop: 0 should be greater than 0"),
+    ("[[evaluations]]\nbatchnorm = 'reestimate'\n", "did you mean `reestimated`?"),
+    ("[[evaluations]]\npart = 'test'\n", "evaluations[0].part: unknown"),
+    ("[[evaluations]]\ncarry = 'interpolat'\n", "evaluations[0].carry: 'interpolat': no model of the study is carried"),
+    ("[[evaluations]]\ncarry = 'recompute'\n", "there are default, all, interpolate:interpolation=bicubic_antialias, "),
+    ("[[evaluations]]\ncarry = ['all', 'defualt']\n", "did you mean `default`?"),
+    ("[[evaluations]]\ncarry = 'interpolate:interpolation=bilinaer'\n", "mean `interpolate:interpolation=bilinear`?"),
+    (
+        "[[evaluations]]\nbatchnorm = 'reestimated'\n",
+        "evaluations[0].batchnorm: 'reestimated': no model of the study has",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), WRONG)
+def test_wrong_tables_are_refused_with_file_and_key(text: str, expected: str, tmp_path: Path) -> None:
+    """The error is the interface, before anything runs."""
+    path = tmp_path / "x.toml"
+    path.write_text(HEAD + text + VIT)
+    with pytest.raises(ConfigError) as refusal:
+        load_study(str(path))
+    assert str(refusal.value).startswith(f"{path}: evaluations")
+    assert expected in str(refusal.value)
+
+
+def test_patches_that_no_model_has() -> None:
+    with pytest.raises(ConfigError, match=r"^evaluations\[0\].images: 'patch': no model of the study cuts its images"):
+        study('[[evaluations]]\nimages = "patch"\n' + RESNET)
+
+
+def test_the_place_of_an_option() -> None:
+    """The option's own key, not its table alone."""
+    with pytest.raises(ConfigError, match=r"^models\[1\]\.position: model vit: option `position` is 'rope_axal'"):
+        study(RESNET + VIT + 'position = "rope_axal"')
+    with pytest.raises(
+        ConfigError, match=r"^models\[0\]\.rope_base: model vit: option `rope_base` belongs to position"
+    ):
+        study(VIT + "rope_base = 10")
