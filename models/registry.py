@@ -50,9 +50,12 @@ def default_size(name: str) -> str:
     return "nano" if "nano" in sizes else sizes[0]
 
 
+SHIPPED_DECLARATIONS = (*ENCODINGS.values(), *FAMILIES.values())  # as their modules hold them, whatever is added later
+
+
 def registered() -> tuple[Encoding | Family, ...]:
-    """Every declaration there is."""
-    return (*ENCODINGS.values(), *FAMILIES.values())
+    """Every declaration there is, and those that were shipped in their first form."""
+    return (*SHIPPED_DECLARATIONS, *ENCODINGS.values(), *FAMILIES.values())
 
 
 def register(declarations: Sequence[Encoding | Family]) -> None:

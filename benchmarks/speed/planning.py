@@ -65,7 +65,7 @@ def grid(runs: int) -> dict[str, Any]:
     import models
 
     listed = [{"name": "vit", "position": list(models.position_names())}]
-    listed += [{"name": name} for name in ("resnet", "convnext", "conv_stem_vit", "mixer")]
+    listed += [{"name": name} for name in ("resnet", "convnext", "conv_stem_vit", "cct")]
     cells = (len(models.position_names()) + len(listed) - 1) * SIZES * RESOLUTIONS
     return {
         "question": "How long does planning take?",

@@ -79,6 +79,9 @@ def test_what_a_plugin_imports_is_not_its_own() -> None:
     (declared,) = models.load_plugin(plugged(imports + RING))
     assert declared.name == "ring" and declared.entry == "plugin_ring:Ring"
     assert (models.model_names(), models.position_names()) == (before[0], (*before[1], "ring"))
+    hoop = RING.replace('"ring",', '"hoop",')
+    (second,) = models.load_plugin(plugged(imports + hoop, "hoop.py"))  # families are other objects by now
+    assert second.name == "hoop"
 
 
 def test_twice_is_once_and_other_content_is_refused() -> None:
