@@ -50,7 +50,10 @@ def default_size(name: str) -> str:
     return "nano" if "nano" in sizes else sizes[0]
 
 
-SHIPPED_DECLARATIONS = (*ENCODINGS.values(), *FAMILIES.values())  # as their modules hold them, whatever is added later
+SHIPPED_DECLARATIONS: tuple[Encoding | Family, ...] = (
+    *ENCODINGS.values(),
+    *FAMILIES.values(),
+)  # as their modules hold them, whatever is added later
 
 
 def registered() -> tuple[Encoding | Family, ...]:
