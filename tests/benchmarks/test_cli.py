@@ -154,7 +154,10 @@ def test_train_says_what_the_defaults_came_to_first(inductive: Inductive) -> Non
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["run", "quikstart"], "unknown study 'quikstart'; there are data-efficiency, quickstart, resolution"),
+        (
+            ["run", "quikstart"],
+            "unknown study 'quikstart'; there are convolution-and-attention, data-efficiency, quickstart, resolution",
+        ),
         (["run", "nowhere.toml"], "nowhere.toml: there is no such file"),
         (["run", "quickstart", "--only", "resnext*"], "'resnext*' matches none of the 81 runs of quickstart"),
         (["train", "--model", "resnt"], "did you mean `resnet`?"),
