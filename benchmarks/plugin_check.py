@@ -27,15 +27,14 @@ TURNS = Plan(rounds=5, most=15, warmup=2, seconds=0.3, patience=20)
 
 def check_file(path: Path, console: Console) -> int:
     """Checks everything that a plugin's file declares, and prints what it is like. Returns the exit code."""
-    load_plugin(path, "check")
-    declared = models.load_plugin(models.read_plugin(path))
     failed = 0
-    for one in declared:
+    for one in load_plugin(path, "check"):
+        before = failed
         is_encoding = isinstance(one, models.Encoding)
         say(console, f"{'position' if is_encoding else 'model'} {one.name}: {one.summary}")
         for subject in subjects(one):
             failed += _put_to_contract(one, subject, path, console)
-        if not failed:
+        if failed == before:
             for line in portrait(one):
                 say(console, f"  {line}")
     say(console, f"{failed} checks failed" if failed else "all checks hold")

@@ -230,7 +230,7 @@ def refuse_resolution(run: Run, resolution: int, key: str = "resolution") -> Non
     """Raises ImpossibleError, naming the nearest possible sizes, when the model cannot take such images."""
     try:
         _check_resolution(
-            run.model, run.size, tuple(run.options.items()), resolution, run.resolution, id(models.family(run.model))
+            run.model, run.size, tuple(run.options.items()), resolution, run.resolution, models.loaded_plugins()
         )
     except models.ModelError as error:
         raise ImpossibleError(key, str(error)) from error
@@ -243,9 +243,9 @@ def _check_resolution(
     options: tuple[tuple[str, Scalar], ...],
     resolution: int,
     train_resolution: int,
-    declaration: int,
+    plugins: tuple[models.Plugin, ...],
 ) -> None:
-    """`models.check_resolution`, once for all runs that differ in nothing it asks for (`declaration`: see below)."""
+    """`models.check_resolution`, once for all runs that differ in nothing it asks for (`plugins`: see below)."""
     models.check_resolution(
         model, size=size, options=dict(options), resolution=resolution, train_resolution=train_resolution
     )
@@ -338,11 +338,15 @@ def _resolve_budget(given: Any) -> Budget:
 
 @lru_cache(maxsize=4096)
 def _usual_options(
-    model: str, size: str, derived: tuple[tuple[str, Scalar], ...], position: Scalar | None, declaration: int
+    model: str,
+    size: str,
+    derived: tuple[tuple[str, Scalar], ...],
+    position: Scalar | None,
+    plugins: tuple[models.Plugin, ...],
 ) -> dict[str, Scalar]:
     """The options of a model where nothing but its position is given; not to be changed, all runs share it.
 
-    `declaration` tells apart families that plugins have registered under one name, one after another.
+    `plugins` are those loaded, which decide what every name means.
     """
     usual = models.resolve_options(model, size=size, options=dict(derived))
     if position is None:
@@ -354,7 +358,7 @@ def _usual_options(
 def _delta(run: Run) -> dict[str, Any]:
     """Differences from the defaults, which for some fields follow from other fields (see `make_run`)."""
     derived = tuple(_derived_options(run.model, run.recipe, run.data).items())
-    usual = _usual_options(run.model, run.size, derived, run.options.get("position"), id(models.family(run.model)))
+    usual = _usual_options(run.model, run.size, derived, run.options.get("position"), models.loaded_plugins())
     recipe = recipe_values(run.recipe.name)
     changed: dict[str, Any] = {
         "options": {name: value for name, value in run.options.items() if value != usual[name]},

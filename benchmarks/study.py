@@ -86,10 +86,10 @@ def load_study(study: str) -> Study:
         raise error.at(str(path)) from error
 
 
-def load_plugin(path: Path, key: str) -> None:
-    """Registers what a plugin's file declares. Raises ConfigError with the key that named it."""
+def load_plugin(path: Path, key: str) -> tuple[models.Encoding | models.Family, ...]:
+    """Registers what a plugin's file declares, and returns it. Raises ConfigError with the key that named it."""
     try:
-        models.load_plugin(models.read_plugin(path))
+        return models.load_plugin(models.read_plugin(path))
     except models.ModelError as error:
         raise ConfigError(key, str(error)) from error
 

@@ -39,7 +39,7 @@ class Adapted(Network):
     for weights that cannot be had or do not fit, and for image sizes the network cannot take.
     """
 
-    library: ClassVar[str]
+    origin: ClassVar[str]  # timm or torchvision
     net: nn.Module
     said: str = ""  # what was done to the weights so that they fit
 
@@ -58,7 +58,12 @@ class Adapted(Network):
         heads = self.classifiers()
         self.heads = [path for path, module in self.net.named_modules() if module in heads]
         if self.said:
-            log.warning("%s:%s, weights %s: %s", self.library, name, weights, self.said)
+            log.warning("%s, weights %s: %s", self.full_name, weights, self.said)
+
+    @property
+    def full_name(self) -> str:
+        """The name it is asked for by: timm:NAME or torchvision:NAME."""
+        return f"{self.origin}:{self.name}"
 
     def note(self, what: str) -> None:
         """Add to what is said of the weights."""
@@ -118,7 +123,7 @@ class Adapted(Network):
 
     def carry(self, way: str, **choices: float | str) -> None:
         """There is one way, the library's; it is in force from the start."""
-        check_way(f"{self.library}:{self.name}", self.ways, {}, way, choices)
+        check_way(self.full_name, self.ways, {}, way, choices)
 
     def initialise(self, seed: int) -> None:
         """Weights are the file's, the library's, or its own initialisation; only a replaced head is drawn here."""
@@ -152,9 +157,7 @@ class Adapted(Network):
         if self.mechanism not in ("set_input_size", "rebuilt") or (height, width) == (self.home, self.home):
             return self.net
         if self.mechanism == "set_input_size" and self.training and torch.is_grad_enabled():
-            raise ModelError(
-                f"{self.library}:{self.name} is trained at {self.home}: at {height} x {width} its tables are copies"
-            )
+            raise ModelError(f"{self.full_name} is trained at {self.home}: at {height} x {width} its tables are copies")
         shared = self.net.state_dict(keep_vars=True)
         stamp = [(id(tensor), tensor._version) for tensor in shared.values()]
         known, other = self.others.get((height, width), (None, self.net))
@@ -275,7 +278,7 @@ class Adapted(Network):
             images = torch.empty(1, self.in_channels, height, width, dtype=next(self.parameters()).dtype)
             logits = ghost.logits(images, parts)
         if not isinstance(logits, Tensor) or logits.shape != (1, self.num_classes):
-            raise ModelError(f"{self.library}:{self.name} gives no logits of shape (B, {self.num_classes})")
+            raise ModelError(f"{self.full_name} gives no logits of shape (B, {self.num_classes})")
         maps = [part.shape for key, part in parts.items() if key.startswith("stage.")]
         if maps:
             return int(maps[-1][-2]), int(maps[-1][-1])

@@ -35,7 +35,7 @@ class Timm(Adapted):
     Weights of other input channels are adapted as timm does: summed for one, repeated and scaled for others.
     """
 
-    library: ClassVar[str] = "timm"
+    origin: ClassVar[str] = "timm"
 
     @classmethod
     @functools.cache

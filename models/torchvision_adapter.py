@@ -46,7 +46,7 @@ class Torchvision(Adapted):
     variance 1 / fan-in; with weights, it is adapted as timm does: summed for one, repeated and scaled for others.
     """
 
-    library: ClassVar[str] = "torchvision"
+    origin: ClassVar[str] = "torchvision"
 
     @classmethod
     def names(cls) -> list[str]:
