@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks import operations
+from benchmarks.pixels import to_device
 from benchmarks.recipes import Recipe
 
 Uniforms = NDArray[np.float64]
@@ -24,7 +25,7 @@ Operation = Callable[[Tensor, Tensor], Tensor]  # images and a signed strength f
 
 def _column(values: NDArray[np.generic], x: Tensor) -> Tensor:
     """One number an image, shaped to broadcast over B C H W."""
-    return torch.from_numpy(np.ascontiguousarray(values)).to(x.device).view(-1, 1, 1, 1)
+    return to_device(values, x.device).view(-1, 1, 1, 1)
 
 
 def crop(x: Tensor, weights: Tensor, draw: Draw, recipe: Recipe) -> tuple[Tensor, Tensor]:
@@ -33,8 +34,11 @@ def crop(x: Tensor, weights: Tensor, draw: Draw, recipe: Recipe) -> tuple[Tensor
     padded = F.pad(x, (recipe.crop_padding,) * 4)
     top, left = (draw(2) * (2 * recipe.crop_padding + 1)).astype(np.int64).T
     windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # B C T L H W, a view
-    return windows[torch.arange(batch), :, torch.from_numpy(top), torch.from_numpy(left)], weights
+    places = [to_device(one, x.device) for one in (np.arange(batch), top, left)]
+    return windows[places[0], :, places[1], places[2]], weights
 
+
+MOVES = ("crop", "flip")  # they only move pixels: of bytes, too, which is a quarter of the work
 
 TRIES = 10  # windows that are drawn before the whole image is taken, as in torchvision
 
@@ -56,13 +60,16 @@ def resized_crop(
     rows = np.where(any_fits, np.take_along_axis(rows, first, 1)[:, 0], height)
     columns = np.where(any_fits, np.take_along_axis(columns, first, 1)[:, 0], width)
     top, left = np.floor(u[:, -2] * (height - rows + 1)), np.floor(u[:, -1] * (width - columns + 1))
-    window = torch.from_numpy(np.stack((top, rows, left, columns))).to(x.device)
+    window = to_device(np.stack((top, rows, left, columns)), x.device)
     return operations.resized_windows(x, window, side or height), weights
 
 
 def flip(x: Tensor, weights: Tensor, draw: Draw, recipe: Recipe) -> tuple[Tensor, Tensor]:
     """Mirrors half of the images left to right."""
-    return torch.where(_column(draw(1) < 0.5, x), x.flip(3), x), weights
+    at = to_device(np.flatnonzero(draw(1)[:, 0] < 0.5), x.device)
+    x = x.clone(memory_format=torch.contiguous_format)
+    x[at] = x[at].flip(3)
+    return x, weights
 
 
 def erase(x: Tensor, weights: Tensor, draw: Draw, recipe: Recipe) -> tuple[Tensor, Tensor]:
@@ -85,7 +92,7 @@ def mix(x: Tensor, weights: Tensor, draw: Draw, recipe: Recipe) -> tuple[Tensor,
 
     u, mixup, cutmix = draw(5), recipe.mixup, recipe.cutmix
     batch, _, height, width = x.shape
-    partner = torch.from_numpy(np.argsort(u[:, 0], kind="stable")).to(x.device)
+    partner = to_device(np.argsort(u[:, 0], kind="stable"), x.device)
     cut = np.full(batch, cutmix > 0) if not (mixup and cutmix) else u[:, 1] < 0.5
     alpha = np.where(cut, cutmix or 1.0, mixup or 1.0)
     kept = betaincinv(alpha, alpha, u[:, 2])  # Beta(alpha, alpha) by its quantile function
@@ -198,7 +205,7 @@ def jitter(x: Tensor, weights: Tensor, draw: Draw, recipe: Recipe) -> tuple[Tens
     x = x.clone(memory_format=torch.contiguous_format)
     for turn in np.argsort(u[:, 4:], axis=1, kind="stable").T:
         for number, operation in enumerate(JITTERS):
-            at = torch.from_numpy(np.flatnonzero(turn == number)).to(x.device)
+            at = to_device(np.flatnonzero(turn == number), x.device)
             if on[number] and len(at):
                 x[at] = operation(x[at], strengths[number][at])
     return x, weights
@@ -207,6 +214,6 @@ def jitter(x: Tensor, weights: Tensor, draw: Draw, recipe: Recipe) -> tuple[Tens
 def _apply(table: tuple[Operation, ...], chosen: NDArray[np.int64], x: Tensor, strength: Tensor) -> None:
     """Puts each image, in place, through the operation of a table that is chosen for it."""
     for number, operation in enumerate(table):
-        at = torch.from_numpy(np.flatnonzero(chosen == number)).to(x.device)
+        at = to_device(np.flatnonzero(chosen == number), x.device)
         if len(at):
             x[at] = operation(x[at], strength[at])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks import augment, randomness
+from benchmarks.pixels import Pixels, moments, to_device
 from benchmarks.recipes import augmentations
 from benchmarks.run import Run
 
@@ -23,12 +24,16 @@ def resize(x: Tensor, resolution: int) -> Tensor:
     return F.interpolate(x, size=(resolution, resolution), mode="bilinear", antialias=True, align_corners=False)
 
 
+def fractions(x: Tensor) -> Tensor:
+    """Bytes as numbers 0..1; what is no longer bytes stays as it is."""
+    return x.float() / 255 if x.dtype == torch.uint8 else x
+
+
 class Normaliser:
     """Subtracts the mean and divides by the deviation of each channel over the training images of the subset."""
 
-    def __init__(self, images: NDArray[np.uint8], device: torch.device):
-        pixels = images.astype(np.float64) / 255
-        mean, deviation = pixels.mean((0, 2, 3)), pixels.std((0, 2, 3))
+    def __init__(self, images: Pixels, device: torch.device):
+        mean, deviation = moments(images)
         shape = (1, images.shape[1], 1, 1)
         self.mean = torch.tensor(mean, dtype=torch.float32, device=device).view(shape)
         self.deviation = torch.tensor(np.maximum(deviation, 1e-3), dtype=torch.float32, device=device).view(shape)
@@ -40,11 +45,14 @@ class Normaliser:
 class Batches:
     """The stream of training batches of a run. Every batch is full: the stream runs across epochs."""
 
-    def __init__(self, run: Run, images: NDArray[np.uint8], labels: NDArray[np.int64], device: torch.device):
-        """`images` (n_train, C, H, W) and `labels` (n_train,) are the training images of the subset."""
+    def __init__(self, run: Run, images: Pixels, labels: NDArray[np.int64], device: torch.device):
+        """`images` (n_train, C, H, W) and `labels` (n_train,) are the training images of the subset.
+
+        They are copied to a GPU whole; on a CPU they are read where they lie.
+        """
         self.run, self.device = run, device
-        self.images = torch.from_numpy(images).to(device)
-        self.labels = torch.from_numpy(labels).to(device)
+        self.images = images if device.type == "cpu" else to_device(images[:], device)
+        self.labels = to_device(labels, device)
         self.normalise = Normaliser(images, device)
         self.augmentations = augmentations(run.recipe, run.data.flips)
         self._order = lru_cache(maxsize=4)(self._order_of)
@@ -73,13 +81,17 @@ class Batches:
         it works there; without one, images are augmented at native size and resized last.
         """
         recipe, classes, side = self.run.recipe, self.run.data.classes, self.resolution(step)
-        chosen = torch.from_numpy(self.indices(step)).to(self.device)
-        x, weights = self.images[chosen].float() / 255, F.one_hot(self.labels[chosen], classes).float()
+        indices = self.indices(step)
+        chosen = to_device(indices, self.device)
+        pixels = self.images[chosen] if isinstance(self.images, Tensor) else torch.from_numpy(self.images[indices])
+        x, weights = pixels, F.one_hot(self.labels[chosen], classes).float()
         for name in self.augmentations:
+            if name not in augment.MOVES:
+                x = fractions(x)
             to_size = {"side": side} if name == "resized_crop" else {}
             x, weights = getattr(augment, name)(x, weights, partial(self._uniforms, name, step), recipe, **to_size)
         weights = weights * (1 - recipe.label_smoothing) + recipe.label_smoothing / classes
-        return self.normalise(resize(x, side)), weights
+        return self.normalise(resize(fractions(x), side)), weights
 
     def _uniforms(self, name: str, step: int, count: int) -> NDArray[np.float64]:
         """Independent numbers for each image of the stream, B x count."""

@@ -13,9 +13,10 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from benchmarks.pixels import Pixels
 
 BATCH = 256  # images a batch at most; part of what is measured, so no setting
 
@@ -48,7 +49,7 @@ class _Moments:
 
 @torch.no_grad()
 def estimate(
-    model: nn.Module, pixels: NDArray[np.uint8], transform: Callable[[Tensor], Tensor], channels_last: bool
+    model: nn.Module, pixels: Pixels, transform: Callable[[Tensor], Tensor], channels_last: bool
 ) -> Statistics:
     """Statistics of every BatchNorm over uint8 images (N, C, H, W) put through `transform`; the model stays as it is.
 
@@ -64,8 +65,8 @@ def estimate(
     for norm in norms:
         norm.train()
     try:
-        for part in np.array_split(pixels, math.ceil(len(pixels) / BATCH)):
-            x = transform(torch.from_numpy(part).to(device).float() / 255)
+        for part in np.array_split(np.arange(len(pixels)), math.ceil(len(pixels) / BATCH)):
+            x = transform(torch.from_numpy(pixels[part]).to(device).float() / 255)
             model(x.contiguous(memory_format=torch.channels_last) if channels_last else x)
     finally:
         for hook in hooks:

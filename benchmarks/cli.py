@@ -52,6 +52,9 @@ def _options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         "checkpoint": click.option("--checkpoint-every", type=click.FloatRange(min=0, min_open=True), default=300.0,
                                    metavar="SECONDS", show_default=True, help="Time between checkpoints."),
         "accept": click.option("--accept-code", is_flag=True, help="Go on with records of other sources; recorded."),
+        "compile": click.option("--compile", "compiling", type=click.Choice(["rule", "off", "network", "graphs"]),
+                                default="rule", show_default=True, help="Compile what is trained, with CUDA graphs or "
+                                "without; rule: where it has been measured to pay. Recorded; rerun does the same."),
         "plugin": click.option("--plugin", "plugins", multiple=True, type=file, metavar="FILE", expose_value=False,
                                is_eager=True, callback=_load_plugins, help="A Python file of your own that declares "
                                "encodings or models."),
@@ -132,7 +135,7 @@ def plan(study: str, root: Path, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("study")
-@_options("only", "runs", "data", "device", "checkpoint", "accept", "plugin")
+@_options("only", "runs", "data", "device", "compile", "checkpoint", "accept", "plugin")
 @click.option("--jobs", type=click.IntRange(min=1), help="Runs side by side; default: one a core or GPU.")
 def run(study: str, only: str | None, jobs: int | None, root: Path, data: Path, **settings: Any) -> int:
     """Bring a study as far as it can be brought on this machine."""
@@ -156,13 +159,13 @@ def run(study: str, only: str | None, jobs: int | None, root: Path, data: Path, 
 @click.option("--seed", type=int, help="Initialisation, order and augmentation.")
 @click.option("--draw", type=int, help="Picks the subset; default: the seed.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Any key, as recipe.learning_rate=1e-3.")
-@_options("runs", "data", "device", "checkpoint", "accept", "plugin")
-def train(changes: tuple[str, ...], root: Path, data: Path, device: str, checkpoint_every: float,
+@_options("runs", "data", "device", "compile", "checkpoint", "accept", "plugin")
+def train(changes: tuple[str, ...], root: Path, data: Path, device: str, compiling: Any, checkpoint_every: float,
           accept_code: bool, **flags: Any) -> int:  # fmt: skip
     """Train one configuration from flags; every key has a default."""
     from benchmarks import verbs
 
-    settings = verbs.settings_for(data, device, checkpoint_every, accept_code)
+    settings = verbs.settings_for(data, device, checkpoint_every, accept_code, compiling)
     return verbs.train_one(verbs.run_of_flags(flags, changes), root, settings, _console())
 
 

@@ -15,6 +15,7 @@ from benchmarks.batches import Normaliser, resize
 from benchmarks.batchnorm import Statistics, estimate, with_statistics
 from benchmarks.datasets import Images
 from benchmarks.duplicates import PART, Duplicates
+from benchmarks.pixels import Pixels, Selected
 from benchmarks.run import Evaluation, Run
 from benchmarks.subsets import Subset
 from benchmarks.training import arithmetic, logits_of
@@ -43,14 +44,14 @@ class Measurer:
         self.channels_last, self.left_out = channels_last, left_out
         self.default_way = next(iter(models.carry_ways(run.model, options=run.options)), None)
         self.classes = int(images.train_labels.max()) + 1
-        self.parts = {
-            "train": (images.train[subset.train], images.train_labels[subset.train]),
-            "validation": (images.train[subset.validation], images.train_labels[subset.validation]),
+        self.parts: dict[str, tuple[Pixels, NDArray[np.int64]]] = {
+            "train": (Selected(images.train, subset.train), images.train_labels[subset.train]),
+            "validation": (Selected(images.train, subset.validation), images.train_labels[subset.validation]),
             "test": (images.test, images.test_labels),
         }
         if left_out is not None:
-            both = (images.test, images.test_labels)
-            self.parts[PART] = (np.delete(both[0], left_out.indices, 0), np.delete(both[1], left_out.indices))
+            kept = np.delete(np.arange(len(images.test)), left_out.indices)
+            self.parts[PART] = (Selected(images.test, kept), images.test_labels[kept])
         self.normalise = Normaliser(self.parts["train"][0], self.device)
         self._statistics: dict[Evaluation, Statistics] = {}
 

@@ -16,11 +16,12 @@ import models
 from benchmarks import duplicates, folders, sources, start
 from benchmarks.attempts import claim
 from benchmarks.checkpoints import drop_checkpoints
+from benchmarks.compiling import use_cache
 from benchmarks.datasets import Images
 from benchmarks.decoded import check_same_images, load_images
 from benchmarks.errors import RecordError, StaleError
 from benchmarks.evaluation import Measurer, evaluate
-from benchmarks.execution import apply_execution, execution_for
+from benchmarks.execution import CompileChoice, apply_execution, execution_for
 from benchmarks.files import read_json, write_atomic, write_json
 from benchmarks.job import Job, Outcome, attempt
 from benchmarks.loop import Progress, Watch, result, train
@@ -49,6 +50,7 @@ class Settings:
     device: str = "cpu"
     checkpoint_seconds: float = 300.0
     accept_code: bool = False
+    compiling: CompileChoice = "rule"
     predictions: str = "auto"
     command: str = ""
     plugins: tuple[models.Plugin, ...] = ()  # loaded, with their sources, before a run that needs them
@@ -127,11 +129,13 @@ def _execution(run: Run, folder: Path, settings: Settings, images: Images) -> di
     """The run's execution.json: written by the first attempt, obeyed and checked by all others."""
     path = folder / "execution.json"
     if not path.exists():
-        chosen = execution_for(run, settings.device)
+        chosen = execution_for(run, settings.device, settings.compiling)
         write_json(path, {**chosen, "data": dict(images.digests), "sources": start.run_sources(run, folder.parent)})
     else:
         _check_sources(run, folder, settings)
     execution = read_json(path)
+    if execution.get("compile", "off") != "off":
+        use_cache(folder.parent)
     check_same_images(run.id, execution.get("data", {}), images)
     for difference in apply_execution(execution):
         log.warning("bits may differ from the first attempt's: %s", difference)

@@ -3,6 +3,7 @@
 The first attempt writes it to `execution.json`; every later attempt and `inductive rerun` use what is written.
 """
 
+import math
 import os
 import platform
 import subprocess
@@ -11,36 +12,44 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 import models
+from benchmarks.compiling import CompileForm
 from benchmarks.errors import InductiveError
 from benchmarks.run import Run
+from models.linear import LinearForm
 from models.network import AttentionForm
 
 
 @dataclass(frozen=True)
 class Kernels:
-    """How networks are computed: the form of attention, the layout of convolutional ones, CPU threads a run."""
+    """How networks are computed: attention, linear maps, the layout of convolutional ones, CPU threads a run."""
 
     attention: AttentionForm
+    linear: LinearForm = "torch"
     convolutions: str = "channels_last"
     threads: int = 1
+    compiled: CompileForm = "network"
+    compile_from: float = math.inf  # steps of a run that earn its compilation
 
+
+X86 = platform.machine() in ("x86_64", "AMD64")  # where oneDNN has been measured
 
 KERNELS = {
-    ("cpu", "float32"): Kernels("explicit"),
+    ("cpu", "float32"): Kernels("explicit", linear="onednn"),
     ("cpu", "bfloat16"): Kernels("explicit"),
     ("cuda", "float32"): Kernels("fused"),
     ("cuda", "bfloat16"): Kernels("fused"),
     ("mps", "float32"): Kernels("explicit"),
 }
 """By device and precision, from measurements. On CPUs torch's fused attention gains nothing in float32 at our numbers
-of tokens, and in bfloat16 its step takes two to six times as long. Channels last gives convolutional networks 1.3 to
-1.5x, one thread a run and a run a core up to 1.5x. torch.compile and CUDA graphs would be columns of this table: they
-are off, on CPUs because they gain nothing (0.9 to 1.04x), on GPUs until they have been measured there.
+of tokens, and in bfloat16 its step takes two to six times as long. Linear maps in float32 by oneDNN take half the time
+on processors of AMD. Channels last gives convolutional networks 1.3 to 1.5x, one thread a run and a run a core up to
+1.5x. No run is compiled unless it is asked for: on CPUs that does not pay (table `compile` of `make bench`), and for
+GPUs there is no number of steps here until that table has been made on one.
 """
 
 
@@ -59,7 +68,18 @@ def choose_device(wanted: str) -> str:
     return wanted
 
 
-def execution_for(run: Run, device: str) -> dict[str, Any]:
+CompileChoice = Literal["rule", "off", "network", "graphs"]
+
+
+def check_compile(choice: CompileChoice, device: str) -> None:
+    """Raises InductiveError for CUDA graphs where there is no CUDA."""
+    if choice == "graphs" and device != "cuda":
+        raise InductiveError(
+            f"--compile graphs: CUDA graphs need a CUDA GPU, and runs go to {device}; allowed: network"
+        )
+
+
+def execution_for(run: Run, device: str, compiling: CompileChoice = "rule") -> dict[str, Any]:
     """The settings that decide the bits of a run on a device.
 
     `micro_batch` images go through the network at once; the gradients of a batch are added up. Raises InductiveError
@@ -69,11 +89,17 @@ def execution_for(run: Run, device: str) -> dict[str, Any]:
     if kernels is None:
         allowed = ", ".join(precision for known, precision in KERNELS if known == device)
         raise InductiveError(f"{run.id}: precision {run.precision} on {device} is not supported; allowed: {allowed}")
+    check_compile(compiling, device)
+    by_rule = kernels.compiled if run.steps >= kernels.compile_from else "off"
+    form = by_rule if compiling == "rule" else compiling
+    onednn = kernels.linear == "onednn" and torch.backends.mkldnn.is_available() and X86 and form == "off"
     convolutional = models.family(run.model).layout == "channels_last"
     return {
         "device": device,
         "threads": kernels.threads,
         "attention": kernels.attention,
+        "linear": "onednn" if onednn else "torch",  # compiled linear maps are the compiler's
+        "compile": form,
         "layout": kernels.convolutions if convolutional else "contiguous",
         "precision": run.precision,
         "micro_batch": run.recipe.batch_size,

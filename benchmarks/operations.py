@@ -4,9 +4,16 @@ Images are float32, B C H W, values 0..1; a strength is B 1 1 1. Each operation 
 Pillow and torchvision, on fractions instead of bytes.
 """
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from benchmarks.pixels import to_device
+
+
+def _constant(*values: float, like: Tensor) -> Tensor:
+    return to_device(np.array(values, dtype=np.float32), like.device).to(like.dtype)
 
 
 def affine(x: Tensor, rows: list[list[Tensor]]) -> Tensor:
@@ -72,12 +79,12 @@ def grey(x: Tensor) -> Tensor:
     """B C H W -> B 1 H W, by ITU-R 601-2 for three channels."""
     if x.shape[1] != 3:
         return x.mean(1, keepdim=True)
-    return (x * x.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    return (x * _constant(0.299, 0.587, 0.114, like=x).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
 def smooth(x: Tensor) -> Tensor:
     """Pillow's SMOOTH kernel inside, the image itself on the border."""
-    kernel = x.new_tensor([[1.0, 1, 1], [1, 5, 1], [1, 1, 1]]).div(13).expand(x.shape[1], 1, 3, 3)
+    kernel = _constant(1, 1, 1, 1, 5, 1, 1, 1, 1, like=x).view(3, 3).div(13).expand(x.shape[1], 1, 3, 3)
     if min(x.shape[2:]) < 3:
         return x
     return F.pad(F.conv2d(x, kernel, groups=x.shape[1]) - x[:, :, 1:-1, 1:-1], (1, 1, 1, 1)) + x
@@ -100,7 +107,7 @@ def hue(x: Tensor, shift: Tensor) -> Tensor:
         torch.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
     )
     turned = sixths + 6 * shift[:, :, 0]
-    offsets = x.new_tensor([5, 3, 1]).view(1, 3, 1, 1)
+    offsets = _constant(5, 3, 1, like=x).view(1, 3, 1, 1)
     k = (offsets + turned[:, None]).remainder(6)
     share = torch.minimum(k, 4 - k).clamp(0, 1)
     return (value[:, None] - span[:, None] * share).clamp(0, 1)

@@ -1,6 +1,7 @@
 """One training: a network, an optimiser and a step that is a pure function of (run, step, state)."""
 
 import hashlib
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -9,17 +10,24 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import models
 from benchmarks import randomness
 from benchmarks.averaging import Average
 from benchmarks.batches import Batches
+from benchmarks.compiling import compiled
 from benchmarks.datasets import Images
+from benchmarks.pixels import Pixels, Selected
 from benchmarks.recipes import Recipe
 from benchmarks.run import Run
 from benchmarks.subsets import Subset
 from models.network import Network
+
+log = logging.getLogger("inductive")
+
+TOGETHER = 256  # images in an evaluation's pass
 
 
 def model_of(run: Run) -> Network:
@@ -39,6 +47,7 @@ def build_model(run: Run, execution: Mapping[str, Any]) -> Network:
     """The network of a run, freshly initialised, on its device, in its memory layout and form of attention."""
     model = model_of(run)
     model.set_attention(execution["attention"])
+    model.set_linear(execution.get("linear", "torch"))  # absent in early records
     if execution["layout"] == "channels_last":
         model = model.to(memory_format=torch.channels_last)
     return model.to(execution["device"])
@@ -76,6 +85,16 @@ def arithmetic(device: torch.device, precision: str) -> AbstractContextManager[o
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
+def seed_device(device: torch.device, seed: int) -> None:
+    """Seeds what networks draw from on a device. `torch.manual_seed` seeds all devices, and notes a traceback for each
+    that is not there: a quarter of a millisecond a step.
+    """
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.get_device_module(device).manual_seed(seed)
+
+
 class Training:
     """The state of a training. `step` is the number of updates made; `state` and `restore` carry it over a stop.
 
@@ -97,12 +116,14 @@ class Training:
         self.micro_batch = int(execution.get("micro_batch", run.recipe.batch_size))  # absent in early records
         self.model = build_model(run, execution)
         self.began = begin(self.model)
+        self.passes = compiled(self.model, execution.get("compile", "off"))  # absent in early records
         self.optimizer = make_optimizer(self.model, run.recipe)
         self.average = Average(self.model, run.recipe.ema) if run.recipe.ema else None
         device = torch.device(execution["device"])
         self.skipped = torch.zeros((), device=device)
         self.waits = device.type != "cpu"
-        self.batches = Batches(run, images.train[subset.train], images.train_labels[subset.train], device)
+        members = subset.train
+        self.batches = Batches(run, Selected(images.train, members), images.train_labels[members], device)
         self.step = 0
 
     def update(self, read: bool = True) -> dict[str, float] | None:
@@ -113,7 +134,7 @@ class Training:
         if self.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
         # The network's own randomness (dropout, drop path): one stream a step.
-        torch.manual_seed(randomness.key(self.run.seed, "network", self.step))
+        seed_device(self.batches.device, randomness.key(self.run.seed, "network", self.step))
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         loss, logits = self._gradients(x, weights)
@@ -140,11 +161,11 @@ class Training:
         loss, logits = torch.zeros((), device=x.device), []
         for part, part_weights in zip(x.split(self.micro_batch), weights.split(self.micro_batch), strict=True):
             with arithmetic(x.device, self.run.precision):
-                out = self.model(part)
+                out = self.passes(part)
             share = F.cross_entropy(out.float(), part_weights) * (len(part) / len(x))
             share.backward()
             loss += share.detach()
-            logits.append(out.detach().float())
+            logits.append(out.detach().float().clone())  # a graph writes the next over it
         return loss, torch.cat(logits)
 
     def diverged(self) -> bool:
@@ -188,20 +209,29 @@ class Training:
 
 
 @torch.inference_mode()
-def logits_of(model: nn.Module, pixels: np.ndarray, transform: Any, channels_last: bool) -> Tensor:
+def logits_of(model: nn.Module, pixels: Pixels, transform: Any, channels_last: bool) -> Tensor:
     """Logits (float32, N x classes, on the CPU) of uint8 images (N, C, H, W) put through `transform`.
 
-    They are computed in the precision of the `arithmetic` around the call.
+    They are computed in the precision of the `arithmetic` around the call, 256 images at a time, or half as many, and
+    half again, where the device has no room. Raises torch.OutOfMemoryError when one image is too many.
     """
     model.eval()
-    device = next(model.parameters()).device
-    parts = []
-    for start in range(0, len(pixels), 256):
-        x = transform(torch.from_numpy(pixels[start : start + 256]).to(device).float() / 255)
-        if channels_last:
-            x = x.contiguous(memory_format=torch.channels_last)
-        parts.append(model(x).float().cpu())
+    parts, start, count = [], 0, TOGETHER
+    while start < len(pixels):
+        try:
+            parts.append(_logits(model, pixels[start : start + count], transform, channels_last))
+            start += count
+        except torch.OutOfMemoryError:
+            if count == 1:
+                raise
+            log.warning("no memory to evaluate %d images at once: half as many from here on", count)
+            count //= 2
     return torch.cat(parts)
+
+
+def _logits(model: nn.Module, pixels: NDArray[np.uint8], transform: Any, channels_last: bool) -> Tensor:
+    x = transform(torch.from_numpy(pixels).to(next(model.parameters()).device).float() / 255)
+    return model(x.contiguous(memory_format=torch.channels_last) if channels_last else x).float().cpu()
 
 
 def weights_digest(data: bytes) -> str:

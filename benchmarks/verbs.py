@@ -19,7 +19,7 @@ from benchmarks import duplicates, local, rerun, start, views
 from benchmarks.decoded import make_ready
 from benchmarks.errors import DONE, FAILED, INTERRUPTED, OTHERS, ConfigError
 from benchmarks.execute import Settings
-from benchmarks.execution import choose_device
+from benchmarks.execution import CompileChoice, check_compile, choose_device
 from benchmarks.local import Ending, Task
 from benchmarks.progress import duration, reporter_for, say
 from benchmarks.record import Record, check_root, find_record, read_record, recorded_plugins
@@ -31,13 +31,17 @@ from models.ready_made import is_ready_made
 SETTLED = ("finished", "diverged", "stale")  # states in which `run` does not train
 
 
-def settings_for(data: Path, device: str, checkpoint_every: float, accept_code: bool) -> Settings:
+def settings_for(
+    data: Path, device: str, checkpoint_every: float, accept_code: bool, compiling: CompileChoice = "rule"
+) -> Settings:
     """Execution settings from flags, the device chosen."""
     if not math.isfinite(checkpoint_every):
         raise ConfigError("--checkpoint-every", f"{checkpoint_every} is not a number of seconds")
     command = shlex.join(["inductive", *sys.argv[1:]])
     plugins = models.loaded_plugins()
-    return Settings(data, choose_device(device), checkpoint_every, accept_code, command=command, plugins=plugins)
+    device = choose_device(device)
+    check_compile(compiling, device)
+    return Settings(data, device, checkpoint_every, accept_code, compiling, command=command, plugins=plugins)
 
 
 def _ready(name: str, data: Path, console: Console) -> None:

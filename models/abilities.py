@@ -41,7 +41,7 @@ def _abilities(name: str, size: str, options: tuple[tuple[str, Scalar], ...], im
         network = create_model(name, image_size=image_size, in_channels=3, num_classes=10, size=size, **chosen)
     found = patch_embedding(network)
     return Abilities(
-        None if found is None else found[1].patch,
+        None if found is None else found[1].weight.shape[2],
         any(isinstance(module, _BatchNorm) for module in network.modules()),
     )
 

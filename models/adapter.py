@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from models.grids import Grid, patch_grid
 from models.initial import constant, keyed_generator, normal
+from models.linear import LinearForm
 from models.network import AttentionForm, Description, Network, Parts, check_way, without_memory
 from models.options import ModelError
 
@@ -213,9 +214,39 @@ class Adapted(Network):
         self.set_form(self.net, form)
         self.others.clear()
 
+    def set_linear(self, form: LinearForm) -> None:
+        super().set_linear(form)
+        self.others.clear()
+
     def patch(self) -> int | None:
         """Pixels along the side of a patch, where the image is cut into patches."""
         return None
+
+    def patch_convolution(self) -> str:
+        """The name in `net` of the convolution that cuts them, where there is a `patch`."""
+        return ""
+
+    def set_patch(self, image_size: int, patch: int) -> None:
+        """Tell `net`, whose convolution is exchanged, of which size images and patches are from now on."""
+
+    def patch_embedding(self) -> tuple[str, nn.Conv2d] | None:
+        """Name and module of the convolution whose kernel and stride are the patch; None where there is none."""
+        patch = self.patch()
+        found = None if patch is None else self.net.get_submodule(self.patch_convolution())
+        if not isinstance(found, nn.Conv2d) or not found.kernel_size == found.stride == (patch, patch):
+            return None
+        return f"net.{self.patch_convolution()}", found
+
+    @contextmanager
+    def made_for(self, image_size: int, patch: int) -> Iterator[None]:
+        before, grids = (self.home, self.patch() or patch), self.grids
+        try:
+            self.home, self.grids = image_size, {}
+            self.set_patch(image_size, patch)
+            yield
+        finally:
+            self.home, self.grids = before[0], grids
+            self.set_patch(*before)
 
     def stride(self) -> int:
         """Pixels per step of the last map, as far as the library says."""

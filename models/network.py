@@ -16,9 +16,10 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from models.grids import Grid
 from models.hints import did_you_mean
 from models.initial import Draw, constant, initialise, normal
+from models.linear import LinearForm, set_linear
 from models.options import ModelError
 
 Parts = dict[str, Tensor]
@@ -115,9 +117,27 @@ class Network(nn.Module, ABC):
             if isinstance(module, AttentionLayer):
                 module.fused = form == "fused"
 
+    def set_linear(self, form: LinearForm) -> None:
+        """Choose what computes linear maps: see `models.linear`."""
+        if form not in ("torch", "onednn"):
+            raise ModelError(f"linear is {form!r}; allowed: torch, onednn")
+        set_linear(self, form)
+
     def carry(self, way: str, **choices: float | str) -> None:
         """Choose how the positions of the training grid are carried to another grid; refused where there are none."""
         check_way(type(self).__name__, (), {}, way, choices)
+
+    @contextmanager
+    def made_for(self, image_size: int, patch: int) -> Iterator[None]:
+        """Within the context the network takes such images, cut into such patches, for those it was made for."""
+        before = getattr(self, "image_size", None)
+        try:
+            if self.resizes_input:
+                self.image_size: Any = image_size
+            yield
+        finally:
+            if self.resizes_input:
+                self.image_size = before
 
     def no_decay(self) -> set[str]:
         """Names of the parameters that weight decay leaves alone: biases, norms, vectors, everything positional."""

@@ -7,12 +7,14 @@ q >= p, as nearly as the lost pixels allow (over patches of white noise, in the 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
+from models.adapter import Adapted
 from models.grids import check_patch
 from models.network import Network
 from models.options import ModelError
@@ -27,20 +29,26 @@ def resize_matrix(old: int, new: int) -> Tensor:
 
 
 @torch.no_grad()
-def resized_embedding(embedding: PatchEmbedding, size: int) -> PatchEmbedding:
+def resized_embedding(embedding: nn.Conv2d, size: int) -> nn.Conv2d:
     """A copy of an embedding for patches of `size` x `size` pixels, its kernel resized by the pseudo-inverse."""
     weight = embedding.weight  # D C p p
-    inverse = torch.linalg.pinv(resize_matrix(embedding.patch, size).T)  # size p: pinv(B^T) = inverse (x) inverse
+    inverse = torch.linalg.pinv(resize_matrix(weight.shape[2], size).T)  # size p: pinv(B^T) = inverse (x) inverse
     kernel = torch.einsum("qi,dcij,rj->dcqr", inverse, weight.double().cpu(), inverse)
-    copy = PatchEmbedding(embedding.in_channels, embedding.out_channels, size).to(weight)
-    copy.weight.copy_(kernel)
-    if embedding.bias is not None and copy.bias is not None:
-        copy.bias.copy_(embedding.bias)
-    return copy.train(embedding.training).requires_grad_(False)
+    other = copy.deepcopy(embedding)
+    other.weight = nn.Parameter(kernel.to(weight))
+    other.kernel_size = other.stride = (size, size)
+    if isinstance(other, PatchEmbedding):
+        other.patch = size
+    return other.requires_grad_(False)
 
 
-def patch_embedding(network: Network) -> tuple[str, PatchEmbedding] | None:
-    """The name and module of the one embedding that cuts a network's images into patches; None where there is none."""
+def patch_embedding(network: Network) -> tuple[str, nn.Conv2d] | None:
+    """The name and module of the one convolution that cuts a network's images into patches; None where there is none.
+
+    Its kernel is its stride. Of a ready-made network it is what the adapter says.
+    """
+    if isinstance(network, Adapted):
+        return network.patch_embedding()
     found = [(name, module) for name, module in network.named_modules() if isinstance(module, PatchEmbedding)]
     return found[0] if len(found) == 1 else None
 
@@ -49,20 +57,19 @@ def patch_embedding(network: Network) -> tuple[str, PatchEmbedding] | None:
 def at_patch(network: Network, resolution: int, train_resolution: int) -> Iterator[None]:
     """Within the context, patches grow with images of `resolution`, which have as many tokens as those of training.
 
-    A network that resizes its images resizes them to that resolution. Raises ModelError for a network without patches,
+    Raises ModelError for a network without patches,
     and where they would not be whole.
     """
     found = patch_embedding(network)
     if found is None:
-        raise ModelError(f"{type(network).__name__} does not cut its images into patches by models.vit.PatchEmbedding")
+        name = network.full_name if isinstance(network, Adapted) else type(network).__name__
+        raise ModelError(f"{name} does not cut its images into patches by one convolution")
     name, embedding = found
-    other = resized_embedding(embedding, check_patch(embedding.patch, resolution, train_resolution))
-    try:
-        network.set_submodule(name, other)
-        if network.resizes_input:
-            network.image_size = resolution  # type: ignore[assignment]  # a number, no module
-        yield
-    finally:
-        network.set_submodule(name, embedding)
-        if network.resizes_input:
-            network.image_size = train_resolution  # type: ignore[assignment]
+    size = check_patch(embedding.weight.shape[2], resolution, train_resolution)
+    other = resized_embedding(embedding, size)
+    with network.made_for(resolution, size):
+        try:
+            network.set_submodule(name, other)
+            yield
+        finally:
+            network.set_submodule(name, embedding)

@@ -171,6 +171,14 @@ class Timm(Adapted):
     def patch(self) -> int | None:
         return patch_of(self.net)
 
+    def patch_convolution(self) -> str:
+        return "patch_embed.proj"
+
+    def set_patch(self, image_size: int, patch: int) -> None:
+        embed: Any = self.net.patch_embed
+        embed.patch_size = (patch, patch)
+        embed.img_size = None if embed.img_size is None else (image_size, image_size)  # its grid stays as it is
+
     def stride(self) -> int:
         stages = getattr(self.net, "feature_info", None) or [{}]
         return int(stages[-1].get("reduction", 32))

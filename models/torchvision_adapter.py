@@ -201,6 +201,12 @@ class Torchvision(Adapted):
     def patch(self) -> int | None:
         return int(self.net.patch_size) if isinstance(self.net, VisionTransformer) else None
 
+    def patch_convolution(self) -> str:
+        return "conv_proj"
+
+    def set_patch(self, image_size: int, patch: int) -> None:
+        self.net.image_size, self.net.patch_size = image_size, patch  # type: ignore[assignment]
+
 
 def make(name: str, **settings: Any) -> nn.Module:
     """A network of torchvision without weights."""

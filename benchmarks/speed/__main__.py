@@ -22,6 +22,7 @@ TABLES = {  # each module's `measure` returns its table
     "start": "benchmarks.speed.start",
     "scale": "benchmarks.speed.scale",
     "planning": "benchmarks.speed.planning",
+    "compile": "benchmarks.speed.compilation",
     "bf16": "benchmarks.speed.precision",
 }
 QUICK, QUICK_BATCH = Plan(rounds=1, most=1, warmup=1, seconds=0.0, patience=0.0), 2

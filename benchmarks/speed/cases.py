@@ -20,7 +20,7 @@ from benchmarks.speed.clock import Plan
 from benchmarks.speed.steps import CLASSES
 
 RESOLUTION = 32
-TRAIN, TEST = 25, 2  # images of a class: what is evaluated at the end is small beside what is trained
+TRAIN, TEST = 13, 2  # images of a class: what is evaluated at the end is small beside what is trained
 DATASET = f"{FOLDER}random"
 
 
@@ -44,14 +44,14 @@ def _vit(width: int, depth: int, heads: int, patch: int) -> Mapping[str, Any]:
 
 
 CASES = (
-    Case("ViT 192x6, patch 4", _vit(192, 6, 3, 4), 16, 3.4, 1.15),
-    Case("ResNet-20", {"model": "resnet", "size": "nano"}, 48, 3.2, 1.9),
-    Case("ResNet-18, CIFAR stem", {"model": "resnet", "size": "resnet18"}, 8, 2.5, 1.2),
-    Case("ViT 64x2, patch 8", _vit(64, 2, 2, 8), 300, 4.0, 2.4),
+    Case("ViT 192x6, patch 4", _vit(192, 6, 3, 4), 32, 3.4, 1.15),
+    Case("ResNet-20", {"model": "resnet", "size": "nano"}, 64, 3.2, 1.9),
+    Case("ResNet-18, CIFAR stem", {"model": "resnet", "size": "resnet18"}, 24, 2.5, 1.2),
+    Case("ViT 64x2, patch 8", _vit(64, 2, 2, 8), 600, 4.0, 2.4),
     Case(
         "ResNet-8, width 8",
         {"model": "resnet", "size": "nano", "options": {"width": 8, "stages": "1-1-1"}},
-        160,
+        240,
         3.0,
         2.4,
     ),

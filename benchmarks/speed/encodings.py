@@ -13,7 +13,6 @@ from models.network import Network
 
 TRAINED, CARRIED = 32, 48
 NONE = "none"
-FORM = KERNELS["cpu", "float32"].attention
 
 
 def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:
@@ -37,9 +36,9 @@ def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:
         rows.append([f"`{name}`", *size, *numbers, *carried])
     return Table(
         name="encodings",
-        about=f"`vit` of size `nano` in float32, attention {FORM} as in a run on a CPU, batch {batch}. Training step "
-        f"at {TRAINED} px; forward pass alone of a network made for {TRAINED} px at {CARRIED} px, positions carried "
-        f"the default way. Times are relative to `{NONE}` in the same round: median (quartiles). Parameters are the "
+        about=f"`vit` of size `nano` in float32, attention and linear maps as in a run on a CPU, batch {batch}. "
+        f"Training step at {TRAINED} px; forward pass alone of a network made for {TRAINED} px at {CARRIED} px, "
+        f"positions carried the default way. Times are relative to `{NONE}` in the same round: median (quartiles). Parameters are the "
         f"encoding's own, multiply-accumulates those of the whole network for one image of {TRAINED} px.",
         header=[
             *("position", "parameters", "MACs, M", f"step at {TRAINED} px, ms", "relative to none", "clean rounds"),
@@ -51,9 +50,10 @@ def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:
 
 
 def nano_vit(position: str) -> Network:
-    """The backbone with an encoding, in the form of attention that a run on a CPU uses."""
+    """The backbone with an encoding, in the forms of attention and linear maps that a run on a CPU uses."""
     network = models.create_model(
         "vit", image_size=TRAINED, in_channels=3, num_classes=CLASSES, size="nano", position=position
     )
-    network.set_attention(FORM)
+    network.set_attention(KERNELS["cpu", "float32"].attention)
+    network.set_linear(KERNELS["cpu", "float32"].linear)
     return network

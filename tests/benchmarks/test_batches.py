@@ -1,5 +1,6 @@
 """Batches: a pure function of the step; every epoch a permutation, every batch full."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from scipy import stats
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks import randomness
+from benchmarks import augment, randomness
 from benchmarks.batches import Batches, Normaliser, resize
 from benchmarks.cost import cells
 from benchmarks.decoded import load_images
 from benchmarks.errors import ImpossibleError
+from benchmarks.recipes import augmentations
 from benchmarks.run import Run, make_run
 from benchmarks.study import single
 from benchmarks.subsets import draw_subset
@@ -258,3 +261,55 @@ def test_the_plan_counts_the_area_of_the_training_resolutions(tmp_path: Path) ->
     area = (64 + 144 + 256) / 3 / 64
     assert seconds["vit", True] / seconds["vit", False] == pytest.approx(area, rel=0.01)
     assert seconds["mlp", True] == seconds["mlp", False]
+
+
+class Waiting(TorchDispatchMode):
+    """Notes what would make the host wait for a device: a copy that is not queued, a number or a mask that is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        given = [one for one in args if isinstance(one, torch.Tensor)]
+        crosses = isinstance(out, torch.Tensor) and any(one.device != out.device for one in given)
+        if "copy" in str(func) and crosses and not kwargs.get("non_blocking"):
+            self.found.append(str(func))
+        return out
+
+
+EVERYTHING = {
+    **{"name": "strong", "batch_size": 16, "crop_padding": 2, "rrc_scale": 0.5, "trivialaugment": True},
+    **{"jitter_brightness": 0.4, "jitter_contrast": 0.4, "jitter_saturation": 0.4, "jitter_hue": 0.1},
+}
+
+
+def test_a_batch_never_waits_for_its_device() -> None:
+    """The device is torch's meta device, which has no values: reading one of them (`item`, `nonzero`, a mask as an
+    index) is an error there, and a copy to it must be queued. With every augmentation, mixup, cutmix and erasing."""
+    run = make_run({"dataset": "cifar10", "train_size": 100, "recipe": EVERYTHING, "budget": {"steps": 9}})
+    assert set(augmentations(run.recipe, True)) == {
+        *("crop", "resized_crop", "flip", "jitter", "trivialaugment", "randaugment", "erase", "mix")
+    }
+    pixels = np.random.default_rng(0).integers(0, 256, (80, 3, 32, 32), dtype=np.uint8)
+    stream = Batches(run, pixels, np.arange(80) % 10, torch.device("meta"))
+    with Waiting() as waiting:
+        images, weights = stream.batch(1)
+    assert (images.device.type, images.shape, weights.shape) == ("meta", (16, 3, 32, 32), (16, 10))
+    assert waiting.found == []
+    with Waiting() as waiting:
+        torch.zeros(3).to("meta")
+    assert waiting.found  # it can fail
+
+
+def test_bytes_are_moved_as_fractions_are() -> None:
+    """Crop and flip act on bytes before they become fractions: reference, the same on fractions."""
+    stream = batches(recipe={"batch_size": 16, "crop_padding": 2, "flip": True})
+    stream.augmentations = ("crop", "flip")
+    images, weights = stream.batch(3)
+    x = torch.from_numpy(stream.images[stream.indices(3)]).float() / 255
+    for name in stream.augmentations:
+        x, _ = getattr(augment, name)(x, weights, partial(stream._uniforms, name, 3), stream.run.recipe)
+    assert torch.equal(images, stream.normalise(x))

@@ -16,6 +16,7 @@ from benchmarks import training
 from benchmarks.decoded import load_images
 from benchmarks.evaluation import Measurer, centred
 from benchmarks.execute import Outcome
+from benchmarks.execution import execution_for
 from benchmarks.record import opened_pass, read_record
 from benchmarks.run import Evaluation, Run, make_run
 from benchmarks.states import run_state
@@ -25,7 +26,8 @@ from benchmarks.wanted import Lacking, evaluations_of, read_wishes
 
 Make = Callable[..., Run]
 Perform = Callable[..., Outcome]
-EXECUTION = {"attention": "explicit", "layout": "contiguous", "device": "cpu"}
+LINEAR = execution_for(make_run({}), "cpu")["linear"]
+EXECUTION = {"attention": "explicit", "linear": LINEAR, "layout": "contiguous", "device": "cpu"}
 
 
 def measurer(**changes: Any) -> Measurer:
@@ -52,7 +54,7 @@ def test_a_canvas_is_numpys_pad() -> None:
         np.testing.assert_array_equal(one.shown(pixels, Evaluation(resolution=side, images="canvas")), expected)
     small = one.shown(pixels, Evaluation(resolution=4, images="canvas"))
     np.testing.assert_array_equal(small, at_home[:, :, 2:6, 2:6])
-    mean = torch.from_numpy(one.parts["train"][0]).float().div(255).mean()
+    mean = torch.from_numpy(one.parts["train"][0][:]).float().div(255).mean()
     torch.testing.assert_close(one.normalise(mean.view(1, 1, 1, 1)), torch.zeros(1, 1, 1, 1), atol=1e-6, rtol=0)
 
 
@@ -93,7 +95,7 @@ def test_batchnorm_sees_the_training_images_as_they_are_shown() -> None:
     one = measurer(model="resnet")
     how = Evaluation(part="test", resolution=12, images="canvas", batchnorm="reestimated")
     mean, variance = one.statistics(how)[0]
-    pixels = torch.from_numpy(one.parts["train"][0]).float() / 255
+    pixels = torch.from_numpy(one.parts["train"][0][:]).float() / 255
     assert len(pixels) == 240
     first = next(module for module in one.model.modules() if isinstance(module, torch.nn.Conv2d))
     with torch.no_grad():

@@ -26,7 +26,8 @@ Make = Callable[..., Run]
 Perform = Callable[..., Outcome]
 
 DIGITS = load_images("digits", Path("data"))
-EXECUTION = {"attention": "explicit", "layout": "contiguous", "device": "cpu"}
+LINEAR = execution_for(make_run({}), "cpu")["linear"]
+EXECUTION = {"attention": "explicit", "linear": LINEAR, "layout": "contiguous", "device": "cpu"}
 KEPT = ("weights.safetensors", "metrics.jsonl", "result.json")
 
 

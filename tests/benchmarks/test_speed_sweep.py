@@ -17,7 +17,8 @@ from benchmarks.errors import InductiveError
 from benchmarks.execute import Settings
 from benchmarks.speed import children, planning, precision, sweep
 from benchmarks.speed.cases import CASES, TEST, TRAIN, Case, cases_of, network_of, run_of, write_images
-from benchmarks.speed.clock import Plan, Turn
+from benchmarks.speed.clock import Plan, Summary, Turn
+from benchmarks.speed.compilation import earned
 from benchmarks.speed.loops import Elsewhere, Loop
 from benchmarks.speed.scale import tiny
 from benchmarks.speed.steps import CLASSES
@@ -179,3 +180,10 @@ def test_the_tables_come_about(tmp_path: Path) -> None:
     kept = json.loads((tmp_path / "speed.json").read_text())["tables"]
     assert {table["name"]: (len(table["rows"]), len(table["turns"])) for table in kept} == expected
     assert sorted(path.name for path in tmp_path.iterdir()) == ["speed.json"]
+
+
+@pytest.mark.parametrize(("ratio", "expected"), [(0.9, "200"), (1.0, "never"), (1.1, "never"), (None, "-")])
+def test_steps_that_earn_a_compilation(ratio: float | None, expected: str) -> None:
+    """By hand: 4 s are earned by 200 steps that each take 20 ms less than 200."""
+    before = Summary(0.2, 1.0, 1.0, 1.0, 3, 3)
+    assert earned(before, Summary(None, ratio, ratio, ratio, 3, 3), cost=4.0) == expected

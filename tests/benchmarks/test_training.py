@@ -15,13 +15,15 @@ from torch import nn
 import models
 from benchmarks import randomness
 from benchmarks.decoded import load_images
+from benchmarks.execution import execution_for
 from benchmarks.recipes import Recipe
 from benchmarks.run import Run, make_run
 from benchmarks.subsets import draw_subset
-from benchmarks.training import Training, build_model, learning_rate, logits_of, make_optimizer
+from benchmarks.training import Training, build_model, learning_rate, logits_of, make_optimizer, seed_device
 
 DIGITS = load_images("digits", Path("data"))
-EXECUTION = {"attention": "explicit", "layout": "contiguous", "device": "cpu"}
+LINEAR = execution_for(make_run({}), "cpu")["linear"]
+EXECUTION = {"attention": "explicit", "linear": LINEAR, "layout": "contiguous", "device": "cpu"}
 STEPS = 12
 
 
@@ -264,6 +266,32 @@ def test_the_networks_own_randomness_is_one_stream_a_step() -> None:
         assert torch.initial_seed() == randomness.key(run.seed, "network", step)
         torch.rand(100)
         assert other.update() == row
+
+
+def test_evaluation_goes_on_with_fewer_images_where_memory_is_short(caplog: pytest.LogCaptureFixture) -> None:
+    """Reference: the logits with room for all. 60 images find room, then none does."""
+    network, room = build_model(tiny(), EXECUTION), 60
+
+    def shown(x: torch.Tensor) -> torch.Tensor:
+        if len(x) > room:
+            raise torch.OutOfMemoryError(f"no room for {len(x)} images")
+        return x
+
+    expected = logits_of(network, DIGITS.train[:300], lambda x: x, False)
+    assert torch.equal(logits_of(network, DIGITS.train[:300], shown, False), expected)
+    said = [f"no memory to evaluate {count} images" in caplog.text for count in (256, 128, 64, 32)]
+    assert said == [True, True, True, False]
+    room = 0
+    with pytest.raises(torch.OutOfMemoryError, match="no room for 1 images"):
+        logits_of(network, DIGITS.train[:300], shown, False)
+
+
+def test_the_seed_of_a_step_is_torchs() -> None:
+    """Reference: torch.manual_seed, which seeds the same generator (and those of all other devices)."""
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    seed_device(torch.device("cpu"), 5)
+    assert torch.equal(torch.rand(3), expected)
 
 
 def test_logits_do_not_depend_on_the_batch() -> None:

@@ -23,6 +23,7 @@ import models
 from models import ready_made
 from models.adapter import Adapted
 from models.network import Network
+from models.patches import at_patch
 from models.registry import load
 from models.timm_adapter import resampling
 
@@ -424,3 +425,39 @@ for name in ("timm:resnet18", "torchvision:resnet18"):
     assert first.startswith("timm:resnet18: the weights could not be had from https://huggingface.co/timm/resnet18")
     assert second.startswith("torchvision:resnet18: the weights could not be had from https://download.pytorch.org/")
     assert all(line.endswith('give them as a file: weights = "file:PATH"') for line in (first, second))
+
+
+@pytest.mark.parametrize("name", ["timm:test_vit", "timm:swin_s3_tiny_224", SMALL])
+def test_patches_grow_with_the_image(name: str, randomise: Any) -> None:
+    """The defining property of FlexiViT (equation 2): images whose every patch is resized by itself (by torch's own
+    resizing) give, with patches of half as many pixels again, the logits of the originals; afterwards all is as before.
+    """
+    home = 224 if "swin" in name else 32
+    network: Any = models.create_model(name, image_size=home, in_channels=3, num_classes=5, size="own").double()
+    randomise(network)
+    network.eval()
+    patch, side = network.patch(), home * 3 // 2
+    x = images(2, 3, home, home).double()
+    cut = x.view(2, 3, home // patch, patch, home // patch, patch).transpose(3, 4).reshape(-1, 1, patch, patch)
+    grown = nn.functional.interpolate(cut, scale_factor=1.5, mode="bilinear", antialias=True)
+    n, larger = home // patch, patch * 3 // 2
+    resized = grown.view(2, 3, n, n, larger, larger).transpose(3, 4).reshape(2, 3, side, side)
+    before = dict(network.named_parameters())
+    with torch.no_grad():
+        expected, grid = network(x), network.grid(home, home)
+        with at_patch(network, side, home):
+            assert network.patch() == larger
+            assert network.grid(side, side) == grid
+            torch.testing.assert_close(network(resized), expected, atol=1e-8, rtol=1e-8)
+        assert torch.equal(network(x), expected)
+    assert (network.patch(), network.home) == (patch, home)
+    assert all(network.get_parameter(key) is value for key, value in before.items())
+
+
+def test_abilities_know_ready_made_patches() -> None:
+    """Reference: the names; a convolutional network has none."""
+    found = {
+        name: models.abilities(name, size="own", options={}, train_resolution=side).patch
+        for name, side in (("timm:test_vit", 160), ("torchvision:vit_b_16", 224), ("timm:resnet18", 64))
+    }
+    assert found == {"timm:test_vit": 16, "torchvision:vit_b_16": 16, "timm:resnet18": None}

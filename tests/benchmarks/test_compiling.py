@@ -1,0 +1,94 @@
+"""Compiled training: chosen and recorded, its own bits whatever the stops, refused where it cannot be had."""
+
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch._dynamo.exc import Unsupported
+
+from benchmarks import compiling, execution
+from benchmarks.compiling import compiled
+from benchmarks.errors import InductiveError
+from benchmarks.execution import KERNELS, Kernels, execution_for
+from benchmarks.files import read_json
+from benchmarks.job import Outcome
+from benchmarks.run import Run
+from benchmarks.training import model_of
+
+Make = Callable[..., Run]
+Perform = Callable[..., Outcome]
+
+compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler, g++, on a CPU")
+
+
+@compiler
+def test_a_compiled_run_is_stopped_without_a_trace(
+    tiny: Make, perform: Perform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reference: the same run uninterrupted; with dropout, whose compiled draws are the compiler's own. The cache lies
+    under the root, and the record says what was compiled."""
+    run = tiny(model="course_vit", size="course", budget={"steps": 6}, recipe={"batch_size": 16, "ema": 0.9})
+    kept = ("weights.safetensors", "metrics.jsonl", "result.json")
+    monkeypatch.delenv(compiling.VARIABLE, raising=False)
+    torch.compiler.reset()
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert perform(run, root=whole, compiling="network").state == "finished"
+    assert perform(run, root=parts, compiling="network", stop_at=2).state == "interrupted"
+    torch.compiler.reset()  # as in another process
+    assert perform(run, root=parts).state == "finished"  # as recorded, whatever is asked for later
+    for name in kept:
+        assert (whole / run.id / name).read_bytes() == (parts / run.id / name).read_bytes()
+    recorded = read_json(parts / run.id / "execution.json")
+    assert (recorded["compile"], recorded["linear"]) == ("network", "torch")
+    assert any((whole / compiling.CACHE).rglob("*"))
+
+
+@compiler
+def test_it_learns_what_is_learned_uncompiled(tiny: Make, perform: Perform, tmp_path: Path) -> None:
+    """Reference: the losses of the same run without it, to float32's rounding over a few steps."""
+    run = tiny(budget={"steps": 4})
+    torch.compiler.reset()
+    perform(run, root=tmp_path / "one", compiling="network")
+    perform(run, root=tmp_path / "two", compiling="off")
+    one, two = (read_json(tmp_path / name / run.id / "result.json")["train_loss"] for name in ("one", "two"))
+    assert one == pytest.approx(two, rel=1e-4)
+
+
+def test_nothing_falls_back_silently() -> None:
+    """A network with a break in its graph is an error, not half compiled."""
+
+    class Broken(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            torch._dynamo.graph_break()
+            return x * 2
+
+    torch.compiler.reset()
+    passes = compiled(Broken(), "network")  # type: ignore[arg-type]
+    with pytest.raises(Unsupported, match="graph_break"):
+        passes(torch.ones(2))
+
+
+def test_off_is_the_network_itself(tiny: Make) -> None:
+    """No wrapper, no cost."""
+    network = model_of(tiny())
+    assert compiled(network, "off") is network
+
+
+def test_the_rule_is_a_number_of_steps(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No device has one until it has been measured; with one, runs of fewer steps are not compiled."""
+    assert {kernels.compile_from for kernels in KERNELS.values()} == {math.inf}
+    assert execution_for(tiny(), "cpu")["compile"] == "off"
+    monkeypatch.setitem(execution.KERNELS, ("cpu", "float32"), Kernels("explicit", compile_from=100))
+    found = [execution_for(tiny(budget={"steps": steps}), "cpu")["compile"] for steps in (99, 100)]
+    assert found == ["off", "network"]
+    assert execution_for(tiny(budget={"steps": 100}), "cpu", "off")["compile"] == "off"
+
+
+def test_graphs_need_cuda(tiny: Make) -> None:
+    """Refused, with what is allowed."""
+    with pytest.raises(InductiveError, match=r"CUDA graphs need a CUDA GPU, and runs go to cpu; allowed: network"):
+        execution_for(tiny(), "cpu", "graphs")
