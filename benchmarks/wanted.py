@@ -109,7 +109,7 @@ def _has(run: Run, wish: Wish, place: str, lacking: Lacking) -> bool:
         has.append(("carry", wish.carry, way is not None, "is carried to another grid so"))
     if wish.images == "patch":
         patches = _abilities(run).patch is not None
-        has.append(("images", "patch", patches, "cuts its images into patches by one embedding"))
+        has.append(("images", "patch", patches, "cuts its images into patches by one convolution"))
     if wish.batchnorm == "reestimated":
         has.append(("batchnorm", "reestimated", _abilities(run).batch_norm, "has a BatchNorm"))
     for key, value, there, what in has:

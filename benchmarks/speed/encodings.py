@@ -38,8 +38,9 @@ def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:
         name="encodings",
         about=f"`vit` of size `nano` in float32, attention and linear maps as in a run on a CPU, batch {batch}. "
         f"Training step at {TRAINED} px; forward pass alone of a network made for {TRAINED} px at {CARRIED} px, "
-        f"positions carried the default way. Times are relative to `{NONE}` in the same round: median (quartiles). Parameters are the "
-        f"encoding's own, multiply-accumulates those of the whole network for one image of {TRAINED} px.",
+        f"positions carried the default way. Times are relative to `{NONE}` in the same round: median (quartiles). "
+        "Parameters are the encoding's own, multiply-accumulates those of the whole network for one image of "
+        f"{TRAINED} px.",
         header=[
             *("position", "parameters", "MACs, M", f"step at {TRAINED} px, ms", "relative to none", "clean rounds"),
             *(f"forward at {CARRIED} px, ms", "relative to none, carried", "clean rounds, forward"),
