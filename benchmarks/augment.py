@@ -38,8 +38,6 @@ def crop(x: Tensor, weights: Tensor, draw: Draw, recipe: Recipe) -> tuple[Tensor
     return windows[places[0], :, places[1], places[2]], weights
 
 
-MOVES = ("crop", "flip")  # they only move pixels: of bytes, too, which is a quarter of the work
-
 TRIES = 10  # windows that are drawn before the whole image is taken, as in torchvision
 
 
