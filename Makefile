@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUNS_OPTION = $(if $(RUNS),--runs $(RUNS))
 
-.PHONY: help .venv quickstart test bench check format clean
+.PHONY: help .venv quickstart test test-cluster bench check format clean
 
 help:
 	@echo "make quickstart   install, run the main job on bundled images (8 minutes), write the page"
 	@echo "make test         install with the test dependencies, pass the tests"
+	@echo "make test-cluster pass the tests on a real SLURM cluster on this machine (root; installs Debian's packages)"
 	@echo "make bench        measure the speed on this machine (BENCH='models --rounds 5': which tables, how)"
 	@echo "make check        ruff and mypy"
 	@echo "make .venv        install only"
@@ -37,6 +38,10 @@ quickstart: .venv/installed
 
 test: .venv/installed-dev
 	$(BIN)/pytest
+
+test-cluster: .venv/installed-dev
+	tests/cluster/packages
+	INDUCTIVE_TEST_CLUSTER=1 $(BIN)/pytest tests/cluster
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.speed --json reports/speed.json $(BENCH)

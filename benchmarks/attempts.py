@@ -1,7 +1,8 @@
 """Attempts: who works on a run. A claim is the exclusive mkdir of `attempts/NNNN`; the highest number is the owner.
 
 Nothing here needs a lock, a database or clocks that agree. On the same host, boot and pid namespace an owner is
-dead as soon as its process is; elsewhere once its heartbeat is older than a grace time by the file server's clock.
+dead as soon as its process is; elsewhere once its heartbeat is older than a grace time by the file server's clock, or
+when SLURM has started its job again here.
 """
 
 import json
@@ -59,6 +60,15 @@ def _output(*command: str) -> str:
         return "-"
 
 
+def slurm_job() -> str | None:
+    """The job that this process belongs to, as SLURM lists it: 17, or 17_3 in an array; None outside of SLURM.
+
+    In an array SLURM_JOB_ID is another number, or the array's own.
+    """
+    array, element = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{element}" if array and element else os.environ.get("SLURM_JOB_ID")
+
+
 @dataclass(frozen=True)
 class Attempt:
     """One attempt, as its folder tells. `owner` is None in the moment between its mkdir and its owner.json."""
@@ -77,6 +87,8 @@ class Attempt:
             return False
         if self.owner is not None and all(self.owner[name] == value for name, value in here().items()):
             return process_start(self.owner["pid"]) == self.owner["process_start"]
+        if self.owner is not None and self.owner.get("slurm_job") and self.owner["slurm_job"] == slurm_job():
+            return False  # SLURM has started this very job again, here: it runs nowhere else
         return self.heartbeat_age() < (CLAIM_SECONDS if self.owner is None else GRACE_SECONDS)
 
     def heartbeat_age(self) -> float:
@@ -195,7 +207,7 @@ def claim(folder: Path, start_step: int = 0) -> Claim:
         "pid": os.getpid(),
         "process_start": process_start(os.getpid()),
         "platform": platform.system(),
-        "slurm_job": os.environ.get("SLURM_JOB_ID"),
+        "slurm_job": slurm_job(),
         "started": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
         "start_step": start_step,
     }

@@ -16,7 +16,6 @@ from benchmarks.pixels import Pixels, moments, to_device
 from benchmarks.recipes import augmentations
 from benchmarks.run import Run
 
-
 MOVES = ("crop", "flip")  # augmentations that only move pixels: of bytes, too, which is a quarter of the work
 
 

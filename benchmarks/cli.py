@@ -4,6 +4,7 @@ import functools
 import importlib.util
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,8 @@ def _options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         "plugin": click.option("--plugin", "plugins", multiple=True, type=file, metavar="FILE", expose_value=False,
                                is_eager=True, callback=_load_plugins, help="A Python file of your own that declares "
                                "encodings or models."),
+        "cluster": click.option("--cluster", type=file, default="cluster.toml", show_default=True,
+                                help="What `inductive cluster init` wrote."),
         "json": click.option("--json", "as_json", is_flag=True, help="Plain values instead of a table."),
     }  # fmt: skip
     return lambda verb: functools.reduce(lambda wrapped, name: known[name](wrapped), reversed(names), verb)
@@ -200,14 +203,33 @@ def show(run_id: str, root: Path, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("study")
+@click.option("--watch", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Again and again.")
 @_options("runs", "where", "json", "plugin")
-def status(study: str, root: Path, as_json: bool) -> None:
-    """The state of every run of a study."""
-    from benchmarks import views
+def status(study: str, watch: float | None, root: Path, as_json: bool) -> None:
+    """The state of every run of a study, on this machine and on a cluster."""
+    from benchmarks import verbs
+
+    look = functools.partial(_states, study, root)
+    if watch is None:
+        verbs.show_status(look(), as_json, _console())
+        return
+    while True:
+        click.clear()
+        verbs.show_status(look(), as_json, _console())
+        time.sleep(watch)
+
+
+def _states(study: str, root: Path) -> Any:
+    """A study's states: from its records, and from SLURM where it was submitted."""
+    from benchmarks.states import study_states
     from benchmarks.study import load_study
 
     loaded = load_study(study)
-    views.print_json(views.status_values(loaded, root)) if as_json else views.print_status(_console(), loaded, root)
+    if (root / ".submissions").is_dir():
+        from slurm.status import with_slurm
+
+        return loaded, *with_slurm(loaded, root)
+    return loaded, study_states(loaded, root), {}, ""
 
 
 @cli.command()
@@ -227,6 +249,81 @@ def report(study: str, output: Path | None, root: Path) -> None:
     for answer in written.answers:
         say(console, f"- {answer}")
     say(console, f"page: {written.page}")
+
+
+@cli.group("cluster", cls=Orderly)
+def cluster_() -> None:
+    """What is known of a SLURM cluster: cluster.toml."""
+
+
+@cluster_.command("init")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default="cluster.toml", show_default=True
+)
+def cluster_init(output: Path) -> int:
+    """Write a commented cluster.toml from what this site says of itself."""
+    from slurm import verbs
+
+    return verbs.cluster_init(output, _console())
+
+
+@cluster_.command("check")
+@_options("cluster", "runs", "data")
+def cluster_check(cluster: Path, root: Path, data: Path) -> int:
+    """Prove a cluster.toml with one tiny job, and say what it found on the node."""
+    from slurm.check import check_cluster
+
+    return check_cluster(cluster, root, data, _console())
+
+
+@cli.command()
+@click.argument("study")
+@click.option("--dry-run", is_flag=True, help="Show the jobs, submit none.")
+@click.option("--yes", is_flag=True, help="Do not ask, however many GPU-hours it takes.")
+@_options("cluster", "only", "runs", "data", "accept", "plugin")
+def submit(study: str, cluster: Path, only: str | None, root: Path, data: Path, dry_run: bool, yes: bool,
+           accept_code: bool) -> int:  # fmt: skip
+    """Send what is left of a study to a SLURM cluster; asking twice is safe."""
+    from slurm import verbs
+
+    return verbs.submit_study(study, cluster, only, root, data, dry_run, yes, accept_code, _console())
+
+
+@cli.command()
+@click.argument("study")
+@click.option("--failed", is_flag=True, help="Those that failed; the default.")
+@click.option("--lost", is_flag=True, help="Those whose process died without a word.")
+@click.option("--diverged", is_flag=True, help="Those whose loss was not finite; their records are put aside.")
+@click.option("--yes", is_flag=True, help="Do not ask, however many GPU-hours it takes.")
+@_options("cluster", "only", "runs", "data", "plugin")
+def retry(study: str, failed: bool, lost: bool, diverged: bool, yes: bool, cluster: Path, only: str | None,
+          root: Path, data: Path) -> int:  # fmt: skip
+    """Submit runs again that ended badly."""
+    from slurm import verbs
+
+    states = [state for state, on in (("failed", failed), ("lost", lost), ("diverged", diverged)) if on] or ["failed"]
+    return verbs.retry_study(study, cluster, states, only, root, data, yes, _console())
+
+
+@cli.command()
+@click.argument("study")
+@_options("only", "runs", "where", "plugin")
+def cancel(study: str, only: str | None, root: Path) -> int:
+    """Cancel the jobs of a study; what they have done is kept."""
+    from slurm import verbs
+
+    return verbs.cancel_study(study, only, root, _console())
+
+
+@cli.command()
+@click.argument("run_id")
+@click.option("-f", "--follow", is_flag=True, help="Go on while the run does.")
+@_options("runs", "where")
+def logs(run_id: str, follow: bool, root: Path) -> int:
+    """The log of a run's last attempt."""
+    from slurm import verbs
+
+    return verbs.show_logs(run_id, root, follow, _console())
 
 
 @cli.command()

@@ -66,17 +66,16 @@ def cells(study: Study, root: Path) -> list[Cell]:
     groups: dict[str, list[Run]] = {}
     for run in study.runs:
         groups.setdefault(cell_key(run), []).append(run)
-    rates = _measured_rates(root, study)
+    rates = measured_rates(root, study)
     return [_cell(study, tuple(runs), rates) for runs in groups.values()]
 
 
 def _cell(study: Study, runs: tuple[Run, ...], rates: Mapping[str, float]) -> Cell:
     run = runs[0]
     known = facts(run)
-    batch, macs = run.recipe.batch_size, int(known.macs)
-    rate = rates.get(_speed_key(run))
-    assumed = batch / (STEP_SECONDS + 6 * macs * batch * _training_area(run) / CPU_FLOPS)
-    training = run.steps * batch / (rate or assumed)
+    macs = int(known.macs)
+    rate = rates.get(speed_key(run))
+    training = training_seconds(run, macs, rate, CPU_FLOPS)
     wanted = study.evaluations[run.id]
     counts = {"test": run.data.test_count, "test_unique": run.data.test_count, "validation": run.part_sizes[1]}
     images = sum(counts[one.part] for one in wanted)
@@ -95,6 +94,13 @@ def _cell(study: Study, runs: tuple[Run, ...], rates: Mapping[str, float]) -> Ce
     )
 
 
+def training_seconds(run: Run, macs: int, rate: float | None, flops: float) -> float:
+    """Seconds of a training at a measured rate in images a second, else at an assumed one of `flops` a second."""
+    batch = run.recipe.batch_size
+    assumed = batch / (STEP_SECONDS + 6 * macs * batch * _training_area(run) / flops)
+    return run.steps * batch / (rate or assumed)
+
+
 def _training_area(run: Run) -> float:
     """Area of the training images, in images of the training resolution: the mean over the recipe's resolutions."""
     several = run.recipe.train_resolutions
@@ -110,7 +116,7 @@ def _images(run: Run, one: Evaluation, count: int) -> float:
     return count if one.images == "patch" else count * (one.resolution / run.resolution) ** 2
 
 
-def _speed_key(run: Run) -> str:
+def speed_key(run: Run) -> str:
     """What decides the speed of a run: its network, resolution, precision, batch and augmentation, not its data."""
     return canonical(
         [
@@ -125,11 +131,11 @@ def _speed_key(run: Run) -> str:
     )
 
 
-def _measured_rates(root: Path, study: Study) -> dict[str, float]:
+def measured_rates(root: Path, study: Study) -> dict[str, float]:
     """Images a second by speed key, from records of the study's runs that are there."""
     rates: dict[str, float] = {}
     for run in study.runs:
-        if _speed_key(run) in rates or not (root / run.id / "config.json").exists():
+        if speed_key(run) in rates or not (root / run.id / "config.json").exists():
             continue
         try:
             attempts = read_record(root / run.id).attempts
@@ -137,5 +143,5 @@ def _measured_rates(root: Path, study: Study) -> dict[str, float]:
             continue
         measured = [attempt["images_per_second"] for attempt in attempts if attempt["images_per_second"]]
         if measured:
-            rates[_speed_key(run)] = float(measured[-1])
+            rates[speed_key(run)] = float(measured[-1])
     return rates

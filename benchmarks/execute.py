@@ -21,7 +21,7 @@ from benchmarks.datasets import Images
 from benchmarks.decoded import check_same_images, load_images
 from benchmarks.errors import RecordError, StaleError
 from benchmarks.evaluation import Measurer, evaluate
-from benchmarks.execution import CompileChoice, apply_execution, execution_for
+from benchmarks.execution import CompileChoice, apply_execution, choose_device, execution_for
 from benchmarks.files import read_json, write_atomic, write_json
 from benchmarks.job import Job, Outcome, attempt
 from benchmarks.loop import Progress, Watch, result, train
@@ -129,7 +129,7 @@ def _execution(run: Run, folder: Path, settings: Settings, images: Images) -> di
     """The run's execution.json: written by the first attempt, obeyed and checked by all others."""
     path = folder / "execution.json"
     if not path.exists():
-        chosen = execution_for(run, settings.device, settings.compiling)
+        chosen = execution_for(run, choose_device(settings.device), settings.compiling)
         write_json(path, {**chosen, "data": dict(images.digests), "sources": start.run_sources(run, folder.parent)})
     else:
         _check_sources(run, folder, settings)

@@ -9,6 +9,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -142,14 +143,22 @@ def environment() -> dict[str, Any]:
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "cpu": _cpu_name(),
-        "commit": _commit(),
+        "commit": code_commit(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() and torch.cuda.is_initialized() else None,
         "variables": {name: os.environ[name] for name in allowed if name in os.environ},
     }
 
 
-def _commit() -> str:
-    """The checkout's commit, with '-dirty' when files differ from it; '-' where there is no git."""
+COMMIT = "COMMIT"
+
+
+def code_commit() -> str:
+    """The checkout's commit, with '-dirty' when files differ from it; '-' where there is no git.
+
+    A copy of the code that was made for a cluster says by a file which it was.
+    """
+    with suppress(FileNotFoundError):
+        return (Path(__file__).parent / COMMIT).read_text(encoding="utf-8").strip()
     command = ("git", "describe", "--always", "--dirty", "--abbrev=40")
     try:
         done = subprocess.run(

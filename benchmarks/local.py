@@ -13,7 +13,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -86,15 +86,16 @@ def gpu_of(slot: int, visible: str | None, gpus: int) -> str:
     return given[slot % len(given)]
 
 
-def run_tasks(tasks: list[Task], jobs: int, reporter: Display) -> list[Ending]:
-    """Runs all tasks, `jobs` at a time, until done or stopped by SIGINT or SIGTERM.
+def run_tasks(tasks: list[Task], jobs: int, reporter: Display, stopping: list[int] | None = None) -> list[Ending]:
+    """Runs all tasks, `jobs` at a time, until done or stopped by SIGINT, SIGTERM or SIGHUP.
 
-    A task that fails stops no other. After a stop the endings of tasks never started are missing. Raises
-    KeyboardInterrupt once everything is saved when it was stopped.
+    Whoever handles signals by itself gives the list `stopping`, to which its handlers add their numbers. A task that
+    fails stops no other. After a stop the endings of tasks never started are missing. Raises KeyboardInterrupt once
+    everything is saved when it was stopped.
     """
     waiting, active, endings = deque(tasks), list[_Active](), list[Ending]()
     free = list(range(jobs))
-    with _stop_requested() as stopped:
+    with _stop_requested() if stopping is None else nullcontext(stopping) as stopped:
         with _signals_blocked():
             context = _warm_context()
         told = 0

@@ -86,6 +86,11 @@ def load_study(study: str) -> Study:
         raise error.at(str(path)) from error
 
 
+def read_study(path: Path, name: str) -> Study:
+    """A study's file under the name it has elsewhere, whose plugins are loaded already. Raises ConfigError."""
+    return expand(tomllib.loads(path.read_text(encoding="utf-8")), name)
+
+
 def load_plugin(path: Path, key: str) -> tuple[models.Encoding | models.Family, ...]:
     """Registers what a plugin's file declares, and returns it. Raises ConfigError with the key that named it."""
     try:

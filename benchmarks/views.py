@@ -3,6 +3,7 @@
 import json
 import math
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -233,9 +234,12 @@ def cell_name(run: Run) -> str:
     return f"{name} {run.size}, {run.dataset} n={run.train_size} r={run.resolution}, {run.recipe.name}"
 
 
-def status_values(study: Study, root: Path) -> dict[str, Any]:
+Extras = Mapping[str, Mapping[str, str]]  # by run id: job, time left, remark, as far as a cluster says
+
+
+def status_values(study: Study, states: Sequence[RunState], extras: Extras) -> dict[str, Any]:
     """`inductive status --json`: one object a run."""
-    return {"study": study.name, "runs": [_state_values(one) for one in study_states(study, root)]}
+    return {"study": study.name, "runs": [{**_state_values(one), **extras.get(one.run.id, {})} for one in states]}
 
 
 def _state_values(one: RunState) -> dict[str, Any]:
@@ -253,17 +257,18 @@ def _state_values(one: RunState) -> dict[str, Any]:
     return values
 
 
-def print_status(console: Console, study: Study, root: Path) -> None:
+def print_status(console: Console, study: Study, states: Sequence[RunState], extras: Extras) -> None:
     """Every run that is not simply finished, and the counts."""
-    values = status_values(study, root)["runs"]
+    values = status_values(study, states, extras)["runs"]
     rows = []
     for one in values:
         if one["state"] == "running":
             speed = f", {one['images_per_second']:,.0f} images/s" if one["images_per_second"] else ""
             age = f", heartbeat {one['heartbeat_age']:.0f} s ago"
-            rows.append([one["id"], "running", f"step {one['step']:,} of {one['steps']:,}{speed}{age}"])
-        elif one["state"] not in ("finished", "missing"):
-            rows.append([one["id"], one["state"], one["reason"]])
+            left = f", {one['left']} left in job {one['job']}" if one.get("left") else ""
+            rows.append([one["id"], "running", f"step {one['step']:,} of {one['steps']:,}{speed}{age}{left}"])
+        elif one["state"] not in ("finished", "missing") or one.get("remark"):
+            rows.append([one["id"], one["state"], "; ".join(filter(None, (one["reason"], one.get("remark"))))])
     if rows:
         table(console, "", {"run": "left", "state": "left", "": "left"}, rows)
     waiting = sum(one["evaluations_waiting"] for one in values if one["state"] == "finished")

@@ -105,6 +105,20 @@ def test_an_owner_elsewhere_lives_for_the_grace_time(tmp_path: Path) -> None:
     assert claim(tmp_path / "old").number == 2
 
 
+def test_a_job_that_is_started_again_elsewhere_has_left_its_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a node's failure SLURM starts the same job on another: nobody waits for the dead owner's grace time."""
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "17")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    before = _elsewhere(tmp_path, 10)
+    assert before.owner is not None
+    assert before.owner["slurm_job"] == "17_3"
+    assert not before.alive()
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "4")
+    assert before.alive()
+
+
 def test_clocks_ten_minutes_apart_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ages come from the file server alone: our own clock may say anything."""
     young, old = _elsewhere(tmp_path / "a", 10), _elsewhere(tmp_path / "b", GRACE_SECONDS + 30)

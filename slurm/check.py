@@ -1,0 +1,144 @@
+"""`inductive cluster check`: one tiny job that says what a node sees, beside what `sbatch --test-only` accepts."""
+
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.errors import DONE, FAILED, InductiveError
+from benchmarks.files import read_json, write_json
+from benchmarks.progress import say
+from benchmarks.record import check_root
+from slurm import freeze, ledger
+from slurm.cluster import Cluster, read_cluster
+from slurm.commands import SlurmError, call
+from slurm.executor import executor_for
+from slurm.site import look
+from slurm.submit import check_site
+
+PATIENCE = 600.0  # seconds that the job may wait and run
+LEAST_FREE = 5  # gigabytes where records lie
+SKEW = 30.0  # seconds
+
+
+def check_cluster(path: Path, root: Path, data: Path, console: Console) -> int:
+    """Submits a job that looks around, and compares what it saw with what is here. Returns an exit code."""
+    cluster, root, data = read_cluster(path), root.resolve(), data.resolve()
+    check_root(root)
+    check_site(cluster, look(), str(path))
+    submission = ledger.new_submission(root, "check")
+    try:
+        freeze.freeze_code(submission)
+        executor = executor_for(submission, cluster, f"inductive-{submission.name}")
+        executor.update_parameters(time=min(cluster.minutes, 10), signal_delay_s=min(cluster.signal_seconds, 30))
+        answer = submission / "answer.json"
+        order = json.dumps({"answer": str(answer), "root": str(root), "data": str(data), "device": cluster.device})
+        say(console, f"accepted by sbatch --test-only: {_tested(executor, submission)}")
+        job = executor.submit(look_around, order)
+        say(console, f"job {job.job_id} is to look around; waiting for it, at most {PATIENCE:.0f} s")
+        found = _wait(answer, str(job.job_id), submission)
+        wrong = judge(found, cluster)
+    finally:
+        shutil.rmtree(submission, ignore_errors=True)
+    for name, words in described(found).items():
+        say(console, f"  {name}: {words}")
+    for words in wrong:
+        say(console, f"not as it should be: {words}")
+    say(console, "all is as it should be" if not wrong else f"{len(wrong)} things to mend in {path}")
+    return FAILED if wrong else DONE
+
+
+def _tested(executor: Any, submission: Path) -> str:
+    """What `sbatch --test-only` says of the job's script. Raises SlurmError where it refuses."""
+    script = submission / "test.sh"
+    script.write_text(executor._make_submission_file_text("true", "test"), encoding="utf-8")
+    return call("sbatch", "--test-only", str(script)).strip() or "yes"
+
+
+def look_around(text: str) -> str:
+    """On the node: what can be seen from there, as JSON."""
+    order = json.loads(text)
+    import torch
+
+    root = Path(order["root"])
+    write_json(
+        Path(order["answer"]),
+        {
+            "host": platform.node(),
+            "python": sys.version.split()[0],
+            "interpreter": sys.executable,
+            "torch": torch.__version__,
+            "code": str(Path(__file__).resolve().parent.parent),
+            "time": time.time(),
+            "root": root.is_dir() and os.access(root, os.W_OK),
+            "data": Path(order["data"]).is_dir(),
+            "free_gb": round(shutil.disk_usage(root).free / 1e9, 1) if root.is_dir() else 0.0,
+            "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+            "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", os.environ.get("SLURM_JOB_GPUS", "")),
+            "cpus": len(os.sched_getaffinity(0)),
+            "scontrol": shutil.which("scontrol") is not None,
+        },
+    )
+    return "looked"
+
+
+def _wait(answer: Path, job: str, submission: Path) -> dict[str, Any]:
+    """The job's answer. Raises InductiveError with its log when it ends without one."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if answer.exists():
+            return dict(read_json(answer))
+        try:
+            gone = call("squeue", "-h", "-j", job, "-o", "%T").strip() in ("", "COMPLETED", "FAILED", "CANCELLED")
+        except SlurmError:
+            gone = True
+        if gone:
+            time.sleep(2.0)  # a file server may show the answer late
+            if answer.exists():
+                continue
+            logs = sorted((submission / "submitit").glob(f"{job}*log*"))
+            text = logs[-1].read_text(encoding="utf-8", errors="replace").strip().splitlines() if logs else []
+            said = " / ".join(text[-5:]) or "no log: is the folder seen on the node?"
+            raise InductiveError(f"job {job} ended without an answer: {said}")
+        time.sleep(0.5)
+    call("scancel", job)
+    raise InductiveError(f"job {job} gave no answer within {PATIENCE:.0f} s and was cancelled")
+
+
+def judge(found: dict[str, Any], cluster: Cluster) -> list[str]:
+    """What of a node's answer would go wrong in a run."""
+    wrong = []
+    if not found["root"]:
+        wrong.append("the folder of the records is not there, or cannot be written, on the node")
+    if not found["data"]:
+        wrong.append("the folder of the data sets is not there on the node")
+    if cluster.device == "cuda" and not found["cuda"]:
+        wrong.append("device is cuda, and torch sees no GPU on the node")
+    if found["python"] != sys.version.split()[0]:
+        wrong.append(f"Python {found['python']} there, {sys.version.split()[0]} here: set `python`")
+    if abs(found["time"] - time.time()) > SKEW:
+        wrong.append(
+            f"the node's clock differs by {found['time'] - time.time():+.0f} s (nothing here depends on it, logs do)"
+        )
+    if found["free_gb"] < LEAST_FREE:
+        wrong.append(f"{found['free_gb']} GB are free where records lie")
+    return wrong
+
+
+def described(found: dict[str, Any]) -> dict[str, str]:
+    """A node's answer in words."""
+    gpus = f"{found['cuda']} by torch" + (f", SLURM gave {found['gpus']}" if found["gpus"] else "")
+    return {
+        "node": f"{found['host']}, {found['cpus']} CPUs",
+        "GPUs": gpus,
+        "Python": f"{found['python']} ({found['interpreter']}), torch {found['torch']}",
+        "code": found["code"],
+        "disk": f"{found['free_gb']} GB free where records lie",
+        "scontrol": "there" if found["scontrol"] else "not there: jobs cannot put themselves back into the queue",
+    }

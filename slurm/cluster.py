@@ -1,0 +1,130 @@
+"""cluster.toml: what a user says of a cluster, read and checked before anything is sent to it."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from benchmarks.errors import ConfigError
+from models.hints import did_you_mean
+
+Count = Annotated[int, Field(ge=1)]
+Signal = Literal["USR2"]  # submitit's own; NCCL takes USR1
+
+
+class Cluster(BaseModel):
+    """The file's keys. Whatever is left out has this default."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+    partitions: tuple[str, ...] = Field(description="in order of preference; SLURM takes the first that can start")
+    account: str = Field("", description="who pays; empty: the site's default")
+    qos: str = Field("", description="quality of service; empty: the site's default")
+    device: Literal["auto", "cuda", "cpu"] = Field(
+        "auto", description="what runs compute on. cuda: a job without a GPU fails, saying so"
+    )
+    gpus_per_job: Annotated[int, Field(ge=0)] = Field(1, description="GPUs of a job, also where device is cpu")
+    runs_per_gpu: Count = Field(1, description="runs side by side on a GPU, each a process; without GPUs, in a job")
+    cpus_per_job: Count = Field(2, description="CPU cores of a job")
+    memory_gb: Annotated[float, Field(gt=0)] = Field(16.0, description="memory of a job")
+    minutes: Count = Field(240, description="time limit of a job")
+    signal_seconds: Annotated[int, Field(ge=1)] = Field(
+        120, description="before its end a job is told to save; twice the slowest step with its checkpoint at least"
+    )
+    checkpoint_seconds: Annotated[float, Field(gt=0)] = Field(
+        300.0, description="between checkpoints: what a node that dies can cost"
+    )
+    largest_array: Count = Field(1000, description="jobs in one array, below the site's MaxArraySize")
+    max_jobs: Count = Field(200, description="jobs of a study in the queue at once")
+    over: Literal["wait", "dependent"] = Field(
+        "wait", description="runs beyond max_jobs: wait for the next `submit`, or for a job after the last array"
+    )
+    requeue: bool = Field(True, description="whether the site lets a job put itself back into the queue")
+    ask_above: Annotated[float, Field(ge=0)] = Field(50.0, description="estimated GPU-hours above which `submit` asks")
+    tflops: Annotated[float, Field(gt=0)] = Field(
+        2.0, description="assumed of a slot in training, in TFLOP/s, where no run has been measured yet"
+    )
+    sbatch_seconds: Annotated[float, Field(gt=0)] = Field(60.0, description="after which sbatch counts as hanging")
+    python: str = Field("", description="the interpreter on the nodes; empty: the one that submits")
+    setup: tuple[str, ...] = Field((), description="lines of the job's script before it starts: modules, exports")
+    options: dict[str, str | int | bool] = Field({}, description="further options of sbatch: constraint, exclude, ...")
+
+    @field_validator("partitions", "setup", mode="before")
+    @classmethod
+    def _lists(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("python")
+    @classmethod
+    def _a_path(cls, value: str) -> str:
+        if value and (any(sign in value for sign in " \t\"'$;&|<>") or not value.startswith("/")):
+            raise ValueError("is the absolute path of an interpreter and nothing else; what it needs goes into setup")
+        return value
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Cluster":
+        if not self.partitions:
+            raise ValueError("partitions: at least one")
+        if self.signal_seconds >= self.minutes * 60:
+            raise ValueError(f"signal_seconds: {self.signal_seconds} s are no part of {self.minutes} minutes")
+        taken = sorted(set(self.options) & TAKEN)
+        if taken:
+            raise ValueError(f"options: {', '.join(taken)} are set by other keys, or by the suite")
+        return self
+
+    @property
+    def slots(self) -> int:
+        """Runs side by side in a job."""
+        return self.runs_per_gpu * max(1, self.gpus_per_job)
+
+
+TAKEN = {
+    *("account", "array", "chdir", "cpus-per-task", "dependency", "error", "gpus-per-node", "job-name", "mem"),
+    *("nodes", "ntasks", "ntasks-per-node", "open-mode", "output", "partition", "qos", "requeue", "signal", "time"),
+}
+
+
+def read_cluster(path: Path) -> Cluster:
+    """The file. Raises ConfigError naming file, key, what is allowed and the nearest key."""
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError("--cluster", f"there is no {path}; `inductive cluster init` writes one") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError("", str(error), str(path)) from error
+    try:
+        return Cluster(**found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key, names = ".".join(map(str, first["loc"])), list(Cluster.model_fields)
+        if first["type"] == "extra_forbidden":
+            raise ConfigError(
+                key, f"unknown; allowed: {', '.join(names)}{did_you_mean(key, names)}", str(path)
+            ) from error
+        raise ConfigError(key, first["msg"].removeprefix("Value error, "), str(path)) from error
+
+
+def commented(values: dict[str, Any], remarks: dict[str, str]) -> str:
+    """A cluster.toml with every key, what it means, and what the site said of it (`remarks`)."""
+    lines = ["# What `inductive submit --cluster cluster.toml` asks of this cluster, and how runs go there.", ""]
+    tables = []
+    for name, field in Cluster.model_fields.items():
+        value = values.get(name, field.default)
+        said = f"# {name}: {field.description}" + (f" ({remarks[name]})" if name in remarks else "")
+        if isinstance(value, dict):
+            tables += ["", said, f"[{name}]", *(f"{key} = {_toml(one)}" for key, one in value.items())]
+        else:
+            lines += [said, f"{name} = {_toml(value)}"]
+    return "\n".join([*lines, *tables]) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'

@@ -1,0 +1,45 @@
+"""From runs to jobs: lists of runs of equal length, and arrays of jobs that a site takes. Pure functions."""
+
+import heapq
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+FILL = 0.8  # of a job's time limit that its runs are estimated to take: estimates are too short now and then
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one run is expected to take on its slot, in seconds."""
+
+    id: str
+    seconds: float
+
+
+def pack(runs: Sequence[Estimate], slots: int, limit: float) -> list[list[str]]:
+    """Jobs for runs, longest first in each: as few as fit `limit` seconds on `slots` runs side by side.
+
+    Each run goes to the job with the least work so far (longest processing time first: Graham, SIAM Journal on Applied
+    Mathematics 17, 1969), so jobs take about as long as each other. A run longer than the limit has a job with it all
+    the same: it is continued when its time is over.
+    """
+    if not runs:
+        return []
+    total = sum(run.seconds for run in runs)
+    count = min(len(runs), max(1, math.ceil(total / (slots * limit * FILL)), 1))
+    heap = [(0.0, number) for number in range(count)]
+    jobs: list[list[str]] = [[] for _ in range(count)]
+    for run in sorted(runs, key=lambda one: (-one.seconds, one.id)):
+        load, number = heapq.heappop(heap)
+        jobs[number].append(run.id)
+        heapq.heappush(heap, (load + run.seconds, number))
+    return [job for job in jobs if job]
+
+
+def arrays(jobs: Sequence[list[str]], largest: int) -> list[list[list[str]]]:
+    """Jobs in arrays of at most `largest` elements, as equal as can be."""
+    if not jobs:
+        return []
+    count = math.ceil(len(jobs) / largest)
+    size = math.ceil(len(jobs) / count)
+    return [list(jobs[start : start + size]) for start in range(0, len(jobs), size)]

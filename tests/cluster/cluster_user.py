@@ -1,0 +1,119 @@
+"""Somebody who types commands in a folder, with a study of 24 runs and a cluster or without."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from testbed import Testbed
+
+ROOT = Path(__file__).resolve().parents[2]
+STEPS = 400
+
+STUDY = """
+question = "What do four models make of 100 digits?"
+dataset = "digits"
+size = "pico"
+recipe = "digits"
+train_size = [60, 100]
+budget = { steps = STEPS }
+seed = [0, 1, 2]
+test_resolutions = [8]
+[[models]]
+name = "resnet"
+[[models]]
+name = "vit"
+position = ["none", "learned_1d", "rope_axial"]
+"""
+CLUSTER = """
+partitions = ["low"]
+device = "cpu"
+gpus_per_job = 1
+runs_per_gpu = 2
+cpus_per_job = 2
+memory_gb = 3.0
+minutes = 10
+signal_seconds = 20
+checkpoint_seconds = 2.0
+largest_array = 60
+tflops = 0.001
+"""
+
+
+@dataclass
+class User:
+    """Somebody who types commands in a folder, with a cluster or without."""
+
+    folder: Path
+    bed: Testbed | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def inductive(self, *arguments: str, code: int | None = 0, seconds: float = 300) -> str:
+        """Calls the command; returns all that it said. `code` is the exit code it must have."""
+        command = [sys.executable, "-m", "benchmarks.cli", *arguments]
+        whole = {**(self.bed.environment if self.bed else os.environ), "PYTHONPATH": str(ROOT), **self.environment}
+        done = subprocess.run(command, cwd=self.folder, env=whole, capture_output=True, text=True, timeout=seconds)
+        assert code is None or done.returncode == code, (
+            f"{arguments}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+        )
+        return done.stdout + done.stderr
+
+    def states(self) -> dict[str, str]:
+        """The state of every run, by the command."""
+        return {one["id"]: one["state"] for one in json.loads(self.inductive("status", "study.toml", "--json"))["runs"]}
+
+    def until(self, what: str, ready: Callable[[], Any], seconds: float = 240) -> Any:
+        """Waits for something, and fails with what the cluster says when it does not come."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            found = ready()
+            if found:
+                return found
+            time.sleep(1.0)
+        logs = [f"--- {path}\n{path.read_text()[-3000:]}" for path in self.folder.rglob("*_log.out")]
+        queue = self.bed.call("squeue", "-t", "all") if self.bed else ""
+        pytest.fail(
+            f"waited {seconds:.0f} s for {what}\n{queue}\n{self.inductive('status', 'study.toml')}\n" + "\n".join(logs)
+        )
+
+    def finish(self, seconds: float = 300) -> None:
+        """Submits what is left until every run is finished, as a user would."""
+
+        def done() -> bool:
+            states = set(self.states().values())
+            if states & {"interrupted", "lost", "missing"}:
+                self.inductive("submit", "study.toml", "--yes")
+            return states == {"finished"}
+
+        self.until("all runs to be finished", done, seconds)
+
+    def training(self, count: int = 1, step: int = 1) -> None:
+        """Waits until some runs are being trained, beyond a step."""
+
+        def going() -> bool:
+            runs = json.loads(self.inductive("status", "study.toml", "--json"))["runs"]
+            return sum(one["state"] == "running" and one.get("step", 0) >= step for one in runs) >= count
+
+        self.until(f"{count} runs beyond step {step}", going)
+
+    def kept(self) -> dict[str, Mapping[str, bytes]]:
+        """What must be equal to the bit: weights and metrics of every run."""
+        names = ("weights.safetensors", "metrics.jsonl")
+        folders = [path.parent for path in (self.folder / "runs").glob("[!.]*/result.json")]
+        return {folder.name: {name: (folder / name).read_bytes() for name in names} for folder in folders}
+
+
+def user(folder: Path, bed: Testbed | None, steps: int, **cluster_keys: Any) -> User:
+    """Somebody with the study, and a cluster.toml with some keys changed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "study.toml").write_text(STUDY.replace("STEPS", str(steps)))
+    lines = [line for line in CLUSTER.strip().splitlines() if line.partition(" =")[0] not in cluster_keys]
+    lines += [f"{key} = {json.dumps(value)}" for key, value in cluster_keys.items()]
+    (folder / "cluster.toml").write_text("\n".join(lines) + "\n")
+    return User(folder, bed)

@@ -1,0 +1,181 @@
+"""A study of 24 runs on a real cluster, with everything that happens there: at the end every run is finished, and its
+weights and metrics are, to the bit, those of an uninterrupted run on this machine (the reference of every test here).
+"""
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from cluster_user import ROOT, STEPS, User, user
+from testbed import LARGEST_ARRAY, Testbed
+
+Kept = dict[str, Mapping[str, bytes]]
+HIGH = ("--partition=high", "--exclusive", "--mem=0", "--output=/dev/null", "--wrap=sleep 8")
+
+
+def same(there: User, reference: Kept) -> None:
+    kept = there.kept()
+    assert kept.keys() == reference.keys()
+    assert [run for run, files in kept.items() if files != reference[run]] == []
+
+
+def jobs(bed: Testbed) -> list[str]:
+    return bed.call("squeue", "-h", "-r", "-o", "%i").split()
+
+
+@pytest.mark.parametrize(
+    "bed", [{"accounting": False}, {"accounting": True}], ids=["plain", "accounting"], indirect=True
+)
+def test_a_study_arrives_whole(bed: Testbed, tmp_path: Path, reference: Kept) -> None:
+    """Two runs a GPU over two nodes, with accounting and without; asked twice, nothing is submitted twice; the checkout
+    may be edited meanwhile, for the jobs run a copy."""
+    there = user(tmp_path / "u", bed, STEPS)
+    said = there.inductive("submit", "study.toml")
+    assert "24 runs in" in said
+    before = jobs(bed)
+    assert "nothing to submit" in there.inductive("submit", "study.toml")
+    assert set(jobs(bed)) <= set(before)
+    submission = next((there.folder / "runs" / ".submissions").glob("study-*"))
+    assert submission.stat().st_mode & 0o777 == 0o700
+    there.finish()
+    same(there, reference)
+    nodes = {
+        json.loads(path.read_text()).get("variables", {}).get("SLURMD_NODENAME")
+        for path in (there.folder / "runs").glob("[!.]*/attempts/0001/environment.json")
+    }
+    assert nodes == {"node1", "node2"}
+
+
+@pytest.mark.parametrize("bed", [{}, {"user_signal": True}], ids=["term", "usr2"], indirect=True)
+def test_preempted_twice(bed: Testbed, tmp_path: Path, reference: Kept) -> None:
+    """A partition of higher priority takes the nodes twice; by TERM, as is usual, and by USR2 where a site says so."""
+    there = user(tmp_path / "u", bed, STEPS)
+    there.inductive("submit", "study.toml")
+    for _ in range(2):
+        there.training(count=2, step=20)
+        high = [bed.call("sbatch", "--parsable", f"--nodelist={node}", *HIGH).strip() for node in ("node1", "node2")]
+        there.until("the preemptors to end", lambda ids=high: not set(ids) & set(jobs(bed)), 120)
+    there.finish()
+    same(there, reference)
+    assert any(attempts(there, run) > 1 for run in reference)
+
+
+def attempts(there: User, run: str) -> int:
+    return len(list((there.folder / "runs" / run / "attempts").glob("[0-9]*")))
+
+
+def test_a_time_limit_shorter_than_the_work(bed: Testbed, tmp_path: Path, reference: Kept) -> None:
+    """Jobs of one minute with more than that to do go back into the queue, and go on."""
+    there = user(tmp_path / "u", bed, STEPS, minutes=1, signal_seconds=35, tflops=1.0)
+    there.inductive("submit", "study.toml")
+    there.finish(600)
+    same(there, reference)
+
+
+def test_a_node_dies(bed: Testbed, tmp_path: Path, reference: Kept) -> None:
+    """A power failure while it trains: SLURM starts its jobs again elsewhere, from the checkpoints."""
+    there = user(tmp_path / "u", bed, STEPS)
+    there.inductive("submit", "study.toml")
+    there.training(count=2, step=50)
+    bed.kill_node("node2")
+    time.sleep(5)
+    bed.start_node("node2")
+    there.finish(600)
+    same(there, reference)
+
+
+def test_cancelled_and_taken_up(bed: Testbed, tmp_path: Path, reference: Kept) -> None:
+    """scancel of a job behind our back, then `cancel` of all: nothing comes back by itself; `submit` takes it up."""
+    there = user(tmp_path / "u", bed, STEPS)
+    there.inductive("submit", "study.toml")
+    there.training(count=2, step=20)
+    running = bed.call("squeue", "-h", "-r", "-t", "running", "-o", "%i").split()
+    bed.call("scancel", running[0])
+    there.until("the job to go", lambda: running[0] not in jobs(bed), 60)
+    said = there.inductive("cancel", "study.toml")
+    assert re.search(r"\d+ jobs cancelled", said)
+    there.until("all jobs to go", lambda: not jobs(bed), 60)
+    time.sleep(8)
+    assert jobs(bed) == []
+    assert "running" not in there.states().values()
+    assert "interrupted" in there.states().values()
+    there.finish()
+    same(there, reference)
+
+
+def test_more_jobs_than_an_array_may_have(bed: Testbed, tmp_path: Path) -> None:
+    """Jobs beyond the site's largest array are several arrays, those beyond max_jobs are held back and said so."""
+    there = user(tmp_path / "u", bed, STEPS, runs_per_gpu=1, minutes=1, signal_seconds=20, tflops=1e-7, max_jobs=70)
+    text = (there.folder / "study.toml").read_text().replace("seed = [0, 1, 2]", f"seed = {list(range(10))}")
+    (there.folder / "study.toml").write_text(text)
+    bed.call("scontrol", "update", "partition=low", "state=down")  # nothing need start for this
+    said = there.inductive("submit", "study.toml", "--yes")
+    assert "70 runs in 70 jobs (2 arrays)" in said
+    assert "10 runs are held back by max_jobs = 70" in said
+    assert len(jobs(bed)) == 70 > LARGEST_ARRAY
+    assert "nothing to submit" not in (again := there.inductive("submit", "study.toml", "--yes"))
+    assert "0 runs in 0 jobs" in again
+    states = list(there.states().values())
+    assert (states.count("queued"), states.count("missing")) == (70, 10)
+    there.inductive("cancel", "study.toml")
+    there.until("all jobs to go", lambda: not jobs(bed), 60)
+
+
+def test_init_and_check(bed: Testbed, tmp_path: Path) -> None:
+    """What the site says of itself becomes a file that a tiny job proves."""
+    there = User(tmp_path, bed)
+    there.inductive("cluster", "init")
+    text = (tmp_path / "cluster.toml").read_text()
+    assert 'partitions = ["low"]' in text
+    assert f"MaxArraySize {LARGEST_ARRAY}" in text
+    assert "preempted with 20 s of grace by TERM alone" in text
+    (tmp_path / "data").mkdir()
+    (tmp_path / "cluster.toml").write_text(text.replace('device = "auto"', 'device = "cpu"'))
+    said = there.inductive("cluster", "check")
+    assert "all is as it should be" in said
+    (tmp_path / "cluster.toml").write_text(text.replace('device = "auto"', 'device = "cuda"'))
+    assert "torch sees no GPU on the node" in there.inductive("cluster", "check", code=3)
+
+
+def test_a_submission_cut_off(bed: Testbed, tmp_path: Path) -> None:
+    """sbatch takes the jobs and then hangs: what became of it is found out by the next call, and nothing is twice."""
+    there = user(tmp_path / "u", bed, 5, sbatch_seconds=4.0)
+    slow = tmp_path / "bin"
+    slow.mkdir()
+    real = bed.call("which", "sbatch").strip()
+    (slow / "sbatch").write_text(f'#!/bin/sh\n{real} "$@"\nsleep 60\n')
+    (slow / "sbatch").chmod(0o755)
+    bed.call("scontrol", "update", "partition=low", "state=down")
+    path = bed.environment["PATH"]
+    there.environment["PATH"] = f"{slow}:{path}"
+    assert "sbatch gave no answer" in there.inductive("submit", "study.toml", "--yes", code=3, seconds=60)
+    there.environment["PATH"] = path
+    sent = jobs(bed)
+    assert sent
+    said = there.inductive("submit", "study.toml", "--yes")
+    assert "lacks its orders and was cancelled" in said
+    assert not set(sent) & set(jobs(bed))
+    bed.call("scontrol", "update", "partition=low", "state=up")
+    there.finish()
+
+
+def test_edited_while_queued(bed: Testbed, tmp_path: Path) -> None:
+    """A checkout that breaks after submission, with the jobs submitted from within it, harms nothing that is queued."""
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    for room in ("models", "benchmarks", "analysis", "slurm"):
+        subprocess.run(["cp", "-r", str(ROOT / room), str(checkout)], check=True)
+    there = user(checkout, bed, 20)
+    there.environment["PYTHONPATH"] = str(checkout)
+    bed.call("scontrol", "update", "partition=low", "state=down")
+    there.inductive("submit", "study.toml", "--yes")
+    (checkout / "benchmarks" / "execute.py").write_text("raise RuntimeError('edited while queued')\n")
+    (checkout / "slurm" / "worker.py").write_text("raise RuntimeError('edited while queued')\n")
+    bed.call("scontrol", "update", "partition=low", "state=up")
+    there.until("all jobs to end", lambda: not jobs(bed), 240)
+    results = list((checkout / "runs").glob("[!.]*/result.json"))
+    assert len(results) == 24
