@@ -39,6 +39,7 @@ class Testbed:
 
     def __init__(self, folder: Path, port: int = 18200):
         self.folder, self.port = folder, port
+        self.database: subprocess.Popen[bytes] | None = None  # when started by this process
         self.conf = folder / "slurm.conf"
         self.environment = {**os.environ, "SLURM_CONF": str(self.conf), "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
 
@@ -78,7 +79,9 @@ class Testbed:
             with suppress(OSError, ValueError):
                 pid = int((self.folder / name).read_text())
                 os.kill(pid, signal.SIGTERM)
-                self._wait(f"the end of {name}", lambda pid=pid: not Path(f"/proc/{pid}").exists() or None)
+                if self.database is not None and self.database.pid == pid:
+                    self.database.wait(60)
+                self._wait(f"the end of {name}", lambda pid=pid: not Path(f"/proc/{pid}").exists())
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def kill_node(self, node: str) -> None:
@@ -138,7 +141,9 @@ class Testbed:
         more = [f"--socket={base}/s", f"--pid-file={base}/mariadb.pid", f"--port={self.port + 3}"]
         more += ["--bind-address=127.0.0.1", "--innodb-buffer-pool-size=64M", "--innodb-lock-wait-timeout=900"]
         with (self.folder / "mariadb.log").open("wb") as log:
-            subprocess.Popen(["mariadbd", *options, *more], stdout=log, stderr=log, start_new_session=True)
+            self.database = subprocess.Popen(
+                ["mariadbd", *options, *more], stdout=log, stderr=log, start_new_session=True
+            )
         sql = ["mariadb", "--no-defaults", "-S", f"{base}/s", "-e"]
         self._wait("the database", lambda: self.call(*sql, "select 1"))
         self.call(
