@@ -147,4 +147,4 @@ def _write(array: Array) -> None:
 
 def now() -> str:
     """This moment, as the ledger notes it."""
-    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f UTC")

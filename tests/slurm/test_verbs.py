@@ -11,6 +11,7 @@ from rich.console import Console
 from benchmarks.attempts import claim
 from benchmarks.errors import InductiveError
 from benchmarks.run import Run
+from benchmarks.start import run_sources
 from benchmarks.study import load_study
 from slurm import ledger, verbs
 
@@ -39,6 +40,8 @@ def test_failed_runs_wait_for_a_retry(fake: Any, submit: Submit, tmp_path: Path)
     claim(begun(tmp_path / "runs", bad)).end(state="failed", step=0, error="boom")
     folder = begun(tmp_path / "runs", diverged)
     (folder / "result.json").write_text(json.dumps({"format": 1, "state": "diverged", "diverged_at": 2}))
+    execution = {"device": "cpu", "sources": run_sources(diverged, tmp_path / "runs")}
+    (folder / "execution.json").write_text(json.dumps(execution))
     _, said = submit(3)
     assert "1 runs in 1 jobs" in said
     assert "1 failed, 1 diverged" in said
