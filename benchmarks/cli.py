@@ -207,15 +207,15 @@ def show(run_id: str, root: Path, as_json: bool) -> None:
 @_options("runs", "where", "json", "plugin")
 def status(study: str, watch: float | None, root: Path, as_json: bool) -> None:
     """The state of every run of a study, on this machine and on a cluster."""
-    from benchmarks import verbs
+    from benchmarks import views
 
     look = functools.partial(_states, study, root)
     if watch is None:
-        verbs.show_status(look(), as_json, _console())
+        views.show_status(look(), as_json, _console())
         return
     while True:
         click.clear()
-        verbs.show_status(look(), as_json, _console())
+        views.show_status(look(), as_json, _console())
         time.sleep(watch)
 
 

@@ -24,7 +24,7 @@ from benchmarks.local import Ending, Task
 from benchmarks.progress import duration, reporter_for, say
 from benchmarks.record import Record, check_root, find_record, read_record, recorded_plugins
 from benchmarks.run import Run, make_run
-from benchmarks.states import RunState, counted, run_state, selected
+from benchmarks.states import counted, run_state, selected
 from benchmarks.study import Study, load_plugin, load_study, single
 from models.ready_made import is_ready_made
 
@@ -106,17 +106,6 @@ def run_study(
         say(console, f"stopped: {counted(now)}. The same command goes on: {settings.command}")
         return INTERRUPTED
     return _summary(endings, len(stale), f"{study.name}, {duration(time.monotonic() - began)}: ", console)
-
-
-def show_status(found: tuple[Study, list[RunState], views.Extras, str], as_json: bool, console: Console) -> None:
-    """`inductive status`: what a study's states are, and whether SLURM could not be asked."""
-    study, states, extras, silent = found
-    if as_json:
-        views.print_json(views.status_values(study, states, extras))
-        return
-    views.print_status(console, study, states, extras)
-    if silent:
-        say(console, f"SLURM could not be asked, so this is from the records alone: {silent}")
 
 
 def check_weights(run: Run) -> None:

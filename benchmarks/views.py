@@ -276,6 +276,17 @@ def print_status(console: Console, study: Study, states: Sequence[RunState], ext
     say(console, f"{study.name}: {counted(one['state'] for one in values)}{extra}")
 
 
+def show_status(found: tuple[Study, list[RunState], Extras, str], as_json: bool, console: Console) -> None:
+    """`inductive status`: what a study's states are, and whether SLURM could not be asked."""
+    study, states, extras, silent = found
+    if as_json:
+        print_json(status_values(study, states, extras))
+        return
+    print_status(console, study, states, extras)
+    if silent:
+        say(console, f"SLURM could not be asked, so this is from the records alone: {silent}")
+
+
 def show_values(record: Record, state: RunState) -> dict[str, Any]:
     """`inductive show --json`: all that is known of one run."""
     return {
