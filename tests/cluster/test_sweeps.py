@@ -1,5 +1,5 @@
 """A study of 24 runs on a real cluster, with everything that happens there: at the end every run is finished, and its
-weights and metrics are, to the bit, those of an uninterrupted run on this machine (the reference of every test here).
+weights and metrics are, to the bit, those of an uninterrupted run on this machine (the fixture `reference`).
 """
 
 import json
