@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.record import opened_pass
 from benchmarks.study import load_study
 
 Inductive = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -264,3 +265,14 @@ def test_a_foreign_package_named_models_is_refused_by_name(tmp_path: Path) -> No
     )
     assert done.returncode == 2
     assert f"another package named `models` ({tmp_path / 'models'}) shadows" in done.stderr
+
+
+def test_a_study_says_what_is_kept_of_each_image(study: Path, inductive: Inductive, tmp_path: Path) -> None:
+    """`predictions = "none"` keeps no logits, the default does; reference: the arrays of the records."""
+    for kept, text in (("logits", STUDY), ("none", STUDY.replace("size =", 'predictions = "none"\nsize =', 1))):
+        study.write_text(text)
+        done = inductive("run", str(study), "--only", "resnet*n60*s0*", "--runs", kept)
+        assert done.returncode == 0, done.stdout + done.stderr
+        [record] = (tmp_path / kept).glob("resnet*")
+        with opened_pass(record / "evaluations" / "0001.npz") as arrays:
+            assert any(name.endswith(".logits") for name in arrays.files) == (kept == "logits")
