@@ -129,7 +129,9 @@ def held_back(submission: Path) -> frozenset[str]:
 
 
 def _arrays(folder: Path) -> Iterator[Array]:
-    yield from (read_array(path) for path in sorted((folder / "arrays").glob("[0-9][0-9].json")))
+    yield from (
+        read_array(path) for path in sorted((folder / "arrays").glob("*.json"), key=lambda path: int(path.stem))
+    )
 
 
 def read_array(path: Path) -> Array:

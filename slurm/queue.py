@@ -1,9 +1,11 @@
 """What SLURM says of our jobs: squeue first, accounting as a hint. Silence is not absence."""
 
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from slurm.commands import SilentError, SlurmError, call, fields, user
+from slurm.ledger import Array
 
 OVER = {
     "BOOT_FAIL",
@@ -49,6 +51,19 @@ def queue() -> dict[str, Queued]:
         if len(parts) == 6:
             found[parts[0]] = Queued(*parts)
     return found
+
+
+def in_queue(found: Sequence[Array], queue: Mapping[str, Queued]) -> dict[str, Queued]:
+    """By run id: the job that has the run on its list and is waiting or running."""
+    taken: dict[str, Queued] = {}
+    for array in found:
+        if array.state != "submitted":
+            continue
+        for number, job in enumerate(array.jobs):
+            one = queue.get(array.element(number))
+            if one is not None and one.name == array.name and not one.over:
+                taken |= dict.fromkeys(job, one)
+    return taken
 
 
 def job_facts(job: str) -> dict[str, str]:

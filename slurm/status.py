@@ -10,8 +10,7 @@ from benchmarks.study import Study
 from slurm import ledger
 from slurm.commands import SlurmError
 from slurm.ledger import Array
-from slurm.queue import Queued, queue
-from slurm.submit import in_queue
+from slurm.queue import Queued, in_queue, queue
 
 OLD = 12 * BEAT_SECONDS  # a heartbeat of this age, of a job that SLURM says is over, is that of a dead process
 

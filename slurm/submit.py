@@ -115,19 +115,6 @@ def _settled(array: Array, queue: Mapping[str, Queued], console: Console) -> Arr
     return ledger.settled(known, "refused", said="cut off between sbatch and its orders; cancelled")
 
 
-def in_queue(found: Sequence[Array], queue: Mapping[str, Queued]) -> dict[str, Queued]:
-    """By run id: the job that has the run on its list and is waiting or running."""
-    taken: dict[str, Queued] = {}
-    for array in found:
-        if array.state != "submitted" or array.cancelled:
-            continue
-        for number, job in enumerate(array.jobs):
-            one = queue.get(array.element(number))
-            if one is not None and one.name == array.name and not one.over:
-                taken |= dict.fromkeys(job, one)
-    return taken
-
-
 def matrix(wish: Wish, runs: Sequence[Run], room: int) -> Matrix:
     """Jobs for runs, as many as there is room for in the queue."""
     cluster = wish.cluster

@@ -23,7 +23,7 @@ from benchmarks.study import Study, load_study, study_path
 from slurm import ledger
 from slurm.cluster import Cluster, commented, read_cluster
 from slurm.commands import call
-from slurm.queue import queue
+from slurm.queue import in_queue, queue
 from slurm.site import look, proposal
 from slurm.submit import (
     TAKEN_UP,
@@ -31,7 +31,6 @@ from slurm.submit import (
     Wish,
     check_site,
     gpu_hours,
-    in_queue,
     matrix,
     rest_name,
     settle,
