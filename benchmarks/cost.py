@@ -1,6 +1,6 @@
 """What a study will take before it is started: parameters, MACs, time, files and bytes, each cell and in all."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -75,12 +75,8 @@ def _cell(study: Study, runs: tuple[Run, ...], rates: Mapping[str, float]) -> Ce
     known = facts(run)
     macs = int(known.macs)
     rate = rates.get(speed_key(run))
-    training = training_seconds(run, macs, rate, CPU_FLOPS)
     wanted = study.evaluations[run.id]
-    counts = {"test": run.data.test_count, "test_unique": run.data.test_count, "validation": run.part_sizes[1]}
-    images = sum(counts[one.part] for one in wanted)
-    work = sum(_images(run, one, counts[one.part]) for one in wanted)
-    evaluation = work * (2 * macs / CPU_FLOPS + STEP_SECONDS / 256)
+    images = sum(_part_sizes(run)[one.part] for one in wanted)
     classes = run.data.classes
     kept = images * 2 * classes if images * 2 * classes <= 4_000_000 else images * 10
     weights = 4 * sum(known.parameters.values())
@@ -88,17 +84,26 @@ def _cell(study: Study, runs: tuple[Run, ...], rates: Mapping[str, float]) -> Ce
         runs,
         known.parameters,
         macs,
-        training + evaluation,
+        run_seconds(run, wanted, macs, rate, CPU_FLOPS),
         rate is not None,
         weights + int(kept) + OTHER_BYTES,
     )
 
 
-def training_seconds(run: Run, macs: int, rate: float | None, flops: float) -> float:
-    """Seconds of a training at a measured rate in images a second, else at an assumed one of `flops` a second."""
+def run_seconds(run: Run, wanted: Sequence[Evaluation], macs: int, rate: float | None, flops: float) -> float:
+    """Seconds of a run with its evaluations, by the images a second of its training where they were measured (an
+    image that is only evaluated takes a third), else by an assumed rate of `flops` a second."""
     batch = run.recipe.batch_size
-    assumed = batch / (STEP_SECONDS + 6 * macs * batch * _training_area(run) / flops)
-    return run.steps * batch / (rate or assumed)
+    area = _training_area(run)
+    assumed = batch / (STEP_SECONDS + 6 * macs * batch * area / flops)
+    work = sum(_images(run, one, _part_sizes(run)[one.part]) for one in wanted)
+    evaluated = work / (3 * rate * area) if rate else work * (2 * macs / flops + STEP_SECONDS / 256)
+    return run.steps * batch / (rate or assumed) + evaluated
+
+
+def _part_sizes(run: Run) -> dict[str, int]:
+    """Images of the parts that can be evaluated."""
+    return {"test": run.data.test_count, "test_unique": run.data.test_count, "validation": run.part_sizes[1]}
 
 
 def _training_area(run: Run) -> float:

@@ -5,6 +5,7 @@ Local slots, SLURM workers and `inductive rerun` all call `execute`; it alone wr
 
 import logging
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +73,7 @@ def execute(
     the run, StaleError when its sources changed, RecordError for a record that cannot be used; any other exception
     is recorded as the attempt's failure and raised again.
     """
+    began = time.perf_counter()
     for plugin in settings.plugins:
         models.load_plugin(plugin)
     folders.look_in(settings.data, root)  # before anything asks what the run's data set is
@@ -99,7 +101,7 @@ def execute(
     else:
         wanted = evaluations
     mine = claim(folder)
-    with attempt(mine, settings.command) as job:
+    with attempt(mine, settings.command, began) as job:
         if (folder / "result.json").exists() and not finished:  # another attempt ended while this one looked
             finished = True
             wanted = missing_evaluations(read_record(folder), evaluations, sources.evaluation_code())
@@ -113,6 +115,7 @@ def execute(
 
         if finished:
             training, model = None, _finished_model(run, folder, job.execution)
+            job.ready()
         else:
             write_subset(root, run, subset)
             watch = Watch(stop, progress, settings.checkpoint_seconds, until)

@@ -26,13 +26,17 @@ class Outcome:
 class Job:
     """What an attempt has come to so far; written to ended.json when it ends."""
 
-    def __init__(self, mine: Claim):
-        self.claim = mine
+    def __init__(self, mine: Claim, began: float):
+        self.claim, self.began = mine, began
         self.execution: dict[str, Any] = {}
         self.outcome = Outcome("finished", "nothing")
         self.step = 0
-        self.seconds = {"total": 0.0, "training": 0.0, "evaluation": 0.0}
+        self.seconds = {"total": 0.0, "start": 0.0, "training": 0.0, "evaluation": 0.0}
         self.images_per_second: float | None = None
+
+    def ready(self) -> None:
+        """Everything is there for the first step, or for the first evaluation where there is nothing to train."""
+        self.seconds["start"] = self.seconds["start"] or time.perf_counter() - self.began
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
@@ -43,6 +47,7 @@ class Job:
             self.seconds[name] += time.perf_counter() - start
 
     def end(self, state: str, error: str | None) -> None:
+        self.seconds["total"] = time.perf_counter() - self.began
         seconds = {name: round(value, 3) for name, value in self.seconds.items()}
         rate = round(self.images_per_second, 1) if self.images_per_second else None
         self.claim.end(state=state, step=self.step, seconds=seconds, images_per_second=rate, error=error)
@@ -56,16 +61,17 @@ class _LogFile(logging.FileHandler):
 
 
 @contextmanager
-def attempt(mine: Claim, command: str) -> Iterator[Job]:
-    """Logs into the attempt's folder, and says at the end how it ended, whatever happened."""
-    job = Job(mine)
+def attempt(mine: Claim, command: str, began: float) -> Iterator[Job]:
+    """Logs into the attempt's folder, and says at the end how it ended, whatever happened.
+
+    `began`: what time.perf_counter said before anything was done for the run."""
+    job = Job(mine, began)
     handler = _LogFile(mine.path / "log.txt", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     try:
         write_json(mine.path / "environment.json", {**environment(), "command": command})
-        with job.timed("total"):
-            yield job
+        yield job
     except BaseException as error:
         text = "".join(traceback.format_exception(error))
         log.error("%s", text)

@@ -111,6 +111,7 @@ def _train(training: Training, measurer: Measurer, folder: Path, job: Job, watch
         job.outcome = Outcome("diverged", f"loss not finite at step {training.step}")
         return False
 
+    job.ready()
     with job.timed("training"):
         start = time.perf_counter()
         while training.step < last:

@@ -29,6 +29,9 @@ class Cluster(BaseModel):
     cpus_per_job: Count = Field(2, description="CPU cores of a job")
     memory_gb: Annotated[float, Field(gt=0)] = Field(16.0, description="memory of a job")
     minutes: Count = Field(240, description="time limit of a job")
+    least_minutes: Annotated[float, Field(gt=0)] = Field(
+        15.0, description="work of a job at least, when a study is spread over many: each costs a start of some seconds"
+    )
     signal_seconds: Annotated[int, Field(ge=1)] = Field(
         120, description="before its end a job is told to save; twice the slowest step with its checkpoint at least"
     )

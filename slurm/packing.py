@@ -16,17 +16,20 @@ class Estimate:
     seconds: float
 
 
-def pack(runs: Sequence[Estimate], slots: int, limit: float) -> list[list[str]]:
-    """Jobs for runs, longest first in each: as few as fit `limit` seconds on `slots` runs side by side.
+def pack(runs: Sequence[Estimate], slots: int, limit: float, least: float, most: int) -> list[list[str]]:
+    """Jobs for runs, longest first in each, on `slots` runs side by side.
 
+    As many jobs as have at least `least` seconds of work each, but no more than `most`, so that a sweep uses what the
+    cluster has; more only if these did not end within `limit` seconds.
     Each run goes to the job with the least work so far (longest processing time first: Graham, SIAM Journal on Applied
     Mathematics 17, 1969), so jobs take about as long as each other. A run longer than the limit has a job with it all
     the same: it is continued when its time is over.
     """
     if not runs:
         return []
-    total = sum(run.seconds for run in runs)
-    count = min(len(runs), max(1, math.ceil(total / (slots * limit * FILL)), 1))
+    work = sum(run.seconds for run in runs) / slots
+    spread = min(most, len(runs) // slots, int(work / least))
+    count = min(len(runs), max(1, spread, math.ceil(work / (limit * FILL))))
     heap = [(0.0, number) for number in range(count)]
     jobs: list[list[str]] = [[] for _ in range(count)]
     for run in sorted(runs, key=lambda one: (-one.seconds, one.id)):

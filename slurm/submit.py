@@ -119,7 +119,8 @@ def matrix(wish: Wish, runs: Sequence[Run], room: int) -> Matrix:
     """Jobs for runs, as many as there is room for in the queue."""
     cluster = wish.cluster
     seconds, measured = estimates(wish.study, runs, wish.root, cluster.tflops)
-    jobs = pack([Estimate(run.id, seconds[run.id]) for run in runs], cluster.slots, cluster.minutes * 60.0)
+    work = [Estimate(run.id, seconds[run.id]) for run in runs]
+    jobs = pack(work, cluster.slots, cluster.minutes * 60.0, cluster.least_minutes * 60.0, room)
     sent, held = jobs[:room], [run for job in jobs[room:] for run in job]
     frozen = tuple(tuple(map(tuple, array)) for array in arrays(sent, cluster.largest_array))
     return Matrix(frozen, tuple(held), seconds, measured)
@@ -132,7 +133,8 @@ def estimates(study: Study, runs: Sequence[Run], root: Path, tflops: float) -> t
     for run in runs:
         rate = rates.get(cost.speed_key(run))
         measured += rate is not None
-        found[run.id] = cost.training_seconds(run, cost.facts(run).macs, rate, tflops * 1e12)
+        wanted = study.evaluations[run.id]
+        found[run.id] = cost.run_seconds(run, wanted, cost.facts(run).macs, rate, tflops * 1e12)
     return found, measured
 
 

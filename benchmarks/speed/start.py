@@ -28,6 +28,7 @@ from benchmarks.training import build_model
 
 RESOLUTIONS = (RESOLUTION, 48, 64)
 START_GOAL = 0.3
+STARTS = (0, 1)  # steps of a run that is stopped there
 STEPS = 3  # of the run whose memory is looked at: the optimiser's state is there after the first
 
 
@@ -39,9 +40,10 @@ def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:
         write_images(data)
         folders.look_in(data)
         for case in cases:
-            start = partial(run_all, [run_of(case, batch, STEPS)], 1, Settings(data), root, until=1)
-            start()  # the fork server is warm from here on
-            variants.append(Variant(_name(case, "start"), start, _name(case, "start")))
+            for steps in STARTS:
+                start = partial(run_all, [run_of(case, batch, STEPS)], 1, Settings(data), root, until=steps)
+                start()  # the fork server is warm from here on
+                variants.append(Variant(_start(case, steps), start, _start(case, steps)))
             measurer = measurer_of(run_of(case, batch, STEPS), data)
             for resolution in RESOLUTIONS:
                 call = partial(measurer.logits, "train", Evaluation(resolution=resolution))
@@ -54,28 +56,34 @@ def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:
     rows = []
     for case in cases:
         home, *others = (summarise(turns, _name(case, at), _name(case, RESOLUTION)) for at in RESOLUTIONS)
-        start_summary = summarise(turns, _name(case, "start"), _name(case, "start"))
+        starts = [summarise(turns, _start(case, steps), _start(case, steps)) for steps in STARTS]
         rate = "-" if home.seconds is None else f"{TRAIN * CLASSES / home.seconds:,.0f}"
         costs = ["-" if one.ratio is None else f"{one.ratio:.2f}" for one in others]
         peak = memory[case.name]
-        clean = min(one.clean for one in (start_summary, home, *others))
+        clean = min(one.clean for one in (*starts, home, *others))
         used = [f"{peak:,.0f}", f"{peak - nothing:,.0f}"]
-        rows.append([case.name, milliseconds(start_summary), rate, *costs, *used, f"{clean} of {home.taken}"])
+        rows.append([case.name, *map(milliseconds, starts), rate, *costs, *used, f"{clean} of {home.taken}"])
     return Table(
         name="start",
-        about=f"From asking for a run to the end of its first step and of its process, forked from the warm server, "
-        f"batch {batch} (goal: under {START_GOAL * 1000:.0f} ms). Evaluation of one network at several resolutions, "
-        f"one thread, float32: images a second at {RESOLUTION} px, and the time at the others relative to that. Peak "
+        about=f"From asking for a run to the end of its process, forked from the warm server, which does everything "
+        f"up to the first step (goal: under {START_GOAL * 1000:.0f} ms) or that step, too, batch {batch}. "
+        f"Evaluation of one network at several resolutions, one thread, float32: images a second at {RESOLUTION} px, "
+        f"and the time at the others relative to that. Peak "
         f"resident memory of the process of a run of {STEPS} steps, and what of it is above that of a process that "
         f"has done nothing ({nothing:,.0f} MB, most of them pages of the server that all share).",
         header=[
-            *("network", "start, ms", f"evaluation at {RESOLUTION} px, images/s"),
+            *("network", "up to the first step, ms", "with the first step, ms"),
+            f"evaluation at {RESOLUTION} px, images/s",
             *(f"at {at} px, relative" for at in RESOLUTIONS[1:]),
             *("peak memory, MB", "its own, MB", "clean rounds"),
         ],
         rows=rows,
         turns=turns,
     )
+
+
+def _start(case: Case, steps: int) -> str:
+    return _name(case, f"start and {steps} steps")
 
 
 def _name(case: Case, what: object) -> str:

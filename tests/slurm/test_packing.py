@@ -14,7 +14,7 @@ def test_every_run_once_and_jobs_of_equal_length(seed: int) -> None:
     drawn = random.Random(seed)
     runs = [Estimate(f"run{number}", drawn.expovariate(1 / 100)) for number in range(drawn.randint(1, 200))]
     slots, limit = drawn.choice([1, 2, 8]), drawn.choice([300.0, 3600.0])
-    jobs = pack(runs, slots, limit)
+    jobs = pack(runs, slots, limit, least=1e9, most=1000)
     assert sorted(run for job in jobs for run in job) == sorted(run.id for run in runs)
     seconds = {run.id: run.seconds for run in runs}
     loads = [sum(seconds[run] for run in job) for job in jobs]
@@ -27,13 +27,29 @@ def test_every_run_once_and_jobs_of_equal_length(seed: int) -> None:
 def test_packing_is_a_function() -> None:
     """The same jobs whatever the order of equal runs."""
     runs = [Estimate(f"run{number}", 10.0) for number in range(7)]
-    assert pack(runs, 1, 40.0) == pack(runs[::-1], 1, 40.0)
-    assert pack([], 2, 10.0) == []
+    assert pack(runs, 1, 40.0, 1e9, 99) == pack(runs[::-1], 1, 40.0, 1e9, 99)
+    assert pack([], 2, 10.0, 1.0, 99) == []
+
+
+@pytest.mark.parametrize(
+    ("runs", "slots", "least", "most", "jobs"),
+    [
+        (1000, 2, 900.0, 200, 16),  # 15,000 s of work on two slots, 900 s a job at least
+        (1000, 2, 900.0, 10, 10),  # the queue has room for ten
+        (40, 2, 900.0, 200, 1),  # too little to share
+        (6, 4, 1.0, 200, 1),  # a job's slots are filled before there are two
+        (1000, 2, 900.0, 0, 3),  # no room at all: as few as the limit of 7,200 s allows, all of them held back
+    ],
+)
+def test_a_sweep_is_spread_over_the_cluster(runs: int, slots: int, least: float, most: int, jobs: int) -> None:
+    """Reference: the numbers beside each case, by hand."""
+    work = [Estimate(f"run{number}", 30.0) for number in range(runs)]
+    assert len(pack(work, slots, 7200.0, least, most)) == jobs
 
 
 def test_a_run_longer_than_the_limit_has_a_job() -> None:
     """It is continued by the same job, requeued."""
-    assert pack([Estimate("long", 1e6)], 1, 60.0) == [["long"]]
+    assert pack([Estimate("long", 1e6)], 1, 60.0, 10.0, 99) == [["long"]]
 
 
 @pytest.mark.parametrize(
