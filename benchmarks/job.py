@@ -1,6 +1,7 @@
 """What one attempt at a run has come to: its log, its times, and how it ended, whatever happened."""
 
 import logging
+import logging.handlers
 import time
 import traceback
 from collections.abc import Iterator
@@ -53,7 +54,10 @@ class Job:
         self.claim.end(state=state, step=self.step, seconds=seconds, images_per_second=rate, error=error)
 
 
-class _LogFile(logging.FileHandler):
+LOG_BYTES = 1_000_000  # of an attempt's log; then the older half of two such files is dropped
+
+
+class _LogFile(logging.handlers.RotatingFileHandler):
     """An attempt's log. When the disk is full its lines are lost, quietly: the failure itself is told elsewhere."""
 
     def handleError(self, record: logging.LogRecord) -> None:
@@ -66,7 +70,7 @@ def attempt(mine: Claim, command: str, began: float) -> Iterator[Job]:
 
     `began`: what time.perf_counter said before anything was done for the run."""
     job = Job(mine, began)
-    handler = _LogFile(mine.path / "log.txt", encoding="utf-8")
+    handler = _LogFile(mine.path / "log.txt", maxBytes=LOG_BYTES, backupCount=1, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     try:

@@ -67,24 +67,26 @@ def submit_study(
     check_site(cluster, look(), str(cluster_file))
     command = shlex.join(["inductive", *sys.argv[1:]])
     wish = Wish(study, study_path(name), cluster, root.resolve(), data.resolve(), command, accept_code)
-    return submit_wish(wish, only, dry_run, yes, console, states)
+    return submit_wish(wish, selected(study, only), dry_run, yes, console, states)
 
 
 def submit_left(submission: Path) -> None:
-    """Submits what a submission has held back, as it was asked for then."""
+    """Submits what a submission has held back and nothing else, as it was asked for then."""
     about = read_json(submission / "submission.json")
     study, settings, root = frozen(submission)
     values = {key: value for key, value in about["cluster"].items() if key != "slots"}
     path = submission / "study.toml"
     wish = Wish(study, path, Cluster(**values), root, settings.data, about["command"], settings.accept_code)
-    submit_wish(wish, None, False, True, Console(width=250), TAKEN_UP)
+    runs = [run for run in study.runs if run.id in set(about["held"])]
+    submit_wish(wish, runs, False, True, Console(width=250), TAKEN_UP)
 
 
-def submit_wish(wish: Wish, only: str | None, dry_run: bool, yes: bool, console: Console, states: Sequence[str]) -> int:
-    """Submits the runs of a study that are open and in one of these states, as far as there is room."""
+def submit_wish(
+    wish: Wish, runs: Sequence[Run], dry_run: bool, yes: bool, console: Console, states: Sequence[str]
+) -> int:
+    """Submits those of a study's runs that are open and in one of these states, as far as there is room."""
     study, cluster, root, data = wish.study, wish.cluster, wish.root, wish.data
     check_root(root)
-    runs = selected(study, only)
     check_prepared(study, runs, root, data)
     jobs = queue()  # nothing is submitted while nobody knows what is queued
     arrays = settle(ledger.read_arrays(root, study.name), jobs, console)
@@ -132,7 +134,8 @@ def _show(planned: Matrix, cluster: Cluster, console: Console) -> None:
             f"assumed {cluster.tflops:g} TFLOP/s a slot for {assumed} runs whose speed nobody has measured here",
         )
     if planned.held:
-        say(console, f"{len(planned.held)} runs are held back by max_jobs = {cluster.max_jobs}; submit again later")
+        later = "a job after these submits them" if cluster.over == "dependent" else "submit again later"
+        say(console, f"{len(planned.held)} runs are held back by max_jobs = {cluster.max_jobs}; {later}")
 
 
 def check_prepared(study: Study, runs: Sequence[Run], root: Path, data: Path) -> None:

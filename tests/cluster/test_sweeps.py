@@ -125,6 +125,34 @@ def test_more_jobs_than_an_array_may_have(bed: Testbed, tmp_path: Path) -> None:
     there.until("all jobs to go", lambda: not jobs(bed), 60)
 
 
+def test_what_is_over_comes_by_a_dependent_job(bed: Testbed, tmp_path: Path) -> None:
+    """24 jobs, ten of them in the queue at once: submitted once, all arrive."""
+    there = user(tmp_path / "u", bed, 5, minutes=1, signal_seconds=20, tflops=1e-7, max_jobs=10, over="dependent")
+    said = there.inductive("submit", "study.toml", "--yes")
+    assert "14 runs are held back by max_jobs = 10; a job after these submits them" in said
+    there.until("all runs to be finished", lambda: set(there.states().values()) == {"finished"}, 400)
+    assert len(list((there.folder / "runs" / ".submissions").glob("study-*"))) == 3
+
+
+def test_a_promised_gpu_that_is_not_there(bed: Testbed, tmp_path: Path) -> None:
+    """Every run fails saying so and is left alone by `submit`; `retry`, with the file put right, finishes them."""
+    there = user(tmp_path / "u", bed, 5, device="cuda")
+    there.inductive("submit", "study.toml", "--only", "*-s0-*")
+    there.until("all jobs to end", lambda: not jobs(bed), 120)
+    states = there.states()
+    failed = [run for run, state in states.items() if state == "failed"]
+    assert len(failed) == 8 == sum("-s0-" in run for run in states)
+    said = there.inductive("logs", failed[0])
+    assert "failed" in said
+    assert "GPU" in said
+    assert "nothing to submit" in there.inductive("submit", "study.toml", "--only", "*-s0-*")
+    text = (there.folder / "cluster.toml").read_text().replace('device = "cuda"', 'device = "cpu"')
+    (there.folder / "cluster.toml").write_text(text)
+    there.inductive("retry", "study.toml", "--failed")
+    there.until("the failed runs to finish", lambda: {there.states()[run] for run in failed} == {"finished"}, 180)
+    assert "finished" in there.inductive("logs", failed[0], "-f")
+
+
 def test_init_and_check(bed: Testbed, tmp_path: Path) -> None:
     """What the site says of itself becomes a file that a tiny job proves."""
     there = User(tmp_path, bed)

@@ -82,7 +82,7 @@ def submit(tmp_path: Path) -> Callable[..., tuple[int, str]]:
     """Submits the study as the command does; returns the exit code and what was said."""
     from slurm import verbs
 
-    def call(seeds: int = 6, dry_run: bool = False, **cluster: Any) -> tuple[int, str]:
+    def call(seeds: int = 6, dry_run: bool = False, only: str | None = None, **cluster: Any) -> tuple[int, str]:
         (tmp_path / "study.toml").write_text(STUDY.replace("SEEDS", str(list(range(seeds)))))
         lines = [line for line in CLUSTER.strip().splitlines() if line.partition(" =")[0] not in cluster]
         lines += [f"{key} = {json.dumps(value)}" for key, value in cluster.items()]
@@ -90,7 +90,7 @@ def submit(tmp_path: Path) -> Callable[..., tuple[int, str]]:
         with open(os.devnull, "w") as nowhere:  # noqa: PTH123
             console = Console(width=250, record=True, file=nowhere)
             code = verbs.submit_study(
-                str(tmp_path / "study.toml"), tmp_path / "cluster.toml", None, tmp_path / "runs", tmp_path / "data",
+                str(tmp_path / "study.toml"), tmp_path / "cluster.toml", only, tmp_path / "runs", tmp_path / "data",
                 dry_run, True, False, console,
             )  # fmt: skip
         return code, console.export_text()

@@ -51,6 +51,7 @@ def sbatch(state: dict[str, Any], arguments: list[str], file: Path) -> int:
     script = Path(arguments[-1]).read_text()
     name = re.search(r"--job-name=(\S+)", script)
     array = re.search(r"--array=0-(\d+)", script)
+    after = re.search(r"--dependency=(\S+)", script)
     count = int(array.group(1)) + 1 if array else 1
     if state["calls"] in state.get("fail", []):
         print(
@@ -69,6 +70,7 @@ def sbatch(state: dict[str, Any], arguments: list[str], file: Path) -> int:
     for number in range(count):
         key = f"{job}_{number}" if array else str(job)
         state["jobs"][key] = {"name": name.group(1) if name else "", "state": "PENDING", "reason": "Priority"}
+        state["jobs"][key]["dependency"] = after.group(1) if after else ""
     save(state, file)
     if state["calls"] in state.get("hang", []):
         time.sleep(60)

@@ -18,6 +18,7 @@ from slurm import ledger
 from slurm.cluster import Cluster
 from slurm.commands import SilentError
 from slurm.executor import executor_for
+from slurm.submit import rest_name, submit_rest
 
 Submit = Callable[..., tuple[int, str]]
 ROOT = Path(__file__).resolve().parents[2]
@@ -169,6 +170,23 @@ def test_a_silent_controller_is_not_an_empty_queue(fake: Any, submit: Submit) ->
     with pytest.raises(SilentError, match="Unable to contact slurm controller"):
         submit(5)
     assert len(fake.jobs) == 1
+
+
+def test_a_dependent_job_submits_what_is_over(fake: Any, submit: Submit, tmp_path: Path) -> None:
+    """Three jobs and one after them, which submits the next three, and so on; runs that were not asked for stay out."""
+    code, said = submit(8, **SHORT, max_jobs=3, over="dependent", only="*-s[0-6]-*")
+    assert code == 0
+    assert "4 runs are held back by max_jobs = 3; a job after these submits them" in said
+    for count in (3, 1):
+        [folder] = ledger.submissions(tmp_path / "runs")[-1:]
+        [rest] = [one for one in fake.jobs.values() if one["name"] == rest_name(folder)]
+        assert rest["dependency"] == f"afterany:{ledger.read_arrays(tmp_path / 'runs')[-1].job}"
+        fake.now("COMPLETED")
+        submit_rest(str(folder))
+        assert len(ledger.read_arrays(tmp_path / "runs")[-1].runs) == count
+    assert sum("rest" in one["name"] for one in fake.jobs.values()) == 2  # nothing is over after the last
+    assert len(listed(tmp_path)) == 7
+    assert all("-s7-" not in run for run in listed(tmp_path))
 
 
 def test_another_cluster_counts_from_one(fake: Any, submit: Submit, tmp_path: Path) -> None:
