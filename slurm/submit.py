@@ -1,5 +1,6 @@
 """From a study to the queue: what is left to do, in jobs of equal length, submitted once and noted in the ledger."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -202,6 +203,8 @@ def submit_rest(submission: str) -> str:
 
     from slurm.verbs import submit_left
 
+    site = {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}
     with clean_env():  # a job submitted from a job would inherit its SLURM variables
+        os.environ.update(site)  # but this one says where the site's configuration lies
         submit_left(Path(submission))
     return "done"

@@ -5,6 +5,7 @@ calls of sbatch (from 1), `silent` makes the controller unreachable, `submit_lim
 """
 
 import json
+import os
 import re
 import sys
 import time
@@ -47,6 +48,7 @@ def sbatch(state: dict[str, Any], arguments: list[str], file: Path) -> int:
     if "--test-only" in arguments:
         return 0
     state["calls"] = state.get("calls", 0) + 1
+    state["environment"] = {name: value for name, value in os.environ.items() if name.startswith("SLURM_")}
     save(state, file)
     script = Path(arguments[-1]).read_text()
     name = re.search(r"--job-name=(\S+)", script)

@@ -172,7 +172,9 @@ def test_a_silent_controller_is_not_an_empty_queue(fake: Any, submit: Submit) ->
     assert len(fake.jobs) == 1
 
 
-def test_a_dependent_job_submits_what_is_over(fake: Any, submit: Submit, tmp_path: Path) -> None:
+def test_a_dependent_job_submits_what_is_over(
+    fake: Any, submit: Submit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Three jobs and one after them, which submits the next three, and so on; runs that were not asked for stay out."""
     code, said = submit(8, **SHORT, max_jobs=3, over="dependent", only="*-s[0-6]-*")
     assert code == 0
@@ -182,7 +184,10 @@ def test_a_dependent_job_submits_what_is_over(fake: Any, submit: Submit, tmp_pat
         [rest] = [one for one in fake.jobs.values() if one["name"] == rest_name(folder)]
         assert rest["dependency"] == f"afterany:{ledger.read_arrays(tmp_path / 'runs')[-1].job}"
         fake.now("COMPLETED")
+        monkeypatch.setenv("SLURM_JOB_ID", "1")  # of the job that submits; its own jobs must not inherit it
+        monkeypatch.setenv("SLURM_CONF", "/etc/elsewhere/slurm.conf")  # where sites do not use /etc/slurm
         submit_rest(str(folder))
+        assert fake.state["environment"] == {"SLURM_CONF": "/etc/elsewhere/slurm.conf"}
         assert len(ledger.read_arrays(tmp_path / "runs")[-1].runs) == count
     assert sum("rest" in one["name"] for one in fake.jobs.values()) == 2  # nothing is over after the last
     assert len(listed(tmp_path)) == 7
