@@ -21,7 +21,7 @@ from benchmarks.files import read_json
 from benchmarks.speed.tables import machine_facts, machine_words, write_block
 
 WAYS: Mapping[str, Mapping[str, float]] = {
-    "packed": {"max_jobs": len(NODES), "least_minutes": 0.01},
+    "packed": {"max_jobs": len(NODES), "least_minutes": 1e-6},
     "unpacked": {"max_jobs": 10_000, "least_minutes": 1e-6},
 }
 STUDY = """
@@ -72,7 +72,7 @@ class Use:
 
 def measure(bed: Testbed, folder: Path, way: str, runs: int, steps: int) -> Use:
     """Submits the study one way, waits for its end, and adds up."""
-    there = user(folder, bed, steps, runs_per_gpu=1, minutes=60, **WAYS[way])
+    there = user(folder, bed, steps, runs_per_gpu=1, minutes=60, tflops=1.0, **WAYS[way])
     text = STUDY.replace("STEPS", str(steps)).replace("SEEDS", str(list(range(runs))))
     (folder / "study.toml").write_text(text)
     print(there.inductive("submit", "study.toml", "--yes"))
