@@ -3,7 +3,7 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -232,6 +232,23 @@ def cell_name(run: Run) -> str:
     """A run's id without draw, seed and digest, with the size and recipe: names a cell in tables."""
     name = run.model if run.position == "-" else f"{run.model} {run.position}"
     return f"{name} {run.size}, {run.dataset} n={run.train_size} r={run.resolution}, {run.recipe.name}"
+
+
+def print_matrix(console: Console, study: Study, chosen: Collection[str]) -> None:
+    """How many of the runs are chosen: a row a model, size, data set, resolution and recipe, a column a train size."""
+    there: dict[str, Counter[int]] = {}
+    wanted: dict[str, Counter[int]] = {}
+    for run in study.runs:
+        name = cell_name(run).replace(f" n={run.train_size}", "")
+        there.setdefault(name, Counter())[run.train_size] += 1
+        wanted.setdefault(name, Counter())[run.train_size] += run.id in chosen
+    sizes = sorted({run.train_size for run in study.runs})
+    rows = [
+        [name, *(f"{wanted[name][size]} of {counts[size]}" if counts[size] else "" for size in sizes)]
+        for name, counts in there.items()
+    ]
+    columns = {"runs submitted": "left"} | {f"n={size:,}": "right" for size in sizes}
+    table(console, "", columns, rows)
 
 
 Extras = Mapping[str, Mapping[str, str]]  # by run id: job, time left, remark, as far as a cluster says

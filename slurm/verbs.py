@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from benchmarks import decoded, duplicates, start, verbs
+from benchmarks import decoded, duplicates, start, verbs, views
 from benchmarks.datasets import dataset
 from benchmarks.errors import DONE, InductiveError
 from benchmarks.files import read_json
@@ -106,6 +106,7 @@ def submit_wish(
         return DONE
     room = max(0, cluster.max_jobs - len({one.id for one in taken.values()}))
     planned = matrix(wish, open_runs, room)
+    views.print_matrix(console, study, {run for array in planned.arrays for job in array for run in job})
     _show(planned, cluster, console)
     if dry_run or not planned.runs:
         return DONE

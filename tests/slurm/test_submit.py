@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -38,6 +39,7 @@ def test_asked_twice_submitted_once(fake: Any, submit: Submit, tmp_path: Path) -
     """The second call finds every run on a list of a queued job."""
     code, said = submit(6)
     assert (code, len(fake.jobs)) == (0, 1)
+    assert re.search(r"vit none pico, digits r=8, digits +6 of 6", said)
     assert "6 runs in 1 jobs (1 arrays) of 2 side by side on gpu" in said
     assert listed(tmp_path) == runs_of(tmp_path)
     code, said = submit(6)
