@@ -42,7 +42,7 @@ def check_cluster(path: Path, root: Path, data: Path, console: Console) -> int:
         say(console, f"accepted by sbatch --test-only: {_tested(executor, submission)}")
         job = executor.submit(look_around, order)
         say(console, f"job {job.job_id} is to look around; waiting for it, at most {PATIENCE:.0f} s")
-        found = _wait(answer, str(job.job_id), submission)
+        found = {**_wait(answer, str(job.job_id), submission), "data_here": data.is_dir()}
         wrong = judge(found, cluster)
     finally:
         shutil.rmtree(submission, ignore_errors=True)
@@ -116,10 +116,10 @@ def judge(found: dict[str, Any], cluster: Cluster) -> list[str]:
     wrong = []
     if not found["root"]:
         wrong.append("the folder of the records is not there, or cannot be written, on the node")
-    if not found["data"]:
+    if not found["data"] and found["data_here"]:
         wrong.append("the folder of the data sets is not there on the node")
-    if cluster.device == "cuda" and not found["cuda"]:
-        wrong.append("device is cuda, and torch sees no GPU on the node")
+    if cluster.computes_on == "cuda" and not found["cuda"]:
+        wrong.append(f"device is {cluster.device}, and torch sees no GPU on the node: every run would fail, saying so")
     if found["python"] != sys.version.split()[0]:
         wrong.append(f"Python {found['python']} there, {sys.version.split()[0]} here: set `python`")
     if abs(found["time"] - time.time()) > SKEW:
@@ -133,12 +133,14 @@ def judge(found: dict[str, Any], cluster: Cluster) -> list[str]:
 
 def described(found: dict[str, Any]) -> dict[str, str]:
     """A node's answer in words."""
-    gpus = f"{found['cuda']} by torch" + (f", SLURM gave {found['gpus']}" if found["gpus"] else "")
+    gpus = f"{found['cuda']} seen by torch" + (f"; SLURM gave the job number {found['gpus']}" if found["gpus"] else "")
+    data = "there" if found["data"] else "not there" + ("" if found["data_here"] else ", nor here")
     return {
         "node": f"{found['host']}, {found['cpus']} CPUs",
         "GPUs": gpus,
         "Python": f"{found['python']} ({found['interpreter']}), torch {found['torch']}",
         "code": found["code"],
+        "data sets": data + ("" if found["data"] else ": `inductive prepare STUDY` gets what a study needs"),
         "disk": f"{found['free_gb']} GB free where records lie",
         "scontrol": "there" if found["scontrol"] else "not there: jobs cannot put themselves back into the queue",
     }

@@ -22,7 +22,7 @@ class Cluster(BaseModel):
     account: str = Field("", description="who pays; empty: the site's default")
     qos: str = Field("", description="quality of service; empty: the site's default")
     device: Literal["auto", "cuda", "cpu"] = Field(
-        "auto", description="what runs compute on. cuda: a job without a GPU fails, saying so"
+        "auto", description="what runs compute on; auto: cuda where a job has GPUs. cuda: without one a run fails"
     )
     gpus_per_job: Annotated[int, Field(ge=0)] = Field(1, description="GPUs of a job, also where device is cpu")
     runs_per_gpu: Count = Field(1, description="runs side by side on a GPU, each a process; without GPUs, in a job")
@@ -75,6 +75,11 @@ class Cluster(BaseModel):
         if taken:
             raise ValueError(f"options: {', '.join(taken)} are set by other keys, or by the suite")
         return self
+
+    @property
+    def computes_on(self) -> str:
+        """cuda or cpu: a job that asks for GPUs is promised them, so that none falls back to the CPU unsaid."""
+        return self.device if self.device != "auto" else "cuda" if self.gpus_per_job else "cpu"
 
     @property
     def slots(self) -> int:

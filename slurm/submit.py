@@ -156,7 +156,11 @@ def submit_matrix(wish: Wish, planned: Matrix, console: Console) -> int:
         "root": str(wish.root),
         "data": str(wish.data),
         "accept_code": wish.accept_code,
-        "cluster": {**wish.cluster.model_dump(mode="json"), "slots": wish.cluster.slots},
+        "cluster": {
+            **wish.cluster.model_dump(mode="json"),
+            "slots": wish.cluster.slots,
+            "computes_on": wish.cluster.computes_on,
+        },
         "commit": commit,
         "held": list(planned.held),
     }

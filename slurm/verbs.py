@@ -74,7 +74,7 @@ def submit_left(submission: Path) -> None:
     """Submits what a submission has held back and nothing else, as it was asked for then."""
     about = read_json(submission / "submission.json")
     study, settings, root = frozen(submission)
-    values = {key: value for key, value in about["cluster"].items() if key != "slots"}
+    values = {key: value for key, value in about["cluster"].items() if key in Cluster.model_fields}
     path = submission / "study.toml"
     wish = Wish(study, path, Cluster(**values), root, settings.data, about["command"], settings.accept_code)
     runs = [run for run in study.runs if run.id in set(about["held"])]

@@ -22,7 +22,6 @@ from benchmarks import folders, local
 from benchmarks.attempts import claim, slurm_job
 from benchmarks.errors import OwnedError
 from benchmarks.execute import Settings
-from benchmarks.execution import choose_device
 from benchmarks.files import read_json
 from benchmarks.local import Task
 from benchmarks.progress import Lines, say
@@ -129,11 +128,9 @@ def frozen(submission: Path) -> tuple[Study, Settings, Path]:
     root, data = Path(about["root"]), Path(about["data"])
     folders.look_in(data, root)
     study = read_study(submission / "study.toml", about["study"])
-    wanted = about["cluster"]["device"]
-    device = "cuda" if wanted == "cuda" else choose_device(wanted)
     settings = Settings(
         data,
-        device,
+        about["cluster"]["computes_on"],
         about["cluster"]["checkpoint_seconds"],
         about["accept_code"],
         predictions=study.predictions,
