@@ -298,10 +298,11 @@ def submit(study: str, cluster: Path, only: str | None, root: Path, data: Path, 
 @_options("cluster", "only", "runs", "data", "plugin")
 def retry(study: str, failed: bool, lost: bool, diverged: bool, yes: bool, cluster: Path, only: str | None,
           root: Path, data: Path) -> int:  # fmt: skip
-    """Submit runs again that ended badly."""
+    """Submit runs again that ended badly; without an option those that failed, were lost or interrupted."""
     from slurm import verbs
 
-    states = [state for state, on in (("failed", failed), ("lost", lost), ("diverged", diverged)) if on] or ["failed"]
+    states = [state for state, on in (("failed", failed), ("lost", lost), ("diverged", diverged)) if on]
+    states = states or ["failed", "lost", "interrupted"]
     return verbs.retry_study(study, cluster, states, only, root, data, yes, _console())
 
 

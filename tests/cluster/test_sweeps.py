@@ -96,6 +96,7 @@ def test_cancelled_and_taken_up(bed: Testbed, tmp_path: Path, reference: Kept) -
     running = bed.call("squeue", "-h", "-r", "-t", "running", "-o", "%i").split()
     bed.call("scancel", running[0])
     there.until("the job to go", lambda: running[0] not in jobs(bed), 60)
+    assert "job " in there.inductive("retry", "study.toml", "--yes").splitlines()[-1]
     said = there.inductive("cancel", "study.toml")
     assert re.search(r"\d+ jobs cancelled", said)
     there.until("all jobs to go", lambda: not jobs(bed), 60)
