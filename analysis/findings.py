@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
 
 import pandas as pd
 
-from analysis import ablation, data_efficiency, fairness, resolution, wording
+from analysis import ablation, aggregate, comparisons, data_efficiency, fairness, resolution, wording
 from analysis.arms import Arm, ArmData, split
+from analysis.compared import Compared, compare
 from analysis.frame import ARM, Frame
 from analysis.tables import each_group, each_row
 from analysis.wording import Answer
@@ -29,8 +32,8 @@ class Anchors:
     def cell(self, label: str, train_size: int) -> str:
         return f"{self.model(label)}-n{train_size}"
 
-    def pair(self, label: str, train_size: int) -> str:
-        return f"{self.cell(label, train_size)}-pair"
+    def pair(self, label: str, reference: str, train_size: int) -> str:
+        return f"{self.cell(label, train_size)}-m{self.labels.index(reference) + 1}"
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,23 @@ class Findings:
     positions: pd.DataFrame
     positions_away: pd.DataFrame
     ledger: pd.DataFrame
+    compared: Compared
+
+    @property
+    def pairs(self) -> pd.DataFrame:
+        """The pairs of runs behind differences: label, reference, train_size, runs, reference_runs; each pair once."""
+        wanted = ["label", "reference", "train_size", "runs", "reference_runs"]
+        tables = [table[wanted] for table in (self.positions, self.compared.families) if not table.empty]
+        return pd.concat(tables).drop_duplicates(wanted[:3]) if tables else pd.DataFrame(columns=wanted)
+
+    @property
+    def positions_declared(self) -> bool:
+        """Whether declared families hold all comparisons of the position ablation, so that theirs are the answer."""
+        declared, ablated = (
+            set() if table.empty else set(table[["label", "reference"]].itertuples(index=False, name=None))
+            for table in (self.compared.families, self.positions)
+        )
+        return bool(declared) and ablated <= declared
 
     @property
     def arm(self) -> Arm:
@@ -59,12 +79,12 @@ class Findings:
         return Anchors(self.number, tuple(dict.fromkeys(self.data.runs["label"])))
 
 
-def find(study: Study, frame: Frame) -> list[Findings]:
-    """The findings of each arm, in the order of the study."""
-    return [_find(number, arm, study) for number, arm in enumerate(split(frame), start=1)]
+def find(study: Study, frame: Frame, root: Path, resamples: int = 0) -> list[Findings]:
+    """The findings of each arm, in the order of the study; `root` has the records, and so the predictions."""
+    return [_find(number, arm, study, root, resamples) for number, arm in enumerate(split(frame), start=1)]
 
 
-def _find(number: int, arm: ArmData, study: Study) -> Findings:
+def _find(number: int, arm: ArmData, study: Study, root: Path, resamples: int) -> Findings:
     mine = set(arm.runs["run"])
     wanted = [(run, one) for run in study.runs if run.id in mine for one in study.evaluations[run.id]]
     resolutions = sorted(
@@ -81,6 +101,7 @@ def _find(number: int, arm: ArmData, study: Study) -> Findings:
         ablation.differences(arm),
         ablation.differences_away(arm, resolutions) if claims else pd.DataFrame(),
         fairness.ledger(arm),
+        compare(arm, study, root, resamples),
     )
 
 
@@ -96,15 +117,23 @@ def csv_tables(frame: Frame, findings: Sequence[Findings]) -> dict[str, pd.DataF
         "evaluations": frame.rows,
         "runs": frame.runs,
     }
-    if any(len(found.by_evaluation) for found in findings):
-        tables["accuracy-by-evaluation"] = _stacked(findings, "by_evaluation")
-    return tables
+    sometimes = {
+        "accuracy-by-evaluation": "by_evaluation",
+        "comparisons": "compared.families",
+        "likelihood-and-calibration": "compared.measures",
+        "error-consistency": "compared.consistency",
+        "variance-shares": "compared.variance",
+        "test-set-bootstrap": "compared.resampled",
+    }
+    stacked = {name: _stacked(findings, table) for name, table in sometimes.items()}
+    stacked["over-data-sets"] = aggregate.over_data_sets([found.data for found in findings])
+    return tables | {name: table for name, table in stacked.items() if len(table)}
 
 
 def _stacked(findings: Sequence[Findings], name: str) -> pd.DataFrame:
     tables = []
     for number, found in enumerate(findings, start=1):
-        table: pd.DataFrame = getattr(found, name)
+        table: pd.DataFrame = attrgetter(name)(found)
         if not table.empty:
             first = {"arm": number, **{column: getattr(found.arm, column) for column in ARM}}
             tables.append(pd.concat([pd.DataFrame([first] * len(table), index=table.index), table], axis=1))
@@ -117,9 +146,13 @@ def answers(frame: Frame, findings: Sequence[Findings]) -> list[tuple[Answer, st
     for found in findings:
         said += [(answer, "train-size") for answer in data_efficiency.answers(found.data)]
     for found in findings:
-        said += [(answer, "positions") for answer in ablation.answers(found.data)]
+        said += [(answer, "comparisons") for answer in comparisons.answers(found.data, found.compared.families)]
+    for found in findings:
+        if not found.positions_declared:
+            said += [(answer, "positions") for answer in ablation.answers(found.data)]
     for found in findings:
         said += [(answer, "test-resolution") for answer in resolution.answers(found.data)]
+    said += [(answer, "train-size") for answer in aggregate.answers([found.data for found in findings])]
     said += [(answer, "train-size") for answer in _starved_answers(frame, findings)]
     said += [(answer, "ledger") for answer in _unequal_answers(findings)]
     return said

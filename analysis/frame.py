@@ -81,11 +81,14 @@ COLUMNS = {
     "count": "images evaluated",
     "accuracy": "top-1, share 0..1",
     "nll": "mean negative log-likelihood, nats",
+    "calibration": "expected calibration error, 15 bins of equal width, predicted class, share 0..1; NaN: not measured",
+    "predictions": "kept of each image: logits, top5 or none",
 }
 EVALUATION = [
     *("evaluation", "part", "test_resolution", "images", "carry", "carry_default", "crop", "batchnorm"),
-    *("count", "accuracy", "nll"),
+    *("count", "accuracy", "nll", "calibration", "predictions"),
 ]
+SCORES = ["accuracy", "nll", "calibration"]
 RUN = [name for name in COLUMNS if name not in EVALUATION]
 
 MEASURED = [  # numbers that a run may not have come to: NaN until then
@@ -175,7 +178,7 @@ def load(root: Path, study: Study | None = None, runs: Iterable[str] | None = No
     _name_labels(table, settings_of)
     _mark_starved(table, starved_below)
     evaluated = pd.DataFrame(evaluation_rows, columns=["run", *EVALUATION])
-    evaluated[["accuracy", "nll"]] = evaluated[["accuracy", "nll"]].astype(float)
+    evaluated[SCORES] = evaluated[SCORES].astype(float)
     evaluated["carry_default"] = evaluated["carry_default"].astype(bool)
     rows = table.merge(evaluated, on="run", how="inner")
     columns = ["folder", "problem"]
@@ -267,6 +270,8 @@ def _evaluated(name: str, entry: Mapping[str, Any], settings: Mapping[str, Any])
         "count": entry["count"],
         "accuracy": entry["accuracy"],
         "nll": entry["nll"],
+        "calibration": entry.get("calibration"),  # absent in records of before it was measured
+        "predictions": entry["predictions"],
     }
 
 

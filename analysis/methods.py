@@ -3,13 +3,14 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from analysis import page, statistics, wording
+from analysis import comparisons, page, statistics, wording
 from analysis.fairness import DONE
 from analysis.findings import Findings
 from analysis.frame import Frame
+from benchmarks.study import Study
 
 
-def sentences(frame: Frame, findings: Sequence[Findings]) -> list[str]:
+def sentences(study: Study, frame: Frame, findings: Sequence[Findings]) -> list[str]:
     """Sentences on what the numbers mean, arm by arm where they differ."""
     if not findings:
         return []
@@ -22,8 +23,8 @@ def sentences(frame: Frame, findings: Sequence[Findings]) -> list[str]:
         "in them: " + _each(findings, _test_error) + ".",
         "Models share draws and seeds, so differences are taken run by run between the same draw and seed, and the "
         "interval is that of the differences. “Cannot be told apart” means that it contains 0, not that the models "
-        "are equal. Each interval stands on its own: of twenty comparisons between equals, one is expected to "
-        "exclude 0; the model that leads is chosen by looking, which favours it.",
+        "are equal.",
+        comparisons.sentence(study),
         "n counts every label used: " + _each(findings, lambda found: found.arm.validation_words) + ".",
         "Training ends with the budget, and the final weights are evaluated: nothing is chosen on the test part. "
         "Budget: " + _each(findings, _budget) + ".",

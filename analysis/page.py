@@ -72,15 +72,19 @@ def grid(
     rows = []
     for (label, line), mine in each_group(table, ["label", "line"]):
         by_place = {getattr(row, columns): row for row in each_row(mine)}
-        anchor = links.pair if difference else links.cell
         cells = tuple(
-            _cell(by_place[place], noun, anchor(label, by_place[place].train_size), difference)
+            _cell(by_place[place], noun, _behind(links, by_place[place], difference), difference)
             if place in by_place
             else Cell("")
             for place in across
         )
         rows.append(Row(model_name(label, arm, links, line), cells))
     return Table(about, "model", tuple(map(head, across)), tuple(rows))
+
+
+def _behind(links: Anchors, row: Any, difference: bool) -> str:
+    """The anchor of the runs behind a row: a cell's, or for a difference those of both sides in pairs."""
+    return links.pair(row.label, row.reference, row.train_size) if difference else links.cell(row.label, row.train_size)
 
 
 def _cell(row: Any, noun: str, href: str, difference: bool) -> Cell:
@@ -161,8 +165,8 @@ class ModelRuns:
 
 
 def runs_behind(arm: ArmData, links: Anchors, pairs: pd.DataFrame) -> tuple[ModelRuns, ...]:
-    """Every run of an arm, by model and train size, with its accuracy at every test resolution; then the pairs of
-    the position ablation (`pairs`: the table of `ablation.differences`)."""
+    """Every run of an arm, by model and train size, with its accuracy at every test resolution; then the pairs
+    behind differences (`pairs`: `Findings.pairs`)."""
     rows = by_carry(arm.rows)
     accuracy = {
         (row.run, row.test_resolution): row.accuracy for row in each_row(rows.sort_values("carry"))
@@ -203,7 +207,7 @@ def _pair_entry(
         lines.append(((run, reference), True, texts))
     title = f"{pair.label} minus {pair.reference}, {wording.number(pair.train_size)} images, in points"
     head = ("draw", "seed", *(f"{r} px" for r in resolutions))
-    return Entry(links.pair(pair.label, pair.train_size), title, head, tuple(lines))
+    return Entry(links.pair(pair.label, pair.reference, pair.train_size), title, head, tuple(lines))
 
 
 def _share(value: float | None) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import escape
 
-from analysis import methods, page, sections, wording
+from analysis import comparison_sections, methods, page, sections, wording
 from analysis.findings import Findings, answers, by_state, csv_tables, find
 from analysis.frame import Frame, load
 from analysis.palette import looks
@@ -31,13 +31,14 @@ class Report:
     tables: list[Path]
 
 
-def write_report(study: Study, root: Path, out: Path) -> Report:
+def write_report(study: Study, root: Path, out: Path, resamples: int = 0) -> Report:
     """Reads the study's records under `root` and writes `out`/index.html and `out`/tables/*.csv.
 
+    `resamples` is how often the test set is resampled for the declared comparisons; 0: not at all.
     Works whatever is missing. Raises OSError when `out` cannot be written.
     """
     frame = load(root, study)
-    findings = find(study, frame)
+    findings = find(study, frame, root, resamples)
     said = answers(frame, findings)
     html = _without_paths(_render(study, frame, findings, said), root)
 
@@ -72,9 +73,14 @@ def _render(study: Study, frame: Frame, findings: Sequence[Findings], said: Sequ
         by_evaluation=[sections.by_evaluation(found) for found in findings if not found.by_evaluation.empty],
         demonstration=bool(findings) and all(found.arm.data.interpolation_only for found in findings),
         positions=[sections.positions(found, styles) for found in findings if not found.positions.empty],
+        comparisons=[comparison_sections.families(f) for f in findings if not f.compared.families.empty],
+        resampled=[comparison_sections.resampled(f) for f in findings if not f.compared.resampled.empty],
+        measures=[comparison_sections.measures(f) for f in findings if f.compared.measures["done"].sum()],
+        consistency=[comparison_sections.consistency(f) for f in findings if not f.compared.consistency.empty],
+        variance=[comparison_sections.variance(f) for f in findings if not f.compared.variance.empty],
         ledger=[sections.ledger(found) for found in findings],
-        behind=[(found.arm.words, page.runs_behind(found.data, found.links, found.positions)) for found in findings],
-        methods=methods.sentences(frame, findings),
+        behind=[(found.arm.words, page.runs_behind(found.data, found.links, found.pairs)) for found in findings],
+        methods=methods.sentences(study, frame, findings),
         recipes=methods.recipe_table(frame),
         signs=wording.signs(frame.starved_below),
         unequal_sign=wording.UNEQUAL,

@@ -125,15 +125,22 @@ def prepare(study: str | None, names: tuple[str, ...], find: bool, data: Path) -
 @click.argument("study")
 @_options("runs", "where", "json", "plugin")
 def plan(study: str, root: Path, as_json: bool) -> None:
-    """The dry run: the matrix of runs by state, its size and its price."""
+    """The dry run: the matrix of runs by state, its size and its price, and the differences it can detect."""
+    from analysis import power
     from benchmarks import local, views
+    from benchmarks.progress import say
     from benchmarks.study import load_study
 
     loaded = load_study(study)
     if as_json:
-        views.print_json(views.plan_values(loaded, root))
-    else:
-        views.print_plan(_console(), loaded, root, local.slots("cpu"))
+        views.print_json(views.plan_values(loaded, root) | {"comparisons": power.plan_values(loaded, root)})
+        return
+    console = _console()
+    views.print_plan(console, loaded, root, local.slots("cpu"))
+    heads, rows, meaning = power.plan_table(loaded, root)
+    if rows:
+        views.table(console, "comparisons", dict.fromkeys(heads, "right") | dict.fromkeys(heads[:1], "left"), rows)
+        say(console, meaning)
 
 
 @cli.command()
@@ -186,14 +193,20 @@ def rerun(run_id: str, first: int | None, device: str | None, root: Path, data: 
 
 @cli.command()
 @click.argument("run_id")
+@click.option("--against", metavar="RUN_ID", help="Instead: on which test images these two networks differ (McNemar).")
 @_options("runs", "where", "plugin", "json")
-def show(run_id: str, root: Path, as_json: bool) -> None:
+def show(run_id: str, against: str | None, root: Path, as_json: bool) -> None:
     """Everything known of one run."""
     from benchmarks import views
     from benchmarks.record import find_record, read_record
     from benchmarks.states import run_state
 
     record = read_record(find_record(root, run_id))
+    if against is not None:
+        from analysis import two_networks
+
+        two_networks.show(record, read_record(find_record(root, against)), as_json, _console())
+        return
     state = run_state(record.run(), root, [])
     if as_json:
         views.print_json(views.show_values(record, state))
@@ -236,15 +249,17 @@ def _states(study: str, root: Path) -> Any:
 @click.argument("study")
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
               help="Default: reports/STUDY.")  # fmt: skip
+@click.option("--bootstrap", "resamples", type=click.IntRange(min=0), default=0, metavar="N",
+              help="Resample seeds and test images N times for the declared comparisons (1000).")  # fmt: skip
 @_options("runs", "where", "plugin")
-def report(study: str, output: Path | None, root: Path) -> None:
+def report(study: str, output: Path | None, root: Path, resamples: int) -> None:
     """Tables, figures and the page, from the records."""
     from analysis.report import write_report
     from benchmarks.progress import say
     from benchmarks.study import load_study
 
     loaded = load_study(study)
-    written = write_report(loaded, root, output or Path("reports") / loaded.name)
+    written = write_report(loaded, root, output or Path("reports") / loaded.name, resamples)
     console = _console()
     for answer in written.answers:
         say(console, f"- {answer}")

@@ -1,4 +1,4 @@
-"""Measuring a finished network: accuracy and negative log-likelihood on images as an evaluation shows them."""
+"""Measuring a finished network: accuracy, likelihood and calibration on images as an evaluation shows them."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -13,6 +13,7 @@ from torch import Tensor
 import models
 from benchmarks.batches import Normaliser, resize
 from benchmarks.batchnorm import Statistics, estimate, with_statistics
+from benchmarks.calibration import calibration_error
 from benchmarks.datasets import Images
 from benchmarks.duplicates import PART, Duplicates
 from benchmarks.pixels import Pixels, Selected
@@ -126,6 +127,7 @@ def evaluate(
         elif kept == "top5":
             arrays[f"{evaluation.id}.top5"] = logits.topk(min(5, logits.shape[1])).indices.numpy().astype(np.uint16)
         labels = measurer.parts[evaluation.part][1]
+        calibration = calibration_error(logits, torch.from_numpy(labels))
         arrays[f"labels.{evaluation.part}"] = labels.astype(np.int16)
         entries.append(
             {
@@ -134,6 +136,7 @@ def evaluate(
                 "count": len(labels),
                 "accuracy": accuracy,
                 "nll": nll if np.isfinite(nll) else None,
+                "calibration": calibration if np.isfinite(calibration) else None,
                 "predictions": kept,
                 "code": code,
                 **({"left_out": measurer.left_out.digest} if evaluation.part == PART and measurer.left_out else {}),

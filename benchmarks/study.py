@@ -14,6 +14,7 @@ from typing import Any
 
 import models
 from benchmarks import recipes
+from benchmarks.comparisons import Family, read_families
 from benchmarks.errors import ConfigError, ImpossibleError
 from benchmarks.run import Evaluation, Run, default_evaluation, make_run, refuse_resolution, unknown_key
 from benchmarks.wanted import Lacking, evaluations_of, read_wishes
@@ -25,7 +26,7 @@ FOLDER = Path(__file__).parent / "studies"
 GRID = tuple(name for name in Run.model_fields if name not in ("model", "options", "protocol"))
 TEXTS = ("question", "cost", "expect")
 TESTS = ("test_resolutions", "evaluations")  # what is measured of a run: no part of it
-OTHER = ("models", "arms", *TESTS, "duplicates", "invalid", "starved_below", "predictions", "plugins")
+OTHER = ("models", "arms", *TESTS, "comparisons", "duplicates", "invalid", "starved_below", "predictions", "plugins")
 SEQUENCES = tuple(f"recipe.{key}" for key in recipes.SEQUENCES)
 
 
@@ -34,7 +35,8 @@ class Study:
     """A study, expanded. `evaluations` has the wanted evaluations of each run, by run id.
 
     `left_out` lists (what, why) for cells that the study leaves out (`invalid = "leave_out"`); `predictions` says
-    what is kept of each image; `starved_below` is the training accuracy below which a cell is marked as starved.
+    what is kept of each image; `starved_below` is the training accuracy below which a cell is marked as starved;
+    `comparisons` are the families of comparisons that the page corrects as a whole.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Study:
     left_out: tuple[tuple[str, str], ...] = ()
     starved_below: float = 0.99
     predictions: str = "auto"
+    comparisons: tuple[Family, ...] = ()
 
 
 def study_names() -> tuple[str, ...]:
@@ -163,6 +166,7 @@ def expand(table: Mapping[str, Any], name: str) -> Study:
         left_out=tuple(dict.fromkeys(left_out)),
         starved_below=float(table.get("starved_below", 0.99)),
         predictions=table.get("predictions", "auto"),
+        comparisons=read_families(table.get("comparisons", []), tuple(runs.values())),
     )
 
 

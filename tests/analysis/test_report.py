@@ -95,7 +95,7 @@ def test_every_number_leads_to_its_runs(small: tuple[Study, Path], tmp_path: Pat
     assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
     assert all(link.startswith("#") for link in page.links)
     shown = [links for text, links in page.cells if re.search(r"\[.*\]", text)]
-    assert len(shown) == 6 + 12 + 2  # train sizes, test resolutions at both sizes, position ablation
+    assert len(shown) == 6 + 12 + 2 + 6  # train sizes, test resolutions at both sizes, position ablation, likelihood
     assert all(links for links in shown)
     for run in study.runs:
         assert f"inductive rerun {run.id}" in page.text

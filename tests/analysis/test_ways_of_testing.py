@@ -123,7 +123,7 @@ def test_what_is_missing_is_said_and_what_is_not_asked_for_is_empty(
         made_up.SMALL, models=[{"name": "resnet"}], evaluations=[{"resolution": 12, "images": "canvas"}]
     )
     frame = load(root, more)
-    [found] = find(more, frame)
+    [found] = find(more, frame, root)
     assert {(row.line, row.test_resolution): row.done for row in found.by_evaluation.itertuples()} == {
         ("resnet, resize", 8): 3,
         ("resnet, resize", 16): 3,
@@ -136,7 +136,7 @@ def test_what_is_missing_is_said_and_what_is_not_asked_for_is_empty(
     assert section.count("0/3 seeds") == 1
     assert "Canvas: the image as in training" in section
     assert "Patch:" not in section
-    [nothing] = find(plain, load(root, plain))
+    [nothing] = find(plain, load(root, plain), root)
     assert nothing.by_evaluation.empty
     assert "accuracy-by-evaluation" not in csv_tables(frame, [nothing])
 
