@@ -6,7 +6,7 @@ three seeds of k models give 2 (k - 1) degrees of freedom instead of the 2 of ea
 of the family hold simultaneously (`multivariate_t`). Holm's correction of separate t-tests would need, with three
 seeds and eight comparisons, a mean difference of 7.3 times the standard deviation of the differences.
 
-What it assumes: residuals that vary alike for all models, which `Fit.spreads` shows, and nothing about blocks. Runs
+What it assumes: residuals that vary alike for all models (`vary_alike`), and nothing about blocks. Runs
 that are missing, failed or diverged make it incomplete: then it is solved by least squares (the intra-block analysis
 of incomplete blocks), which is unbiased when what is missing has nothing to do with the values.
 """
@@ -14,6 +14,7 @@ of incomplete blocks), which is unbiased when what is missing has nothing to do 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -99,6 +100,26 @@ def simultaneous(found: Fit, pairs: Sequence[tuple[str, str]], level: float = LE
     }
     nothing = Estimate(math.nan, math.nan, math.nan, 0)
     return [estimates.get(pair, nothing) for pair in pairs], critical
+
+
+def vary_alike(found: Fit) -> bool:
+    """Whether the models' residuals vary as alike as those of equal models mostly do: the largest of their
+    variances has a share of the sum below its 95 % quantile (Cochran 1941; by simulation, as residuals are correlated).
+    """
+    known = found.spreads[np.isfinite(found.spreads)]
+    complete = int((found.present.sum(axis=1) > 1).sum())
+    if len(known) < 3 or complete < 2:  # residuals of two models mirror each other
+        return True
+    return bool((known**2).max() <= _usual_share(len(known), complete) * (known**2).sum() + _EQUAL**2)
+
+
+@lru_cache(maxsize=256)
+def _usual_share(models: int, blocks: int, simulations: int = 4000) -> float:
+    values = np.random.default_rng(0).standard_normal((simulations, blocks, models))
+    values -= values.mean(axis=1, keepdims=True)
+    values -= values.mean(axis=2, keepdims=True)
+    squares = (values**2).sum(axis=1)
+    return float(np.quantile(squares.max(axis=1) / squares.sum(axis=1), LEVEL))
 
 
 def crossed(runs: pd.DataFrame) -> bool:

@@ -31,7 +31,12 @@ def families(found: Findings) -> Section:
         sizes = sorted(mine["train_size"].unique())
         tables.append(Table(view.about, view.corner, view.head, (*view.rows, *_basis(mine, sizes, found))))
     varies = statistics.covers(found.data.runs)
-    remark = f"Units of the intervals (n): {varies}. The test set is the same for all."
+    remark = f"Units of the intervals: {varies}. The test set is the same for all."
+    if not found.compared.families["alike"].all():
+        remark += (
+            " “Not alike”: one model's residuals vary more than any of equal models would in 95 % of families; "
+            "intervals between the more variable models are too narrow there, between the others too wide."
+        )
     return Section(found.arm.words, (), "", tuple(tables), remark=remark)
 
 
@@ -40,15 +45,16 @@ def _basis(table: pd.DataFrame, sizes: list[int], found: Findings) -> tuple[Row,
     first = {row.train_size: row for row in reversed(list(each_row(table)))}
     _, noun = planned_blocks(found.data.runs)
 
-    def row(name: str, text: Any, note: Any) -> Row:
-        return Row(Cell(name), tuple(Cell(text(first[n]), interval=note(first[n])) for n in sizes))
+    def row(name: str, text: Any, note: Any, mark: Any = lambda at: "") -> Row:
+        return Row(Cell(name), tuple(Cell(text(first[n]), interval=note(first[n]), note=mark(first[n])) for n in sizes))
 
     return (
-        row("n", lambda at: str(at.blocks), lambda at: f"{noun}, {at.models} models"),
+        row("units", lambda at: str(at.blocks), lambda at: f"{noun}, {at.models} models"),
         row(
             "residual, points",
             lambda at: _digits(100 * at.residual),
             lambda at: f"by model {_digits(100 * at.residual_low)} to {_digits(100 * at.residual_high)}",
+            lambda at: "" if at.alike else "not alike",
         ),
         row("critical value of |t|", lambda at: _digits(at.critical), lambda at: f"{at.df} degrees of freedom"),
     )

@@ -12,7 +12,7 @@ import pandas as pd
 
 from analysis import statistics, wording
 from analysis.arms import ArmData, one_arm
-from analysis.block_model import Fit, blocks, crossed, fit, simultaneous
+from analysis.block_model import Fit, blocks, crossed, fit, simultaneous, vary_alike
 from analysis.cells import at_home, estimate_of
 from analysis.data_efficiency import conditions, notes
 from analysis.tables import each_group, each_row
@@ -44,7 +44,8 @@ def differences(arm: ArmData, study: Study) -> pd.DataFrame:
     Columns: family; label, reference; line ('a − b' for all pairs, else the label); against_one; train_size; mean,
     low, high (difference of accuracy, shares; simultaneous 95 % interval); n (blocks with both), done and planned
     (pairs of runs), models and blocks (of the family, with a value), critical (of |t|), residual (standard deviation,
-    share), df, residual_low and residual_high (of the models one by one), starved, stale (of either side), runs and
+    share), df, residual_low and residual_high (of the models one by one), alike (False: more
+    unlike than those of equal models mostly are), starved, stale (of either side), runs and
     reference_runs (ids, pair by pair)."""
     one_arm(arm.runs)
     rows = at_home(arm.rows)
@@ -77,6 +78,7 @@ def _of_family(
         "residual": found.spread,
         "df": found.df,
         **_range(found),
+        "alike": vary_alike(found),
     }
     result = []
     for (label, reference), estimate in zip(pairs, estimates, strict=True):
@@ -131,7 +133,7 @@ def answers(arm: ArmData, table: pd.DataFrame) -> list[Answer]:
                 reference = at["reference"].iloc[0]
                 about += f" against {wording.noted(reference, *of_label[reference])}"
             lead = f"Comparing {family}, with {wording.number(size)} images"
-            said.append(Answer(lead, conditions(arm, size), f"{about}, {_verdicts(at, of_label)}."))
+            said.append(Answer(lead, conditions(arm, size), f"{about}, {_verdicts(at, of_label)}.{_caution(at)}"))
     return said
 
 
@@ -164,6 +166,14 @@ def _verdicts(table: pd.DataFrame, of_label: Mapping[str, tuple[str, ...]]) -> s
             shown = texts[:SHOWN] if more else texts
             said.append(f"{len(texts)} {opening}: {wording.names([*shown, *more])}")
     return "; ".join(said)
+
+
+def _caution(table: pd.DataFrame) -> str:
+    first = next(each_row(table))
+    if first.alike:
+        return ""
+    ends = f"{100 * first.residual_low:.1f} to {100 * first.residual_high:.1f} points"
+    return f" Residuals vary unlike between these models ({ends}): intervals of the more variable ones are too narrow."
 
 
 def sentence(study: Study) -> str:
