@@ -13,6 +13,7 @@ from PIL import Image
 from torchvision.transforms import functional as tv
 
 from benchmarks import training
+from benchmarks.calibration import calibration_error
 from benchmarks.decoded import load_images
 from benchmarks.evaluation import Measurer, centred
 from benchmarks.execute import Outcome
@@ -181,3 +182,20 @@ def test_every_kind_is_added_without_training(
             assert np.mean(arrays[f"{one['id']}.logits"].argmax(1) == labels) == pytest.approx(
                 one["accuracy"], abs=0.01
             )
+
+
+def test_calibration_error_is_guos() -> None:
+    """Reference: equation 3 of Guo et al. (2017), bin by bin in numpy; and a network 80 % sure and 60 % right."""
+    generator = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(500, 10, generator=generator) * 3, torch.randint(0, 10, (500,), generator=generator)
+    probabilities = torch.softmax(logits.double(), 1).numpy()
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels.numpy()
+    expected = 0.0
+    for low in np.linspace(0, 1, 16)[:-1]:
+        inside = (confidence > low) & (confidence <= low + 1 / 15)
+        if inside.any():
+            expected += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
+    assert calibration_error(logits, labels) == pytest.approx(expected)
+    sure = torch.tensor([[0.8, 0.2]]).log().repeat(10, 1)
+    assert calibration_error(sure, torch.tensor([0] * 6 + [1] * 4)) == pytest.approx(0.2, abs=1e-6)
+    assert np.isnan(calibration_error(torch.full((2, 3), float("nan")), torch.tensor([0, 1])))

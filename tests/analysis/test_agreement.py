@@ -1,0 +1,187 @@
+"""Agreement of networks, shares of variance, the bootstrap over images, and numbers over data sets."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import cohen_kappa_score
+
+from analysis import aggregate, two_networks, variance
+from analysis.agreement import consistency, error_consistency, mcnemar
+from analysis.arms import split
+from analysis.frame import load
+from analysis.image_bootstrap import bootstrap
+from analysis.predictions import correctness
+from analysis.statistics import Estimate
+from benchmarks.errors import ConfigError, RecordError
+from benchmarks.record import read_record, write_evaluations
+from benchmarks.run import Run, default_evaluation
+
+IMAGES = 200
+
+
+def predict(root: Path, run: Run, share: float, kept: str = "logits") -> np.ndarray:
+    """Adds predictions of the test part to a run's record; returns which images they get right."""
+    generator = np.random.default_rng(int(run.id[-8:], 16))
+    labels = np.arange(IMAGES, dtype=np.int16) % 10
+    right = generator.random(IMAGES) < share
+    logits = np.eye(10, dtype=np.float16)[np.where(right, labels, (labels + 1) % 10)]
+    one = default_evaluation(run, "test", run.resolution)
+    entry = {
+        "id": one.id,
+        "evaluation": one.model_dump(),
+        "count": IMAGES,
+        "accuracy": float(right.mean()),
+        "nll": 0.5,
+        "calibration": 0.04,
+        "predictions": kept,
+        "code": "0" * 8,
+    }
+    array = logits if kept == "logits" else np.argsort(-logits, axis=1, kind="stable")[:, :5].astype(np.uint16)
+    arrays = {"labels.test": labels, f"{one.id}.{kept}": array} if kept != "none" else {"labels.test": labels}
+    write_evaluations(root / run.id, 2, [entry], arrays)
+    return right
+
+
+def test_error_consistency_is_cohens_kappa() -> None:
+    """Reference: sklearn.metrics.cohen_kappa_score of the two columns of right and wrong."""
+    correct = np.random.default_rng(0).random((3, 500)) < np.array([[0.5], [0.8], [0.9]])
+    found = error_consistency(correct)
+    for i in range(3):
+        for j in range(3):
+            assert found[i, j] == pytest.approx(cohen_kappa_score(correct[i], correct[j]))
+    assert math.isnan(error_consistency(np.ones((2, 5), dtype=bool))[0, 1])
+
+
+def test_mcnemar_is_the_exact_binomial_test() -> None:
+    """Reference: the tail of scipy.stats.binom by hand: 3 of 15 disagreements."""
+    a = np.array([True] * 3 + [False] * 12 + [True] * 80 + [False] * 5)
+    b = np.array([False] * 3 + [True] * 12 + [True] * 80 + [False] * 5)
+    found = mcnemar(a, b)
+    assert (found.both, found.only_a, found.only_b, found.neither) == (80, 3, 12, 5)
+    assert found.p == pytest.approx(2 * stats.binom.cdf(3, 15, 0.5))
+    assert mcnemar(a, a).p == 1
+    with pytest.raises(ValueError, match="not the same images"):
+        mcnemar(a, b[:10])
+
+
+def test_consistency_of_models_and_their_ceiling(made_up: Any, tmp_path: Path) -> None:
+    """Reference: sklearn's kappa, averaged by hand over networks of different seeds; runs without predictions are
+    left out and counted."""
+    study = made_up.study_of(made_up.SMALL, train_size=100)
+    made_up.write_study(tmp_path, study)
+    shares = {"resnet": 0.9, "none": 0.5, "learned_1d": 0.7}
+    right = {
+        run.id: predict(tmp_path, run, shares.get(run.position, 0.9), "top5" if run.seed else "logits")
+        for run in study.runs[:-1]
+    }
+    [arm] = split(load(tmp_path, study))
+    home = arm.rows[(arm.rows["part"] == "test") & (arm.rows["test_resolution"] == 8)]
+    correct = correctness(tmp_path, home)
+    assert set(correct) == set(right)
+    assert all((correct[run] == right[run]).all() for run in right)
+    table = consistency(arm, correct).set_index(["label", "other"])
+    of = {label: arm.runs.loc[arm.runs["label"] == label, "run"].tolist() for label in arm.runs["label"].unique()}
+    kappas = [
+        cohen_kappa_score(right[a], right[b])
+        for a in of["resnet"]
+        for b in of["vit none"]
+        if of["resnet"].index(a) != of["vit none"].index(b)
+    ]
+    assert table.loc[("resnet", "vit none"), "kappa"] == pytest.approx(np.mean(kappas))
+    assert table.loc[("resnet", "vit none"), "pairs"] == 6
+    assert table.loc[("resnet", "resnet"), "pairs"] == 3
+    assert table.loc[("vit learned_1d", "vit learned_1d"), "pairs"] == 1
+    assert consistency(arm, {}).empty
+
+
+def test_two_networks_and_what_is_refused(made_up: Any, tmp_path: Path) -> None:
+    study = made_up.study_of(made_up.SMALL, train_size=100)
+    made_up.write_study(tmp_path, study)
+    a, b, c = study.runs[0], study.runs[4], study.runs[8]
+    right = [predict(tmp_path, run, 0.8) for run in (a, b)]
+    records = [read_record(tmp_path / run.id) for run in (a, b, c)]
+    test, kappa = two_networks.compare(records[0], records[1])
+    assert test == mcnemar(*right)
+    assert kappa == pytest.approx(cohen_kappa_score(*right))
+    with pytest.raises(RecordError, match="no predictions of the test part at 8 px"):
+        two_networks.compare(records[0], records[2])
+    with pytest.raises(ConfigError, match="same run"):
+        two_networks.compare(records[0], records[0])
+
+
+def test_variance_components_are_found_again() -> None:
+    """Reference: simulated cells with known variances: the estimates are unbiased; and one cell by hand."""
+    generator = np.random.default_rng(0)
+    d, s, e = (generator.normal(0, sd, (3000, *shape)) for sd, shape in ((3, (4, 1)), (2, (1, 5)), (1, (4, 5))))
+    found = [variance.components(values) for values in d + s + e]
+    means = [np.mean([getattr(one, name) for one in found]) for name in ("subset", "seed", "interaction")]
+    assert means == pytest.approx([9, 4, 1], rel=0.05)
+    hand = variance.components(np.array([[1.0, 2.0], [3.0, 6.0]]))
+    assert (hand.subset, hand.seed, hand.interaction) == pytest.approx((4.0, 1.5, 1.0))
+    with pytest.raises(ValueError, match="two draws"):
+        variance.components(np.ones((1, 3)))
+
+
+def test_shares_of_variance_only_where_crossed_and_complete(made_up: Any, tmp_path: Path) -> None:
+    """Shares add up to 1; a cell that lacks a run has none, and says how many it has."""
+    crossed = made_up.study_of(made_up.SMALL, train_size=100, draw=[0, 1, 2], seed=[0, 1])
+    made_up.write_study(tmp_path, crossed, skip=[crossed.runs[0].id])
+    [arm] = split(load(tmp_path, crossed))
+    table = variance.shares(arm).set_index("label")
+    assert table.loc["resnet", ["done", "planned"]].tolist() == [5, 6]
+    assert math.isnan(table.loc["resnet", "subset"])
+    whole = table.loc["vit none"]
+    assert sum(whole[["subset", "seed", "interaction"]]) == pytest.approx(1)
+    assert all(whole[name] == 0 for name in whole["negative"].split())
+    paired = made_up.study_of(made_up.SMALL)
+    [arm] = split(load(tmp_path, paired))
+    assert variance.shares(arm).empty
+
+
+def test_the_bootstrap_has_the_variances_of_its_parts() -> None:
+    """Reference: the variance of a mean resampled by blocks, and by images, in closed form; the same numbers twice."""
+    generator = np.random.default_rng(0)
+    shifts = generator.normal(0, 0.05, (8, 1))
+    differences = np.sign(generator.normal(size=(8, 400)) + shifts) * (generator.random((8, 400)) < 0.3)
+    found = bootstrap(differences, 4000)
+    assert found.seeds == pytest.approx(differences.mean(axis=1).std() / math.sqrt(8), rel=0.05)
+    assert found.images == pytest.approx(differences.mean(axis=0).std() / math.sqrt(400), rel=0.05)
+    assert found.both > max(found.seeds, found.images)
+    assert found.low < differences.mean() < found.high
+    assert found == bootstrap(differences, 4000)
+
+
+def test_one_number_over_data_sets_from_five_on() -> None:
+    """Reference: scipy.stats.trim_mean of a quarter at each end; fewer than five are not put together."""
+    generator = np.random.default_rng(0)
+    scores = {f"set {i}": generator.normal(0.1 * i, 0.01, 3).tolist() for i in range(1, 6)}
+    found = aggregate.interquartile_mean(scores)
+    assert found is not None
+    assert found.mean == pytest.approx(stats.trim_mean(np.concatenate(list(scores.values())), 0.25))
+    assert found.low < found.mean < found.high and found.n == 5
+    assert aggregate.interquartile_mean(dict(list(scores.items())[:4])) is None
+    one = aggregate.interquartile_mean({name: runs[:1] for name, runs in scores.items()})
+    assert isinstance(one, Estimate) and not one.has_interval
+    with pytest.raises(ValueError, match="has no run"):
+        aggregate.interquartile_mean({**scores, "empty": []})
+    assert aggregate.normalised(0.55, 0.1) == pytest.approx(0.5)
+
+
+def test_few_data_sets_are_each_shown(made_up: Any, tmp_path: Path) -> None:
+    names = ("digits", "mnist", "fashion_mnist", "kmnist", "svhn")
+    for count in (1, 2, 5):
+        arms = [{"dataset": name, "resolution": 8} for name in names[:count]]
+        study = made_up.study_of(made_up.SMALL, train_size=100, test_resolutions=[8], arms=arms)
+        root = tmp_path / str(count)
+        made_up.write_study(root, study)
+        said = aggregate.answers(split(load(root, study)))
+        assert len(said) == (count > 1)
+        if count == 2:
+            assert said[0].text == "2 data sets: each is shown by itself; one number over them needs 5."
+        if count == 5:
+            assert "Over 5 data sets, with 100 images" in said[0].text
+            assert "interquartile mean" in said[0].text and "resnet (" in said[0].text
