@@ -11,8 +11,7 @@ from analysis.cells import at_home, summarise
 from analysis.predictions import correctness
 from benchmarks.study import Study
 
-MEASURES: dict[str, tuple[float, float] | None] = {  # column of the frame: what is possible
-    "accuracy": (0.0, 1.0),
+MEASURES = {  # beside accuracy: column of the frame, and what is possible
     "nll": (0.0, float("inf")),
     "calibration": (0.0, 1.0),
 }
@@ -22,9 +21,9 @@ MEASURES: dict[str, tuple[float, float] | None] = {  # column of the frame: what
 class Compared:
     """The tables of an arm, in long form; empty where there is nothing to show.
 
-    `families`: `comparisons.differences`. `measures`: rows of `cells.summarise` with a column measure (MEASURES).
-    `consistency`: `agreement.consistency`. `variance`: `variance.shares`. `resampled`: `image_bootstrap.resampled`,
-    when it was asked for.
+    `families`: `comparisons.differences`. `measures`: rows of `cells.summarise` with a column measure (accuracy, or
+    of MEASURES). `consistency`: `agreement.consistency`. `variance`: `variance.shares`. `resampled`:
+    `image_bootstrap.resampled`, when it was asked for.
     """
 
     families: pd.DataFrame
@@ -34,17 +33,18 @@ class Compared:
     resampled: pd.DataFrame
 
 
-def compare(arm: ArmData, study: Study, root: Path, resamples: int = 0) -> Compared:
-    """The comparisons of an arm whose records lie under `root`, with so many resamples of the test set."""
+def compare(arm: ArmData, study: Study, root: Path, accuracy: pd.DataFrame, resamples: int = 0) -> Compared:
+    """The comparisons of an arm whose records lie under `root`, with so many resamples of the test set.
+
+    `accuracy` is its table by train size (`data_efficiency.curve`), which is one of the measures."""
     home = at_home(arm.rows)
     families = comparisons.differences(arm, study)
     correct = correctness(root, home[home["train_size"] == arm.runs["train_size"].max()])
-    measures = [
-        summarise(home, arm.runs, name, bounds=bounds).assign(measure=name) for name, bounds in MEASURES.items()
-    ]
+    known = {name: bounds for name, bounds in MEASURES.items() if home[name].notna().any()}
+    measures = [summarise(home, arm.runs, name, bounds=bounds).assign(measure=name) for name, bounds in known.items()]
     return Compared(
         families,
-        pd.concat(measures, ignore_index=True),
+        pd.concat([accuracy.assign(measure="accuracy"), *measures], ignore_index=True),
         agreement.consistency(arm, correct),
         variance.shares(arm),
         image_bootstrap.resampled(families, correct, resamples) if resamples else pd.DataFrame(),

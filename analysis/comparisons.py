@@ -80,12 +80,13 @@ def _of_family(
         **_range(found),
         "alike": vary_alike(found),
     }
+    done, planned = _by_unit(rows), _by_unit(runs)
+    starved = set(runs.loc[runs["starved"], "label"])
+    stale = set(runs.loc[runs["state"] == "stale", "label"])
     result = []
     for (label, reference), estimate in zip(pairs, estimates, strict=True):
-        mine, other = (rows[rows["label"] == name] for name in (label, reference))
-        both = statistics.pairs(mine, other, "accuracy")
-        wanted = [runs.loc[runs["label"] == name, statistics.UNITS] for name in (label, reference)]
-        sides = runs[runs["label"].isin([label, reference])]
+        mine, other = done.get(label, {}), done.get(reference, {})
+        both = sorted(mine.keys() & other.keys())
         result.append(
             {
                 "family": family.name,
@@ -99,15 +100,23 @@ def _of_family(
                 "high": estimate.high,
                 "n": estimate.n,
                 "done": len(both),
-                "planned": len(wanted[0].merge(wanted[1], on=statistics.UNITS)),
+                "planned": len(planned[label].keys() & planned[reference].keys()),
                 **common,
-                "starved": bool(sides["starved"].any()),
-                "stale": bool((sides["state"] == "stale").any()),
-                "runs": " ".join(both["run_a"]),
-                "reference_runs": " ".join(both["run_b"]),
+                "starved": bool(starved & {label, reference}),
+                "stale": bool(stale & {label, reference}),
+                "runs": " ".join(mine[unit] for unit in both),
+                "reference_runs": " ".join(other[unit] for unit in both),
             }
         )
     return result
+
+
+def _by_unit(rows: pd.DataFrame) -> dict[str, dict[tuple[int, int], str]]:
+    """The ids of each label's runs by (draw, seed)."""
+    found: dict[str, dict[tuple[int, int], str]] = {}
+    for row in each_row(rows[["label", *statistics.UNITS, "run"]]):
+        found.setdefault(row.label, {})[row.draw, row.seed] = row.run
+    return found
 
 
 def _range(found: Fit) -> dict[str, float]:

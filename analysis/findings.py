@@ -91,17 +91,18 @@ def _find(number: int, arm: ArmData, study: Study, root: Path, resamples: int) -
         {one.resolution for run, one in wanted if one == default_evaluation(run, "test", one.resolution)}
     )
     claims = not arm.arm.data.interpolation_only
+    by_train_size = data_efficiency.curve(arm)
     return Findings(
         number,
         arm,
-        data_efficiency.curve(arm),
+        by_train_size,
         resolution.curve(arm, "accuracy", resolutions),
         resolution.curve(arm, "retention", resolutions) if claims else pd.DataFrame(),
         resolution.by_evaluation(arm, study),
         ablation.differences(arm),
         ablation.differences_away(arm, resolutions) if claims else pd.DataFrame(),
         fairness.ledger(arm),
-        compare(arm, study, root, resamples),
+        compare(arm, study, root, by_train_size, resamples),
     )
 
 
