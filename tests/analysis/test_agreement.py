@@ -1,5 +1,6 @@
 """Agreement of networks, shares of variance, the bootstrap over images, and numbers over data sets."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from analysis.frame import load
 from analysis.image_bootstrap import bootstrap
 from analysis.predictions import correctness
 from analysis.statistics import Estimate
+from benchmarks import cli
 from benchmarks.errors import ConfigError, RecordError
 from benchmarks.record import read_record, write_evaluations
 from benchmarks.run import Run, default_evaluation
@@ -185,3 +187,21 @@ def test_few_data_sets_are_each_shown(made_up: Any, tmp_path: Path) -> None:
         if count == 5:
             assert "Over 5 data sets, with 100 images" in said[0].text
             assert "interquartile mean" in said[0].text and "resnet (" in said[0].text
+
+
+def test_the_command_shows_two_networks(made_up: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Reference: the same numbers by `mcnemar`; as JSON and in words that speak of two networks alone."""
+    study = made_up.study_of(made_up.SMALL, train_size=100)
+    made_up.write_study(tmp_path, study)
+    a, b = study.runs[0], study.runs[4]
+    expected = mcnemar(*(predict(tmp_path, run, 0.8) for run in (a, b)))
+    command = ["show", a.id, "--against", b.id, "--runs", str(tmp_path)]
+    for arguments in (command, [*command, "--json"]):
+        with pytest.raises(SystemExit) as end:
+            cli.main(arguments)
+        assert end.value.code == 0
+    said, _, values = capsys.readouterr().out.partition("{")
+    assert f"McNemar's exact test: p = {expected.p:.3g}" in said
+    assert "Of their architectures it says nothing" in said
+    found = json.loads("{" + values)
+    assert (found["only_a"], found["only_b"], found["p"]) == (expected.only_a, expected.only_b, expected.p)
