@@ -9,6 +9,8 @@ from typing import IO, Any
 
 from benchmarks.errors import RecordError
 
+MISSING = object()
+
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Writes `data` to `path` so that readers see the old file or the new one, and a power cut leaves one of them."""
@@ -45,9 +47,19 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """One JSON document. Raises RecordError naming the file when it is missing, torn or no JSON."""
+    value = read_json_or(path, MISSING)
+    if value is MISSING:
+        raise RecordError(f"{path}: there is no such file")
+    return value
+
+
+def read_json_or(path: str | Path, missing: Any = None) -> Any:
+    """As `read_json`, with the value to return for a file that is not there."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise RecordError(f"{path}: there is no such file") from error
+        with open(path, "rb") as file:  # noqa: PTH123  (by the ten thousand: a Path costs as much as the file)
+            data = file.read()
+        return json.loads(data)
+    except FileNotFoundError:
+        return missing
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise RecordError(f"{path}: cannot be read ({error})") from error

@@ -65,6 +65,7 @@ class Recipe(BaseModel):
 SEQUENCES = ("betas", "train_resolutions")  # keys that are lists themselves: an axis of them is a list of lists
 
 
+@lru_cache(maxsize=1024)
 def augmentations(recipe: Recipe, flips: bool) -> tuple[str, ...]:
     """The functions of augment.py that a recipe switches on, in the order in which they are applied.
 

@@ -1,35 +1,27 @@
 """Records on disk: one folder a run, atomic files, one writer a file. The format is described in docs/records.md."""
 
-import io
 import json
 import os
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 import models
 from benchmarks import sources
 from benchmarks.attempts import Attempt, read_attempts
 from benchmarks.errors import ConfigError, RecordError
-from benchmarks.files import read_json, write_atomic, write_json
+from benchmarks.files import read_json_or, write_atomic, write_json
+from benchmarks.passes import opened_pass, read_entries, write_evaluations
 from benchmarks.recipes import Recipe, plain
 from benchmarks.run import Evaluation, Run, canonical, make_run
 from benchmarks.subsets import Subset
 
 FORMAT = 1
 
-# What numpy, zipfile and json raise for an archive with flipped or missing bytes. A flipped flag makes a member look
-# encrypted, or its compression unknown: zipfile says so by RuntimeError and by NotImplementedError, which is one.
-DAMAGE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
-
-__all__ = ["FORMAT", "Record", "read_record", "write_atomic"]
+__all__ = ["FORMAT", "Record", "opened_pass", "read_record", "write_atomic", "write_evaluations"]
 
 
 @dataclass(frozen=True)
@@ -45,9 +37,13 @@ class Record:
     execution: dict[str, Any] | None
     result: dict[str, Any] | None
     evaluations: list[dict[str, Any]]
-    attempt_list: tuple[Attempt, ...]
     state: str
     reason: str
+
+    @cached_property
+    def attempt_list(self) -> tuple[Attempt, ...]:
+        """The attempts, read when they are asked for: a finished run's are no part of its state."""
+        return read_attempts(self.path)
 
     @property
     def id(self) -> str:
@@ -77,31 +73,34 @@ def read_record(folder: Path, *, now_sources: Mapping[str, str] | None = None) -
     `now_sources` are the digests of today's sources of this run; when given, a finished record made by other
     sources is `stale`.
     """
-    config = read_json(folder / "config.json")
-    _check(folder / "config.json", config, {"format": int, "id": str, "run": dict})
-    execution = read_json(folder / "execution.json") if (folder / "execution.json").exists() else None
-    if execution is not None:
-        _check(folder / "execution.json", execution, {"device": str})
-    result = read_json(folder / "result.json") if (folder / "result.json").exists() else None
-    if result is not None:
-        _check(folder / "result.json", result, {"format": int, "state": str})
-    attempts = read_attempts(folder)
-    state, reason = _state(result, attempts)
+    place = str(folder)
+    config = _read(f"{place}/config.json", {"format": int, "id": str, "run": dict})
+    if config is None:
+        raise RecordError(f"{place}/config.json: there is no such file")
+    execution = _read(f"{place}/execution.json", {"device": str})
+    result = _read(f"{place}/result.json", {"format": int, "state": str})
+    state, reason = _state(result, () if result is not None else read_attempts(folder))
     if state in ("finished", "diverged") and now_sources is not None:
         changed = sources.changes(recorded_sources(folder, execution), now_sources)
         if changed:
             state, reason = "stale", f"changed since: {', '.join(changed)}"
-    return Record(folder, config, execution, result, list(_evaluations(folder)), attempts, state, reason)
+    return Record(folder, config, execution, result, _evaluations(place), state, reason)
 
 
-def _check(path: Path, value: Any, kinds: Mapping[str, type]) -> None:
-    """Raises RecordError unless a file of a record has these keys, and no newer version has written it."""
+def _read(path: str, kinds: Mapping[str, type]) -> dict[str, Any] | None:
+    """One file of a record, None where it is not there.
+
+    Raises RecordError unless it has these keys, and no newer version has written it."""
+    value = read_json_or(path)
+    if value is None:
+        return None
     if not isinstance(value, dict) or any(not isinstance(value.get(key), kind) for key, kind in kinds.items()):
         raise RecordError(f"{path}: not as this suite writes it: it needs {', '.join(kinds)}")
     if value.get("format", FORMAT) > FORMAT:
         raise RecordError(
             f"{path}: made by a newer version of the suite (format {value['format']}, this one reads {FORMAT})"
         )
+    return value
 
 
 def _state(result: Mapping[str, Any] | None, attempts: tuple[Attempt, ...]) -> tuple[str, str]:
@@ -123,10 +122,8 @@ def _state(result: Mapping[str, Any] | None, attempts: tuple[Attempt, ...]) -> t
 
 def recorded_sources(folder: Path, execution: Mapping[str, Any] | None) -> dict[str, str]:
     """The source digests a record stands for: those of its first attempt, or those accepted since."""
-    accepted = folder / "accepted.json"
-    if accepted.exists():
-        return dict(read_json(accepted)["sources"])
-    return dict((execution or {}).get("sources", {}))
+    accepted = read_json_or(f"{folder}/accepted.json")
+    return dict((execution or {} if accepted is None else accepted).get("sources", {}))
 
 
 def write_config(folder: Path, run: Run, subset: Subset) -> None:
@@ -135,10 +132,9 @@ def write_config(folder: Path, run: Run, subset: Subset) -> None:
     Raises RecordError when a default or a named recipe has changed since: the same id would mean something else.
     """
     path = folder / "config.json"
-    settings = json.loads(canonical(run.settings()))
     if path.exists():
         recorded = read_record(folder).config
-        drift = _differences(_with_later_keys(recorded["run"]), settings)
+        drift = _differences(_with_later_keys(recorded["run"]), config_values(run, subset.digest)["run"])
         if drift:
             raise RecordError(
                 f"{path}: a default or the content of a named recipe has changed since this run was made: "
@@ -147,7 +143,13 @@ def write_config(folder: Path, run: Run, subset: Subset) -> None:
         if recorded["subset"] != subset.digest:
             raise RecordError(f"{path}: the subset is another one now ({recorded['subset']} -> {subset.digest})")
         return
-    write_json(path, {"format": FORMAT, "id": run.id, "run": settings, "delta": run.delta, "subset": subset.digest})
+    write_json(path, config_values(run, subset.digest))
+
+
+def config_values(run: Run, subset: str) -> dict[str, Any]:
+    """What config.json says of a run on the subset of this digest."""
+    settings = json.loads(canonical(run.settings()))
+    return {"format": FORMAT, "id": run.id, "run": settings, "delta": run.delta, "subset": subset}
 
 
 def _with_later_keys(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,44 +200,17 @@ def _differences(old: Any, new: Any, key: str = "") -> list[str]:
     return [] if old == new and type(old) is type(new) else [f"{key}: {old!r} -> {new!r}"]
 
 
-def write_evaluations(
-    folder: Path,
-    number: int,
-    entries: list[dict[str, Any]],
-    arrays: Mapping[str, NDArray[Any]],
-) -> None:
-    """Writes one pass of evaluations as `evaluations/NNNN.npz`, NNNN being the attempt that measured them."""
-    index = np.frombuffer(json.dumps(entries).encode(), dtype=np.uint8)
-    buffer = io.BytesIO()
-    np.savez(buffer, index=index, **arrays)  # type: ignore[arg-type]  # its stub takes **arrays for allow_pickle
-    path = folder / "evaluations" / f"{number:04d}.npz"
-    path.parent.mkdir(exist_ok=True)
-    write_atomic(path, buffer.getvalue())
-
-
-def _evaluations(folder: Path) -> Iterator[dict[str, Any]]:
-    """The index entries of all passes, a later pass over an earlier one."""
+def _evaluations(place: str) -> list[dict[str, Any]]:
+    """The index entries of all passes of a record, a later pass over an earlier one."""
+    try:
+        names = sorted(os.listdir(f"{place}/evaluations"))  # noqa: PTH208  (as in files.read_json_or)
+    except OSError:
+        return []
     newest: dict[str, dict[str, Any]] = {}
-    for path in sorted((folder / "evaluations").glob("[0-9]*.npz")):
-        with opened_pass(path) as arrays:
-            try:
-                entries = json.loads(arrays["index"].tobytes())
-            except DAMAGE as error:
-                raise RecordError(f"{path}: cannot be read ({error})") from error
-        newest |= {entry["id"]: entry for entry in entries}
-    return iter(newest.values())
-
-
-@contextmanager
-def opened_pass(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
-    """The arrays of one pass. Raises RecordError when the file is torn."""
-    with path.open("rb") as file:
-        try:
-            arrays = np.load(file, allow_pickle=False)
-        except DAMAGE as error:
-            raise RecordError(f"{path}: cannot be read ({error})") from error
-        with arrays:
-            yield arrays
+    for name in names:
+        if name[0].isdigit() and name.endswith(".npz"):
+            newest |= {entry["id"]: entry for entry in read_entries(f"{place}/evaluations/{name}")}
+    return list(newest.values())
 
 
 def missing_evaluations(record: Record, wanted: list[Evaluation], code: str) -> list[Evaluation]:

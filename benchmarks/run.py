@@ -8,8 +8,8 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from functools import lru_cache
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from functools import cached_property, lru_cache
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -32,6 +32,16 @@ Precision = Literal["float32", "bfloat16"]
 
 class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class Identified(Frozen):
+    """What has an id, computed once."""
+
+    def __copy__(self) -> Self:
+        """What is copied may then be changed (`model_copy`): an id computed of the original is not taken along."""
+        copied = super().__copy__()
+        copied.__dict__.pop("id", None)
+        return copied
 
 
 class Budget(Frozen):
@@ -73,7 +83,7 @@ def _share_or_steps(value: float | int) -> float | int:
     return value
 
 
-class Run(Frozen):
+class Run(Identified):
     """The whole resolved configuration. Build it with `make_run`, which fills what depends on other fields."""
 
     model: str = Field("vit", description="a name of `inductive list models`")
@@ -132,7 +142,7 @@ class Run(Frozen):
         """What differs from the defaults, nested as the configuration is."""
         return _delta(self)
 
-    @property
+    @cached_property
     def id(self) -> str:
         """`model-position-dataset-nN-rR-dD-sS-digest`, the digest being 8 hex digits of SHA-256 of the delta."""
         digest = hashlib.sha256(canonical(self.delta).encode()).hexdigest()[:8]
@@ -151,7 +161,7 @@ class Run(Frozen):
 USUAL_RECIPE = Run.model_fields["recipe"].get_default(call_default_factory=True).name
 
 
-class Evaluation(Frozen):
+class Evaluation(Identified):
     """One way of measuring a finished run. Its id is part of no run's id.
 
     `images`: how they get the resolution. `resize`: more pixels of the same image. `canvas`: the image as in training
@@ -168,7 +178,7 @@ class Evaluation(Frozen):
     crop: Annotated[float, Field(gt=0, le=1)] = 1.0
     batchnorm: BatchNorm = "kept"
 
-    @property
+    @cached_property
     def id(self) -> str:
         """8 hex digits of SHA-256; the fields that came later count where they are not at their default."""
         values = self.model_dump()

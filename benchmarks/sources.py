@@ -14,7 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import models
-from benchmarks.recipes import augmentations
+from benchmarks.datasets import Dataset
+from benchmarks.recipes import Recipe, augmentations
 from benchmarks.run import Run
 from models.ready_made import is_ready_made, library_of
 
@@ -58,14 +59,19 @@ def entry_points(run: Run) -> tuple[str, ...]:
 
 def run_sources(run: Run) -> dict[str, str]:
     """Digest (8 hex digits) of each symbol a run's weights depend on, by `module:symbol`."""
-    data = run.data
+    ready_made = {name: _digest(repr(fact)) for name, fact in _ready_made(run).items()}
+    return {**slice_digests(entry_points(run)), **_facts(run.data, run.recipe, run.part_sizes, run.steps), **ready_made}
+
+
+@lru_cache(maxsize=4096)
+def _facts(data: Dataset, recipe: Recipe, part_sizes: tuple[int, int], steps: int) -> Mapping[str, str]:
+    """Digests of what the data set and the recipe come to for a run."""
     facts = {
         f"data set {data.name}": (data.channels, data.native_resolution, data.train_counts),
-        "augmentations": augmentations(run.recipe, data.flips),
-        "images and steps": (run.part_sizes, run.steps),
-        **_ready_made(run),
+        "augmentations": augmentations(recipe, data.flips),
+        "images and steps": (part_sizes, steps),
     }
-    return slice_digests(entry_points(run)) | {name: _digest(repr(fact)) for name, fact in facts.items()}
+    return {name: _digest(repr(fact)) for name, fact in facts.items()}
 
 
 def _ready_made(run: Run) -> dict[str, str]:
@@ -90,12 +96,18 @@ def file_digest(path: Path, changed: int) -> str:
 
 def evaluation_code() -> str:
     """Digest of the code that measures a finished run."""
-    digests = slice_digests(("benchmarks.evaluation:Measurer", "benchmarks.evaluation:evaluate"))
-    return _digest("".join(f"{name}={digest};" for name, digest in digests.items()))
+    return _combined(_slice(("benchmarks.evaluation:Measurer", "benchmarks.evaluation:evaluate")))
+
+
+@lru_cache(maxsize=16)
+def _combined(digests: tuple[tuple[str, str], ...]) -> str:
+    return _digest("".join(f"{name}={digest};" for name, digest in digests))
 
 
 def changes(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[str, ...]:
     """The symbols that differ between two slices, each with how: `models.vit:Block (changed)`."""
+    if old == new:
+        return ()
     words = []
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name):

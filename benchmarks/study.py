@@ -148,9 +148,8 @@ def expand(table: Mapping[str, Any], name: str) -> Study:
                 left_out.append((f"{_describe(cell)}, an evaluation", str(found)))
             else:
                 raise ConfigError(f"{found.key} (with {where.model}: {_describe(cell)})", found.message) from found
-        identity = run.id  # computed at each asking
-        runs.setdefault(identity, run)
-        evaluations[identity] = list(dict.fromkeys([*evaluations.get(identity, []), *wanted]))
+        runs.setdefault(run.id, run)
+        evaluations[run.id] = list(dict.fromkeys([*evaluations.get(run.id, []), *wanted]))
     lacking.check()
     if not runs:
         raise ConfigError("models", "the study has no runs left" if left_out else "the study declares no runs")

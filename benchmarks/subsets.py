@@ -118,11 +118,32 @@ def part_sizes(counts: tuple[int, ...], draw: int, n: int, validation: float | i
         )
     missing = _missing_class(counts, stream, n, validation)
     if missing is None:
-        train = int((_parts(counts, stream, n, validation)["the training part"] >= 0).sum())
+        train = sum(_class_sizes(counts, stream, n, validation)["the training part"])
         return train, oracle or n - train
     possible = _least_size(counts, stream, total - oracle, validation)
     hint = f"the nearest possible is {possible}" if possible else "no size is possible with this validation"
     raise ImpossibleError("train_size", f"{n} leaves {missing} without an image of some class; {hint}")
+
+
+def _class_sizes(counts: tuple[int, ...], stream: int, n: int, validation: float | int) -> dict[str, list[int]]:
+    """How many images of each class are in each part that is taken from the first n: counted, not listed."""
+    ranks = class_ranks(stream, len(counts)).tolist()
+    if len(set(counts)) == 1:  # dealt in turn, see `class_sequence`
+        sizes = [n // len(counts) + (rank < n % len(counts)) for rank in ranks]
+    else:
+        sizes = np.bincount(class_sequence(counts, stream, n), minlength=len(counts)).tolist()
+    if isinstance(validation, int) or not validation:
+        return {"the training part": sizes}
+    parts = round(validation * 1_000_000)  # what `validation_mask` adds up to over the images of a class
+    held = [
+        (size * parts + rank * 1_000_000 // len(ranks)) // 1_000_000 for size, rank in zip(sizes, ranks, strict=True)
+    ]
+    return {"the validation part": held, "the training part": [a - b for a, b in zip(sizes, held, strict=True)]}
+
+
+def _missing_class(counts: tuple[int, ...], stream: int, n: int, validation: float | int) -> str | None:
+    """The part in which a class has no image, or None."""
+    return next((name for name, sizes in _class_sizes(counts, stream, n, validation).items() if 0 in sizes), None)
 
 
 def _parts(counts: tuple[int, ...], stream: int, n: int, validation: float | int) -> dict[str, Indices]:
@@ -132,12 +153,6 @@ def _parts(counts: tuple[int, ...], stream: int, n: int, validation: float | int
         return {"the training part": sequence}
     held = validation_mask(sequence, class_ranks(stream, len(counts)), validation)
     return {"the validation part": np.where(held, sequence, -1), "the training part": np.where(held, -1, sequence)}
-
-
-def _missing_class(counts: tuple[int, ...], stream: int, n: int, validation: float | int) -> str | None:
-    """The part in which a class has no image, or None."""
-    parts = _parts(counts, stream, n, validation)
-    return next((name for name, part in parts.items() if not np.isin(range(len(counts)), part).all()), None)
 
 
 def _least_size(counts: tuple[int, ...], stream: int, most: int, validation: float | int) -> int | None:

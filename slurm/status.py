@@ -1,6 +1,6 @@
 """The state of every run of a study on a cluster: records first, squeue second. Accounting is no more than a hint."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from slurm.ledger import Array
 from slurm.queue import Queued, in_queue, queue
 
 OLD = 12 * BEAT_SECONDS  # a heartbeat of this age, of a job that SLURM says is over, is that of a dead process
+HELD = "held back by max_jobs"
+UNCERTAIN = "its submission is uncertain: `inductive submit` finds out"
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,12 @@ def cluster_states(study: Study, root: Path) -> tuple[list[ClusterState], str]:
     try:
         jobs = queue()
     except SlurmError as error:
-        return [_unknown(one, found) for one in states], str(error)
+        listed = _on_lists(array for array in found if array.state == "submitted")
+        return [_unknown(one, listed) for one in states], str(error)
     taken = in_queue(found, jobs)
-    held = ledger.held_back(found[-1].submission)
-    return [_state(one, taken.get(one.run.id), found, jobs, held) for one in states], ""
+    remarks = dict.fromkeys(ledger.held_back(found[-1].submission), HELD)
+    remarks |= dict.fromkeys(_on_lists(one for one in found if one.state == "intended" and not one.in_hand), UNCERTAIN)
+    return [_state(one, taken.get(one.run.id), remarks.get(one.run.id, ""), jobs) for one in states], ""
 
 
 def with_slurm(study: Study, root: Path) -> tuple[list[RunState], dict[str, dict[str, str]], str]:
@@ -51,9 +55,12 @@ def with_slurm(study: Study, root: Path) -> tuple[list[RunState], dict[str, dict
     return [one.run for one in states], extras, silent
 
 
-def _state(
-    one: RunState, queued: Queued | None, found: Sequence[Array], jobs: Mapping[str, Queued], held: frozenset[str]
-) -> ClusterState:
+def _on_lists(arrays: Iterable[Array]) -> set[str]:
+    """The runs on the lists of these arrays."""
+    return {run for array in arrays for job in array.jobs for run in job}
+
+
+def _state(one: RunState, queued: Queued | None, remark: str, jobs: Mapping[str, Queued]) -> ClusterState:
     if one.state == "running":
         job = _job_of(one)
         here = jobs.get(job)
@@ -66,20 +73,13 @@ def _state(
         else:
             why = f"on the list of job {queued.id}, which is {queued.state.lower()}"
         return ClusterState(replace(one, state="queued", reason=why), queued.id, queued.left)
-    remark = "its submission is uncertain: `inductive submit` finds out" if _uncertain(one, found) else ""
-    if one.state == "missing" and one.run.id in held:
-        remark = remark or "held back by max_jobs"
-    return ClusterState(one, remark=remark)
+    return ClusterState(one, remark="" if remark == HELD and one.state != "missing" else remark)
 
 
-def _unknown(one: RunState, found: Sequence[Array]) -> ClusterState:
+def _unknown(one: RunState, listed: set[str]) -> ClusterState:
     """With nobody to ask, what is on a submitted list may be queued."""
-    listed = any(array.state == "submitted" and one.run.id in array.runs for array in found)
-    return ClusterState(one, remark="perhaps queued" if listed and one.state in ("missing", "interrupted") else "")
-
-
-def _uncertain(one: RunState, found: Sequence[Array]) -> bool:
-    return any(array.state == "intended" and not array.in_hand and one.run.id in array.runs for array in found)
+    maybe = one.state in ("missing", "interrupted") and one.run.id in listed
+    return ClusterState(one, remark="perhaps queued" if maybe else "")
 
 
 def _job_of(one: RunState) -> str:

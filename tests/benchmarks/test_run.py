@@ -421,3 +421,12 @@ def test_an_id_is_one_folder_name() -> None:
         name = make_run(settings).id
         assert not set(name) & set('/\\:*?"<>| ')
         assert len(name) < 120
+
+
+def test_a_changed_copy_has_its_own_id() -> None:
+    """An id is computed once, for the object that it was computed of. Reference: the run made anew."""
+    run, one = make_run({}), Evaluation(resolution=8)
+    assert (run.id, one.id) == (run.model_copy().id, one.model_copy().id)
+    assert run.model_copy(update={"train_size": 300}).id == make_run({"train_size": 300}).id
+    assert one.model_copy(update={"resolution": 9}).id == Evaluation(resolution=9).id
+    assert run == make_run({})  # what is kept beside the fields is no part of what it is

@@ -1,0 +1,108 @@
+"""Passes: `evaluations/NNNN.npz` of a record, all evaluations of one pass. The format is described in docs/records.md.
+
+The member `index` says what was measured and comes first in the archive, uncompressed, so that those who want no
+arrays (status, the report) find it without opening the archive.
+"""
+
+import io
+import json
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.errors import RecordError
+from benchmarks.files import write_atomic
+
+# What numpy, zipfile and json raise for an archive with flipped or missing bytes. A flipped flag makes a member look
+# encrypted, or its compression unknown: zipfile says so by RuntimeError and by NotImplementedError, which is one.
+DAMAGE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
+INDEX = b"index.npy"
+LOCAL = struct.Struct("<4s5H3I2H")  # a member's header (PKWARE's APPNOTE 6.3, 4.3.7), before its name and extra field
+LARGE = struct.Struct("<2H2Q")  # the extra field of numpy's members: sizes in 64 bits (4.5.3)
+END = struct.Struct("<4s4H2IH")  # the end of an archive (4.3.16)
+NUMPY = struct.Struct("<6s2BH")  # the beginning of an array: magic, version 1.0, length of its header
+
+
+def packed(entries: list[dict[str, Any]], arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """The archive of one pass: index entries, and arrays by name."""
+    index = np.frombuffer(json.dumps(entries).encode(), dtype=np.uint8)
+    buffer = io.BytesIO()
+    np.savez(buffer, index=index, **arrays)  # type: ignore[arg-type]  # its stub takes **arrays for allow_pickle
+    return buffer.getvalue()
+
+
+def write_evaluations(
+    folder: Path,
+    number: int,
+    entries: list[dict[str, Any]],
+    arrays: Mapping[str, NDArray[Any]],
+) -> None:
+    """Writes one pass of evaluations as `evaluations/NNNN.npz`, NNNN being the attempt that measured them."""
+    path = folder / "evaluations" / f"{number:04d}.npz"
+    path.parent.mkdir(exist_ok=True)
+    write_atomic(path, packed(entries, arrays))
+
+
+def read_entries(path: str | Path) -> list[dict[str, Any]]:
+    """The index entries of one pass. Raises RecordError when the file is torn."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123  (as in files.read_json_or)
+            index = _first_member(file)
+        if index is not None:
+            return list(json.loads(index))
+    except DAMAGE as error:
+        raise RecordError(f"{path}: cannot be read ({error})") from error
+    with opened_pass(Path(path)) as arrays:  # an archive that something else has written anew
+        try:
+            return list(json.loads(arrays["index"].tobytes()))
+        except DAMAGE as error:
+            raise RecordError(f"{path}: cannot be read ({error})") from error
+
+
+def _first_member(file: io.BufferedReader) -> bytes | None:
+    """The bytes of the index where it is the archive's first member and its checksum holds; None for any other archive.
+
+    The archive's end is looked at as well: a file that is cut off has none.
+    """
+    head = file.read(LOCAL.size + len(INDEX) + LARGE.size)
+    if len(head) < LOCAL.size + len(INDEX) + LARGE.size:
+        return None
+    signature, _, flags, method, _, _, checksum, small, _, name_length, extra_length = LOCAL.unpack_from(head)
+    kind, _, size, _ = LARGE.unpack_from(head, LOCAL.size + len(INDEX))
+    plain = signature == b"PK\3\4" and not flags & 0b1001 and method == zipfile.ZIP_STORED
+    named = name_length == len(INDEX) and head[LOCAL.size :].startswith(INDEX)
+    if not (plain and named and extra_length == LARGE.size and kind == 1 and small == 0xFFFFFFFF):
+        return None
+    length = file.seek(0, io.SEEK_END)
+    if size > length or length < END.size:
+        return None
+    file.seek(length - END.size)
+    end = END.unpack(file.read())
+    if end[0] != b"PK\5\6" or end[5] + end[6] + END.size != length:
+        return None
+    file.seek(len(head))
+    member = file.read(size)
+    magic, major, _, header = NUMPY.unpack_from(member)
+    if zlib.crc32(member) != checksum or (magic, major) != (b"\x93NUMPY", 1):
+        return None
+    return member[NUMPY.size + header :]
+
+
+@contextmanager
+def opened_pass(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
+    """The arrays of one pass. Raises RecordError when the file is torn."""
+    with path.open("rb") as file:
+        try:
+            arrays = np.load(file, allow_pickle=False)
+        except DAMAGE as error:
+            raise RecordError(f"{path}: cannot be read ({error})") from error
+        with arrays:
+            yield arrays
