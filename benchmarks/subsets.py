@@ -116,9 +116,10 @@ def part_sizes(counts: tuple[int, ...], draw: int, n: int, validation: float | i
         raise ImpossibleError(
             "validation", f"{oracle} images of oracle validation leave some class out; the nearest possible is {least}"
         )
-    missing = _missing_class(counts, stream, n, validation)
+    sizes = _class_sizes(counts, stream, n, validation)
+    missing = _missing_class(sizes)
     if missing is None:
-        train = sum(_class_sizes(counts, stream, n, validation)["the training part"])
+        train = sum(sizes["the training part"])
         return train, oracle or n - train
     possible = _least_size(counts, stream, total - oracle, validation)
     hint = f"the nearest possible is {possible}" if possible else "no size is possible with this validation"
@@ -126,11 +127,15 @@ def part_sizes(counts: tuple[int, ...], draw: int, n: int, validation: float | i
 
 
 def _class_sizes(counts: tuple[int, ...], stream: int, n: int, validation: float | int) -> dict[str, list[int]]:
-    """How many images of each class are in each part that is taken from the first n: counted, not listed."""
-    ranks = class_ranks(stream, len(counts)).tolist()
-    if len(set(counts)) == 1:  # dealt in turn, see `class_sequence`
+    """How many images of each class are in each part that is taken from the first n: counted, not listed.
+
+    Classes of equal size are dealt in turn (see `class_sequence`) and come in that turn, which every draw has.
+    """
+    ranks = list(range(len(counts)))
+    if len(set(counts)) == 1:
         sizes = [n // len(counts) + (rank < n % len(counts)) for rank in ranks]
     else:
+        ranks = class_ranks(stream, len(counts)).tolist()
         sizes = np.bincount(class_sequence(counts, stream, n), minlength=len(counts)).tolist()
     if isinstance(validation, int) or not validation:
         return {"the training part": sizes}
@@ -141,9 +146,9 @@ def _class_sizes(counts: tuple[int, ...], stream: int, n: int, validation: float
     return {"the validation part": held, "the training part": [a - b for a, b in zip(sizes, held, strict=True)]}
 
 
-def _missing_class(counts: tuple[int, ...], stream: int, n: int, validation: float | int) -> str | None:
+def _missing_class(sizes: dict[str, list[int]]) -> str | None:
     """The part in which a class has no image, or None."""
-    return next((name for name, sizes in _class_sizes(counts, stream, n, validation).items() if 0 in sizes), None)
+    return next((name for name, of_class in sizes.items() if 0 in of_class), None)
 
 
 def _parts(counts: tuple[int, ...], stream: int, n: int, validation: float | int) -> dict[str, Indices]:
@@ -157,7 +162,7 @@ def _parts(counts: tuple[int, ...], stream: int, n: int, validation: float | int
 
 def _least_size(counts: tuple[int, ...], stream: int, most: int, validation: float | int) -> int | None:
     """The smallest size up to `most` that leaves no class out of a part: parts are nested, so a class once in stays."""
-    if _missing_class(counts, stream, most, validation):
+    if _missing_class(_class_sizes(counts, stream, most, validation)):
         return None
     parts = _parts(counts, stream, most, validation).values()
     return 1 + max(int(np.argmax(part == label)) for part in parts for label in range(len(counts)))
