@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydantic import ValidationError
 
 import models
+from analysis import readable
 from analysis.naming import NONE, differing, name_recipes, text
 from analysis.tables import each_group
 from benchmarks.datasets import dataset
-from benchmarks.errors import InductiveError
 from benchmarks.recipes import Recipe, augmentation_words, typed
 from benchmarks.record import Record, read_record
 from benchmarks.start import run_sources
@@ -153,12 +152,13 @@ def load(root: Path, study: Study | None = None, runs: Iterable[str] | None = No
         if (root / name).is_dir():
             try:
                 record = read_record(root / name, now_sources=sources.get(name))
+                readable.check(name, record)
                 settings = settings or record.config["run"]
                 row = {**_configured(name, settings), **_happened(record)}
                 evaluations = [_evaluated(name, entry, settings) for entry in record.evaluations]
                 evaluations = [e for e in evaluations if name not in asked or e["evaluation"] in asked[name]]
-            except (InductiveError, ValidationError, KeyError, TypeError) as error:
-                problem = _one_line(error)
+            except readable.UNREADABLE as error:
+                problem, settings = readable.problem(error), expected[name]
                 problems.append({"folder": name, "problem": problem})
                 record = None
         if record is None:
@@ -183,11 +183,6 @@ def load(root: Path, study: Study | None = None, runs: Iterable[str] | None = No
     rows = table.merge(evaluated, on="run", how="inner")
     columns = ["folder", "problem"]
     return Frame(rows[list(COLUMNS)], table, pd.DataFrame(problems, columns=columns), recipes, starved_below)
-
-
-def _one_line(error: Exception) -> str:
-    kind = "" if isinstance(error, InductiveError) else f"{type(error).__name__}: "
-    return kind + " ".join(str(error).split())
 
 
 def _configured(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,77 @@
+"""Torn, foreign and renamed folders are rows of problems, whatever is in them, and change nothing else."""
+
+import json
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.frame import load
+from benchmarks.passes import packed, read_entries
+from benchmarks.speed.synthetic import write_records
+from benchmarks.study import Study, expand
+
+STRANGE = (None, True, -1, 10**400, 1.5, float("nan"), "", "text", [], [1], [[]], {}, {"a": 1})
+
+
+@pytest.fixture
+def two() -> Study:
+    return expand({"seed": [0, 1], "models": [{"name": "resnet"}], "test_resolutions": [4, 8]}, "two")
+
+
+def changed(value: Any, rng: random.Random) -> Any:
+    """The value with one thing in it replaced or taken away, somewhere."""
+    if isinstance(value, dict) and value and rng.random() < 0.85:
+        key = rng.choice(list(value))
+        if rng.random() < 0.15:
+            return {name: one for name, one in value.items() if name != key}
+        return {**value, key: changed(value[key], rng)}
+    if isinstance(value, list) and value and rng.random() < 0.85:
+        place = rng.randrange(len(value))
+        return [changed(one, rng) if number == place else one for number, one in enumerate(value)]
+    return rng.choice(STRANGE)
+
+
+@pytest.mark.parametrize("file", ["config.json", "execution.json", "result.json", "attempts/0001/ended.json", "index"])
+def test_no_content_of_a_folder_stops_the_others(file: str, two: Study, tmp_path: Path) -> None:
+    """Forty changes of each file, drawn: a problem, or a row; the other run is as it was."""
+    rng = random.Random(file)
+    write_records(tmp_path, two)
+    mine, other = (tmp_path / run.id for run in two.runs)
+    whole = load(tmp_path, two).rows
+    whole = whole[whole["run"] == other.name].reset_index(drop=True)
+    path = mine / ("evaluations/0001.npz" if file == "index" else file)
+    content = read_entries(path) if file == "index" else json.loads(path.read_text())
+    said = 0
+    for _ in range(40):
+        torn = changed(content, rng)
+        path.write_bytes(packed(torn, {}) if file == "index" else json.dumps(torn).encode())
+        for study in (two, None):
+            frame = load(tmp_path, study)
+            assert len(frame.runs) + (len(frame.problems) if study is None else 0) == 2
+            said += len(frame.problems)
+            rows = frame.rows[frame.rows["run"] == other.name].reset_index(drop=True)
+            pd.testing.assert_frame_equal(rows[["run", "accuracy", "nll"]], whole[["run", "accuracy", "nll"]])
+            assert frame.rows["accuracy"].dtype == np.float64
+    assert said > 0
+
+
+def test_a_copied_folder_is_no_second_run(two: Study, tmp_path: Path) -> None:
+    """The same run twice would narrow an interval."""
+    write_records(tmp_path, two)
+    shutil.copytree(tmp_path / two.runs[0].id, tmp_path / "copy")
+    frame = load(tmp_path)
+    assert frame.problems["folder"].tolist() == ["copy"]
+    assert f"the record of {two.runs[0].id}" in frame.problems["problem"][0]
+    assert len(frame.runs) == 2
+
+
+def test_files_that_are_folders_are_problems(two: Study, tmp_path: Path) -> None:
+    write_records(tmp_path, two)
+    (tmp_path / two.runs[0].id / "result.json").unlink()
+    (tmp_path / two.runs[0].id / "result.json").mkdir()
+    assert load(tmp_path, two).problems["folder"].tolist() == [two.runs[0].id]
