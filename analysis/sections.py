@@ -8,7 +8,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from analysis import figures, page, wording
-from analysis.cells import usual
+from analysis.cells import at_home, usual
 from analysis.findings import Findings
 from analysis.palette import Look
 from analysis.tables import each_group
@@ -46,7 +46,7 @@ def train_size(found: Findings, styles: Mapping[str, Look]) -> Section:
     about = "Mean test accuracy in per cent, t-interval below."
     table = page.grid(found.by_train_size, found.data, found.links, "train_size", _n, about)
     drawn = []
-    if rows["train_size"].nunique() > 1:
+    if at_home(rows)["train_size"].nunique() > 1:
         drawn.append(_draw(figures.accuracy_by_train_size(rows, styles), f"n{found.number}"))
     alt = f"Test accuracy against train size, {found.arm.words}; the table below has the numbers."
     return Section(found.arm.words, tuple(drawn), alt, (table,))

@@ -68,9 +68,13 @@ def t_interval(values: Iterable[float], level: float = LEVEL, bounds: tuple[floa
 def by_unit(rows: pd.DataFrame, value: str) -> pd.Series:
     """One number per independent unit: the `value` of `rows`, averaged within each draw if there are several draws,
     else within each seed. Rows need the columns draw, seed and `value`; NaN values are left out."""
-    known = rows[[*UNITS, value]].dropna(subset=[value])
-    unit = "draw" if known["draw"].nunique() > 1 else "seed"
-    return known.groupby(unit, sort=True)[value].mean()
+    values = rows[value].to_numpy(dtype=float)
+    known = ~np.isnan(values)
+    draws, seeds = (rows[name].to_numpy()[known] for name in UNITS)
+    unit, of = ("draw", draws) if len(np.unique(draws)) > 1 else ("seed", seeds)
+    units, places = np.unique(of, return_inverse=True)  # a groupby costs ten times as much, cell by cell
+    means = np.bincount(places, weights=values[known], minlength=len(units)) / np.bincount(places)
+    return pd.Series(means, index=pd.Index(units, name=unit), name=value)
 
 
 def over_seeds(
