@@ -22,6 +22,7 @@ TABLES = {  # each module's `measure` returns its table
     "start": "benchmarks.speed.start",
     "scale": "benchmarks.speed.scale",
     "planning": "benchmarks.speed.planning",
+    "records": "benchmarks.speed.records",
     "compile": "benchmarks.speed.compilation",
     "bf16": "benchmarks.speed.precision",
 }

@@ -1,0 +1,91 @@
+"""Table `records`: what it takes to look at the records of a large study: its status, its frame, its report.
+
+The records are made up (synthetic.py); each look is a process of its own, Python's start included.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.files import write_atomic
+from benchmarks.speed.clock import Clock, Plan, Tell, Variant, summarise, take_turns
+from benchmarks.speed.planning import grid
+from benchmarks.speed.synthetic import write_records
+from benchmarks.speed.tables import Table
+from benchmarks.study import load_study
+
+RUNS, EVERY = 10_000, 50  # one run in fifty has not finished
+QUICK: dict[str, Any] = {"models": [{"name": "resnet"}], "resolution": [32], "train_size": [100, 300], "seed": [0, 1]}
+MOST_ROUNDS = 3  # a round takes a minute or two
+
+LOOKS = {  # what a process of its own does: name, code, seconds and MB that are wanted at most
+    "status": (
+        "from benchmarks.cli import cli\ncli.main(['status', study, '--runs', runs], standalone_mode=False)",
+        (3, 2000),
+    ),
+    "frame": (
+        "from pathlib import Path\nfrom analysis.frame import load\nfrom benchmarks.study import load_study\n"
+        "load(Path(runs), load_study(study))",
+        (20, 2000),
+    ),
+    "report": (
+        "from benchmarks.cli import cli\n"
+        "cli.main(['report', study, '--runs', runs, '-o', runs + '-page'], standalone_mode=False)",
+        (90, 2000),
+    ),
+}
+CHILD = (
+    "import sys\nstudy, runs = sys.argv[1:]\n{look}\nimport json, time\n"
+    "from benchmarks.speed.planning import peak_megabytes\n"
+    "print(json.dumps({{'cpu': time.process_time(), 'megabytes': peak_megabytes()}}))"
+)
+
+
+def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:
+    """Writes the records, then looks at them in turns."""
+    found: dict[str, dict[str, float]] = {}
+    few = replace(
+        plan, warmup=0, seconds=0.0, rounds=min(plan.rounds, MOST_ROUNDS), most=min(plan.most, 2 * MOST_ROUNDS)
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        study, runs = Path(folder) / "made-up.toml", Path(folder) / "runs"
+        write_atomic(study, as_toml(grid(RUNS) if plan.measures else {**grid(1), **QUICK}).encode())
+        expanded = load_study(str(study))
+        tell(f"writing {len(expanded.runs):,} records")
+        write_records(runs, expanded, EVERY)
+
+        def look(name: str) -> None:
+            command = (sys.executable, "-c", CHILD.format(look=LOOKS[name][0]), str(study), str(runs))
+            said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            found[name] = json.loads(said.splitlines()[-1])
+
+        turns = take_turns([Variant(name, partial(look, name), name) for name in LOOKS], few, clock, tell)
+    rows = []
+    for name, taken in found.items():
+        summary = summarise(turns, name, name)
+        seconds = "-" if summary.seconds is None else f"{summary.seconds:.1f}"
+        wanted = "{} s, {:,} MB".format(*LOOKS[name][1])
+        measured = [seconds, f"{taken['cpu']:.1f}", f"{taken['megabytes']:,.0f}"]
+        rows.append([name, *measured, wanted, f"{summary.clean} of {summary.taken}"])
+    return Table(
+        name="records",
+        about=f"Looking at the made-up records of {len(expanded.runs):,} runs with "
+        f"{sum(map(len, expanded.evaluations.values())):,} evaluations, one run in {EVERY} not finished, in a new "
+        "process each, Python's start included: `inductive status`, `analysis.frame.load`, `inductive report`.",
+        header=["look", "seconds", "of a core, s", "peak memory, MB", "wanted", "clean rounds"],
+        rows=rows,
+        turns=turns,
+    )
+
+
+def as_toml(table: dict[str, Any]) -> str:
+    """A study's table as its file: plain values are in TOML what they are in JSON, models are tables."""
+    lines = [f"{key} = {json.dumps(value)}" for key, value in table.items() if key != "models"]
+    for model in table["models"]:
+        lines += ["", "[[models]]", *(f"{key} = {json.dumps(value)}" for key, value in model.items())]
+    return "\n".join(lines) + "\n"
