@@ -4,6 +4,7 @@ import functools
 import importlib.util
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,9 @@ def _options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     known = {
         "runs": click.option("--runs", "root", type=folder, default="runs", envvar="INDUCTIVE_RUNS", show_default=True,
                              show_envvar=True, callback=_look_in, help="Folder of the records."),
+        "records": click.option("--runs", "root", type=click.Path(path_type=Path), default=["runs"], multiple=True,
+                                envvar="INDUCTIVE_RUNS", show_default=True, show_envvar=True, callback=_read_from,
+                                help="Folder of the records, or an archive of `pack`; several are read as one."),
         "data": click.option("--data", type=folder, default="data", envvar="INDUCTIVE_DATA", show_default=True,
                              show_envvar=True, callback=_look_in, help="Folder of the data sets."),
         "where": click.option("--data", type=folder, default="data", envvar="INDUCTIVE_DATA", show_default=True,
@@ -72,6 +76,18 @@ def _look_in(context: click.Context, option: click.Parameter, folder: Path) -> P
 
     folders.look_in(**{"data" if option.name == "data" else "runs": folder})
     return folder
+
+
+def _read_from(context: click.Context, option: click.Parameter, paths: tuple[Path, ...]) -> Path:
+    """The one folder that records are read from."""
+    if len(paths) == 1 and not paths[0].is_file():
+        return _look_in(context, option, paths[0])
+    from benchmarks import roots
+
+    if len(paths) == 1:
+        return _look_in(context, option, roots.opened(paths[0]))
+    folder = context.with_resource(tempfile.TemporaryDirectory(prefix="inductive-"))
+    return _look_in(context, option, roots.joined(paths, Path(folder)))
 
 
 def _load_plugins(context: click.Context, option: click.Parameter, files: tuple[Path, ...]) -> None:
@@ -183,7 +199,7 @@ def train(changes: tuple[str, ...], root: Path, data: Path, device: str, compili
 @click.argument("run_id")
 @click.option("--first", type=click.IntRange(min=1), metavar="STEPS", help="Compare only the opening metrics.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Default: the recorded one.")
-@_options("runs", "data", "plugin", "json")
+@_options("records", "data", "plugin", "json")
 def rerun(run_id: str, first: int | None, device: str | None, root: Path, data: Path, as_json: bool) -> int:
     """Train a recorded run again and compare: equal, within tolerance, or different."""
     from benchmarks import verbs
@@ -194,7 +210,7 @@ def rerun(run_id: str, first: int | None, device: str | None, root: Path, data: 
 @cli.command()
 @click.argument("run_id")
 @click.option("--against", metavar="RUN_ID", help="Instead: on which test images these two networks differ (McNemar).")
-@_options("runs", "where", "plugin", "json")
+@_options("records", "where", "plugin", "json")
 def show(run_id: str, against: str | None, root: Path, as_json: bool) -> None:
     """Everything known of one run."""
     from benchmarks import views
@@ -217,7 +233,7 @@ def show(run_id: str, against: str | None, root: Path, as_json: bool) -> None:
 @cli.command()
 @click.argument("study")
 @click.option("--watch", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Again and again.")
-@_options("runs", "where", "json", "plugin")
+@_options("records", "where", "json", "plugin")
 def status(study: str, watch: float | None, root: Path, as_json: bool) -> None:
     """The state of every run of a study, on this machine and on a cluster."""
     from benchmarks import views
@@ -251,7 +267,7 @@ def _states(study: str, root: Path) -> Any:
               help="Default: reports/STUDY.")  # fmt: skip
 @click.option("--bootstrap", "resamples", type=click.IntRange(min=0), default=0, metavar="N",
               help="Resample seeds and test images N times for the declared comparisons (1000).")  # fmt: skip
-@_options("runs", "where", "plugin")
+@_options("records", "where", "plugin")
 def report(study: str, output: Path | None, root: Path, resamples: int) -> None:
     """Tables, figures and the page, from the records."""
     from analysis.report import write_report
@@ -264,6 +280,26 @@ def report(study: str, output: Path | None, root: Path, resamples: int) -> None:
     for answer in written.answers:
         say(console, f"- {answer}")
     say(console, f"page: {written.page}")
+
+
+@cli.command()
+@click.argument("study")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Default: STUDY.zip.")  # fmt: skip
+@click.option("--weights", is_flag=True, help="With the final weights, to add evaluations or to start from.")
+@_options("records", "where", "plugin")
+def pack(study: str, output: Path | None, weights: bool, root: Path) -> None:
+    """One archive of the records, free of host, account and paths."""
+    from benchmarks.pack import pack as packed
+    from benchmarks.progress import say
+    from benchmarks.study import load_study, study_path
+
+    loaded = load_study(study)
+    made = packed(loaded, study_path(study).read_bytes(), root, output or Path(f"{loaded.name}.zip"), weights)
+    console = _console()
+    for run, reason in made.left_out.items():
+        say(console, f"left out: {run}: {reason}")
+    say(console, f"{made.runs} of {len(loaded.runs)} runs: {made.path}")
 
 
 @cli.group("cluster", cls=Orderly)

@@ -14,14 +14,14 @@ from benchmarks import sources
 from benchmarks.attempts import Attempt, read_attempts
 from benchmarks.errors import ConfigError, RecordError
 from benchmarks.files import read_json_or, write_atomic, write_json
-from benchmarks.passes import opened_pass, read_entries, write_evaluations
+from benchmarks.passes import DAMAGE, opened_pass, read_entries, write_evaluations
 from benchmarks.recipes import Recipe, plain
 from benchmarks.run import Evaluation, Run, canonical, make_run
 from benchmarks.subsets import Subset
 
 FORMAT = 1
 
-__all__ = ["FORMAT", "Record", "opened_pass", "read_record", "write_atomic", "write_evaluations"]
+__all__ = ["DAMAGE", "FORMAT", "Record", "opened_pass", "read_record", "write_atomic", "write_evaluations"]
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,8 @@ def _read(path: str, kinds: Mapping[str, type]) -> dict[str, Any] | None:
     value = read_json_or(path)
     if value is None:
         return None
+    if isinstance(value, dict) and "disagreement" in value:  # of two roots, see benchmarks/roots.py
+        raise RecordError(str(value["disagreement"]))
     if not isinstance(value, dict) or any(not isinstance(value.get(key), kind) for key, kind in kinds.items()):
         raise RecordError(f"{path}: not as this suite writes it: it needs {', '.join(kinds)}")
     if value.get("format", FORMAT) > FORMAT:

@@ -1,0 +1,135 @@
+"""Where records are read from: a runs folder, an archive of `inductive pack`, or several of them as one.
+
+An archive is unpacked once, into a cache by its digest, after every file has been compared with the manifest; the
+cache can be deleted at any time. Several roots are joined by links: a run that lies in two of them counts once, and
+where they do not agree on what came out, that is what its record says.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from benchmarks.errors import RecordError
+from benchmarks.files import write_json
+from benchmarks.pack import FORMAT, MANIFEST
+from benchmarks.passes import DAMAGE
+from benchmarks.record import Record, read_record
+
+SHARED = (".subsets", ".datasets", ".studies")
+
+
+def cache() -> Path:
+    """Where archives are unpacked: $XDG_CACHE_HOME/inductive/packs."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "inductive" / "packs"
+
+
+def opened(path: Path) -> Path:
+    """The runs folder that a path stands for: itself, or what an archive was unpacked to.
+
+    Raises RecordError for a file that is no archive of records, is damaged, or made by a newer version."""
+    if not path.is_file():
+        return path
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    folder = cache() / digest
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".unpacking-"))
+        try:
+            _unpack(path, made)
+            made.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was as fast
+                raise
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+    return folder
+
+
+def _unpack(path: Path, folder: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            about = json.loads(archive.read(MANIFEST))
+            if about["format"] > FORMAT:
+                raise RecordError(f"{path}: made by a newer version of the suite (format {about['format']})")
+            if set(archive.namelist()) != {MANIFEST, *about["files"]}:
+                raise RecordError(f"{path}: its files are not those of its manifest")
+            for name, digest in about["files"].items():
+                data = archive.read(name)
+                if hashlib.sha256(data).hexdigest() != digest:
+                    raise RecordError(f"{path}: {name} is not the file that was packed (other SHA-256)")
+                place = PurePosixPath(name)
+                if place.is_absolute() or ".." in place.parts:
+                    raise RecordError(f"{path}: {name} would lie outside of the archive")
+                (folder / place).parent.mkdir(parents=True, exist_ok=True)
+                (folder / place).write_bytes(data)
+    except (*DAMAGE, TypeError) as error:
+        raise RecordError(f"{path}: no archive of records, or damaged ({error})") from error
+    for attempt in folder.glob("*/attempts/*"):  # nobody is at work in an archive: its signs of life are old
+        for sign in (*attempt.iterdir(), attempt):
+            os.utime(sign, (0, 0))
+
+
+def joined(paths: Sequence[Path], folder: Path) -> Path:
+    """Several roots as one, of links in `folder`; of a run that lies in several, the one that has come furthest."""
+    roots = [(path.name, opened(path)) for path in paths]
+    places: dict[str, list[tuple[str, Path]]] = {}
+    for said, root in roots:
+        if not root.is_dir():
+            raise RecordError(f"{root}: there is no such folder of records")
+        for run in sorted(root.iterdir()):
+            if run.is_dir() and not run.name.startswith("."):
+                places.setdefault(run.name, []).append((said, run))
+        for name in SHARED:
+            for file in sorted((root / name).rglob("*.json")):
+                link = folder / file.relative_to(root)
+                link.parent.mkdir(parents=True, exist_ok=True)
+                if not link.is_symlink():
+                    link.symlink_to(file.resolve())
+    for name, found in places.items():
+        _link(folder / name, found)
+    return folder
+
+
+def _link(place: Path, found: list[tuple[str, Path]]) -> None:
+    """A link to the one record, or to the furthest of several that agree; else a record that says how they differ."""
+    records: list[tuple[str, Record]] = []
+    for said, path in found if len(found) > 1 else []:
+        try:
+            records.append((said, read_record(path)))
+        except RecordError:
+            continue  # it counts where no other root has the run
+    if not records:
+        place.symlink_to(found[0][1].resolve())
+        return
+    records.sort(key=lambda one: (one[1].result is None, -len(one[1].evaluations)))  # stable: then by order of roots
+    (first_said, first), others = records[0], records[1:]
+    for said, other in others:
+        differences = disagreement(first, other)
+        if differences:
+            place.mkdir()
+            text = f"{first_said} and {said} disagree on this run: {'; '.join(differences)}"
+            write_json(place / "config.json", {"disagreement": text})
+            return
+    place.symlink_to(first.path.resolve())
+
+
+def disagreement(one: Record, other: Record) -> list[str]:
+    """What two records of a run say differently, as far as both have come."""
+    pairs: list[tuple[str, Any, Any]] = [(key, one.config.get(key), other.config.get(key)) for key in ("run", "subset")]
+    if one.result and other.result:
+        pairs += [(key, one.result[key], other.result.get(key)) for key in one.result]
+    measured = {entry["id"]: entry for entry in other.evaluations}
+    for entry in one.evaluations:
+        if entry["id"] in measured:
+            what = f"{entry['evaluation']['part']} at {entry['evaluation']['resolution']} px"
+            pairs += [
+                (f"{what}, {key}", entry[key], measured[entry["id"]][key]) for key in ("count", "accuracy", "nll")
+            ]
+    return [f"{key}: {ours} and {theirs}" for key, ours, theirs in pairs if ours != theirs]

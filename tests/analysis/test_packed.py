@@ -1,0 +1,44 @@
+"""Reports of archives and of several roots."""
+
+from pathlib import Path
+
+import pytest
+
+from analysis.frame import load
+from analysis.report import write_report
+from benchmarks import roots
+from benchmarks.pack import pack
+from benchmarks.passes import packed, read_entries
+from benchmarks.study import Study
+
+
+def test_the_report_of_an_archive_is_that_of_the_folder(
+    small: tuple[Study, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same bytes, page and tables."""
+    study, root = small
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    archive = pack(study, b"", root, tmp_path / "given.zip").path
+    ours = write_report(study, root, tmp_path / "ours")
+    theirs = write_report(study, roots.opened(archive), tmp_path / "theirs")
+    for mine, other in zip([ours.page, *ours.tables], [theirs.page, *theirs.tables], strict=True):
+        assert mine.read_bytes() == other.read_bytes()
+
+
+def test_a_run_of_two_roots_is_one_row_or_a_problem(
+    small: tuple[Study, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Equal records: one row. Another accuracy: no row, and what the two say is a problem."""
+    study, root = small
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    archive = pack(study, b"", root, tmp_path / "given.zip").path
+    path = root / study.runs[0].id / "evaluations" / "0001.npz"
+    entries = read_entries(path)
+    path.write_bytes(packed([{**entries[0], "accuracy": 0.125}, *entries[1:]], {}))
+    (tmp_path / "joined").mkdir()
+    frame = load(roots.joined([root, archive], tmp_path / "joined"), study)
+    assert len(frame.runs) == len(study.runs)
+    assert frame.runs["state"].value_counts().to_dict() == {"finished": len(study.runs) - 1, "missing": 1}
+    assert frame.problems["folder"].tolist() == [study.runs[0].id]
+    assert "accuracy: 0.125 and" in frame.problems["problem"][0]
+    assert str(tmp_path) not in frame.problems["problem"][0]

@@ -1,0 +1,177 @@
+"""Archives of records: nothing in them of host, account and paths, read in place; several roots as one."""
+
+import hashlib
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import roots
+from benchmarks.errors import RecordError
+from benchmarks.pack import pack
+from benchmarks.passes import packed, read_entries
+from benchmarks.record import read_record
+from benchmarks.speed.synthetic import write_records
+from benchmarks.states import study_states
+from benchmarks.study import Study, load_study
+
+TEXT = 'question = "Which?"\nseed = [0, 1, 2, 3, 4, 5, 6, 7]\ntest_resolutions = [4, 8]\n[[models]]\nname = "resnet"\n'
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
+    """Records of eight runs under `runs`, the fourth interrupted, the eighth failed; its file is `which.toml`."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "which.toml").write_text(TEXT)
+    made = load_study(str(tmp_path / "which.toml"))
+    write_records(tmp_path / "runs", made, every=4)
+    for run in made.runs:
+        attempt = tmp_path / "runs" / run.id / "attempts" / "0001"
+        owner = json.loads((attempt / "owner.json").read_text())
+        (attempt / "owner.json").write_text(json.dumps({**owner, "host": "gpu-node-17", "slurm_job": "12_3"}))
+        (attempt / "log.txt").write_text("read /home/somebody/data on gpu-node-17")
+        (attempt / "environment.json").write_text(
+            json.dumps(
+                {"cpu": "AMD EPYC", "command": "inductive run --data /home/somebody/data", "variables": {"A": "b"}}
+            )
+        )
+        ended = json.loads((attempt / "ended.json").read_text())
+        if ended["error"]:
+            error = 'Traceback:\n  File "/home/somebody/x.py"\nOSError: gpu-node-17: no /home/somebody/data/x.npy'
+            (attempt / "ended.json").write_text(json.dumps({**ended, "error": error}))
+    return made
+
+
+def write(study: Study, tmp_path: Path, name: str = "which.zip", **how: Any) -> Path:
+    return pack(study, TEXT.encode(), tmp_path / "runs", tmp_path / name, **how).path
+
+
+def test_nothing_tells_host_account_or_place(study: Study, tmp_path: Path) -> None:
+    """Every byte of every member is searched; the hardware and what went wrong are still said."""
+    with zipfile.ZipFile(write(study, tmp_path)) as archive:
+        texts = {name: archive.read(name).decode(errors="replace") for name in archive.namelist()}
+    for word in ("gpu-node-17", "somebody", "/home", "12_3", str(tmp_path), "--data"):
+        assert [name for name, text in texts.items() if word in text] == []
+    assert not any(name.endswith("log.txt") or name.endswith(".safetensors") for name in texts)
+    failed = f"{study.runs[7].id}/attempts/0001"
+    assert json.loads(texts[f"{failed}/ended.json"])["error"] == "OSError: HOST: no PATH"
+    assert json.loads(texts[f"{failed}/environment.json"]) == {"cpu": "AMD EPYC"}
+
+
+def test_equal_records_make_equal_archives(study: Study, tmp_path: Path) -> None:
+    assert write(study, tmp_path, "a.zip").read_bytes() == write(study, tmp_path, "b.zip").read_bytes()
+    with zipfile.ZipFile(write(study, tmp_path, weights=True)) as archive:
+        assert sum(name.endswith("weights.safetensors") for name in archive.namelist()) == 6
+
+
+def test_an_archive_is_read_as_the_folder_was(study: Study, tmp_path: Path) -> None:
+    """States, reasons but for what is hidden, results and evaluations; unpacked once."""
+    archive = write(study, tmp_path)
+    root = roots.opened(archive)
+    states = [[one.state for one in study_states(study, place)] for place in (tmp_path / "runs", root)]
+    assert states[0] == states[1] and set(states[1]) == {"finished", "interrupted", "failed"}
+    for run in study.runs:
+        mine, theirs = (read_record(place / run.id) for place in (tmp_path / "runs", root))
+        assert theirs.run() == run
+        assert (mine.result, mine.evaluations, mine.execution) == (theirs.result, theirs.evaluations, theirs.execution)
+    (root / "mark").touch()
+    assert (roots.opened(archive) / "mark").exists()
+
+
+def test_what_is_left_out_is_said(study: Study, tmp_path: Path) -> None:
+    """A missing run, an unreadable one, one that died without a word and may still run."""
+    gone, torn, silent = (tmp_path / "runs" / run.id for run in study.runs[:3])
+    shutil.rmtree(gone)
+    (torn / "result.json").write_text("{")
+    (silent / "result.json").unlink()
+    (silent / "attempts" / "0001" / "ended.json").unlink()
+    made = pack(study, TEXT.encode(), tmp_path / "runs", tmp_path / "x.zip")
+    assert made.runs == 5
+    assert made.left_out[gone.name] == "missing" and made.left_out[silent.name] == "running"
+    assert "result.json: cannot be read" in made.left_out[torn.name] and str(tmp_path) not in made.left_out[torn.name]
+
+
+def test_a_path_that_is_part_of_a_run_is_refused(study: Study, tmp_path: Path) -> None:
+    """It could only be hidden by making it another run."""
+    with pytest.raises(RecordError, match=r"study\.toml: names the path '/home/me/x\.py'"):
+        pack(study, b'plugins = ["/home/me/x.py"]\n', tmp_path / "runs", tmp_path / "x.zip")
+    config = tmp_path / "runs" / study.runs[0].id / "config.json"
+    config.write_text(config.read_text().replace('"init_from": ""', '"init_from": "/home/me/weights.pth"'))
+    with pytest.raises(RecordError, match=r"config\.json: names the path"):
+        write(study, tmp_path)
+    assert not (tmp_path / "which.zip").exists()
+    with pytest.raises(RecordError, match="there is no record of which to pack"):
+        pack(study, b"", tmp_path / "nowhere", tmp_path / "x.zip")
+
+
+def test_damage_and_strangers_are_refused(study: Study, tmp_path: Path) -> None:
+    """A byte flipped anywhere in the first members, a file too many, a newer format, a name that leads out of it."""
+    archive = write(study, tmp_path)
+    whole = archive.read_bytes()
+    for place in range(0, 2000, 97):
+        archive.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            assert roots.opened(archive).is_dir()  # a flipped date or attribute changes no content
+        except RecordError as error:
+            assert "which.zip" in str(error)
+    for name, manifest, said in (
+        ("more", {"format": 1, "files": {}}, "not those of its manifest"),
+        ("newer", {"format": 9, "files": {}}, "newer version"),
+        ("out", {"format": 1, "files": {"../x": hashlib.sha256(b"").hexdigest()}}, "outside of the archive"),
+        ("other", {"format": 1, "files": {"../x": "0"}}, "other SHA-256"),
+    ):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as made:
+            made.writestr("../x", "")
+            made.writestr("manifest.json", json.dumps(manifest))
+        with pytest.raises(RecordError, match=said):
+            roots.opened(tmp_path / f"{name}.zip")
+    (tmp_path / "notes.txt").write_text("no archive")
+    with pytest.raises(RecordError, match="no archive of records"):
+        roots.opened(tmp_path / "notes.txt")
+    assert list(roots.cache().glob(".unpacking-*")) == []
+
+
+def test_a_run_of_two_roots_counts_once(study: Study, tmp_path: Path) -> None:
+    """An archive beside the folder it was made of, in which a run has gone on since: what has come further counts."""
+    archive = write(study, tmp_path)
+    run = study.runs[3]  # interrupted in the archive
+    write_records(tmp_path / "more", replace(study, runs=(run,)))
+    (tmp_path / "one").mkdir()
+    folder = roots.joined([archive, tmp_path / "more"], tmp_path / "one")
+    assert sorted(path.name for path in folder.iterdir()) == sorted(one.id for one in study.runs)
+    assert [one.state for one in study_states(study, folder)] == ["finished"] * 7 + ["failed"]
+    with pytest.raises(RecordError, match="there is no such folder"):
+        roots.joined([archive, tmp_path / "nowhere"], tmp_path / "two")
+
+
+def test_roots_that_disagree_are_shown_to(study: Study, tmp_path: Path) -> None:
+    """Another accuracy, another result: neither is taken, and the record says how they differ."""
+    archive = write(study, tmp_path)
+    measured, trained = (tmp_path / "runs" / run.id for run in study.runs[:2])
+    path = measured / "evaluations" / "0001.npz"
+    entries = read_entries(path)
+    path.write_bytes(packed([{**entries[0], "accuracy": 0.125}, *entries[1:]], {}))
+    result = json.loads((trained / "result.json").read_text())
+    (trained / "result.json").write_text(json.dumps({**result, "weights_sha256": "1" * 64}))
+    (tmp_path / "one").mkdir()
+    folder = roots.joined([archive, tmp_path / "runs"], tmp_path / "one")
+    for name, what in ((measured.name, "px, accuracy: "), (trained.name, "weights_sha256: ")):
+        with pytest.raises(RecordError, match=f"which.zip and runs disagree on this run: .*{what}"):
+            read_record(folder / name)
+    assert [one.state for one in study_states(study, folder)][:3] == ["failed", "failed", "finished"]
+
+
+def test_the_command(study: Study, tmp_path: Path, inductive: Callable[..., Any]) -> None:
+    """pack, then status, show and report of the archive; no verb that trains takes it."""
+    done = inductive("pack", "which.toml", "-o", "given.zip")
+    assert "8 of 8 runs: given.zip" in done.stdout
+    states = json.loads(inductive("status", "which.toml", "--runs", "given.zip", "--json").stdout)["runs"]
+    assert [one["state"] for one in states].count("finished") == 6
+    shown = json.loads(inductive("show", study.runs[0].id, "--runs", "given.zip", "--runs", "runs", "--json").stdout)
+    assert shown["state"] == "finished"
+    assert inductive("run", "which.toml", "--runs", "given.zip").returncode == 2
