@@ -284,6 +284,22 @@ def report(study: str, output: Path | None, root: Path, resamples: int) -> None:
 
 @cli.command()
 @click.argument("study")
+@click.option("--to", type=click.Choice(["csv", "tensorboard", "wandb"]), required=True, help="What to write.")
+@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+              help="Default: exports/STUDY-TO.")  # fmt: skip
+@_options("records", "where", "plugin")
+def export(study: str, to: str, output: Path | None, root: Path) -> None:
+    """The records as CSV, or for a tracker (an extra of the installation)."""
+    from analysis.export import export as exported
+    from benchmarks.progress import say
+    from benchmarks.study import load_study
+
+    loaded = load_study(study)
+    say(_console(), exported(loaded, root, to, output or Path("exports") / f"{loaded.name}-{to}"))
+
+
+@cli.command()
+@click.argument("study")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Default: STUDY.zip.")  # fmt: skip
 @click.option("--weights", is_flag=True, help="With the final weights, to add evaluations or to start from.")

@@ -1,0 +1,133 @@
+"""`inductive export STUDY --to csv|tensorboard|wandb`: records as other programs like them, after the fact.
+
+Trackers are extras that only this file imports, when they are asked for: nothing that trains knows of them.
+"""
+
+import csv
+import importlib
+import io
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from analysis.frame import Frame, load
+from analysis.tables import each_group, each_row
+from benchmarks.errors import InductiveError
+from benchmarks.files import read_json, write_atomic
+from benchmarks.metrics import read_metrics
+from benchmarks.run import Evaluation
+from benchmarks.study import Study
+
+METRICS = ("step", "loss", "learning_rate", "accuracy", "validation_loss", "validation_accuracy")
+Scalars = list[tuple[int, dict[str, float]]]
+
+
+def export(study: Study, root: Path, to: str, out: Path) -> str:
+    """Writes the records of a study into `out` (for wandb, which sends them: what it keeps on this machine).
+
+    Returns what was written, in words. Raises InductiveError when the tracker is not installed, naming the extra, or
+    when `out` holds an export already.
+    """
+    return TARGETS[to](study, load(root, study), root, out)
+
+
+def _csv(study: Study, frame: Frame, root: Path, out: Path) -> str:
+    """`evaluations.csv`, `runs.csv` (columns: frame.COLUMNS) and `metrics.csv`, a row a logged step."""
+    out.mkdir(parents=True, exist_ok=True)
+    tables = {"evaluations": frame.rows, "runs": frame.runs}
+    if len(frame.problems):
+        tables["problems"] = frame.problems
+    for name, table in tables.items():
+        write_atomic(out / f"{name}.csv", table.to_csv(index=False, lineterminator="\n").encode())
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, ["run", *METRICS], extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for run in _recorded(frame):
+        writer.writerows({"run": run, **row} for row in read_metrics(root / run / "metrics.jsonl"))
+    write_atomic(out / "metrics.csv", buffer.getvalue().encode())
+    return f"{len(frame.rows):,} evaluations of {len(frame.runs):,} runs and their metrics: {out}"
+
+
+def _tensorboard(study: Study, frame: Frame, root: Path, out: Path) -> str:
+    """A folder of events for each run: `tensorboard --logdir OUT`."""
+    _needs("tensorboard")
+    writer_of = importlib.import_module("torch.utils.tensorboard").SummaryWriter
+    runs = list(_recorded(frame))
+    there = next((run for run in runs if (out / run).exists()), None)
+    if there is not None:
+        raise InductiveError(f"{out / there} is there already; remove {out}, or name another folder with -o")
+    for run, steps in _scalars(frame, root):
+        writer = writer_of(log_dir=str(out / run))
+        for step, scalars in steps:
+            for name, value in scalars.items():
+                writer.add_scalar(name, value, step)
+        writer.close()
+    return f"{len(runs):,} runs: tensorboard --logdir {out}"
+
+
+def _wandb(study: Study, frame: Frame, root: Path, out: Path) -> str:
+    """A run of the project STUDY for each run, under its own id, so that a second export goes on with the same."""
+    wandb = _needs("wandb")
+    out.mkdir(parents=True, exist_ok=True)
+    runs = frame.runs.set_index("run")
+    exported = list(_recorded(frame))
+    for run, steps in _scalars(frame, root):
+        config = read_json(root / run / "config.json")["run"]
+        about = {
+            "name": run,
+            "group": str(runs.at[run, "label"]),
+            "config": config,
+            "tags": [str(runs.at[run, "state"])],
+        }
+        tracked = wandb.init(project=study.name, id=run, resume="allow", dir=str(out), **about)
+        for step, scalars in steps:
+            tracked.log(scalars, step=step)
+        tracked.finish()
+    return f"{len(exported):,} runs: project {study.name}"
+
+
+TARGETS: Mapping[str, Callable[[Study, Frame, Path, Path], str]] = {
+    "csv": _csv,
+    "tensorboard": _tensorboard,
+    "wandb": _wandb,
+}
+
+
+def _needs(name: str) -> ModuleType:
+    """A tracker's module. Raises InductiveError naming the extra that installs it."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise InductiveError(f"--to {name} needs {name}, an extra: pip install -e '.[{name}]'") from error
+
+
+def _recorded(frame: Frame) -> Iterator[str]:
+    """The runs that have a record."""
+    return (row.run for row in each_row(frame.runs[["run", "state"]]) if row.state != "missing")
+
+
+def _scalars(frame: Frame, root: Path) -> Iterator[tuple[str, Scalars]]:
+    """What trackers draw of each run that has a record: training by step, then all evaluations at its last step."""
+    of_run = dict(each_group(frame.rows, "run"))
+    none = frame.rows.iloc[:0]
+    for run in _recorded(frame):
+        rows = read_metrics(root / run / "metrics.jsonl")
+        steps = [(int(row["step"]), {f"training/{key}": row[key] for key in METRICS[1:] if key in row}) for row in rows]
+        evaluations = {
+            f"{one.part}/{one.test_resolution} px, {_way(one)}/{key}": getattr(one, key)
+            for one in each_row(of_run.get(run, none))
+            for key in ("accuracy", "nll")
+        }
+        steps.append((steps[-1][0] if steps else 0, evaluations))
+        yield run, [(step, _finite(values)) for step, values in steps]
+
+
+def _way(one: Any) -> str:
+    how = {key: getattr(one, key) for key in ("part", "images", "carry", "crop", "batchnorm")}
+    return Evaluation(resolution=int(one.test_resolution), **how).words
+
+
+def _finite(values: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: float(value) for name, value in values.items() if value is not None and math.isfinite(value)}
