@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.errors import RecordError
-from benchmarks.files import write_atomic
+from benchmarks.files import parsed_json, write_atomic
 
 # What numpy, zipfile and json raise for an archive with flipped or missing bytes. A flipped flag makes a member look
 # encrypted, or its compression unknown: zipfile says so by RuntimeError and by NotImplementedError, which is one.
@@ -57,12 +57,12 @@ def read_entries(path: str | Path) -> list[dict[str, Any]]:
         with open(path, "rb") as file:  # noqa: PTH123  (as in files.read_json_or)
             index = _first_member(file)
         if index is not None:
-            return list(json.loads(index))
+            return list(parsed_json(index))
     except DAMAGE as error:
         raise RecordError(f"{path}: cannot be read ({error})") from error
     with opened_pass(Path(path)) as arrays:  # an archive that something else has written anew
         try:
-            return list(json.loads(arrays["index"].tobytes()))
+            return list(parsed_json(arrays["index"].tobytes()))
         except DAMAGE as error:
             raise RecordError(f"{path}: cannot be read ({error})") from error
 

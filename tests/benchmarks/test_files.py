@@ -1,5 +1,6 @@
 """Files are whole or not there."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -74,3 +75,13 @@ def test_a_torn_file_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "torn.json").write_bytes(content)
     with pytest.raises(RecordError, match=r"torn\.json"):
         read_json(tmp_path / "torn.json")
+
+
+@pytest.mark.parametrize(
+    "value", [[0.1, 5e-324, 1e23, 2**63, 10**400, -0.0], {"a": "\udce9", "b": "é"}, [[[]], None, True]]
+)
+def test_documents_say_what_json_says(value: object, tmp_path: Path) -> None:
+    """Reference: json.loads, bit by bit; half a surrogate pair is how a file's name of other bytes is written."""
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(value))
+    assert repr(read_json(path)) == repr(json.loads(path.read_text()))
