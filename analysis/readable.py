@@ -44,7 +44,7 @@ def check(name: str, record: Record) -> None:
         how = Evaluation.model_validate(entry["evaluation"])
         if how.id != entry["id"]:
             raise RecordError(f"evaluations: {entry['id']} is none of {how.words} at {how.resolution} px")
-        _check_numbers("evaluations", entry, ("count", "accuracy", "nll"))
+        _check_numbers("evaluations", entry, ("count", "accuracy", "nll", "calibration"))
         if not (isinstance(entry["count"], int) and entry["accuracy"] is not None and 0 <= entry["accuracy"] <= 1):
             raise RecordError(f"evaluations: {how.words} at {how.resolution} px: accuracy {entry['accuracy']!r}")
 
