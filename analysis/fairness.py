@@ -1,11 +1,17 @@
 """The fairness ledger: what was equal between the models of an arm, and what was not."""
 
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
+import models
 from analysis.arms import ArmData, one_arm
+from analysis.cells import by_carry
 from analysis.tables import each_group
+from benchmarks.cost import facts
+from benchmarks.run import Run
 
 TOLERANCE = 0.10  # parameters and MACs further than this from the arm's median are marked
 ACTIVE = ("queued", "running", "interrupted", "lost")
@@ -89,3 +95,47 @@ def _unequal(table: pd.DataFrame, runs: pd.DataFrame) -> list[list[str]]:
         if grids[label] != most:
             marks[i].append("planned")
     return marks
+
+
+def by_resolution(arm: ArmData, runs: Mapping[str, Run], resolutions: Iterable[int]) -> pd.DataFrame:
+    """What one image costs each model at each resolution: a row per model and resolution.
+
+    Columns: label, line, test_resolution, macs and flops (twice that; of resized images, the default), evaluated (its
+    images a second in evaluation: median over runs as they ran), trained (the same in training, at the training
+    resolution), hardware, runs. `runs` has the configuration of each run by its id. MACs at the training resolution are
+    those recorded; at others they are counted now, and NaN where today's network is not the recorded one (it has other
+    MACs at the training resolution), or cannot be built or tested there.
+    """
+    one_arm(arm.runs)
+    rows = by_carry(arm.rows)
+    result = []
+    for label, mine in each_group(arm.runs, "label"):
+        of_label = rows[(rows["label"] == label) & rows["carry_default"]]
+        recorded = mine["macs"].median()
+        for resolution in sorted({*resolutions, arm.arm.resolution}):
+            macs = _macs(runs[mine["run"].iloc[0]], resolution, recorded)
+            there = of_label[of_label["test_resolution"] == resolution]
+            at_home = resolution == arm.arm.resolution
+            result.append(
+                {
+                    "label": label,
+                    "line": label,
+                    "test_resolution": resolution,
+                    "macs": macs,
+                    "flops": 2 * macs,
+                    "evaluated": there["evaluated_per_second"].median(),
+                    "trained": mine["images_per_second"].median() if at_home else math.nan,
+                    "hardware": "; ".join(sorted(set(mine["hardware"].dropna()) - {"-"})),
+                    "runs": " ".join(mine.sort_values(["train_size", "draw", "seed"])["run"]),
+                }
+            )
+    return pd.DataFrame(result)
+
+
+def _macs(run: Run, resolution: int, recorded: float) -> float:
+    if resolution == run.resolution or math.isnan(recorded):
+        return recorded
+    try:
+        return float(facts(run, resolution).macs) if facts(run).macs == recorded else math.nan
+    except models.ModelError:  # of a plugin that is not loaded, or a resolution that only patches can have
+        return math.nan

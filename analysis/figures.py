@@ -167,8 +167,8 @@ def _line(look: Look, x: Sequence[float], y: Sequence[float]) -> Line2D:
         color=look.colour,
         marker=look.marker,
         linestyle=look.line,
-        linewidth=1.3,
-        markersize=5,
+        linewidth=1.3 * look.weight,
+        markersize=5 * look.weight**0.5,
         markeredgewidth=0,
         zorder=3,
     )
@@ -237,3 +237,35 @@ def svg(figure: Figure, name: str) -> str:
     text = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', text)
     text = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", text)
     return text.replace(INK, "currentColor")
+
+
+def printed(figure: Figure, kind: str, millimetres: float | None = None) -> bytes:
+    """The figure as "pdf" or "png" for print: the same bytes for the same figure, no date, no version.
+
+    With `millimetres` as wide as that, its type at the same size, and the legend below where beside is no room."""
+    if millimetres is not None:
+        _resize(figure, millimetres / 25.4)
+    buffer = io.BytesIO()
+    nothing = {"pdf": {"CreationDate": None, "Creator": None, "Producer": None}, "png": {"Software": None}}[kind]
+    with matplotlib.rc_context({**STYLE, "pdf.fonttype": 42}):  # 42: text stays text, as journals ask
+        figure.savefig(buffer, format=kind, dpi=200, facecolor="white", metadata=nothing)
+    return buffer.getvalue()
+
+
+NARROW = 5.5  # inches, below which a legend beside the axes leaves them too little
+
+
+def _resize(figure: Figure, width: float) -> None:
+    old = figure.get_size_inches()
+    height = width * old[1] / old[0]
+    for legend in list(figure.legends):
+        if width < NARROW:
+            handles = [handle for handle in legend.legend_handles if handle is not None]
+            names = [text.get_text() for text in legend.get_texts()]
+            legend.remove()
+            columns = max(1, round(width / 1.8))
+            rows = -(-len(names) // columns)
+            height += 0.2 * rows + 0.5
+            with matplotlib.rc_context(STYLE):
+                figure.legend(handles, names, loc="outside lower center", ncols=columns, handlelength=2.6)
+    figure.set_size_inches(width, height)

@@ -52,6 +52,7 @@ class Findings:
     positions: pd.DataFrame
     positions_away: pd.DataFrame
     ledger: pd.DataFrame
+    cost: pd.DataFrame
     compared: Compared
 
     @property
@@ -102,6 +103,7 @@ def _find(number: int, arm: ArmData, study: Study, root: Path, resamples: int) -
         ablation.differences(arm),
         ablation.differences_away(arm, resolutions) if claims else pd.DataFrame(),
         fairness.ledger(arm),
+        fairness.by_resolution(arm, {run.id: run for run in study.runs if run.id in mine}, resolutions),
         compare(arm, study, root, by_train_size, resamples),
     )
 
@@ -115,6 +117,7 @@ def csv_tables(frame: Frame, findings: Sequence[Findings]) -> dict[str, pd.DataF
         "position-ablation": _stacked(findings, "positions"),
         "position-ablation-by-test-resolution": _stacked(findings, "positions_away"),
         "fairness-ledger": _stacked(findings, "ledger"),
+        "cost-by-resolution": _stacked(findings, "cost"),
         "evaluations": frame.rows,
         "runs": frame.runs,
     }

@@ -81,11 +81,12 @@ COLUMNS = {
     "accuracy": "top-1, share 0..1",
     "nll": "mean negative log-likelihood, nats",
     "calibration": "expected calibration error, 15 bins of equal width, predicted class, share 0..1; NaN: not measured",
+    "evaluated_per_second": "images a second of this evaluation, as measured; NaN where that was not recorded",
     "predictions": "kept of each image: logits, top5 or none",
 }
 EVALUATION = [
     *("evaluation", "part", "test_resolution", "images", "carry", "carry_default", "crop", "batchnorm"),
-    *("count", "accuracy", "nll", "calibration", "predictions"),
+    *("count", "accuracy", "nll", "calibration", "evaluated_per_second", "predictions"),
 ]
 SCORES = ["accuracy", "nll", "calibration"]
 RUN = [name for name in COLUMNS if name not in EVALUATION]
@@ -155,7 +156,8 @@ def load(root: Path, study: Study | None = None, runs: Iterable[str] | None = No
                 readable.check(name, record)
                 settings = settings or record.config["run"]
                 row = {**_configured(name, settings), **_happened(record)}
-                evaluations = [_evaluated(name, entry, settings) for entry in record.evaluations]
+                rates = _evaluation_rates(record)
+                evaluations = [_evaluated(name, entry, settings, rates) for entry in record.evaluations]
                 evaluations = [e for e in evaluations if name not in asked or e["evaluation"] in asked[name]]
             except readable.UNREADABLE as error:
                 problem, settings = readable.problem(error), expected[name]
@@ -178,7 +180,8 @@ def load(root: Path, study: Study | None = None, runs: Iterable[str] | None = No
     _name_labels(table, settings_of)
     _mark_starved(table, starved_below)
     evaluated = pd.DataFrame(evaluation_rows, columns=["run", *EVALUATION])
-    evaluated[SCORES] = evaluated[SCORES].astype(float)
+    measured = [*SCORES, "evaluated_per_second"]
+    evaluated[measured] = evaluated[measured].astype(float)
     evaluated["carry_default"] = evaluated["carry_default"].astype(bool)
     rows = table.merge(evaluated, on="run", how="inner")
     columns = ["folder", "problem"]
@@ -249,7 +252,17 @@ def _happened(record: Record) -> dict[str, Any]:
     return row
 
 
-def _evaluated(name: str, entry: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+def _evaluation_rates(record: Record) -> dict[str, float]:
+    """Images a second by evaluation id, of the last attempt that measured it."""
+    rates: dict[str, float] = {}
+    for attempt in record.attempts:
+        rates |= attempt.get("evaluation_rates") or {}
+    return rates
+
+
+def _evaluated(
+    name: str, entry: Mapping[str, Any], settings: Mapping[str, Any], rates: Mapping[str, float]
+) -> dict[str, Any]:
     how = entry["evaluation"]
     default = default_way(settings["model"], settings["options"])
     return {
@@ -267,6 +280,7 @@ def _evaluated(name: str, entry: Mapping[str, Any], settings: Mapping[str, Any])
         "nll": entry["nll"],
         "calibration": entry.get("calibration"),  # absent in records of before it was measured
         "predictions": entry["predictions"],
+        "evaluated_per_second": rates.get(entry["id"]),
     }
 
 

@@ -1,5 +1,6 @@
 """What the numbers of a page mean, in sentences, and the numbers of its recipes."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -38,6 +39,37 @@ def sentences(study: Study, frame: Frame, findings: Sequence[Findings]) -> list[
         "MACs are multiply-accumulates of one image at the training resolution, attention products included; "
         "FLOPs = 2 × MACs.",
     ]
+
+
+def warnings(findings: Sequence[Findings]) -> tuple[str, ...]:
+    """What a reader must know before comparing models: that they had unlike recipes or unlike budgets."""
+    said = []
+    for found in findings:
+        odd = found.ledger["unequal"].str.split()
+        if odd.map(lambda columns: "recipe" in columns or "augmentation" in columns).any():
+            said.append(
+                f"The models of this comparison have recipes of their own ({found.arm.words}): what is said of a model "
+                "holds for model and recipe together. The fairness ledger shows every number that differs."
+            )
+    return (*said, *_budgets(findings))
+
+
+def _budgets(findings: Sequence[Findings]) -> list[str]:
+    """Arms that differ in their budget alone and do not have the same models: a budget came with the model."""
+    alike: dict[str, list[Findings]] = {}
+    for found in findings:
+        key = repr(dataclasses.replace(found.arm, budget_kind="", budget=0))
+        alike.setdefault(key, []).append(found)
+    said = []
+    for group in alike.values():
+        if len({frozenset(found.data.runs["label"]) for found in group}) > 1:
+            each = "; ".join(
+                f"{wording.number(found.arm.budget)} {found.arm.budget_kind}: "
+                f"{wording.names(dict.fromkeys(found.data.runs['label']))}"
+                for found in group
+            )
+            said.append(f"Models of this study were trained for unlike budgets, and are never in one table: {each}.")
+    return said
 
 
 def _each(findings: Sequence[Findings], say: Callable[[Findings], str]) -> str:
@@ -104,7 +136,7 @@ def recipe_table(frame: Frame) -> page.Table | None:
         )
         for key in keys
     )
-    return page.Table("", "recipe.", tuple(names), rows)
+    return page.Table("", "recipe.", tuple(names), rows, "words")
 
 
 def _plain(value: Any) -> str:

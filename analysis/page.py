@@ -25,13 +25,15 @@ RECORDED = ("finished", "stale", "diverged")  # states with a result to compare 
 
 @dataclass(frozen=True)
 class Cell:
-    """A table cell: the number, its interval, a note below ("2/3 seeds"), signs, and the anchor of its runs."""
+    """A table cell: the number, its interval, a note below ("2/3 seeds"), signs, the anchor of its runs, and a line
+    that needs no attention."""
 
     text: str
     interval: str = ""
     note: str = ""
     signs: str = ""
     href: str = ""
+    aside: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """`corner` heads the first column, `head` the others; `about` says in a sentence what the numbers are."""
+    """`corner` heads the first column, `head` the others; `about` says in a sentence what the numbers are; `n` what
+    their intervals are over; `kind` is "", "ledger" or "words", and decides the width of cells."""
 
     about: str
     corner: str
     head: tuple[str, ...]
     rows: tuple[Row, ...]
+    kind: str = ""
+    n: str = ""
 
 
 def model_name(label: str, arm: ArmData, links: Anchors, line: str | None = None) -> Cell:
@@ -79,7 +84,16 @@ def grid(
             for place in across
         )
         rows.append(Row(model_name(label, arm, links, line), cells))
-    return Table(about, "model", tuple(map(head, across)), tuple(rows))
+    return Table(about, "model", tuple(map(head, across)), tuple(rows), n=_units(table, noun))
+
+
+def _units(table: pd.DataFrame, noun: str) -> str:
+    """'n = 3 seeds', 'n = 2 to 3 seeds': what the intervals of a table are over."""
+    seen = sorted({int(n) for n in table["n"] if n > 0})
+    if not seen:
+        return ""
+    several = f"{seen[0]} to " if len(seen) > 1 else ""
+    return f"n = {several}{wording.count(seen[-1], noun if noun != 'runs' else 'draws')}"
 
 
 def _behind(links: Anchors, row: Any, difference: bool) -> str:
@@ -102,6 +116,7 @@ LEDGER = {  # head of the column: column of `fairness.ledger` that marks it as u
     "position": "parameters_position",
     "head": "parameters_head",
     "MACs / image": "macs",
+    "FLOPs / image": "flops",
     "images/s": "images_per_second",
     "updates": "updates",
     "images seen": "images_seen",
@@ -124,6 +139,7 @@ def ledger_table(table: pd.DataFrame, arm: ArmData, links: Anchors) -> Table:
             wording.compact(row.parameters_position),
             wording.compact(row.parameters_head),
             wording.compact(row.macs),
+            wording.compact(2 * row.macs),
             wording.compact(row.images_per_second),
             wording.span(row.updates_low, row.updates_high),
             wording.span(row.images_low, row.images_high),
@@ -141,8 +157,23 @@ def ledger_table(table: pd.DataFrame, arm: ArmData, links: Anchors) -> Table:
             for text, note, column in zip(texts, notes, columns.values(), strict=True)
         )
         rows.append(Row(model_name(row.label, arm, links), cells))
-    about = "Parameters by part; MACs and images/s in training."
-    return Table(about, "model", tuple(columns), tuple(rows))
+    about = "Parameters by part; MACs, FLOPs and images/s in training, at the training resolution."
+    return Table(about, "model", tuple(columns), tuple(rows), "ledger")
+
+
+def cost_table(table: pd.DataFrame, arm: ArmData, links: Anchors, head: Head) -> Table:
+    """`fairness.by_resolution` as the page shows it: MACs, below them FLOPs and images a second."""
+    across = sorted(table["test_resolution"].unique().tolist())
+    rows = []
+    for label, mine in each_group(table, "label"):
+        cells = []
+        for row in each_row(mine.sort_values("test_resolution")):
+            speed = "" if pd.isna(row.evaluated) else f"{wording.compact(row.evaluated)} images/s"
+            flops = "" if pd.isna(row.flops) else f"{wording.compact(row.flops)} FLOPs"
+            cells.append(Cell(wording.compact(row.macs), flops, href=links.model(label), aside=speed))
+        rows.append(Row(model_name(label, arm, links), tuple(cells)))
+    about = "One image in evaluation, by resolution: MACs; FLOPs, which are twice that; and images/s as measured."
+    return Table(about, "model", tuple(map(head, across)), tuple(rows))
 
 
 @dataclass(frozen=True)

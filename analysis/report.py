@@ -1,94 +1,136 @@
-"""The report of a study: one HTML page, its tables as CSV, and the answers in words.
+"""The report of studies: from records to a page, LaTeX, Markdown and CSV, all of the same findings.
 
-A pure function of the records and the study: the same bytes each time, no date, no path, no network.
+A pure function of the records and the studies: the same bytes each time, no date of today, no path, no network.
 """
 
+import dataclasses
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import escape
+import pandas as pd
 
-from analysis import comparison_sections, methods, page, sections, wording
-from analysis.findings import Findings, answers, by_state, csv_tables, find
+from analysis import anonymous, figures, html, latex, markdown, paper
+from analysis.anonymous import Veil
+from analysis.content import Content, gather
+from analysis.findings import csv_tables, find
 from analysis.frame import Frame, load
 from analysis.palette import looks
-from analysis.tables import each_row
-from analysis.wording import Answer
+from analysis.provenance import provenance
+from analysis.references import bibliography
+from analysis.studies import joined
+from analysis.traces import of_all, traces
+from analysis.trust import trust
+from benchmarks.errors import ConfigError
 from benchmarks.record import write_atomic
 from benchmarks.study import Study
+from models.hints import did_you_mean
 
-TEMPLATES = Path(__file__).parent / "templates"
+FORMATS = ("html", "latex", "markdown", "csv")
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was written: the page, the CSV tables; and the answers, one line each."""
+    """What was written: the page (the Markdown or LaTeX document where there is none), the CSV tables; what must be
+    known before comparing, and the answers, one line each."""
 
     page: Path
     answers: list[str]
     tables: list[Path]
+    warnings: list[str]
 
 
-def write_report(study: Study, root: Path, out: Path, resamples: int = 0) -> Report:
-    """Reads the study's records under `root` and writes `out`/index.html and `out`/tables/*.csv.
+def parsed_formats(text: str) -> tuple[str, ...]:
+    """'html,csv' -> the formats. Raises ConfigError for one that there is not, with the nearest."""
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in FORMATS:
+            known = ", ".join(FORMATS)
+            raise ConfigError("--format", f"there is no format '{name}', only {known}{did_you_mean(name, FORMATS)}")
+    return tuple(dict.fromkeys(names))
 
-    `resamples` is how often the test set is resampled for the declared comparisons; 0: not at all.
-    Works whatever is missing. Raises OSError when `out` cannot be written.
+
+def write_report(
+    studies: Study | Sequence[Study],
+    root: Path,
+    out: Path,
+    formats: Sequence[str] = ("html", "csv"),
+    hide: bool = False,
+    resamples: int = 0,
+) -> Report:
+    """Reads the records of the studies under `root` and writes the report into `out`, as docs/report.md lists it.
+
+    `hide` leaves out host, account, paths and commit. `resamples` is how often the test set is resampled for the
+    declared comparisons; 0: not at all. Works whatever is missing. Raises OSError when `out` cannot be written,
+    ConfigError for studies that do not go together or a [paper] table that names no model of theirs.
     """
-    frame = load(root, study)
+    several = [studies] if isinstance(studies, Study) else list(studies)
+    study = joined(several)
+    frame = paper.apply(_below(root, load(root, study)), study.paper)
+    found = traces(root, [run.id for run in study.runs])
+    veil = Veil(host for one in found for host in one.hosts)
+    if hide:
+        frame = anonymous.hidden_frame(frame, veil)
+        found = [anonymous.hidden_trace(one, veil) for one in found]
+        study, *several = (anonymous.hidden_study(one, veil) for one in (study, *several))
     findings = find(study, frame, root, resamples)
-    said = answers(frame, findings)
-    html = _without_paths(_render(study, frame, findings, said), root)
+    styles = looks(frame.runs, paper.highlighted(study.paper))
+    checks = trust(several, root, found, [one.data for one in findings])
+    if hide:
+        checks = anonymous.hidden_trust(checks, veil)
+    content = gather(study, several, frame, findings, styles, checks, provenance(found), of_all(found))
 
-    (out / "tables").mkdir(parents=True, exist_ok=True)
-    tables = []
-    for name, table in csv_tables(frame, findings).items():
-        tables.append(out / "tables" / f"{name}.csv")
-        text = _without_paths(table.to_csv(index=False, lineterminator="\n"), root)
-        write_atomic(tables[-1], text.encode())
-    write_atomic(out / "index.html", html.encode())
-    return Report(out / "index.html", [answer.text for answer, _ in said], tables)
+    files: dict[str, bytes] = {}
+    tables = {f"tables/{name}.csv": table for name, table in csv_tables(frame, findings).items()}
+    if "csv" in formats:
+        tables |= {f"figures/{one.name}.csv": one.data for one in content.drawings}
+        files |= {name: table.to_csv(index=False, lineterminator="\n").encode() for name, table in tables.items()}
+    if "latex" in formats:
+        files |= {f"latex/{name}": text.encode() for name, text in latex.files(content).items()}
+        files |= _drawn(content, "pdf")
+    if "markdown" in formats:
+        files |= {"report.md": markdown.text_of(content).encode()} | _drawn(content, "png")
+    if "html" in formats:
+        files["index.html"] = html.page(content, frame, found, "csv" in formats).encode()
+    files["methods.txt"] = _methods(content).encode()
+    files["references.bib"] = bibliography(frame).encode()
 
-
-def _render(study: Study, frame: Frame, findings: Sequence[Findings], said: Sequence[tuple[Answer, str]]) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    styles = looks(frame.runs)
-    return environment.get_template("page.html.j2").render(
-        study=study,
-        answers=said,
-        states={state: len(runs) for state, runs in by_state(frame.runs).items()},
-        unfinished=page.unfinished(frame.runs),
-        problems=list(each_row(frame.problems)),
-        by_train_size=[sections.train_size(found, styles) for found in findings],
-        by_test_resolution=[sections.test_resolution(found, styles) for found in findings],
-        by_evaluation=[sections.by_evaluation(found) for found in findings if not found.by_evaluation.empty],
-        demonstration=bool(findings) and all(found.arm.data.interpolation_only for found in findings),
-        positions=[sections.positions(found, styles) for found in findings if not found.positions.empty],
-        comparisons=[comparison_sections.families(f) for f in findings if not f.compared.families.empty],
-        resampled=[comparison_sections.resampled(f) for f in findings if not f.compared.resampled.empty],
-        measures=[comparison_sections.measures(f) for f in findings if f.compared.measures["done"].sum()],
-        consistency=[comparison_sections.consistency(f) for f in findings if not f.compared.consistency.empty],
-        variance=[comparison_sections.variance(f) for f in findings if not f.compared.variance.empty],
-        ledger=[sections.ledger(found) for found in findings],
-        behind=[(found.arm.words, page.runs_behind(found.data, found.links, found.pairs)) for found in findings],
-        methods=methods.sentences(study, frame, findings),
-        recipes=methods.recipe_table(frame),
-        signs=wording.signs(frame.starved_below),
-        unequal_sign=wording.UNEQUAL,
+    for name, data in files.items():
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(out / name, data)
+    return Report(
+        out / next(name for name in ("index.html", "report.md", "latex/report.tex", "methods.txt") if name in files),
+        [answer.text for answer, _ in content.answers],
+        [out / name for name in files if name.startswith("tables/")],
+        list(content.warnings),
     )
 
 
-def _without_paths(text: str, root: Path) -> str:
-    """Errors name files by their path; a report says where they lie below the runs folder."""
-    for prefix in sorted({f"{root.resolve()}/", f"{root}/"} - {"./", "/"}, key=len, reverse=True):
-        text = text.replace(prefix, "").replace(str(escape(prefix)), "")
-    return text
+def _drawn(content: Content, kind: str) -> dict[str, bytes]:
+    width = content.study.paper.column_width
+    return {f"figures/{one.name}.{kind}": figures.printed(one.figure, kind, width) for one in content.drawings}
+
+
+def _methods(content: Content) -> str:
+    """The protocol in sentences, for the methods part of a paper."""
+    lines = [*content.methods, f"Records: digest {content.digest}."]
+    return "\n\n".join(textwrap.fill(line, 100, break_long_words=False) for line in lines) + "\n"
+
+
+def _below(root: Path, frame: Frame) -> Frame:
+    """The frame whose errors name files by where they lie below the runs folder, wherever that lies."""
+    prefixes = sorted({f"{root.resolve()}/", f"{root}/"} - {"./", "/"}, key=len, reverse=True)
+
+    def cut(table: pd.DataFrame, column: str) -> pd.DataFrame:
+        texts = table[column].astype("str")
+        for prefix in prefixes:
+            texts = texts.str.replace(prefix, "", regex=False)
+        return table.assign(**{column: texts})
+
+    return dataclasses.replace(
+        frame,
+        rows=cut(frame.rows, "reason"),
+        runs=cut(frame.runs, "reason"),
+        problems=cut(frame.problems, "problem"),
+    )

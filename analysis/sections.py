@@ -1,10 +1,12 @@
-"""The sections of the page that show an arm: figure and tables, with links to the runs behind their numbers."""
+"""The sections of the report that show an arm: figures and tables, with links to the runs behind their numbers.
+
+A section knows no format: pages, LaTeX and Markdown are made of the same ones (`analysis.content` has their order).
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from analysis import figures, page, wording
@@ -20,20 +22,25 @@ LEGEND = (
 
 
 @dataclass(frozen=True)
+class Drawing:
+    """A figure, the name of its files (also before every id in its SVG), and the table behind it in long form."""
+
+    name: str
+    figure: Figure = field(compare=False)
+    data: pd.DataFrame = field(compare=False)
+
+
+@dataclass(frozen=True)
 class Section:
-    """One arm's share of a section: its name, a remark, figures, tables, and tables that start folded."""
+    """One arm's share of a chapter: its name, a remark, figures, tables, and tables that start folded."""
 
     title: str
-    figures: tuple[Markup, ...]
+    figures: tuple[Drawing, ...]
     alt: str
     tables: tuple[page.Table, ...]
     folded: tuple[tuple[str, page.Table], ...] = ()
     remark: str = ""
     legend: str = LEGEND
-
-
-def _draw(figure: Figure, name: str) -> Markup:
-    return Markup(figures.svg(figure, name))  # text in it was escaped by matplotlib
 
 
 def _n(size: int) -> str:
@@ -47,7 +54,8 @@ def train_size(found: Findings, styles: Mapping[str, Look]) -> Section:
     table = page.grid(found.by_train_size, found.data, found.links, "train_size", _n, about)
     drawn = []
     if at_home(rows)["train_size"].nunique() > 1:
-        drawn.append(_draw(figures.accuracy_by_train_size(rows, styles), f"n{found.number}"))
+        figure = figures.accuracy_by_train_size(rows, styles)
+        drawn.append(Drawing(f"accuracy-by-train-size-{found.number}", figure, found.by_train_size))
     alt = f"Test accuracy against train size, {found.arm.words}; the table below has the numbers."
     return Section(found.arm.words, tuple(drawn), alt, (table,))
 
@@ -68,7 +76,9 @@ def test_resolution(found: Findings, styles: Mapping[str, Look]) -> Section:
     rows = usual(found.data.rows[found.data.rows["train_size"] == largest])
     drawn = []
     if rows["test_resolution"].nunique() > 1:
-        drawn.append(_draw(figures.accuracy_by_test_resolution(rows, styles), f"r{found.number}"))
+        figure = figures.accuracy_by_test_resolution(rows, styles)
+        behind = found.by_test_resolution[found.by_test_resolution["train_size"] == largest]
+        drawn.append(Drawing(f"accuracy-by-test-resolution-{found.number}", figure, behind))
     alt = f"Test accuracy against test resolution, {found.arm.words}; the table below has the numbers."
     return Section(found.arm.words, tuple(drawn), alt, tuple(tables), folded, _upsampling(found))
 
@@ -119,7 +129,8 @@ def positions(found: Findings, styles: Mapping[str, Look]) -> Section:
         about = f"Test accuracy minus that of {reference}, at {found.arm.resolution} px, in points."
         tables.append(page.grid(table, found.data, found.links, "train_size", _n, about, difference=True))
         if table.loc[table["done"] > 0, "train_size"].nunique() > 1:
-            drawn.append(_draw(figures.differences_by_train_size(table, styles), f"p{found.number}-{number}"))
+            figure = figures.differences_by_train_size(table, styles)
+            drawn.append(Drawing(f"position-ablation-{found.number}-{number}", figure, table))
     if not found.positions_away.empty:
         size = wording.number(found.positions_away["train_size"].max())
         for reference, table in each_group(found.positions_away, "reference"):
@@ -131,8 +142,15 @@ def positions(found: Findings, styles: Mapping[str, Look]) -> Section:
     return Section(found.arm.words, tuple(drawn), alt, tuple(tables), legend=legend)
 
 
-def ledger(found: Findings) -> tuple[str, page.Table, str]:
-    """Name of the arm, its ledger, and the hardware that its speeds were measured on."""
-    hardware = sorted(set(found.ledger["hardware"]) - {""})
-    table = page.ledger_table(found.ledger, found.data, found.links)
-    return found.arm.words, table, "; ".join(hardware) or wording.ABSENT
+def ledger(found: Findings) -> Section:
+    """What was equal between the models of the arm; and what an image costs them at each resolution."""
+    hardware = "; ".join(sorted(set(found.ledger["hardware"]) - {""})) or wording.ABSENT
+    remark = (
+        f"Images/s are medians over runs as they ran, other work on the machine included; on {hardware}. Recipes are "
+        "written out under method."
+    )
+    tables = (
+        page.ledger_table(found.ledger, found.data, found.links),
+        page.cost_table(found.cost, found.data, found.links, _pixels(found)),
+    )
+    return Section(found.arm.words, (), "", tables, remark=remark)

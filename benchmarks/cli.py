@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from benchmarks.errors import DONE, INTERRUPTED, OTHERS, USAGE, ConfigError, InductiveError, OwnedError
+from benchmarks.errors import DONE, FAILED, INTERRUPTED, OTHERS, USAGE, ConfigError, InductiveError, OwnedError
 
 EPILOG = """\b
 Three ways to use it:
@@ -262,24 +262,70 @@ def _states(study: str, root: Path) -> Any:
 
 
 @cli.command()
-@click.argument("study")
-@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
-              help="Default: reports/STUDY.")  # fmt: skip
-@click.option("--bootstrap", "resamples", type=click.IntRange(min=0), default=0, metavar="N",
-              help="Resample seeds and test images N times for the declared comparisons (1000).")  # fmt: skip
+@click.argument("names", metavar="STUDY...", nargs=-1)
+@click.option(
+    "-o", "--output", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Default: reports/STUDY."
+)
+@click.option(
+    "--format",
+    "formats",
+    default="html,latex,markdown,csv",
+    show_default=True,
+    metavar="LIST",
+    help="What to write, separated by commas.",
+)
+@click.option("--anonymous", is_flag=True, help="Leave out host, account, paths and commit.")
+@click.option(
+    "--verify",
+    "page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PAGE",
+    help="Compare the records with a page that was made of them, instead.",
+)
+@click.option(
+    "--bootstrap",
+    "resamples",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Resample seeds and test images N times for the declared comparisons (1000).",
+)
 @_options("records", "where", "plugin")
-def report(study: str, output: Path | None, root: Path, resamples: int) -> None:
-    """Tables, figures and the page, from the records."""
-    from analysis.report import write_report
+def report(names: tuple[str, ...], output: Path | None, formats: str, anonymous: bool, page: Path | None,
+           resamples: int, root: Path) -> int:  # fmt: skip
+    """Tables, figures and the page, from the records of one study or several."""
+    if page is not None:
+        if names or anonymous or output:
+            raise click.UsageError("--verify PAGE takes no study and writes nothing")
+        return _verify(page, root)
+    if not names:
+        raise click.UsageError("which STUDY? `inductive list studies` shows those that are shipped")
+    from analysis.report import parsed_formats, write_report
     from benchmarks.progress import say
     from benchmarks.study import load_study
 
-    loaded = load_study(study)
-    written = write_report(loaded, root, output or Path("reports") / loaded.name, resamples)
+    wanted = parsed_formats(formats)
+    loaded = [load_study(name) for name in dict.fromkeys(names)]
+    out = output or Path("reports") / "+".join(study.name for study in loaded)
+    written = write_report(loaded, root, out, wanted, anonymous, resamples)
     console = _console()
+    for warning in written.warnings:
+        say(console, f"mind: {warning}")
     for answer in written.answers:
         say(console, f"- {answer}")
     say(console, f"page: {written.page}")
+    return DONE
+
+
+def _verify(page: Path, root: Path) -> int:
+    from analysis.verify import verify
+
+    found = verify(page, root)
+    for difference in found.differences:
+        click.echo(difference)
+    said = f"{len(found.differences)} differences" if found.differences else "as the page has them"
+    click.echo(f"{found.runs} records compared: {said}")
+    return FAILED if found.differences else DONE
 
 
 @cli.command()

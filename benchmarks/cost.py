@@ -38,20 +38,24 @@ class Cell:
 
 
 @lru_cache(maxsize=1024)
-def _facts(model: str, size: str, options: tuple[tuple[str, Any], ...], image: int, channels: int, classes: int) -> Any:
+def _facts(
+    model: str, size: str, options: tuple[tuple[str, Any], ...], image: int, channels: int, classes: int, shown: int
+) -> Any:
     import torch
 
     with torch.device("meta"):
         network = models.create_model(
             model, image_size=image, in_channels=channels, num_classes=classes, size=size, **dict(options)
         )
-    return network.describe(image, image)
+    return network.describe(shown, shown)
 
 
-def facts(run: Run) -> Any:
-    """What the network says of itself at the training resolution: parameters, MACs (computed on the meta device)."""
-    data = run.data
-    return _facts(run.model, run.size, tuple(run.options.items()), run.resolution, data.channels, data.classes)
+def facts(run: Run, resolution: int | None = None) -> Any:
+    """What the network says of itself at a resolution, by default of training: parameters, MACs (computed on the
+    meta device). Raises models.ModelError when it cannot take that resolution."""
+    data, shown = run.data, resolution or run.resolution
+    options = tuple(run.options.items())
+    return _facts(run.model, run.size, options, run.resolution, data.channels, data.classes, shown)
 
 
 def cell_key(run: Run) -> str:

@@ -3,6 +3,7 @@
 Local slots, SLURM workers and `inductive rerun` all call `execute`; it alone writes into a run's folder.
 """
 
+import itertools
 import logging
 import math
 import time
@@ -188,8 +189,11 @@ def _finish(
 ) -> None:
     """Evaluates, and for a run just trained (`training`) writes weights and, last of all, the result."""
 
+    asked: list[float] = []  # when each evaluation began
+
     def between() -> bool:
         job.claim.beat(job.step, run.steps, job.images_per_second)
+        asked.append(time.perf_counter())
         return stop()
 
     with job.timed("evaluation"):
@@ -211,6 +215,9 @@ def _finish(
         if done is None:
             job.outcome = Outcome("interrupted", "stopped before all evaluations were done")
             return
+        times = itertools.pairwise([*asked, time.perf_counter()])
+        for entry, (begun, ended) in zip(done[0], times, strict=True):
+            job.evaluated(entry["id"], entry["count"], ended - begun)
         job.claim.check()
         if wanted:
             write_evaluations(folder, job.claim.number, *done)

@@ -34,6 +34,7 @@ class Job:
         self.step = 0
         self.seconds = {"total": 0.0, "start": 0.0, "training": 0.0, "evaluation": 0.0}
         self.images_per_second: float | None = None
+        self.evaluation_rates: dict[str, float] = {}  # images a second by evaluation id
 
     def ready(self) -> None:
         """Everything is there for the first step, or for the first evaluation where there is nothing to train."""
@@ -47,11 +48,23 @@ class Job:
         finally:
             self.seconds[name] += time.perf_counter() - start
 
+    def evaluated(self, evaluation: str, images: int, seconds: float) -> None:
+        """Notes how fast an evaluation was."""
+        if seconds > 0:
+            self.evaluation_rates[evaluation] = round(images / seconds, 1)
+
     def end(self, state: str, error: str | None) -> None:
         self.seconds["total"] = time.perf_counter() - self.began
         seconds = {name: round(value, 3) for name, value in self.seconds.items()}
         rate = round(self.images_per_second, 1) if self.images_per_second else None
-        self.claim.end(state=state, step=self.step, seconds=seconds, images_per_second=rate, error=error)
+        self.claim.end(
+            state=state,
+            step=self.step,
+            seconds=seconds,
+            images_per_second=rate,
+            evaluation_rates=self.evaluation_rates,
+            error=error,
+        )
 
 
 LOG_BYTES = 1_000_000  # of an attempt's log; then the older half of two such files is dropped

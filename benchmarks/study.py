@@ -8,7 +8,7 @@ resolution. The expansion is one pure function, and refuses what cannot be run b
 import itertools
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import models
 from benchmarks import recipes
 from benchmarks.comparisons import Family, read_families
 from benchmarks.errors import ConfigError, ImpossibleError
+from benchmarks.paper import Paper, read_paper
 from benchmarks.run import Evaluation, Run, default_evaluation, make_run, refuse_resolution, unknown_key
 from benchmarks.wanted import Lacking, evaluations_of, read_wishes
 from models.encodings import ENCODINGS
@@ -26,7 +27,10 @@ FOLDER = Path(__file__).parent / "studies"
 GRID = tuple(name for name in Run.model_fields if name not in ("model", "options", "protocol"))
 TEXTS = ("question", "cost", "expect")
 TESTS = ("test_resolutions", "evaluations")  # what is measured of a run: no part of it
-OTHER = ("models", "arms", *TESTS, "comparisons", "duplicates", "invalid", "starved_below", "predictions", "plugins")
+OTHER = (
+    *("models", "arms", *TESTS, "comparisons", "duplicates", "invalid", "starved_below", "predictions", "plugins"),
+    "paper",
+)
 SEQUENCES = tuple(f"recipe.{key}" for key in recipes.SEQUENCES)
 
 
@@ -36,7 +40,8 @@ class Study:
 
     `left_out` lists (what, why) for cells that the study leaves out (`invalid = "leave_out"`); `predictions` says
     what is kept of each image; `starved_below` is the training accuracy below which a cell is marked as starved;
-    `comparisons` are the families of comparisons that the page corrects as a whole.
+    `comparisons` are the families of comparisons that the page corrects as a whole;
+    `paper` is how the report looks in print; `text` is the file, '' for a study that was never one.
     """
 
     name: str
@@ -50,6 +55,8 @@ class Study:
     starved_below: float = 0.99
     predictions: str = "auto"
     comparisons: tuple[Family, ...] = ()
+    paper: Paper = field(default_factory=Paper)
+    text: str = ""
 
 
 def study_names() -> tuple[str, ...]:
@@ -76,7 +83,8 @@ def load_study(study: str) -> Study:
     """The study of a shipped name or a path. Raises ConfigError naming file, key, what is allowed, nearest match."""
     path = study_path(study)
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        table = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError("", f"not TOML: {error}", str(path)) from error
     except OSError as error:
@@ -84,7 +92,7 @@ def load_study(study: str) -> Study:
     try:
         for number, plugin in enumerate(_plugins(table)):
             load_plugin(path.parent / plugin, f"plugins[{number}]")
-        return expand(table, path.stem)
+        return replace(expand(table, path.stem), text=text)
     except ConfigError as error:
         raise error.at(str(path)) from error
 
@@ -166,6 +174,7 @@ def expand(table: Mapping[str, Any], name: str) -> Study:
         starved_below=float(table.get("starved_below", 0.99)),
         predictions=table.get("predictions", "auto"),
         comparisons=read_families(table.get("comparisons", []), tuple(runs.values())),
+        paper=read_paper(table.get("paper", {})),
     )
 
 

@@ -16,6 +16,7 @@ from rich.console import Console
 
 import models
 from benchmarks import duplicates, local, rerun, start, views
+from benchmarks.asked import keep_text
 from benchmarks.decoded import make_ready
 from benchmarks.errors import DONE, FAILED, INTERRUPTED, OTHERS, ConfigError
 from benchmarks.execute import Settings
@@ -73,6 +74,7 @@ def run_study(
     runs = selected(study, only)
     settings = replace(settings, predictions=study.predictions)
     check_root(root)
+    keep_text(study, root)
     for name in dict.fromkeys(run.dataset for run in runs):
         _ready(name, settings.data, console)
         if any(duplicates.wanted(study.evaluations[run.id]) for run in runs if run.dataset == name):

@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 
 from benchmarks import decoded, duplicates, start, verbs, views
+from benchmarks.asked import keep_text
 from benchmarks.datasets import dataset
 from benchmarks.errors import DONE, InductiveError
 from benchmarks.files import read_json
@@ -110,6 +111,7 @@ def submit_wish(
     _show(planned, cluster, console)
     if dry_run or not planned.runs:
         return DONE
+    keep_text(study, root)
     hours = gpu_hours(planned, cluster)
     if hours > cluster.ask_above and not yes and not click.confirm(f"submit about {hours:,.0f} GPU-hours?"):
         say(console, "nothing submitted")

@@ -1,0 +1,153 @@
+"""What a report says, before it has a format: the answers, the chapters in order, completeness, trust, method.
+
+A new kind of section is one line in `chapters`; page, LaTeX and Markdown then have it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from analysis import comparison_sections, methods, page, sections, wording
+from analysis.findings import Findings, answers, by_state
+from analysis.frame import Frame
+from analysis.glossary import Term, glossary
+from analysis.palette import Look
+from analysis.paper import highlighted
+from analysis.provenance import Provenance
+from analysis.sections import Drawing, Section
+from analysis.tables import each_row
+from analysis.trust import Trust
+from analysis.wording import Answer
+from benchmarks.study import Study
+
+DEMONSTRATION = "Interpolation demonstration"
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """Sections of one kind, an arm each. `anchor` is what answers and the contents lead to, `short` its name there."""
+
+    anchor: str
+    short: str
+    title: str
+    sections: tuple[Section, ...]
+    intro: Markup | None = None
+    signs: bool = False  # whether the legend of the signs follows
+
+    @property
+    def drawings(self) -> tuple[Drawing, ...]:
+        return tuple(drawing for section in self.sections for drawing in section.figures)
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything a report says. `studies` are those that were asked for, `study` all of them as one."""
+
+    study: Study
+    studies: tuple[Study, ...]
+    warnings: tuple[str, ...]
+    answers: tuple[tuple[Answer, str], ...]
+    chapters: tuple[Chapter, ...]
+    states: Mapping[str, int]
+    unfinished: Sequence[tuple[str, list[tuple[str, str]]]]
+    problems: Sequence[Any]
+    behind: Sequence[tuple[str, tuple[page.ModelRuns, ...]]]
+    methods: Sequence[str]
+    recipes: page.Table | None
+    glossary: Sequence[Term]
+    signs: Mapping[str, str]
+    trust: Trust
+    provenance: Provenance
+    digest: str
+    highlight: frozenset[str]
+
+    @property
+    def drawings(self) -> tuple[Drawing, ...]:
+        return tuple(drawing for chapter in self.chapters for drawing in chapter.drawings)
+
+
+def chapters(findings: Sequence[Findings], styles: Mapping[str, Look]) -> tuple[Chapter, ...]:
+    """The chapters of a report that have a section, in its order."""
+    demonstrated = bool(findings) and all(found.arm.data.interpolation_only for found in findings)
+    declared = [found for found in findings if not found.compared.families.empty]
+    alone = (" Each interval stands on its own here; those of declared families, under <a href='#comparisons'>"
+             "comparisons</a>, hold together.") if declared else ""  # fmt: skip
+    found_all = (
+        Chapter("train-size", "train size", "Accuracy against train size",
+                tuple(sections.train_size(found, styles) for found in findings), signs=True),
+        Chapter("test-resolution", "test resolution",
+                DEMONSTRATION if demonstrated else "Accuracy against test resolution",
+                tuple(sections.test_resolution(found, styles) for found in findings)),
+        Chapter("ways-of-testing", "ways of testing", "What another resolution changes",
+                tuple(sections.by_evaluation(found) for found in findings if not found.by_evaluation.empty),
+                Markup("More pixels change an image's scale, the number of tokens and what BatchNorm sees, all at "
+                       "once. The same networks, tested in ways that keep these apart:")),
+        Chapter("positions", "positions", "Position ablation",
+                tuple(sections.positions(found, styles) for found in findings if not found.positions.empty),
+                Markup("Positional encodings against <code>learned_1d</code>, run by run with the same draw and seed: "
+                       "the networks start from the same weights outside their encoding and see the same images in "
+                       "the same order." + alone)),
+        Chapter("comparisons", "comparisons", "Comparisons",
+                tuple(comparison_sections.families(found) for found in declared),
+                Markup("The families of comparisons that the study declares, run by run with the same draw and seed. "
+                       "All intervals of a family at one train size hold together.")),
+        Chapter("test-set", "test set", "With another test set",
+                tuple(comparison_sections.resampled(found) for found in findings if not found.compared.resampled.empty),
+                Markup("All other intervals are conditional on this test set. Here its images are resampled as well as "
+                       "the seeds. Percentile intervals over few seeds are too narrow (three seeds: 74 % instead of "
+                       "95), so they are no replacement for those above: compare the standard errors.")),
+        Chapter("likelihood", "likelihood", "Accuracy, likelihood and calibration",
+                tuple(comparison_sections.measures(found) for found in findings
+                      if found.compared.measures["done"].sum()),
+                Markup("Calibration error: 15 bins of equal width, confidence of the predicted class.")),
+        Chapter("consistency", "errors", "Error consistency",
+                tuple(comparison_sections.consistency(found) for found in findings
+                      if not found.compared.consistency.empty),
+                Markup("Do networks err on the same images, beyond what their accuracies make by chance? 1: on exactly "
+                       "the same; 0: as independent networks do. The diagonal, the same model with another seed, is "
+                       "the ceiling. Means without interval: the pairs share networks.")),
+        Chapter("variance", "variance", "Where the spread comes from",
+                tuple(comparison_sections.variance(found) for found in findings if not found.compared.variance.empty),
+                Markup("Draws and seeds are crossed here, so the variance of a run's accuracy parts into that of the "
+                       "subset, of the seed (initialisation, order and augmentation), and of their interaction, from "
+                       "which one run a pair cannot tell the residual. Estimates of so few are rough; one below 0 is "
+                       "shown as 0.")),
+        Chapter("ledger", "fairness", "Fairness ledger",
+                tuple(sections.ledger(found) for found in findings),
+                Markup(f"What was equal between the models, and what was not ({wording.UNEQUAL}).")),
+    )  # fmt: skip
+    return tuple(chapter for chapter in found_all if chapter.sections or chapter.anchor in ("train-size", "ledger"))
+
+
+def gather(
+    study: Study,
+    studies: Sequence[Study],
+    frame: Frame,
+    findings: Sequence[Findings],
+    styles: Mapping[str, Look],
+    trust: Trust,
+    provenance: Provenance,
+    digest: str,
+) -> Content:
+    """What the report of these findings says."""
+    return Content(
+        study=study,
+        studies=tuple(studies),
+        warnings=methods.warnings(findings),
+        answers=tuple(answers(frame, findings)),
+        chapters=chapters(findings, styles),
+        states={state: len(runs) for state, runs in by_state(frame.runs).items()},
+        unfinished=page.unfinished(frame.runs),
+        problems=list(each_row(frame.problems)),
+        behind=[(found.arm.words, page.runs_behind(found.data, found.links, found.pairs)) for found in findings],
+        methods=methods.sentences(study, frame, findings),
+        recipes=methods.recipe_table(frame),
+        glossary=glossary(),
+        signs=wording.signs(frame.starved_below),
+        trust=trust,
+        provenance=provenance,
+        digest=digest,
+        highlight=highlighted(study.paper),
+    )

@@ -1,0 +1,35 @@
+"""The words of a report, each with its formula."""
+
+from typing import NamedTuple
+
+
+class Term(NamedTuple):
+    word: str
+    meaning: str
+    formula: str = ""
+
+
+def glossary() -> tuple[Term, ...]:
+    """In the order in which a reader meets them."""
+    return (
+        Term("n", "labelled images used, those of the validation part included where it is a share of n"),
+        Term("draw", "number of a subset: the first n images of a class-stratified order; the same for every model"),
+        Term("seed", "number that decides initialisation, order and augmentation"),
+        Term("cell", "the runs that differ in draw and seed alone"),
+        Term("arm", "the runs that may stand in one table: same data, size, recipe, budget, training resolution, "
+             "validation and precision"),
+        Term("accuracy", "share of test images whose class has the largest logit", "a = (1/N) Σᵢ [ŷᵢ = yᵢ]"),
+        Term("interval", "95 % Student t-interval of the mean over k independent units (draws, else seeds)",
+             "m ± t(0.975; k − 1) · s / √k"),
+        Term("paired difference", "taken run by run between models with the same draw and seed", "dᵢ = aᵢ − bᵢ"),
+        Term("chance", "accuracy of guessing among K equally frequent classes", "1 / K"),
+        Term("retention", "what is left of the accuracy above chance at test resolution r, of that at the training "
+             "resolution R", "(a(r) − 1/K) / (a(R) − 1/K)"),
+        Term("test-set error", "binomial standard error of an accuracy on N images; not part of the intervals",
+             "√(a (1 − a) / N)"),
+        Term("starved", "a cell whose networks do not fit their own training images: too few updates, perhaps, rather "
+             "than too few images"),
+        Term("MACs, FLOPs", "multiply-accumulates of one image, attention products included", "FLOPs = 2 × MACs"),
+        Term("negative log-likelihood", "mean over test images of minus the log of the probability of the true class, "
+             "in nats (column nll)", "−(1/N) Σᵢ log p(yᵢ | xᵢ)"),
+    )  # fmt: skip

@@ -1,0 +1,41 @@
+"""Several studies as one, for a report on all of them."""
+
+from collections.abc import Sequence
+
+from benchmarks.errors import ConfigError
+from benchmarks.paper import merged
+from benchmarks.run import Evaluation
+from benchmarks.study import Study
+
+
+def joined(studies: Sequence[Study]) -> Study:
+    """The runs and evaluations of all studies; a run of several is one run. One study is itself.
+
+    Runs of two studies that agree in all that decides an arm stand in one table: they answer the same question.
+    Raises ConfigError for studies that disagree on when a cell is starved, or on the name of a model.
+    """
+    if len(studies) == 1:
+        return studies[0]
+    names = " + ".join(study.name for study in studies)
+    limits = sorted({study.starved_below for study in studies})
+    if len(limits) > 1:
+        raise ConfigError(
+            "starved_below", f"is {' and '.join(map(str, limits))}: report these studies one by one", names
+        )
+    evaluations: dict[str, list[Evaluation]] = {}
+    for study in studies:
+        for run, wanted in study.evaluations.items():
+            evaluations[run] = list(dict.fromkeys([*evaluations.get(run, []), *wanted]))
+    return Study(
+        name=names,
+        question=" ".join(study.question for study in studies if study.question),
+        cost="; ".join(f"{study.name}: {study.cost.rstrip('.')}" for study in studies if study.cost),
+        expect="; ".join(f"{study.name}: {study.expect.rstrip('.')}" for study in studies if study.expect),
+        runs=tuple({run.id: run for study in studies for run in study.runs}.values()),
+        evaluations=evaluations,
+        test_resolutions=tuple(sorted({at for study in studies for at in study.test_resolutions})),
+        left_out=tuple(dict.fromkeys(left for study in studies for left in study.left_out)),
+        starved_below=limits[0],
+        comparisons=tuple(dict.fromkeys(family for study in studies for family in study.comparisons)),
+        paper=merged([study.paper for study in studies]),
+    )

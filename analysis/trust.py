@@ -1,0 +1,159 @@
+"""What a reader should know before trusting a report: edits after the first result, runs left out, mixed comparisons.
+
+Each check says what it found, or that it found nothing; what the records do not tell is said as well.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from analysis import wording
+from analysis.arms import ArmData
+from analysis.provenance import LIBRARIES, counted, hardware
+from analysis.traces import Trace
+from benchmarks.asked import TIME, changes, kept_texts
+from benchmarks.errors import RecordError
+from benchmarks.files import read_json
+from benchmarks.study import Study
+
+# What of a configuration decides an arm; a run that agrees in it with a run of the study could stand in its tables.
+SAME = ("dataset", "size", "recipe", "budget", "resolution", "validation", "precision", "protocol")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check: what it says, whether a reader must know it, and details, a line each."""
+
+    text: str
+    alarming: bool
+    details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Trust:
+    findings: tuple[Finding, ...]
+
+    @property
+    def alarming(self) -> bool:
+        return any(finding.alarming for finding in self.findings)
+
+
+def trust(studies: Sequence[Study], root: Path, found: Sequence[Trace], arms: Sequence[ArmData]) -> Trust:
+    """All checks. `found` are the traces of the runs of all `studies`, `arms` the arms of their records."""
+    first = min((one.finished_at for one in found if one.finished_at is not None), default=None)
+    return Trust(
+        (
+            *(_edits(study, root, first) for study in studies),
+            _left_out(studies, root),
+            *_mixed(found, arms),
+            _accepted(found),
+        )
+    )
+
+
+def _edits(study: Study, root: Path, first: datetime | None) -> Finding:
+    """What of the study's file was changed after its first result, [paper] and comments apart."""
+    name = f"study {study.name}"
+    kept = kept_texts(study.name, root)
+    if not kept:
+        return Finding(f"The text of {name} was not kept when it was run, so edits since its first result are unknown.",
+                       True)  # fmt: skip
+    if first is None:
+        return Finding(f"No result yet, so no edit of {name} came after one.", False)
+    before = [one for one in kept if one.first_run <= first] or kept[:1]
+    texts = [(one.first_run.strftime(TIME), one.text) for one in kept if one not in before]
+    if study.text and study.text not in [one.text for one in kept]:
+        texts.append(("since the last time it was run", study.text))
+    details, last = [], before[-1].text
+    for when, text in texts:
+        changed = changes(last, text)
+        details += [f"{when}: {line}" for line in changed]
+        last = text
+    when = first.strftime(TIME)
+    if not details:
+        return Finding(f"No edit of {name} since its first result ({when}).", False)
+    return Finding(f"Edits of {name} since its first result ({when}): {len(details)}.", True, tuple(details))
+
+
+def _left_out(studies: Sequence[Study], root: Path) -> Finding:
+    """Finished runs beside those of the studies that could stand in their tables: other seeds, sizes or models."""
+    mine = {run.id: run.settings() for study in studies for run in study.runs}
+    arms = {_key(settings) for settings in mine.values()}
+    cells = {_cell(settings) for settings in mine.values()}
+    others = [(name, _cell(settings) in cells) for name, settings in _others(root, set(mine)) if _key(settings) in arms]
+    if not others:
+        return Finding("No finished run that could stand in these tables was left out.", False)
+    same = sum(in_cell for _, in_cell in others)
+    text = (
+        f"{wording.count(len(others), 'finished runs')} under the same runs folder could stand in these tables and "
+        f"{'is' if len(others) == 1 else 'are'} not in the study; in draw and seed alone differ {same}."
+    )
+    note = " (another draw or seed of a cell that is shown)"
+    return Finding(text, True, tuple(name + note * in_cell for name, in_cell in others))
+
+
+def _others(root: Path, mine: set[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(id, settings) of the finished runs under `root` that are not among `mine`; unreadable ones are passed over."""
+    for path in sorted(root.glob("[!.]*/result.json")):
+        if path.parent.name in mine:
+            continue
+        try:
+            result, config = read_json(path), read_json(path.with_name("config.json"))
+        except RecordError:
+            continue
+        if isinstance(result, dict) and result.get("state") == "finished" and isinstance(config.get("run"), dict):
+            yield path.parent.name, config["run"]
+
+
+def _key(settings: Mapping[str, Any]) -> str:
+    return repr([_plain(settings.get(name)) for name in SAME])
+
+
+def _cell(settings: Mapping[str, Any]) -> str:
+    return repr([_plain(value) for name, value in sorted(settings.items()) if name not in ("draw", "seed")])
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return sorted((key, _plain(inner)) for key, inner in value.items())
+    return [_plain(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+def _mixed(found: Sequence[Trace], arms: Sequence[ArmData]) -> Iterator[Finding]:
+    """Arms whose runs were made on several kinds of hardware, by several library versions, or by several sources."""
+    by_run = {one.run: one for one in found}
+    details = []
+    for arm in arms:
+        mine = [by_run[run] for run in arm.runs["run"] if by_run[run].execution]
+        for what, values in (
+            ("hardware", [hardware(one) for one in mine]),
+            *((name, [str(one.execution.get(name, "-")) for one in mine]) for name in LIBRARIES),
+        ):
+            if len(set(values)) > 1:
+                details.append(f"{arm.arm.words}: {what}: {counted(values)}")
+        changed = _several_sources(mine)
+        if changed:
+            details.append(f"{arm.arm.words}: sources: {wording.names(changed)}")
+    if details:
+        yield Finding("Comparisons that mix hardware, library versions or sources:", True, tuple(details))
+    else:
+        text = "All runs of an arm were made on the same hardware, by the same library versions and the same sources."
+        yield Finding(text, False)
+
+
+def _several_sources(mine: Iterable[Trace]) -> list[str]:
+    """The symbols that runs agree to depend on, in more than one version."""
+    digests: dict[str, set[str]] = {}
+    for one in mine:
+        for symbol, digest in (one.execution.get("sources") or {}).items():
+            digests.setdefault(symbol, set()).add(digest)
+    return [f"{symbol} ({len(seen)} versions)" for symbol, seen in sorted(digests.items()) if len(seen) > 1]
+
+
+def _accepted(found: Sequence[Trace]) -> Finding:
+    runs = tuple(one.run for one in found if one.accepted)
+    if not runs:
+        return Finding("No run went on with changed sources (--accept-code).", False)
+    return Finding(f"{wording.count(len(runs), 'runs')} went on with changed sources (--accept-code).", True, runs)

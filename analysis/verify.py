@@ -1,0 +1,58 @@
+"""Whether a page says what the records say: `inductive report --verify PAGE`."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.html import SEAL, seal
+from analysis.traces import of_all, traces
+from benchmarks.errors import RecordError
+
+DIGESTS = re.compile(r'<script type="application/json" id="inductive-digests">(.*?)</script>', re.DOTALL)
+DIGEST = re.compile(r'<meta name="inductive-records" content="([0-9a-f]+)">')
+
+
+@dataclass(frozen=True)
+class Verification:
+    """`runs` were compared; `differences` says, a line each, what is not as the page has it."""
+
+    runs: int
+    differences: tuple[str, ...]
+
+
+def verify(page: Path, root: Path) -> Verification:
+    """Compares a page with the records under `root`, and with its own seal.
+
+    Raises RecordError for a file that is no page of the suite, OSError when it cannot be read."""
+    text = page.read_text(encoding="utf-8", errors="replace")
+    digests, digest, sealed = DIGESTS.search(text), DIGEST.search(text), SEAL.search(text)
+    if digests is None or digest is None or sealed is None:
+        raise RecordError(f"{page}: no page of `inductive report`, or one of before it held digests of the records")
+    differences = []
+    if sealed[2] != seal(text):
+        differences.append("the page is not as it was written: somebody has changed it")
+    try:
+        then: dict[str, dict[str, str]] = json.loads(digests[1])
+    except ValueError:
+        return Verification(0, (*differences, "its digests of the records are torn"))
+    now = traces(root, then)
+    if not differences and of_all(now) == digest[1]:
+        return Verification(len(then), ())
+    differences += [f"{one.run}: {said}" for one in now for said in _differences(then[one.run], one.parts)]
+    return Verification(len(then), tuple(differences))
+
+
+def _differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """What of one record is not as it was."""
+    if then and not now:
+        return ["there is no such record here"]
+    if now and not then:
+        return ["was missing, and is there now"]
+    words = []
+    for name in sorted({*then, *now}):
+        if then.get(name) != now.get(name):
+            what = "is new" if name not in then else "is gone" if name not in now else "has changed"
+            words.append(f"{name} {what}")
+    return words

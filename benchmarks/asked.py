@@ -1,0 +1,73 @@
+"""What was asked, and when: the texts that a study has had, kept beside the records that answer them.
+
+`.studies/NAME/DIGEST.json` under the runs folder holds one text of a study's file and when it was first run. The name
+is the digest of the text, so that whoever writes it writes the same, and no file changes. The report lists what of a
+study was edited after its first result.
+"""
+
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.files import read_json, write_json
+from benchmarks.study import Study
+
+FOLDER = ".studies"
+TIME = "%Y-%m-%d %H:%M:%S UTC"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A text of a study, and when it was first run (UTC)."""
+
+    first_run: datetime
+    text: str
+
+
+def keep_text(study: Study, root: Path) -> None:
+    """Keeps the text of a study that is about to be run, unless it is kept already."""
+    path = root / FOLDER / study.name / f"{hashlib.sha256(study.text.encode()).hexdigest()[:16]}.json"
+    if study.text and not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"study": study.name, "first_run": datetime.now(UTC).strftime(TIME), "text": study.text})
+
+
+def kept_texts(name: str, root: Path) -> list[Asked]:
+    """The texts that a study has been run with, oldest first. Raises RecordError for a torn file."""
+    found = [read_json(path) for path in (root / FOLDER / name).glob("[!.]*.json")]
+    asked = [Asked(parsed_time(one["first_run"]), one["text"]) for one in found]
+    return sorted(asked, key=lambda one: (one.first_run, one.text))
+
+
+def parsed_time(text: str) -> datetime:
+    """A time as records write it."""
+    return datetime.strptime(text, TIME).replace(tzinfo=UTC)
+
+
+def changes(old: str, new: str) -> list[str]:
+    """`key: old -> new` for what differs between two texts of a study; not comments, layout or [paper]."""
+    before, after = (flat(tomllib.loads(text)) for text in (old, new))
+    gone = "absent"
+    return [
+        f"{key}: {before.get(key, gone)} -> {after.get(key, gone)}"
+        for key in dict.fromkeys([*before, *after])
+        if before.get(key) != after.get(key) and not key.startswith("paper")
+    ]
+
+
+def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """A table's values as text by dotted key; lists of tables by their places, `models[0].name`."""
+    values: dict[str, str] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            values |= flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list) and value and all(isinstance(one, Mapping) for one in value):
+            for place, one in enumerate(value):
+                values |= flat(one, f"{prefix}{key}[{place}].")
+        else:
+            values[f"{prefix}{key}"] = repr(value)
+    return values
