@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUNS_OPTION = $(if $(RUNS),--runs $(RUNS))
 
-.PHONY: help .venv quickstart test test-cluster bench check format clean
+.PHONY: help .venv quickstart test test-browser test-cluster bench check format clean
 
 help:
 	@echo "make quickstart   install, run the main job on bundled images (8 minutes), write the page"
 	@echo "make test         install with the test dependencies, pass the tests"
+	@echo "make test-browser pass the tests of the page in Debian's chromium (root, where it is not installed)"
 	@echo "make test-cluster pass the tests on a real SLURM cluster on this machine (root; installs Debian's packages)"
 	@echo "make bench        measure the speed on this machine (BENCH='models --rounds 5': which tables, how)"
 	@echo "make check        ruff and mypy"
@@ -38,6 +39,10 @@ quickstart: .venv/installed
 
 test: .venv/installed-dev
 	$(BIN)/pytest
+
+test-browser: .venv/installed-dev
+	tests/analysis/browser/packages
+	INDUCTIVE_TEST_BROWSER=1 $(BIN)/pytest tests/analysis/browser
 
 test-cluster: .venv/installed-dev
 	tests/cluster/packages

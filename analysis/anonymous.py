@@ -17,7 +17,7 @@ from analysis.trust import Finding, Trust
 from benchmarks.study import Study
 
 # An absolute path, or one below a home. Not what follows a letter or a dot: 'and/or', '../x'.
-PATH = re.compile(r"(?<![\w./~])(?:~[\w.-]*/|/)[^\s/'\",;()<>\[\]]+(?:/[^\s/'\",;()<>\[\]]+)*/?")
+PATH = re.compile(r"(?<![\w./~<])(?:~[\w.-]*/|/)[^\s/'\",;()<>\[\]]+(?:/[^\s/'\",;()<>\[\]]+)*/?")
 KEPT_ENVIRONMENT = ("python", "cpu", "gpu")
 PLACE, HOST = "PATH", "HOST"
 

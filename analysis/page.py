@@ -116,7 +116,7 @@ LEDGER = {  # head of the column: column of `fairness.ledger` that marks it as u
     "position": "parameters_position",
     "head": "parameters_head",
     "MACs / image": "macs",
-    "FLOPs / image": "flops",
+    "FLOPs / image": "macs",
     "images/s": "images_per_second",
     "updates": "updates",
     "images seen": "images_seen",
@@ -130,8 +130,9 @@ LEDGER = {  # head of the column: column of `fairness.ledger` that marks it as u
 
 def ledger_table(table: pd.DataFrame, arm: ArmData, links: Anchors) -> Table:
     """The fairness ledger as the page shows it; every row leads to all runs of its model."""
-    equal = set(table["recipe"]) == {NONE}  # then there is nothing to show
-    columns = {head: column for head, column in LEDGER.items() if not (equal and column == "recipe")}
+    nothing = {"recipe"} if set(table["recipe"]) == {NONE} else set()  # columns that would be empty
+    nothing |= set() if table["batch_norm_short"].any() else {"batch_norm_short"}
+    columns = [head for head, column in LEDGER.items() if column not in nothing]
     rows = []
     for row in each_row(table):
         texts = (
@@ -143,9 +144,9 @@ def ledger_table(table: pd.DataFrame, arm: ArmData, links: Anchors) -> Table:
             wording.compact(row.images_per_second),
             wording.span(row.updates_low, row.updates_high),
             wording.span(row.images_low, row.images_high),
-            f"{row.batch_norm_short} runs" if row.batch_norm_short else wording.ABSENT,
+            wording.count(row.batch_norm_short, "runs") if row.batch_norm_short else wording.ABSENT,
             row.augmentation,
-            *([] if equal else [row.recipe]),
+            row.recipe,
             str(row.trials),
             f"{row.finished}/{row.planned}",
         )
@@ -154,7 +155,8 @@ def ledger_table(table: pd.DataFrame, arm: ArmData, links: Anchors) -> Table:
         notes = [""] * (len(texts) - 1) + [", ".join(f"{getattr(row, state)} {state}" for state in others)]
         cells = tuple(
             Cell(text, note=note, signs=UNEQUAL if column in odd else "", href=links.model(row.label))
-            for text, note, column in zip(texts, notes, columns.values(), strict=True)
+            for text, note, column in zip(texts, notes, LEDGER.values(), strict=True)
+            if column not in nothing
         )
         rows.append(Row(model_name(row.label, arm, links), cells))
     about = "Parameters by part; MACs, FLOPs and images/s in training, at the training resolution."

@@ -144,10 +144,11 @@ def _mixed(found: Sequence[Trace], arms: Sequence[ArmData]) -> Iterator[Finding]
 
 
 def _several_sources(mine: Iterable[Trace]) -> list[str]:
-    """The symbols that runs agree to depend on, in more than one version."""
+    """The symbols that runs agree to depend on, in more than one version; facts of a run, which differ, are none."""
     digests: dict[str, set[str]] = {}
     for one in mine:
-        for symbol, digest in (one.execution.get("sources") or {}).items():
+        symbols = {name: digest for name, digest in (one.execution.get("sources") or {}).items() if ":" in name}
+        for symbol, digest in symbols.items():
             digests.setdefault(symbol, set()).add(digest)
     return [f"{symbol} ({len(seen)} versions)" for symbol, seen in sorted(digests.items()) if len(seen) > 1]
 

@@ -10,7 +10,7 @@
   const number = (text) => {
     const found = /^[+-]?[\d.]+(e[+-]?\d+)?/.exec(text.replaceAll("−", "-").replaceAll(",", ""));
     if (!found) return null;
-    const unit = { k: 1e3, M: 1e6, G: 1e9 }[/^\S+ ([kMG])\b/.exec(text)?.[1]] ?? 1;
+    const unit = { k: 1e3, M: 1e6, G: 1e9 }[/^\S+\s([kMG])\b/.exec(text)?.[1]] ?? 1;
     return Number(found[0]) * unit;
   };
   const shown = (cell) => (cell.querySelector("a, code") ?? cell).textContent.trim();

@@ -1,0 +1,118 @@
+"""The page in a browser, with real clicks and keys: quiet, alone, and it sorts and copies. Reference: the browser."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.report import write_report
+
+
+@pytest.fixture(scope="module")
+def page(made_up: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a small study, one run missing, with a name that is markup."""
+    folder = tmp_path_factory.mktemp("page")
+    paper = {"labels": {"resnet": "<script>document.title='broken'</script>"}}
+    study = made_up.study_of(made_up.SMALL, paper=paper)
+    made_up.write_study(folder / "runs", study, skip=[study.runs[0].id])
+    return write_report(study, folder / "runs", folder / "out").page
+
+
+def requests(browser: Any) -> list[str]:
+    """What the browser has asked for since it was last looked at."""
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    return [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+
+
+def column(browser: Any, table: Any, place: int) -> list[str]:
+    """The texts of a column of a table, top to bottom, first lines alone."""
+    cells = table.find_elements("css selector", f"tbody tr > :nth-child({place})")
+    return [cell.text.splitlines()[0].strip("▽† ") for cell in cells]
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("dark", [False, True])
+def test_it_is_quiet_and_alone(opened: Callable[..., Any], page: Path, width: int, dark: bool) -> None:
+    """No console message, no request but for the page, no text that runs out of a phone's screen."""
+    browser = opened(page, width, dark=dark)
+    assert browser.get_log("browser") == []
+    assert [url for url in requests(browser) if not url.startswith("data:")] == [page.resolve().as_uri()]
+    assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    background = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, re.findall(r"\d+", background))) < 200) == dark
+
+
+def test_names_are_shown_as_text(opened: Callable[..., Any], page: Path) -> None:
+    browser = opened(page)
+    assert browser.title == "made-up · Inductive"
+    assert "<script>document.title='broken'</script>" in browser.find_element("tag name", "main").text
+
+
+def test_contents_lead_to_the_sections(opened: Callable[..., Any], page: Path) -> None:
+    browser = opened(page)
+    links = browser.find_elements("css selector", "nav a")
+    assert len(links) >= 8
+    for link in links:
+        link.click()
+        place = browser.current_url.partition("#")[2]
+        top = browser.execute_script("return document.getElementById(arguments[0]).getBoundingClientRect().top", place)
+        end = browser.execute_script("return scrollY + innerHeight >= document.documentElement.scrollHeight - 2")
+        assert -2 <= top <= 40 or end
+    assert {link.get_attribute("href").partition("#")[2] for link in links} == {
+        section.get_attribute("id") for section in browser.find_elements("css selector", "main > section[id]")
+    } - {"answers"}
+
+
+def test_a_table_is_sorted_by_click_and_by_key(opened: Callable[..., Any], page: Path) -> None:
+    """Reference: Python's order of the numbers; and the first order again by the third press."""
+    browser = opened(page)
+    table = browser.find_element("css selector", "#train-size table")
+    before = column(browser, table, 2)
+    numbers = [float(text) for text in before]
+    assert numbers not in (sorted(numbers), sorted(numbers, reverse=True))  # or nothing would be seen
+    head = table.find_elements("css selector", "thead th")[1]
+    button = head.find_element("tag name", "button")
+    button.click()
+    assert [float(text) for text in column(browser, table, 2)] == sorted(numbers, reverse=True)
+    assert head.get_attribute("aria-sort") == "descending"
+    button.send_keys("\ue007")  # enter
+    assert [float(text) for text in column(browser, table, 2)] == sorted(numbers)
+    button.send_keys(" ")
+    assert column(browser, table, 2) == before
+    assert head.get_attribute("aria-sort") is None
+    assert browser.get_log("browser") == []
+
+
+def test_a_command_is_copied(opened: Callable[..., Any], page: Path) -> None:
+    """Reference: what the browser pastes."""
+    browser = opened(page)
+    button = browser.find_element("css selector", "#runs .copy")
+    command = button.find_element("xpath", "preceding-sibling::code").text
+    assert command.startswith("inductive rerun ")
+    button.click()
+    browser.execute_script("document.body.append(document.createElement('textarea'))")
+    area = browser.find_element("tag name", "textarea")
+    area.click()
+    area.send_keys("\ue009" + "v")  # control-v
+    assert area.get_attribute("value") == command
+
+
+def test_it_is_whole_without_script(opened: Callable[..., Any], page: Path) -> None:
+    """Plain tables, no button that does nothing."""
+    browser = opened(page, script=False)
+    assert browser.find_elements("tag name", "button") == []
+    assert len(browser.find_elements("css selector", "#runs code.command")) > 10
+
+
+def test_no_script_but_its_own_runs(opened: Callable[..., Any], page: Path, tmp_path: Path) -> None:
+    """Markup that got into a page all the same: the content security policy holds it back."""
+    other = tmp_path / "other.html"
+    smuggled = "<script>document.title = 'broken'</script><img src=x onerror=\"document.title='broken'\"></main>"
+    other.write_text(page.read_text(encoding="utf-8").replace("</main>", smuggled), encoding="utf-8")
+    browser = opened(other)
+    assert browser.title == "made-up · Inductive"
+    refused = [entry["message"] for entry in browser.get_log("browser")]
+    assert any("Content Security Policy" in message for message in refused)

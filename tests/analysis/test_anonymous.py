@@ -1,0 +1,90 @@
+"""--anonymous: nothing that was written names the host, the account, a path or the commit."""
+
+import base64
+import gzip
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.anonymous import Veil, kind
+from analysis.report import FORMATS, write_report
+
+HOST, ACCOUNT, COMMIT = "gpu17.cs.example.edu", "alice", "0123456789abcdef0123456789abcdef01234567"
+
+
+def everything(folder: Path) -> str:
+    """All text that lies in a report, that packed into its page included."""
+    texts = [path.name + path.read_bytes().decode("latin-1") for path in folder.rglob("*") if path.is_file()]
+    packed = re.findall(r"data:application/gzip;base64,([\w+/=]+)", (folder / "index.html").read_text("utf-8"))
+    assert len(packed) == 2
+    return "\n".join([*texts, *(gzip.decompress(base64.b64decode(one)).decode() for one in packed)])
+
+
+@pytest.fixture
+def revealing(made_up: Any, tmp_path: Path) -> tuple[Any, Path]:
+    """Records and a study that name all of it, in every place that can."""
+    root = tmp_path / ACCOUNT / "runs"
+    weights = f"/home/{ACCOUNT}/weights.safetensors"
+    study = made_up.study_of(
+        made_up.SMALL,
+        question=f"Does it learn what lies in ~{ACCOUNT}/images?",
+        models=[{"name": "resnet"}, {"name": "vit", "init_from": weights}],
+    )
+    for number, run in enumerate(study.runs):
+        state = {1: "failed", 2: "interrupted"}.get(number, "finished")
+        error = f"Traceback\nOSError: cannot read '/home/{ACCOUNT}/my images/1.png' on {HOST}"
+        folder = made_up.write_record(root, run, study.evaluations[run.id], state, error=error)
+        attempt = folder / "attempts" / "0001"
+        owner = json.loads((attempt / "owner.json").read_text())
+        (attempt / "owner.json").write_text(json.dumps({**owner, "host": HOST}))
+        about = {"python": "3.11", "platform": f"Linux-{HOST}", "cpu": "EPYC", "gpu": None, "commit": COMMIT,
+                 "command": f"inductive run /home/{ACCOUNT}/study.toml"}  # fmt: skip
+        (attempt / "environment.json").write_text(json.dumps(about))
+    (root / study.runs[4].id / "attempts" / "0001" / "ended.json").unlink()  # lost: its owner is named
+    (root / study.runs[4].id / "result.json").unlink()
+    (root / study.runs[5].id / "config.json").write_text("{")
+    (root / ".studies" / study.name).mkdir(parents=True)
+    for when, text in (("2025-12-31", "plugins = []"), ("2026-01-02", f'plugins = ["/home/{ACCOUNT}/mine.py"]')):
+        asked = {"study": study.name, "first_run": f"{when} 00:00:00 UTC", "text": text}
+        (root / ".studies" / study.name / f"{when}.json").write_text(json.dumps(asked))
+    return study, root
+
+
+def test_nothing_is_revealed(revealing: tuple[Any, Path], tmp_path: Path) -> None:
+    study, root = revealing
+    write_report(study, root, tmp_path / "out", FORMATS, hide=True)
+    text = everything(tmp_path / "out")
+    for secret in (HOST, HOST.partition(".")[0], ACCOUNT, COMMIT, COMMIT[:8], str(tmp_path), "/home/"):
+        assert secret not in text
+    assert "OSError" in text
+    assert "EPYC" in text
+
+
+def test_it_would_be_seen_otherwise(revealing: tuple[Any, Path], tmp_path: Path) -> None:
+    """What the test above looks for is there without --anonymous; so it can fail."""
+    study, root = revealing
+    write_report(study, root, tmp_path / "out", FORMATS)
+    text = everything(tmp_path / "out")
+    assert all(secret in text for secret in (HOST, f"/home/{ACCOUNT}", COMMIT))
+
+
+def test_numbers_do_not_change(revealing: tuple[Any, Path], tmp_path: Path) -> None:
+    study, root = revealing
+    open_, hidden = (write_report(study, root, tmp_path / str(hide), hide=hide) for hide in (False, True))
+    name = "tables/accuracy-by-test-resolution.csv"
+    means = [re.findall(r",(0\.\d+|1\.0),", (tmp_path / str(hide) / name).read_text()) for hide in (False, True)]
+    assert means[0] == means[1] != []
+    assert len(open_.answers) == len(hidden.answers)
+
+
+def test_what_is_a_path_and_what_is_not() -> None:
+    veil = Veil(["node-3.cluster"])
+    for text in ("12,300 images/s", "2/3 seeds", "and/or", "a / b", "1/K", "</b>", "1e-3", "nodes", "../x"):
+        assert veil.text(text) == text
+    assert veil.text("file:/home/a/w.pth, ~a/x and /scratch/b") == "file:PATH, PATH and PATH"
+    assert veil.text("on node-3 or node-3.cluster") == "on HOST or HOST"
+    assert kind("torch.OutOfMemoryError: CUDA on /dev/x") == "OutOfMemoryError"
+    assert kind("changed since: models.vit:ViT (changed)") == "changed since: models.vit:ViT (changed)"

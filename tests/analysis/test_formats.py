@@ -1,0 +1,156 @@
+"""The same report in every format: what stands where, and that hostile names are text in each."""
+
+import csv
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+from analysis import latex, markdown
+from analysis.report import FORMATS, parsed_formats, write_report
+from benchmarks.errors import ConfigError
+from benchmarks.study import Study
+
+HOSTILE = "<script>alert(1)</script> \\input{/etc/passwd} 100% $x^2$ a_b #1 ~ {} [l](u) | `c`"
+
+
+@pytest.fixture
+def written(small: tuple[Study, Path], tmp_path: Path) -> Path:
+    study, root = small
+    write_report(study, root, tmp_path / "out", FORMATS)
+    return tmp_path / "out"
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_every_format_has_the_same_bytes_twice(small: tuple[Study, Path], written: Path, tmp_path: Path) -> None:
+    """PDF and PNG too: no date, no version in them."""
+    study, root = small
+    write_report(study, root, tmp_path / "again", FORMATS)
+    first = files(written)
+    assert first == files(tmp_path / "again")
+    for name in ("figures/accuracy-by-train-size-1", "figures/position-ablation-1-1"):
+        assert {f"{name}.{kind}" for kind in ("csv", "pdf", "png")} <= set(first)
+        assert first[f"{name}.pdf"].startswith(b"%PDF")
+        assert not re.search(rb"CreationDate|Producer|Matplotlib", first[f"{name}.pdf"])
+        assert not re.search(rb"Software|Matplotlib", first[f"{name}.png"])
+
+
+def test_formats_bring_what_they_refer_to(small: tuple[Study, Path], tmp_path: Path) -> None:
+    study, root = small
+    kinds = {"html": {".html"}, "latex": {".tex", ".pdf"}, "markdown": {".md", ".png"}, "csv": {".csv"}}
+    for name, expected in kinds.items():
+        write_report(study, root, tmp_path / name, [name])
+        found = {Path(file).suffix for file in files(tmp_path / name)}
+        assert found == expected | {".txt", ".bib"}
+    document = (tmp_path / "latex" / "latex" / "report.tex").read_text()
+    for file in re.findall(r"\\input\{(.+?)\}", document):
+        assert (tmp_path / "latex" / "latex" / file).exists()
+    for picture in re.findall(r"!\[.*?\]\((.+?)\)", (tmp_path / "markdown" / "report.md").read_text()):
+        assert (tmp_path / "markdown" / picture).exists()
+
+
+@pytest.mark.parametrize(("text", "said"), [("htm", "did you mean `html`"), ("html,", "no format ''"), ("pdf", "only")])
+def test_an_unknown_format_is_refused(text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        parsed_formats(text)
+    assert parsed_formats("csv, html,csv") == ("csv", "html")
+
+
+def test_the_table_behind_a_figure_is_the_one_shown(written: Path) -> None:
+    """Reference: the stacked table of the page, whose rows of that arm they are."""
+    behind = rows(written / "figures" / "accuracy-by-train-size-1.csv")
+    stacked = rows(written / "tables" / "accuracy-by-train-size.csv")
+    assert [{key: row[key] for key in behind[0]} for row in stacked] == behind
+
+
+def test_latex_captions_say_n_interval_and_digest(written: Path) -> None:
+    page = (written / "index.html").read_text(encoding="utf-8")
+    [digest] = re.findall(r'name="inductive-records" content="(\w+)"', page)
+    for name in ("table-train-size-1-1", "figure-accuracy-by-train-size-1"):
+        text = (written / "latex" / f"{name}.tex").read_text()
+        [caption] = re.findall(r"\\caption\{(.*)\}\n", text)
+        for said in ("n = 3", r"95 \% t-intervals", f"Records {digest}", "recipe digits, 600 steps"):
+            assert said in caption
+    table = (written / "latex" / "table-train-size-1-1.tex").read_text()
+    assert table.index(r"\toprule") < table.index(r"\midrule") < table.index(r"\bottomrule")
+    assert table.count("{") - table.count(r"\{") == table.count("}") - table.count(r"\}")
+
+
+def hostile(made_up: Any, tmp_path: Path) -> Path:
+    study = made_up.study_of(made_up.SMALL, question=HOSTILE, paper={"labels": {"resnet": HOSTILE}})
+    made_up.write_study(tmp_path / "runs", study, skip=[study.runs[0].id])
+    write_report(study, tmp_path / "runs", tmp_path / "out", FORMATS)
+    return tmp_path / "out"
+
+
+def test_hostile_names_are_text_in_markdown(made_up: Any, tmp_path: Path) -> None:
+    text = (hostile(made_up, tmp_path) / "report.md").read_text(encoding="utf-8")
+    assert "<script" not in text
+    assert not re.search(r"(?<!!)\[[^\]]*[^\\]\]\(", text)  # no link that is not a picture
+    lines = [line for line in text.splitlines() if line.startswith("| &lt;script")]
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in lines[:1]} == {4}
+    assert markdown.escape("a|b*c") == r"a\|b\*c"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex here")
+def test_latex_compiles(made_up: Any, tmp_path: Path) -> None:
+    """Reference: pdflatex, with names that would break it, or read files, if they were not text."""
+    folder = hostile(made_up, tmp_path) / "latex"
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "report.tex"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout.decode("latin-1")[-2000:]
+    assert (folder / "report.pdf").exists()
+    assert b"passwd" not in re.sub(rb"input\W*/etc/passwd", b"", done.stdout)
+
+
+def test_latex_escapes() -> None:
+    """Reference: LaTeX's ten special characters, written as its manual says."""
+    assert latex.escape(r"\{}$&%#_~^") == (r"\textbackslash{}\{\}\$\&\%\#\_\textasciitilde{}\textasciicircum{}")
+    assert latex.escape("−1 ≠ é 中") == r"\ensuremath{-}1 \ensuremath{\neq} é U+4E2D"
+
+
+def test_methods_and_references_lie_beside(written: Path) -> None:
+    """Reference: the models, data and recipe of the study."""
+    methods = (written / "methods.txt").read_text(encoding="utf-8")
+    assert "Student t-intervals" in methods
+    assert max(map(len, methods.splitlines())) <= 100
+    keys = re.findall(r"^@\w+\{(\w+),", (written / "references.bib").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {"dosovitskiy2021vit", "he2016resnet", "pedregosa2011sklearn", "paszke2019pytorch"} <= set(keys)
+    assert not {"liu2021swin", "krizhevsky2009cifar", "su2024roformer"} & set(keys)
+
+
+def test_the_command_takes_several_studies(
+    small: tuple[Study, Path], tmp_path: Path, inductive: Callable[..., CompletedProcess[str]]
+) -> None:
+    """Two studies on one page, a run of both counted once; an unknown format is one line and exit code 2."""
+    _, root = small
+    text = 'question = "{}"\nsize = "pico"\nrecipe = "digits"\nbudget = {{ steps = 600 }}\ntrain_size = [100, 300]\n'
+    text += 'seed = [0, 1, 2]\ntest_resolutions = [8, 16]\n[[models]]\nname = "{}"\n'
+    (tmp_path / "one.toml").write_text(text.format("First?", "resnet"))
+    (tmp_path / "two.toml").write_text(text.format("Second?", "vit"))
+    (tmp_path / "three.toml").write_text(text.format("Third?", "vit"))
+    studies = ("one.toml", "two.toml", "three.toml")
+    done = inductive("report", *studies, "--runs", str(root), "-o", "out", "--format", "html,csv")
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert all(f"<h1>{question}</h1>" in page for question in ("First?", "Second?", "Third?"))
+    assert "highest mean test accuracy of 2 models" in done.stdout
+    runs = rows(tmp_path / "out" / "tables" / "runs.csv")
+    assert len(runs) == len({row["run"] for row in runs}) == 12
+    wrong = inductive("report", "one.toml", "--format", "html,latx")
+    assert wrong.returncode == 2
+    assert "there is no format 'latx'" in wrong.stderr
+    assert inductive("report").returncode == 2

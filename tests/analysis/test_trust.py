@@ -1,0 +1,123 @@
+"""What a reader should know: edits after the first result, runs left out, comparisons that mix what must be equal."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.arms import split
+from analysis.frame import load
+from analysis.provenance import provenance
+from analysis.traces import traces
+from analysis.trust import Finding, trust
+from benchmarks.asked import changes, keep_text, kept_texts
+from benchmarks.study import Study
+
+TEXT = 'question = "Which?"\nexpect = "A"\nseed = [0, 1]\n\n[[models]]\nname = "resnet"\n'
+FIRST = "2026-01-01 00:00:08 UTC"  # of the records of tests/analysis/conftest.py: started at midnight, took 8 s
+
+
+def checks(study: Study, root: Path) -> tuple[Finding, ...]:
+    found = traces(root, [run.id for run in study.runs])
+    return trust([study], root, found, split(load(root, study))).findings
+
+
+def kept(root: Path, name: str, when: str, text: str) -> None:
+    """A text as `keep_text` writes it, at another time."""
+    keep_text(Study(name, "", "", "", (), {}, (), text=text), root)
+    [path] = [one for one in (root / ".studies" / name).iterdir() if json.loads(one.read_text())["text"] == text]
+    path.write_text(json.dumps({"study": name, "first_run": when, "text": text}))
+
+
+def test_nothing_to_say(small: tuple[Study, Path]) -> None:
+    study, root = small
+    kept(root, study.name, "2025-12-31 23:00:00 UTC", TEXT)
+    found = checks(dataclasses.replace(study, text=TEXT), root)
+    assert not any(one.alarming for one in found)
+    assert found[0].text == f"No edit of study made-up since its first result ({FIRST})."
+
+
+def test_edits_after_the_first_result_are_listed(small: tuple[Study, Path]) -> None:
+    """Reference: the edits made here; those before the first result, comments and [paper] are none."""
+    study, root = small
+    kept(root, study.name, "2025-12-31 22:00:00 UTC", TEXT.replace("[0, 1]", "[0]"))
+    kept(root, study.name, "2025-12-31 23:00:00 UTC", TEXT)
+    kept(root, study.name, "2026-01-02 00:00:00 UTC", TEXT.replace('"A"', '"B"'))
+    now = TEXT.replace('"A"', '"B"').replace("resnet", "swin") + "# a remark\n[paper]\norder = []\n"
+    found = checks(dataclasses.replace(study, text=now), root)[0]
+    assert found.alarming
+    assert found.details == (
+        "2026-01-02 00:00:00 UTC: expect: 'A' -> 'B'",
+        "since the last time it was run: models[0].name: 'resnet' -> 'swin'",
+    )
+
+
+def test_what_the_records_do_not_tell_is_said(small: tuple[Study, Path], tmp_path: Path) -> None:
+    study, root = small
+    assert "was not kept" in checks(study, root)[0].text
+    kept(tmp_path / "none", study.name, "2025-12-31 22:00:00 UTC", TEXT)
+    assert checks(study, tmp_path / "none")[0].text.startswith("No result yet")
+
+
+def test_a_text_is_kept_once(tmp_path: Path) -> None:
+    """Two who run the same text write one file; another text is another; a study without a file leaves none."""
+    study = Study("s", "", "", "", (), {}, (), text=TEXT)
+    for text in (TEXT, TEXT, TEXT + "# more"):
+        keep_text(dataclasses.replace(study, text=text), tmp_path)
+    keep_text(dataclasses.replace(study, text=""), tmp_path)
+    assert {one.text for one in kept_texts("s", tmp_path)} == {TEXT, TEXT + "# more"}
+    assert changes(TEXT, TEXT + "# more") == []
+
+
+def test_runs_left_out_are_listed(made_up: Any, tmp_path: Path) -> None:
+    """Reference: what was recorded beside the study: a fourth seed of its cells, a model, another budget, a failure."""
+    wide = made_up.study_of(made_up.SMALL, seed=[0, 1, 2, 3])
+    study = made_up.study_of(made_up.SMALL)
+    models = made_up.study_of(made_up.SMALL, models=[{"name": "swin"}], seed=0, train_size=100)
+    budget = made_up.study_of(made_up.SMALL, budget={"steps": 5})
+    for one in (wide, models, budget):
+        made_up.write_study(tmp_path, one)
+    failed = made_up.study_of(made_up.SMALL, seed=9).runs[0]
+    made_up.write_record(tmp_path, failed, [], "failed")
+    found = checks(study, tmp_path)[1]
+    seeds = [run.id for run in wide.runs if run.seed == 3]
+    note = " (another draw or seed of a cell that is shown)"
+    assert sorted(found.details) == sorted([*(run + note for run in seeds), models.runs[0].id])
+    assert "7 finished runs" in found.text
+    assert found.text.endswith("in draw and seed alone differ 6.")
+    assert "No finished run" in checks(study, tmp_path / "other")[1].text
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"capability": "AVX512"}, "hardware: cpu AVX2 (17 runs); cpu AVX512 (1 run)"),
+        ({"torch": "2.6.0"}, "torch: - (17 runs); 2.6.0 (1 run)"),
+        ({"sources": {"benchmarks.training:Training": "00"}}, "benchmarks.training:Training (2 versions)"),
+    ],
+)
+def test_mixed_comparisons_are_named(small: tuple[Study, Path], change: dict[str, Any], said: str) -> None:
+    study, root = small
+    path = root / study.runs[0].id / "execution.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    [found] = [one for one in checks(study, root) if one.text.startswith("Comparisons that mix")]
+    assert len(found.details) == 1
+    assert said in found.details[0]
+
+
+def test_accepted_sources_are_named(small: tuple[Study, Path]) -> None:
+    study, root = small
+    (root / study.runs[3].id / "accepted.json").write_text('{"sources": {}, "changed": []}')
+    assert checks(study, root)[-1].details == (study.runs[3].id,)
+
+
+def test_provenance_counts_what_differs(small: tuple[Study, Path]) -> None:
+    study, root = small
+    for number, run in enumerate(study.runs):
+        about = {"python": "3.11.2", "commit": "a" * 40 if number < 5 else "b" * 40, "cpu": "EPYC"}
+        (root / run.id / "attempts" / "0001" / "environment.json").write_text(json.dumps(about))
+    facts = dict(provenance(traces(root, [run.id for run in study.runs])).facts)
+    assert facts["commit"] == f"{'b' * 40} (13 runs); {'a' * 40} (5 runs)"
+    assert (facts["Python"], facts["processor"], facts["device"]) == ("3.11.2", "EPYC", "cpu AVX2")
