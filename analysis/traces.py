@@ -44,26 +44,29 @@ class Trace:
 
 def traces(root: Path, runs: Iterable[str]) -> list[Trace]:
     """The trace of each run, whatever state its record is in."""
-    return [trace(root, run) for run in runs]
+    known: Known = {}
+    return [_trace(root / run, run, known) for run in runs]
 
 
-def trace(root: Path, run: str) -> Trace:
-    folder = root / run
+Known = dict[str, dict[str, Any]]  # by digest: thousands of runs were executed alike, and share what says so
+
+
+def _trace(folder: Path, run: str, known: Known) -> Trace:
     if not folder.is_dir():
         return Trace(run, {})
     parts, values = {}, {}
     for name in ("config", "execution", "result", "accepted"):
         path = folder / f"{name}.json"
         if path.exists():
-            parts[name], values[name] = _json(path)
+            parts[name], values[name] = _json(path, known)
     for path in sorted((folder / "evaluations").glob("[0-9]*.npz")):
         parts[f"evaluations/{path.stem}"] = _archive(path)
     hosts: list[str] = []
     environment: dict[str, Any] = {}
     finished_at = None
     for path in sorted((folder / "attempts").glob("[0-9]*")):
-        owner, ended = (_json(path / f"{name}.json")[1] for name in ("owner", "ended"))
-        environment = _json(path / "environment.json")[1] or environment
+        owner, ended = (_json(path / f"{name}.json", known)[1] for name in ("owner", "ended"))
+        environment = _json(path / "environment.json", known)[1] or environment
         hosts += [str(owner["host"])] if owner.get("host") else []
         if ended:
             speed = {key: ended[key] for key in SPEED if key in ended}
@@ -88,7 +91,7 @@ def of_all(found: Iterable[Trace]) -> str:
     return _digest("".join(f"{one.run} {one.digest}\n" for one in sorted(found, key=lambda one: one.run)).encode())
 
 
-def _json(path: Path) -> tuple[str, dict[str, Any]]:
+def _json(path: Path, known: Known) -> tuple[str, dict[str, Any]]:
     """(digest, values) of a file; no values when it is torn, which the report says elsewhere."""
     try:
         data = path.read_bytes()
@@ -98,7 +101,8 @@ def _json(path: Path) -> tuple[str, dict[str, Any]]:
         value = json.loads(data)
     except ValueError:
         return _digest(data), {}
-    return _digest(_canonical(value)), value if isinstance(value, dict) else {}
+    digest = _digest(_canonical(value))
+    return digest, known.setdefault(digest, value if isinstance(value, dict) else {})
 
 
 def _archive(path: Path) -> str:

@@ -19,11 +19,20 @@ from benchmarks.study import Study
 HOSTILE = "<script>alert(1)</script> \\input{/etc/passwd} 100% $x^2$ a_b #1 ~ {} [l](u) | `c`"
 
 
-@pytest.fixture
-def written(small: tuple[Study, Path], tmp_path: Path) -> Path:
-    study, root = small
-    write_report(study, root, tmp_path / "out", FORMATS)
-    return tmp_path / "out"
+@pytest.fixture(scope="module")
+def recorded(made_up: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Path]:
+    """A finished study, for tests that change nothing of it."""
+    study, root = made_up.study_of(made_up.SMALL), tmp_path_factory.mktemp("records")
+    made_up.write_study(root, study)
+    return study, root
+
+
+@pytest.fixture(scope="module")
+def written(recorded: tuple[Study, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its report in every format."""
+    out = tmp_path_factory.mktemp("report")
+    write_report(*recorded, out, FORMATS)
+    return out
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -35,9 +44,9 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_every_format_has_the_same_bytes_twice(small: tuple[Study, Path], written: Path, tmp_path: Path) -> None:
+def test_every_format_has_the_same_bytes_twice(recorded: tuple[Study, Path], written: Path, tmp_path: Path) -> None:
     """PDF and PNG too: no date, no version in them."""
-    study, root = small
+    study, root = recorded
     write_report(study, root, tmp_path / "again", FORMATS)
     first = files(written)
     assert first == files(tmp_path / "again")
@@ -48,8 +57,8 @@ def test_every_format_has_the_same_bytes_twice(small: tuple[Study, Path], writte
         assert not re.search(rb"Software|Matplotlib", first[f"{name}.png"])
 
 
-def test_formats_bring_what_they_refer_to(small: tuple[Study, Path], tmp_path: Path) -> None:
-    study, root = small
+def test_formats_bring_what_they_refer_to(recorded: tuple[Study, Path], tmp_path: Path) -> None:
+    study, root = recorded
     kinds = {"html": {".html"}, "latex": {".tex", ".pdf"}, "markdown": {".md", ".png"}, "csv": {".csv"}}
     for name, expected in kinds.items():
         write_report(study, root, tmp_path / name, [name])
@@ -133,10 +142,10 @@ def test_methods_and_references_lie_beside(written: Path) -> None:
 
 
 def test_the_command_takes_several_studies(
-    small: tuple[Study, Path], tmp_path: Path, inductive: Callable[..., CompletedProcess[str]]
+    recorded: tuple[Study, Path], tmp_path: Path, inductive: Callable[..., CompletedProcess[str]]
 ) -> None:
     """Two studies on one page, a run of both counted once; an unknown format is one line and exit code 2."""
-    _, root = small
+    _, root = recorded
     text = 'question = "{}"\nsize = "pico"\nrecipe = "digits"\nbudget = {{ steps = 600 }}\ntrain_size = [100, 300]\n'
     text += 'seed = [0, 1, 2]\ntest_resolutions = [8, 16]\n[[models]]\nname = "{}"\n'
     (tmp_path / "one.toml").write_text(text.format("First?", "resnet"))

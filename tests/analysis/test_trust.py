@@ -12,7 +12,7 @@ from analysis.frame import load
 from analysis.provenance import provenance
 from analysis.traces import traces
 from analysis.trust import Finding, trust
-from benchmarks.asked import changes, keep_text, kept_texts
+from benchmarks.asked import keep_text
 from benchmarks.study import Study
 
 TEXT = 'question = "Which?"\nexpect = "A"\nseed = [0, 1]\n\n[[models]]\nname = "resnet"\n'
@@ -59,16 +59,6 @@ def test_what_the_records_do_not_tell_is_said(small: tuple[Study, Path], tmp_pat
     assert "was not kept" in checks(study, root)[0].text
     kept(tmp_path / "none", study.name, "2025-12-31 22:00:00 UTC", TEXT)
     assert checks(study, tmp_path / "none")[0].text.startswith("No result yet")
-
-
-def test_a_text_is_kept_once(tmp_path: Path) -> None:
-    """Two who run the same text write one file; another text is another; a study without a file leaves none."""
-    study = Study("s", "", "", "", (), {}, (), text=TEXT)
-    for text in (TEXT, TEXT, TEXT + "# more"):
-        keep_text(dataclasses.replace(study, text=text), tmp_path)
-    keep_text(dataclasses.replace(study, text=""), tmp_path)
-    assert {one.text for one in kept_texts("s", tmp_path)} == {TEXT, TEXT + "# more"}
-    assert changes(TEXT, TEXT + "# more") == []
 
 
 def test_runs_left_out_are_listed(made_up: Any, tmp_path: Path) -> None:
