@@ -35,11 +35,11 @@ class Veil:
         return self.hosts.sub(HOST, text) if self.hosts else text
 
     def values(self, value: Any) -> Any:
-        """The same for every text in a value of lists and mappings."""
+        """The same for every text in a value of lists and mappings, keys included."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
-            return {key: self.values(inner) for key, inner in value.items()}
+            return {self.values(key): self.values(inner) for key, inner in value.items()}
         return [self.values(one) for one in value] if isinstance(value, (list, tuple)) else value
 
     def table(self, table: pd.DataFrame, keep: Iterable[str] = ("run",)) -> pd.DataFrame:
@@ -75,7 +75,8 @@ def kind(reason: str) -> str:
 def hidden_trace(one: Trace, veil: Veil) -> Trace:
     """A trace without hosts and commit; its digests stay."""
     environment = {key: one.environment[key] for key in KEPT_ENVIRONMENT if key in one.environment}
-    return dataclasses.replace(one, environment=environment, hosts=(), config=veil.values(one.config))
+    config, execution = veil.values(one.config), veil.values(one.execution)  # sources name files of weights
+    return dataclasses.replace(one, environment=environment, hosts=(), config=config, execution=execution)
 
 
 def hidden_study(study: Study, veil: Veil) -> Study:

@@ -37,6 +37,9 @@ def revealing(made_up: Any, tmp_path: Path) -> tuple[Any, Path]:
         state = {1: "failed", 2: "interrupted"}.get(number, "finished")
         error = f"Traceback\nOSError: cannot read '/home/{ACCOUNT}/my images/1.png' on {HOST}"
         folder = made_up.write_record(root, run, study.evaluations[run.id], state, error=error)
+        execution = json.loads((folder / "execution.json").read_text())
+        execution["sources"][f"weights {weights}"] = "0" * 64
+        (folder / "execution.json").write_text(json.dumps(execution))
         attempt = folder / "attempts" / "0001"
         owner = json.loads((attempt / "owner.json").read_text())
         (attempt / "owner.json").write_text(json.dumps({**owner, "host": HOST}))
