@@ -54,6 +54,7 @@ class Content:
     unfinished: Sequence[tuple[str, list[tuple[str, str]]]]
     problems: Sequence[Any]
     behind: Sequence[tuple[str, tuple[page.ModelRuns, ...]]]
+    protocol: Sequence[str]
     methods: Sequence[str]
     recipes: page.Table | None
     glossary: Sequence[Term]
@@ -141,6 +142,7 @@ def gather(
         states={state: len(runs) for state, runs in by_state(frame.runs).items()},
         unfinished=page.unfinished(frame.runs),
         problems=list(each_row(frame.problems)),
+        protocol=methods.protocol(frame, findings),
         behind=[(found.arm.words, page.runs_behind(found.data, found.links, found.pairs)) for found in findings],
         methods=methods.sentences(study, frame, findings),
         recipes=methods.recipe_table(frame),

@@ -1,7 +1,7 @@
 """What the numbers of a page mean, in sentences, and the numbers of its recipes."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from analysis import comparisons, page, statistics, wording
@@ -39,6 +39,32 @@ def sentences(study: Study, frame: Frame, findings: Sequence[Findings]) -> list[
         "MACs are multiply-accumulates of one image at the training resolution, attention products included; "
         "FLOPs = 2 × MACs.",
     ]
+
+
+def protocol(frame: Frame, findings: Sequence[Findings]) -> list[str]:
+    """What was done, arm by arm, and every recipe by its numbers: data, models, subsets, runs."""
+    return [*map(_done, findings), *(_recipe(name, values) for name, values in frame.recipes.items())]
+
+
+def _done(found: Findings) -> str:
+    arm, runs = found.arm, found.data.runs
+    data = arm.data
+    sizes = wording.names(wording.number(size) for size in sorted(runs["train_size"].unique()))
+    resolutions = wording.names(str(side) for side in sorted(found.data.rows["test_resolution"].unique()))
+    evaluated = f"and tested at {resolutions} px" if resolutions else "and not yet tested"
+    return (
+        f"Data set {data.name}: {data.title}, {sum(data.train_counts):,} training and {data.test_count:,} test images "
+        f"of {data.classes} classes; {data.source}. {wording.names(dict.fromkeys(runs['label']))}, size {arm.size}, "
+        f"were trained on {sizes} images (stratified by class, nested, the same for every model; "
+        f"{arm.validation_words}) at {arm.resolution} px in {arm.precision} for {wording.number(arm.budget)} "
+        f"{arm.budget_kind} by recipe {arm.recipe}, {evaluated}. Runs: {len(runs):,}, of "
+        f"{wording.count(runs['draw'].nunique(), 'draws')} and {wording.count(runs['seed'].nunique(), 'seeds')}."
+    )
+
+
+def _recipe(name: str, values: Mapping[str, Any]) -> str:
+    said = [f"{key.replace('_', ' ')} {_plain(value)}" for key, value in values.items() if key != "name" and value]
+    return f"Recipe {name}: {', '.join(said)}; what is not named is 0 or off."
 
 
 def warnings(findings: Sequence[Findings]) -> tuple[str, ...]:

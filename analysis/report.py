@@ -114,7 +114,7 @@ def _drawn(content: Content, kind: str) -> dict[str, bytes]:
 
 def _methods(content: Content) -> str:
     """The protocol in sentences, for the methods part of a paper."""
-    lines = [*content.methods, f"Records: digest {content.digest}."]
+    lines = [*content.protocol, *content.methods, f"Records: digest {content.digest}."]
     return "\n\n".join(textwrap.fill(line, 100, break_long_words=False) for line in lines) + "\n"
 
 

@@ -36,8 +36,8 @@ class Trust:
     findings: tuple[Finding, ...]
 
     @property
-    def alarming(self) -> bool:
-        return any(finding.alarming for finding in self.findings)
+    def alarming(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.alarming)
 
 
 def trust(studies: Sequence[Study], root: Path, found: Sequence[Trace], arms: Sequence[ArmData]) -> Trust:
