@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from benchmarks.comparisons import Family
 from benchmarks.errors import ConfigError
 from benchmarks.paper import merged
 from benchmarks.run import Evaluation
@@ -12,7 +13,8 @@ def joined(studies: Sequence[Study]) -> Study:
     """The runs and evaluations of all studies; a run of several is one run. One study is itself.
 
     Runs of two studies that agree in all that decides an arm stand in one table: they answer the same question.
-    Raises ConfigError for studies that disagree on when a cell is starved, or on the name of a model.
+    Raises ConfigError for studies that disagree on when a cell is starved, on the name of a model, or on a
+    family of comparisons.
     """
     if len(studies) == 1:
         return studies[0]
@@ -36,6 +38,15 @@ def joined(studies: Sequence[Study]) -> Study:
         test_resolutions=tuple(sorted({at for study in studies for at in study.test_resolutions})),
         left_out=tuple(dict.fromkeys(left for study in studies for left in study.left_out)),
         starved_below=limits[0],
-        comparisons=tuple(dict.fromkeys(family for study in studies for family in study.comparisons)),
+        comparisons=_families(studies),
         paper=merged([study.paper for study in studies]),
     )
+
+
+def _families(studies: Sequence[Study]) -> tuple[Family, ...]:
+    """The declared families of all studies, each once."""
+    families: dict[str, Family] = {}
+    for family in (family for study in studies for family in study.comparisons):
+        if families.setdefault(family.name, family) != family:
+            raise ConfigError("comparisons.name", f"'{family.name}' is another family in another of these studies")
+    return tuple(families.values())

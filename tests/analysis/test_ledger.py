@@ -88,7 +88,7 @@ def test_unequal_recipes_and_budgets_are_warned_of_at_the_top(made_up: Any, tmp_
     ):
         root = tmp_path / name
         made_up.write_study(root, study)
-        found = warnings(find(study, load(root, study)))
+        found = warnings(find(study, load(root, study), root))
         report = write_report(study, root, root / "out")
         page = report.page.read_text(encoding="utf-8")
         assert report.warnings == list(found)
