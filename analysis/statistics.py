@@ -65,6 +65,11 @@ def t_interval(values: Iterable[float], level: float = LEVEL, bounds: tuple[floa
     return Estimate(mean, low, high, n)
 
 
+def exponentiated(log: Estimate) -> Estimate:
+    """An estimate of a logarithm as one of the quantity: a geometric mean, and an interval that is no longer even."""
+    return Estimate(math.exp(log.mean), math.exp(log.low), math.exp(log.high), log.n)
+
+
 def by_unit(rows: pd.DataFrame, value: str) -> pd.Series:
     """One number per independent unit: the `value` of `rows`, averaged within each draw if there are several draws,
     else within each seed. Rows need the columns draw, seed and `value`; NaN values are left out."""
