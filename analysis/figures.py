@@ -5,51 +5,20 @@ chance is dotted. Nothing uses pyplot, so there is no global state, and `svg` gi
 """
 
 import io
-import itertools
-import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import matplotlib
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from analysis import statistics, wording
+from analysis import statistics
 from analysis.arms import one_arm
+from analysis.axes import STYLE, bars, chance_line, dodged, legend, lines, log_ticks, percent_axis
 from analysis.cells import at_home, estimate_of
 from analysis.palette import GREY, INK, Look, looks
 from analysis.resolution import with_retention
-from analysis.statistics import Estimate
 from analysis.tables import each_group, each_row
-
-STYLE: dict[Any, Any] = {  # Any: matplotlib's stubs list every key
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so text has the same widths everywhere
-    "font.size": 9,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 9,
-    "axes.titlelocation": "left",
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "grid.color": GREY,
-    "grid.alpha": 0.25,
-    "grid.linewidth": 0.5,
-    "text.color": INK,
-    "text.parse_math": False,  # names are shown as they are, dollar signs included
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "legend.frameon": False,
-    "svg.fonttype": "none",
-}
-DODGE = 0.012  # how far neighbouring models stand apart, as share of the axis: their bars would hide each other
-BESIDE = -0.45  # where the points of runs stand, in distances between neighbours
 
 
 def accuracy_by_train_size(rows: pd.DataFrame, styles: Mapping[str, Look] | None = None) -> Figure:
@@ -59,13 +28,13 @@ def accuracy_by_train_size(rows: pd.DataFrame, styles: Mapping[str, Look] | None
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8.4, 4.6), layout="constrained")
         axes = figure.add_subplot()
-        means = _lines(axes, home, "label", "train_size", "accuracy", styles or looks(rows))
-        _chance(axes, statistics.chance(arm.data.classes))
-        _log_ticks(axes, home["train_size"], "training images n, validation included (log scale)")
+        means = lines(axes, home, "label", "train_size", "accuracy", styles or looks(rows))
+        chance_line(axes, statistics.chance(arm.data.classes))
+        log_ticks(axes, home["train_size"], "training images n, validation included (log scale)")
         if arm.validation >= 1 or arm.validation == 0:
             axes.set_xlabel("training images n (log scale)")
-        _percent_axis(axes, "test accuracy")
-        _legend(figure, means, styles or looks(rows))
+        percent_axis(axes, "test accuracy")
+        legend(figure, means, styles or looks(rows))
     return figure
 
 
@@ -83,9 +52,9 @@ def accuracy_by_test_resolution(
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8.4, 4.6), layout="constrained")
         axes = figure.add_subplot()
-        means = _lines(axes, shown, "line", "test_resolution", value, styles)
+        means = lines(axes, shown, "line", "test_resolution", value, styles)
         if value == "accuracy":
-            _chance(axes, statistics.chance(arm.data.classes))
+            chance_line(axes, statistics.chance(arm.data.classes))
         axes.axvline(arm.resolution, color=GREY, linewidth=0.8, zorder=0)
         axes.annotate(
             " trained here",
@@ -94,9 +63,9 @@ def accuracy_by_test_resolution(
             color=INK,
             fontsize=8,
         )
-        _log_ticks(axes, shown["test_resolution"], "test resolution, pixels (log scale)")
-        _percent_axis(axes, "test accuracy" if value == "accuracy" else "retention of accuracy above chance", value)
-        _legend(figure, means, styles)
+        log_ticks(axes, shown["test_resolution"], "test resolution, pixels (log scale)")
+        percent_axis(axes, "test accuracy" if value == "accuracy" else "retention of accuracy above chance", value)
+        legend(figure, means, styles)
     return figure
 
 
@@ -110,115 +79,17 @@ def differences_by_train_size(table: pd.DataFrame, styles: Mapping[str, Look]) -
         figure = Figure(figsize=(8.4, 3.6), layout="constrained")
         axes = figure.add_subplot()
         means = {}
-        places = _dodged(known["train_size"].unique().tolist(), list(dict.fromkeys(known["label"])))
+        places = dodged(known["train_size"].unique().tolist(), list(dict.fromkeys(known["label"])))
         for label, group in each_group(known, "label"):
             xs = [places(size, label) for size in group["train_size"]]
             estimates = [estimate_of(row) for row in each_row(group)]
-            _bars(axes, xs, estimates, styles[label])
+            bars(axes, xs, estimates, styles[label])
             means[label] = estimates[-1].mean
         axes.axhline(0, color=INK, linewidth=0.8, zorder=0)
-        _log_ticks(axes, known["train_size"], "training images n (log scale)")
+        log_ticks(axes, known["train_size"], "training images n (log scale)")
         axes.set_ylabel(f"points above {reference}")
-        _legend(figure, means, styles)
+        legend(figure, means, styles)
     return figure
-
-
-def _lines(
-    axes: Axes, rows: pd.DataFrame, name: str, x: str, value: str, styles: Mapping[str, Look]
-) -> dict[str, float]:
-    """Points, mean line and bars for each group `name`; returns each group's mean at its largest x."""
-    known = rows.dropna(subset=[value])
-    order = list(dict.fromkeys(known[name]))
-    places = _dodged(known[x].unique().tolist(), order)
-    means = {}
-    bounds = (0.0, 1.0) if value == "accuracy" else None
-    for label in order:
-        look = styles[label]
-        mine = known[known[name] == label]
-        at = sorted(mine[x].unique())
-        xs = [places(place, label) for place in at]
-        cells = [mine[mine[x] == place] for place in at]
-        estimates = [statistics.over_seeds(cell, value, bounds=bounds) for cell in cells]
-        points = [
-            (places(place, label, BESIDE), 100 * y)
-            for place, cell in zip(at, cells, strict=True)
-            for y in sorted(cell[value])
-        ]
-        axes.plot(*zip(*points, strict=True), ".", color=look.colour, markersize=3, alpha=0.75, zorder=2)
-        _bars(axes, xs, estimates, look)
-        means[label] = estimates[-1].mean
-    return means
-
-
-def _bars(axes: Axes, x: Sequence[float], estimates: Sequence[Estimate], look: Look) -> None:
-    """A line through the means, with a vertical bar where there is an interval; shares become per cent."""
-    axes.add_line(_line(look, x, [100 * estimate.mean for estimate in estimates]))
-    axes.autoscale_view()
-    for at, estimate in zip(x, estimates, strict=True):
-        if estimate.has_interval:
-            ends = [100 * estimate.low, 100 * estimate.high]
-            axes.plot([at, at], ends, color=look.colour, linewidth=1, alpha=0.8, zorder=2)
-
-
-def _line(look: Look, x: Sequence[float], y: Sequence[float]) -> Line2D:
-    return Line2D(
-        x,
-        y,
-        color=look.colour,
-        marker=look.marker,
-        linestyle=look.line,
-        linewidth=1.3 * look.weight,
-        markersize=5 * look.weight**0.5,
-        markeredgewidth=0,
-        zorder=3,
-    )
-
-
-def _dodged(places: Sequence[float], names: Sequence[str]) -> Callable[..., float]:
-    """Where a model stands at a place of a logarithmic axis: all side by side, in a fixed order. A third argument
-    moves it further, in distances between neighbours."""
-    logs = sorted(math.log(place) for place in places)
-    nearest = min((b - a for a, b in itertools.pairwise(logs)), default=1.0)
-    gap = min(DODGE * (logs[-1] - logs[0] or 1.0), 0.5 * nearest / len(names))
-    offset = {name: i - (len(names) - 1) / 2 for i, name in enumerate(names)}
-    return lambda place, name, beside=0.0: place * math.exp(gap * (offset[name] + beside))
-
-
-def _chance(axes: Axes, level: float) -> None:
-    axes.axhline(100 * level, color=INK, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
-    axes.annotate(
-        f"chance {wording.percent(level)}",
-        (1, 100 * level),
-        xytext=(4, 0),  # outside: inside it would cover points
-        xycoords=("axes fraction", "data"),
-        textcoords="offset points",
-        ha="left",
-        va="center",
-        color=INK,
-        fontsize=8,
-    )
-
-
-def _log_ticks(axes: Axes, values: pd.Series, label: str) -> None:
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(FixedLocator(sorted(set(values.tolist()))))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: wording.number(round(x))))
-    axes.set_xlabel(label)
-
-
-def _percent_axis(axes: Axes, label: str, value: str = "accuracy") -> None:
-    if value == "accuracy":
-        axes.set_ylim(0, 100)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g} %"))
-    axes.set_ylabel(label)
-
-
-def _legend(figure: Figure, means: Mapping[str, float], styles: Mapping[str, Look]) -> None:
-    """Beside the axes, in the order of the lines' right ends."""
-    order = sorted(means, key=lambda name: -means[name])
-    handles = [_line(styles[name], [], []) for name in order]
-    figure.legend(handles, order, loc="outside right upper", handlelength=2.6, labelspacing=0.7)
 
 
 def svg(figure: Figure, name: str) -> str:
