@@ -71,13 +71,13 @@ def lines(
     return means
 
 
-def bars(axes: Axes, x: Sequence[float], estimates: Sequence[Estimate], look: Look) -> None:
+def bars(axes: Axes, x: Sequence[float], estimates: Sequence[Estimate], look: Look, scale: float = 100) -> None:
     """A line through the means, with a vertical bar where there is an interval; shares become per cent."""
-    axes.add_line(handle(look, x, [100 * estimate.mean for estimate in estimates]))
+    axes.add_line(handle(look, x, [scale * estimate.mean for estimate in estimates]))
     axes.autoscale_view()
     for at, estimate in zip(x, estimates, strict=True):
         if estimate.has_interval:
-            ends = [100 * estimate.low, 100 * estimate.high]
+            ends = [scale * estimate.low, scale * estimate.high]
             axes.plot([at, at], ends, color=look.colour, linewidth=1, alpha=0.8, zorder=2)
 
 

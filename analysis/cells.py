@@ -95,10 +95,19 @@ def _cell(rows: pd.DataFrame, planned: pd.DataFrame, value: str, bounds: tuple[f
         "done": len(rows),
         "planned": len(planned),
         "images": float(rows["count"].max()),
-        "starved": bool(rows["starved"].any()),
-        "stale": bool((rows["state"] == "stale").any()),
+        **marks(rows),
         "runs": " ".join(ordered["run"]),
     }
+
+
+def planned_units(runs: pd.DataFrame) -> int:
+    """How many draws and seeds a model is planned with."""
+    return len(runs[statistics.UNITS].drop_duplicates())
+
+
+def marks(runs: pd.DataFrame) -> dict[str, bool]:
+    """Whether any of `runs` is starved, or stale."""
+    return {"starved": bool(runs["starved"].any()), "stale": bool((runs["state"] == "stale").any())}
 
 
 def estimate_of(row: Any) -> Estimate:

@@ -91,6 +91,29 @@ def points(estimate: Estimate, signed: bool = True) -> str:
     return f"{_rounded(size.mean)} points {interval(size)}".rstrip()
 
 
+def times(value: float) -> str:
+    """A factor: '1.38', '3.4', '12', '∞'."""
+    if math.isinf(value):
+        return "∞"
+    digits = 2 if value < 1.995 else 1 if value < 9.95 else 0
+    return f"{value:,.{digits}f}"
+
+
+def factor(estimate: Estimate, bound: str = "") -> str:
+    """'3.4× [2.9, 4.1]'; with a bound 'at least 3.4× [2.9, ∞)', or 'unknown'."""
+    if math.isnan(estimate.mean):
+        return f"unknown {factor_interval(estimate)}".rstrip()
+    return f"{bound} {times(estimate.mean)}× {factor_interval(estimate)}".strip()
+
+
+def factor_interval(estimate: Estimate) -> str:
+    """'[2.9, 4.1]', '[2.9, ∞)', or '' where there is none."""
+    if not estimate.has_interval or (estimate.low == 0 and math.isinf(estimate.high)):
+        return ""
+    end = ")" if math.isinf(estimate.high) else "]"
+    return f"[{times(estimate.low)}, {times(estimate.high)}{end}"
+
+
 def _rounded(share: float, digits: int = 1) -> str:
     text = f"{100 * share:.{digits}f}"
     return (text.lstrip("-") if float(text) == 0 else text).replace("-", "−")

@@ -1,0 +1,125 @@
+"""Figures on learning curves beyond the curves themselves: fits, factors of data, and budgets side by side."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from analysis import fits, statistics, wording
+from analysis.arms import one_arm
+from analysis.axes import STYLE, bars, dodged, legend, lines, log_ticks, percent_axis
+from analysis.cells import at_home, estimate_of
+from analysis.fitted import each_fit
+from analysis.palette import INK, Look, looks
+from analysis.tables import each_group, each_row
+
+BOUNDS = {"at least": "^", "at most": "v"}
+TICKS = (1, 2, 5)  # of every power of ten on an axis of factors or errors
+
+
+def fitted_curves(rows: pd.DataFrame, styles: Mapping[str, Look] | None = None) -> Figure:
+    """Test error against train size, both logarithmic: means with t-intervals, and the fitted form; dotted beyond the
+    largest size, up to twice that. `rows`: the evaluations of one arm."""
+    one_arm(rows)
+    styles = styles or looks(rows)
+    home = at_home(rows)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(8.4, 4.6), layout="constrained")
+        axes = figure.add_subplot()
+        ends = {}
+        labels = list(dict.fromkeys(home["label"]))
+        places = dodged(home["train_size"].unique().tolist(), labels)
+        for label, curves, fit, _ in each_fit(rows):
+            look = styles[label]
+            errors = [statistics.t_interval(1 - column) for column in curves.values.T]
+            at = [places(size, label) for size in curves.sizes]
+            for place, error in zip(at, errors, strict=True):
+                if error.has_interval and error.low > 0:
+                    axes.plot([place, place], [100 * error.low, 100 * error.high], color=look.colour, linewidth=1)
+            axes.plot(at, [100 * error.mean for error in errors], look.marker, color=look.colour, markersize=5)
+            for low, high, style in ((fit.sizes[0], fit.sizes[-1], "-"), (fit.sizes[-1], 2 * fit.sizes[-1], ":")):
+                sizes = np.geomspace(low, high, 60 if style == "-" else 20)
+                line = [100 * fit.error(size).mean for size in np.clip(sizes, low, high)]
+                axes.plot(sizes, line, style, color=look.colour, linewidth=1.2)
+            ends[label] = -fit.error(fits.REACH * fit.sizes[-1]).mean
+        axes.set_yscale("log")
+        log_ticks(axes, home["train_size"], "training images n (log scale); dotted: up to twice the largest n")
+        _decades(axes, "{:g} %")
+        axes.set_ylabel("test error (log scale)")
+        legend(figure, ends, {label: Look(one.colour, one.marker, "-") for label, one in styles.items()})
+    return figure
+
+
+def factors(table: pd.DataFrame, styles: Mapping[str, Look], x: str = "train_size") -> Figure:
+    """Data-equivalence factors against `x` (train_size or accuracy), on a logarithmic axis: t-intervals as bars, bounds
+    as triangles that point to where the factor lies. `table`: `data_needed.by_train_size` or `.by_accuracy`."""
+    [reference] = table["reference"].unique()
+    known = table.dropna(subset=["mean"])
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(8.4, 4.2), layout="constrained")
+        axes = figure.add_subplot()
+        ends = {}
+        order = list(dict.fromkeys(known["label"]))
+        places = dodged(known[x].unique().tolist(), order)
+        for label, mine in each_group(known, "label"):
+            look = styles[label]
+            sure = mine[mine["bound"] == ""]
+            xs = [places(place, label) for place in sure[x]]
+            bars(axes, xs, [estimate_of(row) for row in each_row(sure)], look, scale=1)
+            for row in each_row(mine[mine["bound"] != ""]):
+                at = places(getattr(row, x), label)
+                axes.plot(
+                    [at], [row.mean], BOUNDS[row.bound], color=look.colour, markersize=6, fillstyle="none", zorder=2
+                )
+            ends[label] = mine["mean"].iloc[-1]
+        axes.axhline(1, color=INK, linewidth=0.8, zorder=0)
+        axes.set_yscale("log")
+        _decades(axes, "{:g}×")
+        axes.set_ylabel(f"images needed over those of {reference}")
+        log_ticks(axes, known[x], "training images n of the model (log scale)")
+        if x == "accuracy":
+            axes.set_xscale("linear")
+            axes.xaxis.set_major_locator(FixedLocator(sorted(set(known[x].tolist()))))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f} %"))
+            axes.set_xlabel("test accuracy that both reach")
+        legend(figure, ends, styles)
+    return figure
+
+
+def side_by_side(panels: Sequence[pd.DataFrame], styles: Mapping[str, Look], value: str = "accuracy") -> Figure:
+    """Test accuracy (or `value` "train_accuracy") against train size, a panel for each arm, on the same axes.
+
+    `panels`: the evaluations of one arm each; arms are never drawn into one panel."""
+    arms = [one_arm(rows) for rows in panels]
+    homes = [at_home(rows) for rows in panels]
+    chance = statistics.chance(arms[0].data.classes)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(8.4, 4.2), layout="constrained")
+        all_axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
+        ends: dict[str, float] = {}
+        for axes, arm, home in zip(all_axes, arms, homes, strict=True):
+            ends |= lines(axes, home, "label", "train_size", value, styles)
+            axes.set_title(f"{wording.number(arm.budget)} {arm.budget_kind}")
+            log_ticks(axes, pd.concat(homes)["train_size"], "training images n (log scale)")
+        for axes in all_axes:
+            percent_axis(axes, "")
+            if value == "accuracy":
+                axes.axhline(100 * chance, color=INK, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
+        all_axes[0].set_ylabel("test accuracy" if value == "accuracy" else "accuracy on the training images")
+        legend(figure, ends, styles)
+    return figure
+
+
+def _decades(axes: Axes, form: str) -> None:
+    """Ticks at 1, 2 and 5 of every power of ten that the axis shows."""
+    low, high = axes.get_ylim()
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [step * 10.0**power for power in powers for step in TICKS if low <= step * 10.0**power <= high]
+    axes.yaxis.set_major_locator(FixedLocator(ticks))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: form.format(round(y, 6))))

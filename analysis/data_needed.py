@@ -1,0 +1,208 @@
+"""How many times the images: data-equivalence factors and crossings of an arm, as tables and sentences.
+
+The reference A is the model that leads at the smallest train size, unless another label is given.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from analysis import equivalence, statistics, wording
+from analysis.arms import ArmData, one_arm
+from analysis.cells import at_home, marks, planned_units
+from analysis.curves import Curves, curves_of, paired
+from analysis.data_efficiency import conditions, notes
+from analysis.equivalence import Crossing, Factor
+from analysis.naming import NONE
+from analysis.ranking import rank
+from analysis.tables import each_group, each_row
+from analysis.wording import Answer
+
+STEPS = (0.05, 0.02, 0.01)  # distances between the accuracies at which a factor is given: the first that gives a few
+FEW = 5
+
+
+def leader(arm: ArmData) -> str | None:
+    """The model with the highest mean at the smallest train size; None where there are no two models or two sizes."""
+    rows = at_home(arm.rows)
+    if rows["train_size"].nunique() < 2 or rows["label"].nunique() < 2:
+        return None
+    ranking = rank(rows[rows["train_size"] == rows["train_size"].min()], "accuracy")
+    return None if ranking is None else ranking.leader
+
+
+def by_train_size(arm: ArmData, reference: str | None = None) -> pd.DataFrame:
+    """The factor of each model (B) against the reference (A) at each of B's train sizes.
+
+    Columns: label, line, reference, train_size, bound ('', 'at least', 'at most', 'unknown'), mean, low, high (factors;
+    low and high may be 0 and infinite), n (units), reached (units whose accuracy lies on A's curve), done and planned
+    (draws and seeds that both have whole), starved, stale, runs, reference_runs (ids)."""
+    result = []
+    for label, name, (b, a) in _pairs(arm, reference):
+        for place, size in enumerate(b.sizes):
+            factor = equivalence.factor_at(a.sizes, a.values, size, b.values[:, place]) if len(b) else None
+            result.append({**_key(arm, label, name, size), **_told(factor), **_origin(arm, label, name, b, a)})
+    return pd.DataFrame(result)
+
+
+def by_accuracy(arm: ArmData, reference: str | None = None) -> pd.DataFrame:
+    """The same as a function of accuracy, at round values that some pair reaches; accuracy instead of train_size."""
+    pairs = [one for one in _pairs(arm, reference) if len(one[2][0])]
+    result = []
+    for level in _levels([both for *_, both in pairs]):
+        for label, name, (b, a) in pairs:
+            factor = equivalence.factor_for(a.sizes, a.values, b.sizes, b.values, level)
+            key = {"label": label, "line": label, "reference": name, "accuracy": level}
+            result.append({**key, **_told(factor), **_origin(arm, label, name, b, a)})
+    table = pd.DataFrame(result)
+    return table if table.empty else table[table.groupby("accuracy")["reached"].transform("max") > 0]
+
+
+def crossings(arm: ArmData, reference: str | None = None) -> pd.DataFrame:
+    """Where the order of each model and the reference changes.
+
+    Columns: label, line, reference, pieces (N* as '[low, high]', in images; 0 and inf where it is unbounded; '' where
+    it is empty; '-' without an interval), changes (True: A is above somewhere and below elsewhere), words, n, done,
+    planned, starved, stale, runs, reference_runs."""
+    result = []
+    for label, name, (b, a) in _pairs(arm, reference):
+        shared = [size for size in a.sizes if size in b.sizes]
+        found = None
+        if len(a) and shared:
+            a_at, b_at = (one.values[:, [one.sizes.index(size) for size in shared]] for one in (a, b))
+            found = equivalence.crossing(shared, a_at - b_at)
+        pieces = " ".join(f"[{low:.0f}, {high:.0f}]" for low, high in found.pieces) if found else NONE
+        result.append(
+            {
+                "label": label,
+                "line": label,
+                "reference": name,
+                "pieces": pieces,
+                "changes": bool(found and found.changes),
+                "words": crossing_words(found, shared),
+                "n": len(a.values),
+                **_origin(arm, label, name, b, a),
+            }
+        )
+    return pd.DataFrame(result)
+
+
+def crossing_words(found: Crossing | None, sizes: list[int]) -> str:
+    """N* in words, as said of the reference's curve and another's."""
+    if found is None:
+        return "no interval, so no crossing can be given"
+    first, last = wording.number(sizes[0]), wording.number(sizes[-1])
+    if not found.pieces:
+        return f"the curves do not cross up to {last}"
+    if found.pieces == ((0.0, math.inf),):
+        return f"the two cannot be told apart at any size from {first} to {last}"
+    parts = [_piece(low, high, sizes) for low, high in found.pieces]
+    if found.changes:
+        return f"the order changes: the two cannot be told apart {wording.names(parts)}"
+    return f"the two cannot be told apart {wording.names(parts)}; the order is not seen to change"
+
+
+def _piece(low: float, high: float, sizes: list[int]) -> str:
+    ends = [
+        wording.number(round(end, -max(0, math.floor(math.log10(end)) - 2)))
+        for end in (low, high)
+        if 0 < end < math.inf
+    ]
+    if low == 0:
+        return f"up to {ends[0]} (how far below {wording.number(sizes[0])} is not known)"
+    if high == math.inf:
+        return f"from {ends[0]} on (how far above {wording.number(sizes[-1])} is not known)"
+    return f"from {ends[0]} to {ends[1]}"
+
+
+def _pairs(arm: ArmData, reference: str | None) -> Iterator[tuple[str, str, tuple[Curves, Curves]]]:
+    """(label of B, label of A, paired curves of B and A) for each B. Raises KeyError for an unknown reference."""
+    one_arm(arm.runs)
+    name = leader(arm) if reference is None else reference
+    if name is None:
+        return
+    curves = {label: curves_of(mine) for label, mine in each_group(at_home(arm.rows), "label")}
+    if name not in curves:
+        raise KeyError(f"no run of {name!r} in this arm; there are {wording.names(curves)}")
+    for label in dict.fromkeys(arm.runs["label"]):
+        if label != name and label in curves:
+            yield label, name, paired(curves[label], curves[name])
+
+
+def _levels(pairs: list[tuple[Curves, Curves]]) -> list[float]:
+    """Round accuracies between the smallest and the largest mean that both of some pair have."""
+    means = [tuple(curves.values.mean(axis=0) for curves in pair) for pair in pairs]
+    ends = [(max(a.min(), b.min()), min(a.max(), b.max())) for a, b in means]
+    shared = [(low, high) for low, high in ends if low < high]
+    levels: list[float] = []
+    for step in STEPS:
+        reached = (range(math.ceil(low / step), math.floor(high / step) + 1) for low, high in shared)
+        levels = sorted({round(step * k, 2) for ks in reached for k in ks})
+        if len(levels) >= FEW:
+            break
+    return levels
+
+
+def _key(arm: ArmData, label: str, reference: str, size: int) -> dict[str, Any]:
+    return {"label": label, "line": label, "reference": reference, "train_size": size}
+
+
+def _told(factor: Factor | None) -> dict[str, Any]:
+    if factor is None:
+        return {"bound": "unknown", "mean": math.nan, "low": math.nan, "high": math.nan, "n": 0, "reached": 0}
+    found = factor.factor
+    numbers = {"mean": found.mean, "low": found.low, "high": found.high}
+    return {"bound": factor.bound, **numbers, "n": found.n, "reached": factor.reached}
+
+
+def _origin(arm: ArmData, label: str, reference: str, b: Curves, a: Curves) -> dict[str, Any]:
+    both = arm.runs[arm.runs["label"].isin([label, reference])]
+    planned = min(planned_units(runs) for _, runs in each_group(both, "label"))
+    return {"done": len(b), "planned": planned, **marks(both), "runs": b.runs, "reference_runs": a.runs}
+
+
+def answers(arm: ArmData) -> list[Answer]:
+    """What each model would need for what the leader reaches with the smallest train size, and where curves cross."""
+    rows = at_home(arm.rows)
+    name = leader(arm)
+    if name is None:
+        return []
+    size = int(rows["train_size"].min())
+    at_size = rows[rows["train_size"] == size]
+    means = {
+        label: statistics.over_seeds(mine, "accuracy", bounds=(0.0, 1.0))
+        for label, mine in each_group(at_size, "label")
+    }
+    if not means[name].has_interval:
+        return []
+    of_label = notes(arm.runs, size)
+    told = []
+    for label, factor in _needs(arm, name, size).items():
+        own = wording.value(means[label]) if label in means else "not measured there"
+        told.append(f"{wording.noted(label, *of_label[label])} {own}, {wording.factor(factor.factor, factor.bound)}")
+    if not told:
+        return []
+    text = (
+        f"with {wording.number(size)} images {wording.noted(name, *of_label[name])} reaches "
+        f"{wording.value(means[name])}. What the others reach with as many, and how many times the images they would "
+        f"need for the same: {'; '.join(told)}."
+    )
+    said: dict[str, list[str]] = {}
+    for row in each_row(crossings(arm, name)):
+        said.setdefault(row.words, []).append(row.label)
+    parts = [f"{wording.names(labels)}: {words}" for words, labels in said.items()]
+    return [Answer("Data needed", conditions(arm, size), f"{text} Beside {name}, {'; '.join(parts)}.")]
+
+
+def _needs(arm: ArmData, name: str, size: int) -> Mapping[str, Factor]:
+    """For each other model, images for the accuracy that `name` has with `size`, over `size`; fewest first."""
+    found = {}
+    for label, _, (b, a) in _pairs(arm, name):
+        if len(a) > 1:
+            of_size = a.values[:, a.sizes.index(size)]
+            found[label] = equivalence.factor_at(b.sizes, b.values, size, of_size).inverse
+    unknown = {label: math.isnan(one.log.mean) for label, one in found.items()}
+    order = sorted(found, key=lambda label: (unknown[label], found[label].log.mean))
+    return {label: found[label] for label in order}
