@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis import statistics, wording
 from analysis.arms import ArmData, one_arm
+from analysis.carrying import as_chosen, choices
 from analysis.cells import at_home, by_carry
 from analysis.data_efficiency import conditions, notes
 from analysis.naming import NONE
@@ -68,11 +69,14 @@ def differences(arm: ArmData) -> pd.DataFrame:
     return pd.DataFrame(result)
 
 
-def differences_away(arm: ArmData, resolutions: list[int]) -> pd.DataFrame:
+def differences_away(arm: ArmData, resolutions: list[int], chosen: bool = False) -> pd.DataFrame:
     """The same at each test resolution, for the largest train size; one more column, test_resolution.
 
-    Only models with one way of carrying positions are compared here."""
-    rows = by_carry(arm.rows)
+    Every model carries its positions in its default way; with `chosen` in the way chosen on validation, where it was
+    tested in several (`carrying`), and then the table is empty unless some model was."""
+    if chosen and choices(arm.rows).empty:
+        return pd.DataFrame()
+    rows = as_chosen(arm.rows) if chosen else by_carry(arm.rows)
     rows = rows[rows["line"] == rows["label"]]
     size = arm.runs["train_size"].max()
     at, planned = rows[rows["train_size"] == size], arm.runs[arm.runs["train_size"] == size]

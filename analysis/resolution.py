@@ -25,7 +25,11 @@ from models import family
 
 def with_retention(rows: pd.DataFrame) -> pd.DataFrame:
     """The evaluations of an arm at all resolutions (see `cells.by_carry`) with the column retention."""
-    rows = by_carry(rows)
+    return retained(by_carry(rows))
+
+
+def retained(rows: pd.DataFrame) -> pd.DataFrame:
+    """Evaluations of an arm, those at the training resolution among them, with the column retention."""
     if rows.empty:
         return rows.assign(retention=pd.Series(dtype=float))
     guess = statistics.chance(one_arm(rows).data.classes)
@@ -51,6 +55,20 @@ def by_evaluation(arm: ArmData, study: Study) -> pd.DataFrame:
 
     The table of `cells.summarise`; a line is the label and the way in words. Places that are not asked for are no rows.
     The evaluation at the training resolution belongs to every way with its crop and BatchNorm."""
+    rows = ways_of_testing(arm, study)
+    if rows.empty:
+        return pd.DataFrame()
+    runs = arm.runs[arm.runs["train_size"] == arm.runs["train_size"].max()]
+    wanted = set(zip(rows["line"], rows["test_resolution"], strict=True))
+    resolutions = sorted(set(rows["test_resolution"].tolist()))
+    table = summarise(rows, runs[runs["label"].isin(rows["label"])], "accuracy", resolutions)
+    there = [place in wanted for place in zip(table["line"], table["test_resolution"], strict=True)]
+    return table[there].reset_index(drop=True)
+
+
+def ways_of_testing(arm: ArmData, study: Study, part: str = "test") -> pd.DataFrame:
+    """The evaluations behind `by_evaluation`, a row for each that the study asks for: columns run, evaluation,
+    test_resolution, line, label, train_size, draw, seed, state, starved, accuracy and count (NaN until measured)."""
     runs = arm.runs[arm.runs["train_size"] == arm.runs["train_size"].max()]
     of_run = runs.set_index("run")
     asked = pd.DataFrame(
@@ -59,22 +77,13 @@ def by_evaluation(arm: ArmData, study: Study) -> pd.DataFrame:
             for run in study.runs
             if run.id in of_run.index
             for label in [of_run.at[run.id, "label"]]
-            for way, one in _ways(run, [one for one in study.evaluations[run.id] if one.part == "test"])
+            for way, one in _ways(run, [one for one in study.evaluations[run.id] if one.part == part])
         ],
         columns=["run", "evaluation", "test_resolution", "line"],
     )
     asked = asked.merge(runs[["run", "label", "train_size", "draw", "seed", "state", "starved"]], on="run")
-    several = asked.groupby("label")["line"].transform("nunique") > 1
-    asked = asked[several]
-    if asked.empty:
-        return pd.DataFrame()
-    measured = arm.rows[["run", "evaluation", "accuracy", "count"]]
-    rows = asked.merge(measured, on=["run", "evaluation"], how="left")
-    wanted = set(zip(rows["line"], rows["test_resolution"], strict=True))
-    resolutions = sorted(set(rows["test_resolution"].tolist()))
-    table = summarise(rows, runs[runs["label"].isin(rows["label"])], "accuracy", resolutions)
-    there = [place in wanted for place in zip(table["line"], table["test_resolution"], strict=True)]
-    return table[there].reset_index(drop=True)
+    asked = asked[asked.groupby("label")["line"].transform("nunique") > 1]
+    return asked.merge(arm.rows[["run", "evaluation", "accuracy", "count"]], on=["run", "evaluation"], how="left")
 
 
 def _ways(run: Run, wanted: list[Evaluation]) -> Iterator[tuple[str, Evaluation]]:

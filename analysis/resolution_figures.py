@@ -1,0 +1,99 @@
+"""Figures on resolutions: training against test resolution, and what the ways of testing change; a panel a model."""
+
+import math
+from collections.abc import Callable, Mapping
+
+import matplotlib
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.axes import STYLE, bars, dodged, handle, log_ticks, percent_axis
+from analysis.cells import estimate_of
+from analysis.palette import INK, SPARE, Look
+from analysis.tables import each_group, each_row
+
+COLUMNS = 3  # panels side by side
+DARK = 0.55  # share of the colour scale below which a number in a cell is white
+
+
+def heat_map(matrix: pd.DataFrame) -> Figure:
+    """Mean test accuracy as a matrix of training (rows) and test resolution (columns), in per cent, on one scale.
+
+    `matrix`: `across_arms.resolution_matrix`; a cell that was not measured stays empty."""
+    labels = list(dict.fromkeys(matrix["label"]))
+    train = sorted(matrix["train_resolution"].unique().tolist())
+    test = sorted(matrix["test_resolution"].unique().tolist())
+    low, high = 100 * matrix["mean"].min(), 100 * matrix["mean"].max()
+    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
+        figure, grid = _panels(len(labels), 0.36 * len(train) + 1.1)
+        for axes, label in zip(grid, labels, strict=False):
+            mine = matrix[matrix["label"] == label]
+            means = mine.pivot(index="train_resolution", columns="test_resolution", values="mean")
+            means = 100 * means.reindex(index=train, columns=test)
+            axes.imshow(means.to_numpy(dtype=float), vmin=low, vmax=high, cmap="cividis", aspect="auto", origin="lower")
+            for row, values in enumerate(means.to_numpy(dtype=float)):
+                for column, value in enumerate(values):
+                    if not math.isnan(value):
+                        dark = value < low + DARK * (high - low)
+                        axes.text(
+                            column,
+                            row,
+                            f"{value:.0f}",
+                            ha="center",
+                            va="center",
+                            fontsize=8,
+                            color="#ffffff" if dark else "#000000",
+                        )
+            axes.set_title(label)
+            axes.set_xticks(range(len(test)), [str(side) for side in test])
+            axes.set_yticks(range(len(train)), [str(side) for side in train])
+            axes.tick_params(length=0)
+        figure.supxlabel("test resolution, pixels", fontsize=9, color=INK)
+        figure.supylabel("training resolution, pixels", fontsize=9, color=INK)
+    return figure
+
+
+def matrix_curves(matrix: pd.DataFrame) -> Figure:
+    """The same as curves over test resolution, a line for each training resolution, with t-intervals."""
+    return _curves(matrix, "train_resolution", lambda side: f"trained at {side} px")
+
+
+def ways_of_testing(table: pd.DataFrame) -> Figure:
+    """Test accuracy against test resolution by way of testing (`resolution.by_evaluation`), with t-intervals."""
+    ways = [line.removeprefix(f"{label}, ") for line, label in zip(table["line"], table["label"], strict=True)]
+    return _curves(table.assign(way=ways), "way", str)
+
+
+def _curves(table: pd.DataFrame, by: str, name: Callable[[object], str]) -> Figure:
+    known = table.dropna(subset=["mean"])
+    labels, kinds = list(dict.fromkeys(known["label"])), list(dict.fromkeys(known[by]))
+    styles: Mapping[object, Look] = {kind: SPARE[place % len(SPARE)] for place, kind in enumerate(kinds)}
+    with matplotlib.rc_context(STYLE):
+        figure, grid = _panels(len(labels), 2.3)
+        for axes, label in zip(grid, labels, strict=False):
+            mine = known[known["label"] == label]
+            places = dodged(mine["test_resolution"].unique().tolist(), list(dict.fromkeys(mine[by])))
+            for kind, line in each_group(mine.sort_values("test_resolution", kind="stable"), by):
+                xs = [places(side, kind) for side in line["test_resolution"]]
+                bars(axes, xs, [estimate_of(row) for row in each_row(line)], styles[kind])
+            axes.set_title(label)
+            log_ticks(axes, known["test_resolution"], "")
+            percent_axis(axes, "")
+        figure.supxlabel("test resolution, pixels (log scale)", fontsize=9, color=INK)
+        figure.supylabel("test accuracy", fontsize=9, color=INK)
+        handles = [handle(styles[kind], [], []) for kind in kinds]
+        figure.legend(handles, [name(kind) for kind in kinds], loc="outside upper left", ncols=2, handlelength=2.6)
+    return figure
+
+
+def _panels(amount: int, height: float) -> tuple[Figure, list[matplotlib.axes.Axes]]:
+    """A figure with so many panels, on the same axes, the others off; `height` of a row in inches."""
+    columns = min(COLUMNS, max(amount, 1))
+    rows = math.ceil(max(amount, 1) / columns)
+    figure = Figure(figsize=(8.4, 0.7 + rows * height), layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel().tolist()
+    for axes in grid[amount:]:
+        axes.set_axis_off()
+    for place, axes in enumerate(grid[:amount]):
+        axes.tick_params(labelbottom=place + columns >= amount)  # also where the panel below is off
+    return figure, grid

@@ -1,0 +1,88 @@
+"""A curve over test resolutions in two numbers: its best test resolution, and the area below it.
+
+*Best test resolution*: that with the highest mean accuracy over the validation parts of a model's runs (the one nearest
+to the training resolution where several are level); the accuracy given there is that on the test part.
+*Area*: the integral of test accuracy over log resolution, by trapezoids, divided by the log of the ratio of the ends,
+which are the smallest and the largest test resolution: an accuracy averaged over octaves, run by run.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis import statistics
+from analysis.arms import one_arm
+from analysis.cells import marks, planned_units
+from analysis.statistics import Estimate
+from analysis.tables import each_group
+
+
+def summary(
+    test: pd.DataFrame, validation: pd.DataFrame, runs: pd.DataFrame, resolutions: Iterable[int] = ()
+) -> pd.DataFrame:
+    """One row per line and train size.
+
+    test, validation: evaluations of one arm with the column `line`, at most one per run, line and test resolution;
+    runs: all runs of that arm; resolutions: the study's, where a run that lacks one has no area.
+    Columns: label, line, train_size, best (pixels; NaN where nothing was measured on validation), best_accuracy,
+    best_gain (over the training resolution, paired) and area, each with _low and _high; from, to (pixels, the ends of
+    the area), n (units of the area), done and planned (runs), starved, stale, runs."""
+    one_arm(runs)
+    home = int(runs["resolution"].iloc[0])
+    result = []
+    for (label, line), mine in each_group(test, ["label", "line"]):
+        planned = runs[runs["label"] == label]
+        chosen_on = validation[validation["line"] == line]
+        for size, at in each_group(mine, "train_size", ordered=True):
+            wanted = sorted(set(at["test_resolution"]).union(resolutions))
+            if len(wanted) < 2:
+                continue
+            areas = _areas(at, wanted)
+            best = best_resolution(chosen_on[chosen_on["train_size"] == size], home)
+            there, here = (at[at["test_resolution"] == place] for place in (best, home))
+            units = at.drop_duplicates("run")[["run", *statistics.UNITS]].merge(areas.rename("area"), on="run")
+            result.append(
+                {
+                    "label": label,
+                    "line": line,
+                    "train_size": size,
+                    "best": math.nan if best is None else float(best),
+                    **_ends("best_accuracy", statistics.over_seeds(there, "accuracy", bounds=(0.0, 1.0))),
+                    **_ends("best_gain", statistics.paired_difference(there, here, "accuracy")),
+                    **_ends("area", area := statistics.over_seeds(units, "area", bounds=(0.0, 1.0))),
+                    "from": wanted[0],
+                    "to": wanted[-1],
+                    "n": area.n,
+                    "done": len(areas),
+                    "planned": planned_units(planned[planned["train_size"] == size]),
+                    **marks(at),
+                    "runs": " ".join(sorted(areas.index)),
+                }
+            )
+    return pd.DataFrame(result)
+
+
+def best_resolution(validation: pd.DataFrame, home: int) -> int | None:
+    """The test resolution with the highest mean accuracy of `validation` (one line and train size), among those that as
+    many runs were measured at as at any; None where there is none."""
+    if validation.empty:
+        return None
+    means = validation.groupby("test_resolution")["accuracy"].agg(["mean", "count"])
+    means = means[means["count"] == means["count"].max()]
+    top = means.index[means["mean"] == means["mean"].max()]
+    return int(min(top, key=lambda side: (abs(math.log(side / home)), side)))
+
+
+def _areas(rows: pd.DataFrame, resolutions: list[int]) -> pd.Series:
+    """The area of each run that has all `resolutions`, by run id."""
+    wide = rows.pivot(index="run", columns="test_resolution", values="accuracy").reindex(columns=resolutions).dropna()
+    places = np.log(np.asarray(resolutions, dtype=float))
+    areas = np.trapezoid(wide.to_numpy(dtype=float), places, axis=1) / (places[-1] - places[0])
+    return pd.Series(areas, index=wide.index)
+
+
+def _ends(name: str, estimate: Estimate) -> dict[str, Any]:
+    return {name: estimate.mean, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
