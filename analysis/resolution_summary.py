@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.integrate import trapezoid
 
 from analysis import statistics
 from analysis.arms import one_arm
@@ -80,7 +81,7 @@ def _areas(rows: pd.DataFrame, resolutions: list[int]) -> pd.Series:
     """The area of each run that has all `resolutions`, by run id."""
     wide = rows.pivot(index="run", columns="test_resolution", values="accuracy").reindex(columns=resolutions).dropna()
     places = np.log(np.asarray(resolutions, dtype=float))
-    areas = np.trapezoid(wide.to_numpy(dtype=float), places, axis=1) / (places[-1] - places[0])
+    areas = trapezoid(wide.to_numpy(dtype=float), places, axis=1) / (places[-1] - places[0])
     return pd.Series(areas, index=wide.index)
 
 
