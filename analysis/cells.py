@@ -32,6 +32,11 @@ def at_home(rows: pd.DataFrame, part: str = "test") -> pd.DataFrame:
     return rows[(rows["part"] == part) & (rows["test_resolution"] == rows["resolution"]) & (rows["carry"] == NONE)]
 
 
+def trained(rows: pd.DataFrame) -> pd.DataFrame:
+    """The evaluations at the training resolution, for the accuracy on the training images that stands in each row."""
+    return at_home(rows).dropna(subset=["train_accuracy"])
+
+
 def by_carry(rows: pd.DataFrame, part: str = "test") -> pd.DataFrame:
     """The usual evaluations at all resolutions, with a column `line`: the label, and how positions were carried where a
     model was evaluated in several ways. The evaluation at the training resolution, where nothing is carried, belongs

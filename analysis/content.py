@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from analysis import comparison_sections, methods, page, sections, wording
+from analysis import comparison_sections, curve_sections, methods, page, resolution_sections, sections, wording
 from analysis.findings import Findings, answers, by_state
 from analysis.frame import Frame
 from analysis.glossary import Term, glossary
@@ -78,13 +78,22 @@ def chapters(findings: Sequence[Findings], styles: Mapping[str, Look]) -> tuple[
     found_all = (
         Chapter("train-size", "train size", "Accuracy against train size",
                 tuple(sections.train_size(found, styles) for found in findings), signs=True),
+        Chapter("data-needed", "data needed", "Images needed for equal accuracy",
+                tuple(curve_sections.needed(found, styles) for found in findings if found.needed.any)),
+        Chapter("budgets", "budgets", "Steps beside epochs: starved or hungry",
+                tuple(curve_sections.budgets(findings, styles))),
         Chapter("test-resolution", "test resolution",
                 DEMONSTRATION if demonstrated else "Accuracy against test resolution",
-                tuple(sections.test_resolution(found, styles) for found in findings)),
+                tuple(resolution_sections.test_resolution(found, styles) for found in findings)),
         Chapter("ways-of-testing", "ways of testing", "What another resolution changes",
-                tuple(sections.by_evaluation(found) for found in findings if not found.by_evaluation.empty),
+                tuple(resolution_sections.by_evaluation(found) for found in findings if not found.by_evaluation.empty),
                 Markup("More pixels change an image's scale, the number of tokens and what BatchNorm sees, all at "
                        "once. The same networks, tested in ways that keep these apart:")),
+        Chapter("carrying", "carrying positions", "Ways of carrying positions",
+                tuple(resolution_sections.carrying(found) for found in findings
+                      if not found.resolutions.carrying.empty)),
+        Chapter("resolution-matrix", "training resolution", "Training and test resolution",
+                tuple(resolution_sections.matrices(findings))),
         Chapter("positions", "positions", "Position ablation",
                 tuple(sections.positions(found, styles) for found in findings if not found.positions.empty),
                 Markup("Positional encodings against <code>learned_1d</code>, run by run with the same draw and seed: "

@@ -5,11 +5,12 @@ The reference A is the model that leads at the smallest train size, unless anoth
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from analysis import equivalence, statistics, wording
+from analysis import equivalence, fitted, statistics, wording
 from analysis.arms import ArmData, one_arm
 from analysis.cells import at_home, marks, planned_units
 from analysis.curves import Curves, curves_of, paired
@@ -19,6 +20,28 @@ from analysis.naming import NONE
 from analysis.ranking import rank
 from analysis.tables import each_group, each_row
 from analysis.wording import Answer
+
+
+@dataclass(frozen=True)
+class Needed:
+    """The tables of an arm, in long form: `by_train_size`, `by_accuracy` and `crossings` against the leader at the
+    smallest train size, and `fits` (`fitted.table`). Empty where there is one model or one size."""
+
+    by_train_size: pd.DataFrame
+    by_accuracy: pd.DataFrame
+    crossings: pd.DataFrame
+    fits: pd.DataFrame
+
+    @property
+    def any(self) -> bool:
+        """Whether there is anything to show."""
+        return not (self.by_train_size.empty and self.fits.empty)
+
+
+def needed(arm: ArmData) -> Needed:
+    """All of them."""
+    return Needed(by_train_size(arm), by_accuracy(arm), crossings(arm), fitted.table(arm))
+
 
 STEPS = (0.05, 0.02, 0.01)  # distances between the accuracies at which a factor is given: the first that gives a few
 FEW = 5
@@ -181,14 +204,16 @@ def answers(arm: ArmData) -> list[Answer]:
     told = []
     for label, factor in _needs(arm, name, size).items():
         own = wording.value(means[label]) if label in means else "not measured there"
-        told.append(f"{wording.noted(label, *of_label[label])} {own}, {wording.factor(factor.factor, factor.bound)}")
+        times = wording.factor(factor.factor, factor.bound)
+        words = (" reaches", "would need", " the images for as much") if not told else ("", "", "")
+        told.append(
+            " ".join(f"{wording.noted(label, *of_label[label])}{words[0]} {own} and {words[1]} {times}".split())
+            + words[2]
+        )
     if not told:
         return []
-    text = (
-        f"with {wording.number(size)} images {wording.noted(name, *of_label[name])} reaches "
-        f"{wording.value(means[name])}. What the others reach with as many, and how many times the images they would "
-        f"need for the same: {'; '.join(told)}."
-    )
+    lead = f"with {wording.number(size)} images {wording.noted(name, *of_label[name])} reaches"
+    text = f"{lead} {wording.value(means[name])}. {'; '.join(told)}."
     said: dict[str, list[str]] = {}
     for row in each_row(crossings(arm, name)):
         said.setdefault(row.words, []).append(row.label)

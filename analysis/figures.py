@@ -129,11 +129,11 @@ NARROW = 5.5  # inches, below which a legend beside the axes leaves them too lit
 def _resize(figure: Figure, width: float) -> None:
     old = figure.get_size_inches()
     height = width * old[1] / old[0]
-    for legend in list(figure.legends):
+    for old_legend in list(figure.legends):
         if width < NARROW:
-            handles = [handle for handle in legend.legend_handles if handle is not None]
-            names = [text.get_text() for text in legend.get_texts()]
-            legend.remove()
+            handles = [handle for handle in old_legend.legend_handles if handle is not None]
+            names = [text.get_text() for text in old_legend.get_texts()]
+            old_legend.remove()
             columns = max(1, round(width / 1.8))
             rows = -(-len(names) // columns)
             height += 0.2 * rows + 0.5

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import ablation, aggregate, comparisons, data_efficiency, fairness, resolution, wording
+from analysis import ablation, aggregate, comparisons, data_efficiency, data_needed, fairness, resolution, wording
 from analysis.arms import Arm, ArmData, split
 from analysis.compared import Compared, compare
+from analysis.data_needed import Needed
 from analysis.frame import ARM, Frame
+from analysis.resolution_findings import Resolutions, resolutions_of
 from analysis.tables import each_group, each_row
 from analysis.wording import Answer
 from benchmarks.run import default_evaluation
@@ -54,6 +56,8 @@ class Findings:
     ledger: pd.DataFrame
     cost: pd.DataFrame
     compared: Compared
+    needed: Needed
+    resolutions: Resolutions
 
     @property
     def pairs(self) -> pd.DataFrame:
@@ -105,6 +109,8 @@ def _find(number: int, arm: ArmData, study: Study, root: Path, resamples: int) -
         fairness.ledger(arm),
         fairness.by_resolution(arm, {run.id: run for run in study.runs if run.id in mine}, resolutions),
         compare(arm, study, root, by_train_size, resamples),
+        data_needed.needed(arm),
+        resolutions_of(arm, study, resolutions),
     )
 
 
@@ -128,6 +134,16 @@ def csv_tables(frame: Frame, findings: Sequence[Findings]) -> dict[str, pd.DataF
         "error-consistency": "compared.consistency",
         "variance-shares": "compared.variance",
         "test-set-bootstrap": "compared.resampled",
+        "data-factor-by-train-size": "needed.by_train_size",
+        "data-factor-by-accuracy": "needed.by_accuracy",
+        "crossings": "needed.crossings",
+        "fitted-curves": "needed.fits",
+        "resolution-summary": "resolutions.summary",
+        "resolution-summary-by-evaluation": "resolutions.by_evaluation",
+        "carrying": "resolutions.carrying",
+        "carrying-retention": "resolutions.carrying_retention",
+        "carrying-summary": "resolutions.carrying_summary",
+        "position-ablation-chosen-carry": "resolutions.positions_chosen",
     }
     stacked = {name: _stacked(findings, table) for name, table in sometimes.items()}
     stacked["over-data-sets"] = aggregate.over_data_sets([found.data for found in findings])
@@ -149,6 +165,8 @@ def answers(frame: Frame, findings: Sequence[Findings]) -> list[tuple[Answer, st
     said = [(answer, "states") for answer in _state_answers(frame)]
     for found in findings:
         said += [(answer, "train-size") for answer in data_efficiency.answers(found.data)]
+    for found in findings:
+        said += [(answer, "data-needed") for answer in data_needed.answers(found.data)]
     for found in findings:
         said += [(answer, "comparisons") for answer in comparisons.answers(found.data, found.compared.families)]
     for found in findings:

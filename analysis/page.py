@@ -84,10 +84,10 @@ def grid(
             for place in across
         )
         rows.append(Row(model_name(label, arm, links, line), cells))
-    return Table(about, "model", tuple(map(head, across)), tuple(rows), n=_units(table, noun))
+    return Table(about, "model", tuple(map(head, across)), tuple(rows), n=units(table, noun))
 
 
-def _units(table: pd.DataFrame, noun: str) -> str:
+def units(table: pd.DataFrame, noun: str) -> str:
     """'n = 3 seeds', 'n = 2 to 3 seeds': what the intervals of a table are over."""
     seen = sorted({int(n) for n in table["n"] if n > 0})
     if not seen:

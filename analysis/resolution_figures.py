@@ -58,9 +58,13 @@ def matrix_curves(matrix: pd.DataFrame) -> Figure:
     return _curves(matrix, "train_resolution", lambda side: f"trained at {side} px")
 
 
-def ways_of_testing(table: pd.DataFrame) -> Figure:
-    """Test accuracy against test resolution by way of testing (`resolution.by_evaluation`), with t-intervals."""
-    ways = [line.removeprefix(f"{label}, ") for line, label in zip(table["line"], table["label"], strict=True)]
+def ways_of_testing(table: pd.DataFrame, alone: str = "") -> Figure:
+    """Test accuracy against test resolution by way of testing, with t-intervals; a way is what a line has after its
+    label, or `alone` where it has nothing. `table`: `resolution.by_evaluation`, or of `carrying`."""
+    ways = [
+        line.removeprefix(label).removeprefix(", ") or alone
+        for line, label in zip(table["line"], table["label"], strict=True)
+    ]
     return _curves(table.assign(way=ways), "way", str)
 
 

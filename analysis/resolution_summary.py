@@ -28,9 +28,9 @@ def summary(
 
     test, validation: evaluations of one arm with the column `line`, at most one per run, line and test resolution;
     runs: all runs of that arm; resolutions: the study's, where a run that lacks one has no area.
-    Columns: label, line, train_size, best (pixels; NaN where nothing was measured on validation), best_accuracy,
-    best_gain (over the training resolution, paired) and area, each with _low and _high; from, to (pixels, the ends of
-    the area), n (units of the area), done and planned (runs), starved, stale, runs."""
+    Columns: label, line, train_size, home (training resolution, pixels), best (pixels; NaN where nothing was measured
+    on validation), best_accuracy, best_gain (over the training resolution, paired) and area, each with _low and _high;
+    from, to (pixels, the ends of the area), n (units of the area), done and planned (runs), starved, stale, runs."""
     one_arm(runs)
     home = int(runs["resolution"].iloc[0])
     result = []
@@ -50,6 +50,7 @@ def summary(
                     "label": label,
                     "line": line,
                     "train_size": size,
+                    "home": home,
                     "best": math.nan if best is None else float(best),
                     **_ends("best_accuracy", statistics.over_seeds(there, "accuracy", bounds=(0.0, 1.0))),
                     **_ends("best_gain", statistics.paired_difference(there, here, "accuracy")),

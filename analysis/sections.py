@@ -66,7 +66,7 @@ def test_resolution(found: Findings, styles: Mapping[str, Look]) -> Section:
     def view(table: pd.DataFrame, size: int, what: str) -> page.Table:
         about = f"{what}, trained on {wording.number(size)} images at {found.arm.resolution} px, in per cent."
         at = table[table["train_size"] == size]
-        return page.grid(at, found.data, found.links, "test_resolution", _pixels(found), about)
+        return page.grid(at, found.data, found.links, "test_resolution", pixels(found), about)
 
     *smaller, largest = sorted(found.data.runs["train_size"].unique().tolist())
     tables = [view(found.by_test_resolution, largest, "Mean test accuracy")]
@@ -80,10 +80,10 @@ def test_resolution(found: Findings, styles: Mapping[str, Look]) -> Section:
         behind = found.by_test_resolution[found.by_test_resolution["train_size"] == largest]
         drawn.append(Drawing(f"accuracy-by-test-resolution-{found.number}", figure, behind))
     alt = f"Test accuracy against test resolution, {found.arm.words}; the table below has the numbers."
-    return Section(found.arm.words, tuple(drawn), alt, tuple(tables), folded, _upsampling(found))
+    return Section(found.arm.words, tuple(drawn), alt, tuple(tables), folded, upsampling(found))
 
 
-def _upsampling(found: Findings) -> str:
+def upsampling(found: Findings) -> str:
     """What must be said of a data set whose images are too small to be tested at other sizes; '' for any other."""
     if not found.arm.data.interpolation_only:
         return ""
@@ -95,31 +95,8 @@ def _upsampling(found: Findings) -> str:
     )
 
 
-def _pixels(found: Findings) -> page.Head:
+def pixels(found: Findings) -> page.Head:
     return lambda resolution: f"{resolution} px" + (" (trained)" if resolution == found.arm.resolution else "")
-
-
-WAYS = {  # what a word in the name of a line means
-    "resize": "resize: the whole image with more or fewer pixels; scale and number of tokens change together",
-    "canvas": "canvas: the image as in training in the middle of a larger canvas of the training images' mean (of a "
-    "smaller one: its middle); the scale stays, tokens come or go around it",
-    "patch": "patch: resized, with patches that grow as the image does (their kernel by the pseudo-inverse of the "
-    "resizing, as FlexiViT's); the number of tokens stays",
-    "carry": "carry: another way than the model's default of carrying positions to the grid",
-    "crop": "crop: the middle of the image, by this share of its side",
-    "BatchNorm": "BatchNorm re-estimated: its statistics are taken anew from the run's training images as shown there",
-}
-
-
-def by_evaluation(found: Findings) -> Section:
-    """What another resolution changes, part by part: a row for each way of testing a model."""
-    lines = set(found.by_evaluation["line"])
-    size = wording.number(found.by_evaluation["train_size"].max())
-    about = f"Mean test accuracy, trained on {size} images at {found.arm.resolution} px, in per cent."
-    table = page.grid(found.by_evaluation, found.data, found.links, "test_resolution", _pixels(found), about)
-    said = [meaning for word, meaning in WAYS.items() if any(f", {word}" in line for line in lines)]
-    remark = f"{'. '.join(text[0].upper() + text[1:] for text in said)}."
-    return Section(found.arm.words, (), "", (table,), remark=f"{remark} {_upsampling(found)}".rstrip())
 
 
 def positions(found: Findings, styles: Mapping[str, Look]) -> Section:
@@ -135,7 +112,7 @@ def positions(found: Findings, styles: Mapping[str, Look]) -> Section:
         size = wording.number(found.positions_away["train_size"].max())
         for reference, table in each_group(found.positions_away, "reference"):
             about = f"The same, minus {reference}, at each test resolution, trained on {size} images."
-            heads = _pixels(found)
+            heads = pixels(found)
             tables.append(page.grid(table, found.data, found.links, "test_resolution", heads, about, difference=True))
     alt = f"Difference of test accuracy to learned_1d positions, {found.arm.words}; the table below has the numbers."
     legend = LEGEND.removeprefix("Small points: runs. ").replace("means", "mean paired differences")
@@ -151,6 +128,6 @@ def ledger(found: Findings) -> Section:
     )
     tables = (
         page.ledger_table(found.ledger, found.data, found.links),
-        page.cost_table(found.cost, found.data, found.links, _pixels(found)),
+        page.cost_table(found.cost, found.data, found.links, pixels(found)),
     )
     return Section(found.arm.words, (), "", tables, remark=remark)

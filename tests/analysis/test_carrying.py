@@ -1,4 +1,4 @@
-"""Ways of carrying positions, chosen on validation; best test resolution, area, and training against test resolution."""
+"""Ways of carrying chosen on validation; best test resolution, area, and training against test resolution."""
 
 from pathlib import Path
 from typing import Any

@@ -57,7 +57,7 @@ def test_unreached_values_are_bounds() -> None:
 
 
 def test_regions_are_where_scipys_paired_interval_contains_zero() -> None:
-    """Reference: scipy.stats.ttest_rel of the curves interpolated at 2,000 places between the smallest and largest n."""
+    """Reference: scipy.stats.ttest_rel of the curves interpolated at 2,000 places over all sizes."""
     generator = np.random.default_rng(5)
     for _ in range(20):
         a = np.sort(generator.uniform(0.3, 0.9, 5)) + 0.02 * generator.normal(size=(4, 5))

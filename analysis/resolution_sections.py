@@ -1,0 +1,180 @@
+"""The sections on resolutions beyond accuracy by test resolution: areas, ways of carrying positions, the matrix."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from analysis import across_arms, page, resolution_figures, sections, wording
+from analysis.carrying import choices, ways_words
+from analysis.findings import Findings
+from analysis.page import Cell, Row, Table
+from analysis.palette import Look
+from analysis.sections import Drawing, Section, pixels, upsampling
+from analysis.statistics import Estimate, unit_noun
+from analysis.tables import each_group, each_row
+from analysis.wording import ABSENT, STALE, STARVED
+
+LINES = "A panel a model. Points: means. Bars: 95 % t-intervals."
+
+
+def summaries(table: pd.DataFrame, found: Findings) -> Table:
+    """`resolution_summary.summary` at its largest train size."""
+    size = table["train_size"].max()
+    ends = table[["from", "to"]].drop_duplicates()
+    spans = wording.names(f"{low} to {high} px" for low, high in ends.itertuples(index=False))
+    rows = []
+    for row in each_row(table[table["train_size"] == size]):
+        href = found.links.cell(row.label, row.train_size)
+        signs = (STARVED if row.starved else "") + (STALE if row.stale else "")
+        note = "" if row.done == row.planned else f"{row.done}/{row.planned} {unit_noun(found.data.runs)}"
+        best = Cell(ABSENT) if math.isnan(row.best) else Cell(f"{row.best:.0f} px", href=href)
+        area = Cell(ABSENT, note=note, href=href) if math.isnan(row.area) else _share(row, "area", href, note, signs)
+        cells = (area, best, _share(row, "best_accuracy", href), _gain(row, href))
+        rows.append(Row(page.model_name(row.label, found.data, found.links, row.line), cells))
+    about = (
+        f"Curves over test resolution, trained on {wording.number(size)} images at {found.arm.resolution} px. Area: "
+        f"test accuracy averaged over log resolution, {spans}. Best test resolution: chosen on validation; accuracy "
+        "there and gain over the training resolution: on test."
+    )
+    head = ("area, per cent", "best test resolution", "accuracy there", "gain, points")
+    return Table(about, "model", head, tuple(rows), n=page.units(table, unit_noun(found.data.runs)))
+
+
+def _share(row: Any, name: str, href: str, note: str = "", signs: str = "") -> Cell:
+    mean, low, high = (getattr(row, name + end) for end in ("", "_low", "_high"))
+    estimate = Estimate(mean, low, high, row.n)
+    if math.isnan(estimate.mean):
+        return Cell(ABSENT)
+    return Cell(f"{100 * estimate.mean:.1f}", wording.interval(estimate) or "no interval", note, signs, href)
+
+
+def _gain(row: Any, href: str) -> Cell:
+    estimate = Estimate(row.best_gain, row.best_gain_low, row.best_gain_high, row.n)
+    if math.isnan(estimate.mean) or row.best == row.home:
+        return Cell(ABSENT)
+    return Cell(wording.points(estimate).split(" ")[0], wording.interval(estimate) or "no interval", href=href)
+
+
+def test_resolution(found: Findings, styles: Mapping[str, Look]) -> Section:
+    """Accuracy and retention by test resolution; where anything may be claimed, with areas and best resolutions."""
+    section = sections.test_resolution(found, styles)
+    summary = found.resolutions.summary
+    return section if summary.empty else replace(section, tables=(*section.tables, summaries(summary, found)))
+
+
+WAYS = {  # what a word in the name of a line means
+    "resize": "resize: the whole image with more or fewer pixels; scale and number of tokens change together",
+    "canvas": "canvas: the image as in training in the middle of a larger canvas of the training images' mean (of a "
+    "smaller one: its middle); the scale stays, tokens come or go around it",
+    "patch": "patch: resized, with patches that grow as the image does (their kernel by the pseudo-inverse of the "
+    "resizing, as FlexiViT's); the number of tokens stays",
+    "carry": "carry: another way than the model's default of carrying positions to the grid",
+    "crop": "crop: the middle of the image, by this share of its side",
+    "BatchNorm": "BatchNorm re-estimated: its statistics are taken anew from the run's training images as shown there",
+}
+
+
+def by_evaluation(found: Findings) -> Section:
+    """What another resolution changes, part by part: a row for each way of testing a model. Evaluations that show the
+    whole image and those that crop, and so change the apparent size of what is in it, stand in tables of their own."""
+    table = found.by_evaluation
+    size = wording.number(table["train_size"].max())
+    cropped = table["line"].str.contains(", crop ")
+    tables = []
+    for mine, what in ((table[~cropped], "whole images"), (table[cropped], "the middle of each image")):
+        if len(mine):
+            about = f"Mean test accuracy, {what}, trained on {size} images at {found.arm.resolution} px, in per cent."
+            tables.append(page.grid(mine, found.data, found.links, "test_resolution", pixels(found), about))
+    if not found.resolutions.by_evaluation.empty:
+        tables.append(summaries(found.resolutions.by_evaluation, found))
+    said = [meaning for word, meaning in WAYS.items() if table["line"].str.contains(f", {word}", regex=False).any()]
+    remark = f"{'. '.join(text[0].upper() + text[1:] for text in said)}."
+    drawn = []
+    if table["mean"].notna().any():
+        drawn.append(Drawing(f"ways-of-testing-{found.number}", resolution_figures.ways_of_testing(table), table))
+    alt = f"Test accuracy by way of testing, {found.arm.words}; the tables below have the numbers."
+    remark = f"{remark} {upsampling(found)}".rstrip()
+    return Section(found.arm.words, tuple(drawn), alt, tuple(tables), remark=remark, legend=LINES)
+
+
+def carrying(found: Findings) -> Section:
+    """Each model's default way of carrying positions beside the one chosen on validation, and the ablation by it."""
+    of, size = found.resolutions, found.data.runs["train_size"].max()
+    images = wording.number(size)
+    heads = pixels(found)
+    tables = []
+    for table, what in ((of.carrying, "Mean test accuracy"), (of.carrying_retention, "Retention")):
+        about = f"{what}, trained on {images} images at {found.arm.resolution} px, in per cent."
+        at = table[table["train_size"] == size]
+        tables.append(page.grid(at, found.data, found.links, "test_resolution", heads, about))
+    tables.append(summaries(of.carrying_summary, found))
+    if not of.positions_chosen.empty:
+        for reference, table in each_group(of.positions_chosen, "reference"):
+            about = (
+                f"Test accuracy minus that of {reference}, each by the way chosen on validation where it has several, "
+                f"in points; trained on {images} images."
+            )
+            tables.append(page.grid(table, found.data, found.links, "test_resolution", heads, about, difference=True))
+    there = choices(found.data.rows)
+    said = [f"{label}: {words}" for label in dict.fromkeys(there["label"]) if (words := ways_words(there, label, size))]
+    if said:
+        remark = f"Chosen on validation, with {images} images: {'. '.join(said)}."
+    else:
+        remark = "There is no validation part to choose a way on, so only the ways themselves are shown."
+    figure = resolution_figures.ways_of_testing(of.carrying[of.carrying["train_size"] == size], "default")
+    drawn = (Drawing(f"carrying-{found.number}", figure, of.carrying),)
+    alt = f"Test accuracy by way of carrying positions, {found.arm.words}; the tables below have the numbers."
+    return Section(found.arm.words, drawn, alt, tuple(tables), remark=remark, legend=LINES)
+
+
+def matrices(findings: Sequence[Findings]) -> list[Section]:
+    """Training against test resolution, for arms that differ in training resolution alone. A number is of one arm."""
+    made = []
+    arms = [found.data for found in findings]
+    for number, places in enumerate(across_arms.beside(arms, across_arms.RESOLUTION), start=1):
+        group = sorted((findings[place] for place in places), key=lambda found: found.arm.resolution)
+        matrix = across_arms.resolution_matrix([found.data for found in group])
+        if matrix.empty:
+            continue
+        sides = wording.names(str(found.arm.resolution) for found in group)
+        drawn = []
+        if matrix["mean"].notna().any():
+            drawn = [
+                Drawing(f"resolution-matrix-{number}", resolution_figures.heat_map(matrix), matrix),
+                Drawing(f"resolution-matrix-curves-{number}", resolution_figures.matrix_curves(matrix), matrix),
+            ]
+        alt = f"Test accuracy by training resolution ({sides} px) and test resolution; the table below has the numbers."
+        remark = (
+            "Rows of different training resolutions are different arms, equal in all else; they stand beside each "
+            f"other here and are mixed in no number. {upsampling(group[0])}"
+        )
+        words = group[0].arm.words.replace(f"trained at {group[0].arm.resolution} px", f"trained at {sides} px")
+        made.append(Section(words, tuple(drawn), alt, (_matrix(matrix, group),), remark=remark.rstrip(), legend=HEAT))
+    return made
+
+
+HEAT = f"Cells: mean test accuracy in per cent, one colour scale for all models. {LINES}"
+
+
+def _matrix(matrix: pd.DataFrame, group: Sequence[Findings]) -> Table:
+    """Rows of models and training resolutions; columns of test resolutions, empty where none was asked for."""
+    across = sorted(matrix["test_resolution"].unique().tolist())
+    rows: dict[str, list[Row]] = {}
+    for found in group:
+        side = found.arm.resolution
+        mine = matrix[matrix["train_resolution"] == side]
+        mine = mine.assign(line=mine["line"] + f", trained at {side} px")
+        view = page.grid(mine, found.data, found.links, "test_resolution", str, "")
+        labels = mine.drop_duplicates(["label", "line"])["label"]
+        for label, row in zip(labels, view.rows, strict=True):
+            there = dict(zip(view.head, row.cells, strict=True))
+            cells = tuple(there.get(str(at), Cell("")) for at in across)
+            rows.setdefault(label, []).append(Row(row.name, cells))
+    size = wording.number(matrix["train_size"].max())
+    about = f"Mean test accuracy in per cent by training and test resolution, trained on {size} images."
+    head = tuple(f"{at} px" for at in across)
+    n = page.units(matrix, unit_noun(group[0].data.runs))
+    return Table(about, "model", head, tuple(row for of_label in rows.values() for row in of_label), n=n)
