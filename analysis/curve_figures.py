@@ -14,8 +14,9 @@ from analysis import fits, statistics, wording
 from analysis.arms import one_arm
 from analysis.axes import STYLE, bars, dodged, legend, lines, log_ticks, percent_axis
 from analysis.cells import at_home, estimate_of
-from analysis.fitted import each_fit
+from analysis.fitted import each_fit, errors_of
 from analysis.palette import INK, Look, looks
+from analysis.statistics import exponentiated
 from analysis.tables import each_group, each_row
 
 BOUNDS = {"at least": "^", "at most": "v"}
@@ -23,8 +24,8 @@ TICKS = (1, 2, 5)  # of every power of ten on an axis of factors or errors
 
 
 def fitted_curves(rows: pd.DataFrame, styles: Mapping[str, Look] | None = None) -> Figure:
-    """Test error against train size, both logarithmic: means with t-intervals, and the fitted form; dotted beyond the
-    largest size, up to twice that. `rows`: the evaluations of one arm."""
+    """Test error against train size, both logarithmic: geometric means with t-intervals over log errors, and the fitted
+    form; dotted beyond the largest size, up to twice that. `rows`: the evaluations of one arm."""
     one_arm(rows)
     styles = styles or looks(rows)
     home = at_home(rows)
@@ -36,10 +37,11 @@ def fitted_curves(rows: pd.DataFrame, styles: Mapping[str, Look] | None = None) 
         places = dodged(home["train_size"].unique().tolist(), labels)
         for label, curves, fit, _ in each_fit(rows):
             look = styles[label]
-            errors = [statistics.t_interval(1 - column) for column in curves.values.T]
+            logs = np.log(errors_of(curves, int(home["count"].max())))
+            errors = [exponentiated(statistics.t_interval(column)) for column in logs.T]
             at = [places(size, label) for size in curves.sizes]
             for place, error in zip(at, errors, strict=True):
-                if error.has_interval and error.low > 0:
+                if error.has_interval:
                     axes.plot([place, place], [100 * error.low, 100 * error.high], color=look.colour, linewidth=1)
             axes.plot(at, [100 * error.mean for error in errors], look.marker, color=look.colour, markersize=5)
             for low, high, style in ((fit.sizes[0], fit.sizes[-1], "-"), (fit.sizes[-1], 2 * fit.sizes[-1], ":")):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -18,7 +19,7 @@ from analysis.wording import ABSENT, STALE, STARVED
 
 FACTORS = (
     "Factors: bars are 95 % t-intervals over log factors; triangles are bounds, where the accuracy of at least one "
-    "draw lies beyond the other curve, and point to where the factor is. Fits: bars are t-intervals of the mean error."
+    "draw lies beyond the other curve, and point to where the factor is. Fits: geometric means of error."
 )
 
 
@@ -32,15 +33,14 @@ def needed(found: Findings, styles: Mapping[str, Look]) -> Section:
             f"Images used over the images with which {reference} is as accurate, at each train size: above 1, the "
             "model needs more. ≥ and ≤: a bound, because the accuracy of a draw lies beyond the other curve."
         )
-        tables.append(_factors(of.by_train_size, found, "train_size", lambda n: f"n = {wording.number(n)}", about))
+        tables.append(_factors(of.by_train_size, found, "train_size", _n, about))
         drawn.append(
             Drawing(f"data-factor-{found.number}", curve_figures.factors(of.by_train_size, styles), of.by_train_size)
         )
         tables.append(_crossings(of.crossings, found))
     if not of.by_accuracy.empty:
         about = f"The same by accuracy: images needed for it over those that {reference} needs."
-        heads = lambda share: f"{100 * share:.0f} %"  # noqa: E731
-        folded.append(("by accuracy", _factors(of.by_accuracy, found, "accuracy", heads, about)))
+        folded.append(("by accuracy", _factors(of.by_accuracy, found, "accuracy", _accuracy, about)))
         if of.by_accuracy["accuracy"].nunique() > 1:
             figure = curve_figures.factors(of.by_accuracy, styles, "accuracy")
             drawn.append(Drawing(f"data-factor-by-accuracy-{found.number}", figure, of.by_accuracy))
@@ -50,6 +50,14 @@ def needed(found: Findings, styles: Mapping[str, Look]) -> Section:
         drawn.append(Drawing(f"fitted-curves-{found.number}", figure, of.fits))
     alt = f"Images needed for equal accuracy, and fitted curves, {found.arm.words}; the tables below have the numbers."
     return Section(found.arm.words, tuple(drawn), alt, tuple(tables), tuple(folded), legend=FACTORS)
+
+
+def _n(size: int) -> str:
+    return f"n = {wording.number(size)}"
+
+
+def _accuracy(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _signs(row: Any) -> str:
@@ -76,25 +84,20 @@ def _factor(row: Any, found: Findings, columns: str) -> Cell:
     of_cell = columns == "train_size"
     href = found.links.cell(row.label, row.train_size) if of_cell else found.links.model(row.label)
     signs, note = _signs(row), _missing(row, found)
-    if row.bound and not note:
-        note = f"{row.reached} of {row.n} on the curve"
+    aside = f"{row.reached} of {row.n} on the curve" if row.bound else ""
     if math.isnan(row.mean):
-        return Cell(ABSENT, wording.factor_interval(estimate), note, signs, href)
+        return Cell(ABSENT, wording.factor_interval(estimate), note, signs, href, aside)
     sign = {"at least": "≥ ", "at most": "≤ "}.get(row.bound, "")
     none = "" if row.bound else "no interval"
     interval = wording.factor_interval(estimate) or none
-    return Cell(f"{sign}{wording.times(row.mean)}×", interval, note, signs, href)
+    return Cell(f"{sign}{wording.times(row.mean)}×", interval, note, signs, href, aside)
 
 
 def _crossings(table: pd.DataFrame, found: Findings) -> Table:
     reference = table["reference"].iloc[0]
     rows = []
     for row in each_row(table):
-        if row.pieces == "-":
-            pieces = ABSENT
-        else:
-            pieces = row.pieces.replace(" [", ", [").replace("[", "").replace("]", "") or "none"
-            pieces = pieces.replace("inf", "∞").replace(", ", " – ")
+        pieces = ABSENT if row.pieces == "-" else _pieces(row.pieces) or "none"
         cells = (
             Cell(pieces, note=_missing(row, found), signs=_signs(row), href=found.links.model(row.label)),
             Cell("yes" if row.changes else "not seen"),
@@ -106,7 +109,15 @@ def _crossings(table: pd.DataFrame, found: Findings) -> Table:
         "95 % t-interval contains 0, between sizes along log n. The level holds at each size, not for all together."
     )
     head = ("N*, images", "order changes", "in words")
-    return Table(about, "model", head, tuple(rows), "words", page.units(table, unit_noun(found.data.runs)))
+    return Table(about, "model", head, tuple(rows), "ledger", page.units(table, unit_noun(found.data.runs)))
+
+
+def _pieces(text: str) -> str:
+    """'[0, 1234] [5000, inf]' -> '0 – 1,234; 5,000 – ∞'."""
+    ends = [piece.strip("[]").split(", ") for piece in text.split("] [")] if text else []
+    return "; ".join(
+        f"{wording.number(float(low))} – {'∞' if high == 'inf' else wording.number(float(high))}" for low, high in ends
+    )
 
 
 def _fits(table: pd.DataFrame, found: Findings) -> Table:
@@ -117,7 +128,7 @@ def _fits(table: pd.DataFrame, found: Findings) -> Table:
         known = "; ".join(f"{form} {100 * off:+.0f} %" for form, off in held_out.items() if not math.isnan(off))
         at_chance = f"left out, at chance: n = {row.left_out.replace(' ', ', ')}" if row.left_out else ""
         cells = (
-            Cell(fits.WORDS[row.form], note=_missing(row, found), signs=_signs(row), aside=at_chance, href=href),
+            Cell(row.form, note=_missing(row, found), signs=_signs(row), aside=at_chance, href=href),
             _parameter(row, "slope", href),
             _parameter(row, "b", href),
             _parameter(row, "c", href, 100, " %"),
@@ -131,8 +142,9 @@ def _fits(table: pd.DataFrame, found: Findings) -> Table:
         *("largest n, predicted without it", "not identified"),
     )
     about = (
-        "Test error e against n, fitted draw by draw to log e. The form is the one that predicts the largest size best "
-        "without having seen it. Nothing is said beyond twice that."
+        "Test error e against n, fitted draw by draw to log e. The form, of "
+        f"{'; '.join(f'{form}: {words}' for form, words in fits.WORDS.items())}, is the one that predicts the largest "
+        "size best without having seen it. Nothing is said beyond twice that."
     )
     return Table(about, "model", head, tuple(rows), "ledger", page.units(table, unit_noun(found.data.runs)))
 
@@ -156,9 +168,9 @@ def budgets(findings: Sequence[Findings], styles: Mapping[str, Look]) -> list[Se
         tables = []
         for what, make in (("Test accuracy", data_efficiency.curve), ("Accuracy on the training images", _trained)):
             for found in group:
-                about = f"{what} in per cent, {_budget(found)}; beside n the updates of a run."
-                table = make(found.data)
-                tables.append(page.grid(table, found.data, found.links, "train_size", _head(found), about))
+                about = f"{what} in per cent, {_budget(found)}."
+                view = page.grid(make(found.data), found.data, found.links, "train_size", _n, about)
+                tables.append(replace(view, rows=(_updates(found), *view.rows)))
         panels = [found.data.rows for found in group if len(found.data.rows)]
         drawn = []
         behind = pd.concat([found.by_train_size.assign(arm=found.number) for found in group])
@@ -173,7 +185,7 @@ def budgets(findings: Sequence[Findings], styles: Mapping[str, Look]) -> list[Se
             "steps was starved of steps, not of data. Below the tests: what the same networks reach on their own "
             "training images."
         )
-        title = f"{group[0].arm.words}: {names}"
+        title = group[0].arm.words.replace(_budget(group[0]), names)
         made.append(Section(title, tuple(drawn), alt, tuple(tables), remark=remark, legend=LEGEND))
     return made
 
@@ -186,13 +198,11 @@ def _trained(data: Any) -> pd.DataFrame:
     return summarise(trained(data.rows), data.runs, "train_accuracy")
 
 
-def _head(found: Findings) -> page.Head:
-    """The train size, and the updates that runs of it made."""
+def _updates(found: Findings) -> Row:
+    """The updates that the runs of each column made."""
     known = found.data.runs.dropna(subset=["updates"])
-
-    def head(size: int) -> str:
+    cells = []
+    for size in sorted(found.data.runs["train_size"].unique()):
         updates = known.loc[known["train_size"] == size, "updates"]
-        said = f" ({wording.span(updates.min(), updates.max())} updates)" if len(updates) else ""
-        return f"n = {wording.number(size)}{said}"
-
-    return head
+        cells.append(Cell(wording.span(updates.min(), updates.max())))
+    return Row(Cell("updates of a run"), tuple(cells))

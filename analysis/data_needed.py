@@ -201,19 +201,19 @@ def answers(arm: ArmData) -> list[Answer]:
     if not means[name].has_interval:
         return []
     of_label = notes(arm.runs, size)
-    told = []
-    for label, factor in _needs(arm, name, size).items():
-        own = wording.value(means[label]) if label in means else "not measured there"
-        times = wording.factor(factor.factor, factor.bound)
-        words = (" reaches", "would need", " the images for as much") if not told else ("", "", "")
-        told.append(
-            " ".join(f"{wording.noted(label, *of_label[label])}{words[0]} {own} and {words[1]} {times}".split())
-            + words[2]
-        )
-    if not told:
+    needs = [
+        wording.noted(label, *([wording.value(means[label])] if label in means else []), *of_label[label])
+        + f" {wording.factor(factor.factor, factor.bound)}"
+        for label, factor in _needs(arm, name, size).items()
+    ]
+    if not needs:
         return []
-    lead = f"with {wording.number(size)} images {wording.noted(name, *of_label[name])} reaches"
-    text = f"{lead} {wording.value(means[name])}. {'; '.join(told)}."
+    images = wording.number(size)
+    text = (
+        f"with {images} images {wording.noted(name, *of_label[name])} reaches {wording.value(means[name])}. For "
+        f"as much, the others would need so many times the images (in brackets: what they reach with {images}): "
+        f"{'; '.join(needs)}."
+    )
     said: dict[str, list[str]] = {}
     for row in each_row(crossings(arm, name)):
         said.setdefault(row.words, []).append(row.label)

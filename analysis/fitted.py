@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis import fits, statistics
 from analysis.arms import ArmData, one_arm
@@ -55,7 +56,7 @@ def table(arm: ArmData) -> pd.DataFrame:
 def each_fit(rows: pd.DataFrame) -> Iterator[tuple[str, Curves, fits.Fit, list[int]]]:
     """(label, curves, fit, train sizes left out because the model is not above chance there) of each model of an arm.
 
-    An error of 0 counts as half an image: its logarithm would be infinite. Weights are one over the variance of log
+    Weights are one over the variance of log
     error between the units of a model, pooled over the models of the arm."""
     rows = at_home(rows)
     if rows.empty:
@@ -70,7 +71,7 @@ def each_fit(rows: pd.DataFrame) -> Iterator[tuple[str, Curves, fits.Fit, list[i
             used = [size for size, good in zip(curves.sizes, above, strict=True) if good]
             kept[label] = (curves, used, [size for size in curves.sizes if size not in used])
     errors = {
-        label: np.maximum(1 - curves.values[:, [curves.sizes.index(size) for size in used]], 0.5 / count)
+        label: errors_of(curves, count)[:, [curves.sizes.index(size) for size in used]]
         for label, (curves, used, _) in kept.items()
     }
     weights = _weights([(kept[label][1], one) for label, one in errors.items()], count)
@@ -79,6 +80,11 @@ def each_fit(rows: pd.DataFrame) -> Iterator[tuple[str, Curves, fits.Fit, list[i
         one = fits.fit(sizes, errors[label], of_sizes, 1 - guess)
         if one is not None:
             yield label, curves, one, left_out
+
+
+def errors_of(curves: Curves, count: int) -> NDArray[np.float64]:
+    """Errors (units, sizes) on `count` test images; none of them counts as half an image, to have a logarithm."""
+    return np.maximum(1 - curves.values, 0.5 / count)
 
 
 def _weights(models: list[tuple[list[int], np.ndarray]], count: int) -> dict[int, float]:
