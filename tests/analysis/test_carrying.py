@@ -28,8 +28,9 @@ def accuracy(run: Run, one: Evaluation) -> float:
     return value
 
 
-@pytest.fixture
-def imagined(made_up: Any, tmp_path: Path) -> tuple[Study, Path]:
+@pytest.fixture(scope="module")
+def imagined(made_up: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Path]:
+    root = tmp_path_factory.mktemp("runs")
     study = made_up.study_of(
         made_up.SMALL,
         dataset="cifar10",
@@ -40,11 +41,11 @@ def imagined(made_up: Any, tmp_path: Path) -> tuple[Study, Path]:
         evaluations=[{"carry": "all"}],
     )
     for run in study.runs:
-        made_up.write_record(tmp_path / "runs", run, study.evaluations[run.id], accuracy=accuracy)
-    return study, tmp_path / "runs"
+        made_up.write_record(root, run, study.evaluations[run.id], accuracy=accuracy)
+    return study, root
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def arm(imagined: tuple[Study, Path]) -> ArmData:
     study, root = imagined
     [only] = split(load(root, study))

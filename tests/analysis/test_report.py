@@ -84,7 +84,7 @@ def test_the_page_is_self_contained(small: tuple[Study, Path], tmp_path: Path) -
     assert not re.search(r"https?://|@import|url\((?!#)", html)
     assert str(tmp_path) not in html
     assert len(page.ids) == len(set(page.ids))
-    assert page.tags.count("svg") == 3
+    assert page.tags.count("svg") == 4
 
 
 def test_every_number_leads_to_its_runs(small: tuple[Study, Path], tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_digits_are_a_demonstration_and_starved_cells_are_marked(made_up: Any, t
     page = Page(report.page)
     assert "Interpolation demonstration" in page.text
     assert "Accuracy against test resolution" not in page.text
-    assert sum("▽" in text for text, _ in page.cells) == 2 + 4 + 2  # its cells in all three tables
+    assert sum("▽" in text for text, _ in page.cells) == 2 + 4 + 2 + 3  # its cells in all tables
     assert any(
         answer.startswith("Starved") and "vit none with 100 and 300 images" in answer for answer in report.answers
     )

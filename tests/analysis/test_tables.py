@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis import ablation, data_efficiency, fairness, resolution
+from analysis import ablation, data_efficiency, data_needed, fairness, resolution
 from analysis.arms import ArmData, MixedArmsError, split
 from analysis.cells import at_home, by_carry, summarise
 from analysis.frame import load
@@ -116,7 +116,8 @@ def test_ranking_says_no_more_than_its_intervals(arm: ArmData) -> None:
 
 
 def test_sentences_name_their_conditions(arm: ArmData) -> None:
-    said = [answer.text for answer in data_efficiency.answers(arm) + ablation.answers(arm)]
+    answers = data_efficiency.answers(arm) + data_needed.answers(arm) + ablation.answers(arm)
+    said = [answer.text for answer in answers]
     assert len(said) == 5
     for text in said:
         for condition in ("size pico", "recipe digits", "600 steps", "3 seeds", "["):

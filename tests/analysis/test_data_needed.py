@@ -1,0 +1,191 @@
+"""Factors, crossings, fits and budgets of whole arms: against the functions of numbers they rest on, and by hand."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import across_arms, curve_figures, data_needed, equivalence, fits, fitted, statistics
+from analysis.arms import ArmData, split
+from analysis.cells import at_home
+from analysis.curves import curves_of, paired
+from analysis.frame import load
+from analysis.palette import looks
+from analysis.report import write_report
+from benchmarks.run import Evaluation, Run
+
+SIZES = [100, 200, 400, 800, 1200]
+
+
+def accuracy(run: Run, _: Evaluation) -> float:
+    """Power laws of error: resnet 2 n^-0.5, vit learned_1d 8 n^-0.7, which cross at 1,024; vit none is 0.2 higher."""
+    noise = 1 + 0.01 * (run.seed - 1) + 0.004 * math.sin(37 * run.seed + run.train_size + len(run.position))
+    error = 2 * run.train_size**-0.5 if run.model == "resnet" else 8 * run.train_size**-0.7
+    return 1 - min(error + 0.2 * (run.position == "none"), 0.95) * noise
+
+
+@pytest.fixture(scope="module")
+def arm(made_up: Any, tmp_path_factory: pytest.TempPathFactory) -> ArmData:
+    root = tmp_path_factory.mktemp("runs")
+    study = made_up.study_of(made_up.SMALL, train_size=SIZES, test_resolutions=[8])
+    for run in study.runs:
+        made_up.write_record(root, run, study.evaluations[run.id], accuracy=accuracy)
+    [only] = split(load(root, study))
+    return only
+
+
+def seeds_of(arm: ArmData, label: str) -> np.ndarray:
+    home = at_home(arm.rows)
+    wide = home[home["label"] == label].pivot(index="seed", columns="train_size", values="accuracy")
+    return wide.to_numpy()
+
+
+def test_factors_are_those_of_the_paired_curves(arm: ArmData) -> None:
+    """Reference: `equivalence.factor_at` on curves pivoted by pandas; and the closed form of two power laws."""
+    table = data_needed.by_train_size(arm)
+    assert set(table["reference"]) == {"resnet"}
+    a, b = seeds_of(arm, "resnet"), seeds_of(arm, "vit learned_1d")
+    for row in table[table["label"] == "vit learned_1d"].itertuples():
+        expected = equivalence.factor_at(SIZES, a, row.train_size, b[:, SIZES.index(row.train_size)])
+        assert (row.mean, row.low, row.high) == pytest.approx(
+            (expected.factor.mean, expected.factor.low, expected.factor.high)
+        )
+        assert row.bound == expected.bound
+        assert len(row.runs.split()) == len(row.reference_runs.split()) == 3 * len(SIZES)
+    at_800 = table[(table["label"] == "vit learned_1d") & (table["train_size"] == 800)]["mean"].item()
+    assert at_800 == pytest.approx(800 / (8 * 800**-0.7 / 2) ** -2, rel=0.05)
+    other = data_needed.by_train_size(arm, reference="vit learned_1d")
+    assert set(other["label"]) == {"resnet", "vit none"}
+    with pytest.raises(KeyError, match="there are resnet, vit none and vit learned_1d"):
+        data_needed.by_train_size(arm, reference="resnt")
+
+
+def test_factors_by_accuracy(arm: ArmData) -> None:
+    """Reference: `equivalence.factor_for`; every level is a round number that some pair reaches."""
+    table = data_needed.by_accuracy(arm)
+    a, b = seeds_of(arm, "resnet"), seeds_of(arm, "vit learned_1d")
+    for row in table[table["label"] == "vit learned_1d"].itertuples():
+        expected = equivalence.factor_for(SIZES, a, SIZES, b, row.accuracy)
+        assert row.mean == pytest.approx(expected.factor.mean)
+    assert (table.groupby("accuracy")["reached"].max() > 0).all()
+    assert table["accuracy"].nunique() >= 3
+
+
+def test_crossings_are_said_in_words(arm: ArmData) -> None:
+    """Reference: the power laws are equal at n = 1,024, and change their order there."""
+    table = data_needed.crossings(arm).set_index("label")
+    found = table.loc["vit learned_1d"]
+    low, high = map(float, found["pieces"].strip("[]").split(", "))
+    assert 950 < low < 1024 < high < 1150
+    assert found["words"].startswith("the order changes: the two cannot be told apart from 1,0")
+    assert found["changes"]
+    rows = arm.rows[arm.rows["train_size"] < 1200]
+    early = data_needed.crossings(ArmData(arm.arm, arm.runs, rows)).set_index("label")
+    assert early.loc["vit learned_1d", "words"] == "the curves do not cross up to 800"
+    assert table.loc["vit none", "words"] == "the curves do not cross up to 1,200"
+    assert table.loc["vit none", "pieces"] == ""
+
+
+def test_fits_of_an_arm(arm: ArmData) -> None:
+    """Reference: the exponents that the curves were made of; and the t-interval over seeds of numpy's polyfit, with the
+    weights that `fitted` names."""
+    table = fitted.table(arm).set_index("label")
+    assert table.loc["resnet", "slope"] == pytest.approx(0.5, abs=0.01)
+    assert table.loc["vit learned_1d", "slope"] == pytest.approx(0.7, abs=0.01)
+    assert "not identifiable" in table.loc["resnet", "said"]
+    assert math.isnan(table.loc["resnet", "c"])
+    assert table.loc["vit none", "form"] == "floor"
+    assert table.loc["resnet", "doubled"] == pytest.approx(2 * 2400**-0.5, rel=0.05)
+    curves = {label: seeds_of(arm, str(label)) for label in table.index}
+    variances = [np.log(1 - one).var(axis=0, ddof=1) for one in curves.values()]
+    root = np.mean(variances, axis=0) ** -0.5
+    slopes = [-np.polyfit(np.log(SIZES), np.log(1 - one), 1, w=root)[0] for one in curves["resnet"]]
+    expected = statistics.t_interval(slopes)
+    assert (table.loc["resnet", "slope_low"], table.loc["resnet", "slope_high"]) == pytest.approx(
+        (expected.low, expected.high)
+    )
+
+
+def test_sizes_at_chance_are_left_out_and_said(arm: ArmData) -> None:
+    rows = arm.rows.copy()
+    rows.loc[(rows["train_size"] == 100) & (rows["label"] == "vit none"), "accuracy"] = 0.11
+    [left_out] = [out for label, _, _, out in fitted.each_fit(rows) if label == "vit none"]
+    assert left_out == [100]
+    table = fitted.table(ArmData(arm.arm, arm.runs, rows)).set_index("label")
+    assert (table.loc["vit none", "sizes"], table.loc["vit none", "left_out"]) == (4, "100")
+
+
+def test_half_a_study_says_what_its_factors_rest_on(arm: ArmData) -> None:
+    """Seed 2 lacks one size, so its curve is left out whole: two of three, in every table."""
+    lacking = (arm.rows["seed"] == 2) & (arm.rows["train_size"] == 800) & (arm.rows["label"] == "vit learned_1d")
+    part = ArmData(arm.arm, arm.runs, arm.rows[~lacking])
+    for table in (data_needed.by_train_size(part), data_needed.crossings(part), fitted.table(part)):
+        mine = table[table["label"] == "vit learned_1d"]
+        assert set(zip(mine["n"], mine["done"], mine["planned"], strict=True)) == {(2, 2, 3)}
+    [answer] = data_needed.answers(part)
+    assert "cross" in answer.body
+    one_seed = arm.rows["seed"] == 0
+    alone = ArmData(arm.arm, arm.runs[arm.runs["seed"] == 0], arm.rows[one_seed])
+    assert data_needed.answers(alone) == []
+    assert set(data_needed.crossings(alone)["words"]) == {"no interval, so no crossing can be given"}
+
+
+def test_crossed_draws_and_seeds_count_as_draws(arm: ArmData) -> None:
+    """Reference: by hand; two seeds a draw are averaged before anything else."""
+    rows = at_home(arm.rows)
+    mine = rows[rows["label"] == "resnet"]
+    twice = pd.concat([mine, mine.assign(seed=9, accuracy=mine["accuracy"] - 0.02)])
+    crossed, _ = paired(curves_of(twice), curves_of(twice))
+    assert crossed.values == pytest.approx(seeds_of(arm, "resnet") - 0.01)
+    assert len(crossed) == 6
+
+
+def test_the_answer_has_the_numbers_of_the_tables(arm: ArmData) -> None:
+    """Reference: the images that vit learned_1d needs for what resnet reaches with 100, by numpy's interp."""
+    [answer] = data_needed.answers(arm)
+    assert "with 100 images resnet reaches 80.0 %" in answer.text
+    levels = seeds_of(arm, "resnet")[:, 0]
+    needs = [np.interp(level, curve, np.log(SIZES)) - math.log(100) for level, curve in
+             zip(levels, seeds_of(arm, "vit learned_1d"), strict=True)]  # fmt: skip
+    found = statistics.exponentiated(statistics.t_interval(needs))
+    assert f"{found.mean:.2f}× [{found.low:.2f}, " in answer.text
+    assert "vit none: the curves do not cross up to 1,200" in answer.text
+    for condition in ("size pico", "recipe digits", "600 steps", "3 seeds"):
+        assert condition in answer.conditions
+
+
+def test_figures_show_bounds_and_stop_at_twice_the_largest_size(arm: ArmData) -> None:
+    """Reference: the table's rows with a bound; 2 x 1,200 images."""
+    styles, table = looks(arm.runs), data_needed.by_train_size(arm)
+    [axes] = curve_figures.factors(table, styles).axes
+    triangles = [line for line in axes.lines if line.get_fillstyle() == "none"]
+    assert len(triangles) == (table["bound"].isin(curve_figures.BOUNDS) & table["mean"].notna()).sum() > 0
+    [axes] = curve_figures.fitted_curves(arm.rows, styles).axes
+    ends = [float(np.max(np.asarray(line.get_xdata()))) for line in axes.lines if line.get_linestyle() == ":"]
+    assert ends == pytest.approx([fits.REACH * 1200] * 3)
+
+
+def test_steps_and_epochs_stand_side_by_side(made_up: Any, tmp_path: Path) -> None:
+    """Reference: the arms' own tables; a panel each, no panel with two, the same models in both tables."""
+    table = {key: value for key, value in made_up.SMALL.items() if key != "budget"}
+    study = made_up.study_of(table, arms=[{"budget": {"steps": 600}}, {"budget": {"epochs": 20}}])
+    made_up.write_study(tmp_path / "runs", study)
+    frame = load(tmp_path / "runs", study)
+    arms = split(frame)
+    assert across_arms.budgets(arms) == [[0, 1]]
+    figure = curve_figures.side_by_side([arm.rows for arm in arms], looks(frame.runs))
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["600 steps", "20 epochs"]
+    for axes, arm in zip(figure.axes, arms, strict=True):
+        drawn = {
+            round(float(y), 6) for line in axes.lines if line.get_marker() == "." for y in np.asarray(line.get_ydata())
+        }
+        assert drawn == {round(100 * value, 6) for value in at_home(arm.rows)["accuracy"]}
+    html = write_report(study, tmp_path / "runs", tmp_path / "out").page.read_text()
+    section = html[html.index('<section id="budgets">') : html.index('<section id="test-resolution">')]
+    assert "600 steps beside 20 epochs" in section
+    assert section.count("updates of a run") == 4
+    only_steps = made_up.study_of(table, arms=[{"budget": {"steps": 600}}, {"budget": {"steps": 900}}])
+    assert across_arms.budgets(split(load(tmp_path / "none", only_steps))) == []
