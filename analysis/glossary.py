@@ -25,6 +25,16 @@ def glossary() -> tuple[Term, ...]:
         Term("chance", "accuracy of guessing among K equally frequent classes", "1 / K"),
         Term("retention", "what is left of the accuracy above chance at test resolution r, of that at the training "
              "resolution R", "(a(r) − 1/K) / (a(R) − 1/K)"),
+        Term("data-equivalence factor", "of B against A: the images B has over the images with which A is as accurate, A's "
+             "curve read linearly in log n; an interval is over log factors", "n / N_A(a_B(n))"),
+        Term("crossing N*", "the train sizes at which the paired t-interval of the difference of two curves contains 0"),
+        Term("fitted curve", "test error e against n, the form by its error at the largest size, held out",
+             "e = a n⁻ᵇ, or c + a n⁻ᵇ"),
+        Term("area", "test accuracy averaged over log resolution between the ends r₁ and r₂ of the test resolutions",
+             "∫ a d log r / log(r₂ / r₁)"),
+        Term("best test resolution", "that with the highest mean accuracy on validation"),
+        Term("chosen on validation", "the way of carrying positions with the highest mean accuracy over the validation "
+             "parts of a model's runs, at each test resolution"),
         Term("test-set error", "binomial standard error of an accuracy on N images; not part of the intervals",
              "√(a (1 − a) / N)"),
         Term("starved", "a cell whose networks do not fit their own training images: too few updates, perhaps, rather "
