@@ -25,9 +25,9 @@ def glossary() -> tuple[Term, ...]:
         Term("chance", "accuracy of guessing among K equally frequent classes", "1 / K"),
         Term("retention", "what is left of the accuracy above chance at test resolution r, of that at the training "
              "resolution R", "(a(r) − 1/K) / (a(R) − 1/K)"),
-        Term("data-equivalence factor", "of B against A: the images B has over the images with which A is as accurate, A's "
-             "curve read linearly in log n; an interval is over log factors", "n / N_A(a_B(n))"),
-        Term("crossing N*", "the train sizes at which the paired t-interval of the difference of two curves contains 0"),
+        Term("data-equivalence factor", "of B against A: the images B has over the images with which A is as accurate, "
+             "A's curve read linearly in log n; an interval is over log factors", "n / N_A(a_B(n))"),
+        Term("crossing N*", "the train sizes at which the paired t-interval of two curves' difference contains 0"),
         Term("fitted curve", "test error e against n, the form by its error at the largest size, held out",
              "e = a n⁻ᵇ, or c + a n⁻ᵇ"),
         Term("area", "test accuracy averaged over log resolution between the ends r₁ and r₂ of the test resolutions",

@@ -20,6 +20,8 @@ from analysis.cells import marks, planned_units
 from analysis.statistics import Estimate
 from analysis.tables import each_group
 
+NEEDED = ["run", "label", "line", "train_size", "test_resolution", "draw", "seed", "accuracy", "state", "starved"]
+
 
 def summary(
     test: pd.DataFrame, validation: pd.DataFrame, runs: pd.DataFrame, resolutions: Iterable[int] = ()
@@ -33,6 +35,7 @@ def summary(
     from, to (pixels, the ends of the area), n (units of the area), done and planned (runs), starved, stale, runs."""
     one_arm(runs)
     home = int(runs["resolution"].iloc[0])
+    test, validation = test[NEEDED], validation[NEEDED]  # few columns: pandas copies them all for every group
     result = []
     for (label, line), mine in each_group(test, ["label", "line"]):
         planned = runs[runs["label"] == label]
@@ -41,10 +44,10 @@ def summary(
             wanted = sorted(set(at["test_resolution"]).union(resolutions))
             if len(wanted) < 2:
                 continue
-            areas = _areas(at, wanted)
             best = best_resolution(chosen_on[chosen_on["train_size"] == size], home)
-            there, here = (at[at["test_resolution"] == place] for place in (best, home))
-            units = at.drop_duplicates("run")[["run", *statistics.UNITS]].merge(areas.rename("area"), on="run")
+            measured = _by_run(at, wanted, best, home)
+            area = statistics.over_seeds(measured, "area", bounds=(0.0, 1.0))
+            whole = measured.dropna(subset=["area"])
             result.append(
                 {
                     "label": label,
@@ -52,16 +55,16 @@ def summary(
                     "train_size": size,
                     "home": home,
                     "best": math.nan if best is None else float(best),
-                    **_ends("best_accuracy", statistics.over_seeds(there, "accuracy", bounds=(0.0, 1.0))),
-                    **_ends("best_gain", statistics.paired_difference(there, here, "accuracy")),
-                    **_ends("area", area := statistics.over_seeds(units, "area", bounds=(0.0, 1.0))),
+                    **_ends("best_accuracy", statistics.over_seeds(measured, "best_accuracy", bounds=(0.0, 1.0))),
+                    **_ends("best_gain", statistics.over_seeds(measured, "best_gain")),
+                    **_ends("area", area),
                     "from": wanted[0],
                     "to": wanted[-1],
                     "n": area.n,
-                    "done": len(areas),
+                    "done": len(whole),
                     "planned": planned_units(planned[planned["train_size"] == size]),
                     **marks(at),
-                    "runs": " ".join(sorted(areas.index)),
+                    "runs": " ".join(whole["run"]),
                 }
             )
     return pd.DataFrame(result)
@@ -78,12 +81,17 @@ def best_resolution(validation: pd.DataFrame, home: int) -> int | None:
     return int(min(top, key=lambda side: (abs(math.log(side / home)), side)))
 
 
-def _areas(rows: pd.DataFrame, resolutions: list[int]) -> pd.Series:
-    """The area of each run that has all `resolutions`, by run id."""
-    wide = rows.pivot(index="run", columns="test_resolution", values="accuracy").reindex(columns=resolutions).dropna()
+def _by_run(rows: pd.DataFrame, resolutions: list[int], best: int | None, home: int) -> pd.DataFrame:
+    """For each run of one line and train size: area (NaN where it lacks one of `resolutions`), the accuracy at `best`
+    and what it gains there over `home`; columns draw, seed, run, area, best_accuracy, best_gain."""
+    wide = rows.pivot(index=[*statistics.UNITS, "run"], columns="test_resolution", values="accuracy")
+    wide = wide.reindex(columns=sorted({*resolutions, home})).sort_index()
     places = np.log(np.asarray(resolutions, dtype=float))
-    areas = trapezoid(wide.to_numpy(dtype=float), places, axis=1) / (places[-1] - places[0])
-    return pd.Series(areas, index=wide.index)
+    areas = trapezoid(wide[resolutions].to_numpy(dtype=float), places, axis=1) / (places[-1] - places[0])
+    there = wide[best] if best is not None else pd.Series(math.nan, wide.index)
+    return wide.index.to_frame(index=False).assign(
+        area=areas, best_accuracy=there.to_numpy(), best_gain=(there - wide[home]).to_numpy()
+    )
 
 
 def _ends(name: str, estimate: Estimate) -> dict[str, Any]:
