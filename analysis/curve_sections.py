@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import across_arms, curve_figures, data_efficiency, fits, page, wording
+from analysis.arms import ArmData
 from analysis.cells import estimate_of, summarise, trained
 from analysis.findings import Findings
 from analysis.page import Cell, Row, Table
@@ -31,7 +32,8 @@ def needed(found: Findings, styles: Mapping[str, Look]) -> Section:
         reference = of.by_train_size["reference"].iloc[0]
         about = (
             f"Images used over the images with which {reference} is as accurate, at each train size: above 1, the "
-            "model needs more. ≥ and ≤: a bound, because the accuracy of a draw lies beyond the other curve."
+            "model needs more. ≥ and ≤: a bound, because the accuracy of a draw lies beyond the other curve. "
+            f"{reference} leads at the smallest train size: it was chosen by looking."
         )
         tables.append(_factors(of.by_train_size, found, "train_size", _n, about))
         drawn.append(
@@ -159,25 +161,36 @@ def _parameter(row: Any, name: str, href: str, scale: float = 1, unit: str = "")
     return Cell(f"{mean:.{digits}f}{unit}", interval.replace("-", "−"), href=href)
 
 
+def _trained(data: ArmData) -> pd.DataFrame:
+    return summarise(trained(data.rows), data.runs, "train_accuracy")
+
+
+MEASURED = (  # column, in words, the table of an arm, and the name of the figure
+    ("accuracy", "Test accuracy", data_efficiency.curve, "budgets"),
+    ("train_accuracy", "Accuracy on the training images", _trained, "budgets-training"),
+)
+
+
 def budgets(findings: Sequence[Findings], styles: Mapping[str, Look]) -> list[Section]:
     """Arms that differ in their budget alone, side by side: accuracy, and the accuracy on the training images, which
     says whether a model was starved of steps. The same models in the same order; no number is of two arms."""
     made = []
     for number, places in enumerate(across_arms.budgets([found.data for found in findings]), start=1):
         group = [findings[place] for place in places]
-        tables = []
-        for what, make in (("Test accuracy", data_efficiency.curve), ("Accuracy on the training images", _trained)):
-            for found in group:
-                about = f"{what} in per cent, {_budget(found)}."
-                view = page.grid(make(found.data), found.data, found.links, "train_size", _n, about)
-                tables.append(replace(view, rows=(_updates(found), *view.rows)))
         panels = [found.data.rows for found in group if len(found.data.rows)]
-        drawn = []
-        behind = pd.concat([found.by_train_size.assign(arm=found.number) for found in group])
-        if panels and pd.concat(panels)["train_size"].nunique() > 1:
-            for value, name in (("accuracy", "budgets"), ("train_accuracy", "budgets-training")):
+        several = bool(panels) and pd.concat(panels)["train_size"].nunique() > 1
+        tables, drawn = [], []
+        for value, what, make, name in MEASURED:
+            behind = []
+            for found in group:
+                table = make(found.data)
+                about = f"{what} in per cent, {_budget(found)}."
+                view = page.grid(table, found.data, found.links, "train_size", _n, about)
+                tables.append(replace(view, rows=(_updates(found), *view.rows)))
+                behind.append(table.assign(arm=found.number))
+            if several:
                 figure = curve_figures.side_by_side(panels, styles, value)
-                drawn.append(Drawing(f"{name}-{number}", figure, behind))
+                drawn.append(Drawing(f"{name}-{number}", figure, pd.concat(behind)))
         names = " beside ".join(_budget(found) for found in group)
         alt = f"Test and training accuracy against train size, {names}, in panels; the tables have the numbers."
         remark = (
@@ -192,10 +205,6 @@ def budgets(findings: Sequence[Findings], styles: Mapping[str, Look]) -> list[Se
 
 def _budget(found: Findings) -> str:
     return f"{wording.number(found.arm.budget)} {found.arm.budget_kind}"
-
-
-def _trained(data: Any) -> pd.DataFrame:
-    return summarise(trained(data.rows), data.runs, "train_accuracy")
 
 
 def _updates(found: Findings) -> Row:

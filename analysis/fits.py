@@ -130,7 +130,7 @@ def _doubt(
         sure = _floor_by_residuals(form, units[0], sizes, errors[0], weights, chance)
         return "" if sure else "a curve without one fits as well, by the F test of its scatter"
     if not statistics.t_interval([_curvature(sizes, one, weights) for one in errors]).low > 0:
-        return "log error is as straight in log n as without one, by the t-interval of its curvature"
+        return "log error does not bend upwards in log n, by the t-interval of its curvature"
     floor = statistics.t_interval([unit["c"] for unit in units])
     return "" if floor.low > 0 else "its interval contains 0"
 

@@ -14,6 +14,8 @@ from analysis.curves import Curves, curves_of
 from analysis.statistics import Estimate
 from analysis.tables import each_group
 
+_EQUAL = 1e-12  # sums of squares below this are rounding, not spread
+
 
 def table(arm: ArmData) -> pd.DataFrame:
     """The fitted curve of each model (`fits`).
@@ -99,7 +101,7 @@ def _weights(models: list[tuple[list[int], np.ndarray]], count: int) -> dict[int
             squares[size] = squares.get(size, 0) + float(((logs - logs.mean()) ** 2).sum())
             free[size] = free.get(size, 0) + len(logs) - 1
             means.setdefault(size, []).append(float(column.mean()))
-    if all(free[size] and squares[size] > 0 for size in squares):
+    if all(free[size] and squares[size] > _EQUAL for size in squares):
         return {size: free[size] / squares[size] for size in squares}
     errors_at = {size: float(np.mean(one)) for size, one in means.items()}
     return {size: error * count / (1 - error) for size, error in errors_at.items()}

@@ -118,8 +118,8 @@ def _cell(cell: page.Cell) -> str:
     """The number and, on lines below it, its interval and notes."""
     lines = [f"{cell.text}{' ' if cell.signs else ''}{cell.signs}", cell.interval, cell.aside, cell.note]
     texts = [escape(line) for line in lines if line]
-    if len(texts) == 1:
-        return texts[0]
+    if len(texts) <= 1:
+        return "".join(texts)  # a place that nobody asked for is empty
     inner = r" \\ ".join([texts[0], *(rf"{{\scriptsize {text}}}" for text in texts[1:])])
     return rf"\begin{{tabular}}[t]{{@{{}}r@{{}}}}{inner}\end{{tabular}}"
 

@@ -133,7 +133,7 @@ def test_what_is_missing_is_said_and_what_is_not_asked_for_is_empty(
         ("resnet, canvas", 12): 0,
     }
     assert set(found.by_test_resolution["test_resolution"]) == {8, 16}
-    html = write_report(more, root, tmp_path / "out").page.read_text()
+    html = write_report(more, root, tmp_path / "out", ("html", "latex")).page.read_text()
     section = html[html.index('<section id="ways-of-testing">') : html.index('<section id="ledger">')]
     assert section.count("0/3 seeds") == 1
     assert "Canvas: the image as in training" in section
