@@ -1,6 +1,6 @@
 """One tidy table of records: one row per run and evaluation.
 
-    frame = load(Path("runs"), study)     # or load(Path("runs")) for every record in the folder
+    frame = load(Path("runs"), load_study("quickstart"))    # or several studies; none: every record in the folder
     frame.rows.groupby(["label", "train_size"])["accuracy"].mean()
 
 `COLUMNS` names every column once, with its unit. An option that a model does not have is "-", never NaN, because
@@ -17,6 +17,7 @@ import pandas as pd
 import models
 from analysis import readable
 from analysis.naming import NONE, differing, name_recipes, text
+from analysis.studies import joined
 from analysis.tables import each_group
 from benchmarks.datasets import dataset
 from benchmarks.recipes import Recipe, augmentation_words, typed
@@ -126,14 +127,16 @@ class Frame:
     starved_below: float
 
 
-def load(root: Path, study: Study | None = None, runs: Iterable[str] | None = None) -> Frame:
-    """The records under `root`, in the order of the study or by name.
+def load(root: Path, *studies: Study, runs: Iterable[str] | None = None) -> Frame:
+    """The records under `root`, in the order of the studies or by name.
 
-    With a study: its runs, whether or not they have a folder, with the evaluations it asks for; finished runs whose
-    sources have changed since are "stale". Without: every folder that is not hidden, with all evaluations. `runs`
-    limits both to these ids. Unreadable folders are counted in `problems`; a run of the study behind such a folder
-    stays in `Frame.runs`, as "missing", with the problem as reason.
+    With studies: their runs (one of several is one run), whether or not they have a folder, with the evaluations they
+    ask for; finished runs whose sources have changed since are "stale". Without: every folder that is not hidden, with
+    all evaluations. `runs` limits both to these ids. Unreadable folders are counted in `problems`; a run of a study
+    behind such a folder stays in `Frame.runs`, as "missing", with the problem as reason. Raises ConfigError for studies
+    that do not go together.
     """
+    study = joined(studies) if studies else None
     expected: dict[str, dict[str, Any] | None]
     if study is None:
         folders = root.iterdir() if root.is_dir() else ()

@@ -34,7 +34,16 @@ def test_without_a_study_the_same_runs_are_found(small: tuple[Study, Path]) -> N
     by_folder = load(root).rows.sort_values(["run", "evaluation"], ignore_index=True)
     pd.testing.assert_frame_equal(by_study, by_folder)
     some = [run.id for run in study.runs[:2]]
-    assert set(load(root, study, some).runs["run"]) == set(some) == set(load(root, runs=some).runs["run"])
+    assert set(load(root, study, runs=some).runs["run"]) == set(some) == set(load(root, runs=some).runs["run"])
+
+
+def test_several_studies_are_one_table(small: tuple[Study, Path], made_up: Any) -> None:
+    """Each run once, whatever the number of studies that have it."""
+    study, root = small
+    fewer = made_up.study_of(made_up.SMALL, models=[{"name": "resnet"}])
+    both = load(root, fewer, study)
+    assert sorted(both.runs["run"]) == sorted(run.id for run in study.runs)
+    assert len(both.rows) == len(load(root, study).rows)
 
 
 def test_no_option_is_nan_so_no_group_is_dropped(small: tuple[Study, Path]) -> None:
