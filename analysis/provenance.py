@@ -26,8 +26,7 @@ def provenance(found: Sequence[Trace]) -> Provenance:
         ("libraries", libraries),
         ("Python", lambda one: str(one.environment.get("python", NONE))),
         ("platform", lambda one: str(one.environment.get("platform", NONE))),
-        ("processor", lambda one: str(one.environment.get("gpu") or one.environment.get("cpu") or NONE)),
-        ("device", hardware),
+        ("hardware", hardware),
         ("commit", lambda one: str(one.environment.get("commit", NONE))),
         *((f"data, {name}", _of_data(name)) for name in _data_sets(begun)),
     ]
@@ -45,8 +44,10 @@ def libraries(one: Trace) -> str:
 
 
 def hardware(one: Trace) -> str:
-    """'cpu AVX2', as the ledger has it."""
-    return " ".join(str(one.execution[key]) for key in ("device", "capability") if one.execution.get(key))
+    """'cpu AVX2, AMD EPYC': device and capability, which decide bits, and the processor, which decides speed."""
+    processor = str(one.environment.get("gpu") or one.environment.get("cpu") or "")
+    device = " ".join(str(one.execution[key]) for key in ("device", "capability") if one.execution.get(key))
+    return ", ".join(part for part in (device, processor) if part)
 
 
 def counted(values: Iterable[str]) -> str:

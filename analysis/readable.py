@@ -40,6 +40,8 @@ def check(name: str, record: Record) -> None:
     for attempt in record.attempts:
         _check_numbers("attempts", attempt, ("images_per_second",))
         _check_numbers("attempts", attempt.get("seconds") or {}, ("training",))
+        rates = attempt.get("evaluation_rates") or {}
+        _check_numbers("attempts", rates, tuple(rates))
     for entry in record.evaluations:
         how = Evaluation.model_validate(entry["evaluation"])
         if how.id != entry["id"]:

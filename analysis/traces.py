@@ -71,19 +71,42 @@ def _trace(folder: Path, run: str, known: Known) -> Trace:
         if ended:
             speed = {key: ended[key] for key in SPEED if key in ended}
             parts[f"attempts/{path.name}"] = _digest(_canonical(speed))
-        if finished_at is None and ended.get("state") == "finished" and owner.get("started"):
-            took = (ended.get("seconds") or {}).get("total", 0.0)
-            finished_at = parsed_time(owner["started"]) + timedelta(seconds=took)
+        if finished_at is None and ended.get("state") == "finished":
+            finished_at = _end(owner, ended)
     return Trace(
         run,
         parts,
-        values.get("config", {}).get("run", {}),
-        values.get("execution", {}),
+        _mapping(values.get("config", {}).get("run")),
+        _checked(values.get("execution", {})),
         environment,
         tuple(dict.fromkeys(hosts)),
         "accepted" in parts,
         finished_at,
     )
+
+
+def _end(owner: Mapping[str, Any], ended: Mapping[str, Any]) -> datetime | None:
+    """When an attempt ended; None where its files do not tell it as ours do."""
+    took = _mapping(ended.get("seconds")).get("total", 0.0)
+    try:
+        return parsed_time(owner["started"]) + timedelta(seconds=took)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """The value, or nothing where somebody else has put a value of another kind."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def _checked(execution: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An execution.json whose digests are texts by name; others are as good as absent."""
+
+    def ours(name: str, value: Any) -> bool:
+        whole = isinstance(value, Mapping) and all(isinstance(digest, str) for digest in value.values())
+        return whole or name not in ("data", "sources")
+
+    return {name: value for name, value in execution.items() if ours(name, value)}
 
 
 def of_all(found: Iterable[Trace]) -> str:

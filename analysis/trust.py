@@ -56,7 +56,9 @@ def trust(studies: Sequence[Study], root: Path, found: Sequence[Trace], arms: Se
 def _edits(study: Study, root: Path, first: datetime | None) -> Finding:
     """What of the study's file was changed after its first result, [paper] and comments apart."""
     name = f"study {study.name}"
-    kept = kept_texts(study.name, root)
+    kept, torn = kept_texts(study.name, root)
+    if torn:
+        return Finding(f"Of the texts of {name}, {wording.names(torn)} cannot be read, so edits are unknown.", True)
     if not kept:
         return Finding(f"The text of {name} was not kept when it was run, so edits since its first result are unknown.",
                        True)  # fmt: skip
@@ -103,8 +105,9 @@ def _others(root: Path, mine: set[str]) -> Iterator[tuple[str, Mapping[str, Any]
             result, config = read_json(path), read_json(path.with_name("config.json"))
         except RecordError:
             continue
-        if isinstance(result, dict) and result.get("state") == "finished" and isinstance(config.get("run"), dict):
-            yield path.parent.name, config["run"]
+        settings = config.get("run") if isinstance(config, dict) else None
+        if isinstance(result, dict) and result.get("state") == "finished" and isinstance(settings, dict):
+            yield path.parent.name, settings
 
 
 def _key(settings: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.errors import RecordError
 from benchmarks.files import read_json, write_json
 from benchmarks.study import Study
 
@@ -36,11 +37,17 @@ def keep_text(study: Study, root: Path) -> None:
         write_json(path, {"study": study.name, "first_run": datetime.now(UTC).strftime(TIME), "text": study.text})
 
 
-def kept_texts(name: str, root: Path) -> list[Asked]:
-    """The texts that a study has been run with, oldest first. Raises RecordError for a torn file."""
-    found = [read_json(path) for path in (root / FOLDER / name).glob("[!.]*.json")]
-    asked = [Asked(parsed_time(one["first_run"]), one["text"]) for one in found]
-    return sorted(asked, key=lambda one: (one.first_run, one.text))
+def kept_texts(name: str, root: Path) -> tuple[list[Asked], list[str]]:
+    """(the texts that a study has been run with, oldest first; names of files that are torn or somebody else's)."""
+    asked, torn = [], []
+    for path in sorted((root / FOLDER / name).glob("[!.]*.json")):
+        try:
+            one = read_json(path)
+            asked.append(Asked(parsed_time(one["first_run"]), one["text"]))
+            tomllib.loads(one["text"])
+        except (RecordError, LookupError, TypeError, ValueError):
+            torn.append(path.name)
+    return sorted(asked, key=lambda one: (one.first_run, one.text)), torn
 
 
 def parsed_time(text: str) -> datetime:

@@ -6,9 +6,10 @@
   status.setAttribute("role", "status");
   document.body.append(status);
 
-  // The first number of a cell: "+2.1", "−1.3", "55.5 k", "600 – 38,400". Without one: null.
+  // The first number of a cell: "+2.1", "−1.3", "≥ 9.2×", "55.5 k", "600 – 38,400", "power −12 %". Without one: null.
   const number = (text) => {
-    const found = /^[+-]?[\d.]+(e[+-]?\d+)?/.exec(text.replaceAll("−", "-").replaceAll(",", ""));
+    const plain = text.replace(/^[≥≤]\s*/, "").replaceAll("−", "-").replaceAll(",", "");
+    const found = /^[+-]?[\d.]+(e[+-]?\d+)?/.exec(plain) ?? /^\w+ ([+-]?[\d.]+) %$/.exec(plain)?.slice(1);
     if (!found) return null;
     const unit = { k: 1e3, M: 1e6, G: 1e9 }[/^\S+\s([kMG])\b/.exec(text)?.[1]] ?? 1;
     return Number(found[0]) * unit;
@@ -26,6 +27,8 @@
     const at = (row) => shown(row.cells[column]);
     const sign = { ascending: 1, descending: -1 }[order];
     rows.sort((a, b) => {
+      const basis = a.classList.contains("basis") - b.classList.contains("basis"); // what the table rests on: last
+      if (basis) return basis;
       if (!sign) return a.dataset.place - b.dataset.place;
       const absent = (at(a) === "–" || at(a) === "") - (at(b) === "–" || at(b) === ""); // last, either way
       return absent || sign * compare(at(a), at(b)) || a.dataset.place - b.dataset.place;

@@ -10,7 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.arms import split
 from analysis.frame import load
+from analysis.provenance import provenance
+from analysis.traces import traces
+from analysis.trust import trust
 from benchmarks.passes import packed, read_entries
 from benchmarks.speed.synthetic import write_records
 from benchmarks.study import Study, expand
@@ -58,6 +62,38 @@ def test_no_content_of_a_folder_stops_the_others(file: str, two: Study, tmp_path
             pd.testing.assert_frame_equal(rows[["run", "accuracy", "nll"]], whole[["run", "accuracy", "nll"]])
             assert frame.rows["accuracy"].dtype == np.float64
     assert said > 0
+
+
+@pytest.mark.parametrize(
+    "file", ["config.json", "execution.json", "result.json"]
+    + [f"attempts/0001/{name}.json" for name in ("owner", "ended", "environment")],
+)  # fmt: skip
+def test_nor_what_is_said_beside_the_numbers(file: str, two: Study, tmp_path: Path) -> None:
+    """Forty changes of each file, drawn: what a report says of origin and trust comes about all the same, whether the
+    run is of the study or lies beside it."""
+    rng = random.Random(file)
+    write_records(tmp_path, two)
+    path = tmp_path / two.runs[0].id / file
+    content = json.loads(path.read_text()) if path.exists() else {"started": "2026-01-01 00:00:00 UTC", "host": "h"}
+    one = expand({"seed": [1], "models": [{"name": "resnet"}], "test_resolutions": [4, 8]}, "one")
+    for _ in range(40):
+        path.write_text(json.dumps(changed(content, rng)))
+        for study in (two, one):
+            found = traces(tmp_path, [run.id for run in study.runs])
+            arms = split(load(tmp_path, study))
+            assert provenance(found).facts
+            assert trust([study], tmp_path, found, arms).findings
+
+
+def test_torn_texts_of_a_study_are_said(two: Study, tmp_path: Path) -> None:
+    write_records(tmp_path, two)
+    folder = tmp_path / ".studies" / "two"
+    folder.mkdir(parents=True)
+    for number, text in enumerate(('{"study": "tw', "[]", '{"first_run": 3, "text": "x"}', '{"first_run": "now"}')):
+        (folder / f"{number}.json").write_text(text)
+    said = trust([two], tmp_path, traces(tmp_path, [run.id for run in two.runs]), []).findings[0]
+    assert said.alarming
+    assert "0.json, 1.json, 2.json and 3.json cannot be read" in said.text
 
 
 def test_a_copied_folder_is_no_second_run(two: Study, tmp_path: Path) -> None:

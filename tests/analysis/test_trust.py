@@ -110,4 +110,15 @@ def test_provenance_counts_what_differs(small: tuple[Study, Path]) -> None:
         (root / run.id / "attempts" / "0001" / "environment.json").write_text(json.dumps(about))
     facts = dict(provenance(traces(root, [run.id for run in study.runs])).facts)
     assert facts["commit"] == f"{'b' * 40} (13 runs); {'a' * 40} (5 runs)"
-    assert (facts["Python"], facts["processor"], facts["device"]) == ("3.11.2", "EPYC", "cpu AVX2")
+    assert (facts["Python"], facts["hardware"]) == ("3.11.2", "cpu AVX2, EPYC")
+
+
+def test_another_processor_is_other_hardware(small: tuple[Study, Path]) -> None:
+    """With the same instructions, and so the same bits, but another speed."""
+    study, root = small
+    for number, run in enumerate(study.runs):
+        (root / run.id / "attempts" / "0001" / "environment.json").write_text(
+            json.dumps({"cpu": "Xeon" if number < 5 else "EPYC"})
+        )
+    [found] = [one for one in checks(study, root) if one.text.startswith("Comparisons that mix")]
+    assert "hardware: cpu AVX2, EPYC (13 runs); cpu AVX2, Xeon (5 runs)" in found.details[0]

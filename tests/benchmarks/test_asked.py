@@ -17,7 +17,7 @@ def test_a_text_is_kept_once(tmp_path: Path) -> None:
     for text in (TEXT, TEXT, TEXT + "# more"):
         keep_text(dataclasses.replace(study, text=text), tmp_path)
     keep_text(dataclasses.replace(study, text=""), tmp_path)
-    assert {one.text for one in kept_texts("s", tmp_path)} == {TEXT, TEXT + "# more"}
+    assert {one.text for one in kept_texts("s", tmp_path)[0]} == {TEXT, TEXT + "# more"}
 
 
 def test_changes_are_named_by_key() -> None:
@@ -36,10 +36,10 @@ def test_run_keeps_the_text(tmp_path: Path, inductive: Callable[..., CompletedPr
     (tmp_path / "mine.toml").write_text(text)
     for verb in ("plan", "report"):
         assert inductive(verb, "mine.toml").returncode == 0
-    assert kept_texts("mine", tmp_path / "runs") == []
+    assert kept_texts("mine", tmp_path / "runs") == ([], [])
     done = inductive("run", "mine.toml", "--jobs", "1")
     assert done.returncode == 0, done.stderr
-    assert [one.text for one in kept_texts("mine", tmp_path / "runs")] == [text]
+    assert [one.text for one in kept_texts("mine", tmp_path / "runs")[0]] == [text]
     assert "No edit of study mine since its first result" in _page(tmp_path, inductive)
 
 
