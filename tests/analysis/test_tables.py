@@ -13,7 +13,7 @@ from analysis import ablation, data_efficiency, data_needed, fairness, resolutio
 from analysis.arms import ArmData, MixedArmsError, split
 from analysis.cells import at_home, by_carry, summarise
 from analysis.frame import load
-from analysis.ranking import rank
+from analysis.ranking import rank, told
 from analysis.statistics import Estimate
 from analysis.wording import interval, points
 from benchmarks.study import Study
@@ -113,6 +113,54 @@ def test_ranking_says_no_more_than_its_intervals(arm: ArmData) -> None:
     one_seed = rank(home[home["seed"] == 0], "accuracy")
     assert one_seed is not None
     assert [name for name, _ in one_seed.unknown] == ["vit learned_1d", "vit none"]
+
+
+def _made(scores: dict[str, dict[int, float]]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"run": f"{label}-{seed}", "label": label, "draw": seed, "seed": seed, "accuracy": value}
+            for label, mine in scores.items()
+            for seed, value in mine.items()
+        ]
+    )
+
+
+def test_only_a_model_with_most_runs_leads() -> None:
+    """Reference: by hand. A's mean is higher, but for want of seed 0, and B is above it wherever both ran; C lacks runs
+    and is above the leader where both ran, which no mean over other seeds may hide."""
+    b = {0: 0.60, 1: 0.83, 2: 0.8502}
+    ranking = rank(_made({"A": {1: 0.80, 2: 0.82}, "B": b}), "accuracy")
+    assert ranking is not None
+    assert (ranking.leader, ranking.lacking) == ("B", ("A",))
+    assert [name for name, _ in ranking.below] == ["A"]
+    assert ranking.level == ranking.above == ranking.unknown == ()
+    text = told(ranking, "mean accuracy", {"A": ("2 of 3 runs",)})
+    assert text.startswith("B has a mean accuracy of 76.0 %")
+    assert "cannot be told apart" not in text
+    assert "A lacks runs" in text
+    assert "Below it: A (2 of 3 runs; by 3.0 points" in text
+
+    ranking = rank(_made({"A": {0: 0.5, 1: 0.6, 2: 0.7}, "B": b, "C": {1: 0.861, 2: 0.88}}), "accuracy")
+    assert ranking is not None
+    assert (ranking.leader, ranking.lacking) == ("B", ("C",))
+    assert [name for name, _ in ranking.above] == ["C"]
+    text = told(ranking, "mean accuracy", {"C": ("2 of 3 runs",)})
+    assert text.startswith("B has the highest mean accuracy of the 2 of 3 models with the most runs, 76.0 %")
+    assert "Higher than it where both ran: C (2 of 3 runs; +3.0 points" in text
+
+
+def test_a_model_that_diverges_does_not_lead(made_up: Any, tmp_path: Path) -> None:
+    """Two of three runs of the best model diverged: what is left of it is no mean to lead by, and it says so."""
+    study = made_up.study_of(made_up.SMALL, train_size=100)
+    for run in study.runs:
+        states = {"resnet": "diverged" if run.seed else "finished", "none": "failed"}
+        state = states.get(run.position, states.get(run.model, "finished"))
+        made_up.write_record(tmp_path, run, study.evaluations[run.id], state)
+    [arm] = split(load(tmp_path, study))
+    [answer] = data_efficiency.answers(arm)
+    assert answer.body.startswith("vit learned_1d has a mean test accuracy of")
+    assert "No interval, so no order, for resnet (1 of 3 runs; 2 of 3 diverged)." in answer.body
+    assert answer.body.endswith("Without any result: vit none (0 of 3 runs; 3 of 3 failed).")
 
 
 def test_sentences_name_their_conditions(arm: ArmData) -> None:
