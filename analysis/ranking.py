@@ -40,13 +40,15 @@ class Ranking:
 def rank(
     rows: pd.DataFrame, value: str, name: str = "label", bounds: tuple[float, float] | None = (0.0, 1.0)
 ) -> Ranking | None:
-    """The ranking of the groups `name` by the mean of `value`; rows hold one row a run. None without any value."""
+    """The ranking of the groups `name` by the mean of `value`; rows hold one row a run. None without any
+    unit."""
     groups = dict(each_group(rows.dropna(subset=[value]), name))
-    if not groups:
-        return None
     means = {key: statistics.over_seeds(group, value, bounds=bounds) for key, group in groups.items()}
+    means = {key: estimate for key, estimate in means.items() if estimate.n}  # of some, no draw may be whole yet
+    if not means:
+        return None
     most = max(estimate.n for estimate in means.values())
-    order = sorted(groups, key=lambda key: -means[key].mean)  # ties keep the study's order
+    order = sorted(means, key=lambda key: -means[key].mean)  # ties keep the study's order
     leader = next(key for key in order if means[key].n == most)
     parted: dict[str, list[tuple[str, Estimate]]] = {"above": [], "unclear": [], "below": [], "no interval": []}
     for key in order:

@@ -20,7 +20,10 @@ from analysis.cells import marks, planned_units
 from analysis.statistics import Estimate
 from analysis.tables import each_group
 
-NEEDED = ["run", "label", "line", "train_size", "test_resolution", "draw", "seed", "accuracy", "state", "starved"]
+NEEDED = [
+    *("run", "label", "line", "train_size", "test_resolution"),
+    *("draw", "seed", "draw_runs", "accuracy", "state", "starved"),
+]
 
 
 def summary(
@@ -83,8 +86,8 @@ def best_resolution(validation: pd.DataFrame, home: int) -> int | None:
 
 def _by_run(rows: pd.DataFrame, resolutions: list[int], best: int | None, home: int) -> pd.DataFrame:
     """For each run of one line and train size: area (NaN where it lacks one of `resolutions`), the accuracy at `best`
-    and what it gains there over `home`; columns draw, seed, run, area, best_accuracy, best_gain."""
-    wide = rows.pivot(index=[*statistics.UNITS, "run"], columns="test_resolution", values="accuracy")
+    and what it gains there over `home`; columns draw, seed, draw_runs, run, area, best_accuracy, best_gain."""
+    wide = rows.pivot(index=[*statistics.UNITS, "draw_runs", "run"], columns="test_resolution", values="accuracy")
     wide = wide.reindex(columns=sorted({*resolutions, home})).sort_index()
     places = np.log(np.asarray(resolutions, dtype=float))
     areas = trapezoid(wide[resolutions].to_numpy(dtype=float), places, axis=1) / (places[-1] - places[0])

@@ -62,8 +62,8 @@ def span(low: float, high: float) -> str:
 
 
 def percent(share: float) -> str:
-    """0.9418 -> '94.2 %'."""
-    return f"{100 * share:.1f} %"
+    """0.9418 -> '94.2 %'; NaN -> '–'."""
+    return ABSENT if math.isnan(share) else f"{100 * share:.1f} %"
 
 
 def interval(estimate: Estimate) -> str:

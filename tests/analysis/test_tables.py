@@ -12,6 +12,7 @@ from scipy import stats
 from analysis import ablation, data_efficiency, data_needed, fairness, resolution
 from analysis.arms import ArmData, MixedArmsError, split
 from analysis.cells import at_home, by_carry, summarise
+from analysis.curves import curves_of, paired
 from analysis.frame import load
 from analysis.ranking import rank, told
 from analysis.statistics import Estimate
@@ -118,7 +119,7 @@ def test_ranking_says_no_more_than_its_intervals(arm: ArmData) -> None:
 def _made(scores: dict[str, dict[int, float]]) -> pd.DataFrame:
     return pd.DataFrame(
         [
-            {"run": f"{label}-{seed}", "label": label, "draw": seed, "seed": seed, "accuracy": value}
+            {"run": f"{label}-{seed}", "label": label, "draw": seed, "seed": seed, "draw_runs": 1, "accuracy": value}
             for label, mine in scores.items()
             for seed, value in mine.items()
         ]
@@ -161,6 +162,46 @@ def test_a_model_that_diverges_does_not_lead(made_up: Any, tmp_path: Path) -> No
     assert answer.body.startswith("vit learned_1d has a mean test accuracy of")
     assert "No interval, so no order, for resnet (1 of 3 runs; 2 of 3 diverged)." in answer.body
     assert answer.body.endswith("Without any result: vit none (0 of 3 runs; 3 of 3 failed).")
+
+
+def test_crossed_draws_count_when_whole(made_up: Any, tmp_path: Path) -> None:
+    """Reference: by hand. Of three draws with three seeds each, one draw and a third of the second are in: one unit,
+    and no interval, though there are four runs (three seeds of one subset are not three draws)."""
+    study = made_up.study_of(made_up.SMALL, draw=[0, 1, 2], seed=[0, 1, 2])
+    made_up.write_study(tmp_path, study, [run.id for run in study.runs if (run.draw, run.seed) > (1, 0)])
+    [arm] = split(load(tmp_path, study))
+    table = data_efficiency.curve(arm)
+    assert set(zip(table["n"], table["done"], table["planned"], strict=True)) == {(1, 4, 9)}
+    assert table["low"].isna().all()
+    home = at_home(arm.rows[arm.rows["label"] == "resnet"])
+    of_draw = home[home["draw"] == 0].groupby("train_size")["accuracy"].mean()
+    assert table.loc[table["label"] == "resnet", "mean"].tolist() == pytest.approx(of_draw.tolist())
+    whole = curves_of(home).whole
+    assert whole.values == pytest.approx(of_draw.to_numpy()[None, :])
+    assert len(whole) == 3
+    assert not ablation.differences(arm)["low"].notna().any()
+    assert all("[" not in answer.body for answer in data_efficiency.answers(arm))
+
+    none = arm.rows[arm.rows["seed"] == 0]
+    assert data_efficiency.answers(ArmData(arm.arm, arm.runs, none)) == []
+    assert data_efficiency.curve(ArmData(arm.arm, arm.runs, none))["n"].tolist() == [0] * 6
+
+
+def test_curves_pair_over_whole_draws() -> None:
+    """Reference: by hand. The other curve lacks a seed of draw 1, so draw 0 alone is paired."""
+    rows = pd.DataFrame(
+        [
+            {"run": f"{draw}-{seed}-{size}", "draw": draw, "seed": seed, "train_size": size, "draw_runs": 2}
+            for draw in (0, 1)
+            for seed in (0, 1)
+            for size in (10, 20)
+        ]
+    ).assign(accuracy=[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
+    a, b = paired(curves_of(rows), curves_of(rows[rows["run"] != "1-1-20"]))
+    assert a.values.tolist() == b.values.tolist() == [pytest.approx([0.2, 0.3])]
+    one_seed = rows[rows["seed"] == 0].assign(draw_runs=1)  # a model planned with one seed a draw: both draws count
+    a, b = paired(curves_of(rows), curves_of(one_seed))
+    assert a.values.tolist() == b.values.tolist() == [[0.1, 0.2], [0.5, 0.6]]
 
 
 def test_sentences_name_their_conditions(arm: ArmData) -> None:
