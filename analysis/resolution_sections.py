@@ -23,10 +23,11 @@ LINES = "A panel a model. Points: means. Bars: 95 % t-intervals."
 def summaries(table: pd.DataFrame, found: Findings) -> Table:
     """`resolution_summary.summary` at its largest train size."""
     size = table["train_size"].max()
+    table = table[table["train_size"] == size]
     ends = table[["from", "to"]].drop_duplicates()
     spans = wording.names(f"{low} to {high} px" for low, high in ends.itertuples(index=False))
     rows = []
-    for row in each_row(table[table["train_size"] == size]):
+    for row in each_row(table):
         href = found.links.cell(row.label, row.train_size)
         signs = (STARVED if row.starved else "") + (STALE if row.stale else "")
         note = "" if row.done == row.planned else f"{row.done}/{row.planned} {unit_noun(found.data.runs)}"

@@ -9,6 +9,12 @@ from analysis.statistics import Estimate
 ABSENT = "–"
 STARVED, STALE, RESIZES, UNEQUAL = "▽", "†", "↔", "≠"  # signs in tables; `signs` says what each means
 
+BRACKETS = (
+    "Brackets are 95 % intervals: t-intervals over draws or seeds, but simultaneous ones in a declared family of "
+    "comparisons, and for a bound on a factor those factors that the paired t-interval does not exclude. Each table "
+    "names its own."
+)
+
 _SIGNS = {
     STARVED: "starved: the networks do not fit their own training images (mean training accuracy below {limit}), so "
     "a low value may be a lack of updates rather than a lack of data or a property of the architecture",
