@@ -32,7 +32,8 @@ def summary(
     """One row per line and train size.
 
     test, validation: evaluations of one arm with the column `line`, at most one per run, line and test resolution;
-    runs: all runs of that arm; resolutions: the study's, where a run that lacks one has no area.
+    those that are asked for and not measured yet have accuracy NaN. runs: all runs of that arm. resolutions: asked of
+    every line. A run that lacks one of those, or one that another run of its line has in `test`, has no area.
     Columns: label, line, train_size, home (training resolution, pixels), best (pixels; NaN where nothing was measured
     on validation), best_accuracy, best_gain (over the training resolution, paired) and area, each with _low and _high;
     from, to (pixels, the ends of the area), n (units of the area), done and planned (runs), starved, stale, runs."""
