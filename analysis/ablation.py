@@ -31,7 +31,7 @@ def _references(runs: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _compare(rows: pd.DataFrame, runs: pd.DataFrame, label: str, reference: str) -> dict[str, Any]:
-    rows = rows[["label", "run", *statistics.UNITS, "accuracy"]]
+    rows = rows[["label", "run", *statistics.UNITS, "draw_runs", "accuracy"]]
     mine, other = rows[rows["label"] == label], rows[rows["label"] == reference]
     pairs = statistics.pairs(mine, other, "accuracy")
     estimate = statistics.over_seeds(pairs, "difference")

@@ -35,8 +35,8 @@ def consistency(arm: ArmData, correct: Correct) -> pd.DataFrame:
     """Mean error consistency of the arm's models with each other and each with itself, at the largest train size.
 
     Only networks of different draws and seeds are paired, also of two models, so that a model with itself (another
-    seed of it) is the ceiling of what two models can agree. Columns: label, other, train_size, kappa (NaN without a
-    pair), pairs (of networks), runs, other_runs (ids whose predictions are kept). Empty where none are kept.
+    seed of it) is a reference; two models may agree more than that. Columns: label, other, train_size, kappa (NaN
+    without a pair), pairs (of networks), runs, other_runs (ids whose predictions are kept). Empty where none are kept.
     """
     one_arm(arm.runs)
     size = arm.runs["train_size"].max()

@@ -15,7 +15,10 @@ from analysis.naming import NONE
 from analysis.statistics import Estimate
 from analysis.tables import each_group
 
-NEEDED = ["run", "label", "line", "train_size", "test_resolution", "draw", "seed", "count", "state", "starved"]
+NEEDED = [
+    *("run", "label", "line", "train_size", "test_resolution"),
+    *("draw", "seed", "draw_runs", "count", "state", "starved"),
+]
 
 
 def usual(rows: pd.DataFrame) -> pd.DataFrame:

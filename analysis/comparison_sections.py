@@ -1,6 +1,7 @@
 """The sections of the page that compare models: families, likelihood, error consistency, shares of variance."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -15,6 +16,9 @@ from analysis.statistics import Estimate
 from analysis.tables import each_group, each_row
 from analysis.wording import ABSENT
 
+SIMULTANEOUS = "95 % intervals that hold simultaneously at each train size"
+RESAMPLED = "percentile 95 % intervals of a bootstrap over seeds and test images"
+
 
 def _n(size: int) -> str:
     return f"n = {wording.number(size)}"
@@ -26,10 +30,10 @@ def families(found: Findings) -> Section:
     for family, mine in each_group(found.compared.families, "family"):
         first = next(each_row(mine))
         against = f"minus {first.reference}" if first.against_one else "in pairs"
-        about = f"“{family}”: test accuracy {against}, in points; simultaneous 95 % intervals at each train size."
+        about = f"“{family}”: test accuracy {against}, in points."
         view = page.grid(mine, found.data, found.links, "train_size", _n, about, difference=True)
         sizes = sorted(mine["train_size"].unique())
-        tables.append(Table(view.about, view.corner, view.head, (*view.rows, *_basis(mine, sizes, found))))
+        tables.append(replace(view, rows=(*view.rows, *_basis(mine, sizes, found)), interval=SIMULTANEOUS))
     varies = statistics.covers(found.data.runs)
     remark = f"Units of the intervals: {varies}. The test set is the same for all."
     if not found.compared.families["alike"].all():
@@ -69,8 +73,8 @@ def resampled(found: Findings) -> Section:
     tables = []
     for family, mine in each_group(found.compared.resampled, "family"):
         about = (
-            f"“{family}”, {_n(mine['train_size'].iloc[0])}: seeds and test images resampled, percentile 95 % interval; "
-            "standard errors by resampling seeds alone, images alone, and both, in points."
+            f"“{family}”, {_n(mine['train_size'].iloc[0])}: seeds and test images resampled; standard errors by "
+            "resampling seeds alone, images alone, and both, in points."
         )
         head = ("difference", "seeds", "images", "both", "pairs", "images in the test part")
         rows = []
@@ -87,7 +91,7 @@ def resampled(found: Findings) -> Section:
                 Cell(f"{row.images:,}"),
             )
             rows.append(Row(Cell(row.line, href=found.links.model(row.label)), cells))
-        tables.append(Table(about, "model", head, tuple(rows)))
+        tables.append(Table(about, "model", head, tuple(rows), n=page.units(mine, "pairs"), interval=RESAMPLED))
     return Section(found.arm.words, (), "", tuple(tables))
 
 
@@ -107,8 +111,9 @@ def measures(found: Findings) -> Section:
             href = found.links.cell(label, size)
             cells = tuple(_measure(by_name[name], name, found, href) for name in known)
             rows.append(Row(page.model_name(label, found.data, found.links), cells))
-        about = f"Test part, {_n(size)}; mean over runs, t-interval below."
-        return Table(about, "model", tuple(HEADS[name] for name in known), tuple(rows))
+        about = f"Test part, {_n(size)}; means over runs."
+        n = page.units(at[at["measure"].isin(known)], statistics.unit_noun(found.data.runs))
+        return Table(about, "model", tuple(HEADS[name] for name in known), tuple(rows), n=n)
 
     *smaller, largest = sorted(found.data.runs["train_size"].unique().tolist())
     remark = "" if "calibration" in known else "Calibration was not measured when these runs were evaluated."
@@ -129,7 +134,7 @@ def _measure(row: Any, name: str, found: Findings, href: str) -> Cell:
 
 
 def consistency(found: Findings) -> Section:
-    """Error consistency, models by models; on the diagonal the ceiling."""
+    """Error consistency, models by models; on the diagonal the reference, the same model with another seed."""
     table = found.compared.consistency
     size = int(table["train_size"].iloc[0])
     rows = []
@@ -138,12 +143,13 @@ def consistency(found: Findings) -> Section:
         cells = []
         for row in each_row(mine):
             own = row.label == row.other
-            cells.append(Cell(_digits(row.kappa), f"{row.pairs} pairs" + (", ceiling" if own else ""), href=href))
+            cells.append(Cell(_digits(row.kappa), f"{row.pairs} pairs" + (", reference" if own else ""), href=href))
         rows.append(Row(page.model_name(label, found.data, found.links), tuple(cells)))
     planned = found.data.runs[found.data.runs["train_size"] == size]
     kept = len(set(" ".join(table["runs"]).split()))
     about = (
         f"Cohen’s kappa of correctness, {_n(size)}, mean over pairs of networks with different draws and seeds; "
+        "reference: the same model with another seed; "
         f"predictions are kept of {kept} of {len(planned)} runs."
     )
     return Section(found.arm.words, (), "", (Table(about, "model", tuple(table["other"].unique()), tuple(rows)),))

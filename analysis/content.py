@@ -117,7 +117,8 @@ def chapters(findings: Sequence[Findings], styles: Mapping[str, Look]) -> tuple[
                       if not found.compared.consistency.empty),
                 Markup("Do networks err on the same images, beyond what their accuracies make by chance? 1: on exactly "
                        "the same; 0: as independent networks do. The diagonal, the same model with another seed, is "
-                       "the ceiling. Means without interval: the pairs share networks.")),
+                       "the reference; two models can agree more than that. Means without interval: the pairs share "
+                       "networks.")),
         Chapter("variance", "variance", "Where the spread comes from",
                 tuple(comparison_sections.variance(found) for found in findings if not found.compared.variance.empty),
                 Markup("Draws and seeds are crossed here, so the variance of a run's accuracy parts into that of the "

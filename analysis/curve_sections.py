@@ -22,6 +22,9 @@ FACTORS = (
     "Factors: bars are 95 % t-intervals over log factors; triangles are bounds, where the accuracy of at least one "
     "draw lies beyond the other curve, and point to where the factor is. Fits: geometric means of error."
 )
+FACTOR_INTERVALS = (
+    "95 % t-intervals over log factors; of a bound (≥, ≤) the factors that the paired 95 % t-interval does not exclude"
+)
 
 
 def needed(found: Findings, styles: Mapping[str, Look]) -> Section:
@@ -78,7 +81,8 @@ def _factors(table: pd.DataFrame, found: Findings, columns: str, head: page.Head
         by_place = {getattr(row, columns): row for row in each_row(mine)}
         cells = tuple(_factor(by_place[at], found, columns) if at in by_place else Cell("") for at in across)
         rows.append(Row(page.model_name(label, found.data, found.links), cells))
-    return Table(about, "model", tuple(map(head, across)), tuple(rows), n=page.units(table, unit_noun(found.data.runs)))
+    n = page.units(table, unit_noun(found.data.runs))
+    return Table(about, "model", tuple(map(head, across)), tuple(rows), n=n, interval=FACTOR_INTERVALS)
 
 
 def _factor(row: Any, found: Findings, columns: str) -> Cell:
@@ -148,7 +152,8 @@ def _fits(table: pd.DataFrame, found: Findings) -> Table:
         f"{'; '.join(f'{form}: {words}' for form, words in fits.WORDS.items())}, is the one that predicts the largest "
         "size best without having seen it. Nothing is said beyond twice that."
     )
-    return Table(about, "model", head, tuple(rows), "ledger", page.units(table, unit_noun(found.data.runs)))
+    n = page.units(table, unit_noun(found.data.runs))
+    return Table(about, "model", head, tuple(rows), "ledger", n, "95 % t-intervals over the fits of draws")
 
 
 def _parameter(row: Any, name: str, href: str, scale: float = 1, unit: str = "") -> Cell:

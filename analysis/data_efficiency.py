@@ -1,5 +1,7 @@
 """How much data does each architecture need: test accuracy against train size, at the training resolution."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from analysis import statistics, wording
@@ -9,6 +11,8 @@ from analysis.ranking import rank, told
 from analysis.tables import each_group
 from analysis.wording import Answer
 
+WITHOUT_RESULT = ("diverged", "failed")  # states of runs that ended, but not with an accuracy
+
 
 def curve(arm: ArmData) -> pd.DataFrame:
     """The table: a row per model and train size, as `cells.summarise` describes it."""
@@ -16,12 +20,15 @@ def curve(arm: ArmData) -> pd.DataFrame:
 
 
 def notes(runs: pd.DataFrame, train_size: int) -> dict[str, tuple[str, ...]]:
-    """What a sentence must say of each label at `train_size`: that its cell is starved, or lacks runs."""
+    """What a sentence must say of each label at `train_size`: that its cell is starved, or lacks runs, and how many of
+    them ended without a result. Such runs are not missing at random: what is in favours a model that diverges."""
     said = {}
     for label, cell in each_group(runs[runs["train_size"] == train_size], "label"):
         done = int(cell["train_accuracy"].notna().sum())
+        states = cell["state"].tolist()
+        ended = [f"{states.count(how)} of {len(cell)} {how}" for how in WITHOUT_RESULT if how in states]
         starved = ("starved",) if cell["starved"].any() else ()
-        said[label] = (*starved, f"{done} of {len(cell)} runs") if done < len(cell) else starved
+        said[label] = (*starved, f"{done} of {len(cell)} runs", *ended) if done < len(cell) else starved
     return said
 
 
@@ -40,6 +47,18 @@ def answers(arm: ArmData) -> list[Answer]:
     for size in dict.fromkeys(sizes[:1] + sizes[-1:]):
         ranking = rank(rows[rows["train_size"] == size], "accuracy")
         if ranking is not None:
-            sentence = told(ranking, "mean test accuracy", notes(arm.runs, size))
+            of_label = notes(arm.runs, size)
+            sentence = told(ranking, "mean test accuracy", of_label) + _without(arm.runs, size, of_label)
             said.append(Answer(f"With {wording.number(size)} images", conditions(arm, size), sentence))
     return said
+
+
+def _without(runs: pd.DataFrame, train_size: int, of_label: Mapping[str, tuple[str, ...]]) -> str:
+    """The models of which no run came to a result because some diverged or failed: no ranking has them."""
+    cells = each_group(runs[runs["train_size"] == train_size], "label")
+    names = [
+        wording.noted(label, *of_label[label])
+        for label, cell in cells
+        if cell["train_accuracy"].isna().all() and cell["state"].isin(WITHOUT_RESULT).any()
+    ]
+    return f" Without any result: {wording.names(names)}." if names else ""

@@ -49,6 +49,7 @@ COLUMNS = {
     "budget": "amount of budget_kind",
     "draw": "number of the subset draw",
     "seed": "number of the seed",
+    "draw_runs": "where draws and seeds are crossed: runs planned of its cell and draw, whose mean is one unit; else 1",
     "precision": "of the network's arithmetic",
     "protocol": "version of what a configuration means",
     # the run, as it went
@@ -182,6 +183,7 @@ def load(root: Path, *studies: Study, runs: Iterable[str] | None = None) -> Fram
     recipes = name_recipes(table, settings_of, ARM)
     _name_labels(table, settings_of)
     _mark_starved(table, starved_below)
+    _count_draws(table)
     evaluated = pd.DataFrame(evaluation_rows, columns=["run", *EVALUATION])
     measured = [*SCORES, "evaluated_per_second"]
     evaluated[measured] = evaluated[measured].astype(float)
@@ -332,3 +334,11 @@ def _name_labels(table: pd.DataFrame, settings: Mapping[str, Mapping[str, Any]])
 def _mark_starved(table: pd.DataFrame, limit: float) -> None:
     cell_mean = table.groupby(CELL)["train_accuracy"].transform("mean")
     table["starved"] = (cell_mean < limit).astype(bool)
+
+
+def _count_draws(table: pd.DataFrame) -> None:
+    """Fills draw_runs. It is the plan that decides what a unit is: of three draws with three seeds each, the first
+    three runs to finish may be three seeds of one draw, and no interval over draws."""
+    draws = table.groupby(CELL)["draw"].transform("nunique")
+    seeds = table.groupby([*CELL, "draw"])["seed"].transform("nunique")
+    table["draw_runs"] = seeds.where(draws > 1, 1).astype(int)

@@ -60,13 +60,11 @@ def _tables(section: Section) -> list[tuple[str, page.Table]]:
 
 def _caption(title: str, table: page.Table, section: Section, content: Content) -> str:
     """What the numbers are, of which arm, over what n, by which interval, from which records."""
-    brackets = any("[" in cell.interval for row in table.rows for cell in row.cells)
-    interval = f"Brackets: 95 % t-intervals{f', {table.n}' if table.n else ''}." if brackets else ""
     parts = [
         table.about,
         f"{title}." if title else "",
         f"{_sentence(section.title)}.",
-        interval,
+        table.basis,
         *_signs(table, content),
     ]
     return " ".join([*(part for part in parts if part), f"Records {content.digest}."])

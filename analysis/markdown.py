@@ -2,7 +2,7 @@
 
 import re
 
-from analysis import page
+from analysis import page, wording
 from analysis.content import Content
 
 SPECIAL = re.compile(r"[\\`*_<|~$&#]|\](?=[(\[:])")
@@ -18,7 +18,7 @@ def text_of(content: Content) -> str:
         *(f"- **{escape(answer.lead)}**{_conditions(answer.conditions)}: {escape(answer.body)}"
           for answer, _ in content.answers),
         "",
-        "Brackets are 95 % t-intervals over seeds.",
+        escape(wording.BRACKETS),
         "",
         f"Runs: {', '.join(f'{number:,} {state}' for state, number in content.states.items())}.",
         "",
@@ -41,9 +41,7 @@ def _conditions(text: str) -> str:
 
 
 def _table(title: str, table: page.Table) -> list[str]:
-    about = " ".join(
-        part for part in (f"{title}." if title else "", table.about, f"{table.n}." if table.n else "") if part
-    )
+    about = " ".join(part for part in (f"{title}." if title else "", table.about, table.basis) if part)
     return [
         escape(about),
         "",

@@ -44,8 +44,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """`corner` heads the first column, `head` the others; `about` says in a sentence what the numbers are; `n` what
-    their intervals are over; `kind` is "", "ledger" or "words", and decides the width of cells."""
+    """`corner` heads the first column, `head` the others; `about` says in a sentence what the numbers are; `interval`
+    what kind of interval those in brackets are and `n` what they are over; `kind` is "", "ledger" or "words", and
+    decides the width of cells."""
 
     about: str
     corner: str
@@ -53,6 +54,14 @@ class Table:
     rows: tuple[Row, ...]
     kind: str = ""
     n: str = ""
+    interval: str = "95 % t-intervals"
+
+    @property
+    def basis(self) -> str:
+        """What the intervals are, where there are any, and over what: 'Brackets: 95 % t-intervals, n = 3 seeds.'"""
+        brackets = any("[" in cell.interval for row in self.rows for cell in row.cells)
+        said = ", ".join(part for part in (f"Brackets: {self.interval}" if brackets else "", self.n) if part)
+        return f"{said}." if said else ""
 
 
 def model_name(label: str, arm: ArmData, links: Anchors, line: str | None = None) -> Cell:

@@ -68,7 +68,8 @@ def by_evaluation(arm: ArmData, study: Study) -> pd.DataFrame:
 
 def ways_of_testing(arm: ArmData, study: Study, part: str = "test") -> pd.DataFrame:
     """The evaluations behind `by_evaluation`, a row for each that the study asks for: columns run, evaluation,
-    test_resolution, line, label, train_size, draw, seed, state, starved, accuracy and count (NaN until measured)."""
+    test_resolution, line, label, train_size, draw, seed, draw_runs, state, starved; accuracy and count (NaN until
+    measured)."""
     runs = arm.runs[arm.runs["train_size"] == arm.runs["train_size"].max()]
     of_run = runs.set_index("run")
     asked = pd.DataFrame(
@@ -81,7 +82,8 @@ def ways_of_testing(arm: ArmData, study: Study, part: str = "test") -> pd.DataFr
         ],
         columns=["run", "evaluation", "test_resolution", "line"],
     )
-    asked = asked.merge(runs[["run", "label", "train_size", "draw", "seed", "state", "starved"]], on="run")
+    columns = ["run", "label", "train_size", "draw", "seed", "draw_runs", "state", "starved"]
+    asked = asked.merge(runs[columns], on="run")
     asked = asked[asked.groupby("label")["line"].transform("nunique") > 1]
     return asked.merge(arm.rows[["run", "evaluation", "accuracy", "count"]], on=["run", "evaluation"], how="left")
 

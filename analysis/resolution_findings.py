@@ -39,7 +39,7 @@ def resolutions_of(arm: ArmData, study: Study, resolutions: list[int]) -> Resolu
     by_way = nothing
     if not tested.empty:
         on_validation = resolution.ways_of_testing(arm, study, "validation").dropna(subset=["accuracy"])
-        by_way = summary(tested.dropna(subset=["accuracy"]), on_validation, runs)
+        by_way = summary(tested, on_validation, runs)  # with what is not measured yet: it decides the ends of an area
     if not several_ways(arm.rows):
         return Resolutions(usual, by_way, nothing, nothing, nothing, nothing)
     both = default_and_chosen(arm.rows)

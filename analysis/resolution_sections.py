@@ -21,23 +21,27 @@ LINES = "A panel a model. Points: means. Bars: 95 % t-intervals."
 
 
 def summaries(table: pd.DataFrame, found: Findings) -> Table:
-    """`resolution_summary.summary` at its largest train size."""
+    """`resolution_summary.summary` at its largest train size. An area over another span than that of the study, from
+    its smallest to its largest test resolution, names its own: the two are not comparable."""
     size = table["train_size"].max()
-    ends = table[["from", "to"]].drop_duplicates()
-    spans = wording.names(f"{low} to {high} px" for low, high in ends.itertuples(index=False))
+    table = table[table["train_size"] == size]
+    span, others = (table["from"].min(), table["to"].max()), False
     rows = []
-    for row in each_row(table[table["train_size"] == size]):
+    for row in each_row(table.rename(columns={"from": "start", "to": "end"})):
         href = found.links.cell(row.label, row.train_size)
         signs = (STARVED if row.starved else "") + (STALE if row.stale else "")
         note = "" if row.done == row.planned else f"{row.done}/{row.planned} {unit_noun(found.data.runs)}"
         best = Cell(ABSENT) if math.isnan(row.best) else Cell(f"{row.best:.0f} px", href=href)
         area = Cell(ABSENT, note=note, href=href) if math.isnan(row.area) else _share(row, "area", href, note, signs)
+        if not math.isnan(row.area) and (row.start, row.end) != span:
+            area, others = replace(area, aside=f"{row.start} to {row.end} px"), True
         cells = (area, best, _share(row, "best_accuracy", href), _gain(row, href))
         rows.append(Row(page.model_name(row.label, found.data, found.links, row.line), cells))
     about = (
         f"Curves over test resolution, trained on {wording.number(size)} images at {found.arm.resolution} px. Area: "
-        f"test accuracy averaged over log resolution, {spans}. Best test resolution: chosen on validation; accuracy "
-        "there and gain over the training resolution: on test."
+        f"test accuracy averaged over log resolution, {span[0]} to {span[1]} px"
+        f"{' or the span below it' if others else ''}. Best test resolution: chosen on validation; accuracy there and "
+        "gain over the training resolution: on test."
     )
     head = ("area, per cent", "best test resolution", "accuracy there", "gain, points")
     return Table(about, "model", head, tuple(rows), n=page.units(table, unit_noun(found.data.runs)))

@@ -20,7 +20,10 @@ from analysis.cells import marks, planned_units
 from analysis.statistics import Estimate
 from analysis.tables import each_group
 
-NEEDED = ["run", "label", "line", "train_size", "test_resolution", "draw", "seed", "accuracy", "state", "starved"]
+NEEDED = [
+    *("run", "label", "line", "train_size", "test_resolution"),
+    *("draw", "seed", "draw_runs", "accuracy", "state", "starved"),
+]
 
 
 def summary(
@@ -29,7 +32,8 @@ def summary(
     """One row per line and train size.
 
     test, validation: evaluations of one arm with the column `line`, at most one per run, line and test resolution;
-    runs: all runs of that arm; resolutions: the study's, where a run that lacks one has no area.
+    those that are asked for and not measured yet have accuracy NaN. runs: all runs of that arm. resolutions: asked of
+    every line. A run that lacks one of those, or one that another run of its line has in `test`, has no area.
     Columns: label, line, train_size, home (training resolution, pixels), best (pixels; NaN where nothing was measured
     on validation), best_accuracy, best_gain (over the training resolution, paired) and area, each with _low and _high;
     from, to (pixels, the ends of the area), n (units of the area), done and planned (runs), starved, stale, runs."""
@@ -83,8 +87,8 @@ def best_resolution(validation: pd.DataFrame, home: int) -> int | None:
 
 def _by_run(rows: pd.DataFrame, resolutions: list[int], best: int | None, home: int) -> pd.DataFrame:
     """For each run of one line and train size: area (NaN where it lacks one of `resolutions`), the accuracy at `best`
-    and what it gains there over `home`; columns draw, seed, run, area, best_accuracy, best_gain."""
-    wide = rows.pivot(index=[*statistics.UNITS, "run"], columns="test_resolution", values="accuracy")
+    and what it gains there over `home`; columns draw, seed, draw_runs, run, area, best_accuracy, best_gain."""
+    wide = rows.pivot(index=[*statistics.UNITS, "draw_runs", "run"], columns="test_resolution", values="accuracy")
     wide = wide.reindex(columns=sorted({*resolutions, home})).sort_index()
     places = np.log(np.asarray(resolutions, dtype=float))
     areas = trapezoid(wide[resolutions].to_numpy(dtype=float), places, axis=1) / (places[-1] - places[0])

@@ -50,7 +50,7 @@ def _n(size: int) -> str:
 def train_size(found: Findings, styles: Mapping[str, Look]) -> Section:
     """Accuracy against train size; the figure is left out where there is one size."""
     rows = found.data.rows
-    about = "Mean test accuracy in per cent, t-interval below."
+    about = "Mean test accuracy in per cent."
     table = page.grid(found.by_train_size, found.data, found.links, "train_size", _n, about)
     drawn = []
     if at_home(rows)["train_size"].nunique() > 1:

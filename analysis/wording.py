@@ -9,6 +9,12 @@ from analysis.statistics import Estimate
 ABSENT = "–"
 STARVED, STALE, RESIZES, UNEQUAL = "▽", "†", "↔", "≠"  # signs in tables; `signs` says what each means
 
+BRACKETS = (
+    "Brackets are 95 % intervals: t-intervals over draws or seeds, but simultaneous ones in a declared family of "
+    "comparisons, and for a bound on a factor those factors that the paired t-interval does not exclude. Each table "
+    "names its own."
+)
+
 _SIGNS = {
     STARVED: "starved: the networks do not fit their own training images (mean training accuracy below {limit}), so "
     "a low value may be a lack of updates rather than a lack of data or a property of the architecture",
@@ -62,8 +68,8 @@ def span(low: float, high: float) -> str:
 
 
 def percent(share: float) -> str:
-    """0.9418 -> '94.2 %'."""
-    return f"{100 * share:.1f} %"
+    """0.9418 -> '94.2 %'; NaN -> '–'."""
+    return ABSENT if math.isnan(share) else f"{100 * share:.1f} %"
 
 
 def interval(estimate: Estimate) -> str:

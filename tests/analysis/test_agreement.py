@@ -70,7 +70,7 @@ def test_mcnemar_is_the_exact_binomial_test() -> None:
         mcnemar(a, b[:10])
 
 
-def test_consistency_of_models_and_their_ceiling(made_up: Any, tmp_path: Path) -> None:
+def test_consistency_of_models_and_their_reference(made_up: Any, tmp_path: Path) -> None:
     """Reference: sklearn's kappa, averaged by hand over networks of different seeds; runs without predictions are
     left out and counted."""
     study = made_up.study_of(made_up.SMALL, train_size=100)

@@ -137,7 +137,7 @@ def test_crossed_draws_and_seeds_count_as_draws(arm: ArmData) -> None:
     """Reference: by hand; two seeds a draw are averaged before anything else."""
     rows = at_home(arm.rows)
     mine = rows[rows["label"] == "resnet"]
-    twice = pd.concat([mine, mine.assign(seed=9, accuracy=mine["accuracy"] - 0.02)])
+    twice = pd.concat([mine, mine.assign(seed=9, accuracy=mine["accuracy"] - 0.02)]).assign(draw_runs=2)
     crossed, _ = paired(curves_of(twice), curves_of(twice))
     assert crossed.values == pytest.approx(seeds_of(arm, "resnet") - 0.01)
     assert len(crossed) == 6

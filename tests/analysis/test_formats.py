@@ -98,6 +98,23 @@ def test_latex_captions_say_n_interval_and_digest(written: Path) -> None:
     assert table.count("{") - table.count(r"\{") == table.count("}") - table.count(r"\}")
 
 
+def test_every_table_names_its_own_interval_and_n(made_up: Any, tmp_path: Path) -> None:
+    """A family's intervals are no t-intervals of their own, nor are those of a bounded factor; each has its n."""
+    study = made_up.study_of({**made_up.SMALL, "comparisons": [{"name": "all"}]})
+    made_up.write_study(tmp_path / "runs", study)
+    write_report(study, tmp_path / "runs", tmp_path, FORMATS)
+    written = [(tmp_path / "report.md").read_text(encoding="utf-8"), (tmp_path / "index.html").read_text("utf-8")]
+    together = "95 % intervals that hold simultaneously at each train size, n = 3 seeds"
+    factors = "of a bound (≥, ≤) the factors that the paired 95 % t-interval does not exclude, n = 3 seeds"
+    measures = "means over runs. Brackets: 95 % t-intervals, n = 3 seeds"
+    for text in written:
+        assert all(said in text for said in (together, factors, measures))
+        assert "t-intervals over seeds." not in text
+    table = (tmp_path / "latex" / "table-comparisons-1-1.tex").read_text()
+    assert together.replace("%", r"\%") in table
+    assert "t-interval" not in table
+
+
 def hostile(made_up: Any, tmp_path: Path) -> Path:
     study = made_up.study_of(made_up.SMALL, question=HOSTILE, paper={"labels": {"resnet": HOSTILE}})
     made_up.write_study(tmp_path / "runs", study, skip=[study.runs[0].id])

@@ -11,9 +11,9 @@ from analysis import statistics
 from analysis.statistics import Estimate
 
 
-def runs(values: list[float], draws: list[int], seeds: list[int]) -> pd.DataFrame:
-    names = [f"run-{i}" for i in range(len(values))]
-    return pd.DataFrame({"run": names, "draw": draws, "seed": seeds, "accuracy": values})
+def runs(values: list[float], draws: list[int], seeds: list[int], draw_runs: int = 1) -> pd.DataFrame:
+    columns = {"draw": draws, "seed": seeds, "draw_runs": draw_runs, "accuracy": values}
+    return pd.DataFrame({"run": [f"run-{i}" for i in range(len(values))], **columns})
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 10])
@@ -67,10 +67,24 @@ def test_bounds_cut_and_what_is_not_finite_is_refused() -> None:
 
 def test_crossed_draws_and_seeds_count_as_draws() -> None:
     """Reference: by hand. Six runs, three draws: the interval is that of the three means over seeds."""
-    crossed = runs([0.1, 0.3, 0.4, 0.6, 0.7, 0.9], [0, 0, 1, 1, 2, 2], [0, 1, 0, 1, 0, 1])
+    crossed = runs([0.1, 0.3, 0.4, 0.6, 0.7, 0.9], [0, 0, 1, 1, 2, 2], [0, 1, 0, 1, 0, 1], draw_runs=2)
     assert statistics.over_seeds(crossed, "accuracy") == statistics.t_interval([0.2, 0.5, 0.8])
     assert statistics.unit_noun(crossed) == "runs"
     assert "hold for these seeds" in statistics.covers(crossed)
+
+
+def test_the_plan_decides_the_unit_not_what_has_finished() -> None:
+    """Reference: by hand. Three draws with two seeds each are planned. Two seeds of one draw are one unit and no
+    interval; a draw with one of its seeds is no unit, as its mean would hold for another seed than the others'."""
+    one_draw = runs([0.1, 0.3], [0, 0], [0, 1], draw_runs=2)
+    assert statistics.over_seeds(one_draw, "accuracy").n == 1
+    partly = runs([0.1, 0.3, 0.4, 0.6, 0.9], [0, 0, 1, 1, 2], [0, 1, 0, 1, 1], draw_runs=2)
+    assert statistics.over_seeds(partly, "accuracy") == statistics.t_interval([0.2, 0.5])
+    fewer = runs([0.0, 0.1, 0.1], [0, 1, 2], [0, 0, 0])  # one seed a draw is planned, so pairs are of one run
+    found, expected = statistics.paired_difference(partly, fewer, "accuracy"), statistics.t_interval([0.1, 0.3])
+    assert (found.low, found.high, found.n) == pytest.approx((expected.low, expected.high, 2))
+    other = partly.assign(accuracy=[0.0, 0.1, 0.0, 0.2, 0.0])
+    assert statistics.paired_difference(partly, other, "accuracy") == statistics.t_interval([0.15, 0.4])
 
 
 def test_what_an_interval_covers_is_said() -> None:

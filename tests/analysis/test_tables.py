@@ -12,8 +12,9 @@ from scipy import stats
 from analysis import ablation, data_efficiency, data_needed, fairness, resolution
 from analysis.arms import ArmData, MixedArmsError, split
 from analysis.cells import at_home, by_carry, summarise
+from analysis.curves import curves_of, paired
 from analysis.frame import load
-from analysis.ranking import rank
+from analysis.ranking import rank, told
 from analysis.statistics import Estimate
 from analysis.wording import interval, points
 from benchmarks.study import Study
@@ -113,6 +114,94 @@ def test_ranking_says_no_more_than_its_intervals(arm: ArmData) -> None:
     one_seed = rank(home[home["seed"] == 0], "accuracy")
     assert one_seed is not None
     assert [name for name, _ in one_seed.unknown] == ["vit learned_1d", "vit none"]
+
+
+def _made(scores: dict[str, dict[int, float]]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"run": f"{label}-{seed}", "label": label, "draw": seed, "seed": seed, "draw_runs": 1, "accuracy": value}
+            for label, mine in scores.items()
+            for seed, value in mine.items()
+        ]
+    )
+
+
+def test_only_a_model_with_most_runs_leads() -> None:
+    """Reference: by hand. A's mean is higher, but for want of seed 0, and B is above it wherever both ran; C lacks runs
+    and is above the leader where both ran, which no mean over other seeds may hide."""
+    b = {0: 0.60, 1: 0.83, 2: 0.8502}
+    ranking = rank(_made({"A": {1: 0.80, 2: 0.82}, "B": b}), "accuracy")
+    assert ranking is not None
+    assert (ranking.leader, ranking.lacking) == ("B", ("A",))
+    assert [name for name, _ in ranking.below] == ["A"]
+    assert ranking.level == ranking.above == ranking.unknown == ()
+    text = told(ranking, "mean accuracy", {"A": ("2 of 3 runs",)})
+    assert text.startswith("B has a mean accuracy of 76.0 %")
+    assert "cannot be told apart" not in text
+    assert "A lacks runs" in text
+    assert "Below it: A (2 of 3 runs; by 3.0 points" in text
+
+    ranking = rank(_made({"A": {0: 0.5, 1: 0.6, 2: 0.7}, "B": b, "C": {1: 0.861, 2: 0.88}}), "accuracy")
+    assert ranking is not None
+    assert (ranking.leader, ranking.lacking) == ("B", ("C",))
+    assert [name for name, _ in ranking.above] == ["C"]
+    text = told(ranking, "mean accuracy", {"C": ("2 of 3 runs",)})
+    assert text.startswith("B has the highest mean accuracy of the 2 of 3 models with the most runs, 76.0 %")
+    assert "Higher than it where both ran: C (2 of 3 runs; +3.0 points" in text
+
+
+def test_a_model_that_diverges_does_not_lead(made_up: Any, tmp_path: Path) -> None:
+    """Two of three runs of the best model diverged: what is left of it is no mean to lead by, and it says so."""
+    study = made_up.study_of(made_up.SMALL, train_size=100)
+    for run in study.runs:
+        states = {"resnet": "diverged" if run.seed else "finished", "none": "failed"}
+        state = states.get(run.position, states.get(run.model, "finished"))
+        made_up.write_record(tmp_path, run, study.evaluations[run.id], state)
+    [arm] = split(load(tmp_path, study))
+    [answer] = data_efficiency.answers(arm)
+    assert answer.body.startswith("vit learned_1d has a mean test accuracy of")
+    assert "No interval, so no order, for resnet (1 of 3 runs; 2 of 3 diverged)." in answer.body
+    assert answer.body.endswith("Without any result: vit none (0 of 3 runs; 3 of 3 failed).")
+
+
+def test_crossed_draws_count_when_whole(made_up: Any, tmp_path: Path) -> None:
+    """Reference: by hand. Of three draws with three seeds each, one draw and a third of the second are in: one unit,
+    and no interval, though there are four runs (three seeds of one subset are not three draws)."""
+    study = made_up.study_of(made_up.SMALL, draw=[0, 1, 2], seed=[0, 1, 2])
+    made_up.write_study(tmp_path, study, [run.id for run in study.runs if (run.draw, run.seed) > (1, 0)])
+    [arm] = split(load(tmp_path, study))
+    table = data_efficiency.curve(arm)
+    assert set(zip(table["n"], table["done"], table["planned"], strict=True)) == {(1, 4, 9)}
+    assert table["low"].isna().all()
+    home = at_home(arm.rows[arm.rows["label"] == "resnet"])
+    of_draw = home[home["draw"] == 0].groupby("train_size")["accuracy"].mean()
+    assert table.loc[table["label"] == "resnet", "mean"].tolist() == pytest.approx(of_draw.tolist())
+    whole = curves_of(home).whole
+    assert whole.values == pytest.approx(of_draw.to_numpy()[None, :])
+    assert len(whole) == 3
+    assert not ablation.differences(arm)["low"].notna().any()
+    assert all("[" not in answer.body for answer in data_efficiency.answers(arm))
+
+    none = arm.rows[arm.rows["seed"] == 0]
+    assert data_efficiency.answers(ArmData(arm.arm, arm.runs, none)) == []
+    assert data_efficiency.curve(ArmData(arm.arm, arm.runs, none))["n"].tolist() == [0] * 6
+
+
+def test_curves_pair_over_whole_draws() -> None:
+    """Reference: by hand. The other curve lacks a seed of draw 1, so draw 0 alone is paired."""
+    rows = pd.DataFrame(
+        [
+            {"run": f"{draw}-{seed}-{size}", "draw": draw, "seed": seed, "train_size": size, "draw_runs": 2}
+            for draw in (0, 1)
+            for seed in (0, 1)
+            for size in (10, 20)
+        ]
+    ).assign(accuracy=[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
+    a, b = paired(curves_of(rows), curves_of(rows[rows["run"] != "1-1-20"]))
+    assert a.values.tolist() == b.values.tolist() == [pytest.approx([0.2, 0.3])]
+    one_seed = rows[rows["seed"] == 0].assign(draw_runs=1)  # a model planned with one seed a draw: both draws count
+    a, b = paired(curves_of(rows), curves_of(one_seed))
+    assert a.values.tolist() == b.values.tolist() == [[0.1, 0.2], [0.5, 0.6]]
 
 
 def test_sentences_name_their_conditions(arm: ArmData) -> None:

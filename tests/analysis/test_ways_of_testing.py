@@ -15,6 +15,7 @@ from analysis.cells import at_home, by_carry
 from analysis.findings import csv_tables, find
 from analysis.frame import load
 from analysis.report import write_report
+from analysis.resolution_sections import summaries
 from benchmarks.run import Evaluation, Run
 from benchmarks.study import Study
 
@@ -141,6 +142,31 @@ def test_what_is_missing_is_said_and_what_is_not_asked_for_is_empty(
     [nothing] = find(plain, load(root, plain), root)
     assert nothing.by_evaluation.empty
     assert "accuracy-by-evaluation" not in csv_tables(frame, [nothing])
+
+
+def test_an_area_is_over_what_the_study_asks_of_its_way(made_up: Any, tmp_path: Path) -> None:
+    """Reference: the trapezoid by hand. Tests on a canvas of 64 px have not run in any run: there is no area over
+    16 to 32 px in their place. Patches are asked for up to 32 px, so their area names that span."""
+    more = [{"resolution": [16, 64], "images": "canvas"}, {"resolution": [16], "images": "patch"}]
+    table = {**made_up.SMALL, "dataset": "cifar10", "size": "nano", "train_size": [500], "models": [{"name": "vit"}]}
+    study = made_up.study_of(table, test_resolutions=[16, 32, 64], evaluations=more)
+    for run in study.runs:
+        asked = [one for one in study.evaluations[run.id] if (one.images, one.resolution) != ("canvas", 64)]
+        made_up.write_record(tmp_path / "runs", run, asked, accuracy=accuracy)
+    frame = load(tmp_path / "runs", study)
+    [found] = find(study, frame, tmp_path / "runs")
+    summary = found.resolutions.by_evaluation.set_index(found.resolutions.by_evaluation["line"].str.split(", ").str[1])
+    assert summary[["from", "to"]].T.to_dict("list") == {"resize": [16, 64], "canvas": [16, 64], "patch": [16, 32]}
+    assert summary.loc[["resize", "patch"], "area"].tolist() == pytest.approx([(0.6 / 2 + 0.9 + 0.6 / 2) / 2, 0.85])
+    assert np.isnan(summary.loc["canvas", "area"])
+    assert summary["done"].to_dict() == {"resize": 3, "canvas": 0, "patch": 3}
+    shown = summaries(found.resolutions.by_evaluation, found)
+    cells = {row.name.text.split(", ")[1]: row.cells[0] for row in shown.rows}
+    assert {way: cell.aside for way, cell in cells.items()} == {"resize": "", "canvas": "", "patch": "16 to 32 px"}
+    assert (cells["canvas"].text, cells["canvas"].note) == ("–", "0/3 seeds")
+    assert "16 to 64 px or the span below it." in shown.about
+    other = found.resolutions.by_evaluation.assign(train_size=100, n=2)
+    assert summaries(pd.concat([other, found.resolutions.by_evaluation]), found).n == "n = 3 seeds"
 
 
 def test_upsampling_is_said(made_up: Any, tmp_path: Path) -> None:
