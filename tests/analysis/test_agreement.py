@@ -12,7 +12,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from analysis import aggregate, two_networks, variance
 from analysis.agreement import consistency, error_consistency, mcnemar
-from analysis.arms import split
+from analysis.arms import ArmData, split
 from analysis.frame import load
 from analysis.image_bootstrap import bootstrap
 from analysis.predictions import correctness
@@ -23,6 +23,7 @@ from benchmarks.record import read_record, write_evaluations
 from benchmarks.run import Run, default_evaluation
 
 IMAGES = 200
+FIVE = ("digits", "mnist", "fashion_mnist", "kmnist", "svhn")
 
 
 def predict(root: Path, run: Run, share: float, kept: str = "logits") -> np.ndarray:
@@ -174,9 +175,8 @@ def test_one_number_over_data_sets_from_five_on() -> None:
 
 
 def test_few_data_sets_are_each_shown(made_up: Any, tmp_path: Path) -> None:
-    names = ("digits", "mnist", "fashion_mnist", "kmnist", "svhn")
     for count in (1, 2, 5):
-        arms = [{"dataset": name, "resolution": 8} for name in names[:count]]
+        arms = [{"dataset": name, "resolution": 8} for name in FIVE[:count]]
         study = made_up.study_of(made_up.SMALL, train_size=100, test_resolutions=[8], arms=arms)
         root = tmp_path / str(count)
         made_up.write_study(root, study)
@@ -187,6 +187,52 @@ def test_few_data_sets_are_each_shown(made_up: Any, tmp_path: Path) -> None:
         if count == 5:
             assert "Over 5 data sets, with 100 images" in said[0].text
             assert "interquartile mean" in said[0].text and "resnet (" in said[0].text
+
+
+def test_no_number_is_of_one_data_set_at_two_resolutions(made_up: Any, tmp_path: Path) -> None:
+    """Reference: the ids of the runs, which name their resolution. Data sets of one resolution each are one number."""
+    arms = [{"dataset": name, "resolution": pixels} for name in FIVE for pixels in (8, 16)]
+    study = made_up.study_of(made_up.SMALL, train_size=100, test_resolutions=[8, 16], arms=arms)
+    made_up.write_study(tmp_path / "two", study)
+    arms_there = split(load(tmp_path / "two", study))
+    table = aggregate.over_data_sets(arms_there)
+    assert table.groupby("resolution")["label"].nunique().to_dict() == {"8 px": 3, "16 px": 3}
+    for row in table.itertuples():
+        assert row.data_sets == 5 and len(row.runs.split()) == 15
+        assert all(f"-r{row.resolution.removesuffix(' px')}-" in run for run in row.runs.split())
+    assert ["trained at 8 px" in one.text for one in aggregate.answers(arms_there)] == [True, False]
+
+    arms = [{"dataset": name, "resolution": pixels} for name, pixels in zip(FIVE, (8, 16, 16, 16, 16), strict=True)]
+    study = made_up.study_of(made_up.SMALL, train_size=100, test_resolutions=[8, 16], arms=arms)
+    made_up.write_study(tmp_path / "own", study)
+    [said] = aggregate.answers(split(load(tmp_path / "own", study)))
+    assert "each at a resolution of its own" in said.text
+
+
+def test_models_are_compared_over_the_same_data_sets(made_up: Any, tmp_path: Path) -> None:
+    """Reference: sets of names by hand. Two models of five data sets each, four of them the same, are not compared;
+    with six data sets, of which each lacks another at most, the rest is named."""
+    names = (*FIVE, "cifar10")
+    arms = [{"dataset": name, "resolution": 8} for name in names]
+    study = made_up.study_of(made_up.SMALL, train_size=100, test_resolutions=[8], arms=arms)
+
+    def without(**lacking: str) -> list[ArmData]:
+        root = tmp_path / "-".join(lacking.values())
+        skip = [run.id for run in study.runs if lacking.get(run.model) == run.dataset]
+        made_up.write_study(root, study, skip=skip)
+        return split(load(root, study))
+
+    arms_there = without(resnet=names[0])
+    table = aggregate.over_data_sets(arms_there)
+    assert set(table["names"]) == {", ".join(names[1:])} and table["mean"].notna().all()
+    [said] = aggregate.answers(arms_there)
+    assert said.text.startswith(f"Over 5 data sets, with 100 images ({', '.join(names[1:])}; size")
+
+    arms_there = without(resnet=names[0], vit=names[1])
+    assert aggregate.over_data_sets(arms_there)["mean"].isna().all()
+    assert [one.text for one in aggregate.answers(arms_there)] == [
+        "5 data sets: each is shown by itself; one number over them needs 5 that its models have in common."
+    ]
 
 
 def test_the_command_shows_two_networks(made_up: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
