@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score
@@ -16,7 +17,6 @@ from analysis.arms import ArmData, split
 from analysis.frame import load
 from analysis.image_bootstrap import bootstrap
 from analysis.predictions import correctness
-from analysis.statistics import Estimate
 from benchmarks import cli
 from benchmarks.errors import ConfigError, RecordError
 from benchmarks.record import read_record, write_evaluations
@@ -159,19 +159,60 @@ def test_the_bootstrap_has_the_variances_of_its_parts() -> None:
 
 
 def test_one_number_over_data_sets_from_five_on() -> None:
-    """Reference: scipy.stats.trim_mean of a quarter at each end; fewer than five are not put together."""
+    """Reference: scipy.stats.trim_mean of a quarter at each end of each seed's scores, and the t-interval of these by
+    scipy.stats; fewer than five data sets are not put together."""
     generator = np.random.default_rng(0)
-    scores = {f"set {i}": generator.normal(0.1 * i, 0.01, 3).tolist() for i in range(1, 6)}
+    values = generator.normal(0.1 * np.arange(1, 6), 0.01, (3, 5))
+    scores = pd.DataFrame(values, columns=[f"set {i}" for i in range(1, 6)])
     found = aggregate.interquartile_mean(scores)
     assert found is not None
-    assert found.mean == pytest.approx(stats.trim_mean(np.concatenate(list(scores.values())), 0.25))
-    assert found.low < found.mean < found.high and found.n == 5
-    assert aggregate.interquartile_mean(dict(list(scores.items())[:4])) is None
-    one = aggregate.interquartile_mean({name: runs[:1] for name, runs in scores.items()})
-    assert isinstance(one, Estimate) and not one.has_interval
-    with pytest.raises(ValueError, match="has no run"):
-        aggregate.interquartile_mean({**scores, "empty": []})
+    seeds = [stats.trim_mean(row, 0.25) for row in values]
+    ends = stats.t.interval(0.95, 2, np.mean(seeds), stats.sem(seeds))
+    assert (found.mean, found.low, found.high, found.n) == pytest.approx((np.mean(seeds), *ends, 3))
+    assert aggregate.interquartile_mean(scores.iloc[:, :4]) is None
     assert aggregate.normalised(0.55, 0.1) == pytest.approx(0.5)
+
+    some = scores.mask(np.eye(3, 5) > 0)  # of every seed a data set lacks the run
+    apart = aggregate.interquartile_mean(some)
+    assert apart is not None and not apart.has_interval and apart.n == 0
+    assert apart.mean == pytest.approx(stats.trim_mean(some.mean(), 0.25))
+    one = aggregate.interquartile_mean(some.fillna({"set 1": 0.1}))
+    assert one is not None and not one.has_interval and one.n == 1
+    with pytest.raises(ValueError, match="has no run"):
+        aggregate.interquartile_mean(scores.assign(empty=math.nan))
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_the_interval_over_data_sets_covers(seeds: int) -> None:
+    """Reference: simulation, with a part of the noise that a seed has in all data sets. Of 2,000 nominal 95 % intervals
+    93 to 97 % hold the interquartile mean of very many seeds."""
+    generator = np.random.default_rng(seeds)
+    means = np.linspace(0.3, 0.9, 8)
+
+    def studies(*shape: int) -> np.ndarray:
+        return means + generator.normal(0, 0.01, (*shape, 1)) + generator.normal(0, 0.05, (*shape, 8))
+
+    truth = stats.trim_mean(studies(200_000), 0.25, axis=1).mean()
+    found = [aggregate.interquartile_mean(pd.DataFrame(scores)) for scores in studies(2000, seeds)]
+    assert 0.93 < np.mean([one is not None and one.low <= truth <= one.high for one in found]) < 0.97
+
+
+def test_over_data_sets_the_runs_of_a_draw_are_one_unit(made_up: Any, tmp_path: Path) -> None:
+    """Reference: by hand. Two draws crossed with three seeds are two units; a draw that a data set lacks is left out
+    with its runs; one seed leaves nothing to vary."""
+    arms = [{"dataset": name, "resolution": 8} for name in FIVE]
+    changes = {"train_size": 100, "test_resolutions": [8], "arms": arms}
+    crossed = made_up.study_of(made_up.SMALL, **changes, draw=[0, 1, 2], seed=[0, 1, 2])
+    lacking = [run.id for run in crossed.runs if (run.model, run.dataset, run.draw) == ("resnet", "svhn", 2)]
+    made_up.write_study(tmp_path / "crossed", crossed, skip=lacking)
+    table = aggregate.over_data_sets(split(load(tmp_path / "crossed", crossed))).set_index("label")
+    assert table["n"].to_dict() == {"resnet": 2, "vit none": 3, "vit learned_1d": 3}
+    assert set(table["units"]) == {"draws"} and len(table["runs"].str.split().loc["resnet"]) == 5 * 2 * 3
+
+    single = made_up.study_of(made_up.SMALL, **changes, draw=[0], seed=[0])
+    made_up.write_study(tmp_path / "single", single)
+    [said] = aggregate.answers(split(load(tmp_path / "single", single)))
+    assert said.body.count("no interval from 1 seed") == 3 and "[" not in said.body
 
 
 def test_few_data_sets_are_each_shown(made_up: Any, tmp_path: Path) -> None:
