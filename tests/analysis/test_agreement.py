@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 
-from analysis import aggregate, two_networks, variance
+from analysis import aggregate, comparisons, image_bootstrap, two_networks, variance
 from analysis.agreement import consistency, error_consistency, mcnemar
 from analysis.arms import ArmData, split
 from analysis.frame import load
@@ -145,17 +145,45 @@ def test_shares_of_variance_only_where_crossed_and_complete(made_up: Any, tmp_pa
     assert variance.shares(arm).empty
 
 
-def test_the_bootstrap_has_the_variances_of_its_parts() -> None:
-    """Reference: the variance of a mean resampled by blocks, and by images, in closed form; the same numbers twice."""
+@pytest.mark.parametrize("blocks", [2, 3, 8])
+def test_the_bootstrap_has_the_variances_of_its_parts(blocks: int) -> None:
+    """Reference: s / sqrt(k) over k blocks, and the variance of a mean resampled by images, in closed form; the same
+    numbers twice."""
     generator = np.random.default_rng(0)
-    shifts = generator.normal(0, 0.05, (8, 1))
-    differences = np.sign(generator.normal(size=(8, 400)) + shifts) * (generator.random((8, 400)) < 0.3)
+    shifts = generator.normal(0, 0.05, (blocks, 1))
+    differences = np.sign(generator.normal(size=(blocks, 400)) + shifts) * (generator.random((blocks, 400)) < 0.3)
     found = bootstrap(differences, 4000)
-    assert found.seeds == pytest.approx(differences.mean(axis=1).std() / math.sqrt(8), rel=0.05)
+    assert found.seeds == pytest.approx(stats.sem(differences.mean(axis=1)), rel=0.05)
     assert found.images == pytest.approx(differences.mean(axis=0).std() / math.sqrt(400), rel=0.05)
     assert found.both > max(found.seeds, found.images)
     assert found.low < differences.mean() < found.high
     assert found == bootstrap(differences, 4000)
+    with pytest.raises(ValueError, match="at least two blocks"):
+        bootstrap(differences[:1], 10)
+
+
+def test_the_bootstrap_resamples_draws_where_they_are_crossed_with_seeds(made_up: Any, tmp_path: Path) -> None:
+    """Reference: s / sqrt(draws) of the draws' mean differences. A draw that lacks a run with predictions is left out,
+    with its runs."""
+    family = {"name": "encodings", "models": ["vit none", "vit learned_1d"]}
+    changes = {"train_size": 100, "draw": [0, 1, 2, 3], "seed": [0, 1, 2], "comparisons": [family]}
+    study = made_up.study_of(made_up.SMALL, **changes)
+    made_up.write_study(tmp_path, study)
+    right = {run.id: predict(tmp_path, run, 0.5 + 0.1 * run.draw) for run in study.runs if run.model == "vit"}
+    [arm] = split(load(tmp_path, study))
+    families = comparisons.differences(arm, study)
+    whole = image_bootstrap.resampled(families, right, arm.runs, 4000).iloc[0]
+    of_run = arm.runs.set_index("run")["draw"]
+    pairs = pd.DataFrame({"run": whole["runs"].split(), "reference": whole["reference_runs"].split()})
+    pairs["difference"] = [right[a].mean() - right[b].mean() for a, b in pairs.itertuples(index=False)]
+    by_draw = pairs.groupby(pairs["run"].map(of_run))["difference"].mean()
+    assert (whole["n"], whole["blocks"], whole["mean"]) == pytest.approx((12, 4, by_draw.mean()))
+    assert whole["se_seeds"] == pytest.approx(stats.sem(by_draw), rel=0.05)
+
+    lost = pairs["run"].iloc[0]
+    some = image_bootstrap.resampled(families, {run: one for run, one in right.items() if run != lost}, arm.runs, 50)
+    assert some[["n", "blocks"]].iloc[0].tolist() == [9, 3]
+    assert set(of_run[some["runs"].iloc[0].split()]) == set(by_draw.index) - {of_run[lost]}
 
 
 def test_one_number_over_data_sets_from_five_on() -> None:
