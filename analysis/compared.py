@@ -47,5 +47,5 @@ def compare(arm: ArmData, study: Study, root: Path, accuracy: pd.DataFrame, resa
         pd.concat([accuracy.assign(measure="accuracy"), *measures], ignore_index=True),
         agreement.consistency(arm, correct),
         variance.shares(arm),
-        image_bootstrap.resampled(families, correct, resamples) if resamples else pd.DataFrame(),
+        image_bootstrap.resampled(families, correct, arm.runs, resamples) if resamples else pd.DataFrame(),
     )

@@ -106,7 +106,7 @@ def chapters(findings: Sequence[Findings], styles: Mapping[str, Look]) -> tuple[
         Chapter("test-set", "test set", "With another test set",
                 tuple(comparison_sections.resampled(found) for found in findings if not found.compared.resampled.empty),
                 Markup("All other intervals are conditional on this test set. Here its images are resampled as well as "
-                       "the seeds. Percentile intervals over few seeds are too narrow (three seeds: 74 % instead of "
+                       "the seeds. Percentile intervals over few seeds are too narrow (three seeds: 79 % instead of "
                        "95), so they are no replacement for those above: compare the standard errors.")),
         Chapter("likelihood", "likelihood", "Accuracy, likelihood and calibration",
                 tuple(comparison_sections.measures(found) for found in findings

@@ -5,14 +5,15 @@ policy lets the page's own script run and nothing else, and nothing be fetched.
 """
 
 import base64
-import gzip
 import hashlib
+import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -76,23 +77,48 @@ def _svg(drawing: Drawing) -> Markup:
 
 
 def _files(frame: Frame, found: Sequence[Trace]) -> list[File]:
-    runs = table_of_all(frame).to_csv(index=False, lineterminator="\n")
     configurations = {
         one.run: {"run": dict(one.config), "execution": dict(one.execution)} for one in found if one.parts
     }
     return [
-        _file("runs.csv.gz", "one row per run and evaluation", runs),
+        _file(
+            "runs.csv.gz",
+            "one row per run and evaluation",
+            lambda file: table_of_all(frame).to_csv(file, index=False, lineterminator="\n"),
+        ),
         _file(
             "configurations.json.gz",
             "configuration and execution of every run",
-            json.dumps(configurations, indent=1, sort_keys=True),
+            lambda file: json.dump(configurations, file, indent=1, sort_keys=True),
         ),
     ]
 
 
-def _file(name: str, about: str, text: str) -> File:
-    packed = gzip.compress(text.encode(), mtime=0)  # without the time, so that bytes repeat
+def _file(name: str, about: str, write: Callable[[TextIO], None]) -> File:
+    packing = _Packing()
+    with io.TextIOWrapper(io.BufferedWriter(packing, 1 << 20), encoding="utf-8", newline="") as file:
+        write(file)
+        file.flush()
+        packed = packing.packed()
     return File(name, about, f"data:application/gzip;base64,{base64.b64encode(packed).decode()}")
+
+
+class _Packing(io.RawIOBase):
+    """A file that is packed as it is written: the text of ten thousand records would take hundreds of megabytes."""
+
+    def __init__(self) -> None:
+        self._packer = zlib.compressobj(zlib.Z_BEST_COMPRESSION, wbits=16 + zlib.MAX_WBITS)  # gzip, without the time
+        self._parts: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        self._parts.append(self._packer.compress(data))
+        return memoryview(data).nbytes
+
+    def packed(self) -> bytes:
+        return b"".join([*self._parts, self._packer.flush()])
 
 
 def _json_in_html(value: Mapping[str, Any]) -> str:

@@ -169,7 +169,7 @@ def test_the_test_set_is_resampled_when_asked(declared: tuple[Study, Path], tmp_
     assert table.set_index("line").loc["resnet − vit none", ["n", "planned"]].tolist() == [2, 3]
     assert (table["se_both"] > 0).all()
     text = text_of(report.page)
-    assert "With another test set" in text and "three seeds: 74" in text
+    assert "With another test set" in text and "three seeds: 79" in text
     assert "predictions are kept of 8 of 9 runs" in text
     assert "reference: the same model with another seed" in text and "ceiling" not in text
     assert "percentile 95 % intervals of a bootstrap over seeds and test images, n = 2 to 3 pairs" in text
