@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import across_arms, curve_figures, data_efficiency, fits, page, wording
+from analysis import across_arms, curve_figures, data_efficiency, data_needed, fits, page, wording
 from analysis.arms import ArmData
 from analysis.cells import estimate_of, summarise, trained
 from analysis.findings import Findings
@@ -30,10 +30,11 @@ def needed(found: Findings, styles: Mapping[str, Look]) -> Section:
     folded = []
     if not of.by_train_size.empty:
         reference = of.by_train_size["reference"].iloc[0]
+        first = data_needed.lead(found.data)
+        chosen = f" {reference} leads with {_n(first.train_size)}: it was chosen by looking." if first else ""
         about = (
             f"Images used over the images with which {reference} is as accurate, at each train size: above 1, the "
-            "model needs more. ≥ and ≤: a bound, because the accuracy of a draw lies beyond the other curve. "
-            f"{reference} leads at the smallest train size: it was chosen by looking."
+            "model needs more. ≥ and ≤: a bound, because the accuracy of a draw lies beyond the other curve." + chosen
         )
         tables.append(_factors(of.by_train_size, found, "train_size", _n, about))
         drawn.append(

@@ -1,6 +1,7 @@
 """How many times the images: data-equivalence factors and crossings of an arm, as tables and sentences.
 
-The reference A is the model that leads at the smallest train size, unless another label is given.
+The reference A is the model that leads at the smallest train size that all models have (`lead`), unless another label
+is given.
 """
 
 import math
@@ -24,8 +25,8 @@ from analysis.wording import Answer
 
 @dataclass(frozen=True)
 class Needed:
-    """The tables of an arm, in long form: `by_train_size`, `by_accuracy` and `crossings` against the leader at the
-    smallest train size, and `fits` (`fitted.table`). Empty where there is one model or one size."""
+    """The tables of an arm, in long form: `by_train_size`, `by_accuracy` and `crossings` against the leader (`lead`),
+    and `fits` (`fitted.table`). Empty where there is one model or one size."""
 
     by_train_size: pd.DataFrame
     by_accuracy: pd.DataFrame
@@ -47,13 +48,28 @@ STEPS = (0.05, 0.02, 0.01)  # distances between the accuracies at which a factor
 FEW = 5
 
 
-def leader(arm: ArmData) -> str | None:
-    """The model with the highest mean at the smallest train size; None where there are no two models or two sizes."""
+@dataclass(frozen=True)
+class Lead:
+    """The model with the highest mean accuracy at a train size."""
+
+    label: str
+    train_size: int
+
+
+def lead(arm: ArmData) -> Lead | None:
+    """The leader at the smallest of the sizes that most models were planned with: all of them, where models share a
+    size. Two must have a result there. None where there are no two models or two sizes."""
     rows = at_home(arm.rows)
     if rows["train_size"].nunique() < 2 or rows["label"].nunique() < 2:
         return None
-    ranking = rank(rows[rows["train_size"] == rows["train_size"].min()], "accuracy")
-    return None if ranking is None else ranking.leader
+    planned = arm.runs.groupby("train_size")["label"].nunique()
+    measured = rows.dropna(subset=["accuracy"]).groupby("train_size")["label"].nunique()
+    shared = planned[measured.index[measured > 1]]
+    if shared.empty:
+        return None
+    size = int(shared.idxmax())  # the first, and so the smallest, of those with the most models
+    ranking = rank(rows[rows["train_size"] == size], "accuracy")
+    return None if ranking is None else Lead(ranking.leader, size)
 
 
 def by_train_size(arm: ArmData, reference: str | None = None) -> pd.DataFrame:
@@ -143,15 +159,17 @@ def _piece(low: float, high: float, sizes: list[int]) -> str:
 def _pairs(arm: ArmData, reference: str | None) -> Iterator[tuple[str, str, tuple[Curves, Curves]]]:
     """(label of B, label of A, paired curves of B and A) for each B. Raises KeyError for an unknown reference."""
     one_arm(arm.runs)
-    name = leader(arm) if reference is None else reference
-    if name is None:
-        return
+    if reference is None:
+        first = lead(arm)
+        if first is None:
+            return
+        reference = first.label
     curves = {label: curves_of(mine) for label, mine in each_group(at_home(arm.rows), "label")}
-    if name not in curves:
-        raise KeyError(f"no run of {name!r} in this arm; there are {wording.names(curves)}")
+    if reference not in curves:
+        raise KeyError(f"no run of {reference!r} in this arm; there are {wording.names(curves)}")
     for label in dict.fromkeys(arm.runs["label"]):
-        if label != name and label in curves:
-            yield label, name, paired(curves[label], curves[name])
+        if label != reference and label in curves:
+            yield label, reference, paired(curves[label], curves[reference])
 
 
 def _levels(pairs: list[tuple[Curves, Curves]]) -> list[float]:
@@ -189,10 +207,10 @@ def _origin(arm: ArmData, label: str, reference: str, b: Curves, a: Curves) -> d
 def answers(arm: ArmData) -> list[Answer]:
     """What each model would need for what the leader reaches with the smallest train size, and where curves cross."""
     rows = at_home(arm.rows)
-    name = leader(arm)
-    if name is None:
+    first = lead(arm)
+    if first is None:
         return []
-    size = int(rows["train_size"].min())
+    name, size = first.label, first.train_size
     at_size = rows[rows["train_size"] == size]
     means = {
         label: statistics.over_seeds(mine, "accuracy", bounds=(0.0, 1.0))
@@ -200,18 +218,19 @@ def answers(arm: ArmData) -> list[Answer]:
     }
     if not means[name].has_interval:
         return []
-    of_label = notes(arm.runs, size)
+    of_label = notes(arm.runs, size)  # without the models that were not planned with it
     needs = [
-        wording.noted(label, *([wording.value(means[label])] if label in means else []), *of_label[label])
+        wording.noted(label, *([wording.value(means[label])] if label in means else []), *of_label.get(label, ()))
         + f" {wording.factor(factor.factor, factor.bound)}"
         for label, factor in _needs(arm, name, size).items()
     ]
     if not needs:
         return []
     images = wording.number(size)
+    noted = wording.noted(name, *of_label.get(name, ()))
     text = (
-        f"with {images} images {wording.noted(name, *of_label[name])} reaches {wording.value(means[name])}. For "
-        f"as much, the others would need so many times the images (in brackets: what they reach with {images}): "
+        f"with {images} images {noted} reaches {wording.value(means[name])}. For as much, the others would need so "
+        f"many times the images (in brackets: what they reach with {images}): "
         f"{'; '.join(needs)}."
     )
     said: dict[str, list[str]] = {}

@@ -157,6 +157,29 @@ def test_the_answer_has_the_numbers_of_the_tables(arm: ArmData) -> None:
         assert condition in answer.conditions
 
 
+def test_models_need_not_share_their_train_sizes(made_up: Any, tmp_path: Path) -> None:
+    """Reference: by hand. resnet alone has 100 images, so the leader is that of 300, which both have; and where no size
+    is planned with all, of those with the most models."""
+    models = [{"name": "resnet", "train_size": [100, 300, 1000]}, {"name": "vit", "position": "learned_1d"}]
+    study = made_up.study_of(made_up.SMALL, train_size=[300, 1000], models=models)
+    made_up.write_study(tmp_path / "runs", study)
+    [arm] = split(load(tmp_path / "runs", study))
+    assert data_needed.lead(arm) == data_needed.Lead("resnet", 300)
+    [answer] = data_needed.answers(arm)
+    assert answer.text.count("with 300 images") == 1
+    assert "what they reach with 300" in answer.text
+    html = write_report(study, tmp_path / "runs", tmp_path / "out").page.read_text()
+    assert "resnet leads with n = 300: it was chosen by looking" in html
+    models.append({"name": "swin", "train_size": [100]})
+    study = made_up.study_of(made_up.SMALL, train_size=[300, 1000], models=models)
+    made_up.write_study(tmp_path / "more", study)
+    [arm] = split(load(tmp_path / "more", study))
+    first = data_needed.lead(arm)
+    assert first is not None
+    assert first.train_size == 100
+    assert data_needed.answers(arm)
+
+
 def test_figures_show_bounds_and_stop_at_twice_the_largest_size(arm: ArmData) -> None:
     """Reference: the table's rows with a bound; 2 x 1,200 images."""
     styles, table = looks(arm.runs), data_needed.by_train_size(arm)
