@@ -37,9 +37,9 @@ def needed(found: Findings, styles: Mapping[str, Look]) -> Section:
             "model needs more. ≥ and ≤: a bound, because the accuracy of a draw lies beyond the other curve." + chosen
         )
         tables.append(_factors(of.by_train_size, found, "train_size", _n, about))
-        drawn.append(
-            Drawing(f"data-factor-{found.number}", curve_figures.factors(of.by_train_size, styles), of.by_train_size)
-        )
+        if of.by_train_size["mean"].notna().any():
+            figure = curve_figures.factors(of.by_train_size, styles)
+            drawn.append(Drawing(f"data-factor-{found.number}", figure, of.by_train_size))
         tables.append(_crossings(of.crossings, found))
     if not of.by_accuracy.empty:
         about = f"The same by accuracy: images needed for it over those that {reference} needs."

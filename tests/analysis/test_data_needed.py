@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import across_arms, curve_figures, data_needed, equivalence, fits, fitted, statistics
+from analysis import across_arms, axes, curve_figures, data_needed, equivalence, fits, fitted, statistics
 from analysis.arms import ArmData, split
 from analysis.cells import at_home
 from analysis.curves import curves_of, paired
@@ -180,14 +180,30 @@ def test_models_need_not_share_their_train_sizes(made_up: Any, tmp_path: Path) -
     assert data_needed.answers(arm)
 
 
+def test_no_factor_is_drawn_where_no_pair_has_a_curve_in_common(made_up: Any, tmp_path: Path) -> None:
+    """Reference: by hand. With 300 images resnet has only seed 0, the others have only seed 1: nothing can be paired,
+    and the page says so in its table without a figure."""
+    study = made_up.study_of(made_up.SMALL)
+    only = {run.id for run in study.runs if run.train_size == 300 and run.seed != (0 if run.model == "resnet" else 1)}
+    made_up.write_study(tmp_path / "runs", study, skip=only)
+    [arm] = split(load(tmp_path / "runs", study))
+    table = data_needed.by_train_size(arm)
+    assert table["mean"].isna().all()
+    assert set(table["done"]) == {0}
+    html = write_report(study, tmp_path / "runs", tmp_path / "out").page.read_text()
+    assert "Images used over the images with which resnet is as accurate" in html
+    assert "data-factor-1" not in html
+    assert axes.dodged([], ["resnet"])(100, "resnet") == 100
+
+
 def test_figures_show_bounds_and_stop_at_twice_the_largest_size(arm: ArmData) -> None:
     """Reference: the table's rows with a bound; 2 x 1,200 images."""
     styles, table = looks(arm.runs), data_needed.by_train_size(arm)
-    [axes] = curve_figures.factors(table, styles).axes
-    triangles = [line for line in axes.lines if line.get_fillstyle() == "none"]
+    [panel] = curve_figures.factors(table, styles).axes
+    triangles = [line for line in panel.lines if line.get_fillstyle() == "none"]
     assert len(triangles) == (table["bound"].isin(curve_figures.BOUNDS) & table["mean"].notna()).sum() > 0
-    [axes] = curve_figures.fitted_curves(arm.rows, styles).axes
-    ends = [float(np.max(np.asarray(line.get_xdata()))) for line in axes.lines if line.get_linestyle() == ":"]
+    [panel] = curve_figures.fitted_curves(arm.rows, styles).axes
+    ends = [float(np.max(np.asarray(line.get_xdata()))) for line in panel.lines if line.get_linestyle() == ":"]
     assert ends == pytest.approx([fits.REACH * 1200] * 3)
 
 
@@ -200,10 +216,10 @@ def test_steps_and_epochs_stand_side_by_side(made_up: Any, tmp_path: Path) -> No
     arms = split(frame)
     assert across_arms.budgets(arms) == [[0, 1]]
     figure = curve_figures.side_by_side([arm.rows for arm in arms], looks(frame.runs))
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["600 steps", "20 epochs"]
-    for axes, arm in zip(figure.axes, arms, strict=True):
+    assert [panel.get_title(loc="left") for panel in figure.axes] == ["600 steps", "20 epochs"]
+    for panel, arm in zip(figure.axes, arms, strict=True):
         drawn = {
-            round(float(y), 6) for line in axes.lines if line.get_marker() == "." for y in np.asarray(line.get_ydata())
+            round(float(y), 6) for line in panel.lines if line.get_marker() == "." for y in np.asarray(line.get_ydata())
         }
         assert drawn == {round(100 * value, 6) for value in at_home(arm.rows)["accuracy"]}
     html = write_report(study, tmp_path / "runs", tmp_path / "out").page.read_text()
