@@ -68,12 +68,15 @@ def _signs(row: Any) -> str:
 
 
 def _missing(row: Any, found: Findings) -> str:
-    """'2/3 seeds' where not all planned curves are whole."""
-    return "" if row.done == row.planned else f"{row.done}/{row.planned} {unit_noun(found.data.runs)}"
+    """'2 of 3 seeds; without n = 1,000' where not all planned runs are on the curves."""
+    return "; ".join(data_needed.lacks(row.done, row.planned, row.incomplete, unit_noun(found.data.runs)))
 
 
 def _factors(table: pd.DataFrame, found: Findings, columns: str, head: page.Head, about: str) -> Table:
     across = sorted(table[columns].unique().tolist())
+    sizes = sorted({int(size) for one in table["incomplete"] for size in one.split()})
+    if sizes:
+        about += f" Left out of curves, because runs are missing: n = {wording.names(map(wording.number, sizes))}."
     rows = []
     for label, mine in each_group(table, "label"):
         by_place = {getattr(row, columns): row for row in each_row(mine)}
@@ -86,8 +89,8 @@ def _factor(row: Any, found: Findings, columns: str) -> Cell:
     estimate = estimate_of(row)
     of_cell = columns == "train_size"
     href = found.links.cell(row.label, row.train_size) if of_cell else found.links.model(row.label)
-    signs, note = _signs(row), _missing(row, found)
-    aside = f"{row.reached} of {row.n} on the curve" if row.bound else ""
+    signs, note = _signs(row), "; ".join(data_needed.lacks(row.done, row.planned, "", unit_noun(found.data.runs)))
+    aside = f"{row.reached} of {row.n} on the curve" if row.bound and row.n else ""
     if math.isnan(row.mean):
         return Cell(ABSENT, wording.factor_interval(estimate), note, signs, href, aside)
     sign = {"at least": "≥ ", "at most": "≤ "}.get(row.bound, "")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from analysis import fits, statistics
 from analysis.arms import ArmData, one_arm
 from analysis.cells import at_home, marks, planned_units
-from analysis.curves import Curves, curves_of
+from analysis.curves import Curves, curves_of, missing_sizes
 from analysis.statistics import Estimate
 from analysis.tables import each_group
 
@@ -23,8 +23,8 @@ def table(arm: ArmData) -> pd.DataFrame:
     Columns: label, line, sizes (number of train sizes above chance), left_out (sizes at chance, separated by spaces),
     form, held_out_power, held_out_floor, held_out_m4 (predicted over measured error, minus 1, at the largest size,
     fitted without it), slope (b of "power"), b, c, a, alpha and doubled (error at twice the largest size), each with
-    _low and _high and NaN where it is not identified or not there, said, n, done, planned, starved, stale, runs. Empty
-    below three sizes."""
+    _low and _high and NaN where it is not identified or not there, said, n, done, planned, incomplete (sizes left out
+    because runs are missing), starved, stale, runs. Empty below three sizes."""
     result = []
     for label, curves, one, left_out in each_fit(arm.rows):
         estimates = {"slope": one.slope, **one.parameters, "doubled": one.error(fits.REACH * one.sizes[-1])}
@@ -48,6 +48,7 @@ def table(arm: ArmData) -> pd.DataFrame:
                 "n": len(one.units),
                 "done": len(curves),
                 "planned": planned_units(runs),
+                "incomplete": missing_sizes(runs, curves),
                 **marks(runs),
                 "runs": curves.runs,
             }
@@ -67,7 +68,7 @@ def each_fit(rows: pd.DataFrame) -> Iterator[tuple[str, Curves, fits.Fit, list[i
     limit = guess + 2 * statistics.binomial_se(guess, count)
     kept: dict[str, tuple[Curves, list[int], list[int]]] = {}
     for label, mine in each_group(rows, "label"):
-        curves = curves_of(mine).whole
+        curves = curves_of(mine).whole(fits.SIZES_NEEDED["power"])
         if len(curves):
             above = curves.values.mean(axis=0) > limit
             used = [size for size, good in zip(curves.sizes, above, strict=True) if good]

@@ -1,6 +1,7 @@
 """Factors, crossings, fits and budgets of whole arms: against the functions of numbers they rest on, and by hand."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -119,18 +120,59 @@ def test_sizes_at_chance_are_left_out_and_said(arm: ArmData) -> None:
 
 
 def test_half_a_study_says_what_its_factors_rest_on(arm: ArmData) -> None:
-    """Seed 2 lacks one size, so its curve is left out whole: two of three, in every table."""
-    lacking = (arm.rows["seed"] == 2) & (arm.rows["train_size"] == 800) & (arm.rows["label"] == "vit learned_1d")
-    part = ArmData(arm.arm, arm.runs, arm.rows[~lacking])
-    for table in (data_needed.by_train_size(part), data_needed.crossings(part), fitted.table(part)):
+    """Seed 2 lacks two sizes, so its curve is left out whole: two of three, in every table and in the sentence."""
+    lacking = (arm.rows["seed"] == 2) & arm.rows["train_size"].isin([800, 1200])
+    part = ArmData(arm.arm, arm.runs, arm.rows[~(lacking & (arm.rows["label"] == "vit learned_1d"))])
+    for table in (data_needed.by_train_size(part), data_needed.crossings(part)):
         mine = table[table["label"] == "vit learned_1d"]
-        assert set(zip(mine["n"], mine["done"], mine["planned"], strict=True)) == {(2, 2, 3)}
+        assert set(zip(mine["n"], mine["done"], mine["planned"], mine["incomplete"], strict=True)) == {(2, 2, 3, "")}
     [answer] = data_needed.answers(part)
-    assert "cross" in answer.body
+    needed, beside = answer.body.split(" Beside ")
+    assert re.search(r"vit learned_1d \([^;]*\) [^;]*× \[[^;]*[\])] \(2 of 3 seeds\)", needed)
+    assert "vit learned_1d (2 of 3 seeds): " in beside
+    assert answer.body.count("2 of 3 seeds") == 2
     one_seed = arm.rows["seed"] == 0
     alone = ArmData(arm.arm, arm.runs[arm.runs["seed"] == 0], arm.rows[one_seed])
     assert data_needed.answers(alone) == []
     assert set(data_needed.crossings(alone)["words"]) == {"no interval, so no crossing can be given"}
+
+
+def test_a_size_with_one_seed_does_not_cost_the_others_their_intervals(arm: ArmData) -> None:
+    """Reference: the tables of the same study without its largest size, of which one seed of each model is there."""
+    rows = arm.rows[(arm.rows["train_size"] < 1200) | (arm.rows["seed"] == 1)]
+    part = ArmData(arm.arm, arm.runs, rows)
+    shorter = ArmData(arm.arm, arm.runs[arm.runs["train_size"] < 1200], arm.rows[arm.rows["train_size"] < 1200])
+    table, expected = data_needed.by_train_size(part), data_needed.by_train_size(shorter)
+    last = table[table["train_size"] == 1200]
+    assert set(zip(last["bound"], last["n"], strict=True)) == {("unknown", 0)}
+    assert set(zip(table["done"], table["planned"], table["incomplete"], strict=True)) == {(3, 3, "1200")}
+    numbers = ["label", "train_size", "bound", "mean", "low", "high", "n"]
+    rest = table.loc[table["train_size"] < 1200, numbers].reset_index(drop=True)
+    pd.testing.assert_frame_equal(rest, expected[numbers])
+    fit, without = fitted.table(part), fitted.table(shorter)
+    assert set(fit["incomplete"]) == {"1200"}
+    assert fit["slope_low"].tolist() == without["slope_low"].tolist()
+    [answer], [before] = data_needed.answers(part), data_needed.answers(shorter)
+    assert answer.body.replace(" (without n = 1,200)", "") == before.body
+    assert answer.body.count("without n = 1,200") == 4
+
+
+def test_what_keeps_more_points_is_kept() -> None:
+    """Reference: by hand, 5 sizes; the number of points is that of seeds times sizes."""
+
+    def kept(*missing: tuple[int, int], least: int = 2) -> tuple[int, tuple[int, ...]]:
+        cells = [(seed, size) for seed in range(3) for size in SIZES if (seed, size) not in missing]
+        rows = pd.DataFrame(cells, columns=["seed", "train_size"]).assign(draw=0, run="r", accuracy=0.5)
+        curves = curves_of(rows).whole(least)
+        return len(curves), curves.sizes
+
+    assert kept() == (3, tuple(SIZES))
+    assert kept((2, 1200)) == (3, (100, 200, 400, 800))  # 12, not 10
+    assert kept((2, 1200), (2, 800)) == (2, tuple(SIZES))  # 10, not 9
+    assert kept((2, 1200), (1, 200)) == (3, (100, 400, 800))  # 9, not 8 or 5
+    most = [(seed, size) for seed in (1, 2) for size in SIZES[2:]]
+    assert kept(*most) == (3, (100, 200))  # 6, not 5
+    assert kept(*most, least=3) == (1, tuple(SIZES))  # two sizes are too few
 
 
 def test_crossed_draws_and_seeds_count_as_draws(arm: ArmData) -> None:
