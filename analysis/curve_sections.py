@@ -42,7 +42,10 @@ def needed(found: Findings, styles: Mapping[str, Look]) -> Section:
             drawn.append(Drawing(f"data-factor-{found.number}", figure, of.by_train_size))
         tables.append(_crossings(of.crossings, found))
     if not of.by_accuracy.empty:
-        about = f"The same by accuracy: images needed for it over those that {reference} needs."
+        about = (
+            f"The same by accuracy: images needed for it over those that {reference} needs. No interval is given near "
+            "the ends of the curves, where chance decides whether all draws reach the accuracy."
+        )
         folded.append(("by accuracy", _factors(of.by_accuracy, found, "accuracy", _accuracy, about)))
         if of.by_accuracy["accuracy"].nunique() > 1:
             figure = curve_figures.factors(of.by_accuracy, styles, "accuracy")
