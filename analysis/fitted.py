@@ -15,6 +15,7 @@ from analysis.statistics import Estimate
 from analysis.tables import each_group
 
 _EQUAL = 1e-12  # sums of squares below this are rounding, not spread
+FREE = 10  # degrees of freedom below which the spread of log error is no weight
 
 
 def table(arm: ArmData) -> pd.DataFrame:
@@ -59,8 +60,8 @@ def table(arm: ArmData) -> pd.DataFrame:
 def each_fit(rows: pd.DataFrame) -> Iterator[tuple[str, Curves, fits.Fit, list[int]]]:
     """(label, curves, fit, train sizes left out because the model is not above chance there) of each model of an arm.
 
-    Weights are one over the variance of log
-    error between the units of a model, pooled over the models of the arm."""
+    Weights are one over the variance of log error between the units of a model, pooled over the models of the arm; of
+    its binomial error where those are few (`_weights`)."""
     rows = at_home(rows)
     if rows.empty:
         return
@@ -91,8 +92,11 @@ def errors_of(curves: Curves, count: int) -> NDArray[np.float64]:
 
 
 def _weights(models: list[tuple[list[int], np.ndarray]], count: int) -> dict[int, float]:
-    """For each size, one over the variance of log error within models; of the binomial error of `count` test images at
-    the mean error where no model has two units that differ."""
+    """For each size, one over the variance of log error within models; where any size has fewer than `FREE` degrees of
+    freedom for it, one over that of the binomial error of `count` test images at the mean error.
+
+    A weight estimated from the few curves that it fits is large where these happen to be close, and so makes the fits
+    of all units alike: their t-interval then covers 89 to 91 % with one model of two or three seeds."""
     squares: dict[int, float] = {}
     free: dict[int, int] = {}
     means: dict[int, list[float]] = {}
@@ -102,7 +106,7 @@ def _weights(models: list[tuple[list[int], np.ndarray]], count: int) -> dict[int
             squares[size] = squares.get(size, 0) + float(((logs - logs.mean()) ** 2).sum())
             free[size] = free.get(size, 0) + len(logs) - 1
             means.setdefault(size, []).append(float(column.mean()))
-    if all(free[size] and squares[size] > _EQUAL for size in squares):
+    if all(free[size] >= FREE and squares[size] > _EQUAL for size in squares):
         return {size: free[size] / squares[size] for size in squares}
     errors_at = {size: float(np.mean(one)) for size, one in means.items()}
     return {size: error * count / (1 - error) for size, error in errors_at.items()}

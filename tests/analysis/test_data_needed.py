@@ -91,8 +91,8 @@ def test_crossings_are_said_in_words(arm: ArmData) -> None:
 
 
 def test_fits_of_an_arm(arm: ArmData) -> None:
-    """Reference: the exponents that the curves were made of; and the t-interval over seeds of numpy's polyfit, with the
-    weights that `fitted` names."""
+    """Reference: the exponents that the curves were made of; and the t-interval over seeds of numpy's polyfit, with one
+    over the binomial variance as weights, as 3 models of 3 seeds have 6 degrees of freedom."""
     table = fitted.table(arm).set_index("label")
     assert table.loc["resnet", "slope"] == pytest.approx(0.5, abs=0.01)
     assert table.loc["vit learned_1d", "slope"] == pytest.approx(0.7, abs=0.01)
@@ -101,8 +101,8 @@ def test_fits_of_an_arm(arm: ArmData) -> None:
     assert table.loc["vit none", "form"] == "floor"
     assert table.loc["resnet", "doubled"] == pytest.approx(2 * 2400**-0.5, rel=0.05)
     curves = {label: seeds_of(arm, str(label)) for label in table.index}
-    variances = [np.log(1 - one).var(axis=0, ddof=1) for one in curves.values()]
-    root = np.mean(variances, axis=0) ** -0.5
+    error = np.mean([1 - one for one in curves.values()], axis=(0, 1))
+    root = (error / (1 - error)) ** 0.5
     slopes = [-np.polyfit(np.log(SIZES), np.log(1 - one), 1, w=root)[0] for one in curves["resnet"]]
     expected = statistics.t_interval(slopes)
     assert (table.loc["resnet", "slope_low"], table.loc["resnet", "slope_high"]) == pytest.approx(
