@@ -99,8 +99,9 @@ def dodged(places: Sequence[float], names: Sequence[str]) -> Callable[..., float
     """Where a model stands at a place of a logarithmic axis: all side by side, in a fixed order. A third argument
     moves it further, in distances between neighbours."""
     logs = sorted(math.log(place) for place in places)
+    width = logs[-1] - logs[0] if logs else 0.0
     nearest = min((b - a for a, b in itertools.pairwise(logs)), default=1.0)
-    gap = min(DODGE * (logs[-1] - logs[0] or 1.0), 0.5 * nearest / len(names))
+    gap = min(DODGE * (width or 1.0), 0.5 * nearest / max(1, len(names)))
     offset = {name: i - (len(names) - 1) / 2 for i, name in enumerate(names)}
     return lambda place, name, beside=0.0: place * math.exp(gap * (offset[name] + beside))
 

@@ -16,7 +16,6 @@ from analysis.axes import STYLE, bars, dodged, legend, lines, log_ticks, percent
 from analysis.cells import at_home, estimate_of
 from analysis.fitted import each_fit, errors_of
 from analysis.palette import INK, Look, looks
-from analysis.statistics import exponentiated
 from analysis.tables import each_group, each_row
 
 BOUNDS = {"at least": "^", "at most": "v"}
@@ -37,8 +36,7 @@ def fitted_curves(rows: pd.DataFrame, styles: Mapping[str, Look] | None = None) 
         places = dodged(home["train_size"].unique().tolist(), labels)
         for label, curves, fit, _ in each_fit(rows):
             look = styles[label]
-            logs = np.log(errors_of(curves, int(home["count"].max())))
-            errors = [exponentiated(statistics.t_interval(column)) for column in logs.T]
+            errors = [fits.mean_error(column) for column in errors_of(curves, int(home["count"].max())).T.tolist()]
             at = [places(size, label) for size in curves.sizes]
             for place, error in zip(at, errors, strict=True):
                 if error.has_interval:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import across_arms, curve_figures, data_efficiency, fits, page, wording
+from analysis import across_arms, curve_figures, data_efficiency, data_needed, fits, page, wording
 from analysis.arms import ArmData
 from analysis.cells import estimate_of, summarise, trained
 from analysis.findings import Findings
@@ -33,18 +33,22 @@ def needed(found: Findings, styles: Mapping[str, Look]) -> Section:
     folded = []
     if not of.by_train_size.empty:
         reference = of.by_train_size["reference"].iloc[0]
+        first = data_needed.lead(found.data)
+        chosen = f" {reference} leads with {_n(first.train_size)}: it was chosen by looking." if first else ""
         about = (
             f"Images used over the images with which {reference} is as accurate, at each train size: above 1, the "
-            "model needs more. ≥ and ≤: a bound, because the accuracy of a draw lies beyond the other curve. "
-            f"{reference} leads at the smallest train size: it was chosen by looking."
+            "model needs more. ≥ and ≤: a bound, because the accuracy of a draw lies beyond the other curve." + chosen
         )
         tables.append(_factors(of.by_train_size, found, "train_size", _n, about))
-        drawn.append(
-            Drawing(f"data-factor-{found.number}", curve_figures.factors(of.by_train_size, styles), of.by_train_size)
-        )
+        if of.by_train_size["mean"].notna().any():
+            figure = curve_figures.factors(of.by_train_size, styles)
+            drawn.append(Drawing(f"data-factor-{found.number}", figure, of.by_train_size))
         tables.append(_crossings(of.crossings, found))
     if not of.by_accuracy.empty:
-        about = f"The same by accuracy: images needed for it over those that {reference} needs."
+        about = (
+            f"The same by accuracy: images needed for it over those that {reference} needs. No interval is given near "
+            "the ends of the curves, where chance decides whether all draws reach the accuracy."
+        )
         folded.append(("by accuracy", _factors(of.by_accuracy, found, "accuracy", _accuracy, about)))
         if of.by_accuracy["accuracy"].nunique() > 1:
             figure = curve_figures.factors(of.by_accuracy, styles, "accuracy")
@@ -70,12 +74,15 @@ def _signs(row: Any) -> str:
 
 
 def _missing(row: Any, found: Findings) -> str:
-    """'2/3 seeds' where not all planned curves are whole."""
-    return "" if row.done == row.planned else f"{row.done}/{row.planned} {unit_noun(found.data.runs)}"
+    """'2 of 3 seeds; without n = 1,000' where not all planned runs are on the curves."""
+    return "; ".join(data_needed.lacks(row.done, row.planned, row.incomplete, unit_noun(found.data.runs)))
 
 
 def _factors(table: pd.DataFrame, found: Findings, columns: str, head: page.Head, about: str) -> Table:
     across = sorted(table[columns].unique().tolist())
+    sizes = sorted({int(size) for one in table["incomplete"] for size in one.split()})
+    if sizes:
+        about += f" Left out of curves, because runs are missing: n = {wording.names(map(wording.number, sizes))}."
     rows = []
     for label, mine in each_group(table, "label"):
         by_place = {getattr(row, columns): row for row in each_row(mine)}
@@ -89,8 +96,8 @@ def _factor(row: Any, found: Findings, columns: str) -> Cell:
     estimate = estimate_of(row)
     of_cell = columns == "train_size"
     href = found.links.cell(row.label, row.train_size) if of_cell else found.links.model(row.label)
-    signs, note = _signs(row), _missing(row, found)
-    aside = f"{row.reached} of {row.n} on the curve" if row.bound else ""
+    signs, note = _signs(row), "; ".join(data_needed.lacks(row.done, row.planned, "", unit_noun(found.data.runs)))
+    aside = f"{row.reached} of {row.n} on the curve" if row.bound and row.n else ""
     if math.isnan(row.mean):
         return Cell(ABSENT, wording.factor_interval(estimate), note, signs, href, aside)
     sign = {"at least": "≥ ", "at most": "≤ "}.get(row.bound, "")

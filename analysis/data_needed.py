@@ -1,10 +1,11 @@
 """How many times the images: data-equivalence factors and crossings of an arm, as tables and sentences.
 
-The reference A is the model that leads at the smallest train size, unless another label is given.
+The reference A is the model that leads at the smallest train size that all models have (`lead`), unless another label
+is given.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ import pandas as pd
 from analysis import equivalence, fitted, statistics, wording
 from analysis.arms import ArmData, one_arm
 from analysis.cells import at_home, marks, planned_units
-from analysis.curves import Curves, curves_of, paired
+from analysis.curves import Curves, curves_of, missing_sizes, paired
 from analysis.data_efficiency import conditions, notes
 from analysis.equivalence import Crossing, Factor
 from analysis.naming import NONE
@@ -24,8 +25,8 @@ from analysis.wording import Answer
 
 @dataclass(frozen=True)
 class Needed:
-    """The tables of an arm, in long form: `by_train_size`, `by_accuracy` and `crossings` against the leader at the
-    smallest train size, and `fits` (`fitted.table`). Empty where there is one model or one size."""
+    """The tables of an arm, in long form: `by_train_size`, `by_accuracy` and `crossings` against the leader (`lead`),
+    and `fits` (`fitted.table`). Empty where there is one model or one size."""
 
     by_train_size: pd.DataFrame
     by_accuracy: pd.DataFrame
@@ -47,13 +48,28 @@ STEPS = (0.05, 0.02, 0.01)  # distances between the accuracies at which a factor
 FEW = 5
 
 
-def leader(arm: ArmData) -> str | None:
-    """The model with the highest mean at the smallest train size; None where there are no two models or two sizes."""
+@dataclass(frozen=True)
+class Lead:
+    """The model with the highest mean accuracy at a train size."""
+
+    label: str
+    train_size: int
+
+
+def lead(arm: ArmData) -> Lead | None:
+    """The leader at the smallest of the sizes that most models were planned with: all of them, where models share a
+    size. Two must have a result there. None where there are no two models or two sizes."""
     rows = at_home(arm.rows)
     if rows["train_size"].nunique() < 2 or rows["label"].nunique() < 2:
         return None
-    ranking = rank(rows[rows["train_size"] == rows["train_size"].min()], "accuracy")
-    return None if ranking is None else ranking.leader
+    planned = arm.runs.groupby("train_size")["label"].nunique()
+    measured = rows.dropna(subset=["accuracy"]).groupby("train_size")["label"].nunique()
+    shared = [(-planned[size], size) for size in measured.index[measured > 1]]  # most models first, then smallest
+    if not shared:
+        return None
+    size = int(min(shared)[1])
+    ranking = rank(rows[rows["train_size"] == size], "accuracy")
+    return None if ranking is None else Lead(ranking.leader, size)
 
 
 def by_train_size(arm: ArmData, reference: str | None = None) -> pd.DataFrame:
@@ -61,11 +77,14 @@ def by_train_size(arm: ArmData, reference: str | None = None) -> pd.DataFrame:
 
     Columns: label, line, reference, train_size, bound ('', 'at least', 'at most', 'unknown'), mean, low, high (factors;
     low and high may be 0 and infinite), n (units), reached (units whose accuracy lies on A's curve), done and planned
-    (draws and seeds that both have whole), starved, stale, runs, reference_runs (ids)."""
+    (draws and seeds that both have whole), incomplete (sizes left out of A's or B's curve because runs are missing),
+    starved, stale, runs, reference_runs (ids)."""
     result = []
     for label, name, (b, a) in _pairs(arm, reference):
-        for place, size in enumerate(b.sizes):
-            factor = equivalence.factor_at(a.sizes, a.values, size, b.values[:, place]) if len(b) else None
+        for size in sorted(arm.runs.loc[arm.runs["label"] == label, "train_size"].unique()):
+            known = len(b) and size in b.sizes
+            of_size = b.values[:, b.sizes.index(size)] if known else None
+            factor = None if of_size is None else equivalence.factor_at(a.sizes, a.values, size, of_size)
             result.append({**_key(arm, label, name, size), **_told(factor), **_origin(arm, label, name, b, a)})
     return pd.DataFrame(result)
 
@@ -88,7 +107,7 @@ def crossings(arm: ArmData, reference: str | None = None) -> pd.DataFrame:
 
     Columns: label, line, reference, pieces (N* as '[low, high]', in images; 0 and inf where it is unbounded; '' where
     it is empty; '-' without an interval), changes (True: A is above somewhere and below elsewhere), words, n, done,
-    planned, starved, stale, runs, reference_runs."""
+    planned, incomplete, starved, stale, runs, reference_runs."""
     result = []
     for label, name, (b, a) in _pairs(arm, reference):
         shared = [size for size in a.sizes if size in b.sizes]
@@ -143,15 +162,17 @@ def _piece(low: float, high: float, sizes: list[int]) -> str:
 def _pairs(arm: ArmData, reference: str | None) -> Iterator[tuple[str, str, tuple[Curves, Curves]]]:
     """(label of B, label of A, paired curves of B and A) for each B. Raises KeyError for an unknown reference."""
     one_arm(arm.runs)
-    name = leader(arm) if reference is None else reference
-    if name is None:
-        return
+    if reference is None:
+        first = lead(arm)
+        if first is None:
+            return
+        reference = first.label
     curves = {label: curves_of(mine) for label, mine in each_group(at_home(arm.rows), "label")}
-    if name not in curves:
-        raise KeyError(f"no run of {name!r} in this arm; there are {wording.names(curves)}")
+    if reference not in curves:
+        raise KeyError(f"no run of {reference!r} in this arm; there are {wording.names(curves)}")
     for label in dict.fromkeys(arm.runs["label"]):
-        if label != name and label in curves:
-            yield label, name, paired(curves[label], curves[name])
+        if label != reference and label in curves:
+            yield label, reference, paired(curves[label], curves[reference])
 
 
 def _levels(pairs: list[tuple[Curves, Curves]]) -> list[float]:
@@ -181,18 +202,27 @@ def _told(factor: Factor | None) -> dict[str, Any]:
 
 
 def _origin(arm: ArmData, label: str, reference: str, b: Curves, a: Curves) -> dict[str, Any]:
-    both = arm.runs[arm.runs["label"].isin([label, reference])]
-    planned = min(planned_units(runs) for _, runs in each_group(both, "label"))
-    return {"done": len(b), "planned": planned, **marks(both), "runs": b.runs, "reference_runs": a.runs}
+    of = [arm.runs[arm.runs["label"] == one] for one in (label, reference)]
+    planned = min(map(planned_units, of))
+    left_out = {int(size) for runs, one in zip(of, (b, a), strict=True) for size in missing_sizes(runs, one).split()}
+    done = {"done": len(b), "planned": planned, "incomplete": " ".join(map(str, sorted(left_out)))}
+    return {**done, **marks(pd.concat(of)), "runs": b.runs, "reference_runs": a.runs}
+
+
+def lacks(done: int, planned: int, incomplete: str, noun: str) -> tuple[str, ...]:
+    """What a number says that does not rest on all planned runs: '2 of 3 seeds', 'without n = 1,000'."""
+    units = () if done == planned else (f"{done} of {wording.count(planned, noun)}",)
+    sizes = wording.names(wording.number(int(size)) for size in incomplete.split())
+    return (*units, f"without n = {sizes}") if sizes else units
 
 
 def answers(arm: ArmData) -> list[Answer]:
     """What each model would need for what the leader reaches with the smallest train size, and where curves cross."""
     rows = at_home(arm.rows)
-    name = leader(arm)
-    if name is None:
+    first = lead(arm)
+    if first is None:
         return []
-    size = int(rows["train_size"].min())
+    name, size = first.label, first.train_size
     at_size = rows[rows["train_size"] == size]
     means = {
         label: statistics.over_seeds(mine, "accuracy", bounds=(0.0, 1.0))
@@ -200,34 +230,38 @@ def answers(arm: ArmData) -> list[Answer]:
     }
     if not means[name].has_interval:
         return []
-    of_label = notes(arm.runs, size)
+    of_label = notes(arm.runs, size)  # without the models that were not planned with it
     needs = [
-        wording.noted(label, *([wording.value(means[label])] if label in means else []), *of_label[label])
-        + f" {wording.factor(factor.factor, factor.bound)}"
-        for label, factor in _needs(arm, name, size).items()
+        wording.noted(label, *([wording.value(means[label])] if label in means else []), *of_label.get(label, ()))
+        + f" {wording.noted(wording.factor(factor.factor, factor.bound), *lacking)}"
+        for label, factor, lacking in _needs(arm, name, size)
     ]
     if not needs:
         return []
     images = wording.number(size)
+    noted = wording.noted(name, *of_label.get(name, ()))
     text = (
-        f"with {images} images {wording.noted(name, *of_label[name])} reaches {wording.value(means[name])}. For "
-        f"as much, the others would need so many times the images (in brackets: what they reach with {images}): "
+        f"with {images} images {noted} reaches {wording.value(means[name])}. For as much, the others would need so "
+        f"many times the images (in brackets: what they reach with {images}): "
         f"{'; '.join(needs)}."
     )
     said: dict[str, list[str]] = {}
     for row in each_row(crossings(arm, name)):
-        said.setdefault(row.words, []).append(row.label)
+        lacking = lacks(row.done, row.planned, row.incomplete, statistics.unit_noun(arm.runs))
+        said.setdefault(row.words, []).append(wording.noted(row.label, *lacking))
     parts = [f"{wording.names(labels)}: {words}" for words, labels in said.items()]
     return [Answer("Data needed", conditions(arm, size), f"{text} Beside {name}, {'; '.join(parts)}.")]
 
 
-def _needs(arm: ArmData, name: str, size: int) -> Mapping[str, Factor]:
-    """For each other model, images for the accuracy that `name` has with `size`, over `size`; fewest first."""
-    found = {}
+def _needs(arm: ArmData, name: str, size: int) -> list[tuple[str, Factor, tuple[str, ...]]]:
+    """(label, factor, what it lacks) of each other model, fewest first: images for the accuracy that `name` has with
+    `size`, over `size`."""
+    found, noun = [], statistics.unit_noun(arm.runs)
     for label, _, (b, a) in _pairs(arm, name):
-        if len(a) > 1:
+        if len(a.values) > 1 and size in a.sizes:
             of_size = a.values[:, a.sizes.index(size)]
-            found[label] = equivalence.factor_at(b.sizes, b.values, size, of_size).inverse
-    unknown = {label: math.isnan(one.log.mean) for label, one in found.items()}
-    order = sorted(found, key=lambda label: (unknown[label], found[label].log.mean))
-    return {label: found[label] for label in order}
+            factor = equivalence.factor_at(b.sizes, b.values, size, of_size).inverse
+            origin = _origin(arm, label, name, b, a)
+            lacking = lacks(origin["done"], origin["planned"], origin["incomplete"], noun)
+            found.append((label, factor, lacking))
+    return sorted(found, key=lambda one: (math.isnan(one[1].log.mean), one[1].log.mean))

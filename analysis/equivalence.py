@@ -101,18 +101,32 @@ def _needed(sizes: Sequence[float], differences: Array) -> tuple[float, float]:
 def factor_for(sizes_a: Sequence[float], a: Array, sizes_b: Sequence[float], b: Array, accuracy: float) -> Factor:
     """The factor of B against A as a function of accuracy: images B needs for it over those A needs.
 
-    a (units, k), b (units, m), paired. Where a unit does not reach it there is a bound and no interval."""
+    a (units, k), b (units, m), paired. Where a unit does not reach it there is a bound and no interval; and no interval
+    either where the accuracy is near the end of a curve (`_well_inside`)."""
     of_a, side_a = reach(sizes_a, a, np.full(len(a), accuracy))
     of_b, side_b = reach(sizes_b, b, np.full(len(b), accuracy))
     logs = of_b - of_a
     more = bool((side_a == -1).any() or (side_b == 1).any())
     less = bool((side_a == 1).any() or (side_b == -1).any())
     reached = int(((side_a == 0) & (side_b == 0)).sum())
-    if not (more or less):
+    if not (more or less) and _well_inside(accuracy, a, b):
         return Factor(statistics.t_interval(logs), "", reached)
-    bound = _bound(more, less)
+    bound: Bound = _bound(more, less) if more or less else ""
     mean = float(logs.mean()) if bound != "unknown" else math.nan
     return Factor(Estimate(mean, math.nan, math.nan, len(logs)), bound, reached)
+
+
+def _well_inside(level: float, a: Array, b: Array) -> bool:
+    """Whether `level` is further from both ends of both mean curves than t s: s is the spread of units at that end,
+    pooled over the two curves, t the 97.5 % point for its degrees of freedom.
+
+    Nearer, chance decides whether all units reach it, and the intervals of the studies in which they do cover less."""
+    n = len(a)
+    if n < 2:
+        return True
+    t = float(stats.t.ppf(0.5 + LEVEL / 2, 2 * (n - 1)))
+    below, above = (t * math.sqrt((a[:, end].var(ddof=1) + b[:, end].var(ddof=1)) / 2) for end in (0, -1))
+    return all(level - one[:, 0].mean() > below and one[:, -1].mean() - level > above for one in (a, b))
 
 
 def _bound(more: bool, less: bool) -> Bound:

@@ -65,8 +65,15 @@ class Fit:
         return [float(_PREDICT[self.form](unit, at, self.chance)[0]) for unit in self.units]
 
     def error(self, train_size: float) -> Estimate:
-        """Their geometric mean, with the t-interval over units."""
-        return exponentiated(statistics.t_interval(np.log(self.errors(train_size))))
+        """Their geometric mean, with the t-interval over units; mean and ends are cut at 1, the largest error."""
+        return mean_error(self.errors(train_size))
+
+
+def mean_error(errors: Sequence[float]) -> Estimate:
+    """The geometric mean of errors (n,), with the t-interval over their logs, cut at 1 like any error."""
+    found = exponentiated(statistics.t_interval(np.log(errors)))
+    mean, low, high = np.minimum([found.mean, found.low, found.high], 1.0).tolist()
+    return Estimate(mean, low, high, found.n)
 
 
 def fit(sizes: Array, errors: Array, weights: Array | None = None, chance: float = 1.0) -> Fit | None:

@@ -1,6 +1,7 @@
 """Factors, crossings, fits and budgets of whole arms: against the functions of numbers they rest on, and by hand."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import across_arms, curve_figures, data_needed, equivalence, fits, fitted, statistics
+from analysis import across_arms, axes, curve_figures, data_needed, equivalence, fits, fitted, statistics
 from analysis.arms import ArmData, split
 from analysis.cells import at_home
 from analysis.curves import curves_of, paired
@@ -90,8 +91,8 @@ def test_crossings_are_said_in_words(arm: ArmData) -> None:
 
 
 def test_fits_of_an_arm(arm: ArmData) -> None:
-    """Reference: the exponents that the curves were made of; and the t-interval over seeds of numpy's polyfit, with the
-    weights that `fitted` names."""
+    """Reference: the exponents that the curves were made of; and the t-interval over seeds of numpy's polyfit, with one
+    over the binomial variance as weights, as 3 models of 3 seeds have 6 degrees of freedom."""
     table = fitted.table(arm).set_index("label")
     assert table.loc["resnet", "slope"] == pytest.approx(0.5, abs=0.01)
     assert table.loc["vit learned_1d", "slope"] == pytest.approx(0.7, abs=0.01)
@@ -100,8 +101,8 @@ def test_fits_of_an_arm(arm: ArmData) -> None:
     assert table.loc["vit none", "form"] == "floor"
     assert table.loc["resnet", "doubled"] == pytest.approx(2 * 2400**-0.5, rel=0.05)
     curves = {label: seeds_of(arm, str(label)) for label in table.index}
-    variances = [np.log(1 - one).var(axis=0, ddof=1) for one in curves.values()]
-    root = np.mean(variances, axis=0) ** -0.5
+    error = np.mean([1 - one for one in curves.values()], axis=(0, 1))
+    root = (error / (1 - error)) ** 0.5
     slopes = [-np.polyfit(np.log(SIZES), np.log(1 - one), 1, w=root)[0] for one in curves["resnet"]]
     expected = statistics.t_interval(slopes)
     assert (table.loc["resnet", "slope_low"], table.loc["resnet", "slope_high"]) == pytest.approx(
@@ -119,18 +120,59 @@ def test_sizes_at_chance_are_left_out_and_said(arm: ArmData) -> None:
 
 
 def test_half_a_study_says_what_its_factors_rest_on(arm: ArmData) -> None:
-    """Seed 2 lacks one size, so its curve is left out whole: two of three, in every table."""
-    lacking = (arm.rows["seed"] == 2) & (arm.rows["train_size"] == 800) & (arm.rows["label"] == "vit learned_1d")
-    part = ArmData(arm.arm, arm.runs, arm.rows[~lacking])
-    for table in (data_needed.by_train_size(part), data_needed.crossings(part), fitted.table(part)):
+    """Seed 2 lacks two sizes, so its curve is left out whole: two of three, in every table and in the sentence."""
+    lacking = (arm.rows["seed"] == 2) & arm.rows["train_size"].isin([800, 1200])
+    part = ArmData(arm.arm, arm.runs, arm.rows[~(lacking & (arm.rows["label"] == "vit learned_1d"))])
+    for table in (data_needed.by_train_size(part), data_needed.crossings(part)):
         mine = table[table["label"] == "vit learned_1d"]
-        assert set(zip(mine["n"], mine["done"], mine["planned"], strict=True)) == {(2, 2, 3)}
+        assert set(zip(mine["n"], mine["done"], mine["planned"], mine["incomplete"], strict=True)) == {(2, 2, 3, "")}
     [answer] = data_needed.answers(part)
-    assert "cross" in answer.body
+    needed, beside = answer.body.split(" Beside ")
+    assert re.search(r"vit learned_1d \([^;]*\) [^;]*× \[[^;]*[\])] \(2 of 3 seeds\)", needed)
+    assert "vit learned_1d (2 of 3 seeds): " in beside
+    assert answer.body.count("2 of 3 seeds") == 2
     one_seed = arm.rows["seed"] == 0
     alone = ArmData(arm.arm, arm.runs[arm.runs["seed"] == 0], arm.rows[one_seed])
     assert data_needed.answers(alone) == []
     assert set(data_needed.crossings(alone)["words"]) == {"no interval, so no crossing can be given"}
+
+
+def test_a_size_with_one_seed_does_not_cost_the_others_their_intervals(arm: ArmData) -> None:
+    """Reference: the tables of the same study without its largest size, of which one seed of each model is there."""
+    rows = arm.rows[(arm.rows["train_size"] < 1200) | (arm.rows["seed"] == 1)]
+    part = ArmData(arm.arm, arm.runs, rows)
+    shorter = ArmData(arm.arm, arm.runs[arm.runs["train_size"] < 1200], arm.rows[arm.rows["train_size"] < 1200])
+    table, expected = data_needed.by_train_size(part), data_needed.by_train_size(shorter)
+    last = table[table["train_size"] == 1200]
+    assert set(zip(last["bound"], last["n"], strict=True)) == {("unknown", 0)}
+    assert set(zip(table["done"], table["planned"], table["incomplete"], strict=True)) == {(3, 3, "1200")}
+    numbers = ["label", "train_size", "bound", "mean", "low", "high", "n"]
+    rest = table.loc[table["train_size"] < 1200, numbers].reset_index(drop=True)
+    pd.testing.assert_frame_equal(rest, expected[numbers])
+    fit, without = fitted.table(part), fitted.table(shorter)
+    assert set(fit["incomplete"]) == {"1200"}
+    assert fit["slope_low"].tolist() == without["slope_low"].tolist()
+    [answer], [before] = data_needed.answers(part), data_needed.answers(shorter)
+    assert answer.body.replace(" (without n = 1,200)", "") == before.body
+    assert answer.body.count("without n = 1,200") == 4
+
+
+def test_what_keeps_more_points_is_kept() -> None:
+    """Reference: by hand, 5 sizes; the number of points is that of seeds times sizes."""
+
+    def kept(*missing: tuple[int, int], least: int = 2) -> tuple[int, tuple[int, ...]]:
+        cells = [(seed, size) for seed in range(3) for size in SIZES if (seed, size) not in missing]
+        rows = pd.DataFrame(cells, columns=["seed", "train_size"]).assign(draw=0, run="r", accuracy=0.5, draw_runs=1)
+        curves = curves_of(rows).whole(least)
+        return len(curves), curves.sizes
+
+    assert kept() == (3, tuple(SIZES))
+    assert kept((2, 1200)) == (3, (100, 200, 400, 800))  # 12, not 10
+    assert kept((2, 1200), (2, 800)) == (2, tuple(SIZES))  # 10, not 9
+    assert kept((2, 1200), (1, 200)) == (3, (100, 400, 800))  # 9, not 8 or 5
+    most = [(seed, size) for seed in (1, 2) for size in SIZES[2:]]
+    assert kept(*most) == (3, (100, 200))  # 6, not 5
+    assert kept(*most, least=3) == (1, tuple(SIZES))  # two sizes are too few
 
 
 def test_crossed_draws_and_seeds_count_as_draws(arm: ArmData) -> None:
@@ -157,14 +199,53 @@ def test_the_answer_has_the_numbers_of_the_tables(arm: ArmData) -> None:
         assert condition in answer.conditions
 
 
+def test_models_need_not_share_their_train_sizes(made_up: Any, tmp_path: Path) -> None:
+    """Reference: by hand. resnet alone has 100 images, so the leader is that of 300, which both have; and where no size
+    is planned with all, of those with the most models."""
+    models = [{"name": "resnet", "train_size": [100, 300, 1000]}, {"name": "vit", "position": "learned_1d"}]
+    study = made_up.study_of(made_up.SMALL, train_size=[300, 1000], models=models)
+    made_up.write_study(tmp_path / "runs", study)
+    [arm] = split(load(tmp_path / "runs", study))
+    assert data_needed.lead(arm) == data_needed.Lead("resnet", 300)
+    [answer] = data_needed.answers(arm)
+    assert answer.text.count("with 300 images") == 1
+    assert "what they reach with 300" in answer.text
+    html = write_report(study, tmp_path / "runs", tmp_path / "out").page.read_text()
+    assert "resnet leads with n = 300: it was chosen by looking" in html
+    models.append({"name": "swin", "train_size": [100]})
+    study = made_up.study_of(made_up.SMALL, train_size=[300, 1000], models=models)
+    made_up.write_study(tmp_path / "more", study)
+    [arm] = split(load(tmp_path / "more", study))
+    first = data_needed.lead(arm)
+    assert first is not None
+    assert first.train_size == 100
+    assert data_needed.answers(arm)
+
+
+def test_no_factor_is_drawn_where_no_pair_has_a_curve_in_common(made_up: Any, tmp_path: Path) -> None:
+    """Reference: by hand. With 300 images resnet has only seed 0, the others have only seed 1: nothing can be paired,
+    and the page says so in its table without a figure."""
+    study = made_up.study_of(made_up.SMALL)
+    only = {run.id for run in study.runs if run.train_size == 300 and run.seed != (0 if run.model == "resnet" else 1)}
+    made_up.write_study(tmp_path / "runs", study, skip=only)
+    [arm] = split(load(tmp_path / "runs", study))
+    table = data_needed.by_train_size(arm)
+    assert table["mean"].isna().all()
+    assert set(table["done"]) == {0}
+    html = write_report(study, tmp_path / "runs", tmp_path / "out").page.read_text()
+    assert "Images used over the images with which resnet is as accurate" in html
+    assert "data-factor-1" not in html
+    assert axes.dodged([], ["resnet"])(100, "resnet") == 100
+
+
 def test_figures_show_bounds_and_stop_at_twice_the_largest_size(arm: ArmData) -> None:
     """Reference: the table's rows with a bound; 2 x 1,200 images."""
     styles, table = looks(arm.runs), data_needed.by_train_size(arm)
-    [axes] = curve_figures.factors(table, styles).axes
-    triangles = [line for line in axes.lines if line.get_fillstyle() == "none"]
+    [panel] = curve_figures.factors(table, styles).axes
+    triangles = [line for line in panel.lines if line.get_fillstyle() == "none"]
     assert len(triangles) == (table["bound"].isin(curve_figures.BOUNDS) & table["mean"].notna()).sum() > 0
-    [axes] = curve_figures.fitted_curves(arm.rows, styles).axes
-    ends = [float(np.max(np.asarray(line.get_xdata()))) for line in axes.lines if line.get_linestyle() == ":"]
+    [panel] = curve_figures.fitted_curves(arm.rows, styles).axes
+    ends = [float(np.max(np.asarray(line.get_xdata()))) for line in panel.lines if line.get_linestyle() == ":"]
     assert ends == pytest.approx([fits.REACH * 1200] * 3)
 
 
@@ -177,10 +258,10 @@ def test_steps_and_epochs_stand_side_by_side(made_up: Any, tmp_path: Path) -> No
     arms = split(frame)
     assert across_arms.budgets(arms) == [[0, 1]]
     figure = curve_figures.side_by_side([arm.rows for arm in arms], looks(frame.runs))
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["600 steps", "20 epochs"]
-    for axes, arm in zip(figure.axes, arms, strict=True):
+    assert [panel.get_title(loc="left") for panel in figure.axes] == ["600 steps", "20 epochs"]
+    for panel, arm in zip(figure.axes, arms, strict=True):
         drawn = {
-            round(float(y), 6) for line in axes.lines if line.get_marker() == "." for y in np.asarray(line.get_ydata())
+            round(float(y), 6) for line in panel.lines if line.get_marker() == "." for y in np.asarray(line.get_ydata())
         }
         assert drawn == {round(100 * value, 6) for value in at_home(arm.rows)["accuracy"]}
     html = write_report(study, tmp_path / "runs", tmp_path / "out").page.read_text()

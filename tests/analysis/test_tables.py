@@ -176,7 +176,7 @@ def test_crossed_draws_count_when_whole(made_up: Any, tmp_path: Path) -> None:
     home = at_home(arm.rows[arm.rows["label"] == "resnet"])
     of_draw = home[home["draw"] == 0].groupby("train_size")["accuracy"].mean()
     assert table.loc[table["label"] == "resnet", "mean"].tolist() == pytest.approx(of_draw.tolist())
-    whole = curves_of(home).whole
+    whole = curves_of(home).whole(1)
     assert whole.values == pytest.approx(of_draw.to_numpy()[None, :])
     assert len(whole) == 3
     assert not ablation.differences(arm)["low"].notna().any()
