@@ -50,7 +50,8 @@ def _basis(table: pd.DataFrame, sizes: list[int], found: Findings) -> tuple[Row,
     _, noun = planned_blocks(found.data.runs)
 
     def row(name: str, text: Any, note: Any, mark: Any = lambda at: "") -> Row:
-        return Row(Cell(name), tuple(Cell(text(first[n]), interval=note(first[n]), note=mark(first[n])) for n in sizes))
+        cells = (Cell(text(first[n]), interval=note(first[n]), note=mark(first[n])) for n in sizes)
+        return Row(Cell(name), tuple(cells), basis=True)
 
     return (
         row("units", lambda at: str(at.blocks), lambda at: f"{noun}, {at.models} models"),

@@ -226,4 +226,4 @@ def _updates(found: Findings) -> Row:
     for size in sorted(found.data.runs["train_size"].unique()):
         updates = known.loc[known["train_size"] == size, "updates"]
         cells.append(Cell(wording.span(updates.min(), updates.max())))
-    return Row(Cell("updates of a run"), tuple(cells))
+    return Row(Cell("updates of a run"), tuple(cells), basis=True)

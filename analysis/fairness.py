@@ -24,8 +24,8 @@ def ledger(arm: ArmData) -> pd.DataFrame:
     Columns: label; parameters_backbone, parameters_position, parameters_head; macs (an image, training resolution);
     images_per_second (training, median over runs), hardware; updates_low, updates_high, images_low, images_high
     (images seen; over train sizes); batch_norm_short (runs whose BatchNorm saw less than a batch); augmentation;
-    recipe (what of it differs between the models, drop path as it reaches the model); trials (tuning trials spent on
-    the model); planned and one column a state (runs); unequal (names of the columns in which the model differs,
+    recipe (what of it differs between the models, drop path as it reaches the model); trials (of tuning: no
+    record tells); planned and one column a state (runs); unequal (names of the columns in which the model differs,
     separated by spaces); runs (ids).
     Counts that no run has come to yet are NaN.
     """
@@ -52,7 +52,7 @@ def _of_model(label: str, runs: pd.DataFrame) -> dict[str, Any]:
         "batch_norm_short": int(runs["batch_norm_images"].notna().sum()),
         "augmentation": runs["augmentation"].iloc[0],
         "recipe": runs["recipe_own"].iloc[0],
-        "trials": 0,
+        "trials": "not stated",  # no record or study tells how a recipe was found
         "planned": len(runs),
         **{state: int((states == state).sum()) for state in ("finished", "stale", "diverged", "failed", "missing")},
         "active": int(states.isin(ACTIVE).sum()),

@@ -20,8 +20,10 @@ from analysis.naming import NONE, differing, name_recipes, text
 from analysis.studies import joined
 from analysis.tables import each_group
 from benchmarks.datasets import dataset
+from benchmarks.errors import RecordError
 from benchmarks.recipes import Recipe, augmentation_words, typed
 from benchmarks.record import Record, read_record
+from benchmarks.roots import opened
 from benchmarks.start import run_sources
 from benchmarks.study import Study
 
@@ -128,19 +130,23 @@ class Frame:
     starved_below: float
 
 
-def load(root: Path, *studies: Study, runs: Iterable[str] | None = None) -> Frame:
+def load(root: Path | str, *studies: Study, runs: Iterable[str] | None = None) -> Frame:
     """The records under `root`, in the order of the studies or by name.
 
-    With studies: their runs (one of several is one run), whether or not they have a folder, with the evaluations they
-    ask for; finished runs whose sources have changed since are "stale". Without: every folder that is not hidden, with
-    all evaluations. `runs` limits both to these ids. Unreadable folders are counted in `problems`; a run of a study
-    behind such a folder stays in `Frame.runs`, as "missing", with the problem as reason. Raises ConfigError for studies
-    that do not go together.
+    `root` may be an archive of `inductive pack`. With studies: their runs (one of several is one run), whether or not
+    they have a folder, with the evaluations they ask for; finished runs whose sources have changed since are "stale".
+    Without: every folder that is not hidden, with all evaluations. `runs` limits both to these ids. Unreadable folders
+    are counted in `problems`; a run of a study behind such a folder stays in `Frame.runs`, as "missing", with the
+    problem as reason. Raises ConfigError for studies that do not go together, RecordError where there is no such folder
+    and no study.
     """
+    root = opened(Path(root))
+    if not root.is_dir() and not studies:
+        raise RecordError(f"{root}: there is no such folder of records")
     study = joined(studies) if studies else None
     expected: dict[str, dict[str, Any] | None]
     if study is None:
-        folders = root.iterdir() if root.is_dir() else ()
+        folders = root.iterdir()
         expected = dict.fromkeys(sorted(p.name for p in folders if p.is_dir() and not p.name.startswith(".")))
     else:
         expected = {run.id: run.settings() for run in study.runs}

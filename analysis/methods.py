@@ -63,8 +63,19 @@ def _done(found: Findings) -> str:
 
 
 def _recipe(name: str, values: Mapping[str, Any]) -> str:
-    said = [f"{key.replace('_', ' ')} {_plain(value)}" for key, value in values.items() if key != "name" and value]
+    idle = {"name", *_without_effect(values)}
+    said = [f"{key.replace('_', ' ')} {_plain(value)}" for key, value in values.items() if key not in idle and value]
     return f"Recipe {name}: {', '.join(said)}; what is not named is 0 or off."
+
+
+def _without_effect(values: Mapping[str, Any]) -> set[str]:
+    """Numbers of a recipe that something else in it turns off."""
+    return {
+        *({"momentum"} if values["optimizer"] != "sgd" else {"betas"}),
+        *({"rrc_scale", "rrc_ratio"} if values["rrc_scale"] == 1 else ()),
+        *({"randaugment_magnitude"} if not values["randaugment_operations"] else ()),
+        *({"final_learning_rate"} if values["schedule"] != "cosine" else ()),
+    }
 
 
 def warnings(findings: Sequence[Findings]) -> tuple[str, ...]:

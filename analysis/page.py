@@ -38,8 +38,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
+    """`basis`: it says what the rows above rest on, and stays below them when they are sorted."""
+
     name: Cell
     cells: tuple[Cell, ...]
+    basis: bool = False
 
 
 @dataclass(frozen=True)

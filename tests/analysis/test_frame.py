@@ -10,6 +10,7 @@ import pytest
 
 from analysis.arms import MixedArmsError, one_arm, split
 from analysis.frame import COLUMNS, RUN, load
+from benchmarks.errors import RecordError
 from benchmarks.study import Study
 
 
@@ -35,6 +36,12 @@ def test_without_a_study_the_same_runs_are_found(small: tuple[Study, Path]) -> N
     pd.testing.assert_frame_equal(by_study, by_folder)
     some = [run.id for run in study.runs[:2]]
     assert set(load(root, study, runs=some).runs["run"]) == set(some) == set(load(root, runs=some).runs["run"])
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    """An empty table would look like an answer."""
+    with pytest.raises(RecordError, match="there is no such folder of records"):
+        load(str(tmp_path / "nowhere"))
 
 
 def test_several_studies_are_one_table(small: tuple[Study, Path], made_up: Any) -> None:
@@ -161,7 +168,7 @@ def test_what_answers_different_questions_is_never_one_arm(
 
 
 def test_nothing_at_all(tmp_path: Path) -> None:
-    frame = load(tmp_path / "not there")
+    frame = load(tmp_path)
     assert frame.rows.empty
     assert frame.runs.empty
     assert split(frame) == []
