@@ -4,14 +4,13 @@ import functools
 import importlib.util
 import os
 import sys
-import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from benchmarks.cli_options import options
 from benchmarks.errors import DONE, FAILED, INTERRUPTED, OTHERS, USAGE, ConfigError, InductiveError, OwnedError
 
 EPILOG = """\b
@@ -37,67 +36,6 @@ def cli() -> None:
     """
 
 
-def _options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Options that several verbs share, by name."""
-    folder, file = click.Path(file_okay=False, path_type=Path), click.Path(dir_okay=False, path_type=Path)
-    known = {
-        "runs": click.option("--runs", "root", type=folder, default="runs", envvar="INDUCTIVE_RUNS", show_default=True,
-                             show_envvar=True, callback=_look_in, help="Folder of the records."),
-        "records": click.option("--runs", "root", type=click.Path(path_type=Path), default=["runs"], multiple=True,
-                                envvar="INDUCTIVE_RUNS", show_default=True, show_envvar=True, callback=_read_from,
-                                help="Folder of the records, or an archive of `pack`; several are read as one."),
-        "data": click.option("--data", type=folder, default="data", envvar="INDUCTIVE_DATA", show_default=True,
-                             show_envvar=True, callback=_look_in, help="Folder of the data sets."),
-        "where": click.option("--data", type=folder, default="data", envvar="INDUCTIVE_DATA", show_default=True,
-                              show_envvar=True, callback=_look_in, expose_value=False,
-                              help="Folder of the data sets that are folder:PATH."),
-        "only": click.option("--only", metavar="GLOB", help="Only the runs whose ids match."),
-        "device": click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto",
-                               show_default=True, help="auto takes a CUDA GPU where there is one."),
-        "checkpoint": click.option("--checkpoint-every", type=click.FloatRange(min=0, min_open=True), default=300.0,
-                                   metavar="SECONDS", show_default=True, help="Time between checkpoints."),
-        "accept": click.option("--accept-code", is_flag=True, help="Go on with records of other sources; recorded."),
-        "compile": click.option("--compile", "compiling", type=click.Choice(["rule", "off", "network", "graphs"]),
-                                default="rule", show_default=True, help="Compile what is trained, with CUDA graphs or "
-                                "without; rule: where it has been measured to pay. Recorded; rerun does the same."),
-        "plugin": click.option("--plugin", "plugins", multiple=True, type=file, metavar="FILE", expose_value=False,
-                               is_eager=True, callback=_load_plugins, help="A Python file of your own that declares "
-                               "encodings or models."),
-        "cluster": click.option("--cluster", type=file, default="cluster.toml", show_default=True,
-                                help="What `inductive cluster init` wrote."),
-        "json": click.option("--json", "as_json", is_flag=True, help="Plain values instead of a table."),
-    }  # fmt: skip
-    return lambda verb: functools.reduce(lambda wrapped, name: known[name](wrapped), reversed(names), verb)
-
-
-def _look_in(context: click.Context, option: click.Parameter, folder: Path) -> Path:
-    """Where folders of images, and the indices that records were made with, are looked for."""
-    from benchmarks import folders
-
-    folders.look_in(**{"data" if option.name == "data" else "runs": folder})
-    return folder
-
-
-def _read_from(context: click.Context, option: click.Parameter, paths: tuple[Path, ...]) -> Path:
-    """The one folder that records are read from."""
-    if len(paths) == 1 and not paths[0].is_file():
-        return _look_in(context, option, paths[0])
-    from benchmarks import roots
-
-    if len(paths) == 1:
-        return _look_in(context, option, roots.opened(paths[0]))
-    folder = context.with_resource(tempfile.TemporaryDirectory(prefix="inductive-"))
-    return _look_in(context, option, roots.joined(paths, Path(folder)))
-
-
-def _load_plugins(context: click.Context, option: click.Parameter, files: tuple[Path, ...]) -> None:
-    if files:
-        from benchmarks.study import load_plugin
-
-        for path in files:
-            load_plugin(path, "--plugin")
-
-
 def _console(**kwargs: Any) -> Any:
     from rich.console import Console
 
@@ -110,7 +48,7 @@ def _console(**kwargs: Any) -> Any:
 @click.argument("what", type=click.Choice(["models", "vit-sizes", "positions", "datasets", "recipes", "studies"]))
 @click.option("--size", help="With models: count parameters and MACs of every family that has this size.")
 @click.option("--image-size", type=click.IntRange(min=1), metavar="PIXELS", help="With --size; default: 32.")
-@_options("plugin", "json")
+@options("plugin", "json")
 def list_(what: str, size: str | None, image_size: int | None, as_json: bool) -> None:
     """What there is to choose from."""
     from benchmarks import views
@@ -129,7 +67,7 @@ def list_(what: str, size: str | None, image_size: int | None, as_json: bool) ->
 @click.argument("study", required=False)
 @click.option("--dataset", "names", multiple=True, metavar="NAME", help="A data set; may be repeated.")
 @click.option("--find-duplicates", "find", is_flag=True, help="List test images that equal a training image.")
-@_options("data", "plugin")
+@options("data", "plugin")
 def prepare(study: str | None, names: tuple[str, ...], find: bool, data: Path) -> int:
     """Download, verify and decode what a study needs; nothing else touches the network."""
     from benchmarks import verbs
@@ -139,7 +77,7 @@ def prepare(study: str | None, names: tuple[str, ...], find: bool, data: Path) -
 
 @cli.command()
 @click.argument("study")
-@_options("runs", "where", "json", "plugin")
+@options("runs", "where", "json", "plugin")
 def plan(study: str, root: Path, as_json: bool) -> None:
     """The dry run: the matrix of runs by state, its size and its price, and the differences it can detect."""
     from analysis import power
@@ -161,7 +99,7 @@ def plan(study: str, root: Path, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("study")
-@_options("only", "runs", "data", "device", "compile", "checkpoint", "accept", "plugin")
+@options("only", "runs", "data", "device", "compile", "checkpoint", "accept", "plugin")
 @click.option("--jobs", type=click.IntRange(min=1), help="Runs side by side; default: one a core or GPU.")
 def run(study: str, only: str | None, jobs: int | None, root: Path, data: Path, **settings: Any) -> int:
     """Bring a study as far as it can be brought on this machine."""
@@ -185,7 +123,7 @@ def run(study: str, only: str | None, jobs: int | None, root: Path, data: Path, 
 @click.option("--seed", type=int, help="Initialisation, order and augmentation.")
 @click.option("--draw", type=int, help="Picks the subset; default: the seed.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Any key, as recipe.learning_rate=1e-3.")
-@_options("runs", "data", "device", "compile", "checkpoint", "accept", "plugin")
+@options("runs", "data", "device", "compile", "checkpoint", "accept", "plugin")
 def train(changes: tuple[str, ...], root: Path, data: Path, device: str, compiling: Any, checkpoint_every: float,
           accept_code: bool, **flags: Any) -> int:  # fmt: skip
     """Train one configuration from flags; every key has a default."""
@@ -199,7 +137,7 @@ def train(changes: tuple[str, ...], root: Path, data: Path, device: str, compili
 @click.argument("run_id")
 @click.option("--first", type=click.IntRange(min=1), metavar="STEPS", help="Compare only the opening metrics.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Default: the recorded one.")
-@_options("records", "data", "plugin", "json")
+@options("records", "data", "plugin", "json")
 def rerun(run_id: str, first: int | None, device: str | None, root: Path, data: Path, as_json: bool) -> int:
     """Train a recorded run again and compare: equal, within tolerance, or different."""
     from benchmarks import verbs
@@ -210,7 +148,7 @@ def rerun(run_id: str, first: int | None, device: str | None, root: Path, data: 
 @cli.command()
 @click.argument("run_id")
 @click.option("--against", metavar="RUN_ID", help="Instead: on which test images these two networks differ (McNemar).")
-@_options("records", "where", "plugin", "json")
+@options("records", "where", "plugin", "json")
 def show(run_id: str, against: str | None, root: Path, as_json: bool) -> None:
     """Everything known of one run."""
     from benchmarks import views
@@ -233,7 +171,7 @@ def show(run_id: str, against: str | None, root: Path, as_json: bool) -> None:
 @cli.command()
 @click.argument("study")
 @click.option("--watch", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Again and again.")
-@_options("records", "where", "json", "plugin")
+@options("records", "where", "json", "plugin")
 def status(study: str, watch: float | None, root: Path, as_json: bool) -> None:
     """The state of every run of a study, on this machine and on a cluster."""
     from benchmarks import views
@@ -290,7 +228,7 @@ def _states(study: str, root: Path) -> Any:
     metavar="N",
     help="Resample seeds and test images N times for the declared comparisons (1000).",
 )
-@_options("records", "where", "plugin")
+@options("records", "where", "plugin")
 def report(names: tuple[str, ...], output: Path | None, formats: str, anonymous: bool, page: Path | None,
            resamples: int, root: Path) -> int:  # fmt: skip
     """Tables, figures and the page, from the records of one study or several."""
@@ -333,7 +271,7 @@ def _verify(page: Path, root: Path) -> int:
 @click.option("--to", type=click.Choice(["csv", "tensorboard", "wandb"]), required=True, help="What to write.")
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
               help="Default: exports/STUDY-TO.")  # fmt: skip
-@_options("records", "where", "plugin")
+@options("records", "where", "plugin")
 def export(study: str, to: str, output: Path | None, root: Path) -> None:
     """The records as CSV, or for a tracker (an extra of the installation)."""
     from analysis.export import export as exported
@@ -349,7 +287,7 @@ def export(study: str, to: str, output: Path | None, root: Path) -> None:
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Default: STUDY.zip.")  # fmt: skip
 @click.option("--weights", is_flag=True, help="With the final weights, to add evaluations or to start from.")
-@_options("records", "where", "plugin")
+@options("records", "where", "plugin")
 def pack(study: str, output: Path | None, weights: bool, root: Path) -> None:
     """One archive of the records, free of host, account and paths."""
     from benchmarks.pack import pack as packed
@@ -381,7 +319,7 @@ def cluster_init(output: Path) -> int:
 
 
 @cluster_.command("check")
-@_options("cluster", "runs", "data")
+@options("cluster", "runs", "data")
 def cluster_check(cluster: Path, root: Path, data: Path) -> int:
     """Prove a cluster.toml with one tiny job, and say what it found on the node."""
     from slurm.check import check_cluster
@@ -393,7 +331,7 @@ def cluster_check(cluster: Path, root: Path, data: Path) -> int:
 @click.argument("study")
 @click.option("--dry-run", is_flag=True, help="Show the jobs, submit none.")
 @click.option("--yes", is_flag=True, help="Do not ask, however many GPU-hours it takes.")
-@_options("cluster", "only", "runs", "data", "accept", "plugin")
+@options("cluster", "only", "runs", "data", "accept", "plugin")
 def submit(study: str, cluster: Path, only: str | None, root: Path, data: Path, dry_run: bool, yes: bool,
            accept_code: bool) -> int:  # fmt: skip
     """Send what is left of a study to a SLURM cluster; asking twice is safe."""
@@ -404,11 +342,11 @@ def submit(study: str, cluster: Path, only: str | None, root: Path, data: Path, 
 
 @cli.command()
 @click.argument("study")
-@click.option("--failed", is_flag=True, help="Those that failed; the default.")
+@click.option("--failed", is_flag=True, help="Those that failed.")
 @click.option("--lost", is_flag=True, help="Those whose process died without a word.")
 @click.option("--diverged", is_flag=True, help="Those whose loss was not finite; their records are put aside.")
 @click.option("--yes", is_flag=True, help="Do not ask, however many GPU-hours it takes.")
-@_options("cluster", "only", "runs", "data", "plugin")
+@options("cluster", "only", "runs", "data", "plugin")
 def retry(study: str, failed: bool, lost: bool, diverged: bool, yes: bool, cluster: Path, only: str | None,
           root: Path, data: Path) -> int:  # fmt: skip
     """Submit runs again that ended badly; without an option those that failed, were lost or interrupted."""
@@ -421,7 +359,7 @@ def retry(study: str, failed: bool, lost: bool, diverged: bool, yes: bool, clust
 
 @cli.command()
 @click.argument("study")
-@_options("only", "runs", "where", "plugin")
+@options("only", "runs", "where", "plugin")
 def cancel(study: str, only: str | None, root: Path) -> int:
     """Cancel the jobs of a study; what they have done is kept."""
     from slurm import verbs
@@ -432,7 +370,7 @@ def cancel(study: str, only: str | None, root: Path) -> int:
 @cli.command()
 @click.argument("run_id")
 @click.option("-f", "--follow", is_flag=True, help="Go on while the run does.")
-@_options("runs", "where")
+@options("runs", "where")
 def logs(run_id: str, follow: bool, root: Path) -> int:
     """The log of a run's last attempt."""
     from slurm import verbs
