@@ -28,8 +28,7 @@ def check(name: str, record: Record) -> None:
     Its configuration need not be one of today (a plugin may not be loaded, a data set not be there), but it has the
     kinds and ranges of values of `Run`; keys that came later may be absent.
     """
-    if record.id != name:
-        raise RecordError(f"it holds the record of {record.id}: a folder has the name of its run")
+    record.check_name(name)
     settings = record.config["run"]
     Run.model_validate({**settings, "recipe": typed(settings["recipe"])})
     if record.state not in STATES:

@@ -3,23 +3,18 @@
 Each check says what it found, or that it found nothing; what the records do not tell is said as well.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from analysis import wording
 from analysis.arms import ArmData
 from analysis.provenance import LIBRARIES, counted, hardware
 from analysis.traces import Trace
 from benchmarks.asked import TIME, changes, kept_texts
-from benchmarks.errors import RecordError
-from benchmarks.files import read_json
+from benchmarks.beside import beside, in_a_cell
 from benchmarks.study import Study
-
-# What of a configuration decides an arm; a run that agrees in it with a run of the study could stand in its tables.
-SAME = ("dataset", "size", "recipe", "budget", "resolution", "validation", "precision", "protocol")
 
 
 @dataclass(frozen=True)
@@ -80,48 +75,17 @@ def _edits(study: Study, root: Path, first: datetime | None) -> Finding:
 
 
 def _left_out(studies: Sequence[Study], root: Path) -> Finding:
-    """Finished runs beside those of the studies that could stand in their tables: other seeds, sizes or models."""
-    mine = {run.id: run.settings() for study in studies for run in study.runs}
-    arms = {_key(settings) for settings in mine.values()}
-    cells = {_cell(settings) for settings in mine.values()}
-    others = [(name, _cell(settings) in cells) for name, settings in _others(root, set(mine)) if _key(settings) in arms]
+    """Finished runs beside those of the studies that could stand in their tables."""
+    others = beside(studies, root)
     if not others:
         return Finding("No finished run that could stand in these tables was left out.", False)
-    same = sum(in_cell for _, in_cell in others)
+    same = in_a_cell(studies, others)
     text = (
         f"{wording.count(len(others), 'finished runs')} under the same runs folder could stand in these tables and "
-        f"{'is' if len(others) == 1 else 'are'} not in the study; in draw and seed alone differ {same}."
+        f"{'is' if len(others) == 1 else 'are'} not in the study; in draw and seed alone differ {len(same)}."
     )
     note = " (another draw or seed of a cell that is shown)"
-    return Finding(text, True, tuple(name + note * in_cell for name, in_cell in others))
-
-
-def _others(root: Path, mine: set[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """(id, settings) of the finished runs under `root` that are not among `mine`; unreadable ones are passed over."""
-    for path in sorted(root.glob("[!.]*/result.json")):
-        if path.parent.name in mine:
-            continue
-        try:
-            result, config = read_json(path), read_json(path.with_name("config.json"))
-        except RecordError:
-            continue
-        settings = config.get("run") if isinstance(config, dict) else None
-        if isinstance(result, dict) and result.get("state") == "finished" and isinstance(settings, dict):
-            yield path.parent.name, settings
-
-
-def _key(settings: Mapping[str, Any]) -> str:
-    return repr([_plain(settings.get(name)) for name in SAME])
-
-
-def _cell(settings: Mapping[str, Any]) -> str:
-    return repr([_plain(value) for name, value in sorted(settings.items()) if name not in ("draw", "seed")])
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return sorted((key, _plain(inner)) for key, inner in value.items())
-    return [_plain(one) for one in value] if isinstance(value, (list, tuple)) else value
+    return Finding(text, True, tuple(name + note * (name in same) for name in others))
 
 
 def _mixed(found: Sequence[Trace], arms: Sequence[ArmData]) -> Iterator[Finding]:

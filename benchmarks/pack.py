@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from benchmarks.beside import BESIDE, beside
 from benchmarks.errors import RecordError
 from benchmarks.files import read_json_or, write_atomic_by
 from benchmarks.states import RunState, study_states
@@ -69,6 +70,8 @@ def pack(study: Study, text: bytes, root: Path, out: Path, weights: bool = False
             add(STUDY, _checked(STUDY, text))
             for name, data in _shared(root, study, kept):
                 add(name, data)
+            for run, settings in beside([study], root).items():
+                add(f"{BESIDE}/{run}.json", veiled(json.dumps({"run": settings}, indent=1), ()).encode())
             for run in kept:
                 for name, data in _files(root / run, weights):
                     add(f"{run}/{name}", data)

@@ -54,6 +54,11 @@ class Record:
         """What each attempt did: number, start_step, state, step, error, seconds, images_per_second."""
         return [attempt.summary() for attempt in self.attempt_list]
 
+    def check_name(self, name: str) -> None:
+        """Raises RecordError where a folder of another name holds it: it would count as another run, or twice."""
+        if self.id != name:
+            raise RecordError(f"it holds the record of {self.id}: a folder has the name of its run")
+
     def run(self) -> Run:
         """The recorded run. Raises RecordError when this version of the suite understands it otherwise."""
         try:

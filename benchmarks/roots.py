@@ -15,13 +15,14 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from benchmarks.beside import BESIDE
 from benchmarks.errors import RecordError
 from benchmarks.files import write_json
 from benchmarks.pack import FORMAT, MANIFEST
 from benchmarks.passes import DAMAGE
 from benchmarks.record import Record, read_record
 
-SHARED = (".subsets", ".datasets", ".studies")
+SHARED = (".subsets", ".datasets", ".studies", BESIDE)
 
 
 def cache() -> Path:

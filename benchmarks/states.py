@@ -38,6 +38,7 @@ def run_state(run: Run, root: Path, wanted: list[Evaluation]) -> RunState:
         return RunState(run, "missing", "", tuple(wanted), None)
     try:
         record = read_record(folder, now_sources=start.run_sources(run, root))
+        record.check_name(run.id)
     except RecordError as error:
         return RunState(run, "failed", str(error), tuple(wanted), None)
     waiting = missing_evaluations(record, wanted, sources.evaluation_code())

@@ -1,6 +1,7 @@
 """Reports of archives and of several roots."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,16 +14,19 @@ from benchmarks.study import Study
 
 
 def test_the_report_of_an_archive_is_that_of_the_folder(
-    small: tuple[Study, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: tuple[Study, Path], made_up: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same bytes, page and tables."""
+    """The same bytes, page and tables; the page names a finished run that the study leaves out."""
     study, root = small
+    more = made_up.study_of(made_up.SMALL, seed=9)
+    made_up.write_study(root, more)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     archive = pack(study, b"", root, tmp_path / "given.zip").path
     ours = write_report(study, root, tmp_path / "ours")
     theirs = write_report(study, roots.opened(archive), tmp_path / "theirs")
     for mine, other in zip([ours.page, *ours.tables], [theirs.page, *theirs.tables], strict=True):
         assert mine.read_bytes() == other.read_bytes()
+    assert all(run.id in theirs.page.read_text() for run in more.runs)
 
 
 def test_a_run_of_two_roots_is_one_row_or_a_problem(

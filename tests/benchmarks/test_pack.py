@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import tomllib
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,13 +13,14 @@ from typing import Any
 import pytest
 
 from benchmarks import roots
+from benchmarks.beside import beside, in_a_cell
 from benchmarks.errors import RecordError
 from benchmarks.pack import pack
 from benchmarks.passes import packed, read_entries
 from benchmarks.record import read_record
 from benchmarks.speed.synthetic import write_records
 from benchmarks.states import study_states
-from benchmarks.study import Study, load_study
+from benchmarks.study import Study, expand, load_study
 
 TEXT = 'question = "Which?"\nseed = [0, 1, 2, 3, 4, 5, 6, 7]\ntest_resolutions = [4, 8]\n[[models]]\nname = "resnet"\n'
 
@@ -94,6 +96,29 @@ def test_what_is_left_out_is_said(study: Study, tmp_path: Path) -> None:
     assert made.runs == 5
     assert made.left_out[gone.name] == "missing" and made.left_out[silent.name] == "running"
     assert "result.json: cannot be read" in made.left_out[torn.name] and str(tmp_path) not in made.left_out[torn.name]
+
+
+def test_a_record_of_another_name_is_left_out(study: Study, tmp_path: Path) -> None:
+    """A folder that was renamed over another's place; what the report says of it (analysis.readable) is the reason."""
+    first, second = (tmp_path / "runs" / run.id for run in study.runs[:2])
+    shutil.rmtree(first)
+    second.rename(first)
+    made = pack(study, TEXT.encode(), tmp_path / "runs", tmp_path / "x.zip")
+    assert made.left_out[first.name] == f"it holds the record of {second.name}: a folder has the name of its run"
+    assert made.left_out[second.name] == "missing"
+
+
+def test_runs_beside_the_study_are_said(study: Study, tmp_path: Path) -> None:
+    """Of those that finished beside it, which could stand in its tables: a ninth seed does, another size does not."""
+    more = [replace(study, runs=expand({**tomllib.loads(TEXT), "seed": 8, **other}, "more").runs)
+            for other in ({}, {"size": "pico"})]  # fmt: skip
+    more = [replace(one, evaluations={run.id: [] for run in one.runs}) for one in more]
+    for one in more:
+        write_records(tmp_path / "runs", one)
+    found = beside([study], tmp_path / "runs")
+    assert list(found) == [more[0].runs[0].id] and in_a_cell([study], found) == set(found)
+    assert beside([study], roots.opened(write(study, tmp_path))) == found
+    assert beside([more[0]], roots.opened(write(study, tmp_path))) != found  # its own run is not beside it
 
 
 def test_a_path_that_is_part_of_a_run_is_refused(study: Study, tmp_path: Path) -> None:
