@@ -4,26 +4,12 @@ Each table and figure is a file to \\input; `report.tex` is a document of all of
 any LaTeX with the packages booktabs and graphicx.
 """
 
-import unicodedata
-
 import pandas as pd
 
 from analysis import page, wording
 from analysis.content import Content
+from analysis.latex_text import escape
 from analysis.sections import Drawing, Section
-
-SIGNS = {  # what pdflatex has no letter for
-    "−": r"\ensuremath{-}", "×": r"\ensuremath{\times}", "≠": r"\ensuremath{\neq}", "≥": r"\ensuremath{\geq}",
-    "≤": r"\ensuremath{\leq}", "±": r"\ensuremath{\pm}", "√": r"\ensuremath{\surd}", "→": r"\ensuremath{\to}",
-    "▽": r"\ensuremath{\bigtriangledown}", "†": r"\ensuremath{\dagger}", "↔": r"\ensuremath{\leftrightarrow}",
-    "·": r"\ensuremath{\cdot}", "∞": r"\ensuremath{\infty}", "Σ": r"\ensuremath{\Sigma}",
-    "–": "--", "—": "---", "“": "``", "”": "''", "‘": "`", "’": "'", "…": r"\ldots{}", "\u00a0": "~",
-}  # fmt: skip
-SPECIAL = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': "''", "[": "{[}",
-}  # fmt: skip
 
 DOCUMENT = r"""\documentclass{article}
 \usepackage[utf8]{inputenc}
@@ -146,16 +132,3 @@ def _n(drawing: Drawing) -> str:
         return ""
     seen = sorted({int(n) for n in drawing.data["n"] if n > 0})
     return f"n = {wording.number(seen[0])}{f' to {seen[-1]}' if len(seen) > 1 else ''}." if seen else ""
-
-
-def escape(text: str) -> str:
-    """Text as LaTeX prints it. A letter that it may lack is written as its code, U+4E2D."""
-    return "".join(map(_letter, unicodedata.normalize("NFC", text)))
-
-
-def _letter(letter: str) -> str:
-    if letter in SPECIAL:
-        return SPECIAL[letter]
-    if letter in SIGNS:
-        return SIGNS[letter]
-    return letter if letter.isascii() or unicodedata.name(letter, "").startswith("LATIN") else f"U+{ord(letter):04X}"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from analysis import latex, markdown
+from analysis import latex, latex_text, markdown
 from analysis.report import FORMATS, parsed_formats, write_report
 from benchmarks.errors import ConfigError
 from benchmarks.study import Study
@@ -144,8 +144,22 @@ def test_latex_compiles(made_up: Any, tmp_path: Path) -> None:
 
 def test_latex_escapes() -> None:
     """Reference: LaTeX's ten special characters, written as its manual says."""
-    assert latex.escape(r"\{}$&%#_~^") == (r"\textbackslash{}\{\}\$\&\%\#\_\textasciitilde{}\textasciicircum{}")
-    assert latex.escape("−1 ≠ é 中") == r"\ensuremath{-}1 \ensuremath{\neq} é U+4E2D"
+    assert latex_text.escape(r"\{}$&%#_~^") == (r"\textbackslash{}\{\}\$\&\%\#\_\textasciitilde{}\textasciicircum{}")
+    assert latex_text.escape("−1 ≠ é 中") == r"\ensuremath{-}1 \ensuremath{\neq} \'{e} U+4E2D"
+    assert latex_text.escape("šüßłïḍ") == r"\v{s}\"{u}\ss{}\l{}\"{\i}\d{d}"
+    assert latex_text.escape("βΩΑо") == r"\ensuremath{\beta}\ensuremath{\Omega}AU+043E"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex here")
+def test_latex_compiles_with_any_letter(tmp_path: Path) -> None:
+    """Reference: pdflatex with the fonts that it takes by itself, which have no ą, ə or Ж."""
+    letters = [chr(code) for code in (*range(0xA1, 0x250), 0x259, *range(0x370, 0x400), *range(0x1E00, 0x1F00), 0x416)]
+    text = "\n\n".join(latex_text.escape(f"{letter}x {{}}") for letter in letters)
+    (tmp_path / "letters.tex").write_text(latex.DOCUMENT % text, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "letters.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout.decode("latin-1")[-2000:]
+    assert b"Missing character" not in (tmp_path / "letters.log").read_bytes()
 
 
 def test_methods_and_references_lie_beside(written: Path) -> None:
