@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 import models
+from analysis import wording
 from analysis.arms import ArmData, one_arm
 from analysis.cells import by_carry
 from analysis.tables import each_group
@@ -22,11 +23,12 @@ def ledger(arm: ArmData) -> pd.DataFrame:
     """A row per model.
 
     Columns: label; parameters_backbone, parameters_position, parameters_head; macs (an image, training resolution);
-    images_per_second (training, median over runs), hardware; updates_low, updates_high, images_low, images_high
-    (images seen; over train sizes); batch_norm_short (runs whose BatchNorm saw less than a batch); augmentation;
-    recipe (what of it differs between the models, drop path as it reaches the model); trials (of tuning: no
-    record tells); planned and one column a state (runs); unequal (names of the columns in which the model differs,
-    separated by spaces); runs (ids).
+    images_per_second (training, median over runs), hardware (that it was measured on; where that is several, each with
+    its own median and runs); updates_low, updates_high, images_low, images_high (images seen; over train sizes);
+    batch_norm_short (runs whose BatchNorm saw less than a batch); augmentation; recipe (what of it differs between the
+    models, drop path as it reaches the model); trials (of tuning, as the study states them: `trial_words`); planned
+    and one column a state (runs); unequal (names of the columns in which the model differs, separated by spaces);
+    runs (ids).
     Counts that no run has come to yet are NaN.
     """
     one_arm(arm.runs)
@@ -37,14 +39,13 @@ def ledger(arm: ArmData) -> pd.DataFrame:
 
 def _of_model(label: str, runs: pd.DataFrame) -> dict[str, Any]:
     done = runs[runs["state"].isin(DONE)]
-    hardware = sorted(set(runs["hardware"].dropna()) - {"-"})
     states = runs["state"]
     return {
         "label": label,
         **{f"parameters_{p}": runs[f"parameters_{p}"].median() for p in ("backbone", "position", "head")},
         "macs": runs["macs"].median(),
         "images_per_second": runs["images_per_second"].median(),
-        "hardware": "; ".join(hardware),
+        "hardware": _hardware(runs),
         "updates_low": done["updates"].min(),
         "updates_high": done["updates"].max(),
         "images_low": done["images_seen"].min(),
@@ -52,13 +53,35 @@ def _of_model(label: str, runs: pd.DataFrame) -> dict[str, Any]:
         "batch_norm_short": int(runs["batch_norm_images"].notna().sum()),
         "augmentation": runs["augmentation"].iloc[0],
         "recipe": runs["recipe_own"].iloc[0],
-        "trials": "not stated",  # no record or study tells how a recipe was found
+        "trials": trial_words(runs["trials"]),
         "planned": len(runs),
         **{state: int((states == state).sum()) for state in ("finished", "stale", "diverged", "failed", "missing")},
         "active": int(states.isin(ACTIVE).sum()),
         "unequal": "",
         "runs": " ".join(runs.sort_values(["train_size", "draw", "seed"])["run"]),
     }
+
+
+def trial_words(trials: pd.Series) -> str:
+    """The numbers of tuning trials that are stated for runs: '50', '0 and 50', 'not stated', '50 and not stated'."""
+    stated = [f"{int(number):,}" for number in sorted(trials.dropna().unique())]
+    return wording.names([*stated, *(["not stated"] if trials.isna().any() else [])])
+
+
+def timed(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs of which images a second were measured in training."""
+    return runs[runs["images_per_second"].notna()]
+
+
+def _hardware(runs: pd.DataFrame) -> str:
+    """'cpu AVX2, AMD EPYC', or for several kinds '...: 5.1 k images/s (12 runs); ...: 3.2 k images/s (3 runs)'."""
+    kinds = {kind: mine["images_per_second"] for kind, mine in each_group(timed(runs), "hardware", ordered=True)}
+    if len(kinds) == 1:
+        return next(iter(kinds))
+    return "; ".join(
+        f"{kind}: {wording.compact(speeds.median())} images/s ({wording.count(len(speeds), 'runs')})"
+        for kind, speeds in kinds.items()
+    )
 
 
 def _unequal(table: pd.DataFrame, runs: pd.DataFrame) -> list[list[str]]:
@@ -69,13 +92,14 @@ def _unequal(table: pd.DataFrame, runs: pd.DataFrame) -> list[list[str]]:
         for i, value in enumerate(table[column]):
             if abs(value - median) > TOLERANCE * median:
                 marks[i].append(column)
-    if len(set(table["hardware"]) - {""}) > 1:
-        for i in range(len(table)):
-            marks[i].append("images_per_second")
-    for column in ("augmentation", "recipe"):
-        if table[column].nunique() > 1:
-            for mark in marks:
-                mark.append(column)
+    unlike = {
+        "images_per_second": timed(runs)["hardware"].nunique() > 1,
+        **{column: table[column].nunique() > 1 for column in ("augmentation", "recipe")},
+        "trials": bool((runs.groupby("train_size")["trials"].nunique(dropna=False) > 1).any())
+        or table["trials"].nunique() > 1,
+    }
+    for mark in marks:
+        mark += [column for column, several in unlike.items() if several]
     for i, short in enumerate(table["batch_norm_short"]):
         if short:
             marks[i].append("batch_norm_short")
@@ -102,9 +126,9 @@ def by_resolution(arm: ArmData, runs: Mapping[str, Run], resolutions: Iterable[i
 
     Columns: label, line, test_resolution, macs and flops (twice that; of resized images, the default), evaluated (its
     images a second in evaluation: median over runs as they ran), trained (the same in training, at the training
-    resolution), hardware, runs. `runs` has the configuration of each run by its id. MACs at the training resolution are
-    those recorded; at others they are counted now, and NaN where today's network is not the recorded one (it has other
-    MACs at the training resolution), or cannot be built or tested there.
+    resolution), hardware (of training, as in `ledger`), runs. `runs` has the configuration of each run by its id. MACs
+    at the training resolution are those recorded; at others they are counted now, and NaN where today's network is not
+    the recorded one (it has other MACs at the training resolution), or cannot be built or tested there.
     """
     one_arm(arm.runs)
     rows = by_carry(arm.rows)
@@ -125,7 +149,7 @@ def by_resolution(arm: ArmData, runs: Mapping[str, Run], resolutions: Iterable[i
                     "flops": 2 * macs,
                     "evaluated": there["evaluated_per_second"].median(),
                     "trained": mine["images_per_second"].median() if at_home else math.nan,
-                    "hardware": "; ".join(sorted(set(mine["hardware"].dropna()) - {"-"})),
+                    "hardware": _hardware(mine),
                     "runs": " ".join(mine.sort_values(["train_size", "draw", "seed"])["run"]),
                 }
             )

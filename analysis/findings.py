@@ -222,6 +222,7 @@ def _unequal_answers(findings: Sequence[Findings]) -> list[Answer]:
         "batch_norm_short": "the images that BatchNorm normalised by",
         "augmentation": "augmentation",
         "recipe": "the recipe",
+        "trials": "tuning trials",
         "planned": "planned runs",
     }
     said = []

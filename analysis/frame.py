@@ -16,7 +16,7 @@ import pandas as pd
 
 import models
 from analysis import readable
-from analysis.naming import NONE, differing, name_recipes, text
+from analysis.naming import NONE, differing, hardware, name_recipes, text
 from analysis.studies import joined
 from analysis.tables import each_group
 from benchmarks.datasets import dataset
@@ -71,7 +71,9 @@ COLUMNS = {
     "macs": "multiply-accumulates an image at the training resolution; FLOPs are twice that",
     "images_per_second": "in training, of the last attempt that measured it",
     "training_seconds": "in training, all attempts",
-    "hardware": "device and processor capability that the run was made on",
+    "hardware": "device, its capability, and processor: of the attempt that images_per_second is of, else the last",
+    # the run, as the study speaks of it
+    "trials": "configurations tried in tuning before its recipe was fixed, as the study states; NaN: not stated",
     # the evaluation
     "evaluation": "id of the evaluation",
     "part": "test, validation, or test_unique (the test part without known duplicates)",
@@ -95,11 +97,11 @@ EVALUATION = [
 SCORES = ["accuracy", "nll", "calibration"]
 RUN = [name for name in COLUMNS if name not in EVALUATION]
 
-MEASURED = [  # numbers that a run may not have come to: NaN until then
+MEASURED = [  # numbers that a run may not have come to, or that nobody states: NaN until then
     *("updates", "images_seen", "train_images", "validation_images", "train_loss", "train_accuracy", "diverged_at"),
     "batch_norm_images",
     *("parameters_backbone", "parameters_position", "parameters_head", "macs"),
-    *("images_per_second", "training_seconds"),
+    *("images_per_second", "training_seconds", "trials"),
 ]
 
 # What must agree for runs to be comparable: an arm of the study. A table or figure holds one arm.
@@ -185,6 +187,7 @@ def load(root: Path | str, *studies: Study, runs: Iterable[str] | None = None) -
 
     starved_below = study.starved_below if study is not None else STARVED_BELOW
     table = pd.DataFrame(run_rows, columns=RUN)
+    table["trials"] = table["run"].map(study.trials if study is not None else {})
     table[MEASURED] = table[MEASURED].astype(float)
     recipes = name_recipes(table, settings_of, ARM)
     _name_labels(table, settings_of)
@@ -235,16 +238,17 @@ def recipe_of(values: Mapping[str, Any]) -> Recipe:
 
 def _happened(record: Record) -> dict[str, Any]:
     """The columns that the record of the run decides. Numbers that the run has not come to are absent (NaN)."""
-    measured = [a["images_per_second"] for a in record.attempts if a.get("images_per_second")]
+    attempts = record.attempt_list
+    measured = [attempt for attempt in attempts if (attempt.ended or {}).get("images_per_second")]
     seconds = [(a.get("seconds") or {}).get("training") for a in record.attempts]
     execution = record.execution or {}
     row: dict[str, Any] = {
         "state": record.state,
         "reason": record.reason or "",
         "attempts": len(record.attempts),
-        "images_per_second": measured[-1] if measured else None,
+        "images_per_second": measured[-1].summary()["images_per_second"] if measured else None,
         "training_seconds": sum(s for s in seconds if s is not None) if any(seconds) else None,
-        "hardware": " ".join(str(execution[k]) for k in ("device", "capability") if execution.get(k)) or NONE,
+        "hardware": hardware(execution, (measured or attempts)[-1].environment() if attempts else {}) or NONE,
     }
     result = record.result
     if result is not None:

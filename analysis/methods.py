@@ -8,6 +8,7 @@ from analysis import comparisons, page, statistics, wording
 from analysis.fairness import DONE
 from analysis.findings import Findings
 from analysis.frame import Frame
+from analysis.tables import each_row
 from benchmarks.study import Study
 
 
@@ -58,8 +59,20 @@ def _done(found: Findings) -> str:
         f"were trained on {sizes} images (stratified by class, nested, the same for every model; "
         f"{arm.validation_words}) at {arm.resolution} px in {arm.precision} for {wording.number(arm.budget)} "
         f"{arm.budget_kind} by recipe {arm.recipe}, {evaluated}. Runs: {len(runs):,}, of "
-        f"{wording.count(runs['draw'].nunique(), 'draws')} and {wording.count(runs['seed'].nunique(), 'seeds')}."
+        f"{wording.count(runs['draw'].nunique(), 'draws')} and {wording.count(runs['seed'].nunique(), 'seeds')}. "
+        f"Configurations tried in tuning before the recipe of a model was fixed: {_trials(found)}."
     )
+
+
+def _trials(found: Findings) -> str:
+    """'50 for each model', 'not stated', or '50 (resnet); not stated (vit none and vit learned_1d)'."""
+    labels: dict[str, list[str]] = {}
+    for row in each_row(found.ledger):
+        labels.setdefault(row.trials, []).append(row.label)
+    if len(labels) == 1:
+        [words] = labels
+        return words if len(found.ledger) == 1 or words == "not stated" else f"{words} for each model"
+    return "; ".join(f"{words} ({wording.names(mine)})" for words, mine in labels.items())
 
 
 def _recipe(name: str, values: Mapping[str, Any]) -> str:
@@ -79,7 +92,7 @@ def _without_effect(values: Mapping[str, Any]) -> set[str]:
 
 
 def warnings(findings: Sequence[Findings]) -> tuple[str, ...]:
-    """What a reader must know before comparing models: that they had unlike recipes or unlike budgets."""
+    """What a reader must know before comparing models: that they had unlike recipes, tuning or budgets."""
     said = []
     for found in findings:
         odd = found.ledger["unequal"].str.split()
@@ -87,6 +100,11 @@ def warnings(findings: Sequence[Findings]) -> tuple[str, ...]:
             said.append(
                 f"The models of this comparison have recipes of their own ({found.arm.words}): what is said of a model "
                 "holds for model and recipe together. The fairness ledger shows every number that differs."
+            )
+        if odd.map(lambda columns: "trials" in columns).any():
+            said.append(
+                f"The models of this comparison were not tuned alike ({found.arm.words}); configurations tried before "
+                f"their recipes were fixed: {_trials(found)}. A difference may be one of tuning."
             )
     return (*said, *_budgets(findings))
 

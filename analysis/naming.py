@@ -1,4 +1,4 @@
-"""Names in tables: what differs, in words, and what a recipe is called where models have recipes of their own."""
+"""Names in tables: what differs, in words, what a recipe is called where models have their own, what hardware is."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -24,6 +24,16 @@ def differing(tables: Sequence[Settings]) -> list[str]:
         for key, value in table.items():
             values.setdefault(key, set()).add(text(value))
     return [key for key, seen in values.items() if len(seen) > 1]
+
+
+def hardware(execution: Settings, environment: Settings) -> str:
+    """'cpu AVX2, AMD EPYC': device and capability, which decide bits, and the processor, which decides speed.
+
+    Of execution.json and environment.json; what they do not tell is left out.
+    """
+    processor = str(environment.get("gpu") or environment.get("cpu") or "")
+    device = " ".join(str(execution[key]) for key in ("device", "capability") if execution.get(key))
+    return ", ".join(part for part in (device, processor) if part)
 
 
 def name_recipes(table: pd.DataFrame, settings: Mapping[str, Settings], arm: Sequence[str]) -> dict[str, Any]:

@@ -159,15 +159,18 @@ def ledger_table(table: pd.DataFrame, arm: ArmData, links: Anchors) -> Table:
             wording.count(row.batch_norm_short, "runs") if row.batch_norm_short else wording.ABSENT,
             row.augmentation,
             row.recipe,
-            str(row.trials),
+            row.trials,
             f"{row.finished}/{row.planned}",
         )
         odd = row.unequal.split()
         others = [state for state in ("stale", "diverged", "failed", "missing", "active") if getattr(row, state)]
-        notes = [""] * (len(texts) - 1) + [", ".join(f"{getattr(row, state)} {state}" for state in others)]
+        noted = {
+            "images_per_second": row.hardware if "images_per_second" in odd else "",
+            "planned": ", ".join(f"{getattr(row, state)} {state}" for state in others),
+        }
         cells = tuple(
-            Cell(text, note=note, signs=UNEQUAL if column in odd else "", href=links.model(row.label))
-            for text, note, column in zip(texts, notes, LEDGER.values(), strict=True)
+            Cell(text, note=noted.get(column, ""), signs=UNEQUAL if column in odd else "", href=links.model(row.label))
+            for text, column in zip(texts, LEDGER.values(), strict=True)
             if column not in nothing
         )
         rows.append(Row(model_name(row.label, arm, links), cells))

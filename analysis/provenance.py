@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis import wording
-from analysis.naming import NONE
+from analysis.naming import NONE, hardware
 from analysis.traces import Trace
 
 LIBRARIES = ("torch", "torchvision", "timm", "numpy")
@@ -26,7 +26,7 @@ def provenance(found: Sequence[Trace]) -> Provenance:
         ("libraries", libraries),
         ("Python", lambda one: str(one.environment.get("python", NONE))),
         ("platform", lambda one: str(one.environment.get("platform", NONE))),
-        ("hardware", hardware),
+        ("hardware", lambda one: hardware(one.execution, one.environment)),
         ("commit", lambda one: str(one.environment.get("commit", NONE))),
         *((f"data, {name}", _of_data(name)) for name in _data_sets(begun)),
     ]
@@ -41,13 +41,6 @@ def provenance(found: Sequence[Trace]) -> Provenance:
 def libraries(one: Trace) -> str:
     """'torch 2.6.0, numpy 2.1.0': versions that decide bits."""
     return ", ".join(f"{name} {one.execution[name]}" for name in LIBRARIES if name in one.execution)
-
-
-def hardware(one: Trace) -> str:
-    """'cpu AVX2, AMD EPYC': device and capability, which decide bits, and the processor, which decides speed."""
-    processor = str(one.environment.get("gpu") or one.environment.get("cpu") or "")
-    device = " ".join(str(one.execution[key]) for key in ("device", "capability") if one.execution.get(key))
-    return ", ".join(part for part in (device, processor) if part)
 
 
 def counted(values: Iterable[str]) -> str:

@@ -11,8 +11,10 @@ from matplotlib.figure import Figure
 
 from analysis import figures, page, wording
 from analysis.cells import at_home, usual
+from analysis.fairness import timed
 from analysis.findings import Findings
 from analysis.palette import Look
+from analysis.provenance import counted
 from analysis.tables import each_group
 
 LEGEND = (
@@ -121,7 +123,8 @@ def positions(found: Findings, styles: Mapping[str, Look]) -> Section:
 
 def ledger(found: Findings) -> Section:
     """What was equal between the models of the arm; and what an image costs them at each resolution."""
-    hardware = "; ".join(sorted(set(found.ledger["hardware"]) - {""})) or wording.ABSENT
+    measured = timed(found.data.runs)["hardware"]
+    hardware = counted(measured) if len(measured) else wording.ABSENT
     remark = (
         f"Images/s are medians over runs as they ran, other work on the machine included; on {hardware}. Recipes are "
         "written out under method."

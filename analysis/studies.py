@@ -13,8 +13,8 @@ def joined(studies: Sequence[Study]) -> Study:
     """The runs and evaluations of all studies; a run of several is one run. One study is itself.
 
     Runs of two studies that agree in all that decides an arm stand in one table: they answer the same question.
-    Raises ConfigError for studies that disagree on when a cell is starved, on the name of a model, or on a
-    family of comparisons.
+    Raises ConfigError for studies that disagree on when a cell is starved, on the name of a model, on a family of
+    comparisons, or on the tuning trials of a run.
     """
     if len(studies) == 1:
         return studies[0]
@@ -39,8 +39,21 @@ def joined(studies: Sequence[Study]) -> Study:
         left_out=tuple(dict.fromkeys(left for study in studies for left in study.left_out)),
         starved_below=limits[0],
         comparisons=_families(studies),
+        trials=_trials(studies),
         paper=merged([study.paper for study in studies]),
     )
+
+
+def _trials(studies: Sequence[Study]) -> dict[str, int]:
+    """What any study states of a run; one that states nothing contradicts nobody."""
+    stated: dict[str, tuple[int, str]] = {}
+    for study in studies:
+        for run, number in study.trials.items():
+            other, name = stated.setdefault(run, (number, study.name))
+            if other != number:
+                said = f"is {other} in study {name} and {number} in study {study.name}, for one and the same run: {run}"
+                raise ConfigError("trials", said)
+    return {run: number for run, (number, _) in stated.items()}
 
 
 def _families(studies: Sequence[Study]) -> tuple[Family, ...]:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from analysis import wording
 from analysis.arms import ArmData
-from analysis.provenance import LIBRARIES, counted, hardware
+from analysis.naming import hardware
+from analysis.provenance import LIBRARIES, counted
 from analysis.traces import Trace
 from benchmarks.asked import TIME, changes, kept_texts
 from benchmarks.beside import beside, in_a_cell
@@ -95,7 +96,7 @@ def _mixed(found: Sequence[Trace], arms: Sequence[ArmData]) -> Iterator[Finding]
     for arm in arms:
         mine = [by_run[run] for run in arm.runs["run"] if by_run[run].execution]
         for what, values in (
-            ("hardware", [hardware(one) for one in mine]),
+            ("hardware", [hardware(one.execution, one.environment) for one in mine]),
             *((name, [str(one.execution.get(name, "-")) for one in mine]) for name in LIBRARIES),
         ):
             if len(set(values)) > 1:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import OwnedError, RecordError
-from benchmarks.files import read_json, write_json
+from benchmarks.files import read_json, read_json_or, write_json
 
 BEAT_SECONDS = 5.0  # between heartbeats
 CLAIM_SECONDS = 30.0  # for a claim to be signed with its owner.json
@@ -113,6 +113,14 @@ class Attempt:
             return "an attempt that is just starting"
         job = f", SLURM job {self.owner['slurm_job']}" if self.owner.get("slurm_job") else ""
         return f"host {self.owner['host']}, process {self.owner['pid']}{job}, since {self.owner['started']}"
+
+    def environment(self) -> dict[str, Any]:
+        """What it noted about where it ran; empty where that is missing or torn."""
+        try:
+            value = read_json_or(f"{self.path}/environment.json")
+        except RecordError:
+            return {}
+        return value if isinstance(value, dict) else {}
 
     def summary(self) -> dict[str, Any]:
         """number, start_step, state, step, error, seconds, images_per_second."""

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks import sources, start
 from benchmarks.attempts import read_attempts
 from benchmarks.errors import OwnedError, RecordError
-from benchmarks.files import read_json, write_json
+from benchmarks.files import write_json
 from benchmarks.metrics import read_metrics
 from benchmarks.record import Record, read_record
 from benchmarks.run import Evaluation
@@ -151,5 +151,4 @@ def recorded_settings(record: Record) -> dict[str, Any]:
 
 def environment_of(record: Record) -> dict[str, Any]:
     """The environment of the last attempt, or nothing."""
-    path = record.path / "attempts" / f"{len(record.attempts):04d}" / "environment.json"
-    return dict(read_json(path)) if path.exists() else {}
+    return record.attempt_list[-1].environment() if record.attempt_list else {}

@@ -26,9 +26,9 @@ FOLDER = Path(__file__).parent / "studies"
 
 GRID = tuple(name for name in Run.model_fields if name not in ("model", "options", "protocol"))
 TEXTS = ("question", "cost", "expect")
-TESTS = ("test_resolutions", "evaluations")  # what is measured of a run: no part of it
+BESIDE = ("test_resolutions", "evaluations", "trials")  # what is measured and stated of a run: no part of it
 OTHER = (
-    *("models", "arms", *TESTS, "comparisons", "duplicates", "invalid", "starved_below", "predictions", "plugins"),
+    *("models", "arms", *BESIDE, "comparisons", "duplicates", "invalid", "starved_below", "predictions", "plugins"),
     "paper",
 )
 SEQUENCES = tuple(f"recipe.{key}" for key in recipes.SEQUENCES)
@@ -41,6 +41,7 @@ class Study:
     `left_out` lists (what, why) for cells that the study leaves out (`invalid = "leave_out"`); `predictions` says
     what is kept of each image; `starved_below` is the training accuracy below which a cell is marked as starved;
     `comparisons` are the families of comparisons that the page corrects as a whole;
+    `trials` has, by run id, the configurations tried in tuning before its recipe was fixed, where that is stated;
     `paper` is how the report looks in print; `text` is the file, '' for a study that was never one.
     """
 
@@ -55,6 +56,7 @@ class Study:
     starved_below: float = 0.99
     predictions: str = "auto"
     comparisons: tuple[Family, ...] = ()
+    trials: Mapping[str, int] = field(default_factory=dict)
     paper: Paper = field(default_factory=Paper)
     text: str = ""
 
@@ -123,12 +125,13 @@ def expand(table: Mapping[str, Any], name: str) -> Study:
     _check_types(table)
     runs: dict[str, Run] = {}
     evaluations: dict[str, list[Evaluation]] = {}
+    trials: dict[str, int] = {}
     left_out: list[tuple[str, str]] = []
     leave_out = table.get("invalid", "refuse") == "leave_out"
     leave_out_duplicates = table.get("duplicates", "keep") == "leave_out"
     lacking = Lacking()
     for cell, where in _cells(table):
-        wished, wishes = cell.pop("test_resolutions"), cell.pop("evaluations")
+        wished, wishes, tried = (cell.pop(key) for key in BESIDE)
         try:
             run = make_run(cell)
         except ConfigError as error:
@@ -156,6 +159,9 @@ def expand(table: Mapping[str, Any], name: str) -> Study:
                 left_out.append((f"{_describe(cell)}, an evaluation", str(found)))
             else:
                 raise ConfigError(f"{found.key} (with {where.model}: {_describe(cell)})", found.message) from found
+        if tried is not None and trials.setdefault(run.id, tried) != tried:
+            message = f"is {tried} here and {trials[run.id]} elsewhere in the study, for one and the same run"
+            raise ConfigError(_place("trials", where, cell), f"{message}: {run.id}")
         runs.setdefault(run.id, run)
         evaluations[run.id] = list(dict.fromkeys([*evaluations.get(run.id, []), *wanted]))
     lacking.check()
@@ -174,6 +180,7 @@ def expand(table: Mapping[str, Any], name: str) -> Study:
         starved_below=float(table.get("starved_below", 0.99)),
         predictions=table.get("predictions", "auto"),
         comparisons=read_families(table.get("comparisons", []), tuple(runs.values())),
+        trials=trials,
         paper=read_paper(table.get("paper", {})),
     )
 
@@ -200,22 +207,23 @@ class Where:
 
 
 def _cells(table: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], Where]]:
-    """Every cell as settings for `make_run`, with its TESTS, and where its model stands in the file."""
-    base = {key: value for key, value in table.items() if key in (*GRID, *TESTS)}
+    """Every cell as settings for `make_run`, with what is given BESIDE it, and where its model stands in the file."""
+    base = {key: value for key, value in table.items() if key in (*GRID, *BESIDE)}
     for number, arm in enumerate(table.get("arms", [{}])):
-        unknown_key(arm, (*GRID, *TESTS), f"arms[{number}].")
+        unknown_key(arm, (*GRID, *BESIDE), f"arms[{number}].")
         for place, model in enumerate(table["models"]):
             options, own = _split_model(model, f"models[{place}]")
             where = Where(f"models[{place}]", f"arms[{number}]", frozenset(arm), frozenset(own))
             merged = _merge(_merge(base, arm), own)
-            tests = {
+            beside = {
                 "test_resolutions": _resolutions(merged.pop("test_resolutions", []), where.prefix("test_resolutions")),
                 "evaluations": read_wishes(merged.pop("evaluations", []), where.prefix("evaluations")),
+                "trials": _trials(merged.pop("trials", None), where.prefix("trials")),
             }
             merged["model"] = model["name"]
             axes = [*_axes(merged), *((f"options.{key}", value) for key, value in options.items())]
             for values in itertools.product(*(_listed(path, value) for path, value in axes)):
-                yield _nested([path for path, _ in axes], values) | tests, where
+                yield _nested([path for path, _ in axes], values) | beside, where
 
 
 def _split_model(model: Any, place: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -230,8 +238,8 @@ def _split_model(model: Any, place: str) -> tuple[dict[str, Any], dict[str, Any]
             options |= {option.name for encoding in ENCODINGS.values() for option in encoding.options}
     except models.ModelError as error:
         raise ConfigError(f"{place}.name", str(error)) from error
-    unknown_key(model, ("name", *GRID, *TESTS, *options), f"{place}.")
-    own = {key: value for key, value in model.items() if key in (*GRID, *TESTS) and key not in options}
+    unknown_key(model, ("name", *GRID, *BESIDE, *options), f"{place}.")
+    own = {key: value for key, value in model.items() if key in (*GRID, *BESIDE) and key not in options}
     return {key: value for key, value in model.items() if key in options}, own
 
 
@@ -283,6 +291,13 @@ def _resolutions(value: Any, prefix: str) -> list[int]:
         if type(one) is not int or one < 1:
             raise ConfigError(f"{prefix}test_resolutions", f"{one!r} is not a number of pixels")
     return sorted(set(values))
+
+
+def _trials(value: Any, prefix: str) -> int | None:
+    if value is None or (type(value) is int and value >= 0):
+        return value
+    what = "a list is no axis here" if isinstance(value, list) else f"{value!r} is not a whole number from 0 on"
+    raise ConfigError(f"{prefix}trials", f"{what}: one number of configurations tried in tuning; 0 for none")
 
 
 def _check_types(table: Mapping[str, Any]) -> None:

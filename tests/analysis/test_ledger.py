@@ -1,7 +1,9 @@
 """The fairness ledger: what an image costs at each resolution, how fast it was, and the warning above the answers."""
 
+import dataclasses
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,11 +11,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from analysis import page
 from analysis.arms import split
-from analysis.fairness import by_resolution
-from analysis.findings import find
+from analysis.fairness import by_resolution, ledger
+from analysis.findings import answers, find
 from analysis.frame import load
-from analysis.methods import warnings
+from analysis.methods import protocol, warnings
 from analysis.report import write_report
 from benchmarks.cost import facts
 from benchmarks.run import Run
@@ -73,6 +76,119 @@ def test_the_speed_of_an_evaluation_is_recorded(
     assert took <= ended["seconds"]["evaluation"] * 1.001 + 0.001
     table = cost(study, tmp_path, [8])
     assert table["evaluated"].iloc[0] == rows[study.evaluations[run.id][0].id]
+
+
+def ledger_of(study: Study, root: Path) -> pd.DataFrame:
+    [arm] = split(load(root, study))
+    return ledger(arm).set_index("label")
+
+
+@pytest.mark.parametrize(
+    ("trials", "said", "unequal"),
+    [
+        ((None, None), ("not stated", "not stated"), False),
+        ((50, 50), ("50", "50"), False),
+        ((0, 0), ("0", "0"), False),
+        ((1500, 0), ("1,500", "0"), True),
+        ((50, None), ("50", "not stated"), True),
+    ],
+)
+def test_tuning_trials_are_in_the_ledger(
+    made_up: Any, tmp_path: Path, trials: tuple[int | None, ...], said: tuple[str, str], unequal: bool
+) -> None:
+    """Reference: the studies made here. A difference is marked, listed and warned of; no study, no statement."""
+    models = [{"name": "resnet"}, {"name": "vit", "position": ["none", "learned_1d"]}]
+    stated = [{**model, **({"trials": n} if n is not None else {})} for model, n in zip(models, trials, strict=True)]
+    study = made_up.study_of(made_up.SMALL, models=stated, test_resolutions=[8])
+    root = tmp_path / "runs"
+    made_up.write_study(root, study)
+    table = ledger_of(study, root)
+    assert dict(table["trials"]) == {"resnet": said[0], "vit none": said[1], "vit learned_1d": said[1]}
+    assert ["trials" in marks.split() for marks in table["unequal"]] == [unequal] * 3
+    assert load(root).runs["trials"].isna().all()
+
+    frame = load(root, study)
+    findings = find(study, frame, root)
+    shown = page.ledger_table(findings[0].ledger, findings[0].data, findings[0].links)
+    cells = {row.name.text: row.cells[shown.head.index("tuning trials")] for row in shown.rows}
+    assert (cells["resnet"].text, cells["resnet"].signs) == (said[0], "≠" if unequal else "")
+    unlike = [answer.text for answer, _ in answers(frame, findings) if answer.lead.startswith("Not equal")]
+    assert any("tuning trials (resnet, vit none and vit learned_1d)" in text for text in unlike) == unequal
+    named = f"{said[0]} (resnet); {said[1]} (vit none and vit learned_1d)"
+    assert any(named in text and "not tuned alike" in text for text in warnings(findings)) == unequal
+    alike = said[0] if said[0] == "not stated" else f"{said[0]} for each model"
+    assert protocol(frame, findings)[0].endswith(f"was fixed: {named if unequal else alike}.")
+
+
+def test_trials_are_compared_at_the_same_train_size(made_up: Any, tmp_path: Path) -> None:
+    """Reference: by hand. Every model tuned at 100 images and not at 300 is equal; in turns, or for some seeds only,
+    it is not."""
+    models = [{"name": "resnet"}, {"name": "swin"}]
+    arms = [{"train_size": 100, "trials": 50}, {"train_size": 300, "trials": 0}]
+    alike = made_up.study_of(made_up.SMALL, models=models, arms=arms)
+    table = ledger_of(alike, tmp_path)
+    assert set(table["trials"]) == {"0 and 50"}
+    assert not table["unequal"].str.contains("trials").any()
+    first, second = (run.id for run in alike.runs if run.model == "swin" and run.seed == 0)
+    turned = {**alike.trials, first: alike.trials[second], second: alike.trials[first]}
+    assert ledger_of(dataclasses.replace(alike, trials=turned), tmp_path)["unequal"].str.contains("trials").all()
+    some = {run.id: 50 for run in alike.runs if run.seed == 0}
+    table = ledger_of(dataclasses.replace(alike, trials=some), tmp_path)
+    assert set(table["trials"]) == {"50 and not stated"}
+    assert table["unequal"].str.contains("trials").all()
+
+
+def on(root: Path, run: Run, processor: str, speed: float, attempt: int = 1) -> None:
+    """Says of an attempt on what processor it was made, and how fast."""
+    folder = root / run.id / "attempts" / f"{attempt:04d}"
+    if attempt > 1:
+        shutil.copytree(root / run.id / "attempts" / "0001", folder)
+    (folder / "environment.json").write_text(json.dumps({"cpu": processor, "gpu": None}))
+    ended = json.loads((folder / "ended.json").read_text())
+    (folder / "ended.json").write_text(json.dumps({**ended, "images_per_second": speed or None}))
+
+
+def test_another_processor_is_another_machine(small: tuple[Study, Path]) -> None:
+    """Reference: the records made here, of one instruction set. One processor for each model, then one model on two."""
+    study, root = small
+    for run in study.runs:
+        on(root, run, "EPYC", 5000)
+    table = ledger_of(study, root)
+    assert set(table["hardware"]) == {"cpu AVX2, EPYC"}
+    assert not table["unequal"].str.contains("images_per_second").any()
+
+    for run in study.runs:
+        on(root, run, "Xeon" if run.model == "resnet" else "EPYC", 5000)
+    table = ledger_of(study, root)
+    assert dict(table["hardware"]) == {
+        **{"resnet": "cpu AVX2, Xeon", "vit none": "cpu AVX2, EPYC", "vit learned_1d": "cpu AVX2, EPYC"}
+    }
+    assert table["unequal"].str.contains("images_per_second").all()
+
+    for run in study.runs:
+        on(root, run, "Xeon" if run.seed == 0 else "EPYC", 2000 if run.seed == 0 else 5000)
+    table = ledger_of(study, root)
+    both = "cpu AVX2, EPYC: 5 k images/s (4 runs); cpu AVX2, Xeon: 2 k images/s (2 runs)"
+    assert set(table["hardware"]) == {both}
+    assert table["unequal"].str.contains("images_per_second").all()
+    html = write_report(study, root, root / "out").page.read_text(encoding="utf-8")
+    assert html.count(f'">{both}<') >= 3
+    assert "on cpu AVX2, EPYC (12 runs); cpu AVX2, Xeon (6 runs)" in html
+
+
+def test_hardware_is_that_of_the_attempt_that_was_timed(small: tuple[Study, Path]) -> None:
+    """Reference: the attempts made here; a torn or foreign environment is as good as none."""
+    study, root = small
+    run = study.runs[0]
+    on(root, run, "EPYC", 5000)
+    on(root, run, "Xeon", 4000, attempt=2)
+    on(root, run, "Other", 0, attempt=3)  # came only to evaluate
+    hardware = load(root, study).runs.set_index("run")["hardware"]
+    assert hardware[run.id] == "cpu AVX2, Xeon"
+    assert hardware[study.runs[1].id] == "cpu AVX2"
+    for torn in ("{", "[]"):
+        (root / run.id / "attempts" / "0002" / "environment.json").write_text(torn)
+        assert load(root, study).runs.set_index("run")["hardware"][run.id] == "cpu AVX2"
 
 
 def test_unequal_recipes_and_budgets_are_warned_of_at_the_top(made_up: Any, tmp_path: Path) -> None:

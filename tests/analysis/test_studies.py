@@ -1,5 +1,6 @@
 """Several studies as one: what they share counts once, what they disagree on is refused."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -33,3 +34,16 @@ def test_what_they_disagree_on_is_refused(made_up: Any) -> None:
     with pytest.raises(ConfigError, match="'a' is another family"):
         joined(families[:2])
     assert len(joined([families[0], families[2]]).comparisons) == 1
+
+
+def test_tuning_trials_of_all(made_up: Any) -> None:
+    """Reference: by hand. What one study states holds beside one that states nothing; two numbers are refused, both
+    named with their studies."""
+    plain, stated = made_up.study_of(made_up.SMALL, seed=[0, 1, 2, 3]), made_up.study_of(made_up.SMALL, trials=5)
+    both = joined([plain, stated])
+    assert both.trials == joined([stated, plain]).trials == stated.trials
+    assert len(both.trials) == len(stated.runs) == len(both.runs) * 3 / 4
+    other = dataclasses.replace(made_up.study_of(made_up.SMALL, trials=6, seed=[2, 3]), name="other")
+    with pytest.raises(ConfigError, match="trials: is 5 in study made-up and 6 in study other, for one and the same"):
+        joined([stated, other])
+    joined([dataclasses.replace(stated, runs=()), made_up.study_of(made_up.SMALL, trials=6, seed=3)])

@@ -28,6 +28,8 @@ def test_changes_are_named_by_key() -> None:
         "models[0].name: 'resnet' -> 'swin'",
         "models[0].position: absent -> 'none'",
     ]
+    assert changes(TEXT, TEXT + "trials = 50\n") == ["models[0].trials: absent -> 50"]
+    assert changes("trials = 0\n" + TEXT, "trials = 50\n" + TEXT) == ["trials: 0 -> 50"]
 
 
 def test_run_keeps_the_text(tmp_path: Path, inductive: Callable[..., CompletedProcess[str]]) -> None:

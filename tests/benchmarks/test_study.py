@@ -172,6 +172,25 @@ def test_duplicates_are_merged() -> None:
     ]
 
 
+def test_tuning_trials_are_stated_beside_the_run() -> None:
+    """Reference: typed in by hand: the model's number over the arm's over the study's; ids as without any; a table that
+    states none leaves what another states of the same run."""
+    models = VIT + '[[models]]\nname = "resnet"\ntrials = 50\n[[models]]\nname = "mlp"\ntrain_size = 300\n'
+    arms = "[[arms]]\n[[arms]]\ndraw = 7\ntrials = 0\n"
+    one, plain = study("trials = 9\n" + models + arms), study(models.replace("trials = 50", "") + arms.replace(
+        "trials = 0", ""))  # fmt: skip
+    assert [run.id for run in one.runs] == [run.id for run in plain.runs]
+    assert [run.settings() for run in one.runs] == [run.settings() for run in plain.runs]
+    assert plain.trials == {}
+    stated = {(run.model, run.draw): one.trials[run.id] for run in one.runs}
+    assert stated == {
+        **{("vit", 0): 9, ("resnet", 0): 50, ("mlp", 0): 9},
+        **{("vit", 7): 0, ("resnet", 7): 50, ("mlp", 7): 0},
+    }
+    twice = study(VIT + "trials = 3\n" + VIT)
+    assert twice.trials == {twice.runs[0].id: 3}
+
+
 def test_test_resolutions_change_no_id() -> None:
     """A resolution added later must find the finished runs and only evaluate them."""
     ids = [{run.id for run in study(f"test_resolutions = {r}\n" + VIT).runs} for r in ([], [8], [4, 16], 12)]
@@ -275,6 +294,16 @@ WRONG: list[tuple[str, str]] = [
     ("test_resolutions = [8, '12']\n" + VIT, "test_resolutions: '12' is not a number of pixels"),
     ("test_resolutions = [8.0]\n" + VIT, "test_resolutions: 8.0 is not a number of pixels"),
     ("test_resolutions = true\n" + VIT, "test_resolutions: True is not a number of pixels"),
+    ("trials = [1, 2]\n" + VIT, "trials: a list is no axis here: one number of configurations tried in tuning; 0 for"),
+    (VIT + "trials = -1", "models[0].trials: -1 is not a whole number from 0 on: one number of configurations tried"),
+    (VIT + "[[arms]]\ntrials = true", "arms[0].trials: True is not a whole number from 0 on"),
+    ("trials = 'fifty'\n" + VIT, "trials: 'fifty' is not a whole number from 0 on"),
+    ("trials = 2.0\n" + VIT, "trials: 2.0 is not a whole number from 0 on"),
+    ("trial = 2\n" + VIT, "trial: unknown; did you mean `trials`?"),
+    (
+        VIT + "trials = 1\n" + VIT + "trials = 2",
+        "models[1].trials: is 2 here and 1 elsewhere in the study, for one and ",
+    ),
     ("seed = []\n" + VIT, "seed: is an empty list: an axis needs a value"),
     ("seed = [[0, 1]]\n" + VIT, "seed: [0, 1] should be a valid integer"),
     ("seed = [0, true]\n" + VIT, "seed: True should be a valid integer"),
