@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from benchmarks.cli_options import options
+from benchmarks.cli_options import Choice, options
 from benchmarks.errors import DONE, FAILED, INTERRUPTED, OTHERS, USAGE, ConfigError, InductiveError, OwnedError
 
 EPILOG = """\b
@@ -45,7 +45,7 @@ def _console(**kwargs: Any) -> Any:
 
 
 @cli.command("list")
-@click.argument("what", type=click.Choice(["models", "vit-sizes", "positions", "datasets", "recipes", "studies"]))
+@click.argument("what", type=Choice(["models", "vit-sizes", "positions", "datasets", "recipes", "studies"]))
 @click.option("--size", help="With models: count parameters and MACs of every family that has this size.")
 @click.option("--image-size", type=click.IntRange(min=1), metavar="PIXELS", help="With --size; default: 32.")
 @options("plugin", "json")
@@ -136,7 +136,7 @@ def train(changes: tuple[str, ...], root: Path, data: Path, device: str, compili
 @cli.command()
 @click.argument("run_id")
 @click.option("--first", type=click.IntRange(min=1), metavar="STEPS", help="Compare only the opening metrics.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Default: the recorded one.")
+@click.option("--device", type=Choice(["auto", "cpu", "cuda", "mps"]), help="Default: the recorded one.")
 @options("records", "data", "plugin", "json")
 def rerun(run_id: str, first: int | None, device: str | None, root: Path, data: Path, as_json: bool) -> int:
     """Train a recorded run again and compare: equal, within tolerance, or different."""
@@ -268,7 +268,7 @@ def _verify(page: Path, root: Path) -> int:
 
 @cli.command()
 @click.argument("study")
-@click.option("--to", type=click.Choice(["csv", "tensorboard", "wandb"]), required=True, help="What to write.")
+@click.option("--to", type=Choice(["csv", "tensorboard", "wandb"]), required=True, help="What to write.")
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
               help="Default: exports/STUDY-TO.")  # fmt: skip
 @options("records", "where", "plugin")

@@ -9,6 +9,19 @@ from typing import Any
 import click
 
 
+class Choice(click.Choice):
+    """One of several words; the error for another one has the nearest."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            from models.hints import did_you_mean
+
+            near = did_you_mean(str(value), map(str, self.choices))
+            raise click.BadParameter(f"{error.message.rstrip('.')}{near or '.'}", ctx, param) from error
+
+
 def options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Options that several verbs share, by name."""
     folder, file = click.Path(file_okay=False, path_type=Path), click.Path(dir_okay=False, path_type=Path)
@@ -24,12 +37,12 @@ def options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
                               show_envvar=True, callback=_look_in, expose_value=False,
                               help="Folder of the data sets that are folder:PATH."),
         "only": click.option("--only", metavar="GLOB", help="Only the runs whose ids match."),
-        "device": click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto",
+        "device": click.option("--device", type=Choice(["auto", "cpu", "cuda", "mps"]), default="auto",
                                show_default=True, help="auto takes a CUDA GPU where there is one."),
         "checkpoint": click.option("--checkpoint-every", type=click.FloatRange(min=0, min_open=True), default=300.0,
                                    metavar="SECONDS", show_default=True, help="Time between checkpoints."),
         "accept": click.option("--accept-code", is_flag=True, help="Go on with records of other sources; recorded."),
-        "compile": click.option("--compile", "compiling", type=click.Choice(["rule", "off", "network", "graphs"]),
+        "compile": click.option("--compile", "compiling", type=Choice(["rule", "off", "network", "graphs"]),
                                 default="rule", show_default=True, help="Compile what is trained, with CUDA graphs or "
                                 "without; rule: where it has been measured to pay. Recorded; rerun does the same."),
         "plugin": click.option("--plugin", "plugins", multiple=True, type=file, metavar="FILE", expose_value=False,

@@ -25,7 +25,13 @@ def read_paper(table: Any) -> Paper:
     if not isinstance(table, Mapping):
         raise ConfigError("paper", f"{table!r} is not a table: write [paper]")
     unknown_key(table, Paper.model_fields, "paper.")
-    return validated(Paper, table, "paper.")
+    paper = validated(Paper, table, "paper.")
+    for label, name in paper.labels.items():
+        if not name.strip():
+            raise ConfigError(
+                f"paper.labels.{label}", f"{name!r} is no name that can be read; without the line it is '{label}'"
+            )
+    return paper
 
 
 def merged(papers: list[Paper]) -> Paper:

@@ -252,4 +252,5 @@ def find_record(root: Path, start: str) -> Path:
         raise RecordError(f"'{start}' is the beginning of {len(matches)} runs under {root}: {some}")
     from models.hints import did_you_mean
 
-    raise RecordError(f"no run '{start}' among the {len(names)} under {root}{did_you_mean(start, names)}")
+    hint = did_you_mean(start, names) or (f"; an id looks like {names[0]}" if names else "")
+    raise RecordError(f"no run '{start}' among the {len(names)} under {root}{hint}")

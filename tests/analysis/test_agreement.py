@@ -310,6 +310,7 @@ def test_the_command_shows_two_networks(made_up: Any, tmp_path: Path, capsys: py
     made_up.write_study(tmp_path, study)
     a, b = study.runs[0], study.runs[4]
     expected = mcnemar(*(predict(tmp_path, run, 0.8) for run in (a, b)))
+    first = min(run.id for run in study.runs)
     command = ["show", a.id, "--against", b.id, "--runs", str(tmp_path)]
     for arguments in (command, [*command, "--json"]):
         with pytest.raises(SystemExit) as end:
@@ -318,5 +319,10 @@ def test_the_command_shows_two_networks(made_up: Any, tmp_path: Path, capsys: py
     said, _, values = capsys.readouterr().out.partition("{")
     assert f"McNemar's exact test: p = {expected.p:.3g}" in said
     assert "Of their architectures it says nothing" in said
+    for other, near in ((f"{b.id[:-1]}x", f"did you mean `{b.id}`?"), ("nosuch", f"an id looks like {first}")):
+        with pytest.raises(SystemExit) as end:
+            cli.main(["show", a.id, "--against", other, "--runs", str(tmp_path)])
+        assert end.value.code == 2
+        assert f"no run '{other}' among the 9 under {tmp_path}; {near}" in capsys.readouterr().err
     found = json.loads("{" + values)
     assert (found["only_a"], found["only_b"], found["p"]) == (expected.only_a, expected.only_b, expected.p)

@@ -73,6 +73,8 @@ def test_names_of_no_model_are_refused(made_up: Any, tmp_path: Path, paper: dict
         ({"labls": {}}, "paper.labls"),
         ({"column_width": 5.0}, "paper.column_width"),
         ({"order": "resnet"}, "paper.order"),
+        ({"labels": {"resnet": ""}}, "paper.labels.resnet: '' is no name that can be read; without the line"),
+        ({"labels": {"vit none": "ViT", "resnet": " \t"}}, "paper.labels.resnet: ' .*' is no name"),
         ([], r"write \[paper\]"),
     ],
 )

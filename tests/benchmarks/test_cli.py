@@ -179,6 +179,12 @@ def test_train_says_what_the_defaults_came_to_first(inductive: Inductive) -> Non
         (["train", "--dataset", "cifar10", "--train-size", "500"], "cifar10: not found at data/cifar-10-batches-py"),
         (["train", "--modle", "vit"], "--model"),
         (["shwo"], "show"),
+        (
+            ["export", "quickstart", "--to", "cvs"],
+            "'cvs' is not one of 'csv', 'tensorboard', 'wandb'; did you mean `csv`?",
+        ),
+        (["list", "modles"], "did you mean `models`?"),
+        (["train", "--device", "cdua"], "did you mean `cuda`?"),
         (["show", "vit-x"], "no run 'vit-x'"),
         (["rerun", "vit-x"], "no run 'vit-x'"),
     ],
