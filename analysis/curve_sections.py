@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import across_arms, curve_figures, data_efficiency, data_needed, fits, page, wording
+from analysis.against import Against
 from analysis.arms import ArmData
 from analysis.cells import estimate_of, summarise, trained
 from analysis.findings import Findings
@@ -31,34 +32,48 @@ def needed(found: Findings, styles: Mapping[str, Look]) -> Section:
     """Data-equivalence factors at each train size and as a function of accuracy, crossings, and fitted curves."""
     of, drawn, tables = found.needed, [], []
     folded = []
-    if not of.by_train_size.empty:
-        reference = of.by_train_size["reference"].iloc[0]
-        first = data_needed.lead(found.data)
-        chosen = f" {reference} leads with {_n(first.train_size)}: it was chosen by looking." if first else ""
-        about = (
-            f"Images used over the images with which {reference} is as accurate, at each train size: above 1, the "
-            "model needs more. ≥ and ≤: a bound, because the accuracy of a draw lies beyond the other curve." + chosen
-        )
-        tables.append(_factors(of.by_train_size, found, "train_size", _n, about))
-        if of.by_train_size["mean"].notna().any():
-            figure = curve_figures.factors(of.by_train_size, styles)
-            drawn.append(Drawing(f"data-factor-{found.number}", figure, of.by_train_size))
-        tables.append(_crossings(of.crossings, found))
-    if not of.by_accuracy.empty:
-        about = (
-            f"The same by accuracy: images needed for it over those that {reference} needs. No interval is given near "
-            "the ends of the curves, where chance decides whether all draws reach the accuracy."
-        )
-        folded.append(("by accuracy", _factors(of.by_accuracy, found, "accuracy", _accuracy, about)))
-        if of.by_accuracy["accuracy"].nunique() > 1:
-            figure = curve_figures.factors(of.by_accuracy, styles, "accuracy")
-            drawn.append(Drawing(f"data-factor-by-accuracy-{found.number}", figure, of.by_accuracy))
+    several = len(of.against) > 1
+    for place, held in enumerate(of.against, start=1):
+        name = f"{found.number}-{place}" if several else str(found.number)
+        by_size, by_accuracy, crossings = (_held(one, held) for one in (of.by_train_size, of.by_accuracy, of.crossings))
+        if not by_size.empty:
+            about = (
+                f"Images used over the images with which {held.reference} is as accurate, at each train size: above 1, "
+                "the model needs more. ≥ and ≤: a bound, because the accuracy of a draw lies beyond the other curve."
+            )
+            tables.append(_factors(by_size, found, "train_size", _n, f"{about} {_chosen(held)}"))
+            if by_size["mean"].notna().any():
+                drawn.append(Drawing(f"data-factor-{name}", curve_figures.factors(by_size, styles), by_size))
+            tables.append(_crossings(crossings, found))
+        if not by_accuracy.empty:
+            about = (
+                f"The same by accuracy: images needed for it over those that {held.reference} needs. No interval is "
+                "given near the ends of the curves, where chance decides whether all draws reach the accuracy."
+            )
+            title = f"by accuracy, against {held.reference}" if several else "by accuracy"
+            folded.append((title, _factors(by_accuracy, found, "accuracy", _accuracy, about)))
+            if by_accuracy["accuracy"].nunique() > 1:
+                figure = curve_figures.factors(by_accuracy, styles, "accuracy")
+                drawn.append(Drawing(f"data-factor-by-accuracy-{name}", figure, by_accuracy))
     if not of.fits.empty:
         tables.append(_fits(of.fits, found))
         figure = curve_figures.fitted_curves(found.data.rows, styles)
         drawn.append(Drawing(f"fitted-curves-{found.number}", figure, of.fits))
     alt = f"Images needed for equal accuracy, and fitted curves, {found.arm.words}; the tables below have the numbers."
     return Section(found.arm.words, tuple(drawn), alt, tuple(tables), tuple(folded), legend=FACTORS)
+
+
+def _held(table: pd.DataFrame, held: Against) -> pd.DataFrame:
+    """The rows of a table that have this reference."""
+    return table if table.empty else table[table["reference"] == held.reference]
+
+
+def _chosen(held: Against) -> str:
+    """Why it is the reference."""
+    named = wording.names(f"“{family}”" for family in held.families)
+    declared = f"{held.reference} is what the study declares {named} to be compared with." if named else ""
+    leads = f"{held.reference} leads with {_n(held.train_size)}: it was chosen by looking." if held.leads else ""
+    return f"{leads} {declared}".strip()
 
 
 def _n(size: int) -> str:

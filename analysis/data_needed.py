@@ -1,33 +1,34 @@
 """How many times the images: data-equivalence factors and crossings of an arm, as tables and sentences.
 
-The reference A is the model that leads at the smallest train size that all models have (`lead`), unless another label
-is given.
+The reference A is that of each family of many against one that the study declares, or the leader (`against`).
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from analysis import equivalence, fitted, statistics, wording
+from analysis.against import Against, against, lead
 from analysis.arms import ArmData, one_arm
 from analysis.cells import at_home, marks, planned_units
 from analysis.curves import Curves, curves_of, missing_sizes, paired
 from analysis.data_efficiency import conditions, notes
 from analysis.equivalence import Crossing, Factor
 from analysis.naming import NONE
-from analysis.ranking import rank
 from analysis.tables import each_group, each_row
 from analysis.wording import Answer
+from benchmarks.study import Study
 
 
 @dataclass(frozen=True)
 class Needed:
-    """The tables of an arm, in long form: `by_train_size`, `by_accuracy` and `crossings` against the leader (`lead`),
-    and `fits` (`fitted.table`). Empty where there is one model or one size."""
+    """The tables of an arm, in long form: `by_train_size`, `by_accuracy` and `crossings`, one reference of `against`
+    after the other, and `fits` (`fitted.table`). Empty where there is one model or one size."""
 
+    against: tuple[Against, ...]
     by_train_size: pd.DataFrame
     by_accuracy: pd.DataFrame
     crossings: pd.DataFrame
@@ -39,48 +40,31 @@ class Needed:
         return not (self.by_train_size.empty and self.fits.empty)
 
 
-def needed(arm: ArmData) -> Needed:
-    """All of them."""
-    return Needed(by_train_size(arm), by_accuracy(arm), crossings(arm), fitted.table(arm))
+def needed(arm: ArmData, study: Study | None = None) -> Needed:
+    """All of them, with the families of the study where one is given."""
+    held = against(arm, study)
+
+    def stacked(make: Callable[[ArmData, str, Collection[str]], pd.DataFrame]) -> pd.DataFrame:
+        tables = [table for one in held if len(table := make(arm, one.reference, one.labels))]
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+    return Needed(held, stacked(by_train_size), stacked(by_accuracy), stacked(crossings), fitted.table(arm))
 
 
 STEPS = (0.05, 0.02, 0.01)  # distances between the accuracies at which a factor is given: the first that gives a few
 FEW = 5
 
 
-@dataclass(frozen=True)
-class Lead:
-    """The model with the highest mean accuracy at a train size."""
-
-    label: str
-    train_size: int
-
-
-def lead(arm: ArmData) -> Lead | None:
-    """The leader at the smallest of the sizes that most models were planned with: all of them, where models share a
-    size. Two must have a result there. None where there are no two models or two sizes."""
-    rows = at_home(arm.rows)
-    if rows["train_size"].nunique() < 2 or rows["label"].nunique() < 2:
-        return None
-    planned = arm.runs.groupby("train_size")["label"].nunique()
-    measured = rows.dropna(subset=["accuracy"]).groupby("train_size")["label"].nunique()
-    shared = [(-planned[size], size) for size in measured.index[measured > 1]]  # most models first, then smallest
-    if not shared:
-        return None
-    size = int(min(shared)[1])
-    ranking = rank(rows[rows["train_size"] == size], "accuracy")
-    return None if ranking is None else Lead(ranking.leader, size)
-
-
-def by_train_size(arm: ArmData, reference: str | None = None) -> pd.DataFrame:
-    """The factor of each model (B) against the reference (A) at each of B's train sizes.
+def by_train_size(arm: ArmData, reference: str | None = None, labels: Collection[str] | None = None) -> pd.DataFrame:
+    """The factor of each model (B: those of `labels`, else all) against the reference (A, else the leader) at each of
+    B's train sizes.
 
     Columns: label, line, reference, train_size, bound ('', 'at least', 'at most', 'unknown'), mean, low, high (factors;
     low and high may be 0 and infinite), n (units), reached (units whose accuracy lies on A's curve), done and planned
     (draws and seeds that both have whole), incomplete (sizes left out of A's or B's curve because runs are missing),
     starved, stale, runs, reference_runs (ids)."""
     result = []
-    for label, name, (b, a) in _pairs(arm, reference):
+    for label, name, (b, a) in _pairs(arm, reference, labels):
         for size in sorted(arm.runs.loc[arm.runs["label"] == label, "train_size"].unique()):
             known = len(b) and size in b.sizes
             of_size = b.values[:, b.sizes.index(size)] if known else None
@@ -89,9 +73,9 @@ def by_train_size(arm: ArmData, reference: str | None = None) -> pd.DataFrame:
     return pd.DataFrame(result)
 
 
-def by_accuracy(arm: ArmData, reference: str | None = None) -> pd.DataFrame:
+def by_accuracy(arm: ArmData, reference: str | None = None, labels: Collection[str] | None = None) -> pd.DataFrame:
     """The same as a function of accuracy, at round values that some pair reaches; accuracy instead of train_size."""
-    pairs = [one for one in _pairs(arm, reference) if len(one[2][0])]
+    pairs = [one for one in _pairs(arm, reference, labels) if len(one[2][0])]
     result = []
     for level in _levels([both for *_, both in pairs]):
         for label, name, (b, a) in pairs:
@@ -102,14 +86,14 @@ def by_accuracy(arm: ArmData, reference: str | None = None) -> pd.DataFrame:
     return table if table.empty else table[table.groupby("accuracy")["reached"].transform("max") > 0]
 
 
-def crossings(arm: ArmData, reference: str | None = None) -> pd.DataFrame:
+def crossings(arm: ArmData, reference: str | None = None, labels: Collection[str] | None = None) -> pd.DataFrame:
     """Where the order of each model and the reference changes.
 
     Columns: label, line, reference, pieces (N* as '[low, high]', in images; 0 and inf where it is unbounded; '' where
     it is empty; '-' without an interval), changes (True: A is above somewhere and below elsewhere), words, n, done,
     planned, incomplete, starved, stale, runs, reference_runs."""
     result = []
-    for label, name, (b, a) in _pairs(arm, reference):
+    for label, name, (b, a) in _pairs(arm, reference, labels):
         shared = [size for size in a.sizes if size in b.sizes]
         found = None
         if len(a) and shared:
@@ -159,7 +143,9 @@ def _piece(low: float, high: float, sizes: list[int]) -> str:
     return f"from {ends[0]} to {ends[1]}"
 
 
-def _pairs(arm: ArmData, reference: str | None) -> Iterator[tuple[str, str, tuple[Curves, Curves]]]:
+def _pairs(
+    arm: ArmData, reference: str | None, labels: Collection[str] | None = None
+) -> Iterator[tuple[str, str, tuple[Curves, Curves]]]:
     """(label of B, label of A, paired curves of B and A) for each B. Raises KeyError for an unknown reference."""
     one_arm(arm.runs)
     if reference is None:
@@ -171,7 +157,7 @@ def _pairs(arm: ArmData, reference: str | None) -> Iterator[tuple[str, str, tupl
     if reference not in curves:
         raise KeyError(f"no run of {reference!r} in this arm; there are {wording.names(curves)}")
     for label in dict.fromkeys(arm.runs["label"]):
-        if label != reference and label in curves:
+        if label != reference and label in curves and (labels is None or label in labels):
             yield label, reference, paired(curves[label], curves[reference])
 
 
@@ -216,48 +202,58 @@ def lacks(done: int, planned: int, incomplete: str, noun: str) -> tuple[str, ...
     return (*units, f"without n = {sizes}") if sizes else units
 
 
-def answers(arm: ArmData) -> list[Answer]:
-    """What each model would need for what the leader reaches with the smallest train size, and where curves cross."""
+def answers(arm: ArmData, held: Sequence[Against] | None = None) -> list[Answer]:
+    """What each model would need for what the reference reaches with the smallest train size, and where curves cross;
+    for each of `held`, else for the leader."""
+    said = (_answer(arm, one) for one in (against(arm) if held is None else held))
+    return [answer for answer in said if answer is not None]
+
+
+def _answer(arm: ArmData, held: Against) -> Answer | None:
     rows = at_home(arm.rows)
-    first = lead(arm)
-    if first is None:
-        return []
-    name, size = first.label, first.train_size
+    name, size = held.reference, held.train_size
     at_size = rows[rows["train_size"] == size]
     means = {
         label: statistics.over_seeds(mine, "accuracy", bounds=(0.0, 1.0))
         for label, mine in each_group(at_size, "label")
     }
     if not means[name].has_interval:
-        return []
+        return None
     of_label = notes(arm.runs, size)  # without the models that were not planned with it
     needs = [
         wording.noted(label, *([wording.value(means[label])] if label in means else []), *of_label.get(label, ()))
         + f" {wording.noted(wording.factor(factor.factor, factor.bound), *lacking)}"
-        for label, factor, lacking in _needs(arm, name, size)
+        for label, factor, lacking in _needs(arm, held)
     ]
     if not needs:
-        return []
+        return None
     images = wording.number(size)
     noted = wording.noted(name, *of_label.get(name, ()))
     text = (
-        f"with {images} images {noted} reaches {wording.value(means[name])}. For as much, the others would need so "
-        f"many times the images (in brackets: what they reach with {images}): "
+        f"with {images} images {noted} reaches {wording.value(means[name])}. For as much, {_others(held)} would need "
+        f"so many times the images (in brackets: what they reach with {images}): "
         f"{'; '.join(needs)}."
     )
     said: dict[str, list[str]] = {}
-    for row in each_row(crossings(arm, name)):
+    for row in each_row(crossings(arm, name, held.labels)):
         lacking = lacks(row.done, row.planned, row.incomplete, statistics.unit_noun(arm.runs))
         said.setdefault(row.words, []).append(wording.noted(row.label, *lacking))
     parts = [f"{wording.names(labels)}: {words}" for words, labels in said.items()]
-    return [Answer("Data needed", conditions(arm, size), f"{text} Beside {name}, {'; '.join(parts)}.")]
+    return Answer("Data needed", conditions(arm, size), f"{text} Beside {name}, {'; '.join(parts)}.")
 
 
-def _needs(arm: ArmData, name: str, size: int) -> list[tuple[str, Factor, tuple[str, ...]]]:
-    """(label, factor, what it lacks) of each other model, fewest first: images for the accuracy that `name` has with
-    `size`, over `size`."""
+def _others(held: Against) -> str:
+    """'the others', or 'those declared against it (“encodings”)'."""
+    named = wording.names(f"“{family}”" for family in held.families)
+    return "the others" if held.leads else f"those declared against it ({named})"
+
+
+def _needs(arm: ArmData, held: Against) -> list[tuple[str, Factor, tuple[str, ...]]]:
+    """(label, factor, what it lacks) of each other model, fewest first: images for the accuracy that the reference has
+    with so many, over these."""
     found, noun = [], statistics.unit_noun(arm.runs)
-    for label, _, (b, a) in _pairs(arm, name):
+    name, size = held.reference, held.train_size
+    for label, _, (b, a) in _pairs(arm, name, held.labels):
         if len(a.values) > 1 and size in a.sizes:
             of_size = a.values[:, a.sizes.index(size)]
             factor = equivalence.factor_at(b.sizes, b.values, size, of_size).inverse

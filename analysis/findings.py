@@ -109,7 +109,7 @@ def _find(number: int, arm: ArmData, study: Study, root: Path, resamples: int) -
         fairness.ledger(arm),
         fairness.by_resolution(arm, {run.id: run for run in study.runs if run.id in mine}, resolutions),
         compare(arm, study, root, by_train_size, resamples),
-        data_needed.needed(arm),
+        data_needed.needed(arm, study),
         resolutions_of(arm, study, resolutions),
     )
 
@@ -166,7 +166,7 @@ def answers(frame: Frame, findings: Sequence[Findings]) -> list[tuple[Answer, st
     for found in findings:
         said += [(answer, "train-size") for answer in data_efficiency.answers(found.data)]
     for found in findings:
-        said += [(answer, "data-needed") for answer in data_needed.answers(found.data)]
+        said += [(answer, "data-needed") for answer in data_needed.answers(found.data, found.needed.against)]
     for found in findings:
         said += [(answer, "comparisons") for answer in comparisons.answers(found.data, found.compared.families)]
     for found in findings:

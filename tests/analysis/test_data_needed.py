@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import across_arms, axes, curve_figures, data_needed, equivalence, fits, fitted, statistics
+from analysis import across_arms, against, axes, curve_figures, data_needed, equivalence, fits, fitted, statistics
 from analysis.arms import ArmData, split
 from analysis.cells import at_home
 from analysis.curves import curves_of, paired
@@ -206,7 +206,7 @@ def test_models_need_not_share_their_train_sizes(made_up: Any, tmp_path: Path) -
     study = made_up.study_of(made_up.SMALL, train_size=[300, 1000], models=models)
     made_up.write_study(tmp_path / "runs", study)
     [arm] = split(load(tmp_path / "runs", study))
-    assert data_needed.lead(arm) == data_needed.Lead("resnet", 300)
+    assert against.lead(arm) == against.Lead("resnet", 300)
     [answer] = data_needed.answers(arm)
     assert answer.text.count("with 300 images") == 1
     assert "what they reach with 300" in answer.text
@@ -216,10 +216,88 @@ def test_models_need_not_share_their_train_sizes(made_up: Any, tmp_path: Path) -
     study = made_up.study_of(made_up.SMALL, train_size=[300, 1000], models=models)
     made_up.write_study(tmp_path / "more", study)
     [arm] = split(load(tmp_path / "more", study))
-    first = data_needed.lead(arm)
+    first = against.lead(arm)
     assert first is not None
     assert first.train_size == 100
     assert data_needed.answers(arm)
+
+
+ENCODINGS = {"name": "encodings", "models": ["vit"], "against": "vit none"}
+
+
+@pytest.mark.parametrize(
+    ("families", "expected"),
+    [
+        ([], [("resnet", ["vit none", "vit learned_1d"], (), True)]),
+        ([{"name": "pairs"}], [("resnet", ["vit none", "vit learned_1d"], (), True)]),
+        (
+            [ENCODINGS],
+            [
+                ("resnet", ["vit none", "vit learned_1d"], (), True),
+                ("vit none", ["vit learned_1d"], ("encodings",), False),
+            ],
+        ),
+        ([{"name": "all", "against": "vit none"}], [("vit none", ["resnet", "vit learned_1d"], ("all",), False)]),
+        (
+            [ENCODINGS, {"name": "also", "models": ["resnet"], "against": "vit none"}],
+            [("vit none", ["resnet", "vit learned_1d"], ("encodings", "also"), False)],
+        ),
+        (
+            [{"name": "one", "models": ["vit none"], "against": "resnet"}],
+            [("resnet", ["vit none", "vit learned_1d"], ("one",), True)],
+        ),
+    ],
+)
+def test_what_is_held_against_what(
+    made_up: Any, tmp_path: Path, families: list[dict[str, Any]], expected: list[tuple[Any, ...]]
+) -> None:
+    """Reference: the families, read by hand: they have every model, or the leader (resnet) is held against all."""
+    study = made_up.study_of(made_up.SMALL, comparisons=families)
+    made_up.write_study(tmp_path, study)
+    [arm] = split(load(tmp_path, study))
+    needed = data_needed.needed(arm, study)
+    assert needed.against == tuple(
+        against.Against(reference, tuple(labels), 100, named, leads) for reference, labels, named, leads in expected
+    )
+    pairs = [(reference, label) for reference, labels, *_ in expected for label in labels]
+    for table in (needed.by_train_size, needed.crossings):
+        found = table[["reference", "label"]].drop_duplicates().itertuples(index=False, name=None)
+        assert list(found) == pairs
+    for reference, labels, *_ in expected:
+        alone = data_needed.by_train_size(arm, reference)
+        mine = needed.by_train_size[needed.by_train_size["reference"] == reference]
+        kept = alone[alone["label"].isin(labels)]
+        pd.testing.assert_frame_equal(mine.reset_index(drop=True), kept.reset_index(drop=True))
+    assert len(data_needed.answers(arm, needed.against)) == len(expected)
+
+
+def test_declared_references_are_on_the_page(made_up: Any, tmp_path: Path) -> None:
+    """Reference: the study's family: a figure and tables for each reference, and sentences that say why it is one; a
+    reference without any result is no reference yet."""
+    study = made_up.study_of(made_up.SMALL, comparisons=[ENCODINGS])
+    root = tmp_path / "runs"
+    made_up.write_study(root, study)
+    report = write_report(study, root, tmp_path / "out")
+    html = report.page.read_text(encoding="utf-8")
+    for said in (
+        "resnet leads with n = 100: it was chosen by looking.",
+        "vit none is what the study declares “encodings” to be compared with.",
+        "by accuracy, against vit none",
+    ):
+        assert html.count(said) == 1
+    told = [answer for answer in report.answers if answer.startswith("Data needed")]
+    assert len(told) == 2
+    assert "the others would need" in told[0]
+    assert "those declared against it (“encodings”) would need" in told[1]
+    assert "resnet" not in told[1]
+    table = pd.read_csv(tmp_path / "out" / "tables" / "data-factor-by-train-size.csv")
+    drawn = [pd.read_csv(tmp_path / "out" / "figures" / f"data-factor-1-{place}.csv") for place in (1, 2)]
+    assert [set(one["reference"]) for one in drawn] == [{"resnet"}, {"vit none"}]
+    assert set(table["reference"]) == {"resnet", "vit none"}
+
+    made_up.write_study(tmp_path / "part", study, skip={run.id for run in study.runs if run.position == "none"})
+    [arm] = split(load(tmp_path / "part", study))
+    assert [one.reference for one in data_needed.needed(arm, study).against] == ["resnet"]
 
 
 def test_no_factor_is_drawn_where_no_pair_has_a_curve_in_common(made_up: Any, tmp_path: Path) -> None:
