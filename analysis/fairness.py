@@ -68,20 +68,25 @@ def trial_words(trials: pd.Series) -> str:
     return wording.names([*stated, *(["not stated"] if trials.isna().any() else [])])
 
 
-def timed(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs of which images a second were measured in training."""
-    return runs[runs["images_per_second"].notna()]
+def speeds(runs: pd.DataFrame) -> dict[str, pd.Series]:
+    """Images a second in training of the runs that were timed, by the hardware they were timed on."""
+    timed = runs[runs["images_per_second"].notna()]
+    return {kind: mine["images_per_second"] for kind, mine in each_group(timed, "hardware", ordered=True)}
+
+
+def by_hardware(runs: pd.DataFrame, names: Mapping[str, str]) -> str:
+    """'NAME', or for several kinds of hardware '5.1 k images/s on NAME (12 runs); 3.2 k images/s on NAME (3 runs)'."""
+    found = speeds(runs)
+    if len(found) == 1:
+        return names[next(iter(found))]
+    return "; ".join(
+        f"{wording.compact(of.median())} images/s on {names[kind]} ({wording.count(len(of), 'runs')})"
+        for kind, of in found.items()
+    )
 
 
 def _hardware(runs: pd.DataFrame) -> str:
-    """'cpu AVX2, AMD EPYC', or for several kinds '...: 5.1 k images/s (12 runs); ...: 3.2 k images/s (3 runs)'."""
-    kinds = {kind: mine["images_per_second"] for kind, mine in each_group(timed(runs), "hardware", ordered=True)}
-    if len(kinds) == 1:
-        return next(iter(kinds))
-    return "; ".join(
-        f"{kind}: {wording.compact(speeds.median())} images/s ({wording.count(len(speeds), 'runs')})"
-        for kind, speeds in kinds.items()
-    )
+    return by_hardware(runs, {kind: kind for kind in speeds(runs)})
 
 
 def _unequal(table: pd.DataFrame, runs: pd.DataFrame) -> list[list[str]]:
@@ -93,7 +98,7 @@ def _unequal(table: pd.DataFrame, runs: pd.DataFrame) -> list[list[str]]:
             if abs(value - median) > TOLERANCE * median:
                 marks[i].append(column)
     unlike = {
-        "images_per_second": timed(runs)["hardware"].nunique() > 1,
+        "images_per_second": len(speeds(runs)) > 1,
         **{column: table[column].nunique() > 1 for column in ("augmentation", "recipe")},
         "trials": bool((runs.groupby("train_size")["trials"].nunique(dropna=False) > 1).any())
         or table["trials"].nunique() > 1,

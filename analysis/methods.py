@@ -102,8 +102,9 @@ def warnings(findings: Sequence[Findings]) -> tuple[str, ...]:
                 "holds for model and recipe together. The fairness ledger shows every number that differs."
             )
         if odd.map(lambda columns: "trials" in columns).any():
+            tuned = "were not" if found.data.runs["trials"].notna().all() else "are not known to be"
             said.append(
-                f"The models of this comparison were not tuned alike ({found.arm.words}); configurations tried before "
+                f"The models of this comparison {tuned} tuned alike ({found.arm.words}); configurations tried before "
                 f"their recipes were fixed: {_trials(found)}. A difference may be one of tuning."
             )
     return (*said, *_budgets(findings))

@@ -13,6 +13,7 @@ import pandas as pd
 from analysis import statistics, wording
 from analysis.arms import ArmData
 from analysis.cells import by_carry, estimate_of
+from analysis.fairness import by_hardware, speeds
 from analysis.findings import Anchors, by_state
 from analysis.naming import NONE
 from analysis.tables import each_group, each_row
@@ -140,11 +141,18 @@ LEDGER = {  # head of the column: column of `fairness.ledger` that marks it as u
 }
 
 
+def hardware_names(arm: ArmData) -> dict[str, str]:
+    """Short names, H1, H2, ..., for the kinds of hardware that an arm was timed on; none where that is one."""
+    kinds = speeds(arm.runs)
+    return {kind: f"H{number}" for number, kind in enumerate(kinds, start=1)} if len(kinds) > 1 else {}
+
+
 def ledger_table(table: pd.DataFrame, arm: ArmData, links: Anchors) -> Table:
     """The fairness ledger as the page shows it; every row leads to all runs of its model."""
     nothing = {"recipe"} if set(table["recipe"]) == {NONE} else set()  # columns that would be empty
     nothing |= set() if table["batch_norm_short"].any() else {"batch_norm_short"}
     columns = [head for head, column in LEDGER.items() if column not in nothing]
+    hardware = hardware_names(arm)
     rows = []
     for row in each_row(table):
         texts = (
@@ -165,7 +173,7 @@ def ledger_table(table: pd.DataFrame, arm: ArmData, links: Anchors) -> Table:
         odd = row.unequal.split()
         others = [state for state in ("stale", "diverged", "failed", "missing", "active") if getattr(row, state)]
         noted = {
-            "images_per_second": row.hardware if "images_per_second" in odd else "",
+            "images_per_second": by_hardware(arm.runs[arm.runs["label"] == row.label], hardware) if hardware else "",
             "planned": ", ".join(f"{getattr(row, state)} {state}" for state in others),
         }
         cells = tuple(

@@ -11,10 +11,9 @@ from matplotlib.figure import Figure
 
 from analysis import figures, page, wording
 from analysis.cells import at_home, usual
-from analysis.fairness import timed
+from analysis.fairness import speeds
 from analysis.findings import Findings
 from analysis.palette import Look
-from analysis.provenance import counted
 from analysis.tables import each_group
 
 LEGEND = (
@@ -123,8 +122,11 @@ def positions(found: Findings, styles: Mapping[str, Look]) -> Section:
 
 def ledger(found: Findings) -> Section:
     """What was equal between the models of the arm; and what an image costs them at each resolution."""
-    measured = timed(found.data.runs)["hardware"]
-    hardware = counted(measured) if len(measured) else wording.ABSENT
+    names, found_on = page.hardware_names(found.data), speeds(found.data.runs)
+    several = "; ".join(
+        f"{name}: {kind} ({wording.count(len(found_on[kind]), 'runs')})" for kind, name in names.items()
+    )
+    hardware = several or "".join(found_on) or wording.ABSENT
     remark = (
         f"Images/s are medians over runs as they ran, other work on the machine included; on {hardware}. Recipes are "
         "written out under method."
