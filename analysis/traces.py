@@ -1,7 +1,7 @@
 """What records say beside their numbers: a digest of what they hold, versions, hardware, commit, sources.
 
 The digest covers what a report is made of: configuration, execution, result and evaluations, and how fast the
-attempts were; not who worked on a run, where and when. JSON counts by its values, so formatting does not matter; an
+attempts were, on which processor; not who worked on a run, where and when. JSON counts by its values, so formatting does not matter; an
 archive of evaluations by its index and, for the arrays, by the CRC-32 that the archive keeps of each.
 """
 
@@ -18,6 +18,7 @@ from benchmarks.asked import parsed_time
 from benchmarks.record import DAMAGE
 
 SPEED = ("state", "step", "seconds", "images_per_second", "evaluation_rates")  # of an attempt's ended.json
+PROCESSOR = ("cpu", "gpu")  # of its environment.json
 ABSENT = "absent"
 
 
@@ -66,10 +67,12 @@ def _trace(folder: Path, run: str, known: Known) -> Trace:
     finished_at = None
     for path in sorted((folder / "attempts").glob("[0-9]*")):
         owner, ended = (_json(path / f"{name}.json", known)[1] for name in ("owner", "ended"))
-        environment = _json(path / "environment.json", known)[1] or environment
+        here = _json(path / "environment.json", known)[1]
+        environment = here or environment
         hosts += [str(owner["host"])] if owner.get("host") else []
         if ended:
             speed = {key: ended[key] for key in SPEED if key in ended}
+            speed |= {key: here[key] for key in PROCESSOR if here.get(key)}
             parts[f"attempts/{path.name}"] = _digest(_canonical(speed))
         if finished_at is None and ended.get("state") == "finished":
             finished_at = _end(owner, ended)

@@ -42,11 +42,13 @@ def test_every_change_is_named(page: Path, small: tuple[Study, Path]) -> None:
     shutil.rmtree(root / ids[1])
     write_evaluations(root / ids[2], 2, [], {"x.logits": np.ones(3, np.float16)})
     (root / ids[3] / "accepted.json").write_text('{"sources": {}}')
+    (root / ids[4] / "attempts" / "0001" / "environment.json").write_text('{"cpu": "another processor"}')
     assert verify(page, root).differences == (
         f"{ids[0]}: result has changed",
         f"{ids[1]}: there is no such record here",
         f"{ids[2]}: evaluations/0002 is new",
         f"{ids[3]}: accepted is new",
+        f"{ids[4]}: attempts/0001 has changed",
     )
 
 
