@@ -1,8 +1,8 @@
 """What records say beside their numbers: a digest of what they hold, versions, hardware, commit, sources.
 
 The digest covers what a report is made of: configuration, execution, result and evaluations, and how fast the
-attempts were, on which processor; not who worked on a run, where and when. JSON counts by its values, so formatting does not matter; an
-archive of evaluations by its index and, for the arrays, by the CRC-32 that the archive keeps of each.
+attempts were, on which processor; not who worked on a run, where and when. JSON counts by its values, so formatting
+does not matter; an archive of evaluations by its index and, for the arrays, by the CRC-32 that it keeps of each.
 """
 
 import hashlib
