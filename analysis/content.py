@@ -10,7 +10,8 @@ from typing import Any
 from markupsafe import Markup
 
 from analysis import comparison_sections, curve_sections, methods, page, resolution_sections, sections, wording
-from analysis.findings import Findings, answers, by_state
+from analysis.answers import answers
+from analysis.findings import Findings, by_state
 from analysis.frame import Frame
 from analysis.glossary import Term, glossary
 from analysis.palette import Look

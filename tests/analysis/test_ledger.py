@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 
 from analysis import page
+from analysis.answers import answers
 from analysis.arms import split
 from analysis.fairness import by_resolution, ledger
-from analysis.findings import answers, find
+from analysis.findings import find
 from analysis.frame import load
 from analysis.methods import protocol, warnings
 from analysis.report import write_report
