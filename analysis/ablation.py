@@ -12,7 +12,7 @@ from analysis import statistics, wording
 from analysis.arms import ArmData, one_arm
 from analysis.carrying import as_chosen, choices
 from analysis.cells import at_home, by_carry
-from analysis.data_efficiency import conditions, notes
+from analysis.data_efficiency import notes, scope
 from analysis.naming import NONE
 from analysis.tables import each_group, each_row
 from analysis.wording import Answer
@@ -110,7 +110,7 @@ def answers(arm: ArmData) -> list[Answer]:
             name = wording.noted(reference, *of_label[reference])
             sentence = f"against {name}: {_verdicts(against, of_label)}."
             lead = f"Positions, with {wording.number(size)} images"
-            said.append(Answer(lead, conditions(arm, size), sentence))
+            said.append(Answer(lead, scope(arm, size), sentence))
     return said
 
 

@@ -15,7 +15,7 @@ from analysis.cells import at_home
 from analysis.frame import ARM
 from analysis.statistics import Estimate, t_interval
 from analysis.tables import each_group, each_row
-from analysis.wording import Answer
+from analysis.wording import Answer, Scope
 
 ENOUGH = 5  # data sets
 
@@ -123,17 +123,17 @@ def answers(arms: Sequence[ArmData]) -> list[Answer]:
         means = [wording.noted(label, *_notes(*found)) for label, found in estimates.items()]
         budget = f"{wording.number(names['budget'])} {names['budget_kind']}"
         at = "each at a resolution of its own" if names["resolution"] == OWN else f"trained at {names['resolution']}"
-        conditions = f"{mine['names'].iloc[0]}; size {names['size']}, recipe {names['recipe']}, {budget}, {at}"
+        about = f"{mine['names'].iloc[0]}; size {names['size']}, recipe {names['recipe']}, {budget}, {at}"
         body = (
             "interquartile mean of accuracy above chance, as a share of what is possible; t-intervals over what the "
             f"data sets share, which themselves do not vary: {wording.names(means)}."
         )
         lead = f"Over {mine['data_sets'].iloc[0]} data sets, with {wording.number(names['train_size'])} images"
-        said.append(Answer(lead, conditions, body))
+        said.append(Answer(lead, Scope(about), body))
     if not said:
         lead = f"{table['data_sets'].max()} data sets"
         needed = f"{ENOUGH}" if table["data_sets"].max() < ENOUGH else f"{ENOUGH} that its models have in common"
-        said.append(Answer(lead, "", f"each is shown by itself; one number over them needs {needed}."))
+        said.append(Answer(lead, Scope(), f"each is shown by itself; one number over them needs {needed}."))
     return said
 
 

@@ -1,32 +1,39 @@
 """The answers of a study in words, as they follow from its findings."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from analysis import ablation, aggregate, comparisons, data_efficiency, data_needed, resolution, wording
 from analysis.findings import Findings, by_state
 from analysis.frame import Frame
+from analysis.head import Head, OfArm, Said, head
 from analysis.tables import each_group, each_row
-from analysis.wording import Answer
+from analysis.wording import Answer, Scope
 
 
-def answers(frame: Frame, findings: Sequence[Findings]) -> list[tuple[Answer, str]]:
-    """The answers, each with the anchor of the section it comes from."""
-    said = [(answer, "states") for answer in _state_answers(frame)]
-    for found in findings:
-        said += [(answer, "train-size") for answer in data_efficiency.answers(found.data)]
-    for found in findings:
-        said += [(answer, "data-needed") for answer in data_needed.answers(found.data, found.needed.against)]
-    for found in findings:
-        said += [(answer, "comparisons") for answer in comparisons.answers(found.data, found.compared.families)]
-    for found in findings:
-        if not found.positions_declared:
-            said += [(answer, "positions") for answer in ablation.answers(found.data)]
-    for found in findings:
-        said += [(answer, "test-resolution") for answer in resolution.answers(found.data)]
-    said += [(answer, "train-size") for answer in aggregate.answers([found.data for found in findings])]
-    said += [(answer, "train-size") for answer in _starved_answers(frame, findings)]
-    said += [(answer, "ledger") for answer in _unequal_answers(findings)]
-    return said
+def answers(frame: Frame, findings: Sequence[Findings]) -> Head:
+    """The answers, each with the anchor of the section it comes from, in the order of reading."""
+    over_sets = aggregate.answers([found.data for found in findings])
+    return head(
+        [(answer, "states") for answer in _state_answers(frame)],
+        [OfArm(found.arm, tuple(_claims(found)), tuple(_limits(found, frame.starved_below))) for found in findings],
+        [(answer, "train-size") for answer in over_sets],
+    )
+
+
+def _claims(found: Findings) -> Iterator[Said]:
+    said = {
+        "train-size": data_efficiency.answers(found.data),
+        "data-needed": data_needed.answers(found.data, found.needed.against),
+        "comparisons": comparisons.answers(found.data, found.compared.families),
+        "positions": [] if found.positions_declared else ablation.answers(found.data),
+        "test-resolution": resolution.answers(found.data),
+    }
+    yield from ((answer, anchor) for anchor, those in said.items() for answer in those)
+
+
+def _limits(found: Findings, starved_below: float) -> Iterator[Said]:
+    yield from ((answer, "train-size") for answer in _starved_answers(found, starved_below))
+    yield from ((answer, "ledger") for answer in _unequal_answers(found))
 
 
 def _state_answers(frame: Frame) -> list[Answer]:
@@ -37,31 +44,28 @@ def _state_answers(frame: Frame) -> list[Answer]:
     others = [f"{wording.count(len(runs), 'runs')} {state}" for state, runs in by_state(frame.runs).items()]
     others = [text for text in others if not text.endswith(" finished")]
     if finished + int(states.get("stale", 0)) == 0:
-        return [Answer("No answer yet", "", f"no run of this study has finished ({wording.names(others)}).")]
+        return [Answer("No answer yet", Scope(), f"no run of this study has finished ({wording.names(others)}).")]
     body = f"{finished:,} of {len(frame.runs):,} runs are finished; {wording.names(others)}. Answers use what is there."
-    return [Answer("Incomplete", "", body)]
+    return [Answer("Incomplete", Scope(), body)]
 
 
-def _starved_answers(frame: Frame, findings: Sequence[Findings]) -> list[Answer]:
-    said = []
-    for found in findings:
-        table = found.by_train_size
-        starved = table[table["starved"]]
-        if starved.empty:
-            continue
-        cells = [
-            f"{label} with {wording.names(map(wording.number, sizes['train_size']))} images"
-            for label, sizes in each_group(starved, "label")
-        ]
-        body = (
-            f"{len(starved)} of {len(table)} cells stay below {wording.percent(frame.starved_below)} accuracy on their "
-            f"own training images, so more updates might raise them: {wording.names(cells)}."
-        )
-        said.append(Answer("Starved", found.arm.words, body))
-    return said
+def _starved_answers(found: Findings, starved_below: float) -> list[Answer]:
+    table = found.by_train_size
+    starved = table[table["starved"]]
+    if starved.empty:
+        return []
+    cells = [
+        f"{label} with {wording.names(map(wording.number, sizes['train_size']))} images"
+        for label, sizes in each_group(starved, "label")
+    ]
+    body = (
+        f"{len(starved)} of {len(table)} cells stay below {wording.percent(starved_below)} accuracy on their "
+        f"own training images, so more updates might raise them: {wording.names(cells)}."
+    )
+    return [Answer("Starved", Scope(found.arm.words), body)]
 
 
-def _unequal_answers(findings: Sequence[Findings]) -> list[Answer]:
+def _unequal_answers(found: Findings) -> list[Answer]:
     words = {
         "parameters_backbone": "backbone parameters",
         "macs": "MACs",
@@ -74,14 +78,10 @@ def _unequal_answers(findings: Sequence[Findings]) -> list[Answer]:
         "trials": "tuning trials",
         "planned": "planned runs",
     }
-    said = []
-    for found in findings:
-        odd = [
-            f"{text} ({wording.names(labels)})"
-            for column, text in words.items()
-            if (labels := [row.label for row in each_row(found.ledger) if column in row.unequal.split()])
-        ]
-        if odd:
-            body = f"{wording.names(odd)}; the ledger has the numbers."
-            said.append(Answer("Not equal between the models", found.arm.words, body))
-    return said
+    odd = [
+        f"{text} ({wording.names(labels)})"
+        for column, text in words.items()
+        if (labels := [row.label for row in each_row(found.ledger) if column in row.unequal.split()])
+    ]
+    body = f"{wording.names(odd)}; the ledger has the numbers."
+    return [Answer("Not equal between the models", Scope(found.arm.words), body)] if odd else []

@@ -4,6 +4,7 @@ Fixed steps and fixed epochs are different questions, and so are other data, rec
 A table or figure therefore holds one arm; `one_arm` refuses anything else.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -37,17 +38,33 @@ class Arm:
         return dataset(self.dataset)
 
     @property
+    def parts(self) -> dict[str, str]:
+        """Each thing that makes the arm, by its name, in words."""
+        return {
+            "data set": self.dataset,
+            "size": f"size {self.size}",
+            "recipe": f"recipe {self.recipe}",
+            "budget": f"{wording.number(self.budget)} {self.budget_kind}",
+            "training resolution": f"trained at {self.resolution} px",
+            "precision": self.precision,
+            "validation": self.validation_words,
+            "protocol": f"protocol {self.protocol}",
+        }
+
+    @property
+    def unsaid(self) -> set[str]:
+        """The parts that go without saying, unless they tell the arm from another."""
+        usual = {
+            "precision": self.precision == "float32",
+            "validation": not self.validation_words.startswith("oracle"),
+            "protocol": True,
+        }
+        return {name for name, holds in usual.items() if holds}
+
+    @property
     def words(self) -> str:
         """'digits, size sketch, recipe plain, 600 steps, trained at 8 px': what every claim names."""
-        parts = [
-            self.dataset,
-            f"size {self.size}",
-            f"recipe {self.recipe}",
-            f"{wording.number(self.budget)} {self.budget_kind}",
-            f"trained at {self.resolution} px",
-            *([self.precision] if self.precision != "float32" else []),
-        ]
-        return ", ".join(parts + ([self.validation_words] if self.validation_words.startswith("oracle") else []))
+        return ", ".join(text for name, text in self.parts.items() if name not in self.unsaid)
 
     @property
     def validation_words(self) -> str:
@@ -80,6 +97,36 @@ def one_arm(table: pd.DataFrame) -> Arm:
         raise MixedArmsError(f"these runs do not answer the same question and belong in separate tables ({said})")
     first = {name: table[name].tolist()[0] for name in ARM}
     return Arm(**first)
+
+
+@dataclass(frozen=True)
+class Apart:
+    """Arms beside each other: what all have in `common`, in words; the names of the parts in which they are
+    `differing`; and of each arm its `own` words, which tell it from the others."""
+
+    arms: tuple[Arm, ...]
+    common: str
+    differing: tuple[str, ...]
+    own: tuple[str, ...]
+
+    def words_of(self, some: Sequence[Arm]) -> str:
+        """Some of the arms, in their order: 'recipe none; recipe plain', 'every arm', all of one that is alone."""
+        if len(self.arms) == 1:
+            return self.arms[0].words
+        if len(some) == len(self.arms):
+            return "every arm"
+        return "; ".join(own for arm, own in zip(self.arms, self.own, strict=True) if arm in some)
+
+
+def told_apart(arms: Sequence[Arm]) -> Apart:
+    """What unlike arms have in common, and what tells each from the others; nothing of no arm."""
+    if not arms:
+        return Apart((), "", (), ())
+    parts = [arm.parts for arm in arms]
+    differing = tuple(name for name in parts[0] if len({words[name] for words in parts}) > 1)
+    common = [text for name, text in parts[0].items() if name not in (*differing, *arms[0].unsaid)]
+    own = tuple(", ".join(words[name] for name in differing) for words in parts)
+    return Apart(tuple(arms), ", ".join(common), differing, own)
 
 
 def split(frame: Frame) -> list[ArmData]:

@@ -14,7 +14,7 @@ from analysis import statistics, wording
 from analysis.arms import ArmData, one_arm
 from analysis.block_model import Fit, blocks, crossed, fit, simultaneous, vary_alike
 from analysis.cells import at_home, estimate_of
-from analysis.data_efficiency import conditions, notes
+from analysis.data_efficiency import notes, scope
 from analysis.tables import each_group, each_row
 from analysis.wording import Answer
 from benchmarks.comparisons import Family, pairs_of
@@ -142,7 +142,7 @@ def answers(arm: ArmData, table: pd.DataFrame) -> list[Answer]:
                 reference = at["reference"].iloc[0]
                 about += f" against {wording.noted(reference, *of_label[reference])}"
             lead = f"Comparing {family}, with {wording.number(size)} images"
-            said.append(Answer(lead, conditions(arm, size), f"{about}, {_verdicts(at, of_label)}.{_caution(at)}"))
+            said.append(Answer(lead, scope(arm, size), f"{about}, {_verdicts(at, of_label)}.{_caution(at)}"))
     return said
 
 

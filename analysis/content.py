@@ -14,13 +14,13 @@ from analysis.answers import answers
 from analysis.findings import Findings, by_state
 from analysis.frame import Frame
 from analysis.glossary import Term, glossary
+from analysis.head import Head
 from analysis.palette import Look
 from analysis.paper import highlighted
 from analysis.provenance import Provenance
 from analysis.sections import Drawing, Section
 from analysis.tables import each_row
 from analysis.trust import Trust
-from analysis.wording import Answer
 from benchmarks.study import Study
 
 DEMONSTRATION = "Interpolation demonstration"
@@ -49,7 +49,7 @@ class Content:
     study: Study
     studies: tuple[Study, ...]
     warnings: tuple[str, ...]
-    answers: tuple[tuple[Answer, str], ...]
+    answers: Head
     chapters: tuple[Chapter, ...]
     states: Mapping[str, int]
     unfinished: Sequence[tuple[str, list[tuple[str, str]]]]
@@ -148,7 +148,7 @@ def gather(
         study=study,
         studies=tuple(studies),
         warnings=methods.warnings(findings),
-        answers=tuple(answers(frame, findings)),
+        answers=answers(frame, findings),
         chapters=chapters(findings, styles),
         states={state: len(runs) for state, runs in by_state(frame.runs).items()},
         unfinished=page.unfinished(frame.runs),

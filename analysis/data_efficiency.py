@@ -9,7 +9,7 @@ from analysis.arms import ArmData, one_arm
 from analysis.cells import at_home, summarise
 from analysis.ranking import rank, told
 from analysis.tables import each_group
-from analysis.wording import Answer
+from analysis.wording import Answer, Scope
 
 WITHOUT_RESULT = ("diverged", "failed")  # states of runs that ended, but not with an accuracy
 
@@ -32,11 +32,11 @@ def notes(runs: pd.DataFrame, train_size: int) -> dict[str, tuple[str, ...]]:
     return said
 
 
-def conditions(arm: ArmData, train_size: int) -> str:
+def scope(arm: ArmData, train_size: int) -> Scope:
     """What a claim at a train size holds for: arm and number of seeds."""
     cell = arm.runs[arm.runs["train_size"] == train_size]
     planned = int(cell.groupby("label").size().max())
-    return f"{one_arm(arm.runs).words}; {wording.count(planned, statistics.unit_noun(cell))}"
+    return Scope(one_arm(arm.runs).words, wording.count(planned, statistics.unit_noun(cell)))
 
 
 def answers(arm: ArmData) -> list[Answer]:
@@ -49,7 +49,7 @@ def answers(arm: ArmData) -> list[Answer]:
         if ranking is not None:
             of_label = notes(arm.runs, size)
             sentence = told(ranking, "mean test accuracy", of_label) + _without(arm.runs, size, of_label)
-            said.append(Answer(f"With {wording.number(size)} images", conditions(arm, size), sentence))
+            said.append(Answer(f"With {wording.number(size)} images", scope(arm, size), sentence))
     return said
 
 

@@ -15,7 +15,7 @@ from analysis.against import Against, against, lead
 from analysis.arms import ArmData, one_arm
 from analysis.cells import at_home, marks, planned_units
 from analysis.curves import Curves, curves_of, missing_sizes, paired
-from analysis.data_efficiency import conditions, notes
+from analysis.data_efficiency import notes, scope
 from analysis.equivalence import Crossing, Factor
 from analysis.naming import NONE
 from analysis.tables import each_group, each_row
@@ -239,7 +239,7 @@ def _answer(arm: ArmData, held: Against) -> Answer | None:
         lacking = lacks(row.done, row.planned, row.incomplete, statistics.unit_noun(arm.runs))
         said.setdefault(row.words, []).append(wording.noted(row.label, *lacking))
     parts = [f"{wording.names(labels)}: {words}" for words, labels in said.items()]
-    return Answer("Data needed", conditions(arm, size), f"{text} Beside {name}, {'; '.join(parts)}.")
+    return Answer("Data needed", scope(arm, size), f"{text} Beside {name}, {'; '.join(parts)}.")
 
 
 def _others(held: Against) -> str:

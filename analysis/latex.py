@@ -33,7 +33,7 @@ def files(content: Content) -> dict[str, str]:
             for place, (title, table) in enumerate(_tables(section), start=1):
                 name = f"table-{chapter.anchor}-{number}-{place}"
                 made[f"{name}.tex"] = _table(table, name, _caption(title, table, section, content), content)
-    body = [escape(content.study.name) + r"\section*{Answers}\begin{itemize}"]
+    body = [escape(content.study.name) + r"\section*{Answers}", escape(content.answers.common), r"\begin{itemize}"]
     body += [rf"\item {escape(answer.text)}" for answer, _ in content.answers]
     body += [r"\end{itemize}", *(rf"\paragraph{{Mind:}} {escape(warning)}" for warning in content.warnings)]
     body += [rf"\input{{{name}}}\clearpage" for name in made]

@@ -14,6 +14,7 @@ def text_of(content: Content) -> str:
     for study in content.studies:
         lines += [f"# {escape(study.question or study.name)}", ""]
     lines += [f"> **Mind:** {escape(warning)}\n" for warning in content.warnings]
+    lines += [f"{escape(content.answers.common)}\n"] if content.answers.common else []
     lines += [
         *(f"- **{escape(answer.lead)}**{_conditions(answer.conditions)}: {escape(answer.body)}"
           for answer, _ in content.answers),

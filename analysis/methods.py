@@ -1,10 +1,11 @@
 """What the numbers of a page mean, in sentences, and the numbers of its recipes."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from analysis import comparisons, page, statistics, wording
+from analysis.arms import Arm, told_apart
 from analysis.fairness import DONE
 from analysis.findings import Findings
 from analysis.frame import Frame
@@ -93,21 +94,30 @@ def _without_effect(values: Mapping[str, Any]) -> set[str]:
 
 def warnings(findings: Sequence[Findings]) -> tuple[str, ...]:
     """What a reader must know before comparing models: that they had unlike recipes, tuning or budgets."""
-    said = []
+    where: dict[tuple[str, str], list[Arm]] = {}
     for found in findings:
-        odd = found.ledger["unequal"].str.split()
-        if odd.map(lambda columns: "recipe" in columns or "augmentation" in columns).any():
-            said.append(
-                f"The models of this comparison have recipes of their own ({found.arm.words}): what is said of a model "
-                "holds for model and recipe together. The fairness ledger shows every number that differs."
-            )
-        if odd.map(lambda columns: "trials" in columns).any():
-            tuned = "were not" if found.data.runs["trials"].notna().all() else "are not known to be"
-            said.append(
-                f"The models of this comparison {tuned} tuned alike ({found.arm.words}); configurations tried before "
-                f"their recipes were fixed: {_trials(found)}. A difference may be one of tuning."
-            )
-    return (*said, *_budgets(findings))
+        for text in _unlike(found):
+            where.setdefault(text, []).append(found.arm)
+    apart = told_apart([found.arm for found in findings])
+    return (*(f"{what} ({apart.words_of(arms)}){so}" for (what, so), arms in where.items()), *_budgets(findings))
+
+
+def _unlike(found: Findings) -> Iterator[tuple[str, str]]:
+    """What is said of an arm's models before and behind its name."""
+    odd = found.ledger["unequal"].str.split()
+    if odd.map(lambda columns: "recipe" in columns or "augmentation" in columns).any():
+        yield (
+            "The models of this comparison have recipes of their own",
+            ": what is said of a model holds for model and recipe together. The fairness ledger shows every number "
+            "that differs.",
+        )
+    if odd.map(lambda columns: "trials" in columns).any():
+        tuned = "were not" if found.data.runs["trials"].notna().all() else "are not known to be"
+        yield (
+            f"The models of this comparison {tuned} tuned alike",
+            f"; configurations tried before their recipes were fixed: {_trials(found)}. A difference may be one of "
+            "tuning.",
+        )
 
 
 def _budgets(findings: Sequence[Findings]) -> list[str]:

@@ -33,7 +33,7 @@ FORMATS = ("html", "latex", "markdown", "csv")
 @dataclass(frozen=True)
 class Report:
     """What was written: the page (the Markdown or LaTeX document where there is none), the CSV tables; what must be
-    known before comparing, and the answers, one line each."""
+    known before comparing, and the answers, one line each (of several arms the first says what they share)."""
 
     page: Path
     answers: list[str]
@@ -101,7 +101,7 @@ def write_report(
         write_atomic(out / name, data)
     return Report(
         out / next(name for name in ("index.html", "report.md", "latex/report.tex", "methods.txt") if name in files),
-        [answer.text for answer, _ in content.answers],
+        content.answers.lines,
         [out / name for name in files if name.startswith("tables/")],
         list(content.warnings),
     )

@@ -12,12 +12,12 @@ import pandas as pd
 from analysis import statistics, wording
 from analysis.arms import ArmData, one_arm
 from analysis.cells import at_home, by_carry, summarise
-from analysis.data_efficiency import conditions, notes
+from analysis.data_efficiency import notes, scope
 from analysis.frame import default_way
 from analysis.naming import NONE
 from analysis.ranking import rank, told
 from analysis.tables import each_row
-from analysis.wording import Answer
+from analysis.wording import Answer, Scope
 from benchmarks.run import Evaluation, Run
 from benchmarks.study import Study
 from models import family
@@ -119,7 +119,7 @@ def answers(arm: ArmData) -> list[Answer]:
             f"the images have {native}x{native} pixels and are only interpolated to other sizes, so this is a "
             "demonstration and nothing about architectures is claimed from it."
         )
-        return [Answer("Other test resolutions", data.name, remark)]
+        return [Answer("Other test resolutions", Scope(data.name), remark)]
     size = int(away["train_size"].max())
     away = away[away["train_size"] == size]
     said = _notes(arm, size, away)
@@ -129,7 +129,7 @@ def answers(arm: ArmData) -> list[Answer]:
         if ranking is not None:
             sentence = told(ranking, "retention (share of its accuracy above chance that is kept)", said)
             lead = f"Tested at {resolution} px, with {wording.number(size)} images"
-            claims.append(Answer(lead, conditions(arm, size), sentence))
+            claims.append(Answer(lead, scope(arm, size), sentence))
     return claims
 
 

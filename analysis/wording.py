@@ -33,12 +33,28 @@ def signs(starved_below: float) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
+class Scope:
+    """What a claim holds for: its arm (data, size, recipe, budget, training resolution) and how many seeds."""
+
+    arm: str = ""
+    units: str = ""
+
+    @property
+    def words(self) -> str:
+        return "; ".join(part for part in (self.arm, self.units) if part)
+
+
+@dataclass(frozen=True)
 class Answer:
-    """One claim in words: what it is about, what it holds for (size, recipe, budget, seeds), and the claim."""
+    """One claim in words: what it is about, what it holds for, and the claim."""
 
     lead: str
-    conditions: str
+    scope: Scope
     body: str
+
+    @property
+    def conditions(self) -> str:
+        return self.scope.words
 
     @property
     def text(self) -> str:

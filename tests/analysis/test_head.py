@@ -1,0 +1,180 @@
+"""The head of a report: answers by arm, what arms have in common said once. Expectations are written out by hand."""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.arms import Arm, told_apart
+from analysis.head import Head, OfArm, head
+from analysis.report import write_report
+from analysis.wording import Answer, Scope
+
+ARM = Arm("cifar10", "nano", "plain", "steps", 20000, 32, 0.2, "float32", 1)
+WORDS = "cifar10, size nano, recipe plain, 20,000 steps, trained at 32 px"
+
+
+def arm_like(**changes: Any) -> Arm:
+    return dataclasses.replace(ARM, **changes)
+
+
+def of(arm: Arm, *claims: tuple[str, str], units: str = "3 seeds", limits: tuple[str, ...] = ()) -> OfArm:
+    """An arm with a claim for each (lead, anchor), whose body names its recipe, and limits of these bodies."""
+    scope = Scope(arm.words, units)
+    said = tuple((Answer(lead, scope, f"on {arm.recipe}."), anchor) for lead, anchor in claims)
+    return OfArm(arm, said, tuple((Answer("Starved", Scope(arm.words), body), "train-size") for body in limits))
+
+
+def texts(answers: Any) -> list[str]:
+    return [answer.text for answer, _ in answers]
+
+
+CLAIMS = (("With 500 images", "train-size"), ("Data needed", "data-needed"), ("Tested at 16 px", "test-resolution"))
+
+
+def test_one_arm_is_said_in_full_and_in_order() -> None:
+    said = head([], [of(ARM, *CLAIMS, limits=("one cell.",))], [])
+    assert said.lines == [
+        f"With 500 images ({WORDS}; 3 seeds): on plain.",
+        f"Data needed ({WORDS}; 3 seeds): on plain.",
+        f"Tested at 16 px ({WORDS}; 3 seeds): on plain.",
+        f"Starved ({WORDS}): one cell.",
+    ]
+    assert said.common == ""
+    assert not any(part.folded for part in said.parts)
+    assert head([], [], []).lines == []
+
+
+def test_two_arms_stand_open_one_behind_the_other() -> None:
+    said = head([], [of(ARM, *CLAIMS), of(arm_like(recipe="none"), *CLAIMS)], [])
+    assert said.lines == [
+        "2 arms, which differ in recipe; an answer holds for those that it names. In common: cifar10, size nano, "
+        "20,000 steps, trained at 32 px; 3 seeds.",
+        "With 500 images (recipe plain): on plain.",
+        "Data needed (recipe plain): on plain.",
+        "Tested at 16 px (recipe plain): on plain.",
+        "With 500 images (recipe none): on none.",
+        "Data needed (recipe none): on none.",
+        "Tested at 16 px (recipe none): on none.",
+    ]
+    assert not any(part.folded for part in said.parts)
+
+
+def test_of_three_arms_the_foremost_answer_stands_open_and_none_is_dropped() -> None:
+    first, last = [(Answer("Incomplete", Scope(), "1 run."), "states")], [(Answer("3 data sets", Scope(), "."), "x")]
+    arms = [of(arm_like(recipe=recipe), *CLAIMS) for recipe in ("none", "plain", "strong")]
+    said = head(first, arms, last)
+    assert [texts(part.shown) for part in said.parts] == [
+        ["Data needed (recipe none): on none."],
+        ["Data needed (recipe plain): on plain."],
+        ["Data needed (recipe strong): on strong."],
+    ]
+    assert texts(said.parts[1].folded) == [
+        "With 500 images (recipe plain): on plain.",
+        "Tested at 16 px (recipe plain): on plain.",
+    ]
+    assert said.parts[1].summary == "2 more answers on recipe plain"
+    assert texts(said)[0] == "Incomplete: 1 run."
+    assert texts(said)[-1] == "3 data sets: ."
+    assert len(list(said)) == 2 + 3 * 3
+
+
+def foremost(*claims: tuple[str, str], dataset: str = "cifar10") -> list[str]:
+    arms = [of(arm_like(dataset=dataset, recipe=recipe), *claims) for recipe in ("none", "plain", "strong")]
+    return [answer.lead for answer, _ in head([], arms, []).parts[0].shown]
+
+
+def test_which_answers_are_foremost() -> None:
+    """With one train size: what another resolution does, unless the data set only demonstrates that."""
+    sizes, tested = ("With 500 images", "train-size"), ("Tested at 16 px", "test-resolution")
+    both = [tested, ("Tested at 64 px", "test-resolution")]
+    assert foremost(sizes, *both) == ["Tested at 16 px"]
+    assert foremost(sizes, *both, dataset="digits") == ["With 500 images"]
+    assert foremost(sizes) == ["With 500 images"]
+    assert foremost(sizes, ("Data needed", "data-needed"), ("Against b", "data-needed")) == ["Data needed"]
+    assert foremost(("Comparing a", "comparisons")) == ["Comparing a"]
+    assert foremost() == []
+
+
+def test_demonstrations_come_last() -> None:
+    sets = ("digits", "cifar10", "cifar100")
+    said = head([], [of(arm_like(dataset=name), *CLAIMS) for name in sets], [])
+    assert [part.name for part in said.parts] == ["cifar10", "cifar100", "digits"]
+
+
+def test_seeds_are_said_where_they_differ() -> None:
+    few = of(arm_like(recipe="none"), *CLAIMS, units="2 seeds")
+    said = head([], [of(ARM, *CLAIMS), few], [])
+    assert said.common.endswith("In common: cifar10, size nano, 20,000 steps, trained at 32 px.")
+    assert texts(said)[0] == "With 500 images (recipe plain; 3 seeds): on plain."
+    assert texts(said)[-1] == "Tested at 16 px (recipe none; 2 seeds): on none."
+
+
+def test_limits_are_never_folded_and_said_once_of_arms_that_share_them() -> None:
+    arms = [
+        of(arm_like(recipe=recipe), *CLAIMS, limits=("all.", *more))
+        for recipe, more in (("none", ()), ("plain", ("some.",)), ("strong", ("some.",)))
+    ]
+    assert texts(head([], arms, []).last) == [
+        "Starved (every arm): all.",
+        "Starved (recipe plain; recipe strong): some.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "differing", "own"),
+    [
+        ({"precision": "bfloat16"}, ("precision",), ("float32", "bfloat16")),
+        ({"protocol": 2}, ("protocol",), ("protocol 1", "protocol 2")),
+        ({"budget_kind": "epochs", "budget": 20}, ("budget",), ("20,000 steps", "20 epochs")),
+        ({"validation": 0.1}, ("validation",), ("validation is 20 % of n", "validation is 10 % of n")),
+        (
+            {"dataset": "digits", "resolution": 8},
+            ("data set", "training resolution"),
+            ("cifar10, trained at 32 px", "digits, trained at 8 px"),
+        ),
+    ],
+)
+def test_arms_are_told_apart_by_all_that_makes_an_arm(
+    changes: dict[str, Any], differing: tuple[str, ...], own: tuple[str, ...]
+) -> None:
+    """Also by what goes without saying where it is equal."""
+    apart = told_apart([ARM, arm_like(**changes)])
+    assert (apart.differing, apart.own) == (differing, own)
+
+
+def test_what_is_common_is_said_once_in_every_format(made_up: Any, tmp_path: Path) -> None:
+    """Three recipes: conditions once, every answer in every format, folded ones in the page's <details>."""
+    table = {**made_up.SMALL, "recipe": ["none", "digits", "plain"]}
+    study = made_up.study_of(table)
+    made_up.write_study(tmp_path / "runs", study)
+    formats = ("html", "markdown", "latex")
+    report = write_report(study, tmp_path / "runs", tmp_path / "out", formats)
+    again = write_report(study, tmp_path / "runs", tmp_path / "again", formats)
+    page = report.page.read_text(encoding="utf-8")
+    assert page == again.page.read_text(encoding="utf-8")
+    common, *answers = report.answers
+    assert common == (
+        "3 arms, which differ in recipe; an answer holds for those that it names. In common: digits, size pico, "
+        "600 steps, trained at 8 px; 3 seeds."
+    )
+    assert not any("size pico" in answer for answer in answers)
+    bodies = [answer.partition("): ")[2][:40] for answer in answers]
+    shown = page.partition('<section id="answers">')[2].partition("<nav")[0]
+    for text in (shown, (tmp_path / "out" / "report.md").read_text(encoding="utf-8")):
+        plain = text.replace("\\", "")
+        assert plain.count(common) == 1
+        assert all(body in plain for body in bodies)
+    latex = (tmp_path / "out" / "latex" / "report.tex").read_text(encoding="utf-8")
+    assert latex.count(r"\item ") == len(answers)
+    assert latex.count(common) == 1
+    assert len(re.findall("<details><summary>.*more answers on recipe ", shown)) == 3
+    open_ = re.sub(r"<details>.*?</details>", "", shown, flags=re.DOTALL)
+    assert open_.count("<b>Data needed</b>") == 3
+    assert open_.count("<b>With ") == 0
+
+
+def test_a_head_is_a_sequence_of_answers() -> None:
+    assert list(Head("", (), (), ())) == []
