@@ -4,7 +4,7 @@ Everything here is text and structure; numbers come from the tables of `data_eff
 and `fairness`. An anchor is made of numbers (`a1-m3-n300`: arm, model, train size), never of names.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,9 +100,9 @@ def grid(
     return Table(about, "model", tuple(map(head, across)), tuple(rows), n=units(table, noun))
 
 
-def units(table: pd.DataFrame, noun: str) -> str:
-    """'n = 3 seeds', 'n = 2 to 3 seeds': what the intervals of a table are over."""
-    seen = sorted({int(n) for n in table["n"] if n > 0})
+def units(table: pd.DataFrame, noun: str, columns: Sequence[str] = ("n",)) -> str:
+    """'n = 3 seeds', 'n = 2 to 3 seeds': what the intervals of a table are over, as these columns count it."""
+    seen = sorted({int(n) for column in columns for n in table[column] if n > 0})
     if not seen:
         return ""
     several = f"{seen[0]} to " if len(seen) > 1 else ""

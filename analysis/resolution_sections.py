@@ -26,16 +26,20 @@ def summaries(table: pd.DataFrame, found: Findings) -> Table:
     size = table["train_size"].max()
     table = table[table["train_size"] == size]
     span, others = (table["from"].min(), table["to"].max()), False
-    rows = []
+    rows, noun = [], unit_noun(found.data.runs)
     for row in each_row(table.rename(columns={"from": "start", "to": "end"})):
         href = found.links.cell(row.label, row.train_size)
         signs = (STARVED if row.starved else "") + (STALE if row.stale else "")
-        note = "" if row.done == row.planned else f"{row.done}/{row.planned} {unit_noun(found.data.runs)}"
+        notes = [
+            "" if done == row.planned else f"{done}/{row.planned} {noun}"
+            for done in (row.done, row.best_accuracy_done, row.best_gain_done)
+        ]
         best = Cell(ABSENT) if math.isnan(row.best) else Cell(f"{row.best:.0f} px", href=href)
-        area = Cell(ABSENT, note=note, href=href) if math.isnan(row.area) else _share(row, "area", href, note, signs)
+        area = _share(row, "area", row.n, href, notes[0], signs)
         if not math.isnan(row.area) and (row.start, row.end) != span:
             area, others = replace(area, aside=f"{row.start} to {row.end} px"), True
-        cells = (area, best, _share(row, "best_accuracy", href), _gain(row, href))
+        there = _share(row, "best_accuracy", row.best_accuracy_n, href, "" if math.isnan(row.best) else notes[1])
+        cells = (area, best, there, _gain(row, href, notes[2]))
         rows.append(Row(page.model_name(row.label, found.data, found.links, row.line), cells))
     about = (
         f"Curves over test resolution, trained on {wording.number(size)} images at {found.arm.resolution} px. Area: "
@@ -44,22 +48,22 @@ def summaries(table: pd.DataFrame, found: Findings) -> Table:
         "gain over the training resolution: on test."
     )
     head = ("area, per cent", "best test resolution", "accuracy there", "gain, points")
-    return Table(about, "model", head, tuple(rows), n=page.units(table, unit_noun(found.data.runs)))
+    return Table(about, "model", head, tuple(rows), n=page.units(table, noun, ("n", "best_accuracy_n", "best_gain_n")))
 
 
-def _share(row: Any, name: str, href: str, note: str = "", signs: str = "") -> Cell:
+def _share(row: Any, name: str, n: int, href: str, note: str, signs: str = "") -> Cell:
     mean, low, high = (getattr(row, name + end) for end in ("", "_low", "_high"))
-    estimate = Estimate(mean, low, high, row.n)
+    estimate = Estimate(mean, low, high, n)
     if math.isnan(estimate.mean):
-        return Cell(ABSENT)
+        return Cell(ABSENT, note=note, href=href if note else "")
     return Cell(f"{100 * estimate.mean:.1f}", wording.interval(estimate) or "no interval", note, signs, href)
 
 
-def _gain(row: Any, href: str) -> Cell:
-    estimate = Estimate(row.best_gain, row.best_gain_low, row.best_gain_high, row.n)
+def _gain(row: Any, href: str, note: str) -> Cell:
+    estimate = Estimate(row.best_gain, row.best_gain_low, row.best_gain_high, row.best_gain_n)
     if math.isnan(estimate.mean) or row.best == row.home:
         return Cell(ABSENT)
-    return Cell(wording.points(estimate).split(" ")[0], wording.interval(estimate) or "no interval", href=href)
+    return Cell(wording.points(estimate).split(" ")[0], wording.interval(estimate) or "no interval", note, href=href)
 
 
 def test_resolution(found: Findings, styles: Mapping[str, Look]) -> Section:

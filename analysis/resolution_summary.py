@@ -35,8 +35,9 @@ def summary(
     those that are asked for and not measured yet have accuracy NaN. runs: all runs of that arm. resolutions: asked of
     every line. A run that lacks one of those, or one that another run of its line has in `test`, has no area.
     Columns: label, line, train_size, home (training resolution, pixels), best (pixels; NaN where nothing was measured
-    on validation), best_accuracy, best_gain (over the training resolution, paired) and area, each with _low and _high;
-    from, to (pixels, the ends of the area), n (units of the area), done and planned (runs), starved, stale, runs."""
+    on validation), best_accuracy and best_gain (over the training resolution, paired), each with _low, _high, _n
+    (units) and _done (runs); area with area_low and area_high, its n (units), done (runs) and ends from, to (pixels);
+    planned (runs), starved, stale, runs (of the area)."""
     one_arm(runs)
     home = int(runs["resolution"].iloc[0])
     test, validation = test[NEEDED], validation[NEEDED]  # few columns: pandas copies them all for every group
@@ -51,6 +52,8 @@ def summary(
             best = best_resolution(chosen_on[chosen_on["train_size"] == size], home)
             measured = _by_run(at, wanted, best, home)
             area = statistics.over_seeds(measured, "area", bounds=(0.0, 1.0))
+            there = statistics.over_seeds(measured, "best_accuracy", bounds=(0.0, 1.0))
+            gain = statistics.over_seeds(measured, "best_gain")
             whole = measured.dropna(subset=["area"])
             result.append(
                 {
@@ -59,8 +62,12 @@ def summary(
                     "train_size": size,
                     "home": home,
                     "best": math.nan if best is None else float(best),
-                    **_ends("best_accuracy", statistics.over_seeds(measured, "best_accuracy", bounds=(0.0, 1.0))),
-                    **_ends("best_gain", statistics.over_seeds(measured, "best_gain")),
+                    **_ends("best_accuracy", there),
+                    "best_accuracy_n": there.n,
+                    "best_accuracy_done": int(measured["best_accuracy"].notna().sum()),
+                    **_ends("best_gain", gain),
+                    "best_gain_n": gain.n,
+                    "best_gain_done": int(measured["best_gain"].notna().sum()),
                     **_ends("area", area),
                     "from": wanted[0],
                     "to": wanted[-1],

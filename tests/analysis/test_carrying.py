@@ -1,7 +1,8 @@
 """Ways of carrying chosen on validation; best test resolution, area, and training against test resolution."""
 
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from scipy import stats
 from analysis import ablation, across_arms, carrying, resolution_figures, resolution_summary
 from analysis.arms import ArmData, split
 from analysis.cells import by_carry
+from analysis.findings import Anchors, Findings
 from analysis.frame import load
 from analysis.report import write_report
+from analysis.resolution_sections import summaries
 from benchmarks.run import Evaluation, Run
 from benchmarks.study import Study
 
@@ -101,8 +104,27 @@ def test_a_run_that_lacks_a_resolution_has_no_area(arm: ArmData) -> None:
     rows = by_carry(arm.rows)
     lacking = rows[~((rows["test_resolution"] == 64) & (rows["seed"] == 2))]
     table = resolution_summary.summary(lacking, by_carry(arm.rows, "validation"), arm.runs, [16, 32, 64])
-    assert table["done"].tolist() == [2, 2, 2]
+    assert table["done"].tolist() == table["n"].tolist() == [2, 2, 2]
     assert table["planned"].tolist() == [3, 3, 3]
+    for name in ("best_accuracy", "best_gain"):  # at 32 px every run was measured
+        assert table[f"{name}_n"].tolist() == table[f"{name}_done"].tolist() == [3, 3, 3]
+
+
+def test_every_number_of_a_summary_has_its_own_n(arm: ArmData) -> None:
+    """By hand: seed 2 lacks the best resolution (64 px by a moved validation), seed 1 of resnet the training one."""
+    rows, validation = by_carry(arm.rows), by_carry(arm.rows, "validation")
+    moved = validation.assign(accuracy=validation["accuracy"].where(validation["test_resolution"] != 64, 0.95))
+    at_home = (rows["test_resolution"] == 32) & (rows["seed"] == 1) & (rows["label"] == "resnet")
+    lacking = rows[~((rows["test_resolution"] == 64) & (rows["seed"] == 2)) & ~at_home]
+    table = resolution_summary.summary(lacking, moved, arm.runs, [16, 32, 64]).set_index("label")
+    assert table.loc["resnet", ["n", "best_accuracy_n", "best_gain_n"]].tolist() == [1, 2, 1]
+    assert table.loc["vit none", ["n", "best_accuracy_n", "best_gain_n"]].tolist() == [2, 2, 2]
+    found = SimpleNamespace(data=arm, arm=arm.arm, links=Anchors(1, tuple(dict.fromkeys(arm.runs["label"]))))
+    view = summaries(table.reset_index(), cast(Findings, found))
+    assert [[cell.note for cell in row.cells] for row in view.rows if row.name.text == "resnet"] == [
+        ["1/3 seeds", "", "2/3 seeds", "1/3 seeds"]
+    ]
+    assert view.basis == "Brackets: 95 % t-intervals, n = 1 to 2 seeds."
 
 
 def test_ablation_away_by_default_and_by_the_chosen_way(arm: ArmData) -> None:
