@@ -16,10 +16,12 @@ from benchmarks.study import Study
 
 @dataclass(frozen=True)
 class Lead:
-    """The model with the highest mean accuracy at a train size."""
+    """The model with the highest mean accuracy at a train size, of those with the most draws or seeds there; `passed`
+    are models that could lead but lack runs."""
 
     label: str
     train_size: int
+    passed: tuple[str, ...] = ()
 
 
 def lead(arm: ArmData) -> Lead | None:
@@ -30,7 +32,7 @@ def lead(arm: ArmData) -> Lead | None:
         return None
     rows = at_home(arm.rows)
     ranking = rank(rows[rows["train_size"] == size], "accuracy")
-    return None if ranking is None else Lead(ranking.leader, size)
+    return None if ranking is None else Lead(ranking.leader, size, ranking.passed)
 
 
 def _shared_size(arm: ArmData, labels: set[str], reference: str | None = None) -> int | None:
@@ -52,13 +54,15 @@ def _shared_size(arm: ArmData, labels: set[str], reference: str | None = None) -
 @dataclass(frozen=True)
 class Against:
     """The models `labels` (B) that are held against `reference` (A): the `families` of the study that say so, and
-    whether A `leads` with `train_size` images, the size at which sentences compare them."""
+    whether A `leads` with `train_size` images, the size at which sentences compare them, where models that could lead
+    are `passed` over as they lack runs."""
 
     reference: str
     labels: tuple[str, ...]
     train_size: int
     families: tuple[str, ...] = ()
     leads: bool = False
+    passed: tuple[str, ...] = ()
 
 
 def against(arm: ArmData, study: Study | None = None) -> tuple[Against, ...]:
@@ -79,7 +83,8 @@ def against(arm: ArmData, study: Study | None = None) -> tuple[Against, ...]:
     held = []
     if {*members, *(label for labels in members.values() for label in labels)} != set(everyone):
         others = tuple(label for label in everyone if label != first.label)
-        held.append(Against(first.label, others, first.train_size, tuple(families.pop(first.label, ())), leads=True))
+        own_families = tuple(families.pop(first.label, ()))
+        held.append(Against(first.label, others, first.train_size, own_families, True, first.passed))
     for reference, own in families.items():
         size = _shared_size(arm, {reference, *members[reference]}, reference)
         if size is not None:

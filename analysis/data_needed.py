@@ -220,26 +220,32 @@ def _answer(arm: ArmData, held: Against) -> Answer | None:
     if not means[name].has_interval:
         return None
     of_label = notes(arm.runs, size)  # without the models that were not planned with it
+    found, without = _needs(arm, held)
     needs = [
         wording.noted(label, *([wording.value(means[label])] if label in means else []), *of_label.get(label, ()))
         + f" {wording.noted(wording.factor(factor.factor, factor.bound), *lacking)}"
-        for label, factor, lacking in _needs(arm, held)
+        for label, factor, lacking in found
     ]
-    if not needs:
-        return None
     images = wording.number(size)
     noted = wording.noted(name, *of_label.get(name, ()))
-    text = (
-        f"with {images} images {noted} reaches {wording.value(means[name])}. For as much, {_others(held)} would need "
-        f"so many times the images (in brackets: what they reach with {images}): "
-        f"{'; '.join(needs)}."
-    )
+    text = f"with {images} images {noted} reaches {wording.value(means[name])}."
+    if held.passed:
+        verb = "lacks" if len(held.passed) == 1 else "lack"
+        text += f" {wording.names(held.passed)} could lead but {verb} runs there."
+    if needs:
+        text += (
+            f" For as much, {_others(held)} would need so many times the images (in brackets: what they reach with "
+            f"{images}): {'; '.join(needs)}."
+        )
+    if without:
+        text += f" Not compared: {'; '.join(wording.noted(wording.names(of), why) for why, of in without.items())}."
     said: dict[str, list[str]] = {}
     for row in each_row(crossings(arm, name, held.labels)):
         lacking = lacks(row.done, row.planned, row.incomplete, statistics.unit_noun(arm.runs))
         said.setdefault(row.words, []).append(wording.noted(row.label, *lacking))
     parts = [f"{wording.names(labels)}: {words}" for words, labels in said.items()]
-    return Answer("Data needed", scope(arm, size), f"{text} Beside {name}, {'; '.join(parts)}.")
+    beside = f" Beside {name}, {'; '.join(parts)}." if parts else ""
+    return Answer("Data needed", scope(arm, size), text + beside)
 
 
 def _others(held: Against) -> str:
@@ -248,16 +254,30 @@ def _others(held: Against) -> str:
     return "the others" if held.leads else f"those declared against it ({named})"
 
 
-def _needs(arm: ArmData, held: Against) -> list[tuple[str, Factor, tuple[str, ...]]]:
+def _needs(arm: ArmData, held: Against) -> tuple[list[tuple[str, Factor, tuple[str, ...]]], dict[str, list[str]]]:
     """(label, factor, what it lacks) of each other model, fewest first: images for the accuracy that the reference has
-    with so many, over these."""
-    found, noun = [], statistics.unit_noun(arm.runs)
-    name, size = held.reference, held.train_size
-    for label, _, (b, a) in _pairs(arm, name, held.labels):
-        if len(a.values) > 1 and size in a.sizes:
-            of_size = a.values[:, a.sizes.index(size)]
-            factor = equivalence.factor_at(b.sizes, b.values, size, of_size).inverse
-            origin = _origin(arm, label, name, b, a)
-            lacking = lacks(origin["done"], origin["planned"], origin["incomplete"], noun)
-            found.append((label, factor, lacking))
-    return sorted(found, key=lambda one: (math.isnan(one[1].log.mean), one[1].log.mean))
+    with so many, over these; and by the reason, the models of which that cannot be said."""
+    found: list[tuple[str, Factor, tuple[str, ...]]] = []
+    without: dict[str, list[str]] = {}
+    name, size, noun = held.reference, held.train_size, statistics.unit_noun(arm.runs)
+    pairs = {label: pair for label, _, pair in _pairs(arm, name, held.labels)}
+    for label in held.labels:
+        why = _why_not(pairs[label][1], name, size, noun) if label in pairs else "no result"
+        if why:
+            without.setdefault(why, []).append(label)
+            continue
+        b, a = pairs[label]
+        factor = equivalence.factor_at(b.sizes, b.values, size, a.values[:, a.sizes.index(size)]).inverse
+        origin = _origin(arm, label, name, b, a)
+        lacking = lacks(origin["done"], origin["planned"], origin["incomplete"], noun)
+        found.append((label, factor, lacking))
+    return sorted(found, key=lambda one: (math.isnan(one[1].log.mean), one[1].log.mean)), without
+
+
+def _why_not(a: Curves, name: str, size: int, noun: str) -> str:
+    """Why a model is not compared that has the curves `a` of `name` in common with it; '' if it is."""
+    if len(a.values) < 2:
+        crossed = noun == "runs"
+        shared = wording.count(len(a.values), "draws" if crossed else noun)
+        return f"{shared} that both have{' whole' if crossed else ''}"
+    return "" if size in a.sizes else f"beside which {name}'s curve is without n = {wording.number(size)}"

@@ -20,13 +20,16 @@ from analysis.tables import each_group
 
 @dataclass(frozen=True)
 class Ranking:
-    """`leader` has the highest mean of the models with the most units; `lacking` have fewer. `above`, `level`, `below`
-    and `unknown` hold name and paired difference to the leader (name minus leader): interval above 0; containing 0;
-    below 0; no interval to judge by. Highest mean first."""
+    """`leader` has the highest mean of the models with the most units; `lacking` have fewer, `unranked` none, as they
+    have runs but no whole draw; `passed` are those of both that could lead, with a higher mean or none yet. `above`,
+    `level`, `below` and `unknown` hold name and paired difference to the leader (name minus leader): interval above 0;
+    containing 0; below 0; no interval to judge by. Highest mean first."""
 
     leader: str
     mean: Estimate
     lacking: tuple[str, ...]
+    unranked: tuple[str, ...]
+    passed: tuple[str, ...]
     above: tuple[tuple[str, Estimate], ...]
     level: tuple[tuple[str, Estimate], ...]
     below: tuple[tuple[str, Estimate], ...]
@@ -44,7 +47,8 @@ def rank(
     unit."""
     groups = dict(each_group(rows.dropna(subset=[value]), name))
     means = {key: statistics.over_seeds(group, value, bounds=bounds) for key, group in groups.items()}
-    means = {key: estimate for key, estimate in means.items() if estimate.n}  # of some, no draw may be whole yet
+    unranked = tuple(key for key, estimate in means.items() if not estimate.n)
+    means = {key: estimate for key, estimate in means.items() if estimate.n}
     if not means:
         return None
     most = max(estimate.n for estimate in means.values())
@@ -56,7 +60,8 @@ def rank(
             difference = statistics.paired_difference(groups[key], groups[leader], value)
             parted[statistics.verdict(difference)].append((key, difference))
     lacking = tuple(key for key in order if means[key].n < most)
-    return Ranking(leader, means[leader], lacking, *(tuple(those) for those in parted.values()))
+    passed = (*order[: order.index(leader)], *unranked)
+    return Ranking(leader, means[leader], lacking, unranked, passed, *(tuple(those) for those in parted.values()))
 
 
 def told(
@@ -70,8 +75,12 @@ def told(
     def name(key: str, *more: str) -> str:
         return wording.noted(key, *notes.get(key, ()), *more)
 
+    left_out = ""
+    if ranking.unranked:
+        names = wording.names(map(name, ranking.unranked))
+        left_out = f" Not in this order, as no draw has all its planned runs: {names}."
     if ranking.size == 1:
-        return f"{name(ranking.leader)} has a {what} of {value(ranking.mean)}."
+        return f"{name(ranking.leader)} has a {what} of {value(ranking.mean)}.{left_out}"
     rivals, models = ranking.size - len(ranking.lacking), wording.count(ranking.size, "models")
     if not ranking.lacking:
         lead = f"has the highest {what} of {models}, {value(ranking.mean)}."
@@ -97,6 +106,11 @@ def told(
         ]
         text += f" Below it: {wording.names(said)}."
     if ranking.unknown:
-        said = [name(key) for key, _ in ranking.unknown]
+        said = [name(key, *_apart(difference)) for key, difference in ranking.unknown]
         text += f" No interval, so no order, for {wording.names(said)}."
-    return text
+    return text + left_out
+
+
+def _apart(difference: Estimate) -> tuple[str, ...]:
+    """What is said of a model that has nothing to be paired by: with its own seeds in each draw, say."""
+    return () if difference.n else ("no draw or seed that both have whole",)

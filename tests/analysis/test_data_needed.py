@@ -9,7 +9,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import across_arms, against, axes, curve_figures, data_needed, equivalence, fits, fitted, statistics
+from analysis import (
+    across_arms,
+    against,
+    axes,
+    curve_figures,
+    data_efficiency,
+    data_needed,
+    equivalence,
+    fits,
+    fitted,
+    statistics,
+)
 from analysis.arms import ArmData, split
 from analysis.cells import at_home
 from analysis.curves import curves_of, paired
@@ -155,6 +166,64 @@ def test_a_size_with_one_seed_does_not_cost_the_others_their_intervals(arm: ArmD
     [answer], [before] = data_needed.answers(part), data_needed.answers(shorter)
     assert answer.body.replace(" (without n = 1,200)", "") == before.body
     assert answer.body.count("without n = 1,200") == 4
+
+
+def test_a_model_that_cannot_be_compared_is_named(arm: ArmData) -> None:
+    """By hand. A seed of the smallest size is missing. Beside vit none, which lacks that seed everywhere, two whole
+    curves are the larger part; beside vit learned_1d three without that size are. Then of vit learned_1d only one seed
+    is there, then nothing."""
+    rows = arm.rows[~(arm.rows["train_size"].eq(100) & arm.rows["seed"].eq(2))]
+    rows = rows[~((rows["label"] == "vit none") & (rows["seed"] == 2))]
+    learned = rows["label"] == "vit learned_1d"
+
+    def body(part: pd.DataFrame) -> str:
+        [answer] = data_needed.answers(ArmData(arm.arm, arm.runs, part))
+        return answer.body
+
+    without = "Not compared: vit learned_1d (beside which resnet's curve is without n = 100). Beside resnet"
+    assert re.search(rf"others would need .*: vit none \([^;]*\. {re.escape(without)}", body(rows))
+    assert "so many times" not in body(rows[rows["label"] != "vit none"])
+    assert "Not compared: vit learned_1d (1 seed that both have)." in body(rows[~learned | (rows["seed"] == 1)])
+    assert "Not compared: vit learned_1d (no result)." in body(rows[~learned])
+    said = "Not compared: vit none (no result); vit learned_1d (beside which resnet's curve is without n = 100)."
+    assert body(rows[rows["label"] != "vit none"]).split("]. ", 1)[1].startswith(said)
+
+
+def test_a_model_that_could_lead_but_lacks_runs_is_named(arm: ArmData) -> None:
+    """By hand: resnet is the best at every size but has two seeds where the others have three."""
+    part = arm.rows[~((arm.rows["label"] == "resnet") & (arm.rows["train_size"] == 100) & (arm.rows["seed"] == 2))]
+    part_of_arm = ArmData(arm.arm, arm.runs, part)
+    assert against.lead(part_of_arm) == against.Lead("vit learned_1d", 100, ("resnet",))
+    [answer] = data_needed.answers(part_of_arm)
+    assert "]. resnet could lead but lacks runs there. For as much, the others would need" in answer.body
+    assert against.lead(arm) == against.Lead("resnet", 100)
+
+
+def test_models_with_their_own_seeds_in_a_draw_are_not_compared(made_up: Any, tmp_path: Path) -> None:
+    """Two draws; resnet with seeds 0 and 1, vit with 1 and 2. Each has its mean over whole draws, but a difference
+    would hold for other seeds on either side: there is none, and both answers say so."""
+    models = [{"name": "resnet", "seed": [0, 1]}, {"name": "vit", "position": "learned_1d", "seed": [1, 2]}]
+    study = made_up.study_of({**made_up.SMALL, "models": models}, draw=[0, 1])
+    made_up.write_study(tmp_path, study)
+    [crossed] = split(load(tmp_path, study))
+    small, _ = data_efficiency.answers(crossed)
+    assert "resnet has the highest mean test accuracy of 2 models" in small.body
+    assert small.body.endswith("for vit (no draw or seed that both have whole).")
+    [answer] = data_needed.answers(crossed)
+    assert "Not compared: vit (0 draws that both have whole)." in answer.body
+
+
+def test_a_model_without_a_whole_draw_is_named_beside_the_ranking(made_up: Any, tmp_path: Path) -> None:
+    """Two draws crossed with two seeds; of resnet, the best by the formula, a seed of each draw is missing: no mean, so
+    it cannot lead, and the answer says so."""
+    models = [{"name": "resnet"}, {"name": "vit", "position": "learned_1d"}, {"name": "swin"}]
+    study = made_up.study_of({**made_up.SMALL, "models": models, "train_size": [300]}, draw=[0, 1], seed=[0, 1])
+    missing = [run.id for run in study.runs if run.model == "resnet" and run.seed == run.draw]
+    made_up.write_study(tmp_path, study, skip=missing)
+    [crossed] = split(load(tmp_path, study))
+    [answer] = data_efficiency.answers(crossed)
+    assert "of 2 models" in answer.body
+    assert answer.body.endswith(" Not in this order, as no draw has all its planned runs: resnet (2 of 4 runs).")
 
 
 def test_what_keeps_more_points_is_kept() -> None:
