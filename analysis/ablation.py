@@ -11,7 +11,7 @@ import pandas as pd
 from analysis import statistics, wording
 from analysis.arms import ArmData, one_arm
 from analysis.carrying import as_chosen, choices
-from analysis.cells import at_home, by_carry
+from analysis.cells import at_home, by_carry, kind
 from analysis.data_efficiency import notes, scope
 from analysis.naming import NONE
 from analysis.tables import each_group, each_row
@@ -39,6 +39,7 @@ def _compare(rows: pd.DataFrame, runs: pd.DataFrame, label: str, reference: str)
     planned = wanted[0].merge(wanted[1], on=statistics.UNITS)
     both = runs[runs["label"].isin([label, reference])]
     return {
+        **kind(runs[runs["label"] == label]),
         "mean": estimate.mean,
         "low": estimate.low,
         "high": estimate.high,
@@ -55,9 +56,9 @@ def _compare(rows: pd.DataFrame, runs: pd.DataFrame, label: str, reference: str)
 def differences(arm: ArmData) -> pd.DataFrame:
     """The table at the training resolution: a row per encoding and train size.
 
-    Columns: label, line, reference (labels), train_size, mean, low, high (difference of accuracy, shares), n, done and
-    planned (pairs), starved, stale (of either side), runs and reference_runs (ids, pair by pair). Empty where the
-    arm has no model with the reference encoding beside another one."""
+    Columns: label, line, reference (labels), train_size, model, position (of the label), mean, low, high (difference of
+    accuracy, shares), n, done and planned (pairs), starved, stale (of either side), runs and reference_runs (ids, pair
+    by pair). Empty where the arm has no model with the reference encoding beside another one."""
     one_arm(arm.runs)
     rows = at_home(arm.rows)
     result = []

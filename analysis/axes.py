@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from analysis import statistics, wording
+from analysis import layout, statistics, wording
 from analysis.palette import GREY, INK, Look
 from analysis.statistics import Estimate
 
@@ -106,16 +106,17 @@ def dodged(places: Sequence[float], names: Sequence[str]) -> Callable[..., float
     return lambda place, name, beside=0.0: place * math.exp(gap * (offset[name] + beside))
 
 
-def chance_line(axes: Axes, level: float) -> None:
+def chance_line(axes: Axes, level: float, narrow: bool = False) -> None:
+    """A dotted line at chance, and the word beside the axes, where it covers no points; on the line when `narrow`."""
     axes.axhline(100 * level, color=INK, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
     axes.annotate(
         f"chance {wording.percent(level)}",
         (1, 100 * level),
-        xytext=(4, 0),  # outside: inside it would cover points
+        xytext=(0, 1) if narrow else (4, 0),
         xycoords=("axes fraction", "data"),
         textcoords="offset points",
-        ha="left",
-        va="center",
+        ha="right" if narrow else "left",
+        va="bottom" if narrow else "center",
         color=INK,
         fontsize=8,
     )
@@ -137,7 +138,6 @@ def percent_axis(axes: Axes, label: str, value: str = "accuracy") -> None:
 
 
 def legend(figure: Figure, means: Mapping[str, float], styles: Mapping[str, Look]) -> None:
-    """Beside the axes, in the order of the lines' right ends."""
+    """Beside the axes, in the order of the lines' right ends; below them in a narrow figure."""
     order = sorted(means, key=lambda name: -means[name])
-    handles = [handle(styles[name], [], []) for name in order]
-    figure.legend(handles, order, loc="outside right upper", handlelength=2.6, labelspacing=0.7)
+    layout.place_legend(figure, [handle(styles[name], [], []) for name in order], order, beside=True)

@@ -13,7 +13,7 @@ from analysis import statistics
 from analysis.arms import one_arm
 from analysis.naming import NONE
 from analysis.statistics import Estimate
-from analysis.tables import each_group
+from analysis.tables import each_group, each_row
 
 NEEDED = [
     *("run", "label", "line", "train_size", "test_resolution"),
@@ -111,6 +111,12 @@ def _cell(rows: pd.DataFrame, planned: pd.DataFrame, value: str, bounds: tuple[f
 def planned_units(runs: pd.DataFrame) -> int:
     """How many draws and seeds a model is planned with."""
     return len(runs[statistics.UNITS].drop_duplicates())
+
+
+def kind(runs: pd.DataFrame) -> dict[str, str]:
+    """Model and positional encoding of the runs of one label: what `palette.looks` goes by."""
+    [(model, position)] = each_row(runs, ["model", "position"])
+    return {"model": model, "position": position}
 
 
 def marks(runs: pd.DataFrame) -> dict[str, bool]:

@@ -41,7 +41,7 @@ def families(found: Findings) -> Section:
             " “Not alike”: one model's residuals vary more than any of equal models would in 95 % of families; "
             "intervals between the more variable models are too narrow there, between the others too wide."
         )
-    return Section(found.arm.words, (), "", tuple(tables), remark=remark)
+    return Section(found.arm.words, (), tuple(tables), remark=remark)
 
 
 def _basis(table: pd.DataFrame, sizes: list[int], found: Findings) -> tuple[Row, ...]:
@@ -93,7 +93,7 @@ def resampled(found: Findings) -> Section:
             )
             rows.append(Row(Cell(row.line, href=found.links.model(row.label)), cells))
         tables.append(Table(about, "model", head, tuple(rows), n=page.units(mine, "pairs"), interval=RESAMPLED))
-    return Section(found.arm.words, (), "", tuple(tables))
+    return Section(found.arm.words, (), tuple(tables))
 
 
 HEADS = {"accuracy": "accuracy, %", "nll": "negative log-likelihood, nats", "calibration": "calibration error, %"}
@@ -119,7 +119,7 @@ def measures(found: Findings) -> Section:
     *smaller, largest = sorted(found.data.runs["train_size"].unique().tolist())
     remark = "" if "calibration" in known else "Calibration was not measured when these runs were evaluated."
     folded = tuple((_n(size), view(size)) for size in smaller)
-    return Section(found.arm.words, (), "", (view(largest),), folded, remark)
+    return Section(found.arm.words, (), (view(largest),), folded, remark)
 
 
 def _measure(row: Any, name: str, found: Findings, href: str) -> Cell:
@@ -153,7 +153,7 @@ def consistency(found: Findings) -> Section:
         "reference: the same model with another seed; "
         f"predictions are kept of {kept} of {len(planned)} runs."
     )
-    return Section(found.arm.words, (), "", (Table(about, "model", tuple(table["other"].unique()), tuple(rows)),))
+    return Section(found.arm.words, (), (Table(about, "model", tuple(table["other"].unique()), tuple(rows)),))
 
 
 PARTS = {"subset": "subset (draw)", "seed": "initialisation (seed)", "interaction": "interaction and residual"}
@@ -176,4 +176,4 @@ def variance(found: Findings) -> Section:
             rows.append(Row(page.model_name(row.label, found.data, found.links), tuple(cells)))
         head = ("standard deviation of a run, points", *PARTS.values(), "draws × seeds")
         tables.append(Table(f"Shares of the variance of test accuracy, {_n(size)}.", "model", head, tuple(rows)))
-    return Section(found.arm.words, (), "", tuple(tables))
+    return Section(found.arm.words, (), tuple(tables))

@@ -1,7 +1,7 @@
 """Figures on learning curves beyond the curves themselves: fits, factors of data, and budgets side by side."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import matplotlib
 import numpy as np
@@ -11,10 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from analysis import fits, statistics, wording
+from analysis.across_arms import BUDGET
 from analysis.arms import one_arm
 from analysis.axes import STYLE, bars, dodged, legend, lines, log_ticks, percent_axis
 from analysis.cells import at_home, estimate_of
 from analysis.fitted import each_fit, errors_of
+from analysis.layout import WIDTH, canvas, panels, settle
 from analysis.palette import INK, Look, looks
 from analysis.tables import each_group, each_row
 
@@ -22,14 +24,14 @@ BOUNDS = {"at least": "^", "at most": "v"}
 TICKS = (1, 2, 5)  # of every power of ten on an axis of factors or errors
 
 
-def fitted_curves(rows: pd.DataFrame, styles: Mapping[str, Look] | None = None) -> Figure:
+def fitted_curves(rows: pd.DataFrame, styles: Mapping[str, Look] | None = None, width: float = WIDTH) -> Figure:
     """Test error against train size, both logarithmic: geometric means with t-intervals over log errors, and the fitted
     form; dotted beyond the largest size, up to twice that. `rows`: the evaluations of one arm."""
     one_arm(rows)
     styles = styles or looks(rows)
     home = at_home(rows)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(8.4, 4.6), layout="constrained")
+        figure = canvas(width, 4.6)
         axes = figure.add_subplot()
         ends = {}
         labels = list(dict.fromkeys(home["label"]))
@@ -52,16 +54,19 @@ def fitted_curves(rows: pd.DataFrame, styles: Mapping[str, Look] | None = None) 
         _decades(axes, "{:g} %")
         axes.set_ylabel("test error (log scale)")
         legend(figure, ends, {label: Look(one.colour, one.marker, "-") for label, one in styles.items()})
-    return figure
+        return settle(figure)
 
 
-def factors(table: pd.DataFrame, styles: Mapping[str, Look], x: str = "train_size") -> Figure:
+def factors(
+    table: pd.DataFrame, styles: Mapping[str, Look] | None = None, x: str = "train_size", width: float = WIDTH
+) -> Figure:
     """Data-equivalence factors against `x` (train_size or accuracy), on a logarithmic axis: t-intervals as bars, bounds
     as triangles that point to where the factor lies. `table`: `data_needed.by_train_size` or `.by_accuracy`."""
     [reference] = table["reference"].unique()
     known = table.dropna(subset=["mean"])
+    styles = styles or looks(table)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(8.4, 4.2), layout="constrained")
+        figure = canvas(width, 4.2)
         axes = figure.add_subplot()
         ends = {}
         order = list(dict.fromkeys(known["label"]))
@@ -88,31 +93,36 @@ def factors(table: pd.DataFrame, styles: Mapping[str, Look], x: str = "train_siz
             axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f} %"))
             axes.set_xlabel("test accuracy that both reach")
         legend(figure, ends, styles)
-    return figure
+        return settle(figure)
 
 
-def side_by_side(panels: Sequence[pd.DataFrame], styles: Mapping[str, Look], value: str = "accuracy") -> Figure:
-    """Test accuracy (or `value` "train_accuracy") against train size, a panel for each arm, on the same axes.
+def side_by_side(
+    rows: pd.DataFrame, styles: Mapping[str, Look] | None = None, value: str = "accuracy", width: float = WIDTH
+) -> Figure:
+    """Test accuracy (or `value` "train_accuracy") against train size, a panel for each budget, on the same axes.
 
-    `panels`: the evaluations of one arm each; arms are never drawn into one panel."""
-    arms = [one_arm(rows) for rows in panels]
-    homes = [at_home(rows) for rows in panels]
-    chance = statistics.chance(arms[0].data.classes)
+    `rows`: the evaluations of arms that differ in budget alone (MixedArmsError otherwise); arms are never drawn into
+    one panel."""
+    one_arm(rows.assign(**{name: rows[name].iloc[0] for name in BUDGET}))
+    homes = {one_arm(mine): at_home(mine) for _, mine in each_group(rows, list(BUDGET))}
+    styles = styles or looks(rows)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(8.4, 4.2), layout="constrained")
-        all_axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
+        figure, grid = panels(len(homes), width, 3.5, most=3)
         ends: dict[str, float] = {}
-        for axes, arm, home in zip(all_axes, arms, homes, strict=True):
+        for axes, (arm, home) in zip(grid, homes.items(), strict=True):
             ends |= lines(axes, home, "label", "train_size", value, styles)
             axes.set_title(f"{wording.number(arm.budget)} {arm.budget_kind}")
-            log_ticks(axes, pd.concat(homes)["train_size"], "training images n (log scale)")
-        for axes in all_axes:
+            log_ticks(axes, at_home(rows)["train_size"], "")
             percent_axis(axes, "")
             if value == "accuracy":
+                chance = statistics.chance(arm.data.classes)
                 axes.axhline(100 * chance, color=INK, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
-        all_axes[0].set_ylabel("test accuracy" if value == "accuracy" else "accuracy on the training images")
+        figure.supxlabel("training images n (log scale)", fontsize=9, color=INK)
+        figure.supylabel(
+            "test accuracy" if value == "accuracy" else "accuracy on the training images", fontsize=9, color=INK
+        )
         legend(figure, ends, styles)
-    return figure
+        return settle(figure)
 
 
 def _decades(axes: Axes, form: str) -> None:

@@ -1,27 +1,29 @@
 """The sections on learning curves: images needed at equal accuracy, fits, and budgets side by side."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
-from analysis import across_arms, curve_figures, data_efficiency, data_needed, fits, page, wording
+from analysis import across_arms, captions, curve_figures, data_efficiency, data_needed, fits, page, wording
 from analysis.against import Against
 from analysis.arms import ArmData
 from analysis.cells import estimate_of, summarise, trained
 from analysis.findings import Findings
 from analysis.page import Cell, Row, Table
 from analysis.palette import Look
-from analysis.sections import LEGEND, Drawing, Section
+from analysis.sections import Drawing, Section
 from analysis.statistics import Estimate, unit_noun
 from analysis.tables import each_group, each_row
 from analysis.wording import ABSENT, STALE, STARVED
 
-FACTORS = (
-    "Factors: bars are 95 % t-intervals over log factors; triangles are bounds, where the accuracy of at least one "
-    "draw lies beyond the other curve, and point to where the factor is. Fits: geometric means of error."
+BOUNDS = (
+    "Triangles: bounds, where the accuracy of at least one draw lies beyond the other curve; they point to where the "
+    "factor is."
 )
 FACTOR_INTERVALS = (
     "95 % t-intervals over log factors; of a bound (≥, ≤) the factors that the paired 95 % t-interval does not exclude"
@@ -43,7 +45,9 @@ def needed(found: Findings, styles: Mapping[str, Look]) -> Section:
             )
             tables.append(_factors(by_size, found, "train_size", _n, f"{about} {_chosen(held)}"))
             if by_size["mean"].notna().any():
-                drawn.append(Drawing(f"data-factor-{name}", curve_figures.factors(by_size, styles), by_size))
+                shows = f"against the number of training images of the model (log scale); {found.arm.words}"
+                draw = partial(curve_figures.factors, by_size, styles)
+                drawn.append(_drawing(f"data-factor-{name}", draw, by_size, shows))
             tables.append(_crossings(crossings, found))
         if not by_accuracy.empty:
             about = (
@@ -53,14 +57,39 @@ def needed(found: Findings, styles: Mapping[str, Look]) -> Section:
             title = f"by accuracy, against {held.reference}" if several else "by accuracy"
             folded.append((title, _factors(by_accuracy, found, "accuracy", _accuracy, about)))
             if by_accuracy["accuracy"].nunique() > 1:
-                figure = curve_figures.factors(by_accuracy, styles, "accuracy")
-                drawn.append(Drawing(f"data-factor-by-accuracy-{name}", figure, by_accuracy))
+                shows = f"against the test accuracy that both reach; {found.arm.words}"
+                draw = partial(curve_figures.factors, by_accuracy, styles, "accuracy")
+                drawn.append(_drawing(f"data-factor-by-accuracy-{name}", draw, by_accuracy, shows))
     if not of.fits.empty:
         tables.append(_fits(of.fits, found))
-        figure = curve_figures.fitted_curves(found.data.rows, styles)
-        drawn.append(Drawing(f"fitted-curves-{found.number}", figure, of.fits))
-    alt = f"Images needed for equal accuracy, and fitted curves, {found.arm.words}; the tables below have the numbers."
-    return Section(found.arm.words, tuple(drawn), alt, tuple(tables), tuple(folded), legend=FACTORS)
+        errors = found.by_train_size
+        legend = captions.legend(
+            "Points: geometric means of error.",
+            captions.bars(errors, "95 % t-intervals over log errors"),
+            "Lines: fits; dotted: up to twice the largest n.",
+            captions.beside(errors),
+        )
+        shows = (
+            "Test error against the number of training images (both log scale), and the curves fitted to it, by model; "
+            f"{found.arm.words}"
+        )
+        draw = partial(curve_figures.fitted_curves, found.data.rows, styles)
+        drawn.append(Drawing(f"fitted-curves-{found.number}", draw, of.fits, shows, legend))
+    return Section(found.arm.words, tuple(drawn), tuple(tables), tuple(folded))
+
+
+def _drawing(name: str, draw: Callable[..., Figure], table: pd.DataFrame, against: str) -> Drawing:
+    """A figure of factors."""
+    reference = table["reference"].iloc[0]
+    bounds = table["bound"].isin(curve_figures.BOUNDS) & table["mean"].notna()
+    legend = captions.legend(
+        "Points and lines: geometric means of the factors of draws.",
+        captions.bars(table[table["bound"] == ""], "95 % t-intervals over log factors"),
+        BOUNDS if bounds.any() else "",
+        f"Line at 1: as many images as {reference}.",
+        captions.beside(table),
+    )
+    return Drawing(name, draw, table, f"Images needed over those of {reference} for equal accuracy, {against}", legend)
 
 
 def _held(table: pd.DataFrame, held: Against) -> pd.DataFrame:
@@ -192,9 +221,9 @@ def _trained(data: ArmData) -> pd.DataFrame:
     return summarise(trained(data.rows), data.runs, "train_accuracy")
 
 
-MEASURED = (  # column, in words, the table of an arm, and the name of the figure
-    ("accuracy", "Test accuracy", data_efficiency.curve, "budgets"),
-    ("train_accuracy", "Accuracy on the training images", _trained, "budgets-training"),
+MEASURED = (  # column, in words, the table of an arm, the name of the figure, and what it has besides
+    ("accuracy", "Test accuracy", data_efficiency.curve, "budgets", captions.CHANCE),
+    ("train_accuracy", "Accuracy on the training images", _trained, "budgets-training", ""),
 )
 
 
@@ -206,8 +235,10 @@ def budgets(findings: Sequence[Findings], styles: Mapping[str, Look]) -> list[Se
         group = [findings[place] for place in places]
         panels = [found.data.rows for found in group if len(found.data.rows)]
         several = bool(panels) and pd.concat(panels)["train_size"].nunique() > 1
+        names = " beside ".join(_budget(found) for found in group)
+        title = group[0].arm.words.replace(_budget(group[0]), names)
         tables, drawn = [], []
-        for value, what, make, name in MEASURED:
+        for value, what, make, name, chance in MEASURED:
             behind = []
             for found in group:
                 table = make(found.data)
@@ -216,17 +247,17 @@ def budgets(findings: Sequence[Findings], styles: Mapping[str, Look]) -> list[Se
                 tables.append(replace(view, rows=(_updates(found), *view.rows)))
                 behind.append(table.assign(arm=found.number))
             if several:
-                figure = curve_figures.side_by_side(panels, styles, value)
-                drawn.append(Drawing(f"{name}-{number}", figure, pd.concat(behind)))
-        names = " beside ".join(_budget(found) for found in group)
-        alt = f"Test and training accuracy against train size, {names}, in panels; the tables have the numbers."
+                table = pd.concat(behind)
+                marks = (captions.RUNS, captions.MEANS, captions.bars(table), chance, captions.beside(table))
+                shows = f"{what} against the number of training images (log scale), by model, a panel a budget; {title}"
+                draw = partial(curve_figures.side_by_side, pd.concat(panels), styles, value)
+                drawn.append(Drawing(f"{name}-{number}", draw, table, shows, captions.legend(*marks)))
         remark = (
             "A model that falls behind at small n with fixed epochs, which are few steps there, and not with fixed "
             "steps was starved of steps, not of data. Below the tests: what the same networks reach on their own "
             "training images."
         )
-        title = group[0].arm.words.replace(_budget(group[0]), names)
-        made.append(Section(title, tuple(drawn), alt, tuple(tables), remark=remark, legend=LEGEND))
+        made.append(Section(title, tuple(drawn), tuple(tables), remark=remark))
     return made
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from analysis import equivalence, fitted, statistics, wording
 from analysis.against import Against, against, lead
 from analysis.arms import ArmData, one_arm
-from analysis.cells import at_home, marks, planned_units
+from analysis.cells import at_home, kind, marks, planned_units
 from analysis.curves import Curves, curves_of, missing_sizes, paired
 from analysis.data_efficiency import notes, scope
 from analysis.equivalence import Crossing, Factor
@@ -62,7 +62,7 @@ def by_train_size(arm: ArmData, reference: str | None = None, labels: Collection
     Columns: label, line, reference, train_size, bound ('', 'at least', 'at most', 'unknown'), mean, low, high (factors;
     low and high may be 0 and infinite), n (units), reached (units whose accuracy lies on A's curve), done and planned
     (draws and seeds that both have whole), incomplete (sizes left out of A's or B's curve because runs are missing),
-    starved, stale, runs, reference_runs (ids)."""
+    starved, stale, model, position (of B), runs, reference_runs (ids)."""
     result = []
     for label, name, (b, a) in _pairs(arm, reference, labels):
         for size in sorted(arm.runs.loc[arm.runs["label"] == label, "train_size"].unique()):
@@ -91,7 +91,7 @@ def crossings(arm: ArmData, reference: str | None = None, labels: Collection[str
 
     Columns: label, line, reference, pieces (N* as '[low, high]', in images; 0 and inf where it is unbounded; '' where
     it is empty; '-' without an interval), changes (True: A is above somewhere and below elsewhere), words, n, done,
-    planned, incomplete, starved, stale, runs, reference_runs."""
+    planned, incomplete, starved, stale, model, position, runs, reference_runs."""
     result = []
     for label, name, (b, a) in _pairs(arm, reference, labels):
         shared = [size for size in a.sizes if size in b.sizes]
@@ -192,7 +192,7 @@ def _origin(arm: ArmData, label: str, reference: str, b: Curves, a: Curves) -> d
     planned = min(map(planned_units, of))
     left_out = {int(size) for runs, one in zip(of, (b, a), strict=True) for size in missing_sizes(runs, one).split()}
     done = {"done": len(b), "planned": planned, "incomplete": " ".join(map(str, sorted(left_out)))}
-    return {**done, **marks(pd.concat(of)), "runs": b.runs, "reference_runs": a.runs}
+    return {**done, **marks(pd.concat(of)), **kind(of[0]), "runs": b.runs, "reference_runs": a.runs}
 
 
 def lacks(done: int, planned: int, incomplete: str, noun: str) -> tuple[str, ...]:

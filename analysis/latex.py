@@ -29,7 +29,7 @@ def files(content: Content) -> dict[str, str]:
     for chapter in content.chapters:
         for number, section in enumerate(chapter.sections, start=1):
             for drawing in section.figures:
-                made[f"figure-{drawing.name}.tex"] = _figure(drawing, section, content)
+                made[f"figure-{drawing.name}.tex"] = _figure(drawing, content)
             for place, (title, table) in enumerate(_tables(section), start=1):
                 name = f"table-{chapter.anchor}-{number}-{place}"
                 made[f"{name}.tex"] = _table(table, name, _caption(title, table, section, content), content)
@@ -108,9 +108,8 @@ def _cell(cell: page.Cell) -> str:
     return rf"\begin{{tabular}}[t]{{@{{}}r@{{}}}}{inner}\end{{tabular}}"
 
 
-def _figure(drawing: Drawing, section: Section, content: Content) -> str:
-    alt = section.alt.partition(";")[0]
-    caption = f"{alt}. {section.legend} {_n(drawing)} Records {content.digest}."
+def _figure(drawing: Drawing, content: Content) -> str:
+    caption = f"{drawing.caption} {_n(drawing)} Records {content.digest}."
     width = content.study.paper.column_width
     wide = rf"width={width:g}mm" if width else r"width=\linewidth"
     return "\n".join(

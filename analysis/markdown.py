@@ -29,7 +29,8 @@ def text_of(content: Content) -> str:
         for section in chapter.sections:
             lines += [f"*{escape(section.title)}*", ""]
             lines += [f"{escape(section.remark)}\n"] if section.remark else []
-            lines += [f"![{escape(section.alt)}](figures/{one.name}.png)\n" for one in section.figures]
+            for one in section.figures:
+                lines += [f"![{escape(one.alt)}](figures/{one.name}.png)\n", f"{escape(one.caption)}\n"]
             for title, table in [*(("", table) for table in section.tables), *section.folded]:
                 lines += [*_table(title, table), ""]
     lines += [f"{escape(sign)}: {escape(meaning)}.\n" for sign, meaning in content.signs.items()]

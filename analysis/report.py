@@ -108,8 +108,10 @@ def write_report(
 
 
 def _drawn(content: Content, kind: str) -> dict[str, bytes]:
-    width = content.study.paper.column_width
-    return {f"figures/{one.name}.{kind}": figures.printed(one.figure, kind, width) for one in content.drawings}
+    """Each figure for print, as wide as the study's [paper] says, in millimetres."""
+    column = content.study.paper.column_width
+    wide = {} if column is None else {"width": column / 25.4}
+    return {f"figures/{one.name}.{kind}": figures.printed(one.draw(**wide), kind) for one in content.drawings}
 
 
 def _methods(content: Content) -> str:

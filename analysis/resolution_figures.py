@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from analysis.axes import STYLE, bars, dodged, handle, log_ticks, percent_axis
 from analysis.cells import estimate_of
+from analysis.layout import WIDTH, panels, place_legend, settle
 from analysis.palette import INK, SPARE, Look
 from analysis.tables import each_group, each_row
 
@@ -16,7 +17,7 @@ COLUMNS = 3  # panels side by side
 DARK = 0.55  # share of the colour scale below which a number in a cell is white
 
 
-def heat_map(matrix: pd.DataFrame) -> Figure:
+def heat_map(matrix: pd.DataFrame, width: float = WIDTH) -> Figure:
     """Mean test accuracy as a matrix of training (rows) and test resolution (columns), in per cent, on one scale.
 
     `matrix`: `across_arms.resolution_matrix`; a cell that was not measured stays empty."""
@@ -25,8 +26,8 @@ def heat_map(matrix: pd.DataFrame) -> Figure:
     test = sorted(matrix["test_resolution"].unique().tolist())
     low, high = 100 * matrix["mean"].min(), 100 * matrix["mean"].max()
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
-        figure, grid = _panels(len(labels), 0.36 * len(train) + 1.1)
-        for axes, label in zip(grid, labels, strict=False):
+        figure, grid = panels(len(labels), width, 0.36 * len(train) + 1.1, COLUMNS)
+        for axes, label in zip(grid, labels, strict=True):
             mine = matrix[matrix["label"] == label]
             means = mine.pivot(index="train_resolution", columns="test_resolution", values="mean")
             means = 100 * means.reindex(index=train, columns=test)
@@ -50,31 +51,31 @@ def heat_map(matrix: pd.DataFrame) -> Figure:
             axes.tick_params(length=0)
         figure.supxlabel("test resolution, pixels", fontsize=9, color=INK)
         figure.supylabel("training resolution, pixels", fontsize=9, color=INK)
-    return figure
+        return settle(figure)
 
 
-def matrix_curves(matrix: pd.DataFrame) -> Figure:
+def matrix_curves(matrix: pd.DataFrame, width: float = WIDTH) -> Figure:
     """The same as curves over test resolution, a line for each training resolution, with t-intervals."""
-    return _curves(matrix, "train_resolution", lambda side: f"trained at {side} px")
+    return _curves(matrix, "train_resolution", lambda side: f"trained at {side} px", width)
 
 
-def ways_of_testing(table: pd.DataFrame, alone: str = "") -> Figure:
+def ways_of_testing(table: pd.DataFrame, alone: str = "", width: float = WIDTH) -> Figure:
     """Test accuracy against test resolution by way of testing, with t-intervals; a way is what a line has after its
     label, or `alone` where it has nothing. `table`: `resolution.by_evaluation`, or of `carrying`."""
     ways = [
         line.removeprefix(label).removeprefix(", ") or alone
         for line, label in zip(table["line"], table["label"], strict=True)
     ]
-    return _curves(table.assign(way=ways), "way", str)
+    return _curves(table.assign(way=ways), "way", str, width)
 
 
-def _curves(table: pd.DataFrame, by: str, name: Callable[[object], str]) -> Figure:
+def _curves(table: pd.DataFrame, by: str, name: Callable[[object], str], width: float) -> Figure:
     known = table.dropna(subset=["mean"])
     labels, kinds = list(dict.fromkeys(known["label"])), list(dict.fromkeys(known[by]))
     styles: Mapping[object, Look] = {kind: SPARE[place % len(SPARE)] for place, kind in enumerate(kinds)}
     with matplotlib.rc_context(STYLE):
-        figure, grid = _panels(len(labels), 2.3)
-        for axes, label in zip(grid, labels, strict=False):
+        figure, grid = panels(len(labels), width, 2.3, COLUMNS)
+        for axes, label in zip(grid, labels, strict=True):
             mine = known[known["label"] == label]
             places = dodged(mine["test_resolution"].unique().tolist(), list(dict.fromkeys(mine[by])))
             for kind, line in each_group(mine.sort_values("test_resolution", kind="stable"), by):
@@ -86,18 +87,5 @@ def _curves(table: pd.DataFrame, by: str, name: Callable[[object], str]) -> Figu
         figure.supxlabel("test resolution, pixels (log scale)", fontsize=9, color=INK)
         figure.supylabel("test accuracy", fontsize=9, color=INK)
         handles = [handle(styles[kind], [], []) for kind in kinds]
-        figure.legend(handles, [name(kind) for kind in kinds], loc="outside upper left", ncols=2, handlelength=2.6)
-    return figure
-
-
-def _panels(amount: int, height: float) -> tuple[Figure, list[matplotlib.axes.Axes]]:
-    """A figure with so many panels, on the same axes, the others off; `height` of a row in inches."""
-    columns = min(COLUMNS, max(amount, 1))
-    rows = math.ceil(max(amount, 1) / columns)
-    figure = Figure(figsize=(8.4, 0.7 + rows * height), layout="constrained")
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel().tolist()
-    for axes in grid[amount:]:
-        axes.set_axis_off()
-    for place, axes in enumerate(grid[:amount]):
-        axes.tick_params(labelbottom=place + columns >= amount)  # also where the panel below is off
-    return figure, grid
+        place_legend(figure, handles, [name(kind) for kind in kinds], beside=False)
+        return settle(figure)

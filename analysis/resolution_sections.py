@@ -3,11 +3,12 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
-from analysis import across_arms, page, resolution_figures, sections, wording
+from analysis import across_arms, captions, page, resolution_figures, sections, wording
 from analysis.carrying import choices, ways_words
 from analysis.findings import Findings
 from analysis.page import Cell, Row, Table
@@ -17,7 +18,7 @@ from analysis.statistics import Estimate, unit_noun
 from analysis.tables import each_group, each_row
 from analysis.wording import ABSENT, STALE, STARVED
 
-LINES = "A panel a model. Points: means. Bars: 95 % t-intervals."
+PANELS = "A panel a model."
 
 
 def summaries(table: pd.DataFrame, found: Findings) -> Table:
@@ -102,10 +103,21 @@ def by_evaluation(found: Findings) -> Section:
     remark = f"{'. '.join(text[0].upper() + text[1:] for text in said)}."
     drawn = []
     if table["mean"].notna().any():
-        drawn.append(Drawing(f"ways-of-testing-{found.number}", resolution_figures.ways_of_testing(table), table))
-    alt = f"Test accuracy by way of testing, {found.arm.words}; the tables below have the numbers."
+        shows = (
+            f"Test accuracy against test resolution (log scale), by way of testing, with {size} images; "
+            f"{found.arm.words}"
+        )
+        draw = partial(resolution_figures.ways_of_testing, table)
+        drawn.append(Drawing(f"ways-of-testing-{found.number}", draw, table, shows, _lines(table, "line", "Ways")))
     remark = f"{remark} {upsampling(found)}".rstrip()
-    return Section(found.arm.words, tuple(drawn), alt, tuple(tables), remark=remark, legend=LINES)
+    return Section(found.arm.words, tuple(drawn), tuple(tables), remark=remark)
+
+
+def _lines(table: pd.DataFrame, by: str, what: str) -> str:
+    """What the marks of curves mean, in panels of a model each, where several lines of one stand side by side."""
+    known = table.dropna(subset=["mean"])
+    several = known[known.groupby("label")[by].transform("nunique") > 1]
+    return captions.legend(PANELS, captions.MEANS, captions.bars(table), captions.beside(several, by, what))
 
 
 def carrying(found: Findings) -> Section:
@@ -132,10 +144,14 @@ def carrying(found: Findings) -> Section:
         remark = f"Chosen on validation, with {images} images: {'. '.join(said)}."
     else:
         remark = "There is no validation part to choose a way on, so only the ways themselves are shown."
-    figure = resolution_figures.ways_of_testing(of.carrying[of.carrying["train_size"] == size], "default")
-    drawn = (Drawing(f"carrying-{found.number}", figure, of.carrying),)
-    alt = f"Test accuracy by way of carrying positions, {found.arm.words}; the tables below have the numbers."
-    return Section(found.arm.words, drawn, alt, tuple(tables), remark=remark, legend=LINES)
+    behind = of.carrying[of.carrying["train_size"] == size]
+    shows = (
+        f"Test accuracy against test resolution (log scale), by way of carrying positions, with {images} images; "
+        f"{found.arm.words}"
+    )
+    draw = partial(resolution_figures.ways_of_testing, behind, "default")
+    drawn = (Drawing(f"carrying-{found.number}", draw, behind, shows, _lines(behind, "line", "Ways")),)
+    return Section(found.arm.words, drawn, tuple(tables), remark=remark)
 
 
 def matrices(findings: Sequence[Findings]) -> list[Section]:
@@ -148,23 +164,32 @@ def matrices(findings: Sequence[Findings]) -> list[Section]:
         if matrix.empty:
             continue
         sides = wording.names(str(found.arm.resolution) for found in group)
+        words = group[0].arm.words.replace(f"trained at {group[0].arm.resolution} px", f"trained at {sides} px")
         drawn = []
         if matrix["mean"].notna().any():
+            size = wording.number(matrix["train_size"].max())
+            draw_map, draw_curves = (
+                partial(one, matrix) for one in (resolution_figures.heat_map, resolution_figures.matrix_curves)
+            )
+            by = f"Test accuracy by test resolution and training resolution, with {size} images"
+            curves = (
+                f"Test accuracy against test resolution (log scale), a line for each training resolution, with {size} "
+                "images"
+            )
+            marks = _lines(matrix, "train_resolution", "Training resolutions")
             drawn = [
-                Drawing(f"resolution-matrix-{number}", resolution_figures.heat_map(matrix), matrix),
-                Drawing(f"resolution-matrix-curves-{number}", resolution_figures.matrix_curves(matrix), matrix),
+                Drawing(f"resolution-matrix-{number}", draw_map, matrix, f"{by}, as heat maps; {words}", HEAT),
+                Drawing(f"resolution-matrix-curves-{number}", draw_curves, matrix, f"{curves}; {words}", marks),
             ]
-        alt = f"Test accuracy by training resolution ({sides} px) and test resolution; the table below has the numbers."
         remark = (
             "Rows of different training resolutions are different arms, equal in all else; they stand beside each "
             f"other here and are mixed in no number. {upsampling(group[0])}"
         )
-        words = group[0].arm.words.replace(f"trained at {group[0].arm.resolution} px", f"trained at {sides} px")
-        made.append(Section(words, tuple(drawn), alt, (_matrix(matrix, group),), remark=remark.rstrip(), legend=HEAT))
+        made.append(Section(words, tuple(drawn), (_matrix(matrix, group),), remark=remark.rstrip()))
     return made
 
 
-HEAT = f"Cells: mean test accuracy in per cent, one colour scale for all models. {LINES}"
+HEAT = f"{PANELS} Cells: mean test accuracy in per cent, one colour scale for all models; empty: not measured."
 
 
 def _matrix(matrix: pd.DataFrame, group: Sequence[Findings]) -> Table:

@@ -3,32 +3,39 @@
 A section knows no format: pages, LaTeX and Markdown are made of the same ones (`analysis.content` has their order).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import figures, page, wording
+from analysis import captions, figures, page, wording
 from analysis.cells import at_home, usual
 from analysis.fairness import speeds
 from analysis.findings import Findings
 from analysis.palette import Look
 from analysis.tables import each_group
 
-LEGEND = (
-    "Small points: runs. Large points and lines: means. Bars: 95 % t-intervals. Models stand side by side at each "
-    "place, so that their bars do not hide each other."
-)
-
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure, the name of its files (also before every id in its SVG), and the table behind it in long form."""
+    """A figure, drawn anew for each format; the name of its files (also before every id in its SVG); the table
+    behind it in long form; what it shows, of which arm (its axes, what is compared), and what its marks mean."""
 
     name: str
-    figure: Figure = field(compare=False)
+    draw: Callable[..., Figure] = field(compare=False)  # draw(width=inches); without: as wide as on the page
     data: pd.DataFrame = field(compare=False)
+    shows: str
+    legend: str
+
+    @property
+    def alt(self) -> str:
+        return f"{self.shows}; the tables have the numbers."
+
+    @property
+    def caption(self) -> str:
+        return f"{self.shows}. {self.legend}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -37,11 +44,9 @@ class Section:
 
     title: str
     figures: tuple[Drawing, ...]
-    alt: str
     tables: tuple[page.Table, ...]
     folded: tuple[tuple[str, page.Table], ...] = ()
     remark: str = ""
-    legend: str = LEGEND
 
 
 def _n(size: int) -> str:
@@ -55,10 +60,19 @@ def train_size(found: Findings, styles: Mapping[str, Look]) -> Section:
     table = page.grid(found.by_train_size, found.data, found.links, "train_size", _n, about)
     drawn = []
     if at_home(rows)["train_size"].nunique() > 1:
-        figure = figures.accuracy_by_train_size(rows, styles)
-        drawn.append(Drawing(f"accuracy-by-train-size-{found.number}", figure, found.by_train_size))
-    alt = f"Test accuracy against train size, {found.arm.words}; the table below has the numbers."
-    return Section(found.arm.words, tuple(drawn), alt, (table,))
+        behind = found.by_train_size
+        shows = f"Test accuracy against the number of training images (log scale), by model; {found.arm.words}"
+        marks = (captions.RUNS, captions.MEANS, captions.bars(behind), captions.CHANCE, captions.beside(behind))
+        drawn.append(
+            Drawing(
+                f"accuracy-by-train-size-{found.number}",
+                partial(figures.accuracy_by_train_size, rows, styles),
+                behind,
+                shows,
+                captions.legend(*marks),
+            )
+        )
+    return Section(found.arm.words, tuple(drawn), (table,))
 
 
 def test_resolution(found: Findings, styles: Mapping[str, Look]) -> Section:
@@ -77,11 +91,25 @@ def test_resolution(found: Findings, styles: Mapping[str, Look]) -> Section:
     rows = usual(found.data.rows[found.data.rows["train_size"] == largest])
     drawn = []
     if rows["test_resolution"].nunique() > 1:
-        figure = figures.accuracy_by_test_resolution(rows, styles)
         behind = found.by_test_resolution[found.by_test_resolution["train_size"] == largest]
-        drawn.append(Drawing(f"accuracy-by-test-resolution-{found.number}", figure, behind))
-    alt = f"Test accuracy against test resolution, {found.arm.words}; the table below has the numbers."
-    return Section(found.arm.words, tuple(drawn), alt, tuple(tables), folded, upsampling(found))
+        legend = captions.legend(
+            captions.RUNS,
+            captions.MEANS,
+            captions.bars(behind),
+            captions.CHANCE,
+            "Vertical line: the training resolution.",
+            captions.beside(behind, "line"),
+        )
+        drawn.append(
+            Drawing(
+                f"accuracy-by-test-resolution-{found.number}",
+                partial(figures.accuracy_by_test_resolution, rows, styles),
+                behind,
+                f"Test accuracy against test resolution (log scale), by model, with {_n(largest)}; {found.arm.words}",
+                legend,
+            )
+        )
+    return Section(found.arm.words, tuple(drawn), tuple(tables), folded, upsampling(found))
 
 
 def upsampling(found: Findings) -> str:
@@ -107,17 +135,29 @@ def positions(found: Findings, styles: Mapping[str, Look]) -> Section:
         about = f"Test accuracy minus that of {reference}, at {found.arm.resolution} px, in points."
         tables.append(page.grid(table, found.data, found.links, "train_size", _n, about, difference=True))
         if table.loc[table["done"] > 0, "train_size"].nunique() > 1:
-            figure = figures.differences_by_train_size(table, styles)
-            drawn.append(Drawing(f"position-ablation-{found.number}-{number}", figure, table))
+            legend = captions.legend(
+                "Points and lines: mean paired differences.",
+                captions.bars(table),
+                "Line at 0: the reference.",
+                captions.beside(table, what="Encodings"),
+            )
+            drawn.append(
+                Drawing(
+                    f"position-ablation-{found.number}-{number}",
+                    partial(figures.differences_by_train_size, table, styles),
+                    table,
+                    f"Test accuracy minus that of {reference}, in points, against the number of training images (log "
+                    f"scale), by positional encoding; {found.arm.words}",
+                    legend,
+                )
+            )
     if not found.positions_away.empty:
         size = wording.number(found.positions_away["train_size"].max())
         for reference, table in each_group(found.positions_away, "reference"):
             about = f"The same, minus {reference}, at each test resolution, trained on {size} images."
             heads = pixels(found)
             tables.append(page.grid(table, found.data, found.links, "test_resolution", heads, about, difference=True))
-    alt = f"Difference of test accuracy to learned_1d positions, {found.arm.words}; the table below has the numbers."
-    legend = LEGEND.removeprefix("Small points: runs. ").replace("means", "mean paired differences")
-    return Section(found.arm.words, tuple(drawn), alt, tuple(tables), legend=legend)
+    return Section(found.arm.words, tuple(drawn), tuple(tables))
 
 
 def ledger(found: Findings) -> Section:
@@ -135,4 +175,4 @@ def ledger(found: Findings) -> Section:
         page.ledger_table(found.ledger, found.data, found.links),
         page.cost_table(found.cost, found.data, found.links, pixels(found)),
     )
-    return Section(found.arm.words, (), "", tables, remark=remark)
+    return Section(found.arm.words, (), tables, remark=remark)

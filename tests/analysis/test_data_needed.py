@@ -404,7 +404,7 @@ def test_steps_and_epochs_stand_side_by_side(made_up: Any, tmp_path: Path) -> No
     frame = load(tmp_path / "runs", study)
     arms = split(frame)
     assert across_arms.budgets(arms) == [[0, 1]]
-    figure = curve_figures.side_by_side([arm.rows for arm in arms], looks(frame.runs))
+    figure = curve_figures.side_by_side(frame.rows, looks(frame.runs))
     assert [panel.get_title(loc="left") for panel in figure.axes] == ["600 steps", "20 epochs"]
     for panel, arm in zip(figure.axes, arms, strict=True):
         drawn = {

@@ -1,0 +1,139 @@
+"""What is written in a figure fits into it, at whatever width: legends, axis labels, titles and labels of ticks.
+
+Text keeps its size and nothing of it is cut: it goes on on another line, and the figure grows downwards. Widths come
+from matplotlib's renderer, at its own resolution; other resolutions round glyphs otherwise, so a little room is left.
+"""
+
+import math
+import textwrap
+from collections.abc import Sequence
+from functools import partial
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
+from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.text import Text
+
+WIDTH = 8.4  # inches, of a figure on the page
+NARROW = 5.5  # inches, below which a legend beside the axes leaves them too little
+BESIDE = 0.4  # share of the width that a legend beside the axes may take
+PANEL = 1.6  # inches that a panel needs
+SPARE = 0.97  # of the room there is; the rest is for rounding
+GAP = 0.03  # inches between labels of neighbouring ticks
+
+
+def canvas(width: float, height: float) -> Figure:
+    """An empty figure so wide, in inches; as high as `height` on the page, less where it is narrower."""
+    return Figure(figsize=(width, min(height, 0.45 * width + 1.1)), layout="constrained")
+
+
+def panels(amount: int, width: float, height: float, most: int) -> tuple[Figure, list[Axes]]:
+    """A figure with so many panels on the same axes, at most `most` of them side by side, and their axes.
+
+    `height` of a row in inches, less where panels are narrow."""
+    columns = max(1, min(most, amount, int(width / PANEL)))
+    rows = math.ceil(max(amount, 1) / columns)
+    height = 0.7 + rows * min(height, 0.62 * width / columns + 0.6)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel().tolist()
+    for axes in grid[amount:]:
+        axes.set_axis_off()
+    for place, axes in enumerate(grid[:amount]):
+        axes.tick_params(labelbottom=place + columns >= amount)  # also where the panel below is off
+    return figure, grid[:amount]
+
+
+def is_narrow(figure: Figure) -> bool:
+    return float(figure.get_figwidth()) < NARROW
+
+
+def place_legend(figure: Figure, handles: Sequence[Artist], names: Sequence[str], beside: bool) -> None:
+    """A legend `beside` the axes or else above them; below them in a narrow figure, in as many columns as fit.
+
+    A name that is wider than its room is wrapped. The figure grows by the height of a legend above or below, and to
+    that of one beside."""
+    width, height = map(float, figure.get_size_inches())
+    beside = beside and not is_narrow(figure)
+    where = "outside right upper" if beside else "outside lower center" if is_narrow(figure) else "outside upper left"
+    make = partial(figure.legend, handles=list(handles), loc=where, handlelength=2.6, labelspacing=0.7 if beside else 0.5)
+    room = SPARE * width * (BESIDE if beside else 1)
+    for columns in [1] if beside else range(min(len(names), 4), 0, -1):
+        legend = make(labels=list(names), ncols=columns)
+        wide, high = _size(legend, figure)
+        if wide <= room or columns == 1:
+            break
+        legend.remove()
+    if wide > room:
+        of_text = max(_inches(name, figure) for name in names)
+        legend.remove()
+        legend = make(labels=[wrapped(name, room - (wide - of_text), figure) for name in names], ncols=1)
+        wide, high = _size(legend, figure)
+    figure.set_figheight(max(height, high + 0.1) if beside else height + high)
+
+
+def settle(figure: Figure) -> Figure:
+    """The figure, its axis labels and titles wrapped to the length of what they stand at; of ticks' labels that would
+    run into each other only so many are shown as have room, from the last on."""
+    whole = [(text, at, text.get_text()) for text, at in _labels(figure)]
+    for _ in range(2):  # wrapping one narrows the axes that the others are wrapped to
+        figure.draw_without_rendering()
+        for text, at, words in whole:
+            room = at.bbox.height if text.get_rotation() else at.bbox.width
+            text.set_text(wrapped(words, SPARE * room / figure.dpi, figure, text.get_fontsize()))
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            _thin(axis, figure)
+    return figure
+
+
+def wrapped(text: str, room: float, figure: Figure, size: float | str | None = None) -> str:
+    """The text in the fewest lines that are each at most `room` inches wide; words are broken where they are wider."""
+    for letters in range(len(text), 0, -1):
+        lines = textwrap.wrap(text, letters)
+        if all(_inches(line, figure, size) <= room for line in lines):
+            return "\n".join(lines)
+    return text
+
+
+def _labels(figure: Figure) -> list[tuple[Text, Axes | Figure]]:
+    """Titles and labels, each with what it stands at: an axes, or the whole figure."""
+    found: list[tuple[Text, Axes | Figure]] = [(text, figure) for text in figure.texts]
+    for axes in figure.axes:
+        titles = [child for child in axes.get_children() if isinstance(child, Text) and child not in axes.texts]
+        found += [(text, axes) for text in (*titles, axes.xaxis.label, axes.yaxis.label)]
+    return [(text, at) for text, at in found if text.get_text()]
+
+
+def _thin(axis: Axis, figure: Figure) -> None:
+    """Hides the labels of ticks that run into a label after them."""
+    renderer, gap = _renderer(figure), GAP * figure.dpi
+    shown = [text for text in axis.get_ticklabels() if text.get_visible() and text.get_text()]
+    boxes = [(text, text.get_window_extent(renderer)) for text in shown]
+    along = "x" if axis is axis.axes.xaxis else "y"
+    boxes.sort(key=lambda one: getattr(one[1], f"{along}0"), reverse=True)
+    start = math.inf
+    for text, box in boxes:
+        if getattr(box, f"{along}1") + gap <= start:
+            start = getattr(box, f"{along}0")
+        else:
+            text.set_visible(False)
+
+
+def _renderer(figure: Figure) -> RendererAgg:
+    canvas = figure.canvas if isinstance(figure.canvas, FigureCanvasAgg) else FigureCanvasAgg(figure)
+    return canvas.get_renderer()
+
+
+def _inches(line: str, figure: Figure, size: float | str | None = None) -> float:
+    text = Text(0, 0, line, fontsize=size)
+    text.set_figure(figure)
+    return float(text.get_window_extent(_renderer(figure)).width) / figure.dpi
+
+
+def _size(legend: Legend, figure: Figure) -> tuple[float, float]:
+    box = legend.get_window_extent(_renderer(figure))
+    return float(box.width) / figure.dpi, float(box.height) / figure.dpi
