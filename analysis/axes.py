@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -107,19 +108,30 @@ def dodged(places: Sequence[float], names: Sequence[str]) -> Callable[..., float
 
 
 def chance_line(axes: Axes, level: float, narrow: bool = False) -> None:
-    """A dotted line at chance, and the word beside the axes, where it covers no points; on the line when `narrow`."""
+    """A dotted line at chance, and the word beside the axes, where it covers no points. When `narrow` it stands on the
+    line, at the end from which the points are further."""
+    points = np.concatenate([np.empty((0, 2)), *(line.get_xydata() for line in axes.lines)])
     axes.axhline(100 * level, color=INK, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
+    left = narrow and _lowest_is_right(points)
     axes.annotate(
         f"chance {wording.percent(level)}",
-        (1, 100 * level),
-        xytext=(0, 1) if narrow else (4, 0),
+        (0 if left else 1, 100 * level),
+        xytext=(2 if left else 0, 1) if narrow else (4, 0),
         xycoords=("axes fraction", "data"),
         textcoords="offset points",
-        ha="right" if narrow else "left",
+        ha="right" if narrow and not left else "left",
         va="bottom" if narrow else "center",
         color=INK,
         fontsize=8,
     )
+
+
+def _lowest_is_right(points: np.ndarray) -> bool:
+    """Whether the lowest of (x, y) `points` lies in the right half of their logarithmic axis."""
+    if not len(points):
+        return False
+    xs, ys = points.T
+    return bool(xs[ys.argmin()] > math.sqrt(xs.min() * xs.max()))
 
 
 def log_ticks(axes: Axes, values: pd.Series, label: str) -> None:
@@ -130,14 +142,13 @@ def log_ticks(axes: Axes, values: pd.Series, label: str) -> None:
     axes.set_xlabel(label)
 
 
-def percent_axis(axes: Axes, label: str, value: str = "accuracy") -> None:
+def percent_axis(axes: Axes, value: str = "accuracy") -> None:
     if value == "accuracy":
         axes.set_ylim(0, 100)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g} %"))
-    axes.set_ylabel(label)
 
 
-def legend(figure: Figure, means: Mapping[str, float], styles: Mapping[str, Look]) -> None:
-    """Beside the axes, in the order of the lines' right ends; below them in a narrow figure."""
+def legend(figure: Figure, means: Mapping[str, float], styles: Mapping[str, Look], above: bool = False) -> None:
+    """In the order of the lines' right ends; where `layout.place_legend` puts it."""
     order = sorted(means, key=lambda name: -means[name])
-    layout.place_legend(figure, [handle(styles[name], [], []) for name in order], order, beside=True)
+    layout.place_legend(figure, [handle(styles[name], [], []) for name in order], order, above)

@@ -16,7 +16,7 @@ from analysis.arms import one_arm
 from analysis.axes import STYLE, bars, dodged, legend, lines, log_ticks, percent_axis
 from analysis.cells import at_home, estimate_of
 from analysis.fitted import each_fit, errors_of
-from analysis.layout import WIDTH, canvas, panels, settle
+from analysis.layout import WIDTH, canvas, is_narrow, panels, settle
 from analysis.palette import INK, Look, looks
 from analysis.tables import each_group, each_row
 
@@ -106,22 +106,20 @@ def side_by_side(
     one_arm(rows.assign(**{name: rows[name].iloc[0] for name in BUDGET}))
     homes = {one_arm(mine): at_home(mine) for _, mine in each_group(rows, list(BUDGET))}
     styles = styles or looks(rows)
+    ylabel = "test accuracy" if value == "accuracy" else "accuracy on the training images"
     with matplotlib.rc_context(STYLE):
-        figure, grid = panels(len(homes), width, 3.5, most=3)
+        figure, grid = panels(len(homes), width, 3.5, ylabel)
         ends: dict[str, float] = {}
         for axes, (arm, home) in zip(grid, homes.items(), strict=True):
             ends |= lines(axes, home, "label", "train_size", value, styles)
             axes.set_title(f"{wording.number(arm.budget)} {arm.budget_kind}")
             log_ticks(axes, at_home(rows)["train_size"], "")
-            percent_axis(axes, "")
+            percent_axis(axes)
             if value == "accuracy":
                 chance = statistics.chance(arm.data.classes)
                 axes.axhline(100 * chance, color=INK, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
         figure.supxlabel("training images n (log scale)", fontsize=9, color=INK)
-        figure.supylabel(
-            "test accuracy" if value == "accuracy" else "accuracy on the training images", fontsize=9, color=INK
-        )
-        legend(figure, ends, styles)
+        legend(figure, ends, styles, above=is_narrow(figure))  # below is what the panels' axes have in common
         return settle(figure)
 
 

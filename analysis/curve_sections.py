@@ -81,15 +81,17 @@ def needed(found: Findings, styles: Mapping[str, Look]) -> Section:
 def _drawing(name: str, draw: Callable[..., Figure], table: pd.DataFrame, against: str) -> Drawing:
     """A figure of factors."""
     reference = table["reference"].iloc[0]
+    sure = table[table["bound"] == ""]
     bounds = table["bound"].isin(curve_figures.BOUNDS) & table["mean"].notna()
     legend = captions.legend(
-        "Points and lines: geometric means of the factors of draws.",
-        captions.bars(table[table["bound"] == ""], "95 % t-intervals over log factors"),
+        "Points and lines: geometric means of the factors of draws." if sure["mean"].notna().any() else "",
+        captions.bars(sure, "95 % t-intervals over log factors"),
         BOUNDS if bounds.any() else "",
         f"Line at 1: as many images as {reference}.",
         captions.beside(table),
     )
-    return Drawing(name, draw, table, f"Images needed over those of {reference} for equal accuracy, {against}", legend)
+    shows = f"Images needed over those of {reference} for equal accuracy (log scale), {against}"
+    return Drawing(name, draw, table, shows, legend)
 
 
 def _held(table: pd.DataFrame, held: Against) -> pd.DataFrame:

@@ -38,7 +38,8 @@ def accuracy_by_train_size(
         log_ticks(axes, home["train_size"], "training images n, validation included (log scale)")
         if arm.validation >= 1 or arm.validation == 0:
             axes.set_xlabel("training images n (log scale)")
-        percent_axis(axes, "test accuracy")
+        percent_axis(axes)
+        axes.set_ylabel("test accuracy")
         legend(figure, means, styles or looks(rows))
         return settle(figure)
 
@@ -64,7 +65,7 @@ def accuracy_by_test_resolution(
         axes.annotate(
             "trained here",
             (arm.resolution, 1),
-            xytext=(0, 2),  # above the axes: inside it would cover points
+            xytext=(0, 6),  # above the axes and their highest tick: inside it would cover points
             xycoords=("data", "axes fraction"),
             textcoords="offset points",
             ha="center",
@@ -72,7 +73,8 @@ def accuracy_by_test_resolution(
             fontsize=8,
         )
         log_ticks(axes, shown["test_resolution"], "test resolution, pixels (log scale)")
-        percent_axis(axes, "test accuracy" if value == "accuracy" else "retention of accuracy above chance", value)
+        percent_axis(axes, value)
+        axes.set_ylabel("test accuracy" if value == "accuracy" else "retention of accuracy above chance")
         legend(figure, means, styles)
         return settle(figure)
 

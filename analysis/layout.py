@@ -16,12 +16,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.text import Text
+from matplotlib.ticker import FixedLocator
 
 WIDTH = 8.4  # inches, of a figure on the page
 NARROW = 5.5  # inches, below which a legend beside the axes leaves them too little
 BESIDE = 0.4  # share of the width that a legend beside the axes may take
+COLUMNS = 3  # panels side by side, at most
 PANEL = 1.6  # inches that a panel needs
 SPARE = 0.97  # of the room there is; the rest is for rounding
+LINE = 0.16  # inches, of a further line of a title or label
+LINES = 2  # of a label beside an axis; the axes grow for a longer one
 GAP = 0.03  # inches between labels of neighbouring ticks
 
 
@@ -30,11 +34,11 @@ def canvas(width: float, height: float) -> Figure:
     return Figure(figsize=(width, min(height, 0.45 * width + 1.1)), layout="constrained")
 
 
-def panels(amount: int, width: float, height: float, most: int) -> tuple[Figure, list[Axes]]:
-    """A figure with so many panels on the same axes, at most `most` of them side by side, and their axes.
+def panels(amount: int, width: float, height: float, ylabel: str) -> tuple[Figure, list[Axes]]:
+    """A figure with so many panels on the same axes, at most three of them side by side, and their axes.
 
     `height` of a row in inches, less where panels are narrow."""
-    columns = max(1, min(most, amount, int(width / PANEL)))
+    columns = max(1, min(COLUMNS, amount, int(width / PANEL)))
     rows = math.ceil(max(amount, 1) / columns)
     height = 0.7 + rows * min(height, 0.62 * width / columns + 0.6)
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -43,6 +47,7 @@ def panels(amount: int, width: float, height: float, most: int) -> tuple[Figure,
         axes.set_axis_off()
     for place, axes in enumerate(grid[:amount]):
         axes.tick_params(labelbottom=place + columns >= amount)  # also where the panel below is off
+        axes.set_ylabel("" if place % columns else ylabel)
     return figure, grid[:amount]
 
 
@@ -50,15 +55,15 @@ def is_narrow(figure: Figure) -> bool:
     return float(figure.get_figwidth()) < NARROW
 
 
-def place_legend(figure: Figure, handles: Sequence[Artist], names: Sequence[str], beside: bool) -> None:
-    """A legend `beside` the axes or else above them; below them in a narrow figure, in as many columns as fit.
+def place_legend(figure: Figure, handles: Sequence[Artist], names: Sequence[str], above: bool = False) -> None:
+    """A legend beside the axes, or `above` them; below them where the figure is narrow, in as many columns as fit.
 
     A name that is wider than its room is wrapped. The figure grows by the height of a legend above or below, and to
     that of one beside."""
     width, height = map(float, figure.get_size_inches())
-    beside = beside and not is_narrow(figure)
-    where = "outside right upper" if beside else "outside lower center" if is_narrow(figure) else "outside upper left"
-    make = partial(figure.legend, handles=list(handles), loc=where, handlelength=2.6, labelspacing=0.7 if beside else 0.5)
+    beside = not above and not is_narrow(figure)
+    where = "right upper" if beside else "upper left" if above else "lower center"
+    make = partial(figure.legend, handles=list(handles), loc=f"outside {where}", handlelength=2.6, labelspacing=0.6)
     room = SPARE * width * (BESIDE if beside else 1)
     for columns in [1] if beside else range(min(len(names), 4), 0, -1):
         legend = make(labels=list(names), ncols=columns)
@@ -77,13 +82,28 @@ def place_legend(figure: Figure, handles: Sequence[Artist], names: Sequence[str]
 def settle(figure: Figure) -> Figure:
     """The figure, its axis labels and titles wrapped to the length of what they stand at; of ticks' labels that would
     run into each other only so many are shown as have room, from the last on."""
-    whole = [(text, at, text.get_text()) for text, at in _labels(figure)]
-    for _ in range(2):  # wrapping one narrows the axes that the others are wrapped to
-        figure.draw_without_rendering()
-        for text, at, words in whole:
+    labels = [(text, at, text.get_text()) for text, at in _labels(figure)]
+    for text, _, _ in labels:
+        text.set_text("x")  # whole, one could leave the axes no room
+    _lay_out(figure)
+    lacking = [
+        _inches(words, figure, text.get_fontsize()) / LINES - at.bbox.height / figure.dpi
+        for text, at, words in labels
+        if text.get_rotation()
+    ]
+    height = figure.get_figheight() + max([0.0, *lacking])
+    if lacking and max(lacking) > 0:
+        figure.set_figheight(height)
+        _lay_out(figure)
+    for _ in range(3):  # wrapping one narrows the axes that the others are wrapped to
+        before = [text.get_text() for text, _, _ in labels]
+        for text, at, words in labels:
             room = at.bbox.height if text.get_rotation() else at.bbox.width
             text.set_text(wrapped(words, SPARE * room / figure.dpi, figure, text.get_fontsize()))
-    figure.draw_without_rendering()
+        if before == [text.get_text() for text, _, _ in labels]:
+            break
+        figure.set_figheight(height + _lines_added(figure))
+        _lay_out(figure)
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
             _thin(axis, figure)
@@ -99,6 +119,13 @@ def wrapped(text: str, room: float, figure: Figure, size: float | str | None = N
     return text
 
 
+def _lay_out(figure: Figure) -> None:
+    """Puts the axes where constrained layout has them when the figure is drawn."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+
+
 def _labels(figure: Figure) -> list[tuple[Text, Axes | Figure]]:
     """Titles and labels, each with what it stands at: an axes, or the whole figure."""
     found: list[tuple[Text, Axes | Figure]] = [(text, figure) for text in figure.texts]
@@ -108,17 +135,30 @@ def _labels(figure: Figure) -> list[tuple[Text, Axes | Figure]]:
     return [(text, at) for text, at in found if text.get_text()]
 
 
+def _lines_added(figure: Figure) -> float:
+    """Inches that titles, row by row of panels, and labels below the axes need for their second and further lines."""
+    more: dict[object, float] = {}
+    for text, at in _labels(figure):
+        if not text.get_rotation():
+            place = at.get_subplotspec() if isinstance(at, Axes) else None
+            row = (place.rowspan.start if place else None, isinstance(at, Axes) and text is at.xaxis.label)
+            more[row] = max(more.get(row, 0.0), text.get_text().count("\n") * LINE)
+    return sum(more.values())
+
+
 def _thin(axis: Axis, figure: Figure) -> None:
-    """Hides the labels of ticks that run into a label after them."""
+    """Hides the labels of ticks that run into a label after them, where the places of ticks are set."""
+    if not isinstance(axis.get_major_locator(), FixedLocator):
+        return
     renderer, gap = _renderer(figure), GAP * figure.dpi
-    shown = [text for text in axis.get_ticklabels() if text.get_visible() and text.get_text()]
-    boxes = [(text, text.get_window_extent(renderer)) for text in shown]
-    along = "x" if axis is axis.axes.xaxis else "y"
-    boxes.sort(key=lambda one: getattr(one[1], f"{along}0"), reverse=True)
-    start = math.inf
-    for text, box in boxes:
-        if getattr(box, f"{along}1") + gap <= start:
-            start = getattr(box, f"{along}0")
+    low, high = sorted(axis.get_view_interval())
+    seen = [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high and tick.label1.get_text()]
+    ends = ("x0", "x1") if axis is axis.axes.xaxis else ("y0", "y1")
+    spans = [[getattr(text.get_window_extent(renderer), end) for end in ends] for text in seen]
+    next_start = math.inf
+    for (start, end), text in sorted(zip(spans, seen, strict=True), key=lambda one: one[0], reverse=True):
+        if end + gap <= next_start:
+            next_start = start
         else:
             text.set_visible(False)
 

@@ -13,7 +13,6 @@ from analysis.layout import WIDTH, panels, place_legend, settle
 from analysis.palette import INK, SPARE, Look
 from analysis.tables import each_group, each_row
 
-COLUMNS = 3  # panels side by side
 DARK = 0.55  # share of the colour scale below which a number in a cell is white
 
 
@@ -26,7 +25,7 @@ def heat_map(matrix: pd.DataFrame, width: float = WIDTH) -> Figure:
     test = sorted(matrix["test_resolution"].unique().tolist())
     low, high = 100 * matrix["mean"].min(), 100 * matrix["mean"].max()
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
-        figure, grid = panels(len(labels), width, 0.36 * len(train) + 1.1, COLUMNS)
+        figure, grid = panels(len(labels), width, 0.36 * len(train) + 1.1, "training resolution, pixels")
         for axes, label in zip(grid, labels, strict=True):
             mine = matrix[matrix["label"] == label]
             means = mine.pivot(index="train_resolution", columns="test_resolution", values="mean")
@@ -50,7 +49,6 @@ def heat_map(matrix: pd.DataFrame, width: float = WIDTH) -> Figure:
             axes.set_yticks(range(len(train)), [str(side) for side in train])
             axes.tick_params(length=0)
         figure.supxlabel("test resolution, pixels", fontsize=9, color=INK)
-        figure.supylabel("training resolution, pixels", fontsize=9, color=INK)
         return settle(figure)
 
 
@@ -74,7 +72,7 @@ def _curves(table: pd.DataFrame, by: str, name: Callable[[object], str], width: 
     labels, kinds = list(dict.fromkeys(known["label"])), list(dict.fromkeys(known[by]))
     styles: Mapping[object, Look] = {kind: SPARE[place % len(SPARE)] for place, kind in enumerate(kinds)}
     with matplotlib.rc_context(STYLE):
-        figure, grid = panels(len(labels), width, 2.3, COLUMNS)
+        figure, grid = panels(len(labels), width, 2.3, "test accuracy")
         for axes, label in zip(grid, labels, strict=True):
             mine = known[known["label"] == label]
             places = dodged(mine["test_resolution"].unique().tolist(), list(dict.fromkeys(mine[by])))
@@ -83,9 +81,8 @@ def _curves(table: pd.DataFrame, by: str, name: Callable[[object], str], width: 
                 bars(axes, xs, [estimate_of(row) for row in each_row(line)], styles[kind])
             axes.set_title(label)
             log_ticks(axes, known["test_resolution"], "")
-            percent_axis(axes, "")
+            percent_axis(axes)
         figure.supxlabel("test resolution, pixels (log scale)", fontsize=9, color=INK)
-        figure.supylabel("test accuracy", fontsize=9, color=INK)
         handles = [handle(styles[kind], [], []) for kind in kinds]
-        place_legend(figure, handles, [name(kind) for kind in kinds], beside=False)
+        place_legend(figure, handles, [name(kind) for kind in kinds], above=True)
         return settle(figure)

@@ -176,9 +176,10 @@ def matrices(findings: Sequence[Findings]) -> list[Section]:
                 f"Test accuracy against test resolution (log scale), a line for each training resolution, with {size} "
                 "images"
             )
+            cells = _cells(matrix)
             marks = _lines(matrix, "train_resolution", "Training resolutions")
             drawn = [
-                Drawing(f"resolution-matrix-{number}", draw_map, matrix, f"{by}, as heat maps; {words}", HEAT),
+                Drawing(f"resolution-matrix-{number}", draw_map, matrix, f"{by}, as heat maps; {words}", cells),
                 Drawing(f"resolution-matrix-curves-{number}", draw_curves, matrix, f"{curves}; {words}", marks),
             ]
         remark = (
@@ -189,7 +190,13 @@ def matrices(findings: Sequence[Findings]) -> list[Section]:
     return made
 
 
-HEAT = f"{PANELS} Cells: mean test accuracy in per cent, one colour scale for all models; empty: not measured."
+HEAT = f"{PANELS} Cells: mean test accuracy in per cent, one colour scale for all models."
+
+
+def _cells(matrix: pd.DataFrame) -> str:
+    """What the cells of a heat map are; some are empty where not all places were measured."""
+    places = matrix["train_resolution"].nunique() * matrix["test_resolution"].nunique() * matrix["label"].nunique()
+    return captions.legend(HEAT, "Empty: not measured." if matrix["mean"].notna().sum() < places else "")
 
 
 def _matrix(matrix: pd.DataFrame, group: Sequence[Findings]) -> Table:

@@ -16,7 +16,7 @@ def page(made_up: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a small study, one run missing, with a name that is markup."""
     folder = tmp_path_factory.mktemp("page")
     paper = {"labels": {"resnet": "<script>document.title='broken'</script>"}}
-    study = made_up.study_of(made_up.SMALL, paper=paper)
+    study = made_up.study_of(made_up.SMALL, paper=paper, comparisons=[{"name": "all"}])
     made_up.write_study(folder / "runs", study, skip=[study.runs[0].id])
     return write_report(study, folder / "runs", folder / "out").page
 
@@ -85,6 +85,103 @@ def test_a_table_is_sorted_by_click_and_by_key(opened: Callable[..., Any], page:
     assert column(browser, table, 2) == before
     assert head.get_attribute("aria-sort") is None
     assert browser.get_log("browser") == []
+
+
+def test_bounds_are_sorted_by_their_number_and_what_is_absent_stays_last(
+    opened: Callable[..., Any], page: Path, tmp_path: Path
+) -> None:
+    """Reference: by hand, in a table of the page's own form."""
+    texts = ["≥ 3.1×", "–", "12.0×", "≤ 0.5×", "", "1.2×", "−2.0"]
+    rows = "".join(f'<tr><th scope="row">{at}</th><td>{text}</td></tr>' for at, text in enumerate(texts))
+    head = '<thead><tr><th scope="col">model</th><th scope="col">factor</th></tr></thead>'
+    basis = '<tr class="basis"><th scope="row">units</th><td>99</td></tr>'
+    table = f'<table id="made">{head}<tbody>{rows}{basis}</tbody></table></main>'
+    other = tmp_path / "other.html"
+    other.write_text(page.read_text(encoding="utf-8").replace("</main>", table), encoding="utf-8")
+    browser = opened(other)
+    names = "return [...document.querySelectorAll('#made tbody tr')].map((row) => row.cells[0].textContent)"
+    button = browser.find_element("css selector", "#made thead th:nth-child(2) button")
+    for expected in ("2 0 5 3 6 1 4 units", "6 3 5 0 2 1 4 units", "0 1 2 3 4 5 6 units"):
+        button.click()
+        assert browser.execute_script(names) == expected.split()
+
+
+def test_what_a_table_rests_on_stays_below_when_it_is_sorted(opened: Callable[..., Any], page: Path) -> None:
+    """Reference: the rows of the page without script, of which the last three are n, residual and critical value."""
+    browser = opened(page)
+    table = browser.find_element("css selector", "#comparisons table")
+    before = column(browser, table, 1)
+    assert before[-3:] == ["units", "residual, points", "critical value of |t|"]
+    for place in (1, 2):
+        button = table.find_elements("css selector", "thead button")[place - 1]
+        seen = []
+        for _ in range(3):
+            button.click()
+            seen.append(column(browser, table, 1))
+            assert seen[-1][-3:] == before[-3:]
+            assert sorted(seen[-1]) == sorted(before)
+        assert seen[0] == seen[1][-4::-1] + before[-3:] != seen[1]
+        assert seen[2] == before
+
+
+SPANS = """
+const box = (node) => { const range = document.createRange(); range.selectNodeContents(node);
+  const boxes = [...range.getClientRects()];
+  return [Math.min(...boxes.map((b) => b.left)), Math.max(...boxes.map((b) => b.right))]; };
+return [...document.querySelectorAll(".scroll")].filter((one) => one.scrollWidth > one.clientWidth).map((one) => {
+  one.scrollLeft = one.scrollWidth;
+  const table = one.querySelector("table"), caption = table.caption;
+  const names = [...table.querySelectorAll("thead th:first-child, tbody th")].map((name) => {
+    name.scrollIntoView({ block: "center", inline: "nearest" });
+    one.scrollLeft = one.scrollWidth;
+    const { left, right, top, bottom } = name.getBoundingClientRect();
+    const above = document.elementFromPoint((left + right) / 2, (top + bottom) / 2);
+    return [left, right, name.contains(above)];
+  });
+  return { scrolled: one.scrollLeft, behind: table.classList.contains("behind"), caption: box(caption), names };
+});
+"""
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_captions_and_names_stay_when_a_wide_table_is_scrolled(
+    opened: Callable[..., Any], page: Path, dark: bool
+) -> None:
+    """On a phone, scrolled to the right end; names lie above the numbers that go under them."""
+    browser = opened(page, 390, dark=dark)
+    wide = [
+        one
+        for one in browser.execute_script(
+            "document.querySelectorAll('details').forEach((d) => { d.open = true; });" + SPANS
+        )
+    ]
+    assert sum(not one["behind"] for one in wide) >= 3
+    for one in wide:
+        assert one["scrolled"] > 0
+        assert 0 <= one["caption"][0] < one["caption"][1] <= 390
+        if not one["behind"]:
+            for left, right, on_top in one["names"]:
+                assert 0 <= left < right <= 195
+                assert on_top
+    style = "return getComputedStyle(document.querySelector('#train-size tbody th')).backgroundColor"
+    assert browser.execute_script(style) == browser.execute_script(
+        "return getComputedStyle(document.body).backgroundColor"
+    )
+
+
+def test_printed_tables_fit_the_paper(opened: Callable[..., Any], page: Path) -> None:
+    """A4 landscape within margins of 12 mm: 273 mm, at 96 pixels an inch."""
+    paper = int(273 / 25.4 * 96)
+    browser = opened(page, paper)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    browser.execute_script("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    tables = "return [...document.querySelectorAll('table')].map((one) => one.getBoundingClientRect().right)"
+    rights = browser.execute_script(tables)
+    assert rights
+    assert max(rights) <= paper
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= paper
+    sticky = "return [...document.querySelectorAll('caption, th')].map((one) => getComputedStyle(one).position)"
+    assert set(browser.execute_script(sticky)) == {"static"}
 
 
 def test_a_command_is_copied(opened: Callable[..., Any], page: Path) -> None:

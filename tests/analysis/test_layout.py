@@ -1,0 +1,262 @@
+"""Figures of every kind at every width: what is written in them lies within them and nothing runs into its neighbour.
+
+Reference: matplotlib's renderer, at the resolution of print.
+"""
+
+import inspect
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import pandas as pd
+import pytest
+from markupsafe import escape
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from analysis import (
+    ablation,
+    across_arms,
+    curve_figures,
+    data_needed,
+    figures,
+    latex,
+    markdown,
+    paper,
+    resolution,
+    resolution_figures,
+)
+from analysis.arms import MixedArmsError, split
+from analysis.axes import STYLE
+from analysis.content import Chapter, chapters
+from analysis.findings import find
+from analysis.frame import Frame, load
+from analysis.layout import WIDTH
+from analysis.palette import looks
+from analysis.report import write_report
+from analysis.sections import Drawing
+from benchmarks.study import Study
+
+LABELS = ["resnet", "vit learned_1d", "vit rope_axial"]
+LONG = {label: f"{label}, as long a name as somebody may well give a model in print"[:60] for label in LABELS}
+WIDTHS = [50 / 25.4, 85 / 25.4, 120 / 25.4, WIDTH]
+
+
+@pytest.fixture(scope="module")
+def recorded(made_up: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Path]:
+    """Two budgets, two training resolutions, several ways of testing: a study that has figures of every kind."""
+    table = {key: value for key, value in made_up.SMALL.items() if key != "budget"}
+    study = made_up.study_of(
+        table,
+        dataset="cifar10",
+        size="nano",
+        train_size=[100, 1000, 5000, 10000, 45000],
+        resolution=[16, 32],
+        test_resolutions=[16, 24, 32, 48, 64, 128],
+        arms=[{"budget": {"steps": 600}}, {"budget": {"epochs": 20}}],
+        models=[{"name": "resnet"}, {"name": "vit", "position": ["learned_1d", "rope_axial"]}],
+        evaluations=[{"carry": "all"}, {"images": "canvas", "resolution": [16, 32, 64]}],
+        paper={"labels": LONG},
+    )
+    root = tmp_path_factory.mktemp("runs")
+    made_up.write_study(root, study)
+    return study, root
+
+
+@pytest.fixture(scope="module")
+def shown(recorded: tuple[Study, Path]) -> tuple[Chapter, ...]:
+    study, root = recorded
+    frame = paper.apply(load(root, study), study.paper)
+    return chapters(find(study, frame, root), looks(frame.runs))
+
+
+@pytest.fixture(scope="module")
+def drawings(shown: tuple[Chapter, ...]) -> dict[str, Drawing]:
+    return {drawing.name: drawing for chapter in shown for drawing in chapter.drawings}
+
+
+KINDS = [
+    "accuracy-by-train-size-1",
+    "accuracy-by-test-resolution-1",
+    "data-factor-1",
+    "data-factor-by-accuracy-1",
+    "fitted-curves-1",
+    "budgets-1",
+    "budgets-training-1",
+    "ways-of-testing-1",
+    "carrying-1",
+    "resolution-matrix-1",
+    "resolution-matrix-curves-1",
+    "position-ablation-1-1",
+]
+
+
+def test_these_are_all_kinds(drawings: dict[str, Drawing]) -> None:
+    """Reference: the names of the report's figures, without the numbers of arms."""
+    first, every = ({re.sub(r"(-\d+)+$", "", name) for name in names} for names in (KINDS, drawings))
+    assert first == every
+
+
+def ticks(axes: Axes) -> Iterator[list[Text]]:
+    """The labels of each axis that are seen: matplotlib keeps ticks beyond the ends of an axis, and draws them not."""
+    for axis in (axes.xaxis, axes.yaxis):
+        low, high = sorted(axis.get_view_interval())
+        texts = [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+        yield [text for text in texts if axes.axison and text.get_visible() and text.get_text()]
+
+
+def written(figure: Figure) -> list[Text]:
+    """The texts that are seen."""
+    texts = [*figure.texts, *(text for one in figure.legends for text in one.get_texts())]
+    for axes in figure.axes:
+        titles = [child for child in axes.get_children() if isinstance(child, Text)]
+        texts += [*titles, axes.xaxis.label, axes.yaxis.label, *itertools.chain(*ticks(axes))]
+    return [text for text in texts if text.get_text()]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_written_lies_within(drawings: dict[str, Drawing], kind: str, width: float) -> None:
+    figure = drawings[kind].draw(width=width)
+    figure.set_dpi(200)
+    with matplotlib.rc_context(STYLE):
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+    renderer, (wide, high) = canvas.get_renderer(), figure.bbox.size
+    for text in written(figure):
+        box = text.get_window_extent(renderer)
+        inside = box.x0 >= -1 and box.y0 >= -1 and box.x1 <= wide + 1 and box.y1 <= high + 1
+        assert inside, (text.get_text(), box, (wide, high))
+    for axes in figure.axes:
+        assert axes.bbox.width > 0.3 * figure.dpi
+        assert axes.bbox.height > 0.3 * figure.dpi
+        for labels in ticks(axes):
+            boxes = [text.get_window_extent(renderer) for text in labels]
+            assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in written(figure)]
+    marks = {text.get_text() for axes in figure.axes for text in axes.texts}  # they may lie on each other's axes
+    for (one, a), (other, b) in itertools.combinations(boxes, 2):
+        assert {one, other} <= marks or not a.overlaps(b), (one, other)
+    legends = {" ".join(text.get_text().split()) for one in figure.legends for text in one.get_texts()}
+    if "label" in drawings[kind].data and kind in ("accuracy-by-train-size-1", "budgets-1"):
+        assert {name.replace(" ", "") for name in LONG.values()} == {name.replace(" ", "") for name in legends}
+
+
+@pytest.mark.parametrize("kind", KINDS[::3])
+def test_the_same_bytes_twice_at_a_width(drawings: dict[str, Drawing], kind: str) -> None:
+    draw = drawings[kind].draw
+    first, second = (figures.printed(draw(width=WIDTHS[1]), "pdf") for _ in range(2))
+    assert first == second
+
+
+def test_no_two_figures_say_the_same(shown: tuple[Chapter, ...]) -> None:
+    """Alt texts and captions name the arm, what is compared and, but for heat maps, what stands on the axis."""
+    together = {}
+    for chapter in shown:
+        for section in chapter.sections:
+            for one in section.figures:
+                assert one.alt not in together
+                assert one.caption not in together.values()
+                together[one.alt] = one.caption
+                assert section.title in one.alt
+                assert section.title in one.caption
+                assert "against" in one.shows or "heat maps" in one.shows
+                assert re.search(r"\bby\b|line for each|Images needed over those of", one.shows)
+    assert len(together) > len(KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_caption_explains_the_marks_that_there_are(drawings: dict[str, Drawing], kind: str) -> None:
+    """Reference: what matplotlib has drawn."""
+    figure, legend = drawings[kind].draw(), drawings[kind].legend
+    lines = [line for axes in figure.axes for line in axes.lines]
+    assert ("Small points: runs" in legend) == any(line.get_marker() == "." for line in lines)
+    bars = [line for line in lines if len(line.get_xdata()) == 2 and line.get_xdata()[0] == line.get_xdata()[1]]  # type: ignore[arg-type, index]
+    assert ("Bars: " in legend) == any(line.get_linewidth() == 1 for line in bars)
+    assert ("Triangles: bounds" in legend) == any(line.get_fillstyle() == "none" for line in lines)
+    assert ("Dotted: chance" in legend) == any(line._unscaled_dash_pattern == (0, (1, 2)) for line in lines)
+    assert ("Cells: " in legend) == any(axes.images for axes in figure.axes)
+
+
+def test_without_an_interval_no_bars_are_explained(made_up: Any, tmp_path: Path) -> None:
+    study = made_up.study_of(made_up.SMALL, seed=[0])
+    made_up.write_study(tmp_path, study)
+    frame = load(tmp_path, study)
+    every = [one for chapter in chapters(find(study, frame, tmp_path), looks(frame.runs)) for one in chapter.drawings]
+    assert every
+    assert not any("Bars" in one.caption for one in every)
+
+
+def test_each_format_has_them(small: tuple[Study, Path], tmp_path: Path) -> None:
+    study, root = small
+    frame = load(root, study)
+    shown = chapters(find(study, frame, root), looks(frame.runs))
+    write_report(study, root, tmp_path, ["html", "latex", "markdown"])
+    html, text = ((tmp_path / name).read_text(encoding="utf-8") for name in ("index.html", "report.md"))
+    every = [drawing for chapter in shown for drawing in chapter.drawings]
+    assert re.findall(r'<div role="img" aria-label="(.+?)">', html) == [str(escape(one.alt)) for one in every]
+    assert re.findall(r"<figcaption>(.+?)</figcaption>", html) == [str(escape(one.caption)) for one in every]
+    for one in every:
+        assert f"![{markdown.escape(one.alt)}](figures/{one.name}.png)\n\n{markdown.escape(one.caption)}\n" in text
+        [caption] = re.findall(r"\\caption\{(.*)\}\n", (tmp_path / "latex" / f"figure-{one.name}.tex").read_text())
+        assert caption.startswith(latex.escape(" ".join(one.caption.split())))
+
+
+def test_printing_leaves_the_page_as_it_is(small: tuple[Study, Path], tmp_path: Path) -> None:
+    """Reference: the page of a report in no other format, without a width."""
+    study, root = small
+    narrow = replace(study, paper=study.paper.model_copy(update={"column_width": 50.0}))
+    write_report(study, root, tmp_path / "page", ["html"])
+    write_report(narrow, root, tmp_path / "both", ["html", "markdown"])
+    pages = [(tmp_path / name / "index.html").read_text(encoding="utf-8") for name in ("page", "both")]
+    drawn = [re.findall(r"<svg.*?</svg>", page, re.DOTALL) for page in pages]
+    assert drawn[0] == drawn[1] != []
+
+
+def tables(frame: Frame) -> dict[str, pd.DataFrame]:
+    """The table that each public function of figures takes."""
+    arms = split(frame)
+    matrix = across_arms.resolution_matrix([arms[0], arms[1]])
+    return {
+        "accuracy_by_train_size": arms[0].rows,
+        "accuracy_by_test_resolution": arms[0].rows,
+        "differences_by_train_size": ablation.differences(arms[0]),
+        "fitted_curves": arms[0].rows,
+        "factors": data_needed.by_train_size(arms[0]),
+        "side_by_side": frame.rows[frame.rows["resolution"] == arms[0].arm.resolution],
+        "heat_map": matrix,
+        "matrix_curves": matrix,
+        "ways_of_testing": resolution.curve(arms[0], "accuracy", []),
+    }
+
+
+def test_every_figure_is_a_function_of_its_table_alone(recorded: tuple[Study, Path]) -> None:
+    """Each public function of the modules of figures; and models look as they do in the whole study."""
+    study, root = recorded
+    frame = load(root, study)
+    of = tables(frame)
+    modules = (figures, curve_figures, resolution_figures)
+    public = {
+        name: function
+        for module in modules
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__ and not name.startswith("_") and name not in ("svg", "printed")
+    }
+    assert set(public) == set(of)
+    for name, draw in public.items():
+        figure = draw(of[name])
+        assert isinstance(figure, Figure)
+        if "styles" in inspect.signature(draw).parameters:
+            assert figures.svg(figure, "a") == figures.svg(draw(of[name], looks(frame.runs)), "a")
+
+
+def test_budgets_side_by_side_differ_in_nothing_else(recorded: tuple[Study, Path]) -> None:
+    study, root = recorded
+    with pytest.raises(MixedArmsError, match="resolution"):
+        curve_figures.side_by_side(load(root, study).rows)
