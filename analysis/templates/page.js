@@ -25,13 +25,12 @@
     const body = table.tBodies[0];
     const rows = [...body.rows];
     const at = (row) => shown(row.cells[column]);
-    const sign = { ascending: 1, descending: -1 }[order];
+    const sign = { ascending: 1, descending: -1 }[order] ?? 0;
+    // Either way last and in the order of the study: what is absent, and below it what the table rests on.
+    const last = (row) => (row.classList.contains("basis") ? 2 : sign && ["–", ""].includes(at(row)) ? 1 : 0);
     rows.sort((a, b) => {
-      const basis = a.classList.contains("basis") - b.classList.contains("basis"); // what the table rests on: last
-      if (basis) return basis;
-      if (!sign) return a.dataset.place - b.dataset.place;
-      const absent = (at(a) === "–" || at(a) === "") - (at(b) === "–" || at(b) === ""); // last, either way
-      return absent || sign * compare(at(a), at(b)) || a.dataset.place - b.dataset.place;
+      const behind = last(a) - last(b);
+      return behind || (last(a) ? 0 : sign * compare(at(a), at(b))) || a.dataset.place - b.dataset.place;
     });
     body.append(...rows);
   };
