@@ -73,7 +73,7 @@ def table_of_all(frame: Frame) -> pd.DataFrame:
 
 
 def _svg(drawing: Drawing) -> Markup:
-    return Markup(figures.svg(drawing.draw(), drawing.name))  # text in it was escaped by matplotlib
+    return Markup(figures.svg(drawing.figure, drawing.name))  # text in it was escaped by matplotlib
 
 
 def _files(frame: Frame, found: Sequence[Trace]) -> list[File]:

@@ -107,6 +107,7 @@ def settle(figure: Figure) -> Figure:
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
             _thin(axis, figure)
+    figure.set_layout_engine("none")  # so that it is the same in whatever formats, in whatever order, it is written
     return figure
 
 

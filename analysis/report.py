@@ -86,11 +86,11 @@ def write_report(
     if "csv" in formats:
         tables |= {f"figures/{one.name}.csv": one.data for one in content.drawings}
         files |= {name: table.to_csv(index=False, lineterminator="\n").encode() for name, table in tables.items()}
+    files |= _drawn(content, formats)
     if "latex" in formats:
         files |= {f"latex/{name}": text.encode() for name, text in latex.files(content).items()}
-        files |= _drawn(content, "pdf")
     if "markdown" in formats:
-        files |= {"report.md": markdown.text_of(content).encode()} | _drawn(content, "png")
+        files |= {"report.md": markdown.text_of(content).encode()}
     if "html" in formats:
         files["index.html"] = html.page(content, frame, found, "csv" in formats).encode()
     files["methods.txt"] = _methods(content).encode()
@@ -107,11 +107,15 @@ def write_report(
     )
 
 
-def _drawn(content: Content, kind: str) -> dict[str, bytes]:
-    """Each figure for print, as wide as the study's [paper] says, in millimetres."""
+def _drawn(content: Content, formats: Sequence[str]) -> dict[str, bytes]:
+    """The figures for print, as wide as the study's [paper] says, in millimetres."""
     column = content.study.paper.column_width
-    wide = {} if column is None else {"width": column / 25.4}
-    return {f"figures/{one.name}.{kind}": figures.printed(one.draw(**wide), kind) for one in content.drawings}
+    kinds = [kind for kind, name in (("pdf", "latex"), ("png", "markdown")) if name in formats]
+    files: dict[str, bytes] = {}
+    for one in content.drawings if kinds else ():
+        figure = one.figure if column is None else one.draw(width=column / 25.4)
+        files |= {f"figures/{one.name}.{kind}": figures.printed(figure, kind) for kind in kinds}
+    return files
 
 
 def _methods(content: Content) -> str:

@@ -5,7 +5,7 @@ A section knows no format: pages, LaTeX and Markdown are made of the same ones (
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -20,7 +20,7 @@ from analysis.tables import each_group
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure, drawn anew for each format; the name of its files (also before every id in its SVG); the table
+    """A figure, drawn for its width; the name of its files (also before every id in its SVG); the table
     behind it in long form; what it shows, of which arm (its axes, what is compared), and what its marks mean."""
 
     name: str
@@ -28,6 +28,11 @@ class Drawing:
     data: pd.DataFrame = field(compare=False)
     shows: str
     legend: str
+
+    @cached_property
+    def figure(self) -> Figure:
+        """As wide as on the page."""
+        return self.draw()
 
     @property
     def alt(self) -> str:
