@@ -13,10 +13,16 @@ from analysis import wording
 from analysis.frame import ARM, Frame
 from analysis.tables import each_group
 from benchmarks.datasets import Dataset, dataset
+from benchmarks.run import Run
 
 
 class MixedArmsError(ValueError):
     """A table or figure was asked to hold runs that do not answer the same question."""
+
+
+def default(field: str) -> object:
+    """What a run has in this field unless it is told otherwise."""
+    return Run.model_fields[field].get_default()
 
 
 @dataclass(frozen=True)
@@ -53,13 +59,8 @@ class Arm:
 
     @property
     def unsaid(self) -> set[str]:
-        """The parts that go without saying, unless they tell the arm from another."""
-        usual = {
-            "precision": self.precision == "float32",
-            "validation": not self.validation_words.startswith("oracle"),
-            "protocol": True,
-        }
-        return {name for name, holds in usual.items() if holds}
+        """The parts that go without saying, as they are what a run has by default; no two arms have the same words."""
+        return {name for name in ("precision", "validation", "protocol") if getattr(self, name) == default(name)}
 
     @property
     def words(self) -> str:
