@@ -21,6 +21,7 @@ from analysis.wording import ABSENT, RESIZES, STALE, STARVED, UNEQUAL
 from models import family
 
 Head = Callable[[int], str]  # from a train size or resolution to the head of its column
+SENTENCE = 24  # letters of a cell, above which it holds words
 RECORDED = ("finished", "stale", "diverged")  # states with a result to compare a rerun with
 
 
@@ -59,6 +60,14 @@ class Table:
     kind: str = ""
     n: str = ""
     interval: str = "95 % t-intervals"
+
+    @property
+    def in_words(self) -> tuple[bool, ...]:
+        """Of each column of `head`, whether it holds sentences, which are read from the left, and not numbers."""
+        return tuple(
+            any(len(row.cells[place].text) > SENTENCE for row in self.rows if place < len(row.cells))
+            for place in range(len(self.head))
+        )
 
     @property
     def basis(self) -> str:
