@@ -1,10 +1,10 @@
 """Figures on resolutions: training against test resolution, and what the ways of testing change; a panel a model."""
 
-import math
 from collections.abc import Callable, Mapping
 
 import matplotlib
 import pandas as pd
+import seaborn
 from matplotlib.figure import Figure
 
 from analysis.axes import STYLE, bars, dodged, handle, log_ticks, percent_axis
@@ -28,26 +28,18 @@ def heat_map(matrix: pd.DataFrame, width: float = WIDTH) -> Figure:
         figure, grid = panels(len(labels), width, 0.36 * len(train) + 1.1, "training resolution, pixels")
         for axes, label in zip(grid, labels, strict=True):
             mine = matrix[matrix["label"] == label]
+            ylabel = axes.get_ylabel()
             means = mine.pivot(index="train_resolution", columns="test_resolution", values="mean")
-            means = 100 * means.reindex(index=train, columns=test)
-            axes.imshow(means.to_numpy(dtype=float), vmin=low, vmax=high, cmap="cividis", aspect="auto", origin="lower")
-            for row, values in enumerate(means.to_numpy(dtype=float)):
-                for column, value in enumerate(values):
-                    if not math.isnan(value):
-                        dark = value < low + DARK * (high - low)
-                        axes.text(
-                            column,
-                            row,
-                            f"{value:.0f}",
-                            ha="center",
-                            va="center",
-                            fontsize=8,
-                            color="#ffffff" if dark else "#000000",
-                        )
+            seaborn.heatmap(
+                100 * means.reindex(index=train[::-1], columns=test).astype(float),
+                vmin=low, vmax=high, cmap="cividis", annot=True, fmt=".0f", annot_kws={"fontsize": 8}, cbar=False,
+                xticklabels=test, yticklabels=train[::-1], ax=axes,
+            )  # fmt: skip
+            axes.set(xlabel="", ylabel=ylabel, ylim=(len(train), 0))  # seaborn turns shared axes over panel by panel
+            for number in axes.texts:  # seaborn's white is hard to read on the middle of the scale
+                number.set_color("#ffffff" if float(number.get_text()) < low + DARK * (high - low) else "#000000")
             axes.set_title(label)
-            axes.set_xticks(range(len(test)), [str(side) for side in test])
-            axes.set_yticks(range(len(train)), [str(side) for side in train])
-            axes.tick_params(length=0)
+            axes.tick_params(length=0, rotation=0)
         figure.supxlabel("test resolution, pixels", fontsize=9, color=INK)
         return settle(figure)
 

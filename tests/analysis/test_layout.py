@@ -18,6 +18,7 @@ import pytest
 from markupsafe import escape
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -192,7 +193,7 @@ def test_a_caption_explains_the_marks_that_there_are(
     assert ("Bars: " in legend) == any(line.get_linewidth() == 1 for line in bars)
     assert ("Triangles: bounds" in legend) == any(line.get_fillstyle() == "none" for line in lines)
     assert ("Dotted: chance" in legend) == any(line._unscaled_dash_pattern == (0, (1, 2)) for line in lines)
-    assert ("Cells: " in legend) == any(axes.images for axes in figure.axes)
+    assert ("Cells: " in legend) == any(isinstance(one, QuadMesh) for axes in figure.axes for one in axes.collections)
 
 
 def test_without_an_interval_no_bars_are_explained(made_up: Any, tmp_path: Path) -> None:
