@@ -111,6 +111,7 @@ def test_how_many_times_faster() -> None:
     ours = [Turn(1.0, 0.0), Turn(2.0, 0.0), Turn(1.0, 0.9), Turn(2.0, 0.1)]
     theirs = [Turn(3.0, 0.0), Turn(5.0, 0.0), Turn(9.0, 0.0), Turn(8.0, 0.0)]
     ratio, words = sweep.faster({"ours": ours, "theirs": theirs}, "ours", "theirs")
+    assert sweep.faster({"ours": ours, "theirs": theirs}, "ours", "theirs", more=4)[0] == pytest.approx(4 * ratio)
     low, middle, high = np.percentile([3.0, 2.5, 4.0], [25, 50, 75])
     assert (ratio, words) == (middle, f"{middle:.2f} ({low:.2f} to {high:.2f})")
     assert sweep.faster({"ours": ours[2:3], "theirs": theirs[2:3]}, "ours", "theirs") == (0.0, "-")
