@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from analysis.arms import ArmData
 from analysis.cells import at_home
-from analysis.comparisons import labelled
+from analysis.comparisons import declared
 from analysis.ranking import rank
 from analysis.tables import each_group
 from benchmarks.study import Study
@@ -72,9 +72,8 @@ def against(arm: ArmData, study: Study | None = None) -> tuple[Against, ...]:
     first = lead(arm)
     if first is None:
         return ()
-    by_label = labelled(arm.runs, study) if study is not None else {}
     families: dict[str, dict[str, tuple[str, ...]]] = {}
-    for family in study.comparisons if study is not None else ():
+    for family, by_label in declared(arm.runs, study) if study is not None else ():
         labels, reference = family.of(by_label)
         if reference is not None and labels:
             families.setdefault(reference, {})[family.name] = labels

@@ -4,7 +4,7 @@ One family at one train size is one block model (`block_model`). Its intervals h
 95 % all of them contain their true differences. Each train size is a family of its own, and so is each arm.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,14 @@ def labelled(runs: pd.DataFrame, study: Study) -> dict[str, Run]:
     return {label: by_id[mine["run"].iloc[0]] for label, mine in each_group(runs, "label")}
 
 
+def declared(runs: pd.DataFrame, study: Study) -> Iterator[tuple[Family, dict[str, Run]]]:
+    """Each declared family with what it may compare of an arm, as `labelled`: the models of the studies that declare
+    it, as another study's were not declared to be compared."""
+    for family in study.comparisons:
+        mine = {run.id for part in study.parts or (study,) if family in part.comparisons for run in part.runs}
+        yield family, labelled(runs[runs["run"].isin(mine)], study)
+
+
 def planned_blocks(runs: pd.DataFrame) -> tuple[int, str]:
     """(number of planned blocks, what they are): draws where they are crossed with seeds, else draws with their
     seeds, called as `statistics.unit_noun` does."""
@@ -49,9 +57,8 @@ def differences(arm: ArmData, study: Study) -> pd.DataFrame:
     reference_runs (ids, pair by pair)."""
     one_arm(arm.runs)
     rows = at_home(arm.rows)
-    by_label = labelled(arm.runs, study)
     result: list[dict[str, Any]] = []
-    for family in study.comparisons:
+    for family, by_label in declared(arm.runs, study):
         labels, reference = family.of(by_label)
         pairs = pairs_of(labels, reference)
         if not pairs:
@@ -185,6 +192,13 @@ def _caution(table: pd.DataFrame) -> str:
     return f" Residuals vary unlike between these models ({ends}): intervals of the more variable ones are too narrow."
 
 
+def _families(study: Study) -> str:
+    named = [f"“{family.name}”" for family in study.comparisons]
+    if len(named) > 1:
+        return f"the families of comparisons {wording.names(named)}"
+    return f"the family of comparisons {named[0]}" if named else "no family of comparisons"
+
+
 def sentence(study: Study) -> str:
     """What the page says of corrections: by family where there is one, that there is none otherwise."""
     alone = (
@@ -196,12 +210,11 @@ def sentence(study: Study) -> str:
             "The study declares no family of comparisons ([[comparisons]]), so each interval stands on its own, "
             f"uncorrected for their number: {alone}"
         )
-    named = [f"“{family.name}”" for family in study.comparisons]
-    families = (
-        f"families of comparisons {wording.names(named)}" if len(named) > 1 else f"family of comparisons {named[0]}"
-    )
+    said = [f"{'study ' + part.name if study.parts else 'the study'} declares {_families(part)}"
+            for part in study.parts or (study,)]  # fmt: skip
+    families = wording.names(said)
     return (
-        f"The study declares the {families}. Under "
+        f"{families[:1].upper()}{families[1:]}. Under "
         "“Comparisons” the intervals of a family at one train size hold simultaneously: paired differences from the "
         "model accuracy = model + draw and seed + residual, one residual variance for all models of the family, and "
         "the quantile of the multivariate t (Dunnett's for one reference, Tukey's for all pairs). That variance is "

@@ -97,14 +97,16 @@ def _unequal(table: pd.DataFrame, runs: pd.DataFrame) -> list[list[str]]:
         for i, value in enumerate(table[column]):
             if abs(value - median) > TOLERANCE * median:
                 marks[i].append(column)
+    for column in ("augmentation", "recipe"):
+        for mark, is_odd in zip(marks, _odd(table[column]), strict=True):
+            mark += [column] * is_odd
+    stated = runs.groupby("train_size")["trials"].nunique(dropna=False)
     unlike = {
         "images_per_second": len(speeds(runs)) > 1,
-        **{column: table[column].nunique() > 1 for column in ("augmentation", "recipe")},
-        "trials": bool((runs.groupby("train_size")["trials"].nunique(dropna=False) > 1).any())
-        or table["trials"].nunique() > 1,
+        "trials": table["trials"].nunique() > 1 or bool((stated > 1).any()),  # no model's tuning is the usual one
     }
     for mark in marks:
-        mark += [column for column, several in unlike.items() if several]
+        mark += [column for column, holds in unlike.items() if holds]
     for i, short in enumerate(table["batch_norm_short"]):
         if short:
             marks[i].append("batch_norm_short")
@@ -124,6 +126,13 @@ def _unequal(table: pd.DataFrame, runs: pd.DataFrame) -> list[list[str]]:
         if grids[label] != most:
             marks[i].append("planned")
     return marks
+
+
+def _odd(values: pd.Series) -> list[bool]:
+    """Which values are other than that of most models; all of them where no value is that of most."""
+    counts = values.value_counts()
+    usual = counts.index[0] if 2 * counts.iloc[0] > len(values) else None
+    return [len(counts) > 1 and value != usual for value in values]
 
 
 def by_resolution(arm: ArmData, runs: Mapping[str, Run], resolutions: Iterable[int]) -> pd.DataFrame:

@@ -41,6 +41,7 @@ def joined(studies: Sequence[Study]) -> Study:
         comparisons=_families(studies),
         trials=_trials(studies),
         paper=merged([study.paper for study in studies]),
+        parts=tuple(studies),
     )
 
 

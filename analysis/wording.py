@@ -22,8 +22,8 @@ _SIGNS = {
     RESIZES: "resizes its input to the training resolution: at another test resolution this shows how robust it is to "
     "interpolated pixels, not how its architecture handles another grid",
     UNEQUAL: "not equal: further than 10 % from the arm's median (parameters, MACs), another value than the other "
-    "models have at the same train size (updates, images seen), other planned runs, other hardware (images/s), or "
-    "other tuning trials",
+    "models have at the same train size (updates, images seen) or than most models (augmentation, recipe), other "
+    "planned runs, other hardware (images/s), or other tuning trials",
 }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 
 class Choice(click.Choice):
@@ -65,9 +66,11 @@ def _look_in(context: click.Context, option: click.Parameter, folder: Path) -> P
 
 def _read_from(context: click.Context, option: click.Parameter, paths: tuple[Path, ...]) -> Path:
     """The one folder that records are read from."""
-    if len(paths) == 1 and not paths[0].is_file():
-        return _look_in(context, option, paths[0])
     from benchmarks import roots
+
+    if len(paths) == 1 and not paths[0].is_file():
+        asked = option.name is not None and context.get_parameter_source(option.name) != ParameterSource.DEFAULT
+        return _look_in(context, option, roots.existing(paths[0]) if asked else paths[0])
 
     if len(paths) == 1:
         return _look_in(context, option, roots.opened(paths[0]))

@@ -21,6 +21,7 @@ from benchmarks.files import write_json
 from benchmarks.pack import FORMAT, MANIFEST
 from benchmarks.passes import DAMAGE
 from benchmarks.record import Record, read_record
+from models.hints import did_you_mean
 
 SHARED = (".subsets", ".datasets", ".studies", BESIDE)
 
@@ -53,6 +54,14 @@ def opened(path: Path) -> Path:
     return folder
 
 
+def existing(root: Path) -> Path:
+    """A folder of records that somebody has named. Raises RecordError, with the nearest name, when it is not there."""
+    if not root.is_dir():
+        there = [path.name for path in root.parent.iterdir() if path.is_dir()] if root.parent.is_dir() else []
+        raise RecordError(f"{root}: there is no such folder of records{did_you_mean(root.name, there)}")
+    return root
+
+
 def _unpack(path: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
@@ -82,9 +91,7 @@ def joined(paths: Sequence[Path], folder: Path) -> Path:
     roots = [(path.name, opened(path)) for path in paths]
     places: dict[str, list[tuple[str, Path]]] = {}
     for said, root in roots:
-        if not root.is_dir():
-            raise RecordError(f"{root}: there is no such folder of records")
-        for run in sorted(root.iterdir()):
+        for run in sorted(existing(root).iterdir()):
             if run.is_dir() and not run.name.startswith("."):
                 places.setdefault(run.name, []).append((said, run))
         for name in SHARED:

@@ -42,7 +42,8 @@ class Study:
     what is kept of each image; `starved_below` is the training accuracy below which a cell is marked as starved;
     `comparisons` are the families of comparisons that the page corrects as a whole;
     `trials` has, by run id, the configurations tried in tuning before its recipe was fixed, where that is stated;
-    `paper` is how the report looks in print; `text` is the file, '' for a study that was never one.
+    `paper` is how the report looks in print; `text` is the file, '' for a study that was never one;
+    `parts` are the studies that are looked at as one, none of a study that is one.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Study:
     trials: Mapping[str, int] = field(default_factory=dict)
     paper: Paper = field(default_factory=Paper)
     text: str = ""
+    parts: tuple["Study", ...] = ()
 
 
 def study_names() -> tuple[str, ...]:

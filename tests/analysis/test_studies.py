@@ -1,10 +1,15 @@
 """Several studies as one: what they share counts once, what they disagree on is refused."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from analysis import comparisons
+from analysis.against import against
+from analysis.arms import split
+from analysis.frame import load
 from analysis.studies import joined
 from benchmarks.errors import ConfigError
 
@@ -34,6 +39,21 @@ def test_what_they_disagree_on_is_refused(made_up: Any) -> None:
     with pytest.raises(ConfigError, match="'a' is another family"):
         joined(families[:2])
     assert len(joined([families[0], families[2]]).comparisons) == 1
+
+
+def test_a_family_is_of_the_study_that_declares_it(made_up: Any, tmp_path: Path) -> None:
+    """By hand: the other study has another size of the same models, and declares nothing: no family there."""
+    declares = made_up.study_of(made_up.SMALL, comparisons=[{"name": "a", "against": "resnet"}])
+    other = dataclasses.replace(made_up.study_of(made_up.SMALL, size="nano"), name="other")
+    both = joined([declares, other])
+    made_up.write_study(tmp_path, both)
+    tables = {arm.arm.size: comparisons.differences(arm, both) for arm in split(load(tmp_path, both))}
+    assert set(tables["pico"]["family"]) == {"a"} and tables["nano"].empty
+    assert {one.families for arm in split(load(tmp_path, both)) for one in against(arm, both)} == {("a",), ()}
+    said = comparisons.sentence(both)
+    assert said.startswith("Study made-up declares the family of comparisons “a” and study other declares no family")
+    again = joined([declares, dataclasses.replace(other, comparisons=declares.comparisons)])
+    assert all(len(comparisons.differences(arm, again)) for arm in split(load(tmp_path, again)))
 
 
 def test_tuning_trials_of_all(made_up: Any) -> None:
