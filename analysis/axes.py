@@ -5,7 +5,7 @@ Shares come in, per cent are drawn. Nothing uses pyplot, so there is no global s
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,12 +47,11 @@ BESIDE = -0.45  # where the points of runs stand, in distances between neighbour
 
 def lines(
     axes: Axes, rows: pd.DataFrame, name: str, x: str, value: str, styles: Mapping[str, Look]
-) -> dict[str, float]:
-    """Points, mean line and bars for each group `name`; returns each group's mean at its largest x."""
+) -> list[str]:
+    """Points, mean line and bars for each group `name`; returns the groups, in the order of the rows."""
     known = rows.dropna(subset=[value])
     order = list(dict.fromkeys(known[name]))
     places = dodged(known[x].unique().tolist(), order)
-    means = {}
     bounds = (0.0, 1.0) if value == "accuracy" else None
     for label in order:
         look = styles[label]
@@ -68,8 +67,7 @@ def lines(
         ]
         axes.plot(*zip(*points, strict=True), ".", color=look.colour, markersize=3, alpha=0.75, zorder=2)
         bars(axes, xs, estimates, look)
-        means[label] = estimates[-1].mean
-    return means
+    return order
 
 
 def bars(axes: Axes, x: Sequence[float], estimates: Sequence[Estimate], look: Look, scale: float = 100) -> None:
@@ -148,7 +146,8 @@ def percent_axis(axes: Axes, value: str = "accuracy") -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g} %"))
 
 
-def legend(figure: Figure, means: Mapping[str, float], styles: Mapping[str, Look], above: bool = False) -> None:
-    """In the order of the lines' right ends; where `layout.place_legend` puts it."""
-    order = sorted(means, key=lambda name: -means[name])
+def legend(figure: Figure, names: Iterable[str], styles: Mapping[str, Look], above: bool = False) -> None:
+    """In the order of `names`, which is that of the tables: the same in every figure, the study's or its [paper]'s.
+    Where `layout.place_legend` puts it."""
+    order = list(names)
     layout.place_legend(figure, [handle(styles[name], [], []) for name in order], order, above)

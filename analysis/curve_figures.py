@@ -33,8 +33,8 @@ def fitted_curves(rows: pd.DataFrame, styles: Mapping[str, Look] | None = None, 
     with matplotlib.rc_context(STYLE):
         figure = canvas(width, 4.6)
         axes = figure.add_subplot()
-        ends = {}
         labels = list(dict.fromkeys(home["label"]))
+        fitted = []
         places = dodged(home["train_size"].unique().tolist(), labels)
         for label, curves, fit, _ in each_fit(rows):
             look = styles[label]
@@ -48,12 +48,13 @@ def fitted_curves(rows: pd.DataFrame, styles: Mapping[str, Look] | None = None, 
                 sizes = np.geomspace(low, high, 60 if style == "-" else 20)
                 line = [100 * fit.error(size).mean for size in np.clip(sizes, low, high)]
                 axes.plot(sizes, line, style, color=look.colour, linewidth=1.2)
-            ends[label] = -fit.error(fits.REACH * fit.sizes[-1]).mean
+            fitted.append(label)
         axes.set_yscale("log")
         log_ticks(axes, home["train_size"], "training images n (log scale); dotted: up to twice the largest n")
         _decades(axes, "{:g} %")
         axes.set_ylabel("test error (log scale)")
-        legend(figure, ends, {label: Look(one.colour, one.marker, "-") for label, one in styles.items()})
+        names = [label for label in labels if label in fitted]
+        legend(figure, names, {label: Look(one.colour, one.marker, "-") for label, one in styles.items()})
         return settle(figure)
 
 
@@ -68,7 +69,6 @@ def factors(
     with matplotlib.rc_context(STYLE):
         figure = canvas(width, 4.2)
         axes = figure.add_subplot()
-        ends = {}
         order = list(dict.fromkeys(known["label"]))
         places = dodged(known[x].unique().tolist(), order)
         for label, mine in each_group(known, "label"):
@@ -81,7 +81,6 @@ def factors(
                 axes.plot(
                     [at], [row.mean], BOUNDS[row.bound], color=look.colour, markersize=6, fillstyle="none", zorder=2
                 )
-            ends[label] = mine["mean"].iloc[-1]
         axes.axhline(1, color=INK, linewidth=0.8, zorder=0)
         axes.set_yscale("log")
         _decades(axes, "{:g}×")
@@ -92,7 +91,7 @@ def factors(
             axes.xaxis.set_major_locator(FixedLocator(sorted(set(known[x].tolist()))))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f} %"))
             axes.set_xlabel("test accuracy that both reach")
-        legend(figure, ends, styles)
+        legend(figure, order, styles)
         return settle(figure)
 
 
@@ -109,9 +108,8 @@ def side_by_side(
     ylabel = "test accuracy" if value == "accuracy" else "accuracy on the training images"
     with matplotlib.rc_context(STYLE):
         figure, grid = panels(len(homes), width, 3.5, ylabel)
-        ends: dict[str, float] = {}
         for axes, (arm, home) in zip(grid, homes.items(), strict=True):
-            ends |= lines(axes, home, "label", "train_size", value, styles)
+            lines(axes, home, "label", "train_size", value, styles)
             axes.set_title(f"{wording.number(arm.budget)} {arm.budget_kind}")
             log_ticks(axes, at_home(rows)["train_size"], "")
             percent_axis(axes)
@@ -119,7 +117,8 @@ def side_by_side(
                 chance = statistics.chance(arm.data.classes)
                 axes.axhline(100 * chance, color=INK, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
         figure.supxlabel("training images n (log scale)", fontsize=9, color=INK)
-        legend(figure, ends, styles, above=is_narrow(figure))  # below is what the panels' axes have in common
+        names = dict.fromkeys(at_home(rows)["label"])
+        legend(figure, names, styles, above=is_narrow(figure))  # below is what the panels' axes have in common
         return settle(figure)
 
 

@@ -33,14 +33,14 @@ def accuracy_by_train_size(
     with matplotlib.rc_context(STYLE):
         figure = canvas(width, 4.6)
         axes = figure.add_subplot()
-        means = lines(axes, home, "label", "train_size", "accuracy", styles or looks(rows))
+        names = lines(axes, home, "label", "train_size", "accuracy", styles or looks(rows))
         chance_line(axes, statistics.chance(arm.data.classes), is_narrow(figure))
         log_ticks(axes, home["train_size"], "training images n, validation included (log scale)")
         if arm.validation >= 1 or arm.validation == 0:
             axes.set_xlabel("training images n (log scale)")
         percent_axis(axes)
         axes.set_ylabel("test accuracy")
-        legend(figure, means, styles or looks(rows))
+        legend(figure, names, styles or looks(rows))
         return settle(figure)
 
 
@@ -58,7 +58,7 @@ def accuracy_by_test_resolution(
     with matplotlib.rc_context(STYLE):
         figure = canvas(width, 4.6)
         axes = figure.add_subplot()
-        means = lines(axes, shown, "line", "test_resolution", value, styles)
+        names = lines(axes, shown, "line", "test_resolution", value, styles)
         if value == "accuracy":
             chance_line(axes, statistics.chance(arm.data.classes), is_narrow(figure))
         axes.axvline(arm.resolution, color=GREY, linewidth=0.8, zorder=0)
@@ -75,7 +75,7 @@ def accuracy_by_test_resolution(
         log_ticks(axes, shown["test_resolution"], "test resolution, pixels (log scale)")
         percent_axis(axes, value)
         axes.set_ylabel("test accuracy" if value == "accuracy" else "retention of accuracy above chance")
-        legend(figure, means, styles)
+        legend(figure, names, styles)
         return settle(figure)
 
 
@@ -91,17 +91,15 @@ def differences_by_train_size(
     with matplotlib.rc_context(STYLE):
         figure = canvas(width, 3.6)
         axes = figure.add_subplot()
-        means = {}
-        places = dodged(known["train_size"].unique().tolist(), list(dict.fromkeys(known["label"])))
+        names = list(dict.fromkeys(known["label"]))
+        places = dodged(known["train_size"].unique().tolist(), names)
         for label, group in each_group(known, "label"):
             xs = [places(size, label) for size in group["train_size"]]
-            estimates = [estimate_of(row) for row in each_row(group)]
-            bars(axes, xs, estimates, styles[label])
-            means[label] = estimates[-1].mean
+            bars(axes, xs, [estimate_of(row) for row in each_row(group)], styles[label])
         axes.axhline(0, color=INK, linewidth=0.8, zorder=0)
         log_ticks(axes, known["train_size"], "training images n (log scale)")
         axes.set_ylabel(f"points above {reference}")
-        legend(figure, means, styles)
+        legend(figure, names, styles)
         return settle(figure)
 
 

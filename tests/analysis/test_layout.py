@@ -47,6 +47,7 @@ from benchmarks.study import Study
 
 LABELS = ["resnet", "vit learned_1d", "vit rope_axial"]
 LONG = {label: f"{label}, as long a name as somebody may well give a model in print"[:60] for label in LABELS}
+ORDER = ["vit rope_axial", "resnet", "vit learned_1d"]
 WIDTHS = [50 / 25.4, 85 / 25.4, 120 / 25.4, WIDTH]
 
 
@@ -64,7 +65,7 @@ def recorded(made_up: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[St
         arms=[{"budget": {"steps": 600}}, {"budget": {"epochs": 20}}],
         models=[{"name": "resnet"}, {"name": "vit", "position": ["learned_1d", "rope_axial"]}],
         evaluations=[{"carry": "all"}, {"images": "canvas", "resolution": [16, 32, 64]}],
-        paper={"labels": LONG},
+        paper={"labels": LONG, "order": ORDER},
     )
     root = tmp_path_factory.mktemp("runs")
     made_up.write_study(root, study)
@@ -156,6 +157,18 @@ def test_what_is_written_lies_within(
     legends = {" ".join(text.get_text().split()) for one in figure.legends for text in one.get_texts()}
     if "label" in drawings[kind].data and kind in ("accuracy-by-train-size-1", "budgets-1"):
         assert {name.replace(" ", "") for name in LONG.values()} == {name.replace(" ", "") for name in legends}
+
+
+def test_legends_have_the_order_of_the_tables(drawn: Callable[[str, float], Figure]) -> None:
+    """In every figure whose lines are models. Reference: the study's [paper] order."""
+    names = ["".join(LONG[label].split()) for label in ORDER]
+    known = {kind: ["".join(text.get_text().split()) for one in drawn(kind, WIDTH).legends for text in one.get_texts()]
+             for kind in KINDS}  # fmt: skip
+    by_model = {kind: seen for kind, seen in known.items() if seen and seen[0].startswith(tuple(names))}
+    assert len(by_model) >= 7
+    for seen in by_model.values():
+        places = [next(place for place, name in enumerate(names) if one.startswith(name)) for one in seen]
+        assert places == sorted(places)
 
 
 @pytest.mark.parametrize("kind", KINDS[::3])
