@@ -22,6 +22,7 @@ from markupsafe import Markup
 from analysis import figures
 from analysis.content import Content
 from analysis.frame import COLUMNS, EVALUATION, Frame
+from analysis.layout import PHONE
 from analysis.sections import Drawing
 from analysis.traces import Trace
 
@@ -48,7 +49,7 @@ def page(content: Content, frame: Frame, found: Sequence[Trace], beside: bool) -
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["svg"] = _svg
+    environment.globals["svg"], environment.globals["narrow_svg"] = _svg, _narrow_svg
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     text = environment.get_template("page.html.j2").render(
         content=content,
@@ -74,6 +75,10 @@ def table_of_all(frame: Frame) -> pd.DataFrame:
 
 def _svg(drawing: Drawing) -> Markup:
     return Markup(figures.svg(drawing.figure, drawing.name))  # text in it was escaped by matplotlib
+
+
+def _narrow_svg(drawing: Drawing) -> Markup:
+    return Markup(figures.svg(drawing.draw(width=PHONE), f"{drawing.name}-narrow"))
 
 
 def _files(frame: Frame, found: Sequence[Trace]) -> list[File]:

@@ -19,6 +19,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator
 
 WIDTH = 8.4  # inches, of a figure on the page
+PHONE = 3.9  # inches, of the same figure where the page is as narrow as a phone
 NARROW = 5.5  # inches, below which a legend beside the axes leaves them too little
 BESIDE = 0.4  # share of the width that a legend beside the axes may take
 COLUMNS = 3  # panels side by side, at most

@@ -169,6 +169,43 @@ def test_captions_and_names_stay_when_a_wide_table_is_scrolled(
     )
 
 
+SEEN = """
+return [...document.querySelectorAll("figure")].map((figure) => [...figure.querySelectorAll("svg")]
+  .map((svg) => svg.getBoundingClientRect()).filter((box) => box.width > 0).map((box) => [box.left, box.right]));
+"""
+
+
+@pytest.mark.parametrize("width", [360, 390, 1280])
+def test_figures_lie_within_the_screen(opened: Callable[..., Any], page: Path, width: int) -> None:
+    """Each is seen once, as drawn for a screen so wide, and whole: nothing of it is to be scrolled to."""
+    browser = opened(page, width)
+    figures = browser.execute_script(SEEN)
+    assert len(figures) >= 3
+    for seen in figures:
+        assert len(seen) == 1
+        [[left, right]] = seen
+        assert 0 <= left < right <= width
+    sides = "return [...document.querySelectorAll('figure div')].map((one) => one.scrollWidth - one.clientWidth)"
+    assert set(browser.execute_script(sides)) == {0}
+
+
+def test_runs_leave_room_for_their_numbers_on_a_phone(opened: Callable[..., Any], page: Path) -> None:
+    """The command is wrapped, and the button that copies it is seen without scrolling."""
+    browser = opened(page, 390)
+    names = browser.find_elements("css selector", ".behind tbody th")
+    assert max(name.size["width"] for name in names) <= 0.6 * 390 + 1
+    rights = "return [...document.querySelectorAll('.behind .copy')].map((one) => one.getBoundingClientRect().right)"
+    assert max(browser.execute_script(rights)) <= 390
+
+
+def test_printed_figures_are_the_wide_ones(opened: Callable[..., Any], page: Path) -> None:
+    browser = opened(page, 390)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    display = "return [...document.querySelectorAll(arguments[0])].map((one) => getComputedStyle(one).display)"
+    assert set(browser.execute_script(display, "figure .wide")) == {"block"}
+    assert set(browser.execute_script(display, "figure .narrow")) == {"none"}
+
+
 def test_printed_tables_fit_the_paper(opened: Callable[..., Any], page: Path) -> None:
     """A4 landscape within margins of 12 mm: 273 mm, at 96 pixels an inch."""
     paper = int(273 / 25.4 * 96)
