@@ -45,9 +45,7 @@ DODGE = 0.012  # how far neighbouring models stand apart, as share of the axis: 
 BESIDE = -0.45  # where the points of runs stand, in distances between neighbours
 
 
-def lines(
-    axes: Axes, rows: pd.DataFrame, name: str, x: str, value: str, styles: Mapping[str, Look]
-) -> list[str]:
+def lines(axes: Axes, rows: pd.DataFrame, name: str, x: str, value: str, styles: Mapping[str, Look]) -> list[str]:
     """Points, mean line and bars for each group `name`; returns the groups, in the order of the rows."""
     known = rows.dropna(subset=[value])
     order = list(dict.fromkeys(known[name]))

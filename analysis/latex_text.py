@@ -1,6 +1,8 @@
 """Any text as LaTeX prints it, in whatever encoding its fonts have: signs, accents and Greek by TeX's own commands."""
 
+import re
 import unicodedata
+from itertools import pairwise
 
 SIGNS = {  # what pdflatex has no letter for
     "−": r"\ensuremath{-}", "×": r"\ensuremath{\times}", "≠": r"\ensuremath{\neq}", "≥": r"\ensuremath{\geq}",
@@ -11,7 +13,7 @@ SIGNS = {  # what pdflatex has no letter for
 }  # fmt: skip
 SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "~": r"\ensuremath{\sim}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", '"': "''", "[": "{[}",
 }  # fmt: skip
 
@@ -36,9 +38,16 @@ KNOWN = {
 }  # fmt: skip
 
 
+OPENING = re.compile(r'(?<![^\s(\[{/–—“‘-])"')  # a straight quote where a word begins
+CODE = re.compile(r"U\+[0-9A-F]{4,}")
+
+
 def escape(text: str) -> str:
-    """Text as LaTeX prints it, in any encoding of its fonts. A letter that it lacks is written as its code, U+4E2D."""
-    return "".join(map(_letter, unicodedata.normalize("NFC", text)))
+    """Text as LaTeX prints it, in any encoding of its fonts. A letter that it lacks is written as its code, U+4E2D;
+    lines break between such codes."""
+    letters = [_letter(letter) for letter in unicodedata.normalize("NFC", OPENING.sub("“", text))]
+    apart = [r"\allowbreak{}" if CODE.match(one) and CODE.match(other) else "" for one, other in pairwise(letters)]
+    return "".join(letter + after for letter, after in zip(letters, [*apart, ""], strict=False))
 
 
 def _letter(letter: str) -> str:

@@ -144,10 +144,57 @@ def test_latex_compiles(made_up: Any, tmp_path: Path) -> None:
 
 def test_latex_escapes() -> None:
     """Reference: LaTeX's ten special characters, written as its manual says."""
-    assert latex_text.escape(r"\{}$&%#_~^") == (r"\textbackslash{}\{\}\$\&\%\#\_\textasciitilde{}\textasciicircum{}")
+    assert latex_text.escape(r"\{}$&%#_~^") == (r"\textbackslash{}\{\}\$\&\%\#\_\ensuremath{\sim}\textasciicircum{}")
     assert latex_text.escape("−1 ≠ é 中") == r"\ensuremath{-}1 \ensuremath{\neq} \'{e} U+4E2D"
     assert latex_text.escape("šüßłïḍ") == r"\v{s}\"{u}\ss{}\l{}\"{\i}\d{d}"
+    assert latex_text.escape("中文 a中") == r"U+4E2D\allowbreak{}U+6587 aU+4E2D"
     assert latex_text.escape("βΩΑо") == r"\ensuremath{\beta}\ensuremath{\Omega}AU+043E"
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [('the "best" one', "the ``best'' one"), ('("a" "b")', "(``a'' ``b'')"), ('a "', "a ``"), ('27", so', "27'', so")],
+)
+def test_straight_quotes_open_and_close(text: str, printed: str) -> None:
+    """Reference: by hand; a quote opens where a word may begin."""
+    assert latex_text.escape(text) == printed
+
+
+def test_a_latex_report_begins_with_what_is_asked(made_up: Any, tmp_path: Path) -> None:
+    """Title, question, expectation, warnings, answers, then the floats, of which LaTeX holds at most 18."""
+    models = [{"name": "resnet", "trials": 3}, {"name": "vit", "position": ["none", "learned_1d"]}]
+    study = made_up.study_of(made_up.SMALL, models=models)
+    made_up.write_study(tmp_path / "runs", study)
+    write_report(study, tmp_path / "runs", tmp_path, ["latex"])
+    text = (tmp_path / "latex" / "report.tex").read_text()
+    parts = [
+        r"\title{made-up}",
+        study.question,
+        "Expected beforehand:",
+        study.expect,
+        "Mind:",
+        "Answers",
+        r"\item",
+        r"\input",
+    ]
+    assert [text.index(part) for part in parts] == sorted(text.index(part) for part in parts)
+    flushed = [part.count(r"\input") for part in text.split(r"\clearpage")]
+    assert max(flushed) <= 18
+    assert len(flushed) < sum(flushed) / 5 + 3
+
+
+def test_sentences_are_paragraphs_in_latex(written: Path) -> None:
+    """Reference: the cells of the table; a column of numbers is none."""
+    seen = set()
+    for path in sorted((written / "latex").glob("table-*.tex")):
+        text = path.read_text()
+        [columns] = re.findall(r"\\begin\{tabular\}\{(l.*)\}\n", text)
+        shares = [float(share) for share in re.findall(r"p\{([\d.]+)\\linewidth\}", columns)]
+        assert sum(shares) < 1
+        if "cannot be fitted" in text:
+            assert shares
+        seen.add(bool(shares))
+    assert seen == {True, False}
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex here")
