@@ -144,12 +144,13 @@ def gather(
     digest: str,
 ) -> Content:
     """What the report of these findings says."""
+    shown = chapters(findings, styles)
     return Content(
         study=study,
         studies=tuple(studies),
         warnings=methods.warnings(findings),
         answers=answers(frame, findings),
-        chapters=chapters(findings, styles),
+        chapters=shown,
         states={state: len(runs) for state, runs in by_state(frame.runs).items()},
         unfinished=page.unfinished(frame.runs),
         problems=list(each_row(frame.problems)),
@@ -158,9 +159,21 @@ def gather(
         methods=methods.sentences(study, frame, findings),
         recipes=methods.recipe_table(frame),
         glossary=glossary(),
-        signs=wording.signs(frame.starved_below),
+        signs=_used(wording.signs(frame.starved_below), shown),
         trust=trust,
         provenance=provenance,
         digest=digest,
         highlight=highlighted(study.paper),
     )
+
+
+def _used(signs: Mapping[str, str], shown: Sequence[Chapter]) -> dict[str, str]:
+    """Of the signs, those that a table has."""
+    tables = [
+        table
+        for chapter in shown
+        for section in chapter.sections
+        for table in (*section.tables, *(folded for _, folded in section.folded))
+    ]
+    used = {sign for table in tables for sign in table.signs}
+    return {sign: meaning for sign, meaning in signs.items() if sign in used}

@@ -73,8 +73,7 @@ def _caption(title: str, table: page.Table, section: Section, content: Content) 
 
 
 def _signs(table: page.Table, content: Content) -> list[str]:
-    used = "".join(cell.signs for row in table.rows for cell in (row.name, *row.cells))
-    return [f"{sign}: {meaning}." for sign, meaning in content.signs.items() if sign in used]
+    return [f"{sign}: {meaning}." for sign, meaning in content.signs.items() if sign in table.signs]
 
 
 def _sentence(text: str) -> str:

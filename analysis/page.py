@@ -4,6 +4,7 @@ Everything here is text and structure; numbers come from the tables of `data_eff
 and `fairness`. An anchor is made of numbers (`a1-m3-n300`: arm, model, train size), never of names.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from analysis.wording import ABSENT, RESIZES, STALE, STARVED, UNEQUAL
 from models import family
 
 Head = Callable[[int], str]  # from a train size or resolution to the head of its column
+PARTIAL = re.compile(r"\d+/\d+ ")  # a note: of the planned runs only so many
 SENTENCE = 24  # letters of a cell, above which it holds words
 RECORDED = ("finished", "stale", "diverged")  # states with a result to compare a rerun with
 
@@ -68,6 +70,13 @@ class Table:
             any(len(row.cells[place].text) > SENTENCE for row in self.rows if place < len(row.cells))
             for place in range(len(self.head))
         )
+
+    @property
+    def signs(self) -> frozenset[str]:
+        """Those in its cells, and "2/3" where a cell lacks runs."""
+        cells = [cell for row in self.rows for cell in (row.name, *row.cells)]
+        partial = any(PARTIAL.match(cell.note) for cell in cells)
+        return frozenset("".join(cell.signs for cell in cells)) | ({wording.PARTIAL} if partial else frozenset())
 
     @property
     def basis(self) -> str:

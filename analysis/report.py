@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import anonymous, figures, html, latex, markdown, paper
+from analysis import anonymous, figures, fonts, html, latex, markdown, paper
 from analysis.anonymous import Veil
 from analysis.content import Content, gather
 from analysis.findings import csv_tables, find
@@ -28,17 +28,29 @@ from benchmarks.study import Study
 from models.hints import did_you_mean
 
 FORMATS = ("html", "latex", "markdown", "csv")
+PLACES = {  # of each format, the last first to be opened: its name to a reader, and where it begins
+    "csv": ("tables", "tables"),
+    "latex": ("LaTeX", "latex/report.tex"),
+    "markdown": ("Markdown", "report.md"),
+    "html": ("page", "index.html"),
+}
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was written: the page (the Markdown or LaTeX document where there is none), the CSV tables; what must be
-    known before comparing, and the answers, one line each (of several arms the first says what they share)."""
+    """What was written: the place of each format, by its name to a reader, and the CSV tables; what must be known
+    before comparing, and of letters that printed figures lack; and the answers, one line each (of several arms the
+    first says what they share)."""
 
-    page: Path
+    written: dict[str, Path]
     answers: list[str]
     tables: list[Path]
     warnings: list[str]
+
+    @property
+    def page(self) -> Path:
+        """What is to be opened first: the page, or of other formats that which comes closest to one."""
+        return list(self.written.values())[-1]
 
 
 def parsed_formats(text: str) -> tuple[str, ...]:
@@ -86,13 +98,16 @@ def write_report(
     if "csv" in formats:
         tables |= {f"figures/{one.name}.csv": one.data for one in content.drawings}
         files |= {name: table.to_csv(index=False, lineterminator="\n").encode() for name, table in tables.items()}
-    files |= _drawn(content, formats)
+    with fonts.quiet():
+        printed = _printed(content, formats)
+    files |= printed
     if "latex" in formats:
         files |= {f"latex/{name}": text.encode() for name, text in latex.files(content).items()}
     if "markdown" in formats:
         files |= {"report.md": markdown.text_of(content).encode()}
     if "html" in formats:
-        files["index.html"] = html.page(content, frame, found, "csv" in formats).encode()
+        with fonts.quiet():
+            files["index.html"] = html.page(content, frame, found, "csv" in formats).encode()
     files["methods.txt"] = _methods(content).encode()
     files["references.bib"] = bibliography(frame).encode()
 
@@ -100,14 +115,14 @@ def write_report(
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         write_atomic(out / name, data)
     return Report(
-        out / next(name for name in ("index.html", "report.md", "latex/report.tex", "methods.txt") if name in files),
+        {name: out / place for kind, (name, place) in PLACES.items() if kind in formats},
         content.answers.lines,
         [out / name for name in files if name.startswith("tables/")],
-        list(content.warnings),
+        [*content.warnings, *(fonts.said(frame.runs["label"].unique()) if printed else [])],
     )
 
 
-def _drawn(content: Content, formats: Sequence[str]) -> dict[str, bytes]:
+def _printed(content: Content, formats: Sequence[str]) -> dict[str, bytes]:
     """The figures for print, as wide as the study's [paper] says, in millimetres."""
     column = content.study.paper.column_width
     kinds = [kind for kind, name in (("pdf", "latex"), ("png", "markdown")) if name in formats]

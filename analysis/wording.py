@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from analysis.statistics import Estimate
 
 ABSENT = "–"
-STARVED, STALE, RESIZES, UNEQUAL = "▽", "†", "↔", "≠"  # signs in tables; `signs` says what each means
+STARVED, STALE, RESIZES, UNEQUAL, PARTIAL = "▽", "†", "↔", "≠", "2/3"  # signs in tables; `signs` says what each means
 
 BRACKETS = (
     "Brackets are 95 % intervals: t-intervals over draws or seeds, but simultaneous ones in a declared family of "
@@ -24,6 +24,7 @@ _SIGNS = {
     UNEQUAL: "not equal: further than 10 % from the arm's median (parameters, MACs), another value than the other "
     "models have at the same train size (updates, images seen) or than most models (augmentation, recipe), other "
     "planned runs, other hardware (images/s), or other tuning trials",
+    PARTIAL: "only so many of the planned runs of a cell are in",
 }
 
 

@@ -251,7 +251,8 @@ def report(names: tuple[str, ...], output: Path | None, formats: str, anonymous:
         say(console, f"mind: {warning}")
     for answer in written.answers:
         say(console, f"- {answer}")
-    say(console, f"page: {written.page}")
+    for what, place in written.written.items():
+        say(console, f"{what}: {place}")
     return DONE
 
 

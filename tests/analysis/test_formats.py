@@ -209,6 +209,34 @@ def test_latex_compiles_with_any_letter(tmp_path: Path) -> None:
     assert b"Missing character" not in (tmp_path / "letters.log").read_bytes()
 
 
+def test_letters_that_figures_lack_are_named_once(made_up: Any, tmp_path: Path) -> None:
+    """And no warning of matplotlib's. Reference: DejaVu Sans has Cyrillic and Greek, no Chinese; the SVG keeps text."""
+    study = made_up.study_of(made_up.SMALL, paper={"labels": {"resnet": "残差 残", "vit none": "Ж—α β ½ ≥"}})
+    made_up.write_study(tmp_path / "runs", study)
+    drawn = write_report(study, tmp_path / "runs", tmp_path / "out", FORMATS)
+    [said] = drawn.warnings
+    assert "残 差 of “残差 残”" in said
+    assert "Ж" not in said
+    figure = re.findall(r"<svg.*?</svg>", drawn.page.read_text(encoding="utf-8"), re.DOTALL)[0]
+    assert "残差 残" in figure
+    assert write_report(study, tmp_path / "runs", tmp_path / "page", ["html", "csv"]).warnings == []
+
+
+def test_signs_are_explained_where_there_are_any(made_up: Any, tmp_path: Path) -> None:
+    """Reference: the study: nothing resizes or is stale; with a run left out some cells have 2 of 3."""
+    study = made_up.study_of(made_up.SMALL)
+    for name, skip in (("whole", []), ("partial", [study.runs[0].id])):
+        root = tmp_path / name
+        made_up.write_study(root, study, skip=skip)
+        write_report(study, root, root / "out", ["html", "markdown"])
+        page, text = ((root / "out" / file).read_text(encoding="utf-8") for file in ("index.html", "report.md"))
+        cells = "".join(re.findall(r'<span class="(?:sign|note)">(.*?)</span>', page))
+        known = {sign for sign in "†↔▽≠" if sign in cells} | ({"2/3"} if skip else set())
+        assert set(re.findall(r"<dt>(\S|2/3)</dt>", page)) & {*"†↔▽≠", "2/3"} == known
+        assert set(re.findall(r"^(\S|2/3): ", text, re.MULTILINE)) == known
+        assert not {"†", "↔"} & known
+
+
 def test_methods_and_references_lie_beside(written: Path) -> None:
     """Reference: the models, data and recipe of the study."""
     methods = (written / "methods.txt").read_text(encoding="utf-8")
@@ -245,6 +273,7 @@ def test_the_command_takes_several_studies(
     assert "highest mean test accuracy of 2 models" in done.stdout
     runs = rows(tmp_path / "out" / "tables" / "runs.csv")
     assert len(runs) == len({row["run"] for row in runs}) == 12
+    assert done.stdout.splitlines()[-2:] == ["tables: out/tables", "page: out/index.html"]
     wrong = inductive("report", "one.toml", "--format", "html,latx")
     assert wrong.returncode == 2
     assert "there is no format 'latx'" in wrong.stderr

@@ -206,6 +206,32 @@ def test_printed_figures_are_the_wide_ones(opened: Callable[..., Any], page: Pat
     assert set(browser.execute_script(display, "figure .narrow")) == {"none"}
 
 
+def test_wide_tables_use_the_window(opened: Callable[..., Any], page: Path) -> None:
+    """All columns of the ledger are seen on a usual screen, and other tables begin where the text does."""
+    browser = opened(page, 1280)
+    browser.execute_script("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    boxes = (
+        "return [...document.querySelectorAll(arguments[0])].map((one) => one.getBoundingClientRect())"
+        ".map((box) => [box.left, box.right])"
+    )
+    [[left, right]] = browser.execute_script(boxes, "#ledger table.ledger")
+    [[start, end]] = browser.execute_script(boxes, "#ledger")
+    assert right - left > end - start
+    assert 0 <= left < right <= 1280
+    assert abs((left + right) - (start + end)) <= 2
+    narrow = browser.execute_script(boxes, "#train-size table, #positions table")
+    assert {round(one) for one, _ in narrow} == {round(start)}
+
+
+def test_headings_are_printed_with_what_they_head(opened: Callable[..., Any], page: Path) -> None:
+    """Reference: the style that the browser has for headings, scope lines and tables on paper."""
+    browser = opened(page)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    style = "return [...document.querySelectorAll(arguments[0])].map((one) => getComputedStyle(one)[arguments[1]])"
+    assert set(browser.execute_script(style, "h2, h3, h4, .arm, summary", "breakAfter")) == {"avoid"}
+    assert set(browser.execute_script(style, "p, figure, .scroll", "breakInside")) == {"avoid"}
+
+
 def test_printed_tables_fit_the_paper(opened: Callable[..., Any], page: Path) -> None:
     """A4 landscape within margins of 12 mm: 273 mm, at 96 pixels an inch."""
     paper = int(273 / 25.4 * 96)
