@@ -6,13 +6,15 @@
 
 e is the test error (a share), n the labels used, e0 the error of guessing. "power" and "floor" are M1 and M2 of
 Alabdulmohsin et al. 2022 ("Revisiting neural scaling laws in language and vision"), "m4" their M4. The loss is the
-weighted squared error of log e. The form is the one that, fitted without the largest size, comes closest to it.
+weighted squared error of log e. The form is the one that, fitted without the largest size, comes closest to it; of
+those that come as close (`_chosen`) the one with the fewest parameters, as each form has those before it as its edge.
 
 Whole curves are the unit: each draw's curve is fitted on its own, and an interval is the t-interval over these fits,
 so it matters not that the points of a curve share their images. A floor is not identified where it comes out as 0 for
 a unit, where its interval contains 0, or where log e is not bent in log n (c cannot be negative, so its own interval
 would too often exclude 0); for a single curve, where the F test of its scatter does not exclude 0. Then `Fit.said`
-says so and no number is given for it, nor for the exponent and scale that go with it.
+says so and no number is given for it, nor for the exponent and scale that go with it. So it is with alpha of "m4",
+which is bounded by 0 as well, where it comes out as 0 for a unit or its interval contains 0.
 """
 
 import math
@@ -32,6 +34,7 @@ SIZES_NEEDED = {"power": 3, "floor": 5, "m4": 8}
 WORDS = {"power": "a n^-b", "floor": "c + a n^-b", "m4": "(e - c) / (e0 - e)^alpha = a n^-b"}
 REACH = 2.0  # nothing is said beyond so many times the largest size
 _STEEPEST = 4.0  # exponents above it are no learning curve
+_AS_CLOSE, _CLOSE = 1e-3, 1e-6
 _EDGE = 1e-4  # a floor below this share of the smallest error is none
 
 
@@ -90,7 +93,7 @@ def fit(sizes: Array, errors: Array, weights: Array | None = None, chance: float
         return None
     weights = np.ones(len(sizes)) if weights is None else np.asarray(weights, dtype=float)
     held_out = _held_out(sizes, np.exp(np.log(errors).mean(axis=0)), weights, chance)
-    form = min(held_out, key=lambda name: abs(held_out[name]))
+    form = _chosen(held_out)
     units = tuple(_FIT[form](sizes, one, weights, chance) for one in errors)
     slope = statistics.t_interval([_power(sizes, one, weights, chance)["b"] for one in errors])
     parameters, said = _parameters(units), ""
@@ -103,12 +106,24 @@ def fit(sizes: Array, errors: Array, weights: Array | None = None, chance: float
         if doubt:
             said = f"the floor c is not identifiable from these {len(sizes)} sizes: {doubt}"
             parameters = parameters if form == "power" else {}
+        doubted = _doubt_of_alpha(units, sizes, errors, weights, chance) if form == "m4" else ""
+        if doubted:
+            said = "; ".join(part for part in (said, f"alpha is not identifiable: {doubted}") if part)
+            parameters = {name: one for name, one in parameters.items() if name == "c"}
     return Fit(form, tuple(int(size) for size in sizes), units, parameters, slope, held_out, said, chance)
 
 
 def parameters(form: str, sizes: Array, errors: Array, weights: Array, chance: float = 1.0) -> dict[str, float]:
     """One curve `errors` (k,) fitted by a `form` of SIZES_NEEDED, whether or not the sizes identify it."""
     return _FIT[form](sizes, errors, weights, chance)
+
+
+def _chosen(held_out: Mapping[str, float]) -> str:
+    """The form with the fewest parameters of those that come closest to the largest size, differences of a thousandth
+    of the distance, or of `_CLOSE` in log e, counting as none: the solvers' rounding makes such."""
+    closest = min(map(abs, held_out.values()))
+    allowed = closest * (1 + _AS_CLOSE) + _CLOSE
+    return next(form for form in SIZES_NEEDED if form in held_out and abs(held_out[form]) <= allowed)
 
 
 def _held_out(sizes: Array, errors: Array, weights: Array, chance: float) -> dict[str, float]:
@@ -134,12 +149,28 @@ def _doubt(
     if at_zero:
         return f"it comes out as 0 for {at_zero} of {len(units)} curves" if len(units) > 1 else "it comes out as 0"
     if len(units) == 1:
-        sure = _floor_by_residuals(form, units[0], sizes, errors[0], weights, chance)
+        line = _power(sizes, errors[0], weights, chance)
+        sure = _by_residuals(form, units[0], "power", line, sizes, errors[0], weights, chance)
         return "" if sure else "a curve without one fits as well, by the F test of its scatter"
     if not statistics.t_interval([_curvature(sizes, one, weights) for one in errors]).low > 0:
         return "log error does not bend upwards in log n, by the t-interval of its curvature"
     floor = statistics.t_interval([unit["c"] for unit in units])
     return "" if floor.low > 0 else "its interval contains 0"
+
+
+def _doubt_of_alpha(
+    units: Sequence[Mapping[str, float]], sizes: Array, errors: Array, weights: Array, chance: float
+) -> str:
+    """Why alpha of "m4" is not identified; '' where it is. Without it the form is "floor"."""
+    at_zero = sum(unit["alpha"] <= _EDGE for unit in units)
+    if at_zero:
+        return f"it comes out as 0 for {at_zero} of {len(units)} curves" if len(units) > 1 else "it comes out as 0"
+    if len(units) == 1:
+        floor = _floor(sizes, errors[0], weights, chance)
+        sure = _by_residuals("m4", units[0], "floor", floor, sizes, errors[0], weights, chance)
+        return "" if sure else "a curve without it fits as well, by the F test of its scatter"
+    found = statistics.t_interval([unit["alpha"] for unit in units])
+    return "" if found.low > 0 else "its interval contains 0"
 
 
 def _curvature(sizes: Array, errors: Array, weights: Array) -> float:
@@ -148,16 +179,23 @@ def _curvature(sizes: Array, errors: Array, weights: Array) -> float:
     return float(np.polyfit(np.log(sizes), np.log(errors), 2, w=np.sqrt(weights))[0])
 
 
-def _floor_by_residuals(
-    form: str, unit: Mapping[str, float], sizes: Array, errors: Array, weights: Array, chance: float
+def _by_residuals(
+    form: str,
+    unit: Mapping[str, float],
+    simpler: str,
+    edge: Mapping[str, float],
+    sizes: Array,
+    errors: Array,
+    weights: Array,
+    chance: float,
 ) -> bool:
-    """For a single curve: whether the F test of its scatter excludes a floor of 0 (profile of c at 0)."""
+    """For a single curve: whether the F test of its scatter excludes the `simpler` form, fitted as `edge`."""
     free = len(sizes) - len(unit)
     best = _loss(form, unit, sizes, errors, weights, chance)
-    without = _loss("power", _power(sizes, errors, weights, chance), sizes, errors, weights, chance)
+    without = _loss(simpler, edge, sizes, errors, weights, chance)
     if free < 1 or best <= 0:
         return best <= 0 < free and without > 0
-    extra = len(unit) - 2
+    extra = len(unit) - len(edge)
     return bool((without - best) / extra / (best / free) > stats.f.ppf(statistics.LEVEL, extra, free))
 
 
