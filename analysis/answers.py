@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from analysis import ablation, aggregate, comparisons, data_efficiency, data_needed, resolution, wording
+from analysis import ablation, aggregate, comparisons, data_efficiency, data_needed_answers, resolution, wording
 from analysis.findings import Findings, by_state
 from analysis.frame import Frame
 from analysis.head import Head, OfArm, Said, head
@@ -21,9 +21,9 @@ def answers(frame: Frame, findings: Sequence[Findings]) -> Head:
 
 
 def _claims(found: Findings) -> Iterator[Said]:
+    yield from ((answer, "train-size") for answer in data_efficiency.answers(found.data))
+    yield from data_needed_answers.answers(found.data, found.needed, found.links)
     said = {
-        "train-size": data_efficiency.answers(found.data),
-        "data-needed": data_needed.answers(found.data, found.needed.against),
         "comparisons": comparisons.answers(found.data, found.compared.families),
         "positions": [] if found.positions_declared else ablation.answers(found.data),
         "test-resolution": resolution.answers(found.data),

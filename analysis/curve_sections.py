@@ -37,18 +37,22 @@ def needed(found: Findings, styles: Mapping[str, Look]) -> Section:
     several = len(of.against) > 1
     for place, held in enumerate(of.against, start=1):
         name = f"{found.number}-{place}" if several else str(found.number)
-        by_size, by_accuracy, crossings = (_held(one, held) for one in (of.by_train_size, of.by_accuracy, of.crossings))
+        at, by_size, by_accuracy, crossings = (
+            _held(one, held) for one in (of.at_reference, of.by_train_size, of.by_accuracy, of.crossings)
+        )
+        if not at.empty:
+            tables.append(replace(_at_reference(at, found, held), anchor=found.links.needed(place)))
         if not by_size.empty:
             about = (
                 f"Images used over the images with which {held.reference} is as accurate, at each train size: above 1, "
                 "the model needs more. ≥ and ≤: a bound, because the accuracy of a draw lies beyond the other curve."
             )
-            tables.append(_factors(by_size, found, "train_size", _n, f"{about} {_chosen(held)}"))
+            tables.append(_factors(by_size, found, "train_size", _n, about))
             if by_size["mean"].notna().any():
                 shows = f"against the number of training images of the model (log scale); {found.arm.words}"
                 draw = partial(curve_figures.factors, by_size, styles)
                 drawn.append(_drawing(f"data-factor-{name}", draw, by_size, shows))
-            tables.append(_crossings(crossings, found))
+            tables.append(replace(_crossings(crossings, found), anchor=found.links.crossings(place)))
         if not by_accuracy.empty:
             about = (
                 f"The same by accuracy: images needed for it over those that {held.reference} needs. No interval is "
@@ -124,6 +128,39 @@ def _missing(row: Any, found: Findings) -> str:
     return "; ".join(data_needed.lacks(row.done, row.planned, row.incomplete, unit_noun(found.data.runs)))
 
 
+def _at_reference(table: pd.DataFrame, found: Findings, held: Against) -> Table:
+    """What the sentence on the data needed says, with the accuracies that it compares."""
+    n, images = _n(held.train_size), wording.number(held.train_size)
+    rows = []
+    for row in each_row(table):
+        planned = found.data.runs.loc[found.data.runs["label"] == row.label, "train_size"]
+        at_size = found.links.cell(row.label, held.train_size) if held.train_size in set(planned) else ""
+        why = row.why or "; ".join(data_needed.lacks(row.done, row.planned, row.incomplete, unit_noun(found.data.runs)))
+        cells = (
+            _factor(row, found.links.model(row.label), why),
+            _reached(row, "accuracy", at_size),
+            _reached(row, "reference_accuracy", found.links.cell(row.reference, held.train_size)),
+        )
+        rows.append(Row(page.model_name(row.label, found.data, found.links), cells))
+    about = (
+        f"Images needed for what {held.reference} reaches with {n}, over those {images}: above 1, it takes more. "
+        "≥ and ≤: a bound, because what the reference reaches in a draw lies beyond the model's curve. "
+        f"Test accuracies with {n} in per cent. {_chosen(held)}"
+    )
+    head = ("images over n", "accuracy", f"that of {held.reference}")
+    units = page.units(table, unit_noun(found.data.runs))
+    return Table(about, "model", head, tuple(rows), n=units, interval=f"{FACTOR_INTERVALS}; of accuracies t-intervals")
+
+
+def _reached(row: Any, column: str, href: str) -> Cell:
+    """An accuracy of `data_needed.at_reference`."""
+    mean, low, high = (getattr(row, column + end) for end in ("", "_low", "_high"))
+    estimate = Estimate(mean, low, high, row.n)
+    if math.isnan(mean):
+        return Cell(ABSENT, href=href)
+    return Cell(f"{100 * estimate.mean:.1f}", wording.interval(estimate) or "no interval", href=href)
+
+
 def _factors(table: pd.DataFrame, found: Findings, columns: str, head: page.Head, about: str) -> Table:
     across = sorted(table[columns].unique().tolist())
     sizes = sorted({int(size) for one in table["incomplete"] for size in one.split()})
@@ -132,17 +169,20 @@ def _factors(table: pd.DataFrame, found: Findings, columns: str, head: page.Head
     rows = []
     for label, mine in each_group(table, "label"):
         by_place = {getattr(row, columns): row for row in each_row(mine)}
-        cells = tuple(_factor(by_place[at], found, columns) if at in by_place else Cell("") for at in across)
+        cells = tuple(_factor_at(by_place[at], found, columns) if at in by_place else Cell("") for at in across)
         rows.append(Row(page.model_name(label, found.data, found.links), cells))
     n = page.units(table, unit_noun(found.data.runs))
     return Table(about, "model", tuple(map(head, across)), tuple(rows), n=n, interval=FACTOR_INTERVALS)
 
 
-def _factor(row: Any, found: Findings, columns: str) -> Cell:
-    estimate = estimate_of(row)
+def _factor_at(row: Any, found: Findings, columns: str) -> Cell:
     of_cell = columns == "train_size"
     href = found.links.cell(row.label, row.train_size) if of_cell else found.links.model(row.label)
-    signs, note = _signs(row), "; ".join(data_needed.lacks(row.done, row.planned, "", unit_noun(found.data.runs)))
+    return _factor(row, href, "; ".join(data_needed.lacks(row.done, row.planned, "", unit_noun(found.data.runs))))
+
+
+def _factor(row: Any, href: str, note: str) -> Cell:
+    estimate, signs = estimate_of(row), _signs(row)
     aside = f"{row.reached} of {row.n} on the curve" if row.bound and row.n else ""
     if math.isnan(row.mean):
         return Cell(ABSENT, wording.factor_interval(estimate), note, signs, href, aside)
@@ -160,27 +200,26 @@ def _crossings(table: pd.DataFrame, found: Findings) -> Table:
         cells = (
             Cell(pieces, note=_missing(row, found), signs=_signs(row), href=found.links.model(row.label)),
             Cell("yes" if row.changes else "not seen"),
-            Cell(row.words),
         )
         rows.append(Row(page.model_name(row.label, found.data, found.links), cells))
     about = (
         f"N*, the train sizes at which a model's curve and that of {reference} cannot be told apart: where the paired "
-        "95 % t-interval contains 0, between sizes along log n. The level holds at each size, not for all together."
+        "95 % t-interval contains 0, between sizes along log n. None: the curves do not cross. "
+        "“Up to” and “on”: how far beyond the sizes is not known. The level holds at each size, not for all."
     )
-    head = ("N*, images", "order changes", "in words")
+    head = ("N*, images", "order changes")
     return Table(about, "model", head, tuple(rows), "ledger", page.units(table, unit_noun(found.data.runs)))
 
 
 def _pieces(text: str) -> str:
-    """'[0, 1234] [5000, inf]' -> '0 – 1,234; 5,000 – ∞'."""
+    """'[0, 1234] [5000, inf]' -> 'up to 1,230; from 5,000 on'."""
     ends = [piece.strip("[]").split(", ") for piece in text.split("] [")] if text else []
-    return "; ".join(
-        f"{wording.number(float(low))} – {'∞' if high == 'inf' else wording.number(float(high))}" for low, high in ends
-    )
+    return "; ".join(data_needed.piece_words(float(low), float(high)).removeprefix("at ") for low, high in ends)
 
 
 def _fits(table: pd.DataFrame, found: Findings) -> Table:
     rows = []
+    has_alpha = bool((table["form"] == "m4").any())
     for row in each_row(table):
         href = found.links.model(row.label)
         held_out = {form: getattr(row, f"held_out_{form}") for form in fits.SIZES_NEEDED}
@@ -189,21 +228,24 @@ def _fits(table: pd.DataFrame, found: Findings) -> Table:
         cells = (
             Cell(row.form, note=_missing(row, found), signs=_signs(row), aside=at_chance, href=href),
             _parameter(row, "slope", href),
+            _parameter(row, "a", href),
             _parameter(row, "b", href),
             _parameter(row, "c", href, 100, " %"),
+            *([_parameter(row, "alpha", href)] if has_alpha else []),
             _parameter(row, "doubled", href, 100, " %"),
             Cell(known.replace("-", "−")),
             Cell(row.said or ABSENT),
         )
         rows.append(Row(page.model_name(row.label, found.data, found.links), cells))
     head = (
-        *("form", "slope without c", "b", "c", "error at twice the largest n"),
+        *("form", "slope without c", "a", "b", "c", *(["alpha"] if has_alpha else []), "error at twice the largest n"),
         *("largest n, predicted without it", "not identified"),
     )
     about = (
         "Test error e against n, fitted draw by draw to log e. The form, of "
         f"{'; '.join(f'{form}: {words}' for form, words in fits.WORDS.items())}, is the one that predicts the largest "
-        "size best without having seen it. Nothing is said beyond twice that."
+        "size best without having seen it; of equally good ones, that with the fewest parameters. Nothing "
+        "is said beyond twice that."
     )
     n = page.units(table, unit_noun(found.data.runs))
     return Table(about, "model", head, tuple(rows), "ledger", n, "95 % t-intervals over the fits of draws")
@@ -214,9 +256,13 @@ def _parameter(row: Any, name: str, href: str, scale: float = 1, unit: str = "")
     if math.isnan(mean):
         return Cell(ABSENT)
     estimate = Estimate(mean, low, high, row.n)
-    digits = 1 if unit else 2
-    interval = f"[{low:.{digits}f}, {high:.{digits}f}]" if estimate.has_interval else "no interval"
-    return Cell(f"{mean:.{digits}f}{unit}", interval.replace("-", "−"), href=href)
+    written = wording.times if name == "a" else partial(_decimals, digits=1 if unit else 2)  # a is a scale, of any size
+    interval = f"[{written(low)}, {written(high)}]" if estimate.has_interval else "no interval"
+    return Cell(f"{written(mean)}{unit}", interval, href=href)
+
+
+def _decimals(value: float, digits: int) -> str:
+    return f"{value:.{digits}f}".replace("-", "−")
 
 
 def _trained(data: ArmData) -> pd.DataFrame:

@@ -1,10 +1,11 @@
-"""How many times the images: data-equivalence factors and crossings of an arm, as tables and sentences.
+"""How many times the images: data-equivalence factors and crossings of an arm, as tables.
 
 The reference A is that of each family of many against one that the study declares, or the leader (`against`).
+`data_needed_answers` says in words what the tables hold.
 """
 
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,20 +16,19 @@ from analysis.against import Against, against, lead
 from analysis.arms import ArmData, one_arm
 from analysis.cells import at_home, kind, marks, planned_units
 from analysis.curves import Curves, curves_of, missing_sizes, paired
-from analysis.data_efficiency import notes, scope
 from analysis.equivalence import Crossing, Factor
 from analysis.naming import NONE
-from analysis.tables import each_group, each_row
-from analysis.wording import Answer
+from analysis.tables import each_group
 from benchmarks.study import Study
 
 
 @dataclass(frozen=True)
 class Needed:
-    """The tables of an arm, in long form: `by_train_size`, `by_accuracy` and `crossings`, one reference of `against`
-    after the other, and `fits` (`fitted.table`). Empty where there is one model or one size."""
+    """The tables of an arm, in long form: `at_reference`, `by_train_size`, `by_accuracy` and `crossings`, one reference
+    of `against` after the other, and `fits` (`fitted.table`). Empty where there is one model or one size."""
 
     against: tuple[Against, ...]
+    at_reference: pd.DataFrame
     by_train_size: pd.DataFrame
     by_accuracy: pd.DataFrame
     crossings: pd.DataFrame
@@ -48,7 +48,41 @@ def needed(arm: ArmData, study: Study | None = None) -> Needed:
         tables = [table for one in held if len(table := make(arm, one.reference, one.labels))]
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
-    return Needed(held, stacked(by_train_size), stacked(by_accuracy), stacked(crossings), fitted.table(arm))
+    at = [at_reference(arm, one) for one in held]
+    at_references = pd.concat(at, ignore_index=True) if at else pd.DataFrame()
+    factors = (at_references, stacked(by_train_size), stacked(by_accuracy))
+    return Needed(held, *factors, stacked(crossings), fitted.table(arm))
+
+
+def at_reference(arm: ArmData, held: Against) -> pd.DataFrame:
+    """The images that each model of `held` (B) needs for what the reference (A) reaches with n = held.train_size, over
+    n: in each unit N_B(a_A(n)) / n. Fewest first.
+
+    Columns: label, line, reference, train_size (n), accuracy and reference_accuracy (those of B and A with n images,
+    each with _low and _high, over all its units there; NaN where it has none), bound, mean, low, high, n, reached (as
+    in `by_train_size`, but units whose accuracy lies on B's curve), why ('', or why B is not compared), done, planned,
+    incomplete, starved, stale, model, position, runs, reference_runs."""
+    name, size, noun = held.reference, held.train_size, statistics.unit_noun(arm.runs)
+    rows = at_home(arm.rows)
+    there = rows[rows["train_size"] == size]
+    pairs = {label: pair for label, _, pair in _pairs(arm, name, held.labels)}
+    result = []
+    for label in held.labels:
+        why = _why_not(pairs[label][1], name, size, noun) if label in pairs else "no result"
+        factor = None
+        if not why:
+            b, a = pairs[label]
+            factor = equivalence.factor_at(b.sizes, b.values, size, a.values[:, a.sizes.index(size)]).inverse
+        accuracies = _accuracy(there, label, "accuracy") | _accuracy(there, name, "reference_accuracy")
+        origin = _origin(arm, label, name, *pairs.get(label, (None, None)))
+        result.append({**_key(arm, label, name, size), **accuracies, **_told(factor), "why": why, **origin})
+    result.sort(key=lambda one: (math.isnan(one["mean"]), one["mean"]))
+    return pd.DataFrame(result)
+
+
+def _accuracy(rows: pd.DataFrame, label: str, column: str) -> dict[str, float]:
+    found = statistics.over_seeds(rows[rows["label"] == label], "accuracy", bounds=(0.0, 1.0))
+    return {column: found.mean, f"{column}_low": found.low, f"{column}_high": found.high}
 
 
 STEPS = (0.05, 0.02, 0.01)  # distances between the accuracies at which a factor is given: the first that gives a few
@@ -115,8 +149,11 @@ def crossings(arm: ArmData, reference: str | None = None, labels: Collection[str
     return pd.DataFrame(result)
 
 
+MANY = 3  # pieces of N* from which on words say how many there are, between which ends
+
+
 def crossing_words(found: Crossing | None, sizes: list[int]) -> str:
-    """N* in words, as said of the reference's curve and another's."""
+    """N* in words, as said of the reference's curve and another's. Many pieces are counted: the table has them."""
     if found is None:
         return "no interval, so no crossing can be given"
     first, last = wording.number(sizes[0]), wording.number(sizes[-1])
@@ -124,23 +161,29 @@ def crossing_words(found: Crossing | None, sizes: list[int]) -> str:
         return f"the curves do not cross up to {last}"
     if found.pieces == ((0.0, math.inf),):
         return f"the two cannot be told apart at any size from {first} to {last}"
-    parts = [_piece(low, high, sizes) for low, high in found.pieces]
-    if found.changes:
-        return f"the order changes: the two cannot be told apart {wording.names(parts)}"
-    return f"the two cannot be told apart {wording.names(parts)}; the order is not seen to change"
+    low, high = found.pieces[0][0], found.pieces[-1][1]
+    below = [f"below {first}"] if low == 0 else []
+    above = [f"above {last}"] if high == math.inf else []
+    unknown = f" (how far {' and '.join([*below, *above])} is not known)" if below or above else ""
+    if len(found.pieces) >= MANY:
+        ends = f"{first if below else _end(low)} and {last if above else _end(high)}"
+        where = f"in {len(found.pieces)} ranges between {ends}"
+    else:
+        where = wording.names(piece_words(*piece) for piece in found.pieces)
+    changes = "the order changes: " if found.changes else ""
+    return f"{changes}the two cannot be told apart {where}{unknown}"
 
 
-def _piece(low: float, high: float, sizes: list[int]) -> str:
-    ends = [
-        wording.number(round(end, -max(0, math.floor(math.log10(end)) - 2)))
-        for end in (low, high)
-        if 0 < end < math.inf
-    ]
+def piece_words(low: float, high: float) -> str:
+    """A piece of N* by what is known of it: 'up to 255', 'from 2,900 on', 'from 772 to 5,670', 'at any size'."""
     if low == 0:
-        return f"up to {ends[0]} (how far below {wording.number(sizes[0])} is not known)"
-    if high == math.inf:
-        return f"from {ends[0]} on (how far above {wording.number(sizes[-1])} is not known)"
-    return f"from {ends[0]} to {ends[1]}"
+        return "at any size" if high == math.inf else f"up to {_end(high)}"
+    return f"from {_end(low)} {'on' if high == math.inf else f'to {_end(high)}'}"
+
+
+def _end(images: float) -> str:
+    """Three digits of it: where curves can be told apart is not known to an image."""
+    return wording.number(round(images, -max(0, math.floor(math.log10(images)) - 2)))
 
 
 def _pairs(
@@ -187,12 +230,16 @@ def _told(factor: Factor | None) -> dict[str, Any]:
     return {"bound": factor.bound, **numbers, "n": found.n, "reached": factor.reached}
 
 
-def _origin(arm: ArmData, label: str, reference: str, b: Curves, a: Curves) -> dict[str, Any]:
+def _origin(arm: ArmData, label: str, reference: str, b: Curves | None, a: Curves | None) -> dict[str, Any]:
+    """What numbers of these curves rest on; nothing where there are none."""
     of = [arm.runs[arm.runs["label"] == one] for one in (label, reference)]
     planned = min(map(planned_units, of))
+    about = {**marks(pd.concat(of)), **kind(of[0])}
+    if a is None or b is None:
+        return {"done": 0, "planned": planned, "incomplete": "", **about, "runs": "", "reference_runs": ""}
     left_out = {int(size) for runs, one in zip(of, (b, a), strict=True) for size in missing_sizes(runs, one).split()}
     done = {"done": len(b), "planned": planned, "incomplete": " ".join(map(str, sorted(left_out)))}
-    return {**done, **marks(pd.concat(of)), **kind(of[0]), "runs": b.runs, "reference_runs": a.runs}
+    return {**done, **about, "runs": b.runs, "reference_runs": a.runs}
 
 
 def lacks(done: int, planned: int, incomplete: str, noun: str) -> tuple[str, ...]:
@@ -200,78 +247,6 @@ def lacks(done: int, planned: int, incomplete: str, noun: str) -> tuple[str, ...
     units = () if done == planned else (f"{done} of {wording.count(planned, noun)}",)
     sizes = wording.names(wording.number(int(size)) for size in incomplete.split())
     return (*units, f"without n = {sizes}") if sizes else units
-
-
-def answers(arm: ArmData, held: Sequence[Against] | None = None) -> list[Answer]:
-    """What each model would need for what the reference reaches with the smallest train size, and where curves cross;
-    for each of `held`, else for the leader."""
-    said = (_answer(arm, one) for one in (against(arm) if held is None else held))
-    return [answer for answer in said if answer is not None]
-
-
-def _answer(arm: ArmData, held: Against) -> Answer | None:
-    rows = at_home(arm.rows)
-    name, size = held.reference, held.train_size
-    at_size = rows[rows["train_size"] == size]
-    means = {
-        label: statistics.over_seeds(mine, "accuracy", bounds=(0.0, 1.0))
-        for label, mine in each_group(at_size, "label")
-    }
-    if not means[name].has_interval:
-        return None
-    of_label = notes(arm.runs, size)  # without the models that were not planned with it
-    found, without = _needs(arm, held)
-    needs = [
-        wording.noted(label, *([wording.value(means[label])] if label in means else []), *of_label.get(label, ()))
-        + f" {wording.noted(wording.factor(factor.factor, factor.bound), *lacking)}"
-        for label, factor, lacking in found
-    ]
-    images = wording.number(size)
-    noted = wording.noted(name, *of_label.get(name, ()))
-    text = f"with {images} images {noted} reaches {wording.value(means[name])}."
-    if held.passed:
-        verb = "lacks" if len(held.passed) == 1 else "lack"
-        text += f" {wording.names(held.passed)} could lead but {verb} runs there."
-    if needs:
-        text += (
-            f" For as much, {_others(held)} would need so many times the images (in brackets: what they reach with "
-            f"{images}): {'; '.join(needs)}."
-        )
-    if without:
-        text += f" Not compared: {'; '.join(wording.noted(wording.names(of), why) for why, of in without.items())}."
-    said: dict[str, list[str]] = {}
-    for row in each_row(crossings(arm, name, held.labels)):
-        lacking = lacks(row.done, row.planned, row.incomplete, statistics.unit_noun(arm.runs))
-        said.setdefault(row.words, []).append(wording.noted(row.label, *lacking))
-    parts = [f"{wording.names(labels)}: {words}" for words, labels in said.items()]
-    beside = f" Beside {name}, {'; '.join(parts)}." if parts else ""
-    return Answer("Data needed", scope(arm, size), text + beside)
-
-
-def _others(held: Against) -> str:
-    """'the others', or 'those declared against it (“encodings”)'."""
-    named = wording.names(f"“{family}”" for family in held.families)
-    return "the others" if held.leads else f"those declared against it ({named})"
-
-
-def _needs(arm: ArmData, held: Against) -> tuple[list[tuple[str, Factor, tuple[str, ...]]], dict[str, list[str]]]:
-    """(label, factor, what it lacks) of each other model, fewest first: images for the accuracy that the reference has
-    with so many, over these; and by the reason, the models of which that cannot be said."""
-    found: list[tuple[str, Factor, tuple[str, ...]]] = []
-    without: dict[str, list[str]] = {}
-    name, size, noun = held.reference, held.train_size, statistics.unit_noun(arm.runs)
-    pairs = {label: pair for label, _, pair in _pairs(arm, name, held.labels)}
-    for label in held.labels:
-        why = _why_not(pairs[label][1], name, size, noun) if label in pairs else "no result"
-        if why:
-            without.setdefault(why, []).append(label)
-            continue
-        b, a = pairs[label]
-        factor = equivalence.factor_at(b.sizes, b.values, size, a.values[:, a.sizes.index(size)]).inverse
-        origin = _origin(arm, label, name, b, a)
-        lacking = lacks(origin["done"], origin["planned"], origin["incomplete"], noun)
-        found.append((label, factor, lacking))
-    return sorted(found, key=lambda one: (math.isnan(one[1].log.mean), one[1].log.mean)), without
 
 
 def _why_not(a: Curves, name: str, size: int, noun: str) -> str:

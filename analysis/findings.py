@@ -35,6 +35,13 @@ class Anchors:
     def pair(self, label: str, reference: str, train_size: int) -> str:
         return f"{self.cell(label, train_size)}-m{self.labels.index(reference) + 1}"
 
+    def needed(self, place: int) -> str:
+        """The table behind what is said of the reference of this place; begins with its kind (`head.FOREMOST`)."""
+        return f"data-needed-{self.arm}-{place}"
+
+    def crossings(self, place: int) -> str:
+        return f"crossings-{self.arm}-{place}"
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -132,6 +139,7 @@ def csv_tables(frame: Frame, findings: Sequence[Findings]) -> dict[str, pd.DataF
         "error-consistency": "compared.consistency",
         "variance-shares": "compared.variance",
         "test-set-bootstrap": "compared.resampled",
+        "data-factor-at-reference": "needed.at_reference",
         "data-factor-by-train-size": "needed.by_train_size",
         "data-factor-by-accuracy": "needed.by_accuracy",
         "crossings": "needed.crossings",

@@ -31,6 +31,9 @@ def glossary() -> tuple[Term, ...]:
              "resolution R", "(a(r) − 1/K) / (a(R) − 1/K)"),
         Term("data-equivalence factor", "of B against A: the images B has over the images with which A is as accurate, "
              "A's curve read linearly in log n; an interval is over log factors", "n / N_A(a_B(n))"),
+        Term("images needed for what A reaches", "the data-equivalence factor the other way, as sentences give it: the "
+             "images with which B is as accurate as A is with n, over n; B's curve read linearly in log n",
+             "N_B(a_A(n)) / n"),
         Term("crossing N*", "the train sizes at which the paired t-interval of two curves' difference contains 0",
              "{n : |d(n)| ≤ t(0.975; k − 1) · s(n) / √k}"),
         Term("fitted curve", "test error e against n, the form by its error at the largest size, held out",

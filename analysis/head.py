@@ -15,7 +15,11 @@ from analysis.wording import Answer, Scope
 
 Said = tuple[Answer, str]  # an answer, and the anchor of the section that it comes from
 
-FOREMOST = ("data-needed", "test-resolution", "train-size")  # where nothing is said of data, it is of resolution
+FOREMOST = (
+    "data-needed",
+    "test-resolution",
+    "train-size",
+)  # how anchors begin; where nothing is said of data, it is of resolution
 OPEN = 2  # arms of which all answers stand open
 
 
@@ -97,7 +101,7 @@ def _parted(claims: Sequence[Said], arm: Arm) -> tuple[tuple[Said, ...], tuple[S
     """The first claim of the foremost kind that there is, and the others. A demonstration claims nothing on
     resolutions."""
     kinds = [kind for kind in FOREMOST if kind != "test-resolution" or not arm.data.interpolation_only]
-    order = [place for kind in kinds for place, (_, anchor) in enumerate(claims) if anchor == kind]
+    order = [place for kind in kinds for place, (_, anchor) in enumerate(claims) if anchor.startswith(kind)]
     place = order[0] if order else 0
     return tuple(claims[place : place + 1]), (*claims[:place], *claims[place + 1 :])
 

@@ -53,7 +53,7 @@ class Row:
 class Table:
     """`corner` heads the first column, `head` the others; `about` says in a sentence what the numbers are; `interval`
     what kind of interval those in brackets are and `n` what they are over; `kind` is "", "ledger" or "words", and
-    decides the width of cells."""
+    decides the width of cells; `anchor` is what answers lead to, where they lead to this table and not its chapter."""
 
     about: str
     corner: str
@@ -62,6 +62,7 @@ class Table:
     kind: str = ""
     n: str = ""
     interval: str = "95 % t-intervals"
+    anchor: str = ""
 
     @property
     def in_words(self) -> tuple[bool, ...]:
@@ -81,7 +82,7 @@ class Table:
     @property
     def basis(self) -> str:
         """What the intervals are, where there are any, and over what: 'Brackets: 95 % t-intervals, n = 3 seeds.'"""
-        brackets = any("[" in cell.interval for row in self.rows for cell in row.cells)
+        brackets = any({"[", "]"} & set(cell.interval) for row in self.rows for cell in row.cells)
         said = ", ".join(part for part in (f"Brackets: {self.interval}" if brackets else "", self.n) if part)
         return f"{said}." if said else ""
 

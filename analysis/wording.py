@@ -115,11 +115,14 @@ def points(estimate: Estimate, signed: bool = True) -> str:
     return f"{_rounded(size.mean)} points {interval(size)}".rstrip()
 
 
+_NO_FACTOR = 0.0005  # would be printed as 0, which no factor is: an interval from there on is printed as open
+
+
 def times(value: float) -> str:
-    """A factor: '1.38', '3.4', '12', '∞'."""
+    """A factor: '0.035', '1.38', '3.4', '12', '∞'."""
     if math.isinf(value):
         return "∞"
-    digits = 2 if value < 1.995 else 1 if value < 9.95 else 0
+    digits = 3 if value < 0.0995 else 2 if value < 1.995 else 1 if value < 9.95 else 0
     return f"{value:,.{digits}f}"
 
 
@@ -131,11 +134,12 @@ def factor(estimate: Estimate, bound: str = "") -> str:
 
 
 def factor_interval(estimate: Estimate) -> str:
-    """'[2.9, 4.1]', '[2.9, ∞)', or '' where there is none."""
-    if not estimate.has_interval or (estimate.low == 0 and math.isinf(estimate.high)):
+    """'[2.9, 4.1]', open where an end is not known: '[2.9, ∞)', '(0, 1.1]'; or '' where there is none."""
+    low, high = estimate.low, estimate.high
+    if not estimate.has_interval or (low == 0 and math.isinf(high)):
         return ""
-    end = ")" if math.isinf(estimate.high) else "]"
-    return f"[{times(estimate.low)}, {times(estimate.high)}{end}"
+    start = "(0" if low < _NO_FACTOR else f"[{times(low)}"
+    return f"{start}, {times(high)}{')' if math.isinf(high) else ']'}"
 
 
 def _rounded(share: float, digits: int = 1) -> str:

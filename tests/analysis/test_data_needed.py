@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from analysis import (
     across_arms,
@@ -16,17 +17,22 @@ from analysis import (
     curve_figures,
     data_efficiency,
     data_needed,
+    data_needed_answers,
     equivalence,
     fits,
     fitted,
     statistics,
+    wording,
 )
 from analysis.arms import ArmData, split
 from analysis.cells import at_home
 from analysis.curves import curves_of, paired
+from analysis.findings import Anchors
 from analysis.frame import load
+from analysis.page import Cell, Row, Table
 from analysis.palette import looks
 from analysis.report import write_report
+from analysis.wording import Answer
 from benchmarks.run import Evaluation, Run
 
 SIZES = [100, 200, 400, 800, 1200]
@@ -53,6 +59,11 @@ def seeds_of(arm: ArmData, label: str) -> np.ndarray:
     home = at_home(arm.rows)
     wide = home[home["label"] == label].pivot(index="seed", columns="train_size", values="accuracy")
     return wide.to_numpy()
+
+
+def answers(arm: ArmData) -> list[Answer]:
+    """What is said against the leader: the data needed, and the crossings."""
+    return [answer for answer, _ in data_needed_answers.answers(arm, data_needed.needed(arm), Anchors(1, ()))]
 
 
 def test_factors_are_those_of_the_paired_curves(arm: ArmData) -> None:
@@ -137,14 +148,13 @@ def test_half_a_study_says_what_its_factors_rest_on(arm: ArmData) -> None:
     for table in (data_needed.by_train_size(part), data_needed.crossings(part)):
         mine = table[table["label"] == "vit learned_1d"]
         assert set(zip(mine["n"], mine["done"], mine["planned"], mine["incomplete"], strict=True)) == {(2, 2, 3, "")}
-    [answer] = data_needed.answers(part)
-    needed, beside = answer.body.split(" Beside ")
+    needed, beside = (answer.body for answer in answers(part))
     assert re.search(r"vit learned_1d \([^;]*\) [^;]*× \[[^;]*[\])] \(2 of 3 seeds\)", needed)
     assert "vit learned_1d (2 of 3 seeds): " in beside
-    assert answer.body.count("2 of 3 seeds") == 2
+    assert (needed.count("2 of 3 seeds"), beside.count("2 of 3 seeds")) == (1, 1)
     one_seed = arm.rows["seed"] == 0
     alone = ArmData(arm.arm, arm.runs[arm.runs["seed"] == 0], arm.rows[one_seed])
-    assert data_needed.answers(alone) == []
+    assert answers(alone) == []
     assert set(data_needed.crossings(alone)["words"]) == {"no interval, so no crossing can be given"}
 
 
@@ -163,9 +173,9 @@ def test_a_size_with_one_seed_does_not_cost_the_others_their_intervals(arm: ArmD
     fit, without = fitted.table(part), fitted.table(shorter)
     assert set(fit["incomplete"]) == {"1200"}
     assert fit["slope_low"].tolist() == without["slope_low"].tolist()
-    [answer], [before] = data_needed.answers(part), data_needed.answers(shorter)
-    assert answer.body.replace(" (without n = 1,200)", "") == before.body
-    assert answer.body.count("without n = 1,200") == 4
+    bodies, before = ([answer.body for answer in answers(one)] for one in (part, shorter))
+    assert [body.replace(" (without n = 1,200)", "") for body in bodies] == before
+    assert [body.count("without n = 1,200") for body in bodies] == [2, 2]
 
 
 def test_a_model_that_cannot_be_compared_is_named(arm: ArmData) -> None:
@@ -177,11 +187,10 @@ def test_a_model_that_cannot_be_compared_is_named(arm: ArmData) -> None:
     learned = rows["label"] == "vit learned_1d"
 
     def body(part: pd.DataFrame) -> str:
-        [answer] = data_needed.answers(ArmData(arm.arm, arm.runs, part))
-        return answer.body
+        return answers(ArmData(arm.arm, arm.runs, part))[0].body
 
-    without = "Not compared: vit learned_1d (beside which resnet's curve is without n = 100). Beside resnet"
-    assert re.search(rf"others would need .*: vit none \([^;]*\. {re.escape(without)}", body(rows))
+    without = "Not compared: vit learned_1d (beside which resnet's curve is without n = 100)."
+    assert re.search(rf"others would need .*: vit none \([^;]*\. {re.escape(without)}$", body(rows))
     assert "so many times" not in body(rows[rows["label"] != "vit none"])
     assert "Not compared: vit learned_1d (1 seed that both have)." in body(rows[~learned | (rows["seed"] == 1)])
     assert "Not compared: vit learned_1d (no result)." in body(rows[~learned])
@@ -194,7 +203,7 @@ def test_a_model_that_could_lead_but_lacks_runs_is_named(arm: ArmData) -> None:
     part = arm.rows[~((arm.rows["label"] == "resnet") & (arm.rows["train_size"] == 100) & (arm.rows["seed"] == 2))]
     part_of_arm = ArmData(arm.arm, arm.runs, part)
     assert against.lead(part_of_arm) == against.Lead("vit learned_1d", 100, ("resnet",))
-    [answer] = data_needed.answers(part_of_arm)
+    answer, _ = answers(part_of_arm)
     assert "]. resnet could lead but lacks runs there. For as much, the others would need" in answer.body
     assert against.lead(arm) == against.Lead("resnet", 100)
 
@@ -209,7 +218,7 @@ def test_models_with_their_own_seeds_in_a_draw_are_not_compared(made_up: Any, tm
     small, _ = data_efficiency.answers(crossed)
     assert "resnet has the highest mean test accuracy of 2 models" in small.body
     assert small.body.endswith("for vit (no draw or seed that both have whole).")
-    [answer] = data_needed.answers(crossed)
+    answer, _ = answers(crossed)
     assert "Not compared: vit (0 draws that both have whole)." in answer.body
 
 
@@ -256,16 +265,104 @@ def test_crossed_draws_and_seeds_count_as_draws(arm: ArmData) -> None:
 
 def test_the_answer_has_the_numbers_of_the_tables(arm: ArmData) -> None:
     """Reference: the images that vit learned_1d needs for what resnet reaches with 100, by numpy's interp."""
-    [answer] = data_needed.answers(arm)
+    answer, beside = answers(arm)
     assert "with 100 images resnet reaches 80.0 %" in answer.text
     levels = seeds_of(arm, "resnet")[:, 0]
     needs = [np.interp(level, curve, np.log(SIZES)) - math.log(100) for level, curve in
              zip(levels, seeds_of(arm, "vit learned_1d"), strict=True)]  # fmt: skip
     found = statistics.exponentiated(statistics.t_interval(needs))
     assert f"{found.mean:.2f}× [{found.low:.2f}, " in answer.text
-    assert "vit none: the curves do not cross up to 1,200" in answer.text
+    assert "vit none: the curves do not cross up to 1,200. " in beside.text
+    assert beside.text.endswith(" 3 seeds): " + beside.body) and beside.lead == "Crossings"
     for condition in ("size pico", "recipe digits", "600 steps", "3 seeds"):
         assert condition in answer.conditions
+
+
+def test_images_for_what_the_reference_reaches(arm: ArmData) -> None:
+    """Reference: `equivalence.factor_at` on curves pivoted by pandas, the other way round; accuracies by scipy's t; the
+    runs of the accuracies are among those of the factor. Fewest images first."""
+    [held] = against.against(arm)
+    table = data_needed.at_reference(arm, held)
+    assert (table["label"].tolist(), set(table["train_size"])) == (["vit learned_1d", "vit none"], {100})
+    a, b = seeds_of(arm, "resnet"), seeds_of(arm, "vit learned_1d")
+    row = next(table.itertuples())
+    expected = equivalence.factor_at(SIZES, b, 100, a[:, 0]).inverse
+    assert (row.mean, row.low, row.high, row.bound) == pytest.approx(
+        (expected.factor.mean, expected.factor.low, expected.factor.high, expected.bound)
+    )
+    assert row.mean == pytest.approx((8 / 0.2) ** (1 / 0.7) / 100, rel=0.02)  # 8 n^-0.7 = 2 x 100^-0.5
+    for values, column in ((b, "accuracy"), (a, "reference_accuracy")):
+        ends = stats.t.interval(0.95, 2, values[:, 0].mean(), stats.sem(values[:, 0]))
+        found = tuple(getattr(row, column + end) for end in ("", "_low", "_high"))
+        assert found == pytest.approx((values[:, 0].mean(), *ends))
+    never = table.set_index("label").loc["vit none"]
+    assert (never["bound"], never["reached"], never["high"]) == ("at least", 0, math.inf)
+    assert never["mean"] == pytest.approx(1200 / 100)
+
+
+def test_the_sentence_leads_to_the_table_that_has_its_factors(made_up: Any, tmp_path: Path) -> None:
+    """Reference: the sentence is read back by a pattern: every factor with its interval stands in the table at its
+    anchor, beside its model, and in the CSV with the runs."""
+    study = made_up.study_of(made_up.SMALL, comparisons=[ENCODINGS])
+    made_up.write_study(tmp_path / "runs", study)
+    html = write_report(study, tmp_path / "runs", tmp_path / "out").page.read_text(encoding="utf-8")
+    written = pd.read_csv(tmp_path / "out" / "tables" / "data-factor-at-reference.csv")
+    sentences = re.findall(r"<li><b>Data needed</b>.*?>: (.*?) <a class=\"more\" href=\"#(.*?)\"", html)
+    assert [anchor for _, anchor in sentences] == ["data-needed-1-1", "data-needed-1-2"]
+    seen = 0
+    for body, anchor in sentences:
+        table = html.split(f'id="{anchor}"', 1)[1].split("</table>", 1)[0]
+        rows = table.split("<tr>")[1:]
+        reference = re.match(r"with 100 images (.*?) reaches", body)
+        assert reference
+        for said in body.split("reach with 100): ")[1].rstrip(".").split("; "):
+            label, bound, factor, interval = re.match(  # type: ignore[union-attr]
+                r"(.*?) \(.*? %.*?\) (at least |at most |)(\S+×) (\S+ \S+)$", said
+            ).groups()
+            sign = {"at least ": "≥ ", "at most ": "≤ ", "": ""}[bound]
+            row = next(row for row in rows if f">{label}</a>" in row)
+            assert f">{sign}{factor}</a>" in row
+            assert f">{interval}</span>" in row
+            one = written[(written["label"] == label) & (written["reference"] == reference[1])]
+            assert f"{one['mean'].item():.1f}"[:2] == factor[:2]
+            assert len(one["runs"].item().split()) == 6
+            seen += 1
+    assert seen == 3
+
+
+def test_many_ranges_are_counted_and_what_is_not_known_is_said() -> None:
+    """Reference: by hand; N* of one, two and four pieces."""
+    sizes = [100, 45000]
+
+    def words(*pieces: tuple[float, float], changes: bool = False) -> str:
+        return data_needed.crossing_words(equivalence.Crossing(pieces, changes, ()), sizes)
+
+    four = ((0.0, 597.2), (772.0, 5671.0), (6420.0, 23900.0), (29712.0, math.inf))
+    apart = "the two cannot be told apart"
+    unknown = "(how far below 100 and above 45,000 is not known)"
+    assert words(*four) == f"{apart} in 4 ranges between 100 and 45,000 {unknown}"
+    assert words(*four[1:]) == (
+        "the two cannot be told apart in 3 ranges between 772 and 45,000 (how far above 45,000 is not known)"
+    )
+    assert (
+        words(*four[:2])
+        == "the two cannot be told apart up to 597 and from 772 to 5,670 (how far below 100 is not known)"
+    )
+    assert words(four[1], changes=True) == "the order changes: the two cannot be told apart from 772 to 5,670"
+    assert [data_needed.piece_words(*piece) for piece in ((0, 255), (2904, math.inf), (0, math.inf))] == [
+        "up to 255",
+        "from 2,900 on",
+        "at any size",
+    ]
+
+
+def test_an_interval_without_an_end_is_written_as_open() -> None:
+    """Reference: by hand; a factor of 0 does not exist, nor does one of infinity."""
+    ends = ((0.0, 1.14), (2.9, math.inf), (0.035, 4.1), (1e-9, 2.0), (0.0, math.inf))
+    found = [wording.factor_interval(statistics.Estimate(1.0, *end, 3)) for end in ends]
+    assert found == ["(0, 1.14]", "[2.9, ∞)", "[0.035, 4.1]", "(0, 2.0]", ""]
+    closed = Table("", "model", ("x",), (Row(Cell("a"), (Cell("1×", found[0]),)),), n="n = 3 seeds")
+    assert closed.basis == "Brackets: 95 % t-intervals, n = 3 seeds."
 
 
 def test_models_need_not_share_their_train_sizes(made_up: Any, tmp_path: Path) -> None:
@@ -276,7 +373,7 @@ def test_models_need_not_share_their_train_sizes(made_up: Any, tmp_path: Path) -
     made_up.write_study(tmp_path / "runs", study)
     [arm] = split(load(tmp_path / "runs", study))
     assert against.lead(arm) == against.Lead("resnet", 300)
-    [answer] = data_needed.answers(arm)
+    answer, _ = answers(arm)
     assert answer.text.count("with 300 images") == 1
     assert "what they reach with 300" in answer.text
     html = write_report(study, tmp_path / "runs", tmp_path / "out").page.read_text()
@@ -288,7 +385,7 @@ def test_models_need_not_share_their_train_sizes(made_up: Any, tmp_path: Path) -
     first = against.lead(arm)
     assert first is not None
     assert first.train_size == 100
-    assert data_needed.answers(arm)
+    assert answers(arm)
 
 
 ENCODINGS = {"name": "encodings", "models": ["vit"], "against": "vit none"}
@@ -329,6 +426,7 @@ def test_what_is_held_against_what(
         against.Against(reference, tuple(labels), 100, named, leads) for reference, labels, named, leads in expected
     )
     pairs = [(reference, label) for reference, labels, *_ in expected for label in labels]
+    assert set(needed.at_reference[["reference", "label"]].itertuples(index=False, name=None)) == set(pairs)
     for table in (needed.by_train_size, needed.crossings):
         found = table[["reference", "label"]].drop_duplicates().itertuples(index=False, name=None)
         assert list(found) == pairs
@@ -337,7 +435,10 @@ def test_what_is_held_against_what(
         mine = needed.by_train_size[needed.by_train_size["reference"] == reference]
         kept = alone[alone["label"].isin(labels)]
         pd.testing.assert_frame_equal(mine.reset_index(drop=True), kept.reset_index(drop=True))
-    assert len(data_needed.answers(arm, needed.against)) == len(expected)
+    found = data_needed_answers.answers(arm, needed, Anchors(1, ()))
+    assert [anchor for _, anchor in found] == [
+        f"{kind}-1-{place}" for place in range(1, len(expected) + 1) for kind in ("data-needed", "crossings")
+    ]
 
 
 def test_declared_references_are_on_the_page(made_up: Any, tmp_path: Path) -> None:

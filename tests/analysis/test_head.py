@@ -93,7 +93,8 @@ def test_which_answers_are_foremost() -> None:
     assert foremost(sizes, *both) == ["Tested at 16 px"]
     assert foremost(sizes, *both, dataset="digits") == ["With 500 images"]
     assert foremost(sizes) == ["With 500 images"]
-    assert foremost(sizes, ("Data needed", "data-needed"), ("Against b", "data-needed")) == ["Data needed"]
+    assert foremost(sizes, ("Data needed", "data-needed-1-1"), ("Against b", "data-needed-1-2")) == ["Data needed"]
+    assert foremost(("Crossings", "crossings-1-1"), sizes) == ["With 500 images"]
     assert foremost(("Comparing a", "comparisons")) == ["Comparing a"]
     assert foremost() == []
 

@@ -95,7 +95,9 @@ def test_every_number_leads_to_its_runs(small: tuple[Study, Path], tmp_path: Pat
     assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
     assert all(link.startswith(("#", "data:")) for link in page.links)
     shown = [links for text, links in page.cells if re.search(r"\[.*\]", text)]
-    assert len(shown) == 6 + 12 + 2 + 6  # train sizes, test resolutions at both sizes, position ablation, likelihood
+    assert (
+        len(shown) == 6 + 12 + 2 + 6 + 4
+    )  # by train size, test resolution at both sizes, position; likelihood; factors
     assert all(links for links in shown)
     for run in study.runs:
         assert f"inductive rerun {run.id}" in page.text
@@ -191,7 +193,7 @@ def test_digits_are_a_demonstration_and_starved_cells_are_marked(made_up: Any, t
     page = Page(report.page)
     assert "Interpolation demonstration" in page.text
     assert "Accuracy against test resolution" not in page.text
-    assert sum("▽" in text for text, _ in page.cells) == 2 + 4 + 2 + 3  # its cells in all tables
+    assert sum("▽" in text for text, _ in page.cells) == 2 + 4 + 2 + 4  # its cells in all tables
     assert any(
         answer.startswith("Starved") and "vit none with 100 and 300 images" in answer for answer in report.answers
     )

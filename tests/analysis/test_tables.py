@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis import ablation, data_efficiency, data_needed, fairness, resolution
+from analysis import ablation, data_efficiency, data_needed, data_needed_answers, fairness, resolution
 from analysis.arms import ArmData, MixedArmsError, split
 from analysis.cells import at_home, by_carry, summarise
 from analysis.curves import curves_of, paired
+from analysis.findings import Anchors
 from analysis.frame import load
 from analysis.ranking import rank, told
 from analysis.statistics import Estimate
@@ -205,12 +206,13 @@ def test_curves_pair_over_whole_draws() -> None:
 
 
 def test_sentences_name_their_conditions(arm: ArmData) -> None:
-    answers = data_efficiency.answers(arm) + data_needed.answers(arm) + ablation.answers(arm)
-    said = [answer.text for answer in answers]
-    assert len(said) == 5
+    needed = [one for one, _ in data_needed_answers.answers(arm, data_needed.needed(arm), Anchors(1, ()))]
+    said = [answer.text for answer in data_efficiency.answers(arm) + needed + ablation.answers(arm)]
+    assert len(said) == 6
     for text in said:
-        for condition in ("size pico", "recipe digits", "600 steps", "3 seeds", "["):
+        for condition in ("size pico", "recipe digits", "600 steps", "3 seeds"):
             assert condition in text
+        assert "[" in text or text.startswith("Crossings")  # which have sizes, and no estimates
     assert "cannot be told apart" in " ".join(said) or "Below it" in " ".join(said)
 
 
