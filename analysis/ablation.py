@@ -11,10 +11,11 @@ import pandas as pd
 from analysis import statistics, wording
 from analysis.arms import ArmData, one_arm
 from analysis.carrying import as_chosen, choices
-from analysis.cells import at_home, by_carry, kind
+from analysis.cells import at_home, by_carry, estimate_of, kind
 from analysis.data_efficiency import notes, scope
 from analysis.naming import NONE
 from analysis.tables import each_group, each_row
+from analysis.verdicts import Verdicts, judged_by, of_families
 from analysis.wording import Answer
 
 REFERENCE = "learned_1d"
@@ -35,8 +36,7 @@ def _compare(rows: pd.DataFrame, runs: pd.DataFrame, label: str, reference: str)
     mine, other = rows[rows["label"] == label], rows[rows["label"] == reference]
     pairs = statistics.pairs(mine, other, "accuracy")
     estimate = statistics.over_seeds(pairs, "difference")
-    wanted = [runs.loc[runs["label"] == name, statistics.UNITS] for name in (label, reference)]
-    planned = wanted[0].merge(wanted[1], on=statistics.UNITS)
+    planned = statistics.planned_pairs(*(runs[runs["label"] == name] for name in (label, reference)))
     both = runs[runs["label"].isin([label, reference])]
     return {
         **kind(runs[runs["label"] == label]),
@@ -46,6 +46,7 @@ def _compare(rows: pd.DataFrame, runs: pd.DataFrame, label: str, reference: str)
         "n": estimate.n,
         "done": len(pairs),
         "planned": len(planned),
+        "planned_n": statistics.planned_units(planned),
         "starved": bool(both["starved"].any()),
         "stale": bool((both["state"] == "stale").any()),
         "runs": " ".join(pairs["run_a"]),
@@ -57,8 +58,8 @@ def differences(arm: ArmData) -> pd.DataFrame:
     """The table at the training resolution: a row per encoding and train size.
 
     Columns: label, line, reference (labels), train_size, model, position (of the label), mean, low, high (difference of
-    accuracy, shares), n, done and planned (pairs), starved, stale (of either side), runs and reference_runs (ids, pair
-    by pair). Empty where the arm has no model with the reference encoding beside another one."""
+    accuracy, shares), n, done and planned (pairs of runs), planned_n (units), starved, stale (of either side), runs and
+    reference_runs (ids, pair by pair). Empty where no model with the reference encoding stands beside another."""
     one_arm(arm.runs)
     rows = at_home(arm.rows)
     result = []
@@ -96,8 +97,10 @@ def differences_away(arm: ArmData, resolutions: list[int], chosen: bool = False)
     return pd.DataFrame(result)
 
 
-def answers(arm: ArmData) -> list[Answer]:
-    """A sentence for the smallest and one for the largest train size."""
+def answers(arm: ArmData, families: pd.DataFrame | None = None) -> list[Answer]:
+    """A sentence for the smallest and one for the largest train size, by the differences of declared `families`
+    (`comparisons.differences`) where these have a pair."""
+    families = pd.DataFrame() if families is None else families
     table = differences(arm)
     if table.empty:
         return []
@@ -105,20 +108,24 @@ def answers(arm: ArmData) -> list[Answer]:
     said = []
     sizes = sorted(table["train_size"].unique())
     for size in dict.fromkeys(sizes[:1] + sizes[-1:]):
-        of_label = notes(arm.runs, size)
+        of_label, known = notes(arm.runs, size), of_families(families, size)
         at = table[table["train_size"] == size].sort_values("mean", ascending=False, kind="stable")
         for reference, against in each_group(at, "reference"):
             name = wording.noted(reference, *of_label[reference])
-            sentence = f"against {name}: {_verdicts(against, of_label)}."
+            sentence = f"against {name}: {_verdicts(against, of_label, known)}."
             lead = f"Positions, with {wording.number(size)} images"
             said.append(Answer(lead, scope(arm, size), sentence))
     return said
 
 
-def _verdicts(table: pd.DataFrame, of_label: dict[str, tuple[str, ...]]) -> str:
+def _verdicts(table: pd.DataFrame, of_label: dict[str, tuple[str, ...]], known: Verdicts) -> str:
+    """The encodings by verdict; and by which intervals, where some of these are a family's."""
     parted: dict[str, list[str]] = {"above": [], "unclear": [], "below": [], "no interval": []}
+    family_of = {}
     for row in each_row(table):
-        difference = statistics.Estimate(row.mean, row.low, row.high, row.n)
+        difference = estimate_of(row)
+        if (row.label, row.reference) in known:
+            family_of[row.label], difference = known[row.label, row.reference]
         name = wording.noted(row.label, *of_label[row.label], wording.points(difference))
         parted[statistics.verdict(difference)].append(name)
     openings = {
@@ -127,4 +134,7 @@ def _verdicts(table: pd.DataFrame, of_label: dict[str, tuple[str, ...]]) -> str:
         "below": "lower:",
         "no interval": "no interval, so no verdict:",
     }
-    return "; ".join(f"{openings[key]} {wording.names(names)}" for key, names in parted.items() if names)
+    said = [f"{openings[key]} {wording.names(names)}" for key, names in parted.items() if names]
+    if family_of:
+        said.append(f"by {judged_by(table['label'], family_of)}")
+    return "; ".join(said)

@@ -104,7 +104,7 @@ def _models(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
         if len(names) > 1:
             noun = statistics.unit_noun(mine)
             ends = {"mean": found.mean, "low": found.low, "high": found.high}
-            units = {"n": found.n, "units": "draws" if noun == "runs" else noun}
+            units = {"n": found.n, "units": noun}
             about = {"label": label, "data_sets": len(names), "names": ", ".join(names)}
             yield {**about, **ends, **units, "runs": " ".join(mine["run"])}
 

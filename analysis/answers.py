@@ -21,11 +21,11 @@ def answers(frame: Frame, findings: Sequence[Findings]) -> Head:
 
 
 def _claims(found: Findings) -> Iterator[Said]:
-    yield from ((answer, "train-size") for answer in data_efficiency.answers(found.data))
+    yield from ((answer, "train-size") for answer in data_efficiency.answers(found.data, found.compared.families))
     yield from data_needed_answers.answers(found.data, found.needed, found.links)
     said = {
         "comparisons": comparisons.answers(found.data, found.compared.families),
-        "positions": [] if found.positions_declared else ablation.answers(found.data),
+        "positions": ([] if found.positions_declared else ablation.answers(found.data, found.compared.families)),
         "test-resolution": resolution.answers(found.data),
     }
     yield from ((answer, anchor) for anchor, those in said.items() for answer in those)

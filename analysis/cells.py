@@ -67,8 +67,8 @@ def summarise(
 
     rows: evaluations of one arm, at most one per run and row of the result. runs: all runs of that arm.
     Columns of the result: label, line, train_size, [test_resolution], mean, low, high (shares; NaN if there is none),
-    n (units of the interval), done and planned (runs), images (size of the test part), starved, stale, runs (ids of
-    the done ones, separated by spaces). Lines in the order of `runs`, sizes ascending.
+    n (units of the interval), done and planned (runs), planned_n (units), images (size of the test part),
+    starved, stale, runs (ids of the done ones, separated by spaces). Lines in the order of `runs`, sizes ascending.
     Raises MixedArmsError for several arms, ValueError for several rows of a run in one cell.
     """
     one_arm(runs)
@@ -102,15 +102,11 @@ def _cell(rows: pd.DataFrame, planned: pd.DataFrame, value: str, bounds: tuple[f
         "n": estimate.n,
         "done": len(rows),
         "planned": len(planned),
+        "planned_n": statistics.planned_units(planned),
         "images": float(rows["count"].max()),
         **marks(rows),
         "runs": " ".join(ordered["run"]),
     }
-
-
-def planned_units(runs: pd.DataFrame) -> int:
-    """How many draws and seeds a model is planned with."""
-    return len(runs[statistics.UNITS].drop_duplicates())
 
 
 def kind(runs: pd.DataFrame) -> dict[str, str]:

@@ -8,7 +8,6 @@ import pandas as pd
 
 from analysis import page, statistics, wording
 from analysis.cells import estimate_of
-from analysis.comparisons import planned_blocks
 from analysis.findings import Findings
 from analysis.page import Cell, Row, Table
 from analysis.sections import Section
@@ -47,7 +46,7 @@ def families(found: Findings) -> Section:
 def _basis(table: pd.DataFrame, sizes: list[int], found: Findings) -> tuple[Row, ...]:
     """The rows below a family's differences: n, the residual, and the critical value."""
     first = {row.train_size: row for row in reversed(list(each_row(table)))}
-    _, noun = planned_blocks(found.data.runs)
+    noun = statistics.unit_noun(found.data.runs)
 
     def row(name: str, text: Any, note: Any, mark: Any = lambda at: "") -> Row:
         cells = (Cell(text(first[n]), interval=note(first[n]), note=mark(first[n])) for n in sizes)
@@ -82,7 +81,7 @@ def resampled(found: Findings) -> Section:
         for row in each_row(mine):
             estimate = Estimate(row.mean, row.low, row.high, row.n)
             href = found.links.pair(row.label, row.reference, row.train_size)
-            text = ABSENT if row.n == 0 else wording.points(estimate).split(" ")[0]
+            text = ABSENT if row.n == 0 else wording.difference(estimate)
             errors = (_digits(100 * value) for value in (row.se_seeds, row.se_images, row.se_both))
             pairs = Cell(f"{row.n}/{row.planned}")
             cells = (
@@ -92,7 +91,9 @@ def resampled(found: Findings) -> Section:
                 Cell(f"{row.images:,}"),
             )
             rows.append(Row(Cell(row.line, href=found.links.model(row.label)), cells))
-        tables.append(Table(about, "model", head, tuple(rows), n=page.units(mine, "pairs"), interval=RESAMPLED))
+        noun = "pairs" if mine["n"].equals(mine["blocks"]) else statistics.unit_noun(found.data.runs)
+        n = page.units(mine, noun, ("blocks",))
+        tables.append(Table(about, "model", head, tuple(rows), n=n, interval=RESAMPLED))
     return Section(found.arm.words, (), tuple(tables))
 
 
@@ -125,11 +126,11 @@ def measures(found: Findings) -> Section:
 def _measure(row: Any, name: str, found: Findings, href: str) -> Cell:
     estimate = estimate_of(row)
     noun = statistics.unit_noun(found.data.runs)
-    note = "" if row.done == row.planned else f"{row.done}/{row.planned} {noun}"
+    note = page.lacks(row.n, row.planned_n, noun)
     if estimate.n == 0:
         return Cell(ABSENT, note=note, href=href)
     if name != "nll":
-        return Cell(f"{100 * estimate.mean:.1f}", wording.interval(estimate) or "no interval", note, href=href)
+        return Cell(wording.mean(estimate), wording.interval(estimate) or "no interval", note, href=href)
     ends = f"[{estimate.low:.3f}, {estimate.high:.3f}]" if estimate.has_interval else "no interval"
     return Cell(f"{estimate.mean:.3f}", ends, note, href=href)
 

@@ -38,23 +38,15 @@ def declared(runs: pd.DataFrame, study: Study) -> Iterator[tuple[Family, dict[st
         yield family, labelled(runs[runs["run"].isin(mine)], study)
 
 
-def planned_blocks(runs: pd.DataFrame) -> tuple[int, str]:
-    """(number of planned blocks, what they are): draws where they are crossed with seeds, else draws with their
-    seeds, called as `statistics.unit_noun` does."""
-    if crossed(runs):
-        return int(runs["draw"].nunique()), "draws"
-    return len(runs[statistics.UNITS].drop_duplicates()), statistics.unit_noun(runs)
-
-
 def differences(arm: ArmData, study: Study) -> pd.DataFrame:
     """A row per family, pair and train size; empty where no family is declared or the arm has none of it.
 
-    Columns: family; label, reference; line ('a − b' for all pairs, else the label); against_one; train_size; mean,
-    low, high (difference of accuracy, shares; simultaneous 95 % interval); n (blocks with both), done and planned
-    (pairs of runs), models and blocks (of the family, with a value), critical (of |t|), residual (standard deviation,
-    share), df, residual_low and residual_high (of the models one by one), alike (False: more
-    unlike than those of equal models mostly are), starved, stale (of either side), runs and
-    reference_runs (ids, pair by pair)."""
+    Columns: family; label, reference; line ('a − b' for all pairs, else the label); against_one; train_size; mean, low,
+    high (difference of accuracy, shares; simultaneous 95 % interval); n and planned_n (blocks with both, and as
+    planned), done and planned (pairs of runs), models and blocks (of the family, with a value), critical (of |t|),
+    residual (standard deviation, share), df, residual_low and residual_high (of the models one by one), alike (False:
+    more unlike than those of equal models mostly are), starved, stale (of either side), runs and reference_runs (ids,
+    pair by pair)."""
     one_arm(arm.runs)
     rows = at_home(arm.rows)
     result: list[dict[str, Any]] = []
@@ -94,6 +86,7 @@ def _of_family(
     for (label, reference), estimate in zip(pairs, estimates, strict=True):
         mine, other = done.get(label, {}), done.get(reference, {})
         both = sorted(mine.keys() & other.keys())
+        wanted = planned[label].keys() & planned[reference].keys()
         result.append(
             {
                 "family": family.name,
@@ -107,7 +100,8 @@ def _of_family(
                 "high": estimate.high,
                 "n": estimate.n,
                 "done": len(both),
-                "planned": len(planned[label].keys() & planned[reference].keys()),
+                "planned": len(wanted),
+                "planned_n": len({draw for draw, _ in wanted}) if crossed(runs) else len(wanted),
                 **common,
                 "starved": bool(starved & {label, reference}),
                 "stale": bool(stale & {label, reference}),
@@ -166,7 +160,7 @@ def _verdicts(table: pd.DataFrame, of_label: Mapping[str, tuple[str, ...]]) -> s
     for row in each_row(table):
         estimate, names = estimate_of(row), (row.label, row.reference)
         if not against_one and estimate.mean < 0:
-            estimate = statistics.Estimate(-estimate.mean, -estimate.high, -estimate.low, estimate.n)
+            estimate = -estimate
             names = (row.reference, row.label)
         verdict = statistics.verdict(estimate)
         label, other = (wording.noted(name, *of_label[name]) for name in names)
@@ -214,8 +208,8 @@ def sentence(study: Study) -> str:
             for part in study.parts or (study,)]  # fmt: skip
     families = wording.names(said)
     return (
-        f"{families[:1].upper()}{families[1:]}. Under "
-        "“Comparisons” the intervals of a family at one train size hold simultaneously: paired differences from the "
+        f"{families[:1].upper()}{families[1:]}. Under “Comparisons”, and for their pairs in answers, the intervals of "
+        "a family at one train size hold simultaneously: paired differences from the "
         "model accuracy = model + draw and seed + residual, one residual variance for all models of the family, and "
         "the quantile of the multivariate t (Dunnett's for one reference, Tukey's for all pairs). That variance is "
         "assumed equal for all models: where one of them varies three times as much as the others, simulated 95 % "

@@ -42,7 +42,8 @@ class Curves:
         return " ".join(str(one) for row in self.run.to_numpy() for one in row)
 
     def __len__(self) -> int:
-        return len(self.accuracy)
+        """How many units there are (see `values`)."""
+        return len(self.values)
 
     def at(self, units: pd.Index, sizes: pd.Index) -> "Curves":
         return Curves(self.accuracy.loc[units, sizes], self.run.loc[units, sizes], self.draw_runs.loc[units])

@@ -9,6 +9,7 @@ from analysis.arms import ArmData, one_arm
 from analysis.cells import at_home, summarise
 from analysis.ranking import rank, told
 from analysis.tables import each_group
+from analysis.verdicts import of_families
 from analysis.wording import Answer, Scope
 
 WITHOUT_RESULT = ("diverged", "failed")  # states of runs that ended, but not with an accuracy
@@ -20,32 +21,36 @@ def curve(arm: ArmData) -> pd.DataFrame:
 
 
 def notes(runs: pd.DataFrame, train_size: int) -> dict[str, tuple[str, ...]]:
-    """What a sentence must say of each label at `train_size`: that its cell is starved, or lacks runs, and how many of
-    them ended without a result. Such runs are not missing at random: what is in favours a model that diverges."""
-    said = {}
-    for label, cell in each_group(runs[runs["train_size"] == train_size], "label"):
-        done = int(cell["train_accuracy"].notna().sum())
+    """What a sentence must say of each label at `train_size`: that its cell is starved, or lacks units of its interval,
+    and how many runs ended without a result. Such runs are not missing at random: what is in favours a model that
+    diverges."""
+    at, said = runs[runs["train_size"] == train_size], {}
+    noun = statistics.unit_noun(at)
+    for label, cell in each_group(at, "label"):
+        units, planned = len(statistics.by_unit(cell, "train_accuracy")), statistics.planned_units(cell)
         states = cell["state"].tolist()
-        ended = [f"{states.count(how)} of {len(cell)} {how}" for how in WITHOUT_RESULT if how in states]
+        ended = [f"{states.count(how)} of {len(cell)} runs {how}" for how in WITHOUT_RESULT if how in states]
         starved = ("starved",) if cell["starved"].any() else ()
-        said[label] = (*starved, f"{done} of {len(cell)} runs", *ended) if done < len(cell) else starved
+        lacking = (f"{units} of {wording.count(planned, noun)}", *ended) if units < planned else ()
+        said[label] = (*starved, *lacking)
     return said
 
 
 def scope(arm: ArmData, train_size: int) -> Scope:
-    """What a claim at a train size holds for: arm and number of seeds."""
+    """What a claim at a train size holds for: arm and number of units."""
     cell = arm.runs[arm.runs["train_size"] == train_size]
-    planned = int(cell.groupby("label").size().max())
-    return Scope(one_arm(arm.runs).words, wording.count(planned, statistics.unit_noun(cell)))
+    return Scope(one_arm(arm.runs).words, statistics.units_words(cell))
 
 
-def answers(arm: ArmData) -> list[Answer]:
-    """Sentences on the smallest and the largest train size (`data_needed` has those on what lies between)."""
+def answers(arm: ArmData, families: pd.DataFrame | None = None) -> list[Answer]:
+    """Sentences on the smallest and the largest train size (`data_needed` has those on what lies between), by the
+    differences of declared `families` (`comparisons.differences`) where these have a pair."""
+    families = pd.DataFrame() if families is None else families
     rows = at_home(arm.rows)
     sizes = sorted(rows["train_size"].unique())
     said = []
     for size in dict.fromkeys(sizes[:1] + sizes[-1:]):
-        ranking = rank(rows[rows["train_size"] == size], "accuracy")
+        ranking = rank(rows[rows["train_size"] == size], "accuracy", declared=of_families(families, size))
         if ranking is not None:
             of_label = notes(arm.runs, size)
             sentence = told(ranking, "mean test accuracy", of_label) + _without(arm.runs, size, of_label)

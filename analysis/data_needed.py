@@ -14,7 +14,7 @@ import pandas as pd
 from analysis import equivalence, fitted, statistics, wording
 from analysis.against import Against, against, lead
 from analysis.arms import ArmData, one_arm
-from analysis.cells import at_home, kind, marks, planned_units
+from analysis.cells import at_home, kind, marks
 from analysis.curves import Curves, curves_of, missing_sizes, paired
 from analysis.equivalence import Crossing, Factor
 from analysis.naming import NONE
@@ -95,7 +95,7 @@ def by_train_size(arm: ArmData, reference: str | None = None, labels: Collection
 
     Columns: label, line, reference, train_size, bound ('', 'at least', 'at most', 'unknown'), mean, low, high (factors;
     low and high may be 0 and infinite), n (units), reached (units whose accuracy lies on A's curve), done and planned
-    (draws and seeds that both have whole), incomplete (sizes left out of A's or B's curve because runs are missing),
+    (units that both have whole), incomplete (sizes left out of A's or B's curve because runs are missing),
     starved, stale, model, position (of B), runs, reference_runs (ids)."""
     result = []
     for label, name, (b, a) in _pairs(arm, reference, labels):
@@ -233,7 +233,7 @@ def _told(factor: Factor | None) -> dict[str, Any]:
 def _origin(arm: ArmData, label: str, reference: str, b: Curves | None, a: Curves | None) -> dict[str, Any]:
     """What numbers of these curves rest on; nothing where there are none."""
     of = [arm.runs[arm.runs["label"] == one] for one in (label, reference)]
-    planned = min(map(planned_units, of))
+    planned = min(map(statistics.planned_units, of))
     about = {**marks(pd.concat(of)), **kind(of[0])}
     if a is None or b is None:
         return {"done": 0, "planned": planned, "incomplete": "", **about, "runs": "", "reference_runs": ""}
@@ -252,7 +252,5 @@ def lacks(done: int, planned: int, incomplete: str, noun: str) -> tuple[str, ...
 def _why_not(a: Curves, name: str, size: int, noun: str) -> str:
     """Why a model is not compared that has the curves `a` of `name` in common with it; '' if it is."""
     if len(a.values) < 2:
-        crossed = noun == "runs"
-        shared = wording.count(len(a.values), "draws" if crossed else noun)
-        return f"{shared} that both have{' whole' if crossed else ''}"
+        return f"{wording.count(len(a), noun)} that both have{' whole' if noun == 'draws' else ''}"
     return "" if size in a.sizes else f"beside which {name}'s curve is without n = {wording.number(size)}"

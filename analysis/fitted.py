@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from analysis import fits, statistics
 from analysis.arms import ArmData, one_arm
-from analysis.cells import at_home, marks, planned_units
+from analysis.cells import at_home, marks
 from analysis.curves import Curves, curves_of, missing_sizes
 from analysis.statistics import Estimate
 from analysis.tables import each_group
@@ -48,7 +48,7 @@ def table(arm: ArmData) -> pd.DataFrame:
                 "said": one.said,
                 "n": len(one.units),
                 "done": len(curves),
-                "planned": planned_units(runs),
+                "planned": statistics.planned_units(runs),
                 "incomplete": missing_sizes(runs, curves),
                 **marks(runs),
                 "runs": curves.runs,

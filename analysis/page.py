@@ -23,6 +23,7 @@ from models import family
 
 Head = Callable[[int], str]  # from a train size or resolution to the head of its column
 PARTIAL = re.compile(r"\d+/\d+ ")  # a note: of the planned runs only so many
+T_INTERVALS = "95 % t-intervals"
 SENTENCE = 24  # letters of a cell, above which it holds words
 RECORDED = ("finished", "stale", "diverged")  # states with a result to compare a rerun with
 
@@ -61,7 +62,7 @@ class Table:
     rows: tuple[Row, ...]
     kind: str = ""
     n: str = ""
-    interval: str = "95 % t-intervals"
+    interval: str = T_INTERVALS
     anchor: str = ""
 
     @property
@@ -120,12 +121,19 @@ def grid(
 
 
 def units(table: pd.DataFrame, noun: str, columns: Sequence[str] = ("n",)) -> str:
-    """'n = 3 seeds', 'n = 2 to 3 seeds': what the intervals of a table are over, as these columns count it."""
+    """'n = 3 seeds', 'n = 1 to 2 draws of 3 planned': what a table's intervals are over, as these columns count it."""
     seen = sorted({int(n) for column in columns for n in table[column] if n > 0})
     if not seen:
         return ""
     several = f"{seen[0]} to " if len(seen) > 1 else ""
-    return f"n = {several}{wording.count(seen[-1], noun if noun != 'runs' else 'draws')}"
+    planned = int(table["planned_n"].max()) if "planned_n" in table else 0
+    of = f" of {planned:,} planned" if planned > seen[-1] else ""
+    return f"n = {several}{wording.count(seen[-1], noun)}{of}"
+
+
+def lacks(n: int, planned: int, noun: str) -> str:
+    """'2/3 seeds': that a mean and its interval rest on fewer units than planned; '' if on all."""
+    return "" if n == planned else f"{n}/{planned} {noun}"
 
 
 def _behind(links: Anchors, row: Any, difference: bool) -> str:
@@ -136,10 +144,10 @@ def _behind(links: Anchors, row: Any, difference: bool) -> str:
 def _cell(row: Any, noun: str, href: str, difference: bool) -> Cell:
     estimate = estimate_of(row)
     signs = (STARVED if row.starved else "") + (STALE if row.stale else "")
-    note = "" if row.done == row.planned else f"{row.done}/{row.planned} {noun}"
+    note = lacks(row.n, row.planned_n, noun)
     if estimate.n == 0:
-        return Cell(ABSENT, note=note or f"0/{row.planned} {noun}", signs=signs, href=href)
-    text = wording.points(estimate).split(" ")[0] if difference else f"{100 * estimate.mean:.1f}"
+        return Cell(ABSENT, note=note, signs=signs, href=href)
+    text = wording.difference(estimate) if difference else wording.mean(estimate)
     return Cell(text, wording.interval(estimate) or "no interval", note, signs, href)
 
 

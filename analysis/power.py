@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, special
 
-from analysis import comparisons, wording
+from analysis import comparisons, statistics, wording
 from analysis.arms import Arm, ArmData, split
 from analysis.block_model import blocks, fit
 from analysis.cells import at_home
@@ -77,7 +77,7 @@ def _of_family(arm: ArmData, family: Family, labels: Sequence[str], reference: s
     rows = rows[rows["label"].isin(members)]
     result = []
     for size, runs in each_group(planned, "train_size", ordered=True):
-        units, noun = comparisons.planned_blocks(runs)
+        units, noun = statistics.planned_units(runs), statistics.unit_noun(runs)
         there = runs["label"].nunique()
         if there < 2:
             continue

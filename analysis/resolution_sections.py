@@ -31,10 +31,7 @@ def summaries(table: pd.DataFrame, found: Findings) -> Table:
     for row in each_row(table.rename(columns={"from": "start", "to": "end"})):
         href = found.links.cell(row.label, row.train_size)
         signs = (STARVED if row.starved else "") + (STALE if row.stale else "")
-        notes = [
-            "" if done == row.planned else f"{done}/{row.planned} {noun}"
-            for done in (row.done, row.best_accuracy_done, row.best_gain_done)
-        ]
+        notes = [page.lacks(n, row.planned_n, noun) for n in (row.n, row.best_accuracy_n, row.best_gain_n)]
         best = Cell(ABSENT) if math.isnan(row.best) else Cell(f"{row.best:.0f} px", href=href)
         area = _share(row, "area", row.n, href, notes[0], signs)
         if not math.isnan(row.area) and (row.start, row.end) != span:
@@ -57,14 +54,14 @@ def _share(row: Any, name: str, n: int, href: str, note: str, signs: str = "") -
     estimate = Estimate(mean, low, high, n)
     if math.isnan(estimate.mean):
         return Cell(ABSENT, note=note, href=href if note else "")
-    return Cell(f"{100 * estimate.mean:.1f}", wording.interval(estimate) or "no interval", note, signs, href)
+    return Cell(wording.mean(estimate), wording.interval(estimate) or "no interval", note, signs, href)
 
 
 def _gain(row: Any, href: str, note: str) -> Cell:
     estimate = Estimate(row.best_gain, row.best_gain_low, row.best_gain_high, row.best_gain_n)
     if math.isnan(estimate.mean) or row.best == row.home:
         return Cell(ABSENT)
-    return Cell(wording.points(estimate).split(" ")[0], wording.interval(estimate) or "no interval", note, href=href)
+    return Cell(wording.difference(estimate), wording.interval(estimate) or "no interval", note, href=href)
 
 
 def test_resolution(found: Findings, styles: Mapping[str, Look]) -> Section:

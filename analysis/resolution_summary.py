@@ -16,7 +16,7 @@ from scipy.integrate import trapezoid
 
 from analysis import statistics
 from analysis.arms import one_arm
-from analysis.cells import marks, planned_units
+from analysis.cells import marks
 from analysis.statistics import Estimate
 from analysis.tables import each_group
 
@@ -37,7 +37,7 @@ def summary(
     Columns: label, line, train_size, home (training resolution, pixels), best (pixels; NaN where nothing was measured
     on validation), best_accuracy and best_gain (over the training resolution, paired), each with _low, _high, _n
     (units) and _done (runs); area with area_low and area_high, its n (units), done (runs) and ends from, to (pixels);
-    planned (runs), starved, stale, runs (of the area)."""
+    planned (runs), planned_n (units), starved, stale, runs (of the area)."""
     one_arm(runs)
     home = int(runs["resolution"].iloc[0])
     test, validation = test[NEEDED], validation[NEEDED]  # few columns: pandas copies them all for every group
@@ -47,6 +47,7 @@ def summary(
         chosen_on = validation[validation["line"] == line]
         for size, at in each_group(mine, "train_size", ordered=True):
             wanted = sorted(set(at["test_resolution"]).union(resolutions))
+            of_cell = planned[planned["train_size"] == size]
             if len(wanted) < 2:
                 continue
             best = best_resolution(chosen_on[chosen_on["train_size"] == size], home)
@@ -73,7 +74,8 @@ def summary(
                     "to": wanted[-1],
                     "n": area.n,
                     "done": len(whole),
-                    "planned": planned_units(planned[planned["train_size"] == size]),
+                    "planned": len(of_cell),
+                    "planned_n": statistics.planned_units(of_cell),
                     **marks(at),
                     "runs": " ".join(whole["run"]),
                 }

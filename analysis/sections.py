@@ -4,7 +4,7 @@ A section knows no format: pages, LaTeX and Markdown are made of the same ones (
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 import pandas as pd
@@ -16,6 +16,8 @@ from analysis.fairness import speeds
 from analysis.findings import Findings
 from analysis.palette import Look
 from analysis.tables import each_group
+
+SEPARATE = "separate 95 % t-intervals, pair by pair (those of a declared family, under “Comparisons”, hold together)"
 
 
 @dataclass(frozen=True)
@@ -136,13 +138,15 @@ def pixels(found: Findings) -> page.Head:
 def positions(found: Findings, styles: Mapping[str, Look]) -> Section:
     """The position ablation: differences to the reference, by train size and by test resolution."""
     tables, drawn = [], []
+    interval = page.T_INTERVALS if found.compared.families.empty else SEPARATE
     for number, (reference, table) in enumerate(each_group(found.positions, "reference"), start=1):
         about = f"Test accuracy minus that of {reference}, at {found.arm.resolution} px, in points."
-        tables.append(page.grid(table, found.data, found.links, "train_size", _n, about, difference=True))
+        view = page.grid(table, found.data, found.links, "train_size", _n, about, difference=True)
+        tables.append(replace(view, interval=interval))
         if table.loc[table["done"] > 0, "train_size"].nunique() > 1:
             legend = captions.legend(
                 "Points and lines: mean paired differences.",
-                captions.bars(table),
+                captions.bars(table, interval),
                 "Line at 0: the reference.",
                 captions.beside(table, what="Encodings"),
             )
@@ -161,7 +165,8 @@ def positions(found: Findings, styles: Mapping[str, Look]) -> Section:
         for reference, table in each_group(found.positions_away, "reference"):
             about = f"The same, minus {reference}, at each test resolution, trained on {size} images."
             heads = pixels(found)
-            tables.append(page.grid(table, found.data, found.links, "test_resolution", heads, about, difference=True))
+            view = page.grid(table, found.data, found.links, "test_resolution", heads, about, difference=True)
+            tables.append(replace(view, interval=interval))
     return Section(found.arm.words, tuple(drawn), tuple(tables))
 
 

@@ -42,6 +42,10 @@ class Estimate:
     def has_interval(self) -> bool:
         return not math.isnan(self.low)
 
+    def __neg__(self) -> "Estimate":
+        """b - a from a - b."""
+        return Estimate(-self.mean, -self.high, -self.low, self.n)
+
 
 def t_interval(values: Iterable[float], level: float = LEVEL, bounds: tuple[float, float] | None = None) -> Estimate:
     """Mean and Student t-interval of independent `values` (n,).
@@ -156,13 +160,31 @@ def binomial_se(accuracy: float, count: int) -> float:
 
 
 def unit_noun(runs: pd.DataFrame) -> str:
-    """What is counted when a cell says "2/3 seeds": "seeds", or "runs" where draws and seeds are crossed, or "draws"
-    where only they vary. `runs` has the columns draw and seed."""
+    """What is counted when a cell says "2/3 seeds": "seeds", or "draws" where they are crossed with seeds or only they
+    vary. `runs` has the columns draw and seed."""
     draws, seeds = runs["draw"].nunique(), runs["seed"].nunique()
-    if draws > 1 and seeds == 1:
-        return "draws"
     crossed = draws > 1 and len(runs[UNITS].drop_duplicates()) > draws
-    return "runs" if crossed else "seeds"
+    return "draws" if crossed or (draws > 1 and seeds == 1) else "seeds"
+
+
+def planned_units(runs: pd.DataFrame) -> int:
+    """How many units (see `by_unit`) there are once all of `runs`, the planned ones of one model or several, are in."""
+    crossed = (runs["draw_runs"] > 1).any()
+    return int(runs["draw"].nunique()) if crossed else len(runs[UNITS].drop_duplicates())
+
+
+def planned_pairs(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
+    """The draws and seeds that the planned runs of two models share, with draw_runs of the pairs (see `pairs`)."""
+    both = a.merge(b, on=UNITS, suffixes=("_a", "_b"))
+    return both[UNITS].assign(draw_runs=both[["draw_runs_a", "draw_runs_b"]].min(axis="columns"))
+
+
+def units_words(runs: pd.DataFrame) -> str:
+    """How many units a model is planned with, at most: '3 seeds', '3 draws, 3 seeds each'."""
+    units = max(planned_units(mine) for _, mine in runs.groupby("label"))
+    noun, each = unit_noun(runs), int(runs["draw_runs"].max())
+    said = f"{units:,} {noun if units > 1 else noun[:-1]}"
+    return f"{said}, {each} seeds each" if each > 1 else said
 
 
 def covers(runs: pd.DataFrame) -> str:

@@ -91,28 +91,40 @@ def percent(share: float) -> str:
 
 
 def interval(estimate: Estimate) -> str:
-    """The interval in per cent or points: '[93.1, 95.3]', or '' where there is none.
+    """The interval in per cent or points: '[93.1, 95.3]', or '' where there is none."""
+    digits = _digits(estimate)
+    return f"[{_rounded(estimate.low, digits)}, {_rounded(estimate.high, digits)}]" if estimate.has_interval else ""
 
-    More decimals where an end would be rounded to 0, because on which side of 0 it lies is what matters."""
-    ends = (estimate.low, estimate.high)
-    digits = next((d for d in (1, 2, 3) if all(x == 0 or round(100 * x, d) != 0 for x in ends)), 4)
-    return f"[{_rounded(ends[0], digits)}, {_rounded(ends[1], digits)}]" if estimate.has_interval else ""
+
+def mean(estimate: Estimate) -> str:
+    """The mean in per cent, with as many decimals as its interval: '94.2'; '0.015' beside '[0.011, 0.019]'."""
+    return _rounded(estimate.mean, _digits(estimate))
+
+
+def difference(estimate: Estimate) -> str:
+    """A difference of shares in points, with its sign and as many decimals as its interval: '+2.1'."""
+    return ("+" if estimate.mean > 0 else "") + mean(estimate)
+
+
+def _digits(estimate: Estimate) -> int:
+    """Decimals of an estimate and of its interval: one; more where an end would be rounded to 0, because on which side
+    of 0 it lies is what matters, or where both ends would be less than two last digits apart."""
+    if not estimate.has_interval:
+        return 1
+    ends, width = (100 * estimate.low, 100 * estimate.high), 100 * (estimate.high - estimate.low)
+    enough = (d for d in (1, 2, 3) if width >= 2 * 10**-d and all(x == 0 or round(x, d) != 0 for x in ends))
+    return next(enough, 4)
 
 
 def value(estimate: Estimate) -> str:
     """'94.2 % [93.1, 95.3]', without the brackets where there is no interval."""
-    return f"{percent(estimate.mean)} {interval(estimate)}".rstrip()
+    return ABSENT if math.isnan(estimate.mean) else f"{mean(estimate)} % {interval(estimate)}".rstrip()
 
 
 def points(estimate: Estimate, signed: bool = True) -> str:
     """A difference of shares: '+2.1 points [0.3, 3.9]'; unsigned, the size of it: '2.1 points [0.3, 3.9]'."""
-    if signed:
-        text = ("+" if estimate.mean > 0 else "") + _rounded(estimate.mean)
-        return f"{text} points {interval(estimate)}".rstrip()
-    size = estimate
-    if estimate.mean < 0:
-        size = Estimate(-estimate.mean, -estimate.high, -estimate.low, estimate.n)
-    return f"{_rounded(size.mean)} points {interval(size)}".rstrip()
+    size = -estimate if estimate.mean < 0 and not signed else estimate
+    return f"{difference(size) if signed else mean(size)} points {interval(size)}".rstrip()
 
 
 _NO_FACTOR = 0.0005  # would be printed as 0, which no factor is: an interval from there on is printed as open
@@ -142,7 +154,7 @@ def factor_interval(estimate: Estimate) -> str:
     return f"{start}, {times(high)}{')' if math.isinf(high) else ']'}"
 
 
-def _rounded(share: float, digits: int = 1) -> str:
+def _rounded(share: float, digits: int) -> str:
     text = f"{100 * share:.{digits}f}"
     return (text.lstrip("-") if float(text) == 0 else text).replace("-", "−")
 

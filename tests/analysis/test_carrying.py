@@ -124,7 +124,7 @@ def test_every_number_of_a_summary_has_its_own_n(arm: ArmData) -> None:
     assert [[cell.note for cell in row.cells] for row in view.rows if row.name.text == "resnet"] == [
         ["1/3 seeds", "", "2/3 seeds", "1/3 seeds"]
     ]
-    assert view.basis == "Brackets: 95 % t-intervals, n = 1 to 2 seeds."
+    assert view.basis == "Brackets: 95 % t-intervals, n = 1 to 2 seeds of 3 planned."
 
 
 def test_ablation_away_by_default_and_by_the_chosen_way(arm: ArmData) -> None:

@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis import comparisons, power
+from analysis import ablation, comparisons, data_efficiency, power, wording
 from analysis.arms import split
 from analysis.frame import load
 from analysis.report import write_report
+from analysis.statistics import Estimate
 from benchmarks.run import default_evaluation
 from benchmarks.study import Study
 
@@ -57,6 +58,35 @@ def test_a_family_is_tukeys_intervals_of_its_block_model(declared: tuple[Study, 
     assert set(encodings["reference"]) == {"vit learned_1d"}
 
 
+def test_no_pair_of_a_family_has_another_verdict_elsewhere(made_up: Any, tmp_path: Path) -> None:
+    """Reference: the family's own table. The leader is beside vit learned_1d in it and beside vit none in none; of two
+    encodings it has one. Sentences name what they took, and the table of encodings says that its own are separate."""
+    families = [
+        {"name": "architectures", "models": ["resnet", "vit learned_1d"]},
+        {"name": "encoding", "models": ["vit none"], "against": "vit learned_1d"},
+    ]
+    models = [{"name": "resnet"}, {"name": "vit", "position": ["none", "learned_1d", "sincos_2d"]}]
+    study = made_up.study_of(made_up.SMALL, comparisons=families, models=models)
+    made_up.write_study(tmp_path / "runs", study)
+    [arm] = split(load(tmp_path / "runs", study))
+    table = comparisons.differences(arm, study).set_index(["family", "train_size"])
+    for size, answer in zip((100, 300), data_efficiency.answers(arm, table.reset_index()), strict=True):
+        assert answer.body.startswith("resnet has the highest")
+        row = table.loc[("architectures", size)]
+        ends = wording.interval(Estimate(row["mean"], row["low"], row["high"], 3))
+        away = wording.interval(Estimate(-row["mean"], -row["high"], -row["low"], 3))
+        assert (ends if row["low"] > 0 else away) in answer.body
+        assert "By the simultaneous intervals of “architectures” for vit learned_1d; separate ones" in answer.body
+    for size, answer in zip((100, 300), ablation.answers(arm, table.reset_index()), strict=True):
+        row = table.loc[("encoding", size)]
+        assert f"vit none ({wording.points(Estimate(row['mean'], row['low'], row['high'], 3))})" in answer.body
+        assert answer.body.endswith(
+            "; by the simultaneous intervals of “encoding” for vit none; separate ones for the others."
+        )
+    text = text_of(write_report(study, tmp_path / "runs", tmp_path / "out").page)
+    assert "Brackets: separate 95 % t-intervals, pair by pair (those of a declared family" in text
+
+
 def test_missing_runs_are_counted_and_solved_by_least_squares(declared: tuple[Study, Path]) -> None:
     """Reference: the difference of two models in the two blocks they share is no more the whole of what is known."""
     study, root = declared
@@ -76,7 +106,7 @@ def test_the_page_says_what_holds_together(declared: tuple[Study, Path], tmp_pat
     study, root = declared
     report = write_report(study, root, tmp_path / "out")
     text = text_of(report.page)
-    assert "Those of a declared family (“Comparing …”) hold all at once" in text
+    assert "Those of a declared family (“Comparing …”) hold all at once, also where" in text
     assert "No family of comparisons is declared" not in text
     said = [answer for answer in report.answers if answer.startswith("Comparing")]
     assert [answer.split(" (")[0] for answer in said] == [

@@ -69,7 +69,13 @@ def test_crossed_draws_and_seeds_count_as_draws() -> None:
     """Reference: by hand. Six runs, three draws: the interval is that of the three means over seeds."""
     crossed = runs([0.1, 0.3, 0.4, 0.6, 0.7, 0.9], [0, 0, 1, 1, 2, 2], [0, 1, 0, 1, 0, 1], draw_runs=2)
     assert statistics.over_seeds(crossed, "accuracy") == statistics.t_interval([0.2, 0.5, 0.8])
-    assert statistics.unit_noun(crossed) == "runs"
+    assert statistics.unit_noun(crossed) == "draws"
+    assert statistics.planned_units(crossed) == 3
+    assert statistics.units_words(crossed.assign(label="a")) == "3 draws, 2 seeds each"
+    own = runs([0.1, 0.3, 0.4], [0, 1, 2], [0, 1, 2])
+    assert statistics.units_words(own.assign(label="a")) == "3 seeds"
+    both = statistics.planned_pairs(crossed, crossed[crossed["seed"] == 0].assign(draw_runs=1))
+    assert (len(both), statistics.planned_units(both)) == (3, 3)
     assert "hold for these seeds" in statistics.covers(crossed)
 
 

@@ -1,6 +1,7 @@
 """The tables and sentences: against pandas and scipy on the same rows, and against numbers set by hand."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from analysis.cells import at_home, by_carry, summarise
 from analysis.curves import curves_of, paired
 from analysis.findings import Anchors
 from analysis.frame import load
+from analysis.page import grid
 from analysis.ranking import rank, told
 from analysis.statistics import Estimate
-from analysis.wording import interval, points
+from analysis.verdicts import of_families
+from analysis.wording import difference, interval, points, value
 from benchmarks.study import Study
 
 
@@ -133,22 +136,51 @@ def test_only_a_model_with_most_runs_leads() -> None:
     b = {0: 0.60, 1: 0.83, 2: 0.8502}
     ranking = rank(_made({"A": {1: 0.80, 2: 0.82}, "B": b}), "accuracy")
     assert ranking is not None
-    assert (ranking.leader, ranking.lacking) == ("B", ("A",))
+    assert (ranking.leader, [name for name, _ in ranking.lacking]) == ("B", ["A"])
     assert [name for name, _ in ranking.below] == ["A"]
     assert ranking.level == ranking.above == ranking.unknown == ()
-    text = told(ranking, "mean accuracy", {"A": ("2 of 3 runs",)})
+    text = told(ranking, "mean accuracy", {"A": ("2 of 3 seeds",)})
     assert text.startswith("B has a mean accuracy of 76.0 %")
+    assert "the most runs; outside of this, with fewer runs: A 81.0 % (2 of 3 seeds)." in text
     assert "cannot be told apart" not in text
-    assert "A lacks runs" in text
-    assert "Below it: A (2 of 3 runs; by 3.0 points" in text
+    assert "Below it: A (2 of 3 seeds; by 3.0 points" in text
+    assert text.endswith("By separate intervals, the leader being chosen by looking, A only where both ran.")
 
     ranking = rank(_made({"A": {0: 0.5, 1: 0.6, 2: 0.7}, "B": b, "C": {1: 0.861, 2: 0.88}}), "accuracy")
     assert ranking is not None
-    assert (ranking.leader, ranking.lacking) == ("B", ("C",))
+    assert (ranking.leader, [name for name, _ in ranking.lacking]) == ("B", ["C"])
     assert [name for name, _ in ranking.above] == ["C"]
-    text = told(ranking, "mean accuracy", {"C": ("2 of 3 runs",)})
+    text = told(ranking, "mean accuracy", {"C": ("2 of 3 seeds",)})
     assert text.startswith("B has the highest mean accuracy of the 2 of 3 models with the most runs, 76.0 %")
-    assert "Higher than it where both ran: C (2 of 3 runs; +3.0 points" in text
+    assert "; outside of this, with fewer runs: C 87.1 % (2 of 3 seeds). Higher than it: C (2 of 3 seeds; +3.0" in text
+
+
+def test_a_family_that_has_a_pair_gives_its_verdict() -> None:
+    """Reference: by hand. The pair B, A is at 2.0 +- 0.5 points by itself, and at 2.1 +- 3 in the family, which was
+    declared as A minus B; C has no family. All below say by how much, those at the ends with intervals."""
+    rows = _made(
+        {"A": {0: 0.80, 1: 0.81, 2: 0.82}, "B": {0: 0.780, 1: 0.792, 2: 0.798}, "C": {0: 0.5, 1: 0.52, 2: 0.54}}
+    )
+    alone = rank(rows, "accuracy")
+    assert alone is not None
+    assert [name for name, _ in alone.below] == ["B", "C"]
+    line = {"family": "pairs", "label": "A", "reference": "B", "train_size": 100}
+    table = pd.DataFrame([line | {"mean": 0.021, "low": -0.009, "high": 0.051, "n": 3}])
+    ranking = rank(rows, "accuracy", declared=of_families(table, 100))
+    assert ranking is not None
+    assert ranking.level == (("B", Estimate(-0.021, -0.051, 0.009, 3)),)
+    assert [name for name, _ in ranking.below] == ["C"]
+    text = told(ranking, "mean accuracy", {})
+    assert "It cannot be told apart from B (−2.1 points [−5.1, 0.9]). Below it: C (by 29.0 points" in text
+    said = "By the simultaneous intervals of “pairs” for B; separate ones for the others, the leader being chosen by"
+    assert f" {said} looking." in text
+    assert of_families(table, 300) == of_families(pd.DataFrame(), 100) == {}
+
+    rows = pd.concat([rows, _made({"D": {0: 0.45, 1: 0.46, 2: 0.44}})])
+    alone = rank(rows, "accuracy")
+    assert alone is not None
+    text = told(alone, "mean accuracy", {})
+    assert re.search(r"Below it: B \(by 2\.0 points \[[^]]*\]\), C \(by 29\.0\) and D \(by 36\.0 points \[", text)
 
 
 def test_a_model_that_diverges_does_not_lead(made_up: Any, tmp_path: Path) -> None:
@@ -161,8 +193,8 @@ def test_a_model_that_diverges_does_not_lead(made_up: Any, tmp_path: Path) -> No
     [arm] = split(load(tmp_path, study))
     [answer] = data_efficiency.answers(arm)
     assert answer.body.startswith("vit learned_1d has a mean test accuracy of")
-    assert "No interval, so no order, for resnet (1 of 3 runs; 2 of 3 diverged)." in answer.body
-    assert answer.body.endswith("Without any result: vit none (0 of 3 runs; 3 of 3 failed).")
+    assert "No interval, so no order, for resnet (1 of 3 seeds; 2 of 3 runs diverged)." in answer.body
+    assert answer.body.endswith("Without any result: vit none (0 of 3 seeds; 3 of 3 runs failed).")
 
 
 def test_crossed_draws_count_when_whole(made_up: Any, tmp_path: Path) -> None:
@@ -172,16 +204,23 @@ def test_crossed_draws_count_when_whole(made_up: Any, tmp_path: Path) -> None:
     made_up.write_study(tmp_path, study, [run.id for run in study.runs if (run.draw, run.seed) > (1, 0)])
     [arm] = split(load(tmp_path, study))
     table = data_efficiency.curve(arm)
-    assert set(zip(table["n"], table["done"], table["planned"], strict=True)) == {(1, 4, 9)}
+    assert set(table[["n", "planned_n", "done", "planned"]].itertuples(index=False, name=None)) == {(1, 3, 4, 9)}
     assert table["low"].isna().all()
     home = at_home(arm.rows[arm.rows["label"] == "resnet"])
     of_draw = home[home["draw"] == 0].groupby("train_size")["accuracy"].mean()
     assert table.loc[table["label"] == "resnet", "mean"].tolist() == pytest.approx(of_draw.tolist())
     whole = curves_of(home).whole(1)
     assert whole.values == pytest.approx(of_draw.to_numpy()[None, :])
-    assert len(whole) == 3
+    assert len(whole) == 1
     assert not ablation.differences(arm)["low"].notna().any()
-    assert all("[" not in answer.body for answer in data_efficiency.answers(arm))
+    said = data_efficiency.answers(arm)
+    assert all("[" not in answer.body and "(1 of 3 draws" in answer.body for answer in said)
+    assert {answer.scope.units for answer in said} == {"3 draws, 3 seeds each"}
+    links = Anchors(1, tuple(dict.fromkeys(arm.runs["label"])))
+    view = grid(table, arm, links, "train_size", str, "")
+    assert {(cell.interval, cell.note) for row in view.rows for cell in row.cells} == {("no interval", "1/3 draws")}
+    assert view.n == "n = 1 draw of 3 planned"
+    assert set(ablation.differences(arm)["planned_n"]) == {3}
 
     none = arm.rows[arm.rows["seed"] == 0]
     assert data_efficiency.answers(ArmData(arm.arm, arm.runs, none)) == []
@@ -263,7 +302,15 @@ def test_batch_norm_by_less_than_a_batch_is_in_the_ledger(made_up: Any, tmp_path
 
 
 def test_rounding_never_moves_an_end_to_zero() -> None:
+    """Nor has a mean fewer decimals than its interval, as in "0.0 points [0.01, 0.02]". Reference: by hand."""
     assert interval(Estimate(0.021, 0.003, 0.039, 3)) == "[0.3, 3.9]"
+    assert points(Estimate(0.000151, 0.00011, 0.00019, 3)) == "+0.015 points [0.011, 0.019]"
+    assert points(Estimate(-0.00005, -0.00013, 0.00003, 3), signed=False) == "0.005 points [−0.003, 0.013]"
+    assert points(Estimate(0.00075, 0.0005, 0.0010, 3)) == "+0.07 points [0.05, 0.10]"
+    assert value(Estimate(0.99985, 0.9996, 1.0, 3)) == "99.98 % [99.96, 100.00]"
+    assert value(Estimate(0.94, 0.931, 0.949, 3)) == "94.0 % [93.1, 94.9]"
+    assert value(Estimate(0.94, np.nan, np.nan, 1)) == "94.0 %"
+    assert difference(Estimate(0.5, 0.5 - 1e-7, 0.5 + 1e-7, 3)) == "+50.0000"
     assert interval(Estimate(-0.025, -0.0502, 0.0002, 3)) == "[−5.02, 0.02]"
     assert points(Estimate(-0.025, -0.05, -0.01, 3), signed=False) == "2.5 points [1.0, 5.0]"
     assert points(Estimate(-0.0001, np.nan, np.nan, 1)) == "0.0 points"
