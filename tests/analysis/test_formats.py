@@ -183,10 +183,13 @@ def test_a_latex_report_begins_with_what_is_asked(made_up: Any, tmp_path: Path) 
     assert len(flushed) < sum(flushed) / 5 + 3
 
 
-def test_sentences_are_paragraphs_in_latex(written: Path) -> None:
-    """Reference: the cells of the table; a column of numbers is none."""
+def test_sentences_are_paragraphs_in_latex(made_up: Any, tmp_path: Path) -> None:
+    """Reference: the cells of the table of fits, which three sizes have; a column of numbers is none."""
+    study = made_up.study_of(made_up.SMALL, train_size=[60, 100, 300])
+    made_up.write_study(tmp_path / "runs", study)
+    write_report(study, tmp_path / "runs", tmp_path, ["latex"])
     seen = set()
-    for path in sorted((written / "latex").glob("table-*.tex")):
+    for path in sorted((tmp_path / "latex").glob("table-*.tex")):
         text = path.read_text()
         [columns] = re.findall(r"\\begin\{tabular\}\{(l.*)\}\n", text)
         shares = [float(share) for share in re.findall(r"p\{([\d.]+)\\linewidth\}", columns)]
