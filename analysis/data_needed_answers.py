@@ -83,7 +83,7 @@ def _crossings(arm: ArmData, held: Against, table: pd.DataFrame) -> Answer:
         words = f"{row.words}; the table has them" if row.pieces.count("[") >= MANY else row.words
         said.setdefault(words, []).append(wording.noted(row.label, *lacking))
     parts = "; ".join(f"{wording.names(labels)}: {words}" for words, labels in said.items())
-    text = f"beside {held.reference}, {parts}."
+    text = f"beside {held.reference}, by the paired t-interval of each alone, size by size: {parts}."
     if unclear.any() and not table["changes"].all():
         text += f" The order is not seen to change{' for the others' if table['changes'].any() else ''}."
     return Answer("Crossings", scope(arm, held.train_size), text)
