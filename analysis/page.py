@@ -22,7 +22,7 @@ from analysis.wording import ABSENT, RESIZES, STALE, STARVED, UNEQUAL
 from models import family
 
 Head = Callable[[int], str]  # from a train size or resolution to the head of its column
-PARTIAL = re.compile(r"\d+/\d+ ")  # a note: of the planned runs only so many
+PARTIAL = re.compile(r"\d+/\d+ ")  # a note: of the planned units only so many
 T_INTERVALS = "95 % t-intervals"
 SENTENCE = 24  # letters of a cell, above which it holds words
 RECORDED = ("finished", "stale", "diverged")  # states with a result to compare a rerun with
@@ -75,7 +75,7 @@ class Table:
 
     @property
     def signs(self) -> frozenset[str]:
-        """Those in its cells, and "2/3" where a cell lacks runs."""
+        """Those in its cells, and "2/3" where a cell lacks units of its interval."""
         cells = [cell for row in self.rows for cell in (row.name, *row.cells)]
         partial = any(PARTIAL.match(cell.note) for cell in cells)
         return frozenset("".join(cell.signs for cell in cells)) | ({wording.PARTIAL} if partial else frozenset())

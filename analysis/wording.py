@@ -24,7 +24,7 @@ _SIGNS = {
     UNEQUAL: "not equal: further than 10 % from the arm's median (parameters, MACs), another value than the other "
     "models have at the same train size (updates, images seen) or than most models (augmentation, recipe), other "
     "planned runs, other hardware (images/s), or other tuning trials",
-    PARTIAL: "only so many of the planned runs of a cell are in",
+    PARTIAL: "of the planned draws, seeds or pairs of a cell only so many are in",
 }
 
 

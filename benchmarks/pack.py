@@ -33,8 +33,9 @@ AS_THEY_ARE = ("config.json", "execution.json", "metrics.jsonl", "result.json", 
 OWNER = {"host": "-", "boot": "-", "pid_namespace": "-", "pid": 0, "process_start": "-", "slurm_job": None}
 HIDDEN = ("command", "variables", "hostname", "user")  # of environment.json
 
-# An absolute path of two parts or more, or one below a home; not what follows a letter or a dot: 'and/or', '../x'.
-PATH = re.compile(r"(?<![\w./~:])(?:~[\w.-]*/|/)[\w.@+-]+/[\w.@+/-]*")
+# An absolute path of two parts or more, or one below a home; not what follows a letter or a dot: 'and/or', '../x', and
+# no address: 'https://x/y'. But 'folder:/home/me' names one.
+PATH = re.compile(r"(?<![\w./~])(?:~[\w.-]*/|/)[\w.@+-]+/[\w.@+/-]*")
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,9 @@ def test_a_path_that_is_part_of_a_run_is_refused(study: Study, tmp_path: Path) -
     """It could only be hidden by making it another run."""
     with pytest.raises(RecordError, match=r"study\.toml: names the path '/home/me/x\.py'"):
         pack(study, b'plugins = ["/home/me/x.py"]\n', tmp_path / "runs", tmp_path / "x.zip")
+    with pytest.raises(RecordError, match=r"study\.toml: names the path '/home/me/pets'"):
+        pack(study, b'dataset = "folder:/home/me/pets"\n', tmp_path / "runs", tmp_path / "x.zip")
+    assert pack(study, b'question = "https://site/a/b, and/or ../x"\n', tmp_path / "runs", tmp_path / "y.zip").runs == 8
     config = tmp_path / "runs" / study.runs[0].id / "config.json"
     config.write_text(config.read_text().replace('"init_from": ""', '"init_from": "/home/me/weights.pth"'))
     with pytest.raises(RecordError, match=r"config\.json: names the path"):
