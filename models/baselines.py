@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from models.grids import Grid
-from models.network import DropPath, FixedSize, Head, Network, Parts, drop_path_rates
+from models.network import DropPath, FixedSize, Head, Network, Parts, as_tokens, drop_path_rates
 from models.resnet import Padding
 from models.vit import MLP, PatchEmbedding
 
@@ -108,7 +108,7 @@ class Mixer(FixedSize):
         return self.embed.grid(self.image_size, self.image_size)
 
     def run(self, images: Tensor, parts: Parts | None) -> Tensor:
-        tokens = self.embed(images).flatten(2).transpose(1, 2)  # B N D
+        tokens = as_tokens(self.embed(images))  # B N D
         if parts is not None:
             parts["embedding"] = tokens
         for index, block in enumerate(self.blocks):

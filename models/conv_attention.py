@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from models.grids import Grid
 from models.initial import Draw, constant, normal
+from models.network import as_map, as_tokens
 from models.vit import Attention, ViT
 
 
@@ -35,8 +36,7 @@ class ConvAttention(Attention):
         self.qkv = ConvProjection(width)  # type: ignore[assignment]
 
     def project(self, tokens: Tensor, grid: Grid) -> Tensor:
-        feature_map = tokens.transpose(1, 2).unflatten(2, grid)  # B D H W
-        return self.qkv(feature_map).flatten(2).transpose(1, 2)  # B N 3D
+        return as_tokens(self.qkv(as_map(tokens, grid)))
 
 
 class ConvAttentionViT(ViT):

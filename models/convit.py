@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from models.grids import Grid
 from models.initial import Draw, constant, normal
-from models.network import AttentionLayer, Parts, attend, check_way
+from models.network import AttentionLayer, Parts, as_tokens, attend, check_way
 from models.positions.absolute import NoPosition
 from models.positions.base import Position, at_least_single, offsets
 from models.vit import ViT
@@ -102,7 +102,7 @@ class ConViT(ViT):
 
     def run(self, images: Tensor, parts: Parts | None) -> Tensor:
         grid = self.grid(*images.shape[-2:])
-        tokens = self.embed(images).flatten(2).transpose(1, 2).to(self.norm.weight.dtype)  # B N D
+        tokens = as_tokens(self.embed(images)).to(self.norm.weight.dtype)  # B N D
         if parts is not None:
             parts["embedding"] = tokens
         for index, block in enumerate(self.blocks):

@@ -34,21 +34,11 @@ from torch import Tensor, nn
 
 from models.grids import Grid, patch_grid
 from models.initial import Draw, normal
-from models.network import DropPath, Head, Network, Parts, drop_path_rates, resize_square
+from models.network import DropPath, Head, Network, Parts, as_map, as_tokens, drop_path_rates, resize_square
 from models.positions.base import PositionFactory, at_least_single
 from models.resnet import Padding, wrap
 from models.swin import WindowAttention
 from models.vit import MLP, PatchEmbedding
-
-
-def as_map(tokens: Tensor, grid: Grid) -> Tensor:
-    """B N E -> B E H W."""
-    return tokens.transpose(1, 2).unflatten(2, grid)
-
-
-def as_tokens(feature_map: Tensor) -> Tensor:
-    """B E H W -> B N E."""
-    return feature_map.flatten(2).transpose(1, 2)
 
 
 def bordered(feature_map: Tensor, kernel: int, padding: Padding) -> tuple[Tensor, int]:

@@ -204,6 +204,19 @@ class AttentionLayer(nn.Module):
     fused: bool = False
 
 
+def as_map(tokens: Tensor, grid: Grid) -> Tensor:
+    """B N E -> B E H W."""
+    return tokens.transpose(1, 2).unflatten(2, grid)
+
+
+def as_tokens(feature_map: Tensor) -> Tensor:
+    """B E H W -> B N E, a token after the other in memory.
+
+    Left as it lies, channel by channel, all that is added to it would lie so, too, and each layer norm copy it.
+    """
+    return feature_map.flatten(2).transpose(1, 2).contiguous()
+
+
 def attend(
     queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None, fused: bool
 ) -> tuple[Tensor, Tensor | None]:

@@ -94,8 +94,10 @@ class BasicBlock(nn.Module):
         self.drop = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = torch.relu(self.norm1(self.conv1(x)))
-        return torch.relu(self.shortcut(x) + self.drop(self.norm2(self.conv2(y))))
+        y = torch.relu_(self.norm1(self.conv1(x)))
+        y = self.drop(self.norm2(self.conv2(y)))
+        y += self.shortcut(x)
+        return torch.relu_(y)
 
 
 class Bottleneck(nn.Module):
@@ -118,9 +120,11 @@ class Bottleneck(nn.Module):
         self.drop = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = torch.relu(self.norm1(self.conv1(x)))
-        y = torch.relu(self.norm2(self.conv2(y)))
-        return torch.relu(self.shortcut(x) + self.drop(self.norm3(self.conv3(y))))
+        y = torch.relu_(self.norm1(self.conv1(x)))
+        y = torch.relu_(self.norm2(self.conv2(y)))
+        y = self.drop(self.norm3(self.conv3(y)))
+        y += self.shortcut(x)
+        return torch.relu_(y)
 
 
 BLOCKS: dict[str, type[BasicBlock] | type[Bottleneck]] = {"basic": BasicBlock, "bottleneck": Bottleneck}
@@ -142,7 +146,8 @@ class MaxPool(nn.Module):
 def stem_layers(stem: str, in_channels: int, width: int, layers: Layers, padding: Padding) -> list[nn.Module]:
     """`cifar`: 3x3, stride 1. `half`: 3x3, stride 2. `imagenet`: 7x7, stride 2, then pooling of stride 2."""
     kernel, stride = {"cifar": (3, 1), "half": (3, 2), "imagenet": (7, 2)}[stem]
-    found: list[nn.Module] = [layers.conv(in_channels, width, kernel, stride, 1), layers.norm(width), nn.ReLU()]
+    found: list[nn.Module] = [layers.conv(in_channels, width, kernel, stride, 1), layers.norm(width)]
+    found.append(nn.ReLU(inplace=True))
     return [*found, MaxPool(padding)] if stem == "imagenet" else found
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from models.grids import Grid, patch_grid
 from models.initial import Draw, constant, normal, xavier
-from models.network import AttentionLayer, DropPath, Head, Network, Parts, attend, drop_path_rates
+from models.network import AttentionLayer, DropPath, Head, Network, Parts, as_tokens, attend, drop_path_rates
 from models.positions.base import Position, PositionFactory, at_least_single, offsets
 
 
@@ -62,14 +62,14 @@ class Attention(AttentionLayer):
     ) -> Tensor:
         batch, count, width = tokens.shape
         qkv = self.project(tokens, grid).view(batch, count, 3, self.heads, self.head_width)
-        qkv = qkv.permute(2, 0, 3, 1, 4)  # 3 B h N d
-        queries, keys = position.rotate(qkv[:2], grid, block).unbind(0)
+        queries, keys, values = (x.transpose(1, 2) for x in qkv.unbind(2))  # B h N d each
+        queries, keys = position.rotate(queries, grid, block), position.rotate(keys, grid, block)
         queries = queries * self.head_width**-0.5
         bias = position.bias(queries, grid, block)
         if mask is not None:
             bias = mask if bias is None else bias + mask
         fused = self.fused and parts is None and not position.mixes_values
-        mixed, probabilities = attend(queries, keys, qkv[2], bias, fused)  # B h N d, B h N N
+        mixed, probabilities = attend(queries, keys, values, bias, fused)  # B h N d, B h N N
         if probabilities is not None:
             if position.mixes_values:
                 mixed = mixed + position.mix_values(probabilities, grid, block)
@@ -187,7 +187,7 @@ class ViT(Network):
 
     def run(self, images: Tensor, parts: Parts | None) -> Tensor:
         grid = self.grid(*images.shape[-2:])
-        tokens = self.embed(images).flatten(2).transpose(1, 2)  # B N D
+        tokens = as_tokens(self.embed(images))  # B N D
         tokens = tokens.to(self.norm.weight.dtype)  # under autocast the residual stream stays exact for every encoding
         if self.class_token is not None:
             tokens = torch.cat([self.class_token.expand(len(tokens), -1, -1), tokens], dim=1)  # B 1+N D

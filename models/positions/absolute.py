@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from models.grids import Grid
 from models.initial import Draw, constant, normal, uniform, xavier
-from models.network import Choices
+from models.network import Choices, as_map, as_tokens
 from models.positions.base import Position, coordinates, resize_image
 
 
@@ -218,7 +218,6 @@ class Conditional(Position):
         if block != 0:
             return tokens
         patches = tokens[:, self.prefix :]  # B N D
-        image = patches.transpose(1, 2).unflatten(2, grid)  # B D H W
-        local = nn.functional.conv2d(image, self.kernel, self.shift, padding=1, groups=self.width)
-        patches = patches + local.flatten(2).transpose(1, 2)
+        local = nn.functional.conv2d(as_map(patches, grid), self.kernel, self.shift, padding=1, groups=self.width)
+        patches = patches + as_tokens(local)
         return torch.cat([tokens[:, : self.prefix], patches], dim=1) if self.prefix else patches

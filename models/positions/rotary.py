@@ -89,9 +89,9 @@ class RopeAxial(Rotary):
     def tables(self, grid: Grid) -> Tensor:
         return torch.stack(pair_tables(self.angles(grid), self.prefix))  # 2 prefix+N d
 
-    def rotate(self, queries_keys: Tensor, grid: Grid, block: int) -> Tensor:
-        tables = self.constant(self.tables, grid, queries_keys.device, queries_keys.dtype)
-        return turn(queries_keys, tables[0], tables[1])
+    def rotate(self, vectors: Tensor, grid: Grid, block: int) -> Tensor:
+        tables = self.constant(self.tables, grid, vectors.device, vectors.dtype)
+        return turn(vectors, tables[0], tables[1])
 
 
 class RopeMixed(Rotary):
@@ -125,7 +125,7 @@ class RopeMixed(Rotary):
         native = self.rates(self.base)
         return torch.stack([(self.rates(base) / native).repeat(2) for base in (by_column, by_row)])
 
-    def rotate(self, queries_keys: Tensor, grid: Grid, block: int) -> Tensor:
+    def rotate(self, vectors: Tensor, grid: Grid, block: int) -> Tensor:
         frequencies = self.frequencies[:, block]  # 2 h d/2
         place = frequencies.device, frequencies.dtype
         if self.way == "rescale_base":
@@ -133,4 +133,4 @@ class RopeMixed(Rotary):
         x, y = self.constant(self.points, grid, *place)
         angles = x[:, None] * frequencies[0, :, None] + y[:, None] * frequencies[1, :, None]  # h N d/2
         cosine, sine = pair_tables(angles, self.prefix)
-        return turn(queries_keys, cosine.to(queries_keys.dtype), sine.to(queries_keys.dtype))
+        return turn(vectors, cosine.to(vectors.dtype), sine.to(vectors.dtype))

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 import models
-from models.isotropic import Conv, IsoConv, IsoLocal, IsoWindow, Local, PlainWindows, Pool, as_map, as_tokens
+from models.isotropic import Conv, IsoConv, IsoLocal, IsoWindow, Local, PlainWindows, Pool
 from models.locally_connected import LocallyConnected
+from models.network import as_map, as_tokens
 from models.resnet import Padding
 from models.vit import ViT
 
