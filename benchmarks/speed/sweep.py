@@ -60,7 +60,7 @@ def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:
         f"Ours: {jobs} runs of the recipe `plain` side by side, of {lengths} steps, "
         f"one thread each, their start, records and last evaluation included. Plain: PIL images, torchvision's "
         f"transforms, DataLoader with 2 workers, float32, torch's default AdamW, `loss.item()` at each step, {jobs} "
-        f"threads, start-up not included, one {LONGER}th of the images; timm: likewise, by its loader, its optimiser "
+        f"threads, start-up not included, 1/{LONGER} as many images; timm: likewise, by its loader, its optimiser "
         f"factory and its model where it has one. Ratios of images a second: median (quartiles) over the rounds in "
         f"which both turns were clean.",
         header=[
