@@ -14,7 +14,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from models.grids import Grid, halvings
-from models.network import AttentionLayer, DropPath, Head, Network, Parts, attend, drop_path_rates
+from models.network import AttentionLayer, DropPath, Head, Network, Parts, as_map, as_tokens, attend, drop_path_rates
 from models.positions.biases import Bias2d
 from models.resnet import ChannelNorm, Norm, norm_layer
 from models.vit import MLP, Projection
@@ -115,12 +115,12 @@ class AttentionBlock(nn.Module):
     def forward(self, x: Tensor, layer: int, parts: Parts | None) -> Tensor:
         y = pool(self.norm1(x), self.stride)
         grid = y.shape[2], y.shape[3]
-        tokens = self.shortcut(x).flatten(2).transpose(1, 2)  # B N D
-        tokens = tokens + self.drop(self.attention(y.flatten(2).transpose(1, 2), grid, layer, parts))
+        tokens = as_tokens(self.shortcut(x))  # B N D
+        tokens = tokens + self.drop(self.attention(as_tokens(y), grid, layer, parts))
         tokens = tokens + self.drop(self.mlp(self.norm2(tokens)))
         if parts is not None:
             parts[f"block.{layer}"] = tokens
-        return tokens.transpose(1, 2).unflatten(2, grid)
+        return as_map(tokens, grid)
 
 
 class CoAtNet(Network):

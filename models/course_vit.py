@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from models.grids import Grid
 from models.initial import Draw, constant, normal, uniform, xavier
-from models.network import AttentionLayer, Head, Network, Parts
+from models.network import AttentionLayer, Head, Network, Parts, as_tokens
 from models.positions.base import PositionFactory
 from models.vit import PatchEmbedding
 
@@ -122,7 +122,7 @@ class CourseViT(Network):
 
     def run(self, images: Tensor, parts: Parts | None) -> Tensor:
         grid = self.grid(*images.shape[-2:])
-        tokens = self.embed(images).flatten(2).transpose(1, 2)  # B N D
+        tokens = as_tokens(self.embed(images))  # B N D
         tokens = tokens.to(self.class_token.dtype)  # under autocast the residual stream stays exact
         tokens = torch.cat([self.class_token.expand(len(tokens), -1, -1), tokens], dim=1)  # B 1+N D
         tokens = self.position.add(tokens, grid)

@@ -63,7 +63,7 @@ class Attention(AttentionLayer):
         batch, count, width = tokens.shape
         qkv = self.project(tokens, grid).view(batch, count, 3, self.heads, self.head_width)
         queries, keys, values = (x.transpose(1, 2) for x in qkv.unbind(2))  # B h N d each
-        queries, keys = position.rotate(queries, grid, block), position.rotate(keys, grid, block)
+        queries, keys = position.rotate(queries, keys, grid, block)
         queries = queries * self.head_width**-0.5
         bias = position.bias(queries, grid, block)
         if mask is not None:

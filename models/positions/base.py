@@ -50,9 +50,9 @@ class Position(nn.Module):
         """After block number `block`: tokens B prefix+N D -> the same shape."""
         return tokens
 
-    def rotate(self, vectors: Tensor, grid: Grid, block: int) -> Tensor:
-        """Queries, and then keys: ... h prefix+N d -> the same shape."""
-        return vectors
+    def rotate(self, queries: Tensor, keys: Tensor, grid: Grid, block: int) -> tuple[Tensor, Tensor]:
+        """Queries and keys, B h prefix+N d each -> the same shapes."""
+        return queries, keys
 
     def bias(self, queries: Tensor, grid: Grid, block: int) -> Tensor | None:
         """What is added to the logits, broadcastable to B h prefix+N prefix+N; `queries` are scaled by 1/sqrt(d)."""

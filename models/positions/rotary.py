@@ -25,6 +25,12 @@ def turn(x: Tensor, cosine: Tensor, signed_sine: Tensor) -> Tensor:
     return torch.addcmul(x * cosine, swapped, signed_sine)
 
 
+def turn_both(queries: Tensor, keys: Tensor, cosine: Tensor, signed_sine: Tensor) -> tuple[Tensor, Tensor]:
+    """`turn` for queries and keys, B h N d each, stacked first: pairs are slow to swap in slices of a wider tensor."""
+    turned = turn(torch.stack([queries, keys]), cosine, signed_sine)
+    return turned[0], turned[1]
+
+
 def pair_tables(angles: Tensor, prefix: int) -> tuple[Tensor, Tensor]:
     """Angles (..., N, d/2) -> the cosine and the signed sine for `turn`, (..., prefix+N, d); class tokens get 0."""
     angles = nn.functional.pad(angles, (0, 0, prefix, 0))
@@ -89,9 +95,9 @@ class RopeAxial(Rotary):
     def tables(self, grid: Grid) -> Tensor:
         return torch.stack(pair_tables(self.angles(grid), self.prefix))  # 2 prefix+N d
 
-    def rotate(self, vectors: Tensor, grid: Grid, block: int) -> Tensor:
-        tables = self.constant(self.tables, grid, vectors.device, vectors.dtype)
-        return turn(vectors, tables[0], tables[1])
+    def rotate(self, queries: Tensor, keys: Tensor, grid: Grid, block: int) -> tuple[Tensor, Tensor]:
+        tables = self.constant(self.tables, grid, queries.device, queries.dtype)
+        return turn_both(queries, keys, tables[0], tables[1])
 
 
 class RopeMixed(Rotary):
@@ -125,7 +131,7 @@ class RopeMixed(Rotary):
         native = self.rates(self.base)
         return torch.stack([(self.rates(base) / native).repeat(2) for base in (by_column, by_row)])
 
-    def rotate(self, vectors: Tensor, grid: Grid, block: int) -> Tensor:
+    def rotate(self, queries: Tensor, keys: Tensor, grid: Grid, block: int) -> tuple[Tensor, Tensor]:
         frequencies = self.frequencies[:, block]  # 2 h d/2
         place = frequencies.device, frequencies.dtype
         if self.way == "rescale_base":
@@ -133,4 +139,4 @@ class RopeMixed(Rotary):
         x, y = self.constant(self.points, grid, *place)
         angles = x[:, None] * frequencies[0, :, None] + y[:, None] * frequencies[1, :, None]  # h N d/2
         cosine, sine = pair_tables(angles, self.prefix)
-        return turn(vectors, cosine.to(vectors.dtype), sine.to(vectors.dtype))
+        return turn_both(queries, keys, cosine.to(queries.dtype), sine.to(queries.dtype))

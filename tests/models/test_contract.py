@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 import models
 from models import contract
@@ -100,6 +102,27 @@ def test_encodings_share_all_other_weights(name: str) -> None:
     """At the same seed, every parameter outside the encoding is the same bit for bit, whatever the encoding."""
     networks = [subject(name, {"position": position}).build() for position in positions_of(name)]
     assert len({contract.weights_outside_position(network) for network in networks}) == 1
+
+
+TOKENS = ("vit", "conv_stem_vit", "cct", "mixer", "convit", "conv_attention", "resnet_vit", "coatnet")
+
+
+def of_tokens(name: str) -> bool:
+    """Whether a family norms tokens B N D (Swin's are B H W D, `course_vit` has N B D as published)."""
+    return name in TOKENS or name.startswith("iso_")
+
+
+@pytest.mark.parametrize("subject", [case for case in cases() if of_tokens(case.values[0].name)])
+def test_norms_copy_no_tokens(subject: Subject) -> None:
+    """Every layer norm is given tokens one after the other in memory: torch's copies others, forwards and backwards."""
+    network, lying = subject.build(), []
+    if models.family(subject.name).layout == "channels_last":
+        network = network.to(memory_format=torch.channels_last)
+    for module in network.modules():
+        if type(module) is nn.LayerNorm:
+            module.register_forward_pre_hook(lambda _, inputs: lying.append(inputs[0].is_contiguous()))
+    network(torch.zeros(2, network.in_channels, subject.image_size, subject.image_size))
+    assert lying and all(lying)
 
 
 SHALLOW: dict[str, dict[str, Any]] = {  # as few layers as show every path, for they are compiled one by one

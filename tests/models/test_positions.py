@@ -370,6 +370,11 @@ def test_lookhere_octants() -> None:
         make(LookHere, heads=8, fov=45)
 
 
+def rotated(position: Position, queries_keys: Tensor, grid: tuple[int, int], block: int) -> Tensor:
+    """Queries and keys, stacked, 2 B h N d -> the same, rotated."""
+    return torch.stack(position.rotate(*queries_keys, grid, block))
+
+
 @pytest.mark.parametrize("cls", [RopeAxial, RopeMixed])
 @pytest.mark.parametrize("grid", [GRID, LARGER])
 def test_rope_is_timms(cls: Any, grid: tuple[int, int]) -> None:
@@ -389,15 +394,14 @@ def test_rope_is_timms(cls: Any, grid: tuple[int, int]) -> None:
         embedding = layer.get_embed(list(grid))[1]
     queries_keys = random(2, 2, 4, count, 12)
     expected = apply_rot_embed_cat(queries_keys, embedding.double())
-    torch.testing.assert_close(
-        position.rotate(queries_keys, grid, 1), expected, atol=1e-4, rtol=1e-4
-    )  # its own: float32
+    found = rotated(position, queries_keys, grid, 1)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)  # its own: float32
 
 
 def test_rope_mixed_by_loops() -> None:
     """The definition, pair by pair of channels, in complex numbers."""
     position, x = make(RopeMixed, prefix=1), random(2, 2, 4, 31, 12)
-    out = position.rotate(x, LARGER, 2)
+    out = rotated(position, x, LARGER, 2)
     for p, (r, c) in enumerate(places(LARGER)):
         for head, t in itertools.product(range(4), range(6)):
             fx, fy = position.frequencies[:, 2, head, t]
@@ -438,15 +442,15 @@ def test_rope_ways(cls: Any) -> None:
     network built with it."""
     position, x = make(cls), random(2, 1, 4, 72, 12)
     some = x.view(2, 1, 4, *FINE, 12)[:, :, :, ::2, ::3].reshape(2, 1, 4, 12, 12)
-    trained, plain = position.rotate(some, GRID, 0), position.rotate(x, FINE, 0)
+    trained, plain = rotated(position, some, GRID, 0), rotated(position, x, FINE, 0)
     position.carry("normalise")
-    fine = position.rotate(x, FINE, 0).view(2, 1, 4, *FINE, 12)[:, :, :, ::2, ::3].reshape(2, 1, 4, 12, 12)
+    fine = rotated(position, x, FINE, 0).view(2, 1, 4, *FINE, 12)[:, :, :, ::2, ::3].reshape(2, 1, 4, 12, 12)
     torch.testing.assert_close(fine, trained)
     position.carry("rescale_base", base=position.base)
-    torch.testing.assert_close(position.rotate(x, FINE, 0), plain)
+    torch.testing.assert_close(rotated(position, x, FINE, 0), plain)
     position.carry("rescale_base", base=700.0)
     if cls is RopeAxial:
-        torch.testing.assert_close(position.rotate(x, FINE, 0), make(cls, base=700.0).rotate(x, FINE, 0))
+        torch.testing.assert_close(rotated(position, x, FINE, 0), rotated(make(cls, base=700.0), x, FINE, 0))
     position.carry("rescale_base")
     slowest = position.rates(position.bases((6, 8))[0])[-1] * 6
     torch.testing.assert_close(slowest, position.rates(position.base)[-1] * 3)
@@ -475,7 +479,7 @@ def test_rope_rescaled_by_loops(cls: Any, choices: dict[str, float]) -> None:
             fx, fy = position.frequencies[:, 1, head, t].tolist()
             angles[head, p, t] = fx * (by_column / old) ** power * c + fy * (by_row / old) ** power * r
     expected = torch.view_as_complex(x.unflatten(-1, (6, 2))) * torch.polar(torch.ones_like(angles), angles)
-    torch.testing.assert_close(position.rotate(x, FINE, 1), torch.view_as_real(expected).flatten(-2))
+    torch.testing.assert_close(rotated(position, x, FINE, 1), torch.view_as_real(expected).flatten(-2))
 
 
 def test_turn_keeps_lengths() -> None:
@@ -492,7 +496,7 @@ def logits_of_equal_contents(position: Position, grid: tuple[int, int], block: i
     """Pre-softmax logits h N N when every token has the same query and the same key."""
     count = grid[0] * grid[1]
     queries_keys = random(2, 1, position.heads, 1, position.head_width).expand(-1, -1, -1, count, -1)
-    queries, keys = position.rotate(queries_keys, grid, block)
+    queries, keys = position.rotate(*queries_keys, grid, block)
     logits = queries @ keys.transpose(-2, -1)
     bias = position.bias(queries_keys[0], grid, block)
     return (logits if bias is None else logits + bias)[0]
