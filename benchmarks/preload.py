@@ -1,6 +1,8 @@
 """Imported once by the fork server, so that a run's process starts with everything loaded (0.03 s instead of 3 s).
 
-Nothing of CUDA and no second thread may be started here: neither survives a fork.
+Nothing of CUDA and no second thread may be started here: neither survives a fork. Modules may be imported, but no
+optimiser makes a step (on any device it asks whether CUDA captures a graph) and nothing goes backward (that starts the
+threads of autograd).
 """
 
 import importlib
@@ -8,6 +10,7 @@ import importlib
 import scipy.special  # noqa: F401  (mixup and RandAugment)
 import sklearn.datasets  # noqa: F401  (digits)
 import torch
+import torch._dynamo  # which the first optimiser would import, in nearly two seconds
 
 import benchmarks.local  # noqa: F401
 import models
@@ -23,8 +26,4 @@ for _entry in _entries:  # parsed once (a third of a second for each run otherwi
     sources.slice_digests((_entry,))
 sources.run_sources(make_run({}))
 sources.evaluation_code()
-_weight = torch.nn.Parameter(torch.zeros(1))
-_optimizer = torch.optim.AdamW([_weight], fused=True)  # imports what torch loads at the first optimiser
-_weight.sum().backward()
-_optimizer.step()
 LOADED = True

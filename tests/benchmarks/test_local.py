@@ -188,22 +188,32 @@ def test_slots_keep_to_the_gpus_that_were_given(slot: int, visible: str | None, 
     assert gpu_of(slot, visible, gpus) == expected
 
 
-def test_children_start_warm(tmp_path: Path) -> None:
-    """A misspelt preload fails silently: the server's children must find torch and the models already imported."""
-    code = (
-        "import sys\n"
-        "from benchmarks import local\n"
-        "def probe(queue):\n"
-        "    queue.put(['benchmarks.preload' in sys.modules, 'models.swin' in sys.modules])\n"
-        "if __name__ == '__main__':\n"
-        "    with local._signals_blocked():\n"
-        "        context = local._warm_context()\n"
-        "    queue = context.Queue()\n"
-        "    process = context.Process(target=probe, args=(queue,))\n"
-        "    process.start(); print(queue.get(timeout=60)); process.join()\n"
-    )
-    script = tmp_path / "warm.py"
-    script.write_text(code)
+PROBE = """
+import json, os, sys
+import torch
+from benchmarks import local
+def probe(queue):
+    server = f"/proc/{os.getppid()}/task"
+    names = [open(f"{server}/{thread}/comm").read().strip() for thread in os.listdir(server)]
+    warm = all(name in sys.modules for name in ("benchmarks.preload", "models.swin", "torch._dynamo"))
+    queue.put({"warm": warm, "bad fork": torch.cuda._is_in_bad_fork(), "threads": len(names), "names": names})
+if __name__ == "__main__":
+    with local._signals_blocked():
+        context = local._warm_context()
+    queue = context.Queue()
+    process = context.Process(target=probe, args=(queue,))
+    process.start(); print(json.dumps(queue.get(timeout=60))); process.join()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+def test_children_start_warm_and_can_use_a_gpu(tmp_path: Path) -> None:
+    """Asked of a child of the real server. A misspelt preload fails silently: torch, the models and what the first
+    optimiser loads must be imported. A server that has asked for CUDA leaves its children none (torch's own flag, which
+    is set on machines without a GPU, too), and a thread of autograd in it does not live on in them."""
+    script = tmp_path / "probe.py"
+    script.write_text(PROBE)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True, env=environment)
-    assert done.stdout.strip() == "[True, True]", done.stderr
+    found = json.loads(done.stdout)
+    assert (found["warm"], found["bad fork"], found["threads"]) == (True, False, 1), (found, done.stderr)
