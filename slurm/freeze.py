@@ -14,6 +14,7 @@ from benchmarks.execution import COMMIT, code_commit
 from benchmarks.files import write_atomic
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+PLUGINS = "plugins"
 ROOMS = ("models", "benchmarks", "analysis", "slurm")
 
 
@@ -21,11 +22,17 @@ def freeze(submission: Path, study: Path) -> str:
     """Copies code, study and plugins. Returns the commit, which says whether files differed from it."""
     commit = freeze_code(submission)
     shutil.copyfile(study, submission / "study.toml")
-    folder = submission / "plugins"
-    folder.mkdir(mode=0o700)
     for number, plugin in enumerate(models.loaded_plugins()):  # in the order in which they were loaded
-        write_atomic(folder / f"{number:02d}-{plugin.name}", plugin.source.encode())
+        folder = submission / PLUGINS / f"{number:02d}"  # the file keeps its name, which is that of its module
+        folder.mkdir(mode=0o700, parents=True)
+        write_atomic(folder / plugin.name, plugin.source.encode())
     return commit
+
+
+def load_plugins(submission: Path) -> None:
+    """Loads a submission's plugins in the order in which they were loaded when it was made."""
+    for path in sorted((submission / PLUGINS).glob("*/*.py")):
+        models.load_plugin(models.read_plugin(path))
 
 
 def freeze_code(submission: Path) -> str:
@@ -53,9 +60,10 @@ def _git(*command: str) -> str:
 
 
 def environment_lines(submission: Path) -> list[str]:
-    """Lines of a job's script that make Python import the frozen code, and nothing from where the job was submitted."""
+    """Lines of a job's script that make Python import the frozen code first, then what `setup` has put on its path (a
+    module's torch), and nothing from where the job was submitted. An empty entry would be the working directory."""
     return [
-        f"export PYTHONPATH={shlex.quote(str(submission / 'code'))}",
+        f"export PYTHONPATH={shlex.quote(str(submission / 'code'))}${{PYTHONPATH:+:$PYTHONPATH}}",
         "export PYTHONSAFEPATH=1",
         "export HF_HUB_OFFLINE=1",
     ]

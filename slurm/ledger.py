@@ -2,7 +2,7 @@
 
     ROOT/.submissions/STUDY-TIME-HEX/        0700: submitit's pickles lie in it
         submission.json                      study, command, cluster, commit, runs held back; written once
-        study.toml  plugins/  code/          what the jobs run: frozen, whatever happens to the checkout
+        study.toml  plugins/NN/  code/       what the jobs run: frozen, whatever happens to the checkout
         changes.diff                         what of it was not committed
         arrays/NN.json                       an array: its unique name, the runs of its jobs, state, SLURM's job id
         arrays/NN.cancelled NN.I.cancelled   empty files: all its jobs, or job I, end at once, whoever starts them

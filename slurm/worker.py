@@ -29,6 +29,7 @@ from benchmarks.record import Record
 from benchmarks.states import run_state
 from benchmarks.study import Study, read_study
 from slurm.commands import SlurmError, call
+from slurm.freeze import load_plugins
 from slurm.ledger import Array, read_array
 from slurm.queue import job_facts
 
@@ -123,8 +124,7 @@ def frozen(submission: Path) -> tuple[Study, Settings, Path]:
     A promised GPU that is not there fails each run, which then says so.
     """
     about = read_json(submission / "submission.json")
-    for path in sorted((submission / "plugins").glob("*.py")):
-        models.load_plugin(models.read_plugin(path))
+    load_plugins(submission)
     root, data = Path(about["root"]), Path(about["data"])
     folders.look_in(data, root)
     study = read_study(submission / "study.toml", about["study"])

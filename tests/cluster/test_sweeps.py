@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from cluster_user import ROOT, STEPS, User, user
+from cluster_user import CLUSTER, ROOT, STEPS, User, user
 from testbed import LARGEST_ARRAY, Testbed
 
 Kept = dict[str, Mapping[str, bytes]]
@@ -190,6 +190,23 @@ def test_a_submission_cut_off(bed: Testbed, tmp_path: Path) -> None:
     assert not set(sent) & set(jobs(bed))
     bed.call("scontrol", "update", "partition=low", "state=up")
     there.finish()
+
+
+def test_a_study_with_a_plugin(bed: Testbed, tmp_path: Path) -> None:
+    """The documented encoding and study: six runs, two of them with a plugin that is edited while they are queued."""
+    there = User(tmp_path, bed)
+    text = (ROOT / "docs" / "own-models.md").read_text()
+    ring = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0]
+    (tmp_path / "ring.py").write_text(ring)
+    (tmp_path / "study.toml").write_text(re.findall(r"```toml\n(.*?)```", text, re.DOTALL)[0])
+    (tmp_path / "cluster.toml").write_text(CLUSTER)
+    bed.call("scontrol", "update", "partition=low", "state=down")
+    there.inductive("submit", "study.toml", "--yes")
+    (tmp_path / "ring.py").write_text(f"{ring}\n# edited while queued\n")
+    bed.call("scontrol", "update", "partition=low", "state=up")
+    there.until("six results", lambda: list(there.states().values()) == ["finished"] * 6, 120)
+    copies = list((tmp_path / "runs").glob("*/plugins/ring.py"))
+    assert [path.read_text() for path in copies] == [ring, ring]
 
 
 def test_edited_while_queued(bed: Testbed, tmp_path: Path) -> None:
