@@ -25,6 +25,8 @@ from slurm.submit import check_site
 PATIENCE = 600.0  # seconds that the job may wait and run
 LEAST_FREE = 5  # gigabytes where records lie
 SKEW = 30.0  # seconds
+GPUS_NAMED = ("CUDA_VISIBLE_DEVICES", "SLURM_STEP_GPUS", "SLURM_JOB_GPUS")  # variables; the first that is set counts
+ROUNDING = 0.99  # of the memory that is asked for: control groups count in whole pages
 
 
 def check_cluster(path: Path, root: Path, data: Path, console: Console) -> int:
@@ -80,12 +82,32 @@ def look_around(text: str) -> str:
             "data": Path(order["data"]).is_dir(),
             "free_gb": round(shutil.disk_usage(root).free / 1e9, 1) if root.is_dir() else 0.0,
             "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
-            "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", os.environ.get("SLURM_JOB_GPUS", "")),
+            "gpus": next(filter(None, map(os.environ.get, GPUS_NAMED)), ""),
             "cpus": len(os.sched_getaffinity(0)),
+            "memory_gb": memory_limit(),
             "scontrol": shutil.which("scontrol") is not None,
         },
     )
     return "looked"
+
+
+def memory_limit() -> float | None:
+    """What this process may use, in cluster.toml's gigabytes: the least of SLURM's word and the limits of its control
+    groups (version 1 or 2, outer ones too); None where nobody sets one."""
+    limits = [int(text) * 2**20 for text in [os.environ.get("SLURM_MEM_PER_NODE", "")] if text.isdigit()]
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, name = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        top = Path("/sys/fs/cgroup/memory" if controllers else "/sys/fs/cgroup")
+        file = "memory.limit_in_bytes" if controllers else "memory.max"
+        folder = top / name.strip("/")
+        for one in (folder, *folder.parents):
+            if one.is_relative_to(top) and (one / file).exists():
+                text = (one / file).read_text().strip()
+                limits += [int(text)] if text.isdigit() else []  # else "max"
+    least = min(limits, default=2**62)
+    return round(least / 2**20 / 1000, 2) if least < 2**50 else None  # version 1 writes "no limit" as a huge number
 
 
 def _wait(answer: Path, job: str, submission: Path) -> dict[str, Any]:
@@ -120,6 +142,15 @@ def judge(found: dict[str, Any], cluster: Cluster) -> list[str]:
         wrong.append("the folder of the data sets is not there on the node")
     if cluster.computes_on == "cuda" and not found["cuda"]:
         wrong.append(f"device is {cluster.device}, and torch sees no GPU on the node: every run would fail, saying so")
+    elif cluster.computes_on == "cuda" and found["cuda"] < cluster.gpus_per_job:
+        wrong.append(f"torch sees {found['cuda']} of the {cluster.gpus_per_job} GPUs of gpus_per_job")
+    if len(gpus_named(found["gpus"])) < cluster.gpus_per_job:
+        given = len(gpus_named(found["gpus"]))
+        wrong.append(f"SLURM gives the job {given} of the {cluster.gpus_per_job} GPUs of gpus_per_job")
+    if found["cpus"] < cluster.cpus_per_job:
+        wrong.append(f"the job's process may use {found['cpus']} of the {cluster.cpus_per_job} CPUs of cpus_per_job")
+    if found["memory_gb"] is not None and found["memory_gb"] < cluster.memory_gb * ROUNDING:
+        wrong.append(f"the job may use {found['memory_gb']} of the {cluster.memory_gb:g} GB of memory_gb")
     if found["python"] != sys.version.split()[0]:
         wrong.append(f"Python {found['python']} there, {sys.version.split()[0]} here: set `python`")
     if abs(found["time"] - time.time()) > SKEW:
@@ -131,12 +162,18 @@ def judge(found: dict[str, Any], cluster: Cluster) -> list[str]:
     return wrong
 
 
+def gpus_named(text: str) -> list[str]:
+    """The GPUs that CUDA_VISIBLE_DEVICES names; older versions of SLURM write `NoDevFiles` for none."""
+    return [name for name in text.split(",") if name and name != "NoDevFiles"]
+
+
 def described(found: dict[str, Any]) -> dict[str, str]:
     """A node's answer in words."""
     gpus = f"{found['cuda']} seen by torch" + (f"; SLURM gave the job number {found['gpus']}" if found["gpus"] else "")
+    memory = "no limit" if found["memory_gb"] is None else f"{found['memory_gb']} GB"
     data = "there" if found["data"] else "not there" + ("" if found["data_here"] else ", nor here")
     return {
-        "node": f"{found['host']}, {found['cpus']} CPUs",
+        "node": f"{found['host']}; the job may use {found['cpus']} CPUs and, of memory, {memory}",
         "GPUs": gpus,
         "Python": f"{found['python']} ({found['interpreter']}), torch {found['torch']}",
         "code": found["code"],

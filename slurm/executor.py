@@ -60,6 +60,7 @@ def parameters(submission: Path, cluster: Cluster, name: str, dependency: str = 
     more["requeue" if cluster.requeue else "no-requeue"] = True
     if dependency:
         more["kill-on-invalid-dep"] = "yes"
+    cpus = [f"--cpus-per-task={cluster.cpus_per_job}"]  # srun takes it from sbatch no more since SLURM 22.05
     given = {
         "job_name": name,
         "partition": ",".join(cluster.partitions),
@@ -75,6 +76,7 @@ def parameters(submission: Path, cluster: Cluster, name: str, dependency: str = 
         "setup": [*cluster.setup, *environment_lines(submission)],
         "dependency": dependency or None,
         "array_parallelism": cluster.max_jobs,
+        "srun_args": cpus,
         "stderr_to_stdout": True,
         "additional_parameters": more,
     }

@@ -170,6 +170,16 @@ def test_init_and_check(bed: Testbed, tmp_path: Path) -> None:
     assert "torch sees no GPU on the node" in there.inductive("cluster", "check", code=3)
 
 
+@pytest.mark.parametrize("bed", [{"mixed": True}], indirect=True)
+def test_a_job_gets_what_it_asks_for(bed: Testbed, tmp_path: Path) -> None:
+    """Where tasks are bound to the CPUs that srun is told of, `check` sees both; it says so when it sees fewer."""
+    there = user(tmp_path, bed, STEPS)
+    (tmp_path / "data").mkdir()
+    said = there.inductive("cluster", "check")
+    assert "the job may use 2 CPUs and, of memory, 3.0 GB" in said
+    assert "all is as it should be" in said
+
+
 def test_a_submission_cut_off(bed: Testbed, tmp_path: Path) -> None:
     """sbatch takes the jobs and then hangs: what became of it is found out by the next call, and nothing is twice."""
     there = user(tmp_path / "u", bed, 5, sbatch_seconds=4.0)

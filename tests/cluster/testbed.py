@@ -1,9 +1,10 @@
 """A real SLURM cluster on this machine, for tests: a controller, two nodes with two stand-in GPUs each, accounting on
-request. Two partitions: `low`, whose jobs are requeued when `high` needs their place, with a time of grace.
+request. Two partitions: `low`, whose jobs are requeued when `high` needs their place, with a time of grace. A mixed one
+is as many sites are: the GPUs have types, `low` has a third node without any, and tasks are bound to their CPUs.
 
 It needs root and the packages `slurm-wlm` and `munge` (with accounting also `slurmdbd` and `mariadb-server`) of Debian
-or Ubuntu. Every address is 127.0.0.1. By hand: `python tests/cluster/testbed.py up DIR [--accounting] [--user-signal]`,
-then `down DIR`.
+or Ubuntu. Every address is 127.0.0.1. By hand: `python tests/cluster/testbed.py up DIR [--accounting] [--user-signal]
+[--mixed]`, then `down DIR`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 NODES = ("node1", "node2")
+WITHOUT_GPUS = "node3"  # of a mixed cluster
+TYPES = {"node1": "small", "node2": "large"}  # of a mixed cluster's GPUs
 NEEDED = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "scontrol", "sinfo")
 FOR_ACCOUNTING = ("slurmdbd", "mariadbd", "mariadb-install-db", "sacctmgr")
 GRACE, LARGEST_ARRAY = 20, 64
@@ -52,28 +55,29 @@ class Testbed:
             raise subprocess.CalledProcessError(done.returncode, command, done.stdout, done.stderr)
         return done.stdout
 
-    def up(self, accounting: bool = False, user_signal: bool = False) -> None:
-        """Starts everything and waits until both nodes are idle."""
-        for name in ("state", "dev", *(f"spool/{node}" for node in NODES)):
+    def up(self, accounting: bool = False, user_signal: bool = False, mixed: bool = False) -> None:
+        """Starts everything and waits until all nodes are idle."""
+        nodes = (*NODES, WITHOUT_GPUS) if mixed else NODES
+        for name in ("state", "dev", *(f"spool/{node}" for node in nodes)):
             (self.folder / name).mkdir(parents=True)
         for number in range(4):
             os.mknod(self.folder / "dev" / f"gpu{number}", 0o20666, os.makedev(1, 3))  # the null device
         self._munge()
         if accounting:
             self._accounting()
-        self._write(accounting, user_signal)
+        self._write(accounting, user_signal, mixed)
         self._spawn("slurmctld")
         self._wait("the controller", lambda: self.call("scontrol", "ping"))
-        for node in NODES:
+        for node in nodes:
             self._spawn("slurmd", "-N", node)
-        self._wait("the nodes", self._idle)
+        self._wait("the nodes", lambda: self._idle(nodes))
 
     def down(self) -> None:
         """Ends every job and daemon and removes the folder."""
         with suppress(subprocess.SubprocessError):
             self.call("scancel", "--user=root", "--quiet")
             time.sleep(1)
-        for node in NODES:
+        for node in (*NODES, WITHOUT_GPUS):
             self.kill_node(node)
         for name in ("slurmctld.pid", "slurmdbd.pid", "database/mariadb.pid"):
             with suppress(OSError, ValueError):
@@ -110,8 +114,8 @@ class Testbed:
     def _spawn(self, *command: str) -> None:
         subprocess.run(command, env=self.environment, check=True, timeout=60, stdin=subprocess.DEVNULL)
 
-    def _idle(self) -> bool:
-        return self.call("sinfo", "-h", "-N", "-p", "low", "-t", "idle", "-o", "%N").split() == list(NODES)
+    def _idle(self, nodes: tuple[str, ...]) -> bool:
+        return self.call("sinfo", "-h", "-N", "-p", "low", "-t", "idle", "-o", "%N").split() == list(nodes)
 
     def _wait(self, what: str, ready: Callable[[], object], seconds: float = 40) -> None:
         end = time.monotonic() + seconds
@@ -175,7 +179,7 @@ class Testbed:
             with suppress(subprocess.CalledProcessError):  # what is there already
                 self.call("sacctmgr", "-i", *command)
 
-    def _write(self, accounting: bool, user_signal: bool) -> None:
+    def _write(self, accounting: bool, user_signal: bool, mixed: bool) -> None:
         host, folder = socket.gethostname(), self.folder
         settings: dict[str, object] = {
             **{"ClusterName": "test", "SlurmctldHost": f"{host}(127.0.0.1)", "SlurmUser": "root", "SlurmdUser": "root"},
@@ -192,6 +196,8 @@ class Testbed:
         }
         if user_signal:
             settings["SlurmctldParameters"] = "preempt_send_user_signal"
+        if mixed:
+            settings |= {"TaskPlugin": "task/affinity", "TaskPluginParam": "cores"}  # a task has the cores it asks for
         if accounting:
             settings["AccountingStorageType"] = "accounting_storage/slurmdbd"
             settings |= {"AccountingStorageHost": "127.0.0.1", "AccountingStoragePort": self.port + 2}
@@ -199,15 +205,21 @@ class Testbed:
         else:
             settings["AccountingStorageType"] = "accounting_storage/none"
         lines = [f"{key}={value}" for key, value in settings.items()]
-        both = ",".join(NODES)
+        place = f"NodeHostname={host} NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN"
+        types = {node: f":{TYPES[node]}" if mixed else "" for node in NODES}
         for number, node in enumerate(NODES):
-            place = f"NodeHostname={host} NodeAddr=127.0.0.1 Port={self.port + 11 + number}"
-            lines.append(f"NodeName={node} {place} CPUs=2 RealMemory=8000 Gres=gpu:2 State=UNKNOWN")
-        lines.append(f"PartitionName=low Nodes={both} Default=YES MaxTime=60 PriorityTier=1 GraceTime={GRACE}")
+            gpus = f"Gres=gpu{types[node]}:2"
+            lines.append(f"NodeName={node} {place} Port={self.port + 11 + number} RealMemory=8000 {gpus}")
+        if mixed:
+            lines.append(f"NodeName={WITHOUT_GPUS} {place} Port={self.port + 13} RealMemory=16000")
+        both = ",".join(NODES)
+        every = f"{both},{WITHOUT_GPUS}" if mixed else both
+        lines.append(f"PartitionName=low Nodes={every} Default=YES MaxTime=60 PriorityTier=1 GraceTime={GRACE}")
         lines.append(f"PartitionName=high Nodes={both} MaxTime=60 PriorityTier=10 PreemptMode=OFF")
         self.conf.write_text("\n".join(lines) + "\n")
         devices = [
-            f"NodeName={node} Name=gpu File={folder}/dev/gpu[{2 * number}-{2 * number + 1}]"
+            f"NodeName={node} Name=gpu {f'Type={TYPES[node]} ' if mixed else ''}"
+            f"File={folder}/dev/gpu[{2 * number}-{2 * number + 1}]"
             for number, node in enumerate(NODES)
         ]
         (folder / "gres.conf").write_text("\n".join(devices) + "\n")
@@ -219,12 +231,14 @@ def _processes() -> Iterator[int]:
 
 
 @contextmanager
-def cluster(folder: Path, accounting: bool = False, user_signal: bool = False, port: int = 18200) -> Iterator[Testbed]:
+def cluster(
+    folder: Path, accounting: bool = False, user_signal: bool = False, mixed: bool = False, port: int = 18200
+) -> Iterator[Testbed]:
     """A cluster for as long as the context lasts."""
     bed = Testbed(folder, port)
     folder.mkdir(parents=True)
     try:
-        bed.up(accounting, user_signal)
+        bed.up(accounting, user_signal, mixed)
         yield bed
     finally:
         bed.down()
@@ -237,11 +251,12 @@ def main() -> None:
     parser.add_argument("node", nargs="?")
     parser.add_argument("--accounting", action="store_true")
     parser.add_argument("--user-signal", action="store_true")
+    parser.add_argument("--mixed", action="store_true")
     given = parser.parse_args()
     bed = Testbed(given.folder.resolve())
     if given.verb == "up":
         bed.folder.mkdir(parents=True)
-        bed.up(given.accounting, given.user_signal)
+        bed.up(given.accounting, given.user_signal, given.mixed)
         print(f"export SLURM_CONF={bed.conf}")
     elif given.verb == "down":
         bed.down()
