@@ -16,6 +16,7 @@ from benchmarks.study import Study
 # Assumed where nothing was measured, for one single-threaded CPU process: arithmetic at this rate, and a fixed time a
 # step for the small operations of a small network. Forward and backward take three forward passes.
 CPU_FLOPS = 25e9
+GPU_FLOPS = 2e12  # of a run on a GPU, by `submit` alone, which knows that there is one
 STEP_SECONDS = 0.004
 ASSUMPTION = (
     f"assumed {CPU_FLOPS / 1e9:.0f} GFLOP/s a CPU core and {STEP_SECONDS * 1e3:.0f} ms a step where no run of the same "

@@ -33,7 +33,8 @@ def check_cluster(path: Path, root: Path, data: Path, console: Console) -> int:
     """Submits a job that looks around, and compares what it saw with what is here. Returns an exit code."""
     cluster, root, data = read_cluster(path), root.resolve(), data.resolve()
     check_root(root)
-    check_site(cluster, look(), str(path))
+    for words in check_site(cluster, look(), str(path)):
+        say(console, words)
     submission = ledger.new_submission(root, "check")
     try:
         freeze.freeze_code(submission)

@@ -6,9 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from benchmarks.cost import CPU_FLOPS, GPU_FLOPS
 from benchmarks.errors import ConfigError
 from models.hints import did_you_mean
 
+ASSUMED = {"cuda": GPU_FLOPS / 1e12, "cpu": CPU_FLOPS / 1e12}  # TFLOP/s of a slot
 Count = Annotated[int, Field(ge=1)]
 Signal = Literal["USR2"]  # submitit's own; NCCL takes USR1
 
@@ -25,6 +27,7 @@ class Cluster(BaseModel):
         "auto", description="what runs compute on; auto: cuda where a job has GPUs. cuda: without one a run fails"
     )
     gpus_per_job: Annotated[int, Field(ge=0)] = Field(1, description="GPUs of a job, also where device is cpu")
+    gpu_type: Annotated[str, Field(pattern=r"^[\w.-]*$")] = Field("", description="their type; empty: any")
     runs_per_gpu: Count = Field(1, description="runs side by side on a GPU, each a process; without GPUs, in a job")
     cpus_per_job: Count = Field(2, description="CPU cores of a job")
     memory_gb: Annotated[float, Field(gt=0)] = Field(16.0, description="memory of a job")
@@ -45,8 +48,13 @@ class Cluster(BaseModel):
     )
     requeue: bool = Field(True, description="whether the site lets a job put itself back into the queue")
     ask_above: Annotated[float, Field(ge=0)] = Field(50.0, description="estimated GPU-hours above which `submit` asks")
-    tflops: Annotated[float, Field(gt=0)] = Field(
-        2.0, description="assumed of a slot in training, in TFLOP/s, where no run has been measured yet"
+    tflops: Annotated[float, Field(ge=0)] = Field(
+        0.0,
+        description="assumed of a slot in training, in TFLOP/s, where no run has been measured yet; 0: by what runs "
+        f"compute on, {ASSUMED['cuda']:g} on a GPU, {ASSUMED['cpu']:g} on a CPU",
+    )
+    check_limits: bool = Field(
+        True, description="whether `submit` refuses what no node of the partitions has, or is over their time limit"
     )
     sbatch_seconds: Annotated[float, Field(gt=0)] = Field(60.0, description="after which sbatch counts as hanging")
     python: str = Field("", description="the interpreter on the nodes; empty: the one that submits")
@@ -69,6 +77,8 @@ class Cluster(BaseModel):
     def _whole(self) -> "Cluster":
         if not self.partitions:
             raise ValueError("partitions: at least one")
+        if self.gpu_type and not self.gpus_per_job:
+            raise ValueError(f"gpu_type: {self.gpu_type!r} while gpus_per_job = 0")
         if self.signal_seconds >= self.minutes * 60:
             raise ValueError(f"signal_seconds: {self.signal_seconds} s are no part of {self.minutes} minutes")
         taken = sorted(set(self.options) & TAKEN)
@@ -80,6 +90,11 @@ class Cluster(BaseModel):
     def computes_on(self) -> str:
         """cuda or cpu: a job that asks for GPUs is promised them, so that none falls back to the CPU unsaid."""
         return self.device if self.device != "auto" else "cuda" if self.gpus_per_job else "cpu"
+
+    @property
+    def slot_tflops(self) -> float:
+        """TFLOP/s that are assumed of a slot."""
+        return self.tflops or ASSUMED[self.computes_on]
 
     @property
     def slots(self) -> int:

@@ -68,7 +68,7 @@ def parameters(submission: Path, cluster: Cluster, name: str, dependency: str = 
         "nodes": 1,
         "ntasks_per_node": 1,
         "cpus_per_task": cluster.cpus_per_job,
-        "gpus_per_node": cluster.gpus_per_job or None,
+        "gpus_per_node": f"{cluster.gpu_type}:{cluster.gpus_per_job}".lstrip(":") if cluster.gpus_per_job else None,
         "mem": f"{round(cluster.memory_gb * 1000)}M",
         "account": cluster.account or None,
         "qos": cluster.qos or None,

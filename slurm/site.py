@@ -1,26 +1,62 @@
-"""What a site says of itself, for `inductive cluster init`: partitions, GPUs, limits, accounting, preemption."""
+"""What a site reports of itself, for `inductive cluster init`: partitions, their kinds of nodes, limits, accounting,
+preemption; and what of a job's request no node of a partition has."""
 
 import re
 import shutil
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from models.hints import did_you_mean
+from slurm.cluster import Cluster
 from slurm.commands import SlurmError, call, fields, user
+
+MOST_CORES = 8  # of a job without GPUs, as `init` proposes it: small jobs start sooner, and one that dies costs less
+
+
+@dataclass(frozen=True)
+class Node:
+    """A kind of node: its GPUs by type ("" where the site names none), CPUs, megabytes; how many nodes are of it."""
+
+    gpus: tuple[tuple[str, int], ...]
+    cpus: int
+    megabytes: int
+    count: int = 1
+
+    def gpus_of(self, kind: str = "") -> int:
+        """GPUs of a type, or all of them."""
+        return sum(count for name, count in self.gpus if kind in ("", name))
+
+    def fits(self, cluster: Cluster) -> bool:
+        """Whether a job's whole request fits on one node of this kind."""
+        enough = self.cpus >= cluster.cpus_per_job and self.megabytes >= cluster.memory_gb * 1000
+        return enough and self.gpus_of(cluster.gpu_type) >= cluster.gpus_per_job
+
+    def __str__(self) -> str:
+        gpus = " + ".join(f"{count} GPUs{f' ({name})' if name else ''}" for name, count in self.gpus) or "0 GPUs"
+        return f"{self.count} x {gpus}, {self.cpus} CPUs, {self.megabytes / 1000:g} GB"
 
 
 @dataclass(frozen=True)
 class Partition:
-    """A partition: its nodes' GPUs, CPUs and megabytes (the least of them), its longest time (None: no limit)."""
+    """A partition: its kinds of nodes, the most common first, and its longest time (None: no limit)."""
 
     name: str
-    gpus: int
-    cpus: int
-    megabytes: int
+    nodes: tuple[Node, ...]
     minutes: int | None
     default: bool
     preempted: bool
     grace: int
+
+    @property
+    def gpu_types(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for node in self.nodes for name, _ in node.gpus if name))
+
+    @property
+    def usual(self) -> Node:
+        """The most common kind of node, of those with GPUs where there are any."""
+        return next(iter([node for node in self.nodes if node.gpus] or self.nodes), Node((), 1, 1000))
 
 
 @dataclass(frozen=True)
@@ -46,7 +82,7 @@ def look() -> Site:
     for line in call("scontrol", "show", "partition", "-o").splitlines():
         known = fields(line)
         if "PartitionName" in known:
-            found.append(_partition(known, nodes.get(known["PartitionName"], [])))
+            found.append(_partition(known, nodes.get(known["PartitionName"], ())))
     accounting = "slurmdbd" in config.get("AccountingStorageType", "") and shutil.which("sacctmgr") is not None
     accounts: tuple[str, ...] = ()
     qos: tuple[str, ...] = ()
@@ -77,30 +113,33 @@ def _config(text: str) -> dict[str, str]:
     return {key.strip(): value.strip() for key, equals, value in pairs if equals}
 
 
-def _nodes(text: str) -> dict[str, list[tuple[int, int, int]]]:
-    """GPUs, CPUs and megabytes of each node, by partition. `%R` is the name without the `*` of the default."""
-    found: dict[str, list[tuple[int, int, int]]] = {}
+def _nodes(text: str) -> dict[str, tuple[Node, ...]]:
+    """Kinds of nodes by partition, the most common first, of equally many the smaller. `%R` is the partition's name
+    without the `*` of the default."""
+    counts: dict[str, Counter[Node]] = {}
     for line in filter(None, text.splitlines()):
         name, gres, cpus, megabytes = line.split("|")
-        found.setdefault(name, []).append(
-            (gpus_of(gres), int(re.sub(r"\D", "", cpus)), int(re.sub(r"\D", "", megabytes)))
+        node = Node(gpus_of(gres), int(re.sub(r"\D", "", cpus)), int(re.sub(r"\D", "", megabytes)))
+        counts.setdefault(name, Counter())[node] += 1
+    return {
+        name: tuple(
+            replace(node, count=count)
+            for node, count in sorted(kinds.items(), key=lambda one: (-one[1], one[0].gpus_of(), one[0].cpus))
         )
-    return found
+        for name, kinds in counts.items()
+    }
 
 
-def gpus_of(gres: str) -> int:
-    """GPUs of a node: `gpu:2`, `gpu:a100:4(S:0-1),shard:8`, `(null)`."""
-    counts = re.findall(r"(?:^|,)gpu(?::[^:,(]+)?:(\d+)", gres)
-    return sum(int(count) for count in counts)
+def gpus_of(gres: str) -> tuple[tuple[str, int], ...]:
+    """GPUs of a node by type: `gpu:2`, `gpu:a100:4(S:0-1),shard:8`, `(null)`."""
+    found = re.findall(r"(?:^|,)gpu(?::([^:,(]+))?:(\d+)", gres)
+    return tuple((name, int(count)) for name, count in found if int(count))
 
 
-def _partition(known: Mapping[str, str], nodes: list[tuple[int, int, int]]) -> Partition:
-    gpus, cpus, megabytes = (min(values) for values in zip(*nodes, strict=True)) if nodes else (0, 1, 1000)
+def _partition(known: Mapping[str, str], nodes: tuple[Node, ...]) -> Partition:
     return Partition(
         known["PartitionName"],
-        gpus,
-        cpus,
-        megabytes,
+        nodes,
         minutes_of(known.get("MaxTime", "UNLIMITED")),
         known.get("Default") == "YES",
         known.get("PreemptMode", "OFF") != "OFF",
@@ -133,23 +172,24 @@ def _association() -> tuple[tuple[str, ...], tuple[str, ...], int | None]:
 
 def proposal(site: Site) -> tuple[dict[str, Any], dict[str, str]]:
     """Values of a cluster.toml for a site, and what the site said that led to each."""
-    with_gpus = [one for one in site.partitions if one.gpus]
-    ordered = sorted(with_gpus or site.partitions, key=lambda one: (not one.default, one.name))
-    first = ordered[0]
-    gpus = 1 if first.gpus else 0
-    share = first.gpus or 1
+    with_gpus = [one for one in site.partitions if one.usual.gpus]
+    first = min(with_gpus or site.partitions, key=lambda one: (not one.default, one.name))
+    node = first.usual
+    gpus = node.gpus_of()
+    cores = max(1, node.cpus // gpus) if gpus else min(node.cpus, MOST_CORES)
+    share = 1 / gpus if gpus else cores / node.cpus
     minutes = min(first.minutes or 1440, 1440)
     values: dict[str, Any] = {
         "partitions": [first.name],
-        "gpus_per_job": gpus,
-        "cpus_per_job": max(1, first.cpus // share),
-        "memory_gb": max(1.0, round(first.megabytes / share / 1000 * 0.9, 1)),
+        "gpus_per_job": 1 if gpus else 0,
+        "runs_per_gpu": 1 if gpus else cores,
+        "cpus_per_job": cores,
+        "memory_gb": max(1.0, round(node.megabytes * share / 1000 * 0.9, 1)),
         "minutes": minutes,
         "signal_seconds": min(120, minutes * 15),
         "largest_array": max(1, site.largest_array - 1),
         "requeue": site.requeue,
         "device": "auto" if gpus else "cpu",
-        **({} if gpus else {"tflops": 0.05}),
         "account": site.accounts[0] if len(site.accounts) == 1 else "",
     }
     if site.most_jobs is not None:
@@ -157,12 +197,14 @@ def proposal(site: Site) -> tuple[dict[str, Any], dict[str, str]]:
     limit = "no limit" if first.minutes is None else f"at most {first.minutes}"
     words = "TERM, after the user's signal" if site.user_signal else "TERM alone"
     told = [
-        f"{one.name}: {one.gpus} GPUs, {one.cpus} CPUs, {one.megabytes} MB a node"
+        f"{one.name}: {' and '.join(map(str, one.nodes)) or 'no nodes'}"
         + (f", preempted with {one.grace} s of grace by {words}" if one.preempted and one.grace else "")
         for one in site.partitions
     ]
     remarks = {
         "partitions": "; ".join(told),
+        "gpu_type": "; ".join(f"{one.name}: {', '.join(one.gpu_types) or 'no types'}" for one in with_gpus)
+        or "no GPUs",
         "minutes": limit,
         "largest_array": f"MaxArraySize {site.largest_array}",
         "requeue": f"JobRequeue {int(site.requeue)}",
@@ -170,3 +212,28 @@ def proposal(site: Site) -> tuple[dict[str, Any], dict[str, str]]:
         "qos": f"yours: {', '.join(site.qos) or 'none known'}" if site.accounting else "no accounting here",
     }
     return values, remarks
+
+
+def unfit(cluster: Cluster, partition: Partition) -> tuple[str, str] | None:
+    """The key of cluster.toml, and why no job of it can run in a partition: its time, or no node has the whole request.
+    None where one has."""
+    name, nodes = partition.name, partition.nodes
+    if partition.minutes is not None and cluster.minutes > partition.minutes:
+        return "minutes", f"{cluster.minutes} is more than partition {name} has: {partition.minutes} minutes"
+    if any(node.fits(cluster) for node in nodes):
+        return None
+    there = f"partition {name} has {' and '.join(map(str, nodes)) or 'no nodes'}"
+    types = partition.gpu_types
+    if cluster.gpu_type and cluster.gpu_type not in types:
+        known = f"it has {', '.join(types) or 'none with a type'}{did_you_mean(cluster.gpu_type, types)}"
+        return "gpu_type", f"there is no GPU {cluster.gpu_type!r} in partition {name}; {known}"
+    largest = (
+        ("gpus_per_job", cluster.gpus_per_job, max((node.gpus_of(cluster.gpu_type) for node in nodes), default=0)),
+        ("cpus_per_job", cluster.cpus_per_job, max((node.cpus for node in nodes), default=0)),
+        ("memory_gb", cluster.memory_gb, max((node.megabytes / 1000 for node in nodes), default=0)),
+    )
+    for key, value, most in largest:
+        if value > most:
+            return key, f"{value:g} is more than the {most:g} of the largest node; {there}"
+    request = f"{cluster.gpus_per_job} GPUs, {cluster.cpus_per_job} CPUs and {cluster.memory_gb:g} GB"
+    return "partitions", f"no node has {request} together; {there}"

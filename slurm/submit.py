@@ -22,7 +22,7 @@ from slurm.executor import executor_for, send
 from slurm.ledger import Array
 from slurm.packing import Estimate, arrays, pack
 from slurm.queue import Queued, accounted
-from slurm.site import Site
+from slurm.site import Site, unfit
 from slurm.worker import Order
 
 UNSURE = (*SILENT, "temporarily unable")  # words of an sbatch that may have reached the controller
@@ -61,24 +61,20 @@ class Matrix:
         return sum(len(job) for array in self.arrays for job in array)
 
 
-def check_site(cluster: Cluster, site: Site, place: str) -> None:
-    """Raises ConfigError for what this site will not do. `sbatch --test-only` lets most of it pass."""
+def check_site(cluster: Cluster, site: Site, place: str) -> list[str]:
+    """Raises ConfigError for what this site will not do; `sbatch --test-only` lets most of it pass. Returns a warning
+    for each partition that no job can run in while another takes it."""
     known = {one.name: one for one in site.partitions}
     for name in cluster.partitions:
         if name not in known:
             raise ConfigError(
                 "partitions", f"there is no {name!r}; there are {', '.join(known)}{did_you_mean(name, known)}", place
             )
-        one = known[name]
-        asked = (
-            ("minutes", cluster.minutes, one.minutes, "minutes"),
-            ("gpus_per_job", cluster.gpus_per_job, one.gpus, "GPUs a node"),
-            ("cpus_per_job", cluster.cpus_per_job, one.cpus, "CPUs a node"),
-            ("memory_gb", cluster.memory_gb * 1000, one.megabytes, "MB a node"),
-        )
-        for key, wanted, most, unit in asked:
-            if most is not None and wanted > most:
-                raise ConfigError(key, f"{wanted:g} is more than partition {name} has: {most} {unit}", place)
+    reasons = [unfit(cluster, known[name]) for name in cluster.partitions] if cluster.check_limits else []
+    refused = [reason for reason in reasons if reason is not None]
+    if refused and len(refused) == len(reasons):
+        key, words = refused[0]
+        raise ConfigError(key, f"{words} (`check_limits = false` leaves it to SLURM)", place)
     if cluster.largest_array >= site.largest_array:
         raise ConfigError(
             "largest_array", f"{cluster.largest_array} is not below the site's MaxArraySize {site.largest_array}", place
@@ -88,6 +84,7 @@ def check_site(cluster: Cluster, site: Site, place: str) -> None:
             raise ConfigError(
                 key, f"{value!r} is not yours; yours are {', '.join(allowed)}{did_you_mean(value, allowed)}", place
             )
+    return [f"warning: {key}: {words}" for key, words in refused]
 
 
 def settle(found: Sequence[Array], queue: Mapping[str, Queued], console: Console) -> list[Array]:
@@ -119,7 +116,7 @@ def _settled(array: Array, queue: Mapping[str, Queued], console: Console) -> Arr
 def matrix(wish: Wish, runs: Sequence[Run], room: int) -> Matrix:
     """Jobs for runs, as many as there is room for in the queue."""
     cluster = wish.cluster
-    seconds, measured = estimates(wish.study, runs, wish.root, cluster.tflops)
+    seconds, measured = estimates(wish.study, runs, wish.root, cluster.slot_tflops)
     work = [Estimate(run.id, seconds[run.id]) for run in runs]
     jobs = pack(work, cluster.slots, cluster.minutes * 60.0, cluster.least_minutes * 60.0, room)
     sent, held = jobs[:room], [run for job in jobs[room:] for run in job]

@@ -65,7 +65,8 @@ def submit_study(
 ) -> int:
     """`inductive submit` (and `retry`, which takes up other states): returns the exit code."""
     study, cluster = load_study(name), read_cluster(cluster_file)
-    check_site(cluster, look(), str(cluster_file))
+    for words in check_site(cluster, look(), str(cluster_file)):
+        say(console, words)
     command = shlex.join(["inductive", *sys.argv[1:]])
     wish = Wish(study, study_path(name), cluster, root.resolve(), data.resolve(), command, accept_code)
     return submit_wish(wish, selected(study, only), dry_run, yes, console, states)
@@ -134,7 +135,8 @@ def _show(planned: Matrix, cluster: Cluster, console: Console) -> None:
     if assumed:
         say(
             console,
-            f"assumed {cluster.tflops:g} TFLOP/s a slot for {assumed} runs whose speed nobody has measured here",
+            f"assumed {cluster.slot_tflops:g} TFLOP/s a slot ({cluster.computes_on}) for {assumed} runs whose speed "
+            f"nobody has measured here",
         )
     if planned.held:
         later = "a job after these submits them" if cluster.over == "dependent" else "submit again later"

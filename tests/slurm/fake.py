@@ -20,10 +20,17 @@ SlurmctldParameters     = (null)
 """
 PARTITIONS = """PartitionName=gpu AllowGroups=ALL Default=YES GraceTime=30 MaxTime=1-00:00:00 PreemptMode=REQUEUE
 PartitionName=cpu AllowGroups=ALL Default=NO GraceTime=0 MaxTime=UNLIMITED PreemptMode=OFF State=UP
+PartitionName=mixed AllowGroups=ALL Default=NO GraceTime=0 MaxTime=2-00:00:00 PreemptMode=OFF State=UP
 """
 NODES = """gpu|gpu:a100:4(S:0-1)|64|256000
 gpu|gpu:a100:2(S:0)|32|128000+
-cpu|(null)|16|64000
+cpu|(null)|40|160000
+mixed|(null)|40|500000
+mixed|(null)|40|500000
+mixed|(null)|40|500000
+mixed|gpu:v100:2|16|64000
+mixed|gpu:a100:4|64|256000
+mixed|gpu:v100:2|16|64000
 """
 
 

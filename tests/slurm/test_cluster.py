@@ -1,6 +1,8 @@
 """cluster.toml: every key is checked, what is proposed for a site is accepted, a site's own words are understood."""
 
+import re
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,16 +12,19 @@ from benchmarks.errors import ConfigError, InductiveError
 from slurm import verbs
 from slurm.cluster import Cluster, commented, read_cluster
 from slurm.commands import SlurmError
-from slurm.site import gpus_of, look, minutes_of, proposal
+from slurm.site import Node, gpus_of, look, minutes_of, proposal
 from slurm.submit import check_site
 
 
 def test_what_is_proposed_for_a_site_is_accepted(fake: object, tmp_path: Path) -> None:
-    """Reference: the fake site's own answers. The least node counts, as a job may land on it."""
+    """Reference: the fake site's own answers. Of kinds of nodes that are equally many the smaller counts."""
     site = look()
-    gpu, cpu = site.partitions
-    assert (gpu.gpus, gpu.cpus, gpu.megabytes, gpu.minutes, gpu.grace) == (2, 32, 128000, 1440, 30)
-    assert (cpu.gpus, cpu.minutes, cpu.preempted) == (0, None, False)
+    gpu, cpu, mixed = site.partitions
+    assert gpu.nodes == (Node((("a100", 2),), 32, 128000), Node((("a100", 4),), 64, 256000))
+    assert (gpu.minutes, gpu.grace) == (1440, 30)
+    assert (cpu.nodes, cpu.minutes, cpu.preempted) == ((Node((), 40, 160000),), None, False)
+    assert [node.count for node in mixed.nodes] == [3, 2, 1]
+    assert (mixed.usual, mixed.gpu_types) == (Node((("v100", 2),), 16, 64000, 2), ("v100", "a100"))
     assert (site.largest_array, site.requeue, site.accounting, site.user_signal) == (1001, True, False, False)
     verbs.cluster_init(tmp_path / "cluster.toml", Console(quiet=True))
     cluster = read_cluster(tmp_path / "cluster.toml")
@@ -55,6 +60,7 @@ def test_every_key_is_written_and_read_back(tmp_path: Path) -> None:
         ("partitions = ['a']\nminutes = 0", "minutes: Input should be greater than or equal to 1"),
         ("partitions = ['a']\nminutes = '60'", "minutes: Input should be a valid integer"),
         ("partitions = ['a']\nminutes = 1\nsignal_seconds = 60", "60 s are no part of 1 minutes"),
+        ("partitions = ['a']\ngpus_per_job = 0\ngpu_type = 'a100'", "gpu_type: 'a100' while gpus_per_job = 0"),
         ("partitions = ['a']\npython = 'uv run python'", "absolute path of an interpreter"),
         ("partitions = ['a']\npython = '/usr/bin/python; rm -rf /'", "absolute path of an interpreter"),
         ("partitions = ['a']\noptions = { time = '1:00' }", "time are set by other keys"),
@@ -81,10 +87,17 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     ("changes", "said"),
     [
         ({"partitions": ("gpus",)}, "there is no 'gpus'; there are gpu, cpu.*did you mean `gpu`"),
-        ({"minutes": 1441}, "1441 is more than partition gpu has: 1440 minutes"),
-        ({"gpus_per_job": 3}, "3 is more than partition gpu has: 2 GPUs a node"),
-        ({"cpus_per_job": 33}, "33 is more"),
-        ({"memory_gb": 200.0}, "200000 is more"),
+        ({"minutes": 1441}, "1441 is more than partition gpu has: 1440 minutes .`check_limits = false` leaves it to"),
+        ({"gpus_per_job": 5}, "gpus_per_job: 5 is more than the 4 of the largest node; partition gpu has 1 x 2 GPUs"),
+        ({"cpus_per_job": 65}, "cpus_per_job: 65 is more than the 64"),
+        ({"memory_gb": 257.0}, "memory_gb: 257 is more than the 256"),
+        ({"partitions": ("cpu",)}, r"1 is more than the 0 of the largest node; .* 1 x 0 GPUs, 40 CPUs, 160 GB"),
+        ({"gpu_type": "a10"}, "gpu_type: there is no GPU 'a10' in partition gpu; it has a100; did you mean `a100`"),
+        (
+            {"partitions": ("mixed",), "memory_gb": 400.0},  # the nodes with that memory have no GPU
+            r"partitions: no node has 1 GPUs, 2 CPUs and 400 GB together; partition mixed has 3 x 0 GPUs, 40 CPUs",
+        ),
+        ({"partitions": ("mixed",), "gpu_type": "v100", "gpus_per_job": 3}, "3 is more than the 2 of the largest node"),
         ({"largest_array": 1001}, "1001 is not below the site's MaxArraySize 1001"),
     ],
 )
@@ -95,12 +108,40 @@ def test_what_a_site_will_not_do(changes: dict[str, object], said: str, fake: ob
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
-    [("gpu:2", 2), ("gpu:a100:4(S:0-1)", 4), ("gpu:a100:2(S:0),gpu:v100:1", 3), ("(null)", 0), ("shard:8,gpu:1", 1)],
+    "keys",
+    [
+        {"partitions": ("gpu",), "gpus_per_job": 3},  # the larger of two nodes has as many
+        {"partitions": ("mixed",), "gpus_per_job": 4, "cpus_per_job": 64, "memory_gb": 256.0},
+        {"partitions": ("mixed",), "gpu_type": "v100"},
+        {"partitions": ("mixed",), "gpus_per_job": 0, "memory_gb": 500.0},
+        {"partitions": ("cpu",), "gpus_per_job": 1, "minutes": 10**6, "check_limits": False},
+    ],
 )
-def test_gpus(text: str, expected: int) -> None:
+def test_what_some_node_has_is_no_limit(keys: dict[str, object], fake: object) -> None:
+    """Nor what a user says is right all the same."""
+    assert check_site(Cluster(**keys), look(), "cluster.toml") == []
+
+
+def test_a_partition_that_no_job_can_run_in(fake: object) -> None:
+    """It is named while another takes the jobs, as SLURM's own default has it (EnforcePartLimits=NO)."""
+    [said] = check_site(Cluster(partitions=("cpu", "gpu")), look(), "cluster.toml")
+    assert re.search("warning: gpus_per_job: 1 is more than the 0 .* partition cpu has 1 x 0 GPUs, 40 CPUs", said)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("gpu:2", {"": 2}),
+        ("gpu:a100:4(S:0-1)", {"a100": 4}),
+        ("gpu:a100:2(S:0),gpu:v100:1", {"a100": 2, "v100": 1}),
+        ("(null)", {}),
+        ("shard:8,gpu:1", {"": 1}),
+        ("gpu:a100_1g.5gb:7", {"a100_1g.5gb": 7}),
+    ],
+)
+def test_gpus(text: str, expected: dict[str, int]) -> None:
     """As sinfo's %G prints them on different sites."""
-    assert gpus_of(text) == expected
+    assert dict(gpus_of(text)) == expected
 
 
 @pytest.mark.parametrize(
@@ -120,10 +161,34 @@ def test_no_slurm_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_a_proposal_without_gpus(fake: object) -> None:
-    """Runs go to CPUs, and no GPU is asked for."""
+    """Runs go to CPUs, and no GPU is asked for: as many side by side as a job has cores, with their share of memory."""
     site = look()
-    from dataclasses import replace
-
-    values, remarks = proposal(replace(site, partitions=site.partitions[1:]))
+    values, remarks = proposal(replace(site, partitions=site.partitions[1:2]))
     assert (values["partitions"], values["gpus_per_job"], values["device"]) == (["cpu"], 0, "cpu")
+    assert (values["cpus_per_job"], values["runs_per_gpu"], values["memory_gb"]) == (8, 8, 28.8)
     assert remarks["minutes"] == "no limit"
+    assert Cluster(**{**values, "partitions": ("cpu",)}).slots == 8
+
+
+def test_a_proposal_for_a_mixed_partition(fake: object) -> None:
+    """By its most common nodes with GPUs, though it has more without."""
+    site = look()
+    values, remarks = proposal(replace(site, partitions=site.partitions[2:]))
+    assert (values["gpus_per_job"], values["cpus_per_job"], values["memory_gb"]) == (1, 8, 28.8)
+    assert remarks["gpu_type"] == "mixed: v100, a100"
+    assert "3 x 0 GPUs, 40 CPUs, 500 GB and 2 x 2 GPUs (v100), 16 CPUs, 64 GB and 1 x 4 GPUs" in remarks["partitions"]
+    check_site(Cluster(**{**values, "partitions": ("mixed",)}), site, "cluster.toml")
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"device": "cpu"}, 0.025),  # benchmarks.cost: 25 GFLOP/s a core
+        ({"gpus_per_job": 0}, 0.025),
+        ({}, 2.0),
+        ({"device": "cpu", "tflops": 0.5}, 0.5),
+    ],
+)
+def test_the_throughput_assumed(keys: dict[str, object], expected: float) -> None:
+    """Goes by what runs compute on, unless the file has one."""
+    assert Cluster(**{"partitions": ("a",), **keys}).slot_tflops == expected

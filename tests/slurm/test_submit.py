@@ -55,7 +55,7 @@ def test_a_dry_run_sends_nothing(fake: Any, submit: Submit, tmp_path: Path) -> N
     code, said = submit(6, dry_run=True)
     assert (code, fake.jobs) == (0, {})
     assert "6 runs in 1 jobs" in said
-    assert "assumed 2 TFLOP/s a slot for 6 runs" in said
+    assert "assumed 0.025 TFLOP/s a slot (cpu) for 6 runs" in said
     assert not (tmp_path / "runs" / ledger.FOLDER).exists()
 
 
