@@ -15,17 +15,17 @@ from typing import Any
 import pandas as pd
 
 import models
-from analysis import readable
 from analysis.naming import NONE, differing, hardware, name_recipes, text
 from analysis.studies import joined
 from analysis.tables import each_group
 from benchmarks.datasets import dataset
 from benchmarks.errors import RecordError
 from benchmarks.recipes import Recipe, augmentation_words, typed
-from benchmarks.record import Record, read_record
+from benchmarks.record import Record
 from benchmarks.roots import opened
 from benchmarks.start import run_sources
 from benchmarks.study import Study
+from benchmarks.validity import UNREADABLE, problem, valid_record
 
 STARVED_BELOW = 0.99
 
@@ -33,7 +33,7 @@ COLUMNS = {
     # the run, as configured
     "run": "id of the run, and name of its folder",
     "state": "missing, queued, running, interrupted, finished, failed, diverged, lost or stale",
-    "reason": "why it failed (last line of the traceback) or is stale (what changed); '' otherwise",
+    "reason": "why it failed (last line of the traceback, or what is wrong in its record) or is stale (what changed)",
     "model": "family of the model",
     "size": "tier or published size",
     "position": "positional encoding; '-' where the model has none to choose",
@@ -138,7 +138,7 @@ def load(root: Path | str, *studies: Study, runs: Iterable[str] | None = None) -
     `root` may be an archive of `inductive pack`. With studies: their runs (one of several is one run), whether or not
     they have a folder, with the evaluations they ask for; finished runs whose sources have changed since are "stale".
     Without: every folder that is not hidden, with all evaluations. `runs` limits both to these ids. Unreadable folders
-    are counted in `problems`; a run of a study behind such a folder stays in `Frame.runs`, as "missing", with the
+    are counted in `problems`; a run of a study behind such a folder stays in `Frame.runs`, as "failed", with the
     problem as reason. Raises ConfigError for studies that do not go together, RecordError where there is no such folder
     and no study.
     """
@@ -152,7 +152,8 @@ def load(root: Path | str, *studies: Study, runs: Iterable[str] | None = None) -
         expected = dict.fromkeys(sorted(p.name for p in folders if p.is_dir() and not p.name.startswith(".")))
     else:
         expected = {run.id: run.settings() for run in study.runs}
-    sources = {run.id: run_sources(run, root) for run in study.runs} if study is not None else {}
+    planned = {run.id: run for run in study.runs} if study is not None else {}
+    sources = {name: run_sources(run, root) for name, run in planned.items()}
     asked = {name: {one.id for one in study.evaluations[name]} for name in expected} if study is not None else {}
     if runs is not None:
         wanted = set(runs)
@@ -161,24 +162,24 @@ def load(root: Path | str, *studies: Study, runs: Iterable[str] | None = None) -
     run_rows, evaluation_rows, problems, settings_of = [], [], [], {}
     for name, settings in expected.items():
         record: Record | None = None
-        problem = ""
+        wrong = ""
         if (root / name).is_dir():
             try:
-                record = read_record(root / name, now_sources=sources.get(name))
-                readable.check(name, record)
+                record = valid_record(root / name, planned.get(name), now_sources=sources.get(name), whole=True)
                 settings = settings or record.config["run"]
                 row = {**_configured(name, settings), **_happened(record)}
                 rates = _evaluation_rates(record)
                 evaluations = [_evaluated(name, entry, settings, rates) for entry in record.evaluations]
                 evaluations = [e for e in evaluations if name not in asked or e["evaluation"] in asked[name]]
-            except readable.UNREADABLE as error:
-                problem, settings = readable.problem(error), expected[name]
-                problems.append({"folder": name, "problem": problem})
+            except UNREADABLE as error:
+                wrong, settings = problem(error), expected[name]
+                problems.append({"folder": name, "problem": wrong})
                 record = None
         if record is None:
             if settings is None:
                 continue
-            row = {**_configured(name, settings), "state": "missing", "reason": problem, "attempts": 0}
+            state = "failed" if wrong else "missing"
+            row = {**_configured(name, settings), "state": state, "reason": wrong, "attempts": 0}
             evaluations = []
         assert settings is not None
         settings_of[name] = settings

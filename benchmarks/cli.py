@@ -161,7 +161,7 @@ def show(run_id: str, against: str | None, root: Path, as_json: bool) -> None:
 
         two_networks.show(record, read_record(find_record(root, against)), as_json, _console())
         return
-    state = run_state(record.run(), root, [])
+    state = run_state(record.run(), root, [], whole=True)
     if as_json:
         views.print_json(views.show_values(record, state))
     else:

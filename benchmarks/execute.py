@@ -39,6 +39,7 @@ from benchmarks.record import (
 from benchmarks.run import Evaluation, Run
 from benchmarks.subsets import draw_subset
 from benchmarks.training import Training, build_model, weights_digest
+from benchmarks.validity import valid_record
 from models.network import Network
 
 log = logging.getLogger("inductive")
@@ -83,20 +84,20 @@ def execute(
     images = load_images(data.name, settings.data)
     subset = draw_subset(images.train_labels, data.classes, run.draw, run.train_size, run.validation)
     folder.mkdir(parents=True, exist_ok=True)
+    known = valid_record(folder, run) if (folder / "config.json").exists() else None
     write_config(folder, run, subset)
     write_plugins(folder, run)
     folders.keep_copy(data.name, settings.data, root)
     left_out = duplicates.read_list(data.name, settings.data) if duplicates.wanted(evaluations) else None
-    finished = (folder / "result.json").exists()
-    if finished:
-        record = read_record(folder)
-        wanted = missing_evaluations(record, evaluations, sources.evaluation_code())
-        if record.result is not None and record.result["state"] == "diverged":
+    finished = known is not None and known.result is not None
+    if known is not None and known.result is not None:
+        wanted = missing_evaluations(known, evaluations, sources.evaluation_code())
+        if known.result["state"] == "diverged":
             return Outcome("diverged", "nothing")
         _check_sources(run, folder, settings)
-        check_same_images(run.id, (record.execution or {}).get("data", {}), images)
+        check_same_images(run.id, (known.execution or {}).get("data", {}), images)
         if left_out is not None:
-            duplicates.check_same_list(run.id, record.evaluations, left_out)
+            duplicates.check_same_list(run.id, known.evaluations, left_out)
         if not wanted:
             return Outcome("finished", "nothing")
     else:

@@ -180,6 +180,7 @@ def result(
         said["init_from"] = asdict(training.began) | {"weights_sha256": job.execution["sources"][source_name(run)]}
     return {
         "format": FORMAT,
+        "id": run.id,
         "state": "finished" if diverged_at is None else "diverged",
         "step": step,
         "steps": run.steps,

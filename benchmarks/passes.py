@@ -51,6 +51,11 @@ def write_evaluations(
     write_atomic(path, packed(entries, arrays))
 
 
+def pass_paths(folder: Path) -> list[Path]:
+    """The passes of a record, oldest first."""
+    return sorted((folder / "evaluations").glob("[0-9]*.npz"))
+
+
 def read_entries(path: str | Path) -> list[dict[str, Any]]:
     """The index entries of one pass. Raises RecordError when the file is torn."""
     try:

@@ -1,5 +1,6 @@
 """Records on disk: one folder a run, atomic files, one writer a file. The format is described in docs/records.md."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from benchmarks.run import Evaluation, Run, canonical, make_run
 from benchmarks.subsets import Subset
 
 FORMAT = 1
+STATES = ("missing", "queued", "running", "interrupted", "finished", "failed", "diverged", "lost", "stale")
 
 __all__ = ["DAMAGE", "FORMAT", "Record", "opened_pass", "read_record", "write_atomic", "write_evaluations"]
 
@@ -66,9 +68,9 @@ class Record:
         except ConfigError as error:
             kept = "".join(f"; its plugin: --plugin {path}" for path in recorded_plugins(self.path))
             raise RecordError(f"{self.path / 'config.json'}: {error}{kept}") from error
-        drift = _differences(_with_later_keys(self.config["run"]), run.settings())
-        if drift or run.id != self.id:
-            raise RecordError(f"{self.path / 'config.json'}: {'; '.join(drift) or f'its id would be {run.id} now'}")
+        changed = drift(self.config["run"], run)
+        if changed or run.id != self.id:
+            raise RecordError(f"{self.path / 'config.json'}: {'; '.join(changed) or f'its id would be {run.id} now'}")
         return run
 
 
@@ -128,25 +130,22 @@ def _state(result: Mapping[str, Any] | None, attempts: tuple[Attempt, ...]) -> t
 
 
 def recorded_sources(folder: Path, execution: Mapping[str, Any] | None) -> dict[str, str]:
-    """The source digests a record stands for: those of its first attempt, or those accepted since."""
+    """The source digests a record stands for: those of its first attempt, or those accepted since. Raises RecordError
+    where they are no table."""
     accepted = read_json_or(f"{folder}/accepted.json")
-    return dict((execution or {} if accepted is None else accepted).get("sources", {}))
+    source = execution or {} if accepted is None else accepted
+    found = source.get("sources", {}) if isinstance(source, dict) else None
+    if not isinstance(found, dict):
+        name = "execution.json" if accepted is None else "accepted.json"
+        raise RecordError(f"{folder}/{name}: its sources are no table")
+    return found
 
 
 def write_config(folder: Path, run: Run, subset: Subset) -> None:
-    """Writes config.json, or checks the one that is there.
-
-    Raises RecordError when a default or a named recipe has changed since: the same id would mean something else.
-    """
+    """Writes config.json where there is none. Raises RecordError when the one that is there is of another subset."""
     path = folder / "config.json"
     if path.exists():
         recorded = read_record(folder).config
-        drift = _differences(_with_later_keys(recorded["run"]), config_values(run, subset.digest)["run"])
-        if drift:
-            raise RecordError(
-                f"{path}: a default or the content of a named recipe has changed since this run was made: "
-                f"{'; '.join(drift)}. Restore it, or set the old value in the study"
-            )
         if recorded["subset"] != subset.digest:
             raise RecordError(f"{path}: the subset is another one now ({recorded['subset']} -> {subset.digest})")
         return
@@ -156,7 +155,19 @@ def write_config(folder: Path, run: Run, subset: Subset) -> None:
 def config_values(run: Run, subset: str) -> dict[str, Any]:
     """What config.json says of a run on the subset of this digest."""
     settings = json.loads(canonical(run.settings()))
-    return {"format": FORMAT, "id": run.id, "run": settings, "delta": run.delta, "subset": subset}
+    digest = configuration_digest(settings)
+    return {"format": FORMAT, "id": run.id, "digest": digest, "run": settings, "delta": run.delta, "subset": subset}
+
+
+def configuration_digest(settings: Mapping[str, Any]) -> str:
+    """16 hex digits of SHA-256 of a whole resolved configuration."""
+    return hashlib.sha256(canonical(settings).encode()).hexdigest()[:16]
+
+
+def drift(settings: Mapping[str, Any], run: Run) -> list[str]:
+    """`key: recorded -> now` for what of a recorded configuration is not that of a run; keys that came later apart."""
+    now = run.settings()
+    return [] if settings == now else _differences(_with_later_keys(settings), now)
 
 
 def _with_later_keys(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -132,7 +132,7 @@ def disagreement(one: Record, other: Record) -> list[str]:
     """What two records of a run say differently, as far as both have come."""
     pairs: list[tuple[str, Any, Any]] = [(key, one.config.get(key), other.config.get(key)) for key in ("run", "subset")]
     if one.result and other.result:
-        pairs += [(key, one.result[key], other.result.get(key)) for key in one.result]
+        pairs += [(key, one.result[key], other.result.get(key)) for key in one.result if key != "id"]  # not in old ones
     measured = {entry["id"]: entry for entry in other.evaluations}
     for entry in one.evaluations:
         if entry["id"] in measured:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from benchmarks import sources, start
 from benchmarks.errors import ConfigError, RecordError
-from benchmarks.record import Record, missing_evaluations, read_record
+from benchmarks.record import STATES, Record, missing_evaluations
 from benchmarks.run import Evaluation, Run
 from benchmarks.study import Study
+from benchmarks.validity import valid_record
 from models.hints import did_you_mean
 
-STATES = ("missing", "queued", "running", "interrupted", "finished", "failed", "diverged", "lost", "stale")
+__all__ = ["STATES", "RunState", "counted", "run_state", "selected", "study_states"]
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,14 @@ class RunState:
     record: Record | None
 
 
-def run_state(run: Run, root: Path, wanted: list[Evaluation]) -> RunState:
-    """The state of one run. A record that cannot be read is `failed`, with the reason."""
+def run_state(run: Run, root: Path, wanted: list[Evaluation], *, whole: bool = False) -> RunState:
+    """The state of one run. A record that cannot be read or is not valid is `failed`, with the reason; `whole`: see
+    `valid_record`."""
     folder = root / run.id
     if not os.path.exists(f"{folder}/config.json"):  # noqa: PTH110  (as in files.read_json_or)
         return RunState(run, "missing", "", tuple(wanted), None)
     try:
-        record = read_record(folder, now_sources=start.run_sources(run, root))
-        record.check_name(run.id)
+        record = valid_record(folder, run, now_sources=start.run_sources(run, root), whole=whole)
     except RecordError as error:
         return RunState(run, "failed", str(error), tuple(wanted), None)
     waiting = missing_evaluations(record, wanted, sources.evaluation_code())

@@ -27,6 +27,7 @@ from benchmarks.record import Record, check_root, find_record, read_record, reco
 from benchmarks.run import Run, make_run
 from benchmarks.states import counted, run_state, selected
 from benchmarks.study import Study, load_plugin, load_study, single
+from benchmarks.validity import valid_record
 from models.ready_made import is_ready_made
 
 SETTLED = ("finished", "diverged", "stale")  # states in which `run` does not train
@@ -224,6 +225,7 @@ def rerun_one(
     record = read_record(find_record(root, run_id))
     load_recorded_plugins(record, console)
     run = record.run()
+    valid_record(record.path, run, whole=True)
     _ready(run.dataset, data, console)
     check_root(root)
     device = None if device is None else choose_device(device)

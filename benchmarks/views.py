@@ -328,7 +328,7 @@ def print_show(console: Console, record: Record, state: RunState, configuration:
     say(console, f"{record.id}: {state.state}{reason}\n{record.path}")
     if configuration:
         print_configuration(console, state.run)
-    if record.result and record.result["state"] == "finished":
+    if record.result and record.result["state"] == "finished" and state.state != "failed":
         result = record.result
         say(
             console,
@@ -343,7 +343,7 @@ def print_show(console: Console, record: Record, state: RunState, configuration:
             f"{e['accuracy']:.2%}",
             e["count"],
         ]
-        for e in record.evaluations
+        for e in (record.evaluations if state.state != "failed" else [])
     ]
     if rows:
         columns = {

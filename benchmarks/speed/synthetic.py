@@ -95,6 +95,7 @@ def _result(run: Run, steps: int, diverged_at: int | None) -> dict[str, Any]:
     fine = diverged_at is None
     return {
         "format": FORMAT,
+        "id": run.id,
         "state": "finished" if fine else "diverged",
         "step": step,
         "steps": steps,

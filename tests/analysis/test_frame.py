@@ -117,7 +117,7 @@ def test_unreadable_folders_are_counted_and_stop_nothing(small: tuple[Study, Pat
     of_study = load(root, study)
     assert of_study.problems["folder"].tolist() == [run.id for run in study.runs[:4]]
     assert "newer version" in of_study.problems["problem"][1]
-    assert of_study.runs["state"].tolist()[:4] == ["missing"] * 4
+    assert of_study.runs["state"].tolist()[:4] == ["failed"] * 4
     assert len(of_study.runs) == len(study.runs)
     assert set(load(root).problems["folder"]) == {*of_study.problems["folder"], "notes"}
 

@@ -137,7 +137,7 @@ def test_missing_failed_diverged_and_stale_are_said(made_up: Any, tmp_path: Path
     report = write_report(study, root, tmp_path / "out")
     page = Page(report.page)
     assert "13 of 18 runs are finished" in report.answers[0]
-    for said in ("1 failed", "1 diverged", "1 stale", "2 missing", "1 unreadable", "2/3 seeds", "step 120"):
+    for said in ("2 failed", "1 diverged", "1 stale", "1 missing", "1 unreadable", "2/3 seeds", "step 120"):
         assert said in page.text
     assert "RuntimeError: <b>out</b> of memory" in page.text
     assert "&lt;b&gt;out" in report.page.read_text(encoding="utf-8")

@@ -1,0 +1,147 @@
+"""One judgement of a record, whoever asks: status, `run`, `show`, `pack` and the report agree on every damage."""
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import numpy as np
+import pytest
+
+from analysis.frame import load
+from benchmarks.errors import FAILED, RecordError
+from benchmarks.execute import Settings, execute
+from benchmarks.pack import pack
+from benchmarks.passes import packed, read_entries
+from benchmarks.speed.synthetic import write_records
+from benchmarks.states import run_state, study_states
+from benchmarks.study import Study, load_study
+from benchmarks.validity import valid_record
+
+TEXT = 'seed = [0, 1]\ntest_resolutions = [4, 8]\n[[models]]\nname = "resnet"\n'
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Study:
+    """Two finished runs that differ in their seed alone, under tmp_path / "runs"."""
+    (tmp_path / "two.toml").write_text(TEXT)
+    study = load_study(str(tmp_path / "two.toml"))
+    write_records(tmp_path / "runs", study)
+    return study
+
+
+def edited(name: str, **changes: Any) -> Callable[[Path, Path], None]:
+    """An edit of one JSON file of the first record; keys with a dot are those of an inner table."""
+
+    def edit(mine: Path, other: Path) -> None:
+        values = json.loads((mine / name).read_text())
+        for key, value in changes.items():
+            *outer, last = key.split("__")
+            table = values
+            for part in outer:
+                table = table[part]
+            table[last] = value
+        (mine / name).write_text(json.dumps(values))
+
+    return edit
+
+
+def another_result(mine: Path, other: Path) -> None:
+    (mine / "result.json").write_bytes((other / "result.json").read_bytes())
+
+
+def another_result_of_before_ids(mine: Path, other: Path) -> None:
+    another_result(mine, other)
+    values = json.loads((mine / "result.json").read_text())
+    del values["id"]
+    (mine / "result.json").write_text(json.dumps({**values, "train_images": 7}))
+
+
+def another_accuracy(mine: Path, other: Path) -> None:
+    entries = read_entries(mine / "evaluations" / "0001.npz")
+    entries[0]["accuracy"] = float("nan")
+    (mine / "evaluations" / "0001.npz").write_bytes(packed(entries, {}))
+
+
+DAMAGES = {
+    "a number that is none": (edited("result.json", train_loss=float("nan")), "result.json: train_loss is nan"),
+    "no number at all": (edited("result.json", train_accuracy=None), "result.json: train_accuracy is missing"),
+    "another seed": (edited("config.json", run__seed=5), "seed: 5 -> 0"),
+    "another default": (edited("config.json", run__recipe__clip=0.5), "recipe.clip: 0.5 -> 1.0"),
+    "another run's result": (another_result, "result.json is of another run, resnet-"),
+    "the same in an old record": (another_result_of_before_ids, "result.json is of another run: train_images is 7"),
+    "a wrong accuracy": (another_accuracy, "accuracy is nan"),
+    "sources that are no table": (edited("execution.json", sources=[1]), "execution.json: its sources are no table"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_all_agree_on_a_damaged_record(damage: str, two: Study, tmp_path: Path) -> None:
+    """Reference: the damage done here. Nobody counts the record, everybody names the reason, nothing of it changes."""
+    root, run = tmp_path / "runs", two.runs[0]
+    assert [one.state for one in study_states(two, root)] == ["finished", "finished"]
+    assert load(root, two).problems.empty and load(root).problems.empty
+    do, said = DAMAGES[damage]
+    do(root / run.id, root / two.runs[1].id)
+    before = {path: path.read_bytes() for path in (root / run.id).rglob("*") if path.is_file()}
+
+    state = run_state(run, root, two.evaluations[run.id])
+    assert (state.state, said in state.reason) == ("failed", True), state.reason
+    frame = load(root, two)
+    assert frame.runs["state"].tolist() == ["failed", "finished"]
+    assert said in frame.runs["reason"][0] and said in frame.problems["problem"][0]
+    assert frame.rows["run"].unique().tolist() == [two.runs[1].id]
+    with pytest.raises(RecordError) as error:
+        execute(run, root, two.evaluations[run.id], Settings(Path("data")), lambda: False)
+    assert said in str(error.value)
+    made = pack(two, TEXT.encode(), root, tmp_path / "two.zip")
+    assert made.runs == 1 and said in made.left_out[run.id]
+    assert {path: path.read_bytes() for path in (root / run.id).rglob("*") if path.is_file()} == before
+
+
+def test_an_edited_configuration_is_found_without_a_study(two: Study, tmp_path: Path) -> None:
+    """By the digest of the configuration; in a record of before there was one, by what the suite makes of it."""
+    root = tmp_path / "runs"
+    for name, old in zip((run.id for run in two.runs), (False, True), strict=True):
+        path = root / name / "config.json"
+        values = json.loads(path.read_text())
+        if old:
+            del values["digest"]
+            path.write_text(json.dumps(values))
+            valid_record(root / name)
+        values["run"]["recipe"]["clip"] = 0.5
+        path.write_text(json.dumps(values))
+    assert load(root).problems["problem"].str.startswith("config.json: its configuration is").tolist() == [True, True]
+
+
+def test_the_command_names_the_remedy(
+    two: Study, tmp_path: Path, inductive: Callable[..., CompletedProcess[str]]
+) -> None:
+    """`status`, `run` and `show`, as a user meets them: the record is neither trained over nor passed over."""
+    folder = tmp_path / "runs" / two.runs[0].id
+    edited("result.json", train_loss=float("nan"))(folder, folder)
+    said = "result.json: train_loss is nan, no number; to train the run again, remove its folder"
+    for arguments, code in ((("status", "two.toml"), 0), (("run", "two.toml", "--jobs", "1"), FAILED)):
+        done = inductive(*arguments)
+        assert (done.returncode, said in " ".join(done.stdout.split())) == (code, True), done.stdout + done.stderr
+    shown = inductive("show", folder.name)
+    assert shown.returncode == 0 and f"failed ({said})" in " ".join(shown.stdout.split())
+
+
+def test_a_flipped_byte_of_the_arrays(two: Study, tmp_path: Path) -> None:
+    """Wherever it is: the report and `show` make every checksum; status reads the index alone. Reference: zipfile."""
+    root, run = tmp_path / "runs", two.runs[0]
+    path = root / run.id / "evaluations" / "0001.npz"
+    entries = read_entries(path)
+    whole = packed(entries, {f"{entries[0]['id']}.logits": np.arange(40, dtype=np.float16).reshape(4, 10)})
+    path.write_bytes(whole)
+    with zipfile.ZipFile(path) as archive:
+        member = archive.infolist()[1]
+    place = member.header_offset + 30 + len(member.filename) + 20 + 128 + 3  # past the headers of zip and numpy
+    path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    assert run_state(run, root, []).state == "finished"
+    said = "evaluations/0001.npz: damaged (wrong checksum of"
+    assert said in run_state(run, root, [], whole=True).reason
+    assert said in load(root, two).problems["problem"][0]
