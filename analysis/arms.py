@@ -5,14 +5,14 @@ A table or figure therefore holds one arm; `one_arm` refuses anything else.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
 from analysis import wording
 from analysis.frame import ARM, Frame
 from analysis.tables import each_group
-from benchmarks.datasets import Dataset, dataset
+from benchmarks.datasets import DATASETS, Dataset
 from benchmarks.run import Run
 
 
@@ -27,7 +27,7 @@ def default(field: str) -> object:
 
 @dataclass(frozen=True)
 class Arm:
-    """What all runs of an arm have in common (the columns `frame.ARM`)."""
+    """What all runs of an arm have in common: the columns `frame.ARM`, which make it, and the classes of its data."""
 
     dataset: str
     size: str
@@ -38,10 +38,12 @@ class Arm:
     validation: float
     precision: str
     protocol: int
+    classes: int = field(default=0, compare=False)
 
     @property
-    def data(self) -> Dataset:
-        return dataset(self.dataset)
+    def interpolation_only(self) -> bool:
+        """Whether another test resolution shows no new detail; nobody says that of a folder of images."""
+        return self.dataset in DATASETS and DATASETS[self.dataset].interpolation_only
 
     @property
     def parts(self) -> dict[str, str]:
@@ -81,6 +83,7 @@ class ArmData:
     """An arm with its runs (whatever their state) and its evaluations; rows of `Frame.runs` and `Frame.rows`."""
 
     arm: Arm
+    dataset: Dataset
     runs: pd.DataFrame
     rows: pd.DataFrame
 
@@ -96,7 +99,7 @@ def one_arm(table: pd.DataFrame) -> Arm:
     if mixed:
         said = "; ".join(f"{name}: {', '.join(map(str, values))}" for name, values in mixed.items())
         raise MixedArmsError(f"these runs do not answer the same question and belong in separate tables ({said})")
-    first = {name: table[name].tolist()[0] for name in ARM}
+    first = {name: table[name].tolist()[0] for name in (*ARM, "classes")}
     return Arm(**first)
 
 
@@ -137,5 +140,6 @@ def split(frame: Frame) -> list[ArmData]:
         rows = frame.rows
         for name, wanted in zip(ARM, key, strict=True):
             rows = rows[rows[name] == wanted]
-        arms.append(ArmData(one_arm(runs), runs, rows))
+        arm = one_arm(runs)
+        arms.append(ArmData(arm, frame.datasets[arm.dataset], runs, rows))
     return arms

@@ -72,7 +72,7 @@ class Content:
 
 def chapters(findings: Sequence[Findings], styles: Mapping[str, Look]) -> tuple[Chapter, ...]:
     """The chapters of a report that have a section, in its order."""
-    demonstrated = bool(findings) and all(found.arm.data.interpolation_only for found in findings)
+    demonstrated = bool(findings) and all(found.arm.interpolation_only for found in findings)
     declared = [found for found in findings if not found.compared.families.empty]
     alone = (" Each interval stands on its own here; those of declared families, under <a href='#comparisons'>"
              "comparisons</a>, hold together.") if declared else ""  # fmt: skip

@@ -114,7 +114,7 @@ def side_by_side(
             log_ticks(axes, at_home(rows)["train_size"], "")
             percent_axis(axes)
             if value == "accuracy":
-                chance = statistics.chance(arm.data.classes)
+                chance = statistics.chance(arm.classes)
                 axes.axhline(100 * chance, color=INK, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
         figure.supxlabel("training images n (log scale)", fontsize=9, color=INK)
         names = dict.fromkeys(at_home(rows)["label"])

@@ -34,7 +34,7 @@ def accuracy_by_train_size(
         figure = canvas(width, 4.6)
         axes = figure.add_subplot()
         names = lines(axes, home, "label", "train_size", "accuracy", styles or looks(rows))
-        chance_line(axes, statistics.chance(arm.data.classes), is_narrow(figure))
+        chance_line(axes, statistics.chance(arm.classes), is_narrow(figure))
         log_ticks(axes, home["train_size"], "training images n, validation included (log scale)")
         if arm.validation >= 1 or arm.validation == 0:
             axes.set_xlabel("training images n (log scale)")
@@ -60,7 +60,7 @@ def accuracy_by_test_resolution(
         axes = figure.add_subplot()
         names = lines(axes, shown, "line", "test_resolution", value, styles)
         if value == "accuracy":
-            chance_line(axes, statistics.chance(arm.data.classes), is_narrow(figure))
+            chance_line(axes, statistics.chance(arm.classes), is_narrow(figure))
         axes.axvline(arm.resolution, color=GREY, linewidth=0.8, zorder=0)
         axes.annotate(
             "trained here",

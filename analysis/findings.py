@@ -100,7 +100,7 @@ def _find(number: int, arm: ArmData, study: Study, root: Path, resamples: int) -
     resolutions = sorted(
         {one.resolution for run, one in wanted if one == default_evaluation(run, "test", one.resolution)}
     )
-    claims = not arm.arm.data.interpolation_only
+    claims = not arm.arm.interpolation_only
     by_train_size = data_efficiency.curve(arm)
     return Findings(
         number,

@@ -65,7 +65,7 @@ def each_fit(rows: pd.DataFrame) -> Iterator[tuple[str, Curves, fits.Fit, list[i
     rows = at_home(rows)
     if rows.empty:
         return
-    guess, count = statistics.chance(one_arm(rows).data.classes), int(rows["count"].max())
+    guess, count = statistics.chance(one_arm(rows).classes), int(rows["count"].max())
     limit = guess + 2 * statistics.binomial_se(guess, count)
     kept: dict[str, tuple[Curves, list[int], list[int]]] = {}
     for label, mine in each_group(rows, "label"):

@@ -18,7 +18,7 @@ import models
 from analysis.naming import NONE, differing, hardware, name_recipes, text
 from analysis.studies import joined
 from analysis.tables import each_group
-from benchmarks.datasets import dataset
+from benchmarks.datasets import Dataset, Places, dataset
 from benchmarks.errors import RecordError
 from benchmarks.recipes import Recipe, augmentation_words, typed
 from benchmarks.record import Record
@@ -41,6 +41,7 @@ COLUMNS = {
     "options": "further model options that differ within an arm, as 'key=value, ...'; '-' if none",
     "label": "display name: model, and what differs between runs of this model",
     "dataset": "name of the data set",
+    "classes": "of the data set",
     "train_size": "labels used, images; validation included where it is a share",
     "validation": "below 1: share of train_size; from 1 on: images outside train_size (oracle); 0: none",
     "resolution": "training resolution, pixels",
@@ -123,13 +124,14 @@ CELL = [*ARM, "label", "train_size"]  # the runs of a cell differ in draw and se
 class Frame:
     """`rows`: a row per run and evaluation (COLUMNS). `runs`: a row per run whatever its state (RUN columns).
     `problems`: a row per folder that cannot be read (columns folder, problem). `recipes`: full name of a recipe to
-    its numbers. `starved_below`: the share used for the column starved."""
+    its numbers. `starved_below`: the share used for the column starved. `datasets`: what is known of each, by name."""
 
     rows: pd.DataFrame
     runs: pd.DataFrame
     problems: pd.DataFrame
     recipes: dict[str, dict[str, Any]]
     starved_below: float
+    datasets: dict[str, Dataset]
 
 
 def load(root: Path | str, *studies: Study, runs: Iterable[str] | None = None) -> Frame:
@@ -153,6 +155,7 @@ def load(root: Path | str, *studies: Study, runs: Iterable[str] | None = None) -
     else:
         expected = {run.id: run.settings() for run in study.runs}
     planned = {run.id: run for run in study.runs} if study is not None else {}
+    data = {run.dataset: run.data for run in planned.values()}
     sources = {name: run_sources(run, root) for name, run in planned.items()}
     asked = {name: {one.id for one in study.evaluations[name]} for name in expected} if study is not None else {}
     if runs is not None:
@@ -167,7 +170,9 @@ def load(root: Path | str, *studies: Study, runs: Iterable[str] | None = None) -
             try:
                 record = valid_record(root / name, planned.get(name), now_sources=sources.get(name), whole=True)
                 settings = settings or record.config["run"]
-                row = {**_configured(name, settings), **_happened(record)}
+                used = settings["dataset"]
+                data[used] = data.get(used) or dataset(used, Places(data=None, runs=root))
+                row = {**_configured(name, settings, data[used]), **_happened(record)}
                 rates = _evaluation_rates(record)
                 evaluations = [_evaluated(name, entry, settings, rates) for entry in record.evaluations]
                 evaluations = [e for e in evaluations if name not in asked or e["evaluation"] in asked[name]]
@@ -179,7 +184,8 @@ def load(root: Path | str, *studies: Study, runs: Iterable[str] | None = None) -
             if settings is None:
                 continue
             state = "failed" if wrong else "missing"
-            row = {**_configured(name, settings), "state": state, "reason": wrong, "attempts": 0}
+            configured = _configured(name, settings, data[settings["dataset"]])
+            row = {**configured, "state": state, "reason": wrong, "attempts": 0}
             evaluations = []
         assert settings is not None
         settings_of[name] = settings
@@ -200,10 +206,10 @@ def load(root: Path | str, *studies: Study, runs: Iterable[str] | None = None) -
     evaluated["carry_default"] = evaluated["carry_default"].astype(bool)
     rows = table.merge(evaluated, on="run", how="inner")
     columns = ["folder", "problem"]
-    return Frame(rows[list(COLUMNS)], table, pd.DataFrame(problems, columns=columns), recipes, starved_below)
+    return Frame(rows[list(COLUMNS)], table, pd.DataFrame(problems, columns=columns), recipes, starved_below, data)
 
 
-def _configured(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _configured(name: str, settings: Mapping[str, Any], data: Dataset) -> dict[str, Any]:
     """The columns that the configuration decides; labels and the recipe's name are completed afterwards."""
     [(kind, amount)] = settings["budget"].items()
     same = (
@@ -220,13 +226,14 @@ def _configured(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "run": name,
         **{key: settings[key] for key in same},
+        "classes": data.classes,
         "position": str(settings["options"].get("position", NONE)),
         "position_options": NONE,
         "options": NONE,
         "validation": float(settings["validation"]),
         "recipe": settings["recipe"]["name"],
         "recipe_own": NONE,
-        "augmentation": augmentation_words(recipe_of(settings["recipe"]), dataset(settings["dataset"]).flips),
+        "augmentation": augmentation_words(recipe_of(settings["recipe"]), data.flips),
         "budget_kind": kind,
         "budget": float(amount),
     }

@@ -80,7 +80,7 @@ def head(first: Sequence[Said], arms: Sequence[OfArm], last: Sequence[Said]) -> 
     units = {answer.scope.units for one in arms for answer, _ in one.claims} - {""}
     shared = next(iter(units)) if len(units) == 1 else ""
     parts = []
-    for one, name in sorted(zip(arms, apart.own, strict=True), key=lambda pair: pair[0].arm.data.interpolation_only):
+    for one, name in sorted(zip(arms, apart.own, strict=True), key=lambda pair: pair[0].arm.interpolation_only):
         claims = [(_within(answer, name, shared), anchor) for answer, anchor in one.claims]
         parts.append(Part(name, *_parted(claims, one.arm) if len(arms) > OPEN else (tuple(claims), ())))
     common = "; ".join(part for part in (apart.common, shared) if part)
@@ -100,7 +100,7 @@ def _within(answer: Answer, name: str, shared: str) -> Answer:
 def _parted(claims: Sequence[Said], arm: Arm) -> tuple[tuple[Said, ...], tuple[Said, ...]]:
     """The first claim of the foremost kind that there is, and the others. A demonstration claims nothing on
     resolutions."""
-    kinds = [kind for kind in FOREMOST if kind != "test-resolution" or not arm.data.interpolation_only]
+    kinds = [kind for kind in FOREMOST if kind != "test-resolution" or not arm.interpolation_only]
     order = [place for kind in kinds for place, (_, anchor) in enumerate(claims) if anchor.startswith(kind)]
     place = order[0] if order else 0
     return tuple(claims[place : place + 1]), (*claims[:place], *claims[place + 1 :])

@@ -50,7 +50,7 @@ def protocol(frame: Frame, findings: Sequence[Findings]) -> list[str]:
 
 def _done(found: Findings) -> str:
     arm, runs = found.arm, found.data.runs
-    data = arm.data
+    data = found.data.dataset
     sizes = wording.names(wording.number(size) for size in sorted(runs["train_size"].unique()))
     resolutions = wording.names(str(side) for side in sorted(found.data.rows["test_resolution"].unique()))
     evaluated = f"and tested at {resolutions} px" if resolutions else "and not yet tested"
@@ -147,7 +147,7 @@ def _each(findings: Sequence[Findings], say: Callable[[Findings], str]) -> str:
 
 
 def _test_error(found: Findings) -> str:
-    images = found.arm.data.test_count
+    images = found.data.dataset.test_count
     errors = [
         f"{100 * statistics.binomial_se(at, images):.1f} points at {wording.percent(at)}" for at in (0.5, 0.9, 0.98)
     ]
@@ -171,7 +171,7 @@ def _upsampled(findings: Sequence[Findings]) -> list[str]:
     """Where images have more pixels than detail; of sets that demonstrate interpolation their own section says so."""
     sizes: dict[str, set[int]] = {}
     for found in findings:
-        data = found.arm.data
+        data = found.data.dataset
         if not data.interpolation_only:
             seen = {found.arm.resolution, *found.data.rows["test_resolution"]}
             above = {int(side) for side in seen if side > data.native_resolution}

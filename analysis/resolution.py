@@ -32,7 +32,7 @@ def retained(rows: pd.DataFrame) -> pd.DataFrame:
     """Evaluations of an arm, those at the training resolution among them, with the column retention."""
     if rows.empty:
         return rows.assign(retention=pd.Series(dtype=float))
-    guess = statistics.chance(one_arm(rows).data.classes)
+    guess = statistics.chance(one_arm(rows).classes)
     home = at_home(rows).drop_duplicates("run").set_index("run")[["accuracy", "count"]]
     margin = 2 * (guess * (1 - guess) / home["count"]) ** 0.5
     above = (home["accuracy"] - guess).where(home["accuracy"] > guess + margin)
@@ -112,7 +112,7 @@ def answers(arm: ArmData) -> list[Answer]:
     away = rows[rows["test_resolution"] != rows["resolution"]]
     if away.empty:
         return []
-    data = one_arm(arm.runs).data
+    data = arm.dataset
     if data.interpolation_only:
         native = data.native_resolution
         remark = (

@@ -31,7 +31,7 @@ class Resolutions:
 def resolutions_of(arm: ArmData, study: Study, resolutions: list[int]) -> Resolutions:
     """The tables of an arm; `resolutions` are the study's test resolutions."""
     nothing = pd.DataFrame()
-    if arm.arm.data.interpolation_only:
+    if arm.arm.interpolation_only:
         return Resolutions(nothing, nothing, nothing, nothing, nothing, nothing)
     runs = arm.runs
     usual = summary(by_carry(arm.rows), by_carry(arm.rows, "validation"), runs, resolutions)

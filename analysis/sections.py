@@ -121,9 +121,9 @@ def test_resolution(found: Findings, styles: Mapping[str, Look]) -> Section:
 
 def upsampling(found: Findings) -> str:
     """What must be said of a data set whose images are too small to be tested at other sizes; '' for any other."""
-    if not found.arm.data.interpolation_only:
+    if not found.arm.interpolation_only:
         return ""
-    native = found.arm.data.native_resolution
+    native = found.data.dataset.native_resolution
     return (
         f"The images have {native}x{native} pixels. Other sizes are interpolated from these and hold no more "
         "detail: this shows that the networks can be tested there, and nothing about architectures is claimed "

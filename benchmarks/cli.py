@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from benchmarks.cli_options import Choice, options
+from benchmarks.datasets import Places
 from benchmarks.errors import DONE, FAILED, INTERRUPTED, OTHERS, USAGE, ConfigError, InductiveError, OwnedError
 
 EPILOG = """\b
@@ -78,14 +79,14 @@ def prepare(study: str | None, names: tuple[str, ...], find: bool, data: Path) -
 @cli.command()
 @click.argument("study")
 @options("runs", "where", "json", "plugin")
-def plan(study: str, root: Path, as_json: bool) -> None:
+def plan(study: str, root: Path, data: Path, as_json: bool) -> None:
     """The dry run: the matrix of runs by state, its size and its price, and the differences it can detect."""
     from analysis import power
     from benchmarks import local, views
     from benchmarks.progress import say
     from benchmarks.study import load_study
 
-    loaded = load_study(study)
+    loaded = load_study(study, Places(data, root))
     if as_json:
         views.print_json(views.plan_values(loaded, root) | {"comparisons": power.plan_values(loaded, root)})
         return
@@ -106,7 +107,8 @@ def run(study: str, only: str | None, jobs: int | None, root: Path, data: Path, 
     from benchmarks import verbs
     from benchmarks.study import load_study
 
-    return verbs.run_study(load_study(study), only, jobs, root, verbs.settings_for(data, **settings), _console())
+    loaded = load_study(study, Places(data, root))
+    return verbs.run_study(loaded, only, jobs, root, verbs.settings_for(data, **settings), _console())
 
 
 @cli.command()
@@ -130,26 +132,28 @@ def train(changes: tuple[str, ...], root: Path, data: Path, device: str, compili
     from benchmarks import verbs
 
     settings = verbs.settings_for(data, device, checkpoint_every, accept_code, compiling)
-    return verbs.train_one(verbs.run_of_flags(flags, changes), root, settings, _console())
+    return verbs.train_one(verbs.run_of_flags(flags, changes, Places(data, root)), root, settings, _console())
 
 
 @cli.command()
 @click.argument("run_id")
 @click.option("--first", type=click.IntRange(min=1), metavar="STEPS", help="Compare only the opening metrics.")
 @click.option("--device", type=Choice(["auto", "cpu", "cuda", "mps"]), help="Default: the recorded one.")
+@click.option("--trust-code", is_flag=True, help="Execute the plugin in the record that its model comes from.")
 @options("records", "data", "plugin", "json")
-def rerun(run_id: str, first: int | None, device: str | None, root: Path, data: Path, as_json: bool) -> int:
+def rerun(run_id: str, first: int | None, device: str | None, trust_code: bool, root: Path, data: Path,
+          as_json: bool) -> int:  # fmt: skip
     """Train a recorded run again and compare: equal, within tolerance, or different."""
     from benchmarks import verbs
 
-    return verbs.rerun_one(run_id, first, device, root, data, as_json, _console(stderr=as_json))
+    return verbs.rerun_one(run_id, first, device, root, data, as_json, trust_code, _console(stderr=as_json))
 
 
 @cli.command()
 @click.argument("run_id")
 @click.option("--against", metavar="RUN_ID", help="Instead: on which test images these two networks differ (McNemar).")
 @options("records", "where", "plugin", "json")
-def show(run_id: str, against: str | None, root: Path, as_json: bool) -> None:
+def show(run_id: str, against: str | None, root: Path, data: Path, as_json: bool) -> None:
     """Everything known of one run."""
     from benchmarks import views
     from benchmarks.record import find_record, read_record
@@ -161,7 +165,7 @@ def show(run_id: str, against: str | None, root: Path, as_json: bool) -> None:
 
         two_networks.show(record, read_record(find_record(root, against)), as_json, _console())
         return
-    state = run_state(record.run(), root, [], whole=True)
+    state = run_state(record.run(Places(data, root)), root, [], whole=True)
     if as_json:
         views.print_json(views.show_values(record, state))
     else:
@@ -172,11 +176,11 @@ def show(run_id: str, against: str | None, root: Path, as_json: bool) -> None:
 @click.argument("study")
 @click.option("--watch", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Again and again.")
 @options("records", "where", "json", "plugin")
-def status(study: str, watch: float | None, root: Path, as_json: bool) -> None:
+def status(study: str, watch: float | None, root: Path, data: Path, as_json: bool) -> None:
     """The state of every run of a study, on this machine and on a cluster."""
     from benchmarks import views
 
-    look = functools.partial(_states, study, root)
+    look = functools.partial(_states, study, root, data)
     if watch is None:
         views.show_status(look(), as_json, _console())
         return
@@ -186,12 +190,12 @@ def status(study: str, watch: float | None, root: Path, as_json: bool) -> None:
         time.sleep(watch)
 
 
-def _states(study: str, root: Path) -> Any:
+def _states(study: str, root: Path, data: Path) -> Any:
     """A study's states: from its records, and from SLURM where it was submitted."""
     from benchmarks.states import study_states
     from benchmarks.study import load_study
 
-    loaded = load_study(study)
+    loaded = load_study(study, Places(data, root))
     if (root / ".submissions").is_dir():
         from slurm.status import with_slurm
 
@@ -230,7 +234,7 @@ def _states(study: str, root: Path) -> Any:
 )
 @options("records", "where", "plugin")
 def report(names: tuple[str, ...], output: Path | None, formats: str, anonymous: bool, page: Path | None,
-           resamples: int, root: Path) -> int:  # fmt: skip
+           resamples: int, root: Path, data: Path) -> int:  # fmt: skip
     """Tables, figures and the page, from the records of one study or several."""
     if page is not None:
         if names or anonymous or output:
@@ -243,7 +247,7 @@ def report(names: tuple[str, ...], output: Path | None, formats: str, anonymous:
     from benchmarks.study import load_study
 
     wanted = parsed_formats(formats)
-    loaded = [load_study(name) for name in dict.fromkeys(names)]
+    loaded = [load_study(name, Places(data, root)) for name in dict.fromkeys(names)]
     out = output or Path("reports") / "+".join(study.name for study in loaded)
     written = write_report(loaded, root, out, wanted, anonymous, resamples)
     console = _console()
@@ -273,13 +277,13 @@ def _verify(page: Path, root: Path) -> int:
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
               help="Default: exports/STUDY-TO.")  # fmt: skip
 @options("records", "where", "plugin")
-def export(study: str, to: str, output: Path | None, root: Path) -> None:
+def export(study: str, to: str, output: Path | None, root: Path, data: Path) -> None:
     """The records as CSV, or for a tracker (an extra of the installation)."""
     from analysis.export import export as exported
     from benchmarks.progress import say
     from benchmarks.study import load_study
 
-    loaded = load_study(study)
+    loaded = load_study(study, Places(data, root))
     say(_console(), exported(loaded, root, to, output or Path("exports") / f"{loaded.name}-{to}"))
 
 
@@ -289,13 +293,13 @@ def export(study: str, to: str, output: Path | None, root: Path) -> None:
               help="Default: STUDY.zip.")  # fmt: skip
 @click.option("--weights", is_flag=True, help="With the final weights, to add evaluations or to start from.")
 @options("records", "where", "plugin")
-def pack(study: str, output: Path | None, weights: bool, root: Path) -> None:
+def pack(study: str, output: Path | None, weights: bool, root: Path, data: Path) -> None:
     """One archive of the records, free of host, account and paths."""
     from benchmarks.pack import pack as packed
     from benchmarks.progress import say
     from benchmarks.study import load_study, study_path
 
-    loaded = load_study(study)
+    loaded = load_study(study, Places(data, root))
     made = packed(loaded, study_path(study).read_bytes(), root, output or Path(f"{loaded.name}.zip"), weights)
     console = _console()
     for run, reason in made.left_out.items():
@@ -361,17 +365,17 @@ def retry(study: str, failed: bool, lost: bool, diverged: bool, yes: bool, clust
 @cli.command()
 @click.argument("study")
 @options("only", "runs", "where", "plugin")
-def cancel(study: str, only: str | None, root: Path) -> int:
+def cancel(study: str, only: str | None, root: Path, data: Path) -> int:
     """Cancel the jobs of a study; what they have done is kept."""
     from slurm import verbs
 
-    return verbs.cancel_study(study, only, root, _console())
+    return verbs.cancel_study(study, only, root, data, _console())
 
 
 @cli.command()
 @click.argument("run_id")
 @click.option("-f", "--follow", is_flag=True, help="Go on while the run does.")
-@options("runs", "where")
+@options("runs")
 def logs(run_id: str, follow: bool, root: Path) -> int:
     """The log of a run's last attempt."""
     from slurm import verbs

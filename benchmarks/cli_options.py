@@ -28,15 +28,14 @@ def options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     folder, file = click.Path(file_okay=False, path_type=Path), click.Path(dir_okay=False, path_type=Path)
     known = {
         "runs": click.option("--runs", "root", type=folder, default="runs", envvar="INDUCTIVE_RUNS", show_default=True,
-                             show_envvar=True, callback=_look_in, help="Folder of the records."),
+                             show_envvar=True, help="Folder of the records."),
         "records": click.option("--runs", "root", type=click.Path(path_type=Path), default=["runs"], multiple=True,
                                 envvar="INDUCTIVE_RUNS", show_default=True, show_envvar=True, callback=_read_from,
                                 help="Folder of the records, or an archive of `pack`; several are read as one."),
         "data": click.option("--data", type=folder, default="data", envvar="INDUCTIVE_DATA", show_default=True,
-                             show_envvar=True, callback=_look_in, help="Folder of the data sets."),
+                             show_envvar=True, help="Folder of the data sets."),
         "where": click.option("--data", type=folder, default="data", envvar="INDUCTIVE_DATA", show_default=True,
-                              show_envvar=True, callback=_look_in, expose_value=False,
-                              help="Folder of the data sets that are folder:PATH."),
+                              show_envvar=True, help="Folder of the data sets that are folder:PATH."),
         "only": click.option("--only", metavar="GLOB", help="Only the runs whose ids match."),
         "device": click.option("--device", type=Choice(["auto", "cpu", "cuda", "mps"]), default="auto",
                                show_default=True, help="auto takes a CUDA GPU where there is one."),
@@ -56,26 +55,18 @@ def options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return lambda verb: functools.reduce(lambda wrapped, name: known[name](wrapped), reversed(names), verb)
 
 
-def _look_in(context: click.Context, option: click.Parameter, folder: Path) -> Path:
-    """Where folders of images, and the indices that records were made with, are looked for."""
-    from benchmarks import folders
-
-    folders.look_in(**{"data" if option.name == "data" else "runs": folder})
-    return folder
-
-
 def _read_from(context: click.Context, option: click.Parameter, paths: tuple[Path, ...]) -> Path:
     """The one folder that records are read from."""
     from benchmarks import roots
 
     if len(paths) == 1 and not paths[0].is_file():
         asked = option.name is not None and context.get_parameter_source(option.name) != ParameterSource.DEFAULT
-        return _look_in(context, option, roots.existing(paths[0]) if asked else paths[0])
+        return roots.existing(paths[0]) if asked else paths[0]
 
     if len(paths) == 1:
-        return _look_in(context, option, roots.opened(paths[0]))
+        return roots.opened(paths[0])
     folder = context.with_resource(tempfile.TemporaryDirectory(prefix="inductive-"))
-    return _look_in(context, option, roots.joined(paths, Path(folder)))
+    return roots.joined(paths, Path(folder))
 
 
 def _load_plugins(context: click.Context, option: click.Parameter, files: tuple[Path, ...]) -> None:

@@ -4,6 +4,7 @@ Planning, ids and refusals use `dataset(name)` alone, which imports nothing heav
 `folder:PATH`, is declared by an index of its folder (folders.py).
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +15,23 @@ from numpy.typing import NDArray
 from benchmarks.errors import ConfigError
 from models.hints import did_you_mean
 
-DEFAULT_DATA = Path("data")
 FOLDER = "folder:"
+
+
+def _from_environment(variable: str, otherwise: str) -> Path:
+    return Path(os.environ.get(variable) or otherwise)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where folders of images are looked for: in the data folder, then among the indices kept under a runs folder.
+
+    The defaults are the command's: INDUCTIVE_DATA or `data`, INDUCTIVE_RUNS or `runs`. Without `data` only the indices
+    count, which the records were made with.
+    """
+
+    data: Path | None = field(default_factory=lambda: _from_environment("INDUCTIVE_DATA", "data"))
+    runs: Path | None = field(default_factory=lambda: _from_environment("INDUCTIVE_RUNS", "runs"))
 
 
 @dataclass(frozen=True)
@@ -147,12 +163,14 @@ DATASETS = {
 }  # fmt: skip
 
 
-def dataset(name: str) -> Dataset:
-    """The data set of this name. Raises ConfigError with the nearest match."""
+def dataset(name: str, places: Places | None = None) -> Dataset:
+    """The data set of this name; `places` is where a folder of images is looked for.
+
+    Raises ConfigError with the nearest match."""
     if name.startswith(FOLDER):
         from benchmarks.folders import declared
 
-        return declared(name)
+        return declared(name, places or Places())
     if name not in DATASETS:
         raise ConfigError(
             "dataset",

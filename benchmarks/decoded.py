@@ -20,7 +20,7 @@ from typing import IO, Any
 import numpy as np
 
 from benchmarks import folders, sources
-from benchmarks.datasets import FOLDER, Dataset, Images, dataset
+from benchmarks.datasets import FOLDER, Dataset, Images, Places, dataset
 from benchmarks.errors import InductiveError, RecordError
 from benchmarks.files import read_json, write_atomic_by, write_json
 
@@ -40,7 +40,7 @@ def load_images(name: str, data: Path) -> Images:
 
     Raises InductiveError with the path looked at and the two ways to get it when it is not there.
     """
-    spec = dataset(name)
+    spec = dataset(name, Places(data))
     if spec.bundled:
         images = _read(spec, data, download=False)
         return replace(images, digests=digests(images))
@@ -53,7 +53,7 @@ def make_ready(name: str, data: Path) -> bool:
 
     Raises InductiveError with the path looked at and the two ways to get it when nothing is there.
     """
-    spec = dataset(name)
+    spec = dataset(name, Places(data))
     if spec.bundled or is_ready(spec, data):
         return False
     missing = [data / file for file in spec.files if not (data / file).exists()]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import folders
-from benchmarks.datasets import Images, dataset
+from benchmarks.datasets import Images, Places, dataset
 from benchmarks.errors import InductiveError, RecordError
 from benchmarks.files import write_atomic
 from benchmarks.run import Evaluation
@@ -41,7 +41,7 @@ def list_path(name: str, data: Path) -> Path:
 
 def read_list(name: str, data: Path) -> Duplicates:
     """The list of a data set. Raises InductiveError naming the file, and the line that is no index."""
-    path, count = list_path(name, data), dataset(name).test_count
+    path, count = list_path(name, data), dataset(name, Places(data)).test_count
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError as error:

@@ -78,7 +78,6 @@ def execute(
     began = time.perf_counter()
     for plugin in settings.plugins:
         models.load_plugin(plugin)
-    folders.look_in(settings.data, root)  # before anything asks what the run's data set is
     folder = root / run.id
     data = run.data
     images = load_images(data.name, settings.data)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import randomness
-from benchmarks.datasets import DEFAULT_DATA, FOLDER, Dataset
+from benchmarks.datasets import FOLDER, Dataset, Places
 from benchmarks.errors import ConfigError, InductiveError
 from benchmarks.files import read_json, write_json
 from benchmarks.subsets import stratified_order
@@ -30,8 +30,6 @@ COPIES = ".datasets"  # under the runs folder: the indices that its records were
 TEST_SHARE = 0.2
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # as ImageFolder has them
 GREY, COLOUR = ("1", "L", "LA"), ("RGB", "RGBA", "P", "CMYK", "YCbCr")  # PIL's modes of 8 bits a channel
-
-_places: dict[str, Path] = {}
 
 
 @dataclass(frozen=True)
@@ -69,29 +67,19 @@ class Index:
         )
 
 
-def look_in(data: Path | None = None, runs: Path | None = None) -> None:
-    """Where this process looks for folders of images, and for the indices of the records it reads."""
-    _places.update({name: place for name, place in (("data", data), ("runs", runs)) if place is not None})
-
-
-def data_folder() -> Path:
-    """The data folder of this process: as told by `look_in`, else INDUCTIVE_DATA, else `data`."""
-    return _places.get("data") or Path(os.environ.get("INDUCTIVE_DATA") or DEFAULT_DATA)
-
-
-def declared(name: str) -> Dataset:
-    """The data set `folder:PATH`. Raises ConfigError saying where it was looked for."""
-    return _declared(name, data_folder(), _places.get("runs"))
-
-
 @lru_cache(maxsize=64)
-def _declared(name: str, data: Path, runs: Path | None) -> Dataset:
-    if place(name, data).is_dir():
+def declared(name: str, places: Places) -> Dataset:
+    """The data set `folder:PATH`. Raises ConfigError saying where it was looked for."""
+    data, runs = places.data, places.runs
+    if data is not None and place(name, data).is_dir():
         return current_index(name, data).dataset()
-    copies = [index_path(name, data)] + ([runs / COPIES / f"{safe(name)}.json"] if runs else [])
+    copies = [index_path(name, data)] if data is not None else []
+    copies += [runs / COPIES / f"{safe(name)}.json"] if runs is not None else []
     for path in copies:  # decoded and then removed, or a report on a machine without the data
         if path.exists():
             return _read(path, name).dataset()
+    if data is None:
+        raise ConfigError("dataset", f"'{name}': there is no index of it at {copies[0] if copies else 'any place'}")
     raise ConfigError(
         "dataset",
         f"'{name}': there is no folder {place(name, data)}. PATH is taken from the data folder, which --data DIR or "

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import models
 from benchmarks import decoded, duplicates, folders
-from benchmarks.datasets import FOLDER, Dataset, dataset
+from benchmarks.datasets import FOLDER, Dataset, Places, dataset
 from benchmarks.errors import InductiveError
 from benchmarks.files import read_json
 from benchmarks.study import Study
@@ -48,10 +48,10 @@ def data_set(name: str, data: Path) -> Iterator[str]:
     if name.startswith(FOLDER) and folders.place(name, data).is_dir():
         before = _fingerprint(name, data)
         index = folders.current_index(name, data, anew=True)
-        folders._declared.cache_clear()
+        folders.declared.cache_clear()
         again = "unchanged" if before == index.fingerprint else "indexed"
         yield f"{name}: {again}: {_said(index.dataset())}"
-    spec = dataset(name)
+    spec = dataset(name, Places(data))
     if spec.bundled:
         yield f"{name}: {spec.reference}; nothing to do"
     elif decoded.is_ready(spec, data, whole=True):

@@ -13,6 +13,7 @@ from typing import Any
 import models
 from benchmarks import sources
 from benchmarks.attempts import Attempt, read_attempts
+from benchmarks.datasets import Places
 from benchmarks.errors import ConfigError, RecordError
 from benchmarks.files import read_json_or, write_atomic, write_json
 from benchmarks.passes import DAMAGE, opened_pass, read_entries, write_evaluations
@@ -61,10 +62,12 @@ class Record:
         if self.id != name:
             raise RecordError(f"it holds the record of {self.id}: a folder has the name of its run")
 
-    def run(self) -> Run:
-        """The recorded run. Raises RecordError when this version of the suite understands it otherwise."""
+    def run(self, places: Places | None = None) -> Run:
+        """The recorded run; by default its `places` (see `make_run`) have the runs folder that the record lies in.
+
+        Raises RecordError when this version of the suite understands it otherwise."""
         try:
-            run = make_run(self.config["run"])
+            run = make_run(self.config["run"], places or Places(runs=self.path.parent))
         except ConfigError as error:
             kept = "".join(f"; its plugin: --plugin {path}" for path in recorded_plugins(self.path))
             raise RecordError(f"{self.path / 'config.json'}: {error}{kept}") from error

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -22,6 +23,17 @@ from benchmarks.pack import FORMAT, MANIFEST
 from benchmarks.passes import DAMAGE
 from benchmarks.record import Record, read_record
 from models.hints import did_you_mean
+
+MEGABYTE = 2**20
+LIMITS = (  # bytes that a member may have when unpacked, by its name: the first that fits
+    (MANIFEST, 64 * MEGABYTE),
+    (".subsets/*.json", 64 * MEGABYTE),
+    ("*/metrics.jsonl", 256 * MEGABYTE),
+    ("*/evaluations/*.npz", 4096 * MEGABYTE),
+    ("*", 8 * MEGABYTE),
+)
+WEIGHTS, A_PARAMETER = 64 * MEGABYTE, 8  # of a file of weights: twice its float32, and what else may lie in it
+SMALL, RATIO = 16 * MEGABYTE, 100  # a larger member that was packed more tightly is made to fill memory or disk
 
 SHARED = (".subsets", ".datasets", ".studies", BESIDE)
 
@@ -65,25 +77,57 @@ def existing(root: Path) -> Path:
 def _unpack(path: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
+            _check_size(path, archive, MANIFEST)
             about = json.loads(archive.read(MANIFEST))
             if about["format"] > FORMAT:
                 raise RecordError(f"{path}: made by a newer version of the suite (format {about['format']})")
             if set(archive.namelist()) != {MANIFEST, *about["files"]}:
                 raise RecordError(f"{path}: its files are not those of its manifest")
             for name, digest in about["files"].items():
-                data = archive.read(name)
-                if hashlib.sha256(data).hexdigest() != digest:
-                    raise RecordError(f"{path}: {name} is not the file that was packed (other SHA-256)")
                 place = PurePosixPath(name)
                 if place.is_absolute() or ".." in place.parts:
                     raise RecordError(f"{path}: {name} would lie outside of the archive")
+                _check_size(path, archive, name)
                 (folder / place).parent.mkdir(parents=True, exist_ok=True)
-                (folder / place).write_bytes(data)
-    except (*DAMAGE, TypeError) as error:
+                with archive.open(name) as packed, (folder / place).open("xb+") as file:
+                    shutil.copyfileobj(packed, file, MEGABYTE)
+                    file.seek(0)
+                    if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                        raise RecordError(f"{path}: {name} is not the file that was packed (other SHA-256)")
+                if name.endswith(".npz"):
+                    with zipfile.ZipFile(folder / place) as arrays:
+                        for member in arrays.namelist():
+                            _check_size(path, arrays, member, f"{name}, {member}", LIMITS[3][1])
+    except (*DAMAGE, AttributeError, TypeError) as error:
         raise RecordError(f"{path}: no archive of records, or damaged ({error})") from error
     for attempt in folder.glob("*/attempts/*"):  # nobody is at work in an archive: its signs of life are old
         for sign in (*attempt.iterdir(), attempt):
             os.utime(sign, (0, 0))
+
+
+def _check_size(path: Path, archive: zipfile.ZipFile, name: str, words: str = "", limit: int = 0) -> None:
+    """Raises RecordError for a member that is larger than its kind may be, or packed as no record is.
+
+    What is read of a member is never more than its header says, so nothing has to be unpacked to know.
+    """
+    about = archive.getinfo(name)
+    limit = limit or _limit(archive, name)
+    if about.file_size > limit:
+        size = f"{about.file_size / MEGABYTE:,.0f} MB unpacked, and at most {limit / MEGABYTE:,.0f} MB are allowed"
+        raise RecordError(f"{path}: {words or name} has {size}; it is not read")
+    if about.file_size > SMALL and about.file_size > RATIO * about.compress_size:
+        ratio = f"{about.file_size / max(1, about.compress_size):,.0f} times its packed size"
+        raise RecordError(f"{path}: {words or name} would unpack to {ratio}, as no record does; it is not read")
+
+
+def _limit(archive: zipfile.ZipFile, name: str) -> int:
+    """Bytes that a member may have, from its name; of weights, from the parameters that the run's result counts."""
+    if not name.endswith("/weights.safetensors"):
+        return next(size for pattern, size in LIMITS if fnmatchcase(name, pattern))
+    result = f"{name.rpartition('/')[0]}/result.json"
+    if archive.getinfo(result).file_size > LIMITS[-1][1]:
+        return 0
+    return WEIGHTS + A_PARAMETER * sum(int(count) for count in json.loads(archive.read(result))["parameters"].values())
 
 
 def joined(paths: Sequence[Path], folder: Path) -> Path:

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 import models
-from benchmarks.datasets import Dataset, dataset
+from benchmarks.datasets import Dataset, Places, dataset
 from benchmarks.errors import ConfigError, ImpossibleError
 from benchmarks.recipes import Recipe, plain, recipe_values, typed
 from benchmarks.subsets import part_sizes
@@ -106,6 +106,7 @@ class Run(Identified):
         0, description="measured on validation while training: after each share of all steps, or number; 0: at the end"
     )
     protocol: int = Field(PROTOCOL, description="what a configuration means; set by the suite")
+    _data: Dataset = PrivateAttr()  # found once, by `make_run`, and taken along to other processes
 
     @property
     def position(self) -> str:
@@ -114,7 +115,7 @@ class Run(Identified):
 
     @property
     def data(self) -> Dataset:
-        return dataset(self.dataset)
+        return self._data
 
     @property
     def part_sizes(self) -> tuple[int, int]:
@@ -205,24 +206,26 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def make_run(settings: Mapping[str, Any]) -> Run:
+def make_run(settings: Mapping[str, Any], places: Places | None = None) -> Run:
     """The run that plain settings describe, every default filled in and every value checked.
 
     `settings` has the fields of `Run`; `recipe` is a name or a table of changes to a named recipe; `options` are
-    the model's. Raises ConfigError with the key, what is allowed and the nearest match.
+    the model's; `places` is where a data set `folder:PATH` is looked for. Raises ConfigError with the key, what is
+    allowed and the nearest match.
     """
     values = dict(settings)
     unknown_key(values, Run.model_fields, "")
     for name in ("model", "size", "dataset"):
         if not isinstance(values.get(name, ""), str):
             raise ConfigError(name, f"{values[name]!r} is not a string")
-    data = dataset(values.setdefault("dataset", "digits"))
+    data = dataset(values.setdefault("dataset", "digits"), places)
     values.setdefault("resolution", data.native_resolution)
     values.setdefault("draw", values.get("seed", 0))
     values["recipe"] = _resolve_recipe(values.get("recipe", "none"))
     values["options"] = _resolve_options(values, data)
     values["budget"] = _resolve_budget(values.get("budget", {"steps": 600}))
     run = validated(Run, values)
+    run._data = data
     if run.protocol != PROTOCOL:
         raise ConfigError("protocol", f"is {run.protocol}, this version of the suite runs protocol {PROTOCOL}")
     if run.validate_every and not run.validation:

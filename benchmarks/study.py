@@ -15,6 +15,7 @@ from typing import Any
 import models
 from benchmarks import recipes
 from benchmarks.comparisons import Family, read_families
+from benchmarks.datasets import Places
 from benchmarks.errors import ConfigError, ImpossibleError
 from benchmarks.paper import Paper, read_paper
 from benchmarks.run import Evaluation, Run, default_evaluation, make_run, refuse_resolution, unknown_key
@@ -83,8 +84,10 @@ def study_path(study: str) -> Path:
     )
 
 
-def load_study(study: str) -> Study:
-    """The study of a shipped name or a path. Raises ConfigError naming file, key, what is allowed, nearest match."""
+def load_study(study: str, places: Places | None = None) -> Study:
+    """The study of a shipped name or a path; `places` is where its data sets `folder:PATH` are looked for.
+
+    Raises ConfigError naming file, key, what is allowed, nearest match."""
     path = study_path(study)
     try:
         text = path.read_text(encoding="utf-8")
@@ -96,14 +99,14 @@ def load_study(study: str) -> Study:
     try:
         for number, plugin in enumerate(_plugins(table)):
             load_plugin(path.parent / plugin, f"plugins[{number}]")
-        return replace(expand(table, path.stem), text=text)
+        return replace(expand(table, path.stem, places), text=text)
     except ConfigError as error:
         raise error.at(str(path)) from error
 
 
-def read_study(path: Path, name: str) -> Study:
+def read_study(path: Path, name: str, places: Places | None = None) -> Study:
     """A study's file under the name it has elsewhere, whose plugins are loaded already. Raises ConfigError."""
-    return expand(tomllib.loads(path.read_text(encoding="utf-8")), name)
+    return expand(tomllib.loads(path.read_text(encoding="utf-8")), name, places)
 
 
 def load_plugin(path: Path, key: str) -> tuple[models.Encoding | models.Family, ...]:
@@ -121,7 +124,7 @@ def _plugins(table: Mapping[str, Any]) -> list[str]:
     return files
 
 
-def expand(table: Mapping[str, Any], name: str) -> Study:
+def expand(table: Mapping[str, Any], name: str, places: Places | None = None) -> Study:
     """The runs and evaluations that a study's table declares. Raises ConfigError for the first thing wrong."""
     unknown_key(table, (*TEXTS, *GRID, *OTHER), "")
     _check_types(table)
@@ -135,7 +138,7 @@ def expand(table: Mapping[str, Any], name: str) -> Study:
     for cell, where in _cells(table):
         wished, wishes, tried = (cell.pop(key) for key in BESIDE)
         try:
-            run = make_run(cell)
+            run = make_run(cell, places)
         except ConfigError as error:
             if not (leave_out and isinstance(error, ImpossibleError)):
                 raise ConfigError(_place(error.key, where, cell), error.message) from error

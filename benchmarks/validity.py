@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from benchmarks.datasets import Places
 from benchmarks.errors import ConfigError, InductiveError, RecordError
 from benchmarks.passes import DAMAGE, pass_paths
 from benchmarks.recipes import typed
@@ -81,7 +82,7 @@ def _check_identity(record: Record, run: Run | None) -> None:
             raise RecordError("config.json: its configuration is not the one that was written (other digest)")
         return
     try:  # a record of before configurations had a digest: as far as today's suite understands it
-        now = make_run(settings).id
+        now = make_run(settings, Places(runs=record.path.parent)).id
     except ConfigError:
         now = record.id if _fits_its_name(record) else "another"
     if now != record.id:

@@ -17,6 +17,7 @@ from rich.console import Console
 import models
 from benchmarks import duplicates, local, rerun, start, views
 from benchmarks.asked import keep_text
+from benchmarks.datasets import Places
 from benchmarks.decoded import make_ready
 from benchmarks.errors import DONE, FAILED, INTERRUPTED, OTHERS, ConfigError
 from benchmarks.execute import Settings
@@ -61,7 +62,7 @@ def prepare_study(study: str | None, names: tuple[str, ...], data: Path, find: b
     if find and not names:
         raise ConfigError("--find-duplicates", "needs --dataset NAME")
     steps = [step(name, data) for name in names for step in (prepare.data_set, *[prepare.find_duplicates] * find)]
-    loaded = load_study(study) if study else None
+    loaded = load_study(study, Places(data)) if study else None
     steps += [step(loaded, data) for step in prepare.STEPS if loaded]
     for line in chain.from_iterable(steps):
         say(console, line)
@@ -145,7 +146,7 @@ def _summary(endings: list[Ending], stale: int, prefix: str, console: Console) -
     return OTHERS if by_state["owned"] else DONE
 
 
-def run_of_flags(flags: Mapping[str, Any], changes: tuple[str, ...]) -> Run:
+def run_of_flags(flags: Mapping[str, Any], changes: tuple[str, ...], places: Places | None = None) -> Run:
     """The run that `inductive train`'s flags describe. Raises ConfigError naming the flag or key."""
     settings: dict[str, Any] = {}
     for flag, value in flags.items():
@@ -171,7 +172,7 @@ def run_of_flags(flags: Mapping[str, Any], changes: tuple[str, ...]) -> Run:
             raise ConfigError(key, f"is {table!r}, so it has no `{inner}`", "train")
         settings[key] = {**table, inner: _value(text)}
     try:
-        return make_run(settings)
+        return make_run(settings, places)
     except ConfigError as error:
         raise error.at("train") from error
 
@@ -203,11 +204,24 @@ def train_one(run: Run, root: Path, settings: Settings, console: Console) -> int
     return code
 
 
-def load_recorded_plugins(record: Record, console: Console) -> None:
-    """Loads the plugins of a record from their copies in it, but for those that the command line has loaded."""
-    loaded = {plugin.name for plugin in models.loaded_plugins()}
-    for path in recorded_plugins(record.path):
-        if path.name not in loaded:
+def load_recorded_plugins(record: Record, trust_code: bool, console: Console) -> None:
+    """Loads the plugins of a record that its model or encoding comes from; none where both are known already.
+
+    That executes code of the record, which may be a stranger's. Raises ConfigError, with the command that does so,
+    unless it is trusted.
+    """
+    settings, copies = record.config["run"], recorded_plugins(record.path)
+    names = [str(settings["model"]), *filter(None, [settings["options"].get("position")])]
+    if copies and models.unknown(names) and not trust_code:
+        what, files = " and ".join(models.unknown(names)), ", ".join(map(str, copies))
+        again = shlex.join(["inductive", *sys.argv[1:], "--trust-code"])
+        raise ConfigError(
+            "--trust-code",
+            f"{record.id}: {what} comes from a plugin whose code lies in the record: {files}. Read it before you let "
+            f"it run as you; then `{again}`, or --plugin FILE for a file of your own",
+        )
+    for path in copies:
+        if models.unknown(names):
             say(console, f"plugin {path.name} as it is in the record; --plugin FILE takes another")
             load_plugin(path, "--plugin")
 
@@ -219,12 +233,13 @@ def rerun_one(
     root: Path,
     data: Path,
     as_json: bool,
+    trust_code: bool,
     console: Console,
 ) -> int:
     """`inductive rerun`: returns the exit code."""
     record = read_record(find_record(root, run_id))
-    load_recorded_plugins(record, console)
-    run = record.run()
+    load_recorded_plugins(record, trust_code, console)
+    run = record.run(Places(data, root))
     valid_record(record.path, run, whole=True)
     _ready(run.dataset, data, console)
     check_root(root)

@@ -24,6 +24,7 @@ from models.registry import (
     position_summaries,
     resolve_options,
     sources,
+    unknown,
 )
 from models.sizes import SCALES, TIERS
 
@@ -58,4 +59,5 @@ __all__ = [
     "read_plugin",
     "resolve_options",
     "sources",
+    "unknown",
 ]

@@ -44,6 +44,11 @@ def family(name: str) -> Family:
     return FAMILIES[name]
 
 
+def unknown(names: Sequence[str]) -> list[str]:
+    """Those that name neither a model nor a positional encoding: of a plugin that is not loaded, perhaps."""
+    return [name for name in names if name not in FAMILIES and name not in ENCODINGS and not is_ready_made(name)]
+
+
 def default_size(name: str) -> str:
     """The size of a model where none is asked for: nano, or the first of a family that has no nano."""
     sizes = family(name).sizes

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from benchmarks import decoded, duplicates, start, verbs, views
 from benchmarks.asked import keep_text
-from benchmarks.datasets import dataset
+from benchmarks.datasets import Places, dataset
 from benchmarks.errors import DONE, InductiveError
 from benchmarks.files import read_json
 from benchmarks.progress import duration, say
@@ -64,7 +64,7 @@ def submit_study(
     states: Sequence[str] = TAKEN_UP,
 ) -> int:
     """`inductive submit` (and `retry`, which takes up other states): returns the exit code."""
-    study, cluster = load_study(name), read_cluster(cluster_file)
+    study, cluster = load_study(name, Places(data, root)), read_cluster(cluster_file)
     for words in check_site(cluster, look(), str(cluster_file)):
         say(console, words)
     command = shlex.join(["inductive", *sys.argv[1:]])
@@ -146,7 +146,8 @@ def _show(planned: Matrix, cluster: Cluster, console: Console) -> None:
 def check_prepared(study: Study, runs: Sequence[Run], root: Path, data: Path) -> None:
     """Raises InductiveError, naming `inductive prepare`, unless all that the runs need lies on disk."""
     for name in dict.fromkeys(run.dataset for run in runs):
-        if not dataset(name).bundled and not decoded.is_ready(dataset(name), data):
+        spec = dataset(name, Places(data, root))
+        if not spec.bundled and not decoded.is_ready(spec, data):
             raise InductiveError(f"{name} is not prepared under {data}: `inductive prepare {study.name} --data {data}`")
         if any(duplicates.wanted(study.evaluations[run.id]) for run in runs if run.dataset == name):
             duplicates.read_list(name, data)
@@ -167,7 +168,7 @@ def retry_study(
     console: Console,
 ) -> int:
     """`inductive retry`: submits runs that ended badly; the record of a diverged one is put aside first."""
-    study = load_study(name)
+    study = load_study(name, Places(data, root))
     if "diverged" in states:
         for run in selected(study, only):
             if run_state(run, root, study.evaluations[run.id]).state == "diverged":
@@ -179,9 +180,9 @@ def retry_study(
     return submit_study(name, cluster_file, only, root, data, False, yes, False, console, states)
 
 
-def cancel_study(name: str, only: str | None, root: Path, console: Console) -> int:
+def cancel_study(name: str, only: str | None, root: Path, data: Path, console: Console) -> int:
     """`inductive cancel`: marks, then cancels, every queued or running job of a study that has a matching run."""
-    study = load_study(name)
+    study = load_study(name, Places(data, root))
     wanted = {run.id for run in selected(study, only)}
     jobs, count = queue(), 0
     for array in settle(ledger.read_arrays(root, study.name), jobs, console):

@@ -18,8 +18,9 @@ from typing import Any
 from rich.console import Console
 
 import models
-from benchmarks import folders, local
+from benchmarks import local
 from benchmarks.attempts import claim, slurm_job
+from benchmarks.datasets import Places
 from benchmarks.errors import OwnedError
 from benchmarks.execute import Settings
 from benchmarks.files import read_json
@@ -126,8 +127,7 @@ def frozen(submission: Path) -> tuple[Study, Settings, Path]:
     about = read_json(submission / "submission.json")
     load_plugins(submission)
     root, data = Path(about["root"]), Path(about["data"])
-    folders.look_in(data, root)
-    study = read_study(submission / "study.toml", about["study"])
+    study = read_study(submission / "study.toml", about["study"], Places(data, root))
     settings = Settings(
         data,
         about["cluster"]["computes_on"],

@@ -1,14 +1,34 @@
 """The documents say what the code does: keys are all there, and the example of a study is a study."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
+from PIL import Image
 
 from benchmarks.recipes import Recipe
 from benchmarks.run import Run
 from benchmarks.study import OTHER, TEXTS, expand
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+
+PETS = """
+dataset = "folder:pets"
+train_size = [20, 30]
+validation = 0
+seed = [0, 1]
+budget = { steps = 2 }
+[[models]]
+name = "resnet"
+size = "nano"
+"""
 
 
 def test_every_key_of_a_study_is_documented() -> None:
@@ -23,3 +43,29 @@ def test_the_example_is_a_study_of_the_size_it_says() -> None:
     example = (DOCS / "studies.md").read_text(encoding="utf-8").split("```toml\n")[1].split("```")[0]
     study = expand(tomllib.loads(example), "example")
     assert study.cost.startswith(f"{len(study.runs)} runs")
+
+
+def test_the_notebook_recipe_reads_records_of_a_folder_of_images(
+    tmp_path: Path, inductive: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """In a fresh interpreter, on a machine without the images, with a study and without one. Reference: the plan."""
+    generator = np.random.default_rng(0)
+    for number in range(60):
+        place = tmp_path / "data" / "pets" / ("ape", "cat")[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(place / f"{number}.png")
+    (tmp_path / "pets.toml").write_text(PETS)
+    assert (done := inductive("run", "pets.toml", "--runs", "records")).returncode == 0, done.stdout + done.stderr
+    shutil.rmtree(tmp_path / "data")
+    recipe = (DOCS / "report.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    recipe = recipe.replace('"quickstart"', '"pets.toml"').replace('Path("runs")', 'Path("records")')
+    checks = """
+assert list(frame.rows["accuracy"].notna()) == [True] * 4 and not len(frame.problems), frame.problems
+everything = load(root)
+assert len(everything.rows) == 4 and set(everything.rows["classes"]) == {2} and not len(everything.problems)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", recipe + checks],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr

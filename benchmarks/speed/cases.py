@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 import models
-from benchmarks.datasets import FOLDER
+from benchmarks.datasets import FOLDER, Places
 from benchmarks.local import Ending, Task
 from benchmarks.progress import Display
 from benchmarks.run import Run, make_run
@@ -63,8 +63,8 @@ def cases_of(plan: Plan) -> tuple[Case, ...]:
     return CASES if plan.measures else CASES[-2:]
 
 
-def run_of(case: Case, batch: int, steps: int, seed: int = 0, precision: str = "float32") -> Run:
-    """The run of ours: crop and flip, AdamW. `folders.look_in` must have been told where the images lie."""
+def run_of(case: Case, batch: int, steps: int, data: Path, seed: int = 0, precision: str = "float32") -> Run:
+    """The run of ours: crop and flip, AdamW; its images lie under `data`."""
     return make_run(
         {
             **case.settings,
@@ -75,7 +75,8 @@ def run_of(case: Case, batch: int, steps: int, seed: int = 0, precision: str = "
             "budget": {"steps": steps},
             "seed": seed,
             "precision": precision,
-        }
+        },
+        Places(data, None),
     )
 
 

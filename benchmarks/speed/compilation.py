@@ -12,7 +12,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from benchmarks import folders
 from benchmarks.compiling import CompileForm
 from benchmarks.decoded import load_images
 from benchmarks.execute import Settings, execute
@@ -41,10 +40,9 @@ def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:
     with tempfile.TemporaryDirectory() as folder:
         data, root = Path(folder) / "data", Path(folder) / "runs"
         write_images(data)
-        folders.look_in(data)
-        run_all([run_of(cells[0][0], batch, STEPS)], 1, Settings(data, device), root, until=1)  # warms the server
+        run_all([run_of(cells[0][0], batch, STEPS, data)], 1, Settings(data, device), root, until=1)  # warms the server
         for case, precision in cells:
-            run = run_of(case, batch, STEPS, precision=precision)
+            run = run_of(case, batch, STEPS, data, precision=precision)
             begin = partial(first_step, run, data, root, device)
             first[_name(case, precision, "off")] = in_warm_process(partial(begin, "off"))
             for form in forms:
@@ -97,7 +95,6 @@ def _name(case: Case, precision: str, form: str) -> str:
 
 def first_step(run: Run, data: Path, root: Path, device: str, form: CompileForm) -> float:
     """Seconds of a run from its beginning to the end of its first step; leaves nothing but what was compiled."""
-    folders.look_in(data, root)
     settings = Settings(data, device, compiling=form)
     began = time.perf_counter()
     execute(run, root, single(run).evaluations[run.id], settings, lambda: False, until=1)

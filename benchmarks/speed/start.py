@@ -8,7 +8,6 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from benchmarks import folders
 from benchmarks.decoded import load_images
 from benchmarks.errors import InductiveError
 from benchmarks.evaluation import Measurer
@@ -38,19 +37,18 @@ def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:
     with tempfile.TemporaryDirectory() as folder:
         data, root = Path(folder) / "data", Path(folder) / "runs"
         write_images(data)
-        folders.look_in(data)
         for case in cases:
             for steps in STARTS:
-                start = partial(run_all, [run_of(case, batch, STEPS)], 1, Settings(data), root, until=steps)
+                start = partial(run_all, [run_of(case, batch, STEPS, data)], 1, Settings(data), root, until=steps)
                 start()  # the fork server is warm from here on
                 variants.append(Variant(_start(case, steps), start, _start(case, steps)))
-            measurer = measurer_of(run_of(case, batch, STEPS), data)
+            measurer = measurer_of(run_of(case, batch, STEPS, data), data)
             for resolution in RESOLUTIONS:
                 call = partial(measurer.logits, "train", Evaluation(resolution=resolution))
                 variants.append(Variant(_name(case, resolution), call, _name(case, RESOLUTION)))
         nothing = in_warm_process(peak_megabytes)
         for case in cases:
-            run = run_of(case, batch, STEPS)
+            run = run_of(case, batch, STEPS, data)
             memory[case.name] = in_warm_process(partial(memory_of, run, root / case.name, data))
         turns = take_turns(variants, replace(plan, warmup=min(plan.warmup, 1)), clock, tell)
     rows = []
@@ -120,7 +118,6 @@ def _answer(pipe: Connection, call: Callable[[], float]) -> None:
 
 def memory_of(run: Run, root: Path, data: Path) -> float:
     """Executes a run as a child of `local` does. Returns the most megabytes that this process had."""
-    folders.look_in(data, root)
     keep_memory()
     execute(run, root, single(run).evaluations[run.id], Settings(data), lambda: False)
     return peak_megabytes()

@@ -14,7 +14,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from benchmarks import folders
 from benchmarks.errors import InductiveError
 from benchmarks.execute import Settings
 from benchmarks.local import Task, run_tasks, slots
@@ -38,7 +37,6 @@ def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:
     with tempfile.TemporaryDirectory() as folder, Elsewhere("plain", batch) as plain, Elsewhere("timm", batch) as timm:
         data = Path(folder) / "data"
         write_images(data)
-        folders.look_in(data)
         for case in cases:
             steps = case.steps if plan.measures else 1
             images[case.name] = jobs * steps * batch
@@ -75,8 +73,8 @@ def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:
 
 def sweep_of(case: Case, batch: int, steps: int, precision: str, jobs: int, folder: Path) -> Callable[[], None]:
     """A call that trains `jobs` runs side by side, anew at each call, and raises InductiveError when one fails."""
-    runs = [run_of(case, batch, steps, seed, precision) for seed in range(jobs)]
     settings = Settings(folder / "data")
+    runs = [run_of(case, batch, steps, settings.data, seed, precision) for seed in range(jobs)]
     return partial(run_all, runs, jobs, settings, folder / "runs")
 
 

@@ -133,7 +133,7 @@ def test_ablation_away_by_default_and_by_the_chosen_way(arm: ArmData) -> None:
         table = ablation.differences_away(arm, [16, 32, 64], chosen).set_index("test_resolution")
         assert table["mean"].to_dict() == pytest.approx({16: -0.1, 32: -0.1, 64: at_64})
         assert (table["done"] == 3).all()
-    one_way = ArmData(arm.arm, arm.runs, arm.rows[arm.rows["carry_default"]])
+    one_way = ArmData(arm.arm, arm.dataset, arm.runs, arm.rows[arm.rows["carry_default"]])
     assert ablation.differences_away(one_way, [16, 32, 64], chosen=True).empty
 
 

@@ -106,7 +106,7 @@ def test_crossings_are_said_in_words(arm: ArmData) -> None:
     assert found["words"].startswith("the order changes: the two cannot be told apart from 1,0")
     assert found["changes"]
     rows = arm.rows[arm.rows["train_size"] < 1200]
-    early = data_needed.crossings(ArmData(arm.arm, arm.runs, rows)).set_index("label")
+    early = data_needed.crossings(ArmData(arm.arm, arm.dataset, arm.runs, rows)).set_index("label")
     assert early.loc["vit learned_1d", "words"] == "the curves do not cross up to 800"
     assert table.loc["vit none", "words"] == "the curves do not cross up to 1,200"
     assert table.loc["vit none", "pieces"] == ""
@@ -137,14 +137,14 @@ def test_sizes_at_chance_are_left_out_and_said(arm: ArmData) -> None:
     rows.loc[(rows["train_size"] == 100) & (rows["label"] == "vit none"), "accuracy"] = 0.11
     [left_out] = [out for label, _, _, out in fitted.each_fit(rows) if label == "vit none"]
     assert left_out == [100]
-    table = fitted.table(ArmData(arm.arm, arm.runs, rows)).set_index("label")
+    table = fitted.table(ArmData(arm.arm, arm.dataset, arm.runs, rows)).set_index("label")
     assert (table.loc["vit none", "sizes"], table.loc["vit none", "left_out"]) == (4, "100")
 
 
 def test_half_a_study_says_what_its_factors_rest_on(arm: ArmData) -> None:
     """Seed 2 lacks two sizes, so its curve is left out whole: two of three, in every table and in the sentence."""
     lacking = (arm.rows["seed"] == 2) & arm.rows["train_size"].isin([800, 1200])
-    part = ArmData(arm.arm, arm.runs, arm.rows[~(lacking & (arm.rows["label"] == "vit learned_1d"))])
+    part = ArmData(arm.arm, arm.dataset, arm.runs, arm.rows[~(lacking & (arm.rows["label"] == "vit learned_1d"))])
     for table in (data_needed.by_train_size(part), data_needed.crossings(part)):
         mine = table[table["label"] == "vit learned_1d"]
         assert set(zip(mine["n"], mine["done"], mine["planned"], mine["incomplete"], strict=True)) == {(2, 2, 3, "")}
@@ -153,7 +153,7 @@ def test_half_a_study_says_what_its_factors_rest_on(arm: ArmData) -> None:
     assert "vit learned_1d (2 of 3 seeds): " in beside
     assert (needed.count("2 of 3 seeds"), beside.count("2 of 3 seeds")) == (1, 1)
     one_seed = arm.rows["seed"] == 0
-    alone = ArmData(arm.arm, arm.runs[arm.runs["seed"] == 0], arm.rows[one_seed])
+    alone = ArmData(arm.arm, arm.dataset, arm.runs[arm.runs["seed"] == 0], arm.rows[one_seed])
     assert answers(alone) == []
     assert set(data_needed.crossings(alone)["words"]) == {"no interval, so no crossing can be given"}
 
@@ -161,8 +161,10 @@ def test_half_a_study_says_what_its_factors_rest_on(arm: ArmData) -> None:
 def test_a_size_with_one_seed_does_not_cost_the_others_their_intervals(arm: ArmData) -> None:
     """Reference: the tables of the same study without its largest size, of which one seed of each model is there."""
     rows = arm.rows[(arm.rows["train_size"] < 1200) | (arm.rows["seed"] == 1)]
-    part = ArmData(arm.arm, arm.runs, rows)
-    shorter = ArmData(arm.arm, arm.runs[arm.runs["train_size"] < 1200], arm.rows[arm.rows["train_size"] < 1200])
+    part = ArmData(arm.arm, arm.dataset, arm.runs, rows)
+    shorter = ArmData(
+        arm.arm, arm.dataset, arm.runs[arm.runs["train_size"] < 1200], arm.rows[arm.rows["train_size"] < 1200]
+    )
     table, expected = data_needed.by_train_size(part), data_needed.by_train_size(shorter)
     last = table[table["train_size"] == 1200]
     assert set(zip(last["bound"], last["n"], strict=True)) == {("unknown", 0)}
@@ -187,7 +189,7 @@ def test_a_model_that_cannot_be_compared_is_named(arm: ArmData) -> None:
     learned = rows["label"] == "vit learned_1d"
 
     def body(part: pd.DataFrame) -> str:
-        return answers(ArmData(arm.arm, arm.runs, part))[0].body
+        return answers(ArmData(arm.arm, arm.dataset, arm.runs, part))[0].body
 
     without = "Not compared: vit learned_1d (beside which resnet's curve is without n = 100)."
     assert re.search(rf"others would need .*: vit none \([^;]*\. {re.escape(without)}$", body(rows))
@@ -201,7 +203,7 @@ def test_a_model_that_cannot_be_compared_is_named(arm: ArmData) -> None:
 def test_a_model_that_could_lead_but_lacks_runs_is_named(arm: ArmData) -> None:
     """By hand: resnet is the best at every size but has two seeds where the others have three."""
     part = arm.rows[~((arm.rows["label"] == "resnet") & (arm.rows["train_size"] == 100) & (arm.rows["seed"] == 2))]
-    part_of_arm = ArmData(arm.arm, arm.runs, part)
+    part_of_arm = ArmData(arm.arm, arm.dataset, arm.runs, part)
     assert against.lead(part_of_arm) == against.Lead("vit learned_1d", 100, ("resnet",))
     answer, _ = answers(part_of_arm)
     assert "]. resnet could lead but lacks runs there. For as much, the others would need" in answer.body

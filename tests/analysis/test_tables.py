@@ -47,7 +47,7 @@ def test_accuracy_by_train_size(arm: ArmData) -> None:
 
 def test_a_cell_without_runs_stays_in_the_table(arm: ArmData) -> None:
     absent = arm.rows["label"] != "resnet"
-    table = data_efficiency.curve(ArmData(arm.arm, arm.runs, arm.rows[absent]))
+    table = data_efficiency.curve(ArmData(arm.arm, arm.dataset, arm.runs, arm.rows[absent]))
     resnet = table[table["label"] == "resnet"]
     assert resnet["done"].tolist() == [0, 0]
     assert resnet["planned"].tolist() == [3, 3]
@@ -223,8 +223,8 @@ def test_crossed_draws_count_when_whole(made_up: Any, tmp_path: Path) -> None:
     assert set(ablation.differences(arm)["planned_n"]) == {3}
 
     none = arm.rows[arm.rows["seed"] == 0]
-    assert data_efficiency.answers(ArmData(arm.arm, arm.runs, none)) == []
-    assert data_efficiency.curve(ArmData(arm.arm, arm.runs, none))["n"].tolist() == [0] * 6
+    assert data_efficiency.answers(ArmData(arm.arm, arm.dataset, arm.runs, none)) == []
+    assert data_efficiency.curve(ArmData(arm.arm, arm.dataset, arm.runs, none))["n"].tolist() == [0] * 6
 
 
 def test_curves_pair_over_whole_draws() -> None:
@@ -279,7 +279,7 @@ def test_ledger_marks_what_is_unequal(arm: ArmData) -> None:
     runs.loc[is_resnet, "parameters_backbone"] = 100_000.0
     runs.loc[is_resnet & (runs["train_size"] == 300), "updates"] = 700.0
     runs = runs[~((runs["label"] == "vit none") & (runs["seed"] == 2))]
-    table = fairness.ledger(ArmData(arm.arm, runs, arm.rows)).set_index("label")
+    table = fairness.ledger(ArmData(arm.arm, arm.dataset, runs, arm.rows)).set_index("label")
     assert table.loc["resnet", "unequal"] == "parameters_backbone macs updates"
     assert table.loc["vit learned_1d", "unequal"] == ""
     assert table.loc["vit none", "unequal"] == "planned"

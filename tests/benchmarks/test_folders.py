@@ -11,7 +11,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from benchmarks import folders
-from benchmarks.datasets import dataset
+from benchmarks.datasets import Places, dataset
 from benchmarks.decoded import load_images
 from benchmarks.errors import ConfigError, InductiveError
 from benchmarks.prepare import data_set
@@ -24,9 +24,9 @@ NAME = "folder:pets"
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The data folder is the test's, for this process, and nothing is remembered of another test."""
-    monkeypatch.setattr(folders, "_places", {"data": tmp_path})
+    monkeypatch.setenv("INDUCTIVE_DATA", str(tmp_path))
     yield
-    folders._declared.cache_clear()
+    folders.declared.cache_clear()
     load_images.cache_clear()
 
 
@@ -100,9 +100,9 @@ def test_a_run_of_a_folder_has_a_portable_id(tmp_path: Path) -> None:
     assert first.startswith("vit-learned_1d-folder_pets-n20-r12-")
     other = tmp_path / "elsewhere"
     shutil.copytree(tmp_path / "pets", other / "pets")
-    folders.look_in(data=other)
-    assert make_run(settings).id == first
-    assert "benchmarks.dataset_files:read_folder" in run_sources(make_run(settings))
+    there = make_run(settings, Places(other))
+    assert there.id == first
+    assert "benchmarks.dataset_files:read_folder" in run_sources(there)
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
@@ -119,9 +119,8 @@ def test_a_report_needs_no_images(tmp_path: Path) -> None:
     fill(tmp_path / "pets", {"ape": 10, "cat": 10})
     spec = dataset(NAME)
     folders.keep_copy(NAME, tmp_path, tmp_path / "runs")
-    folders._declared.cache_clear()
-    folders.look_in(data=tmp_path / "nowhere", runs=tmp_path / "runs")
-    assert dataset(NAME) == spec
+    folders.declared.cache_clear()
+    assert dataset(NAME, Places(tmp_path / "nowhere", tmp_path / "runs")) == spec
     with pytest.raises(InductiveError, match="there is no folder"):
         load_images(NAME, tmp_path / "nowhere")
 
@@ -138,7 +137,7 @@ def test_a_changed_tree_is_indexed_and_decoded_again(tmp_path: Path) -> None:
     assert after != before
     assert "unchanged" in next(iter(data_set(NAME, tmp_path)))
     fill(tmp_path / "pets", {"cat": 15}, seed=6)
-    folders._declared.cache_clear()
+    folders.declared.cache_clear()
     load_images.cache_clear()
     assert sum(dataset(NAME).train_counts) + dataset(NAME).test_count == 25
     assert len(load_images(NAME, tmp_path).train) == 20

@@ -1,15 +1,18 @@
 """Archives of records: nothing in them of host, account and paths, read in place; several roots as one."""
 
 import hashlib
+import io
 import json
 import shutil
 import tomllib
+import tracemalloc
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks import roots
@@ -151,10 +154,11 @@ def test_damage_and_strangers_are_refused(study: Study, tmp_path: Path) -> None:
         ("more", {"format": 1, "files": {}}, "not those of its manifest"),
         ("newer", {"format": 9, "files": {}}, "newer version"),
         ("out", {"format": 1, "files": {"../x": hashlib.sha256(b"").hexdigest()}}, "outside of the archive"),
-        ("other", {"format": 1, "files": {"../x": "0"}}, "other SHA-256"),
+        ("other", {"format": 1, "files": {"x": "0"}}, "other SHA-256"),
+        ("list", {"format": 1, "files": ["../x"]}, "no archive of records"),
     ):
         with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as made:
-            made.writestr("../x", "")
+            made.writestr("x" if name == "other" else "../x", "")
             made.writestr("manifest.json", json.dumps(manifest))
         with pytest.raises(RecordError, match=said):
             roots.opened(tmp_path / f"{name}.zip")
@@ -162,6 +166,71 @@ def test_damage_and_strangers_are_refused(study: Study, tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="no archive of records"):
         roots.opened(tmp_path / "notes.txt")
     assert list(roots.cache().glob(".unpacking-*")) == []
+
+
+def archive_of(path: Path, members: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
+    """An archive with these members and the manifest that belongs to them."""
+    with zipfile.ZipFile(path, "w", method) as made:
+        for name, data in members.items():
+            made.writestr(name, data)
+        files = {name: hashlib.sha256(data).hexdigest() for name, data in members.items()}
+        made.writestr("manifest.json", json.dumps({"format": 1, "files": files}))
+    return path
+
+
+@pytest.fixture
+def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return roots.cache()
+
+
+ZEROS = bytes(48 * 2**20)
+SMALL_RESULT = json.dumps({"parameters": {"backbone": 1000, "position": 0, "head": 10}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("members", "said"),
+    [
+        ({"a/config.json": ZEROS}, r"a/config\.json has 48 MB unpacked, and at most 8 MB are allowed"),
+        ({"a/evaluations/0001.npz": ZEROS}, r"0001\.npz would unpack to 1,0\d\d times its packed size"),
+        (
+            {"a/result.json": SMALL_RESULT, "a/weights.safetensors": ZEROS + ZEROS[: 20 * 2**20]},
+            r"weights\.safetensors has 68 MB unpacked, and at most 64 MB are allowed",
+        ),
+        ({"a/plugins/x.py": ZEROS}, r"x\.py has 48 MB"),
+    ],
+)
+def test_members_made_to_fill_memory_or_disk_are_refused(
+    members: dict[str, bytes], said: str, cached: Path, tmp_path: Path
+) -> None:
+    """By their kind, or by how tightly they are packed; a file packed twice as well. Nothing of them is left."""
+    archive = archive_of(tmp_path / "given.zip", members)
+    assert archive.stat().st_size < 2**18
+    with pytest.raises(RecordError, match=said):
+        roots.opened(archive)
+    assert not list(cached.iterdir())
+
+
+def test_a_pass_that_is_packed_too_tightly_is_refused(cached: Path, tmp_path: Path) -> None:
+    """Its arrays are what is large, and the outer archive has only the small file."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, index=np.zeros(2, np.uint8), logits=np.zeros(24 * 2**20, np.uint8))
+    archive = archive_of(tmp_path / "given.zip", {"a/evaluations/0001.npz": buffer.getvalue()})
+    with pytest.raises(RecordError, match=r"0001\.npz, logits\.npy would unpack to 1,0\d\d times its packed size"):
+        roots.opened(archive)
+
+
+def test_a_large_member_is_streamed(cached: Path, tmp_path: Path) -> None:
+    """Memory is that of a buffer, not of the file. Reference: tracemalloc's peak against the member's 60 MB."""
+    noise = np.random.default_rng(0).bytes(60 * 2**20)
+    members = {"a/result.json": SMALL_RESULT, "a/weights.safetensors": noise}
+    archive = archive_of(tmp_path / "given.zip", members, zipfile.ZIP_STORED)
+    tracemalloc.start()
+    root = roots.opened(archive)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (root / "a" / "weights.safetensors").stat().st_size == len(noise)
+    assert peak < len(noise) / 6
 
 
 def test_a_run_of_two_roots_counts_once(study: Study, tmp_path: Path) -> None:
@@ -203,3 +272,24 @@ def test_the_command(study: Study, tmp_path: Path, inductive: Callable[..., Any]
     shown = json.loads(inductive("show", study.runs[0].id, "--runs", "given.zip", "--runs", "runs", "--json").stdout)
     assert shown["state"] == "finished"
     assert inductive("run", "which.toml", "--runs", "given.zip").returncode == 2
+
+
+@pytest.mark.parametrize("flags", [(), ("--trust-code",)])
+def test_code_in_an_archive_is_not_executed(
+    flags: tuple[str, ...], tmp_path: Path, inductive: Callable[..., Any]
+) -> None:
+    """A stranger's plugin beside a run whose model and encoding are the suite's own: nothing needs it, ever."""
+    flags_of_run = ("--model", "resnet", "--steps", "1", "--train-size", "50")
+    assert (done := inductive("train", *flags_of_run)).returncode == 0, done.stderr
+    (record,) = (tmp_path / "runs").glob("resnet-*")
+    members = {
+        path.relative_to(tmp_path / "runs").as_posix(): path.read_bytes()
+        for path in (tmp_path / "runs").rglob("*")
+        if path.is_file() and path.suffix in (".json", ".jsonl", ".npz")
+    }
+    evil = b"import pathlib\npathlib.Path('executed').touch()\n"
+    archive_of(tmp_path / "given.zip", {**members, f"{record.name}/plugins/evil.py": evil})
+    place = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    again = inductive("rerun", record.name, "--runs", "given.zip", *flags, environment=place)
+    assert again.returncode == 0 and "equal: " in again.stdout, again.stdout + again.stderr
+    assert not (tmp_path / "executed").exists()

@@ -74,6 +74,9 @@ def test_a_study_with_a_plugin(home: Path, inductive: Inductive) -> None:
     other = records[max(with_copy)]
     (home / "ring.py").unlink()
     again = inductive("rerun", other.name)
+    assert again.returncode == 2 and f"rerun {other.name} --trust-code" in again.stderr, again.stdout + again.stderr
+    assert f"ring comes from a plugin whose code lies in the record: runs/{other.name}/plugins/ring.py" in again.stderr
+    again = inductive("rerun", other.name, "--trust-code")
     assert again.returncode == 0, again.stdout + again.stderr
     assert "plugin ring.py as it is in the record" in again.stdout and "equal: " in again.stdout
     shown = inductive("show", other.name)

@@ -12,7 +12,6 @@ import torch
 from scipy import stats
 
 import models
-from benchmarks import folders
 from benchmarks.errors import InductiveError
 from benchmarks.execute import Settings
 from benchmarks.speed import children, planning, precision, sweep
@@ -30,11 +29,9 @@ SMALLEST = CASES[-1]
 
 
 @pytest.fixture
-def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The data folder of the timed runs; what other tests look at stays as it was."""
-    monkeypatch.setattr(folders, "_places", {})
+def images(tmp_path: Path) -> Path:
+    """The data folder of the timed runs."""
     write_images(tmp_path / "data")
-    folders.look_in(tmp_path / "data")
     return tmp_path / "data"
 
 
@@ -45,7 +42,7 @@ def test_all_sides_train_the_same_network(case: Case, images: Path) -> None:
     def shapes(network: torch.nn.Module) -> list[int]:
         return sorted(parameter.numel() for parameter in network.parameters())
 
-    theirs, ours = network_of(case), model_of(run_of(case, batch=2, steps=1))
+    theirs, ours = network_of(case), model_of(run_of(case, batch=2, steps=1, data=images))
     assert shapes(theirs) == shapes(ours)
     assert theirs(torch.zeros(2, 3, 32, 32)).shape == (2, CLASSES)
 
@@ -62,7 +59,7 @@ def test_the_goals_are_all_there() -> None:
 
 def test_our_runs_have_the_same_task(images: Path) -> None:
     """Crop and flip are on (also for a folder of images), the batch is the one asked for, seeds differ in no more."""
-    one, other = run_of(SMALLEST, 4, 3), run_of(SMALLEST, 4, 3, seed=1, precision="bfloat16")
+    one, other = run_of(SMALLEST, 4, 3, images), run_of(SMALLEST, 4, 3, images, seed=1, precision="bfloat16")
     assert (one.recipe.crop_padding, one.recipe.flip and one.data.flips, one.recipe.batch_size) == (4, True, 4)
     assert (one.steps, one.part_sizes, one.data.test_count) == (3, (TRAIN * CLASSES, 0), TEST * CLASSES)
     assert one.settings() | {"seed": 1, "draw": 1, "precision": "bfloat16"} == other.settings()
@@ -95,7 +92,7 @@ def test_their_loops_learn(kind: str, precision: str) -> None:
 
 def test_a_failing_run_fails_the_table(images: Path, tmp_path: Path) -> None:
     """A sweep in which a run ends otherwise than it should is no measurement."""
-    run = run_of(SMALLEST, 2, 1)
+    run = run_of(SMALLEST, 2, 1, images)
     with pytest.raises(InductiveError, match=r"failed .*nowhere"):
         sweep.run_all([run], 1, Settings(tmp_path / "nowhere"), tmp_path / "runs")
 
