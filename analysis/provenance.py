@@ -65,6 +65,7 @@ def _of_data(name: str) -> Callable[[Trace], str]:
         digests: dict[str, Any] = one.execution.get("data") or {}
         if _dataset(one) != name:
             return ""
-        return ", ".join(f"{part} SHA-256 {digest[:16]}" for part, digest in sorted(digests.items()))
+        sums = [f"{part} SHA-256 {digests[part][:16]}" for part in ("test", "train") if part in digests]
+        return ", ".join([*sums, *filter(None, [digests.get("official")])])
 
     return say

@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 
 from benchmarks import folders, randomness
 from benchmarks.datasets import Dataset, Images
+from benchmarks.official import TINY_IMAGENET, TINY_IMAGENET_MD5
 from benchmarks.subsets import stratified_order
 
 DIGITS_TEST = 597
-
-TINY_IMAGENET = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
-TINY_IMAGENET_MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
 
 Part = tuple[NDArray[np.uint8], NDArray[np.int64]]
 

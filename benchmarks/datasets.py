@@ -38,7 +38,8 @@ class Places:
 class Images:
     """Both parts, at native resolution: images uint8 (N, C, H, W), labels int64 (N,).
 
-    `digests` has the SHA-256 of each part, images and labels together, once loaded from the store (decoded.py).
+    `digests` has the SHA-256 of each part, images and labels together, once loaded from the store (decoded.py);
+    `official` says whether its files were found to be the official ones, and by what.
     """
 
     train: NDArray[np.uint8]
@@ -46,6 +47,7 @@ class Images:
     test: NDArray[np.uint8]
     test_labels: NDArray[np.int64]
     digests: Mapping[str, str] = field(default_factory=dict)
+    official: str = ""
 
 
 @dataclass(frozen=True)

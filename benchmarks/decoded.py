@@ -19,12 +19,13 @@ from typing import IO, Any
 
 import numpy as np
 
-from benchmarks import folders, sources
+from benchmarks import folders, official, sources
 from benchmarks.datasets import FOLDER, Dataset, Images, Places, dataset
 from benchmarks.errors import InductiveError, RecordError
 from benchmarks.files import read_json, write_atomic_by, write_json
 
 FORMAT = 1
+NOT_CHECKED = f"{official.UNVERIFIED}: decoded before its files were compared; `inductive prepare` does"
 ARRAYS = ("train_labels", "test_labels", "train", "test")  # the eight-byte labels first, so that they are aligned
 
 # What torchvision, PIL and numpy raise for files that are missing, torn, or not what their names say.
@@ -43,7 +44,7 @@ def load_images(name: str, data: Path) -> Images:
     spec = dataset(name, Places(data))
     if spec.bundled:
         images = _read(spec, data, download=False)
-        return replace(images, digests=digests(images))
+        return replace(images, digests=digests(images), official=official.checked(spec, data))
     make_ready(name, data)
     return _mapped(spec, data, read_json(_paths(name, data)[1]))
 
@@ -93,6 +94,7 @@ def is_ready(spec: Dataset, data: Path, whole: bool = False) -> bool:
 
 def build(spec: Dataset, data: Path, download: bool) -> Images:
     """Reads a data set's files and writes them to the store. Raises InductiveError naming what is wrong with them."""
+    official.unpack(spec, data)
     images = _read(spec, data, download)
     counts = tuple(np.bincount(images.train_labels, minlength=spec.classes).tolist())
     if counts != spec.train_counts or len(images.test) != spec.test_count:
@@ -117,6 +119,7 @@ def build(spec: Dataset, data: Path, download: bool) -> Images:
         "bytes": sum(array.nbytes for array in arrays),
         "time": path.stat().st_mtime_ns,
         "digests": digests(images),
+        "official": official.checked(spec, data),
     }
     write_json(about, known)
     return _mapped(spec, data, known)
@@ -178,7 +181,7 @@ def _mapped(spec: Dataset, data: Path, known: Mapping[str, Any]) -> Images:
         end = start + int(np.prod(shape)) * kind.itemsize
         arrays[name] = np.asarray(whole[start:end]).view(kind).reshape(shape)
         start = end
-    return Images(**arrays, digests=dict(known["digests"]))
+    return Images(**arrays, digests=dict(known["digests"]), official=known.get("official", NOT_CHECKED))
 
 
 def _read(spec: Dataset, data: Path, download: bool) -> Images:

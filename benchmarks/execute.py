@@ -134,7 +134,14 @@ def _execution(run: Run, folder: Path, settings: Settings, images: Images) -> di
     path = folder / "execution.json"
     if not path.exists():
         chosen = execution_for(run, choose_device(settings.device), settings.compiling)
-        write_json(path, {**chosen, "data": dict(images.digests), "sources": start.run_sources(run, folder.parent)})
+        write_json(
+            path,
+            {
+                **chosen,
+                "data": {**images.digests, "official": images.official},
+                "sources": start.run_sources(run, folder.parent),
+            },
+        )
     else:
         _check_sources(run, folder, settings)
     execution = read_json(path)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import models
-from benchmarks import decoded, duplicates, folders
+from benchmarks import decoded, duplicates, folders, official
 from benchmarks.datasets import FOLDER, Dataset, Places, dataset
 from benchmarks.errors import InductiveError
 from benchmarks.files import read_json
@@ -54,28 +54,22 @@ def data_set(name: str, data: Path) -> Iterator[str]:
     spec = dataset(name, Places(data))
     if spec.bundled:
         yield f"{name}: {spec.reference}; nothing to do"
-    elif decoded.is_ready(spec, data, whole=True):
-        yield f"{name}: ready at {data / folders.STORE}, every byte verified"
+    elif decoded.is_ready(spec, data, whole=True) and not (words := _words(spec, data))[1]:
+        yield f"{name}: ready at {data / folders.STORE}, every byte as decoded; {words[0]}"
     else:
-        verify_archives(spec, data)
         images = decoded.build(spec, data, download=True)
         decoded.load_images.cache_clear()
         size = sum(array.nbytes for array in (images.train, images.test)) / 1e6
-        yield f"{name}: verified and decoded to {data / folders.STORE}, {size:,.0f} MB: {_said(spec)}"
+        yield f"{name}: decoded to {data / folders.STORE}, {size:,.0f} MB: {_said(spec)}; {images.official}"
 
 
-def verify_archives(spec: Dataset, data: Path) -> None:
-    """Checks the MD5 sums of the archives that MNIST's like are unpacked from, which torchvision does only once.
-
-    Raises InductiveError naming the archive. What was unpacked elsewhere has no sum: its counts are checked.
-    """
-    from torchvision import datasets
-    from torchvision.datasets.utils import check_integrity
-
-    for file, md5 in getattr(getattr(datasets, spec.kind, None), "resources", ()):
-        path = data / spec.kind / "raw" / file
-        if path.exists() and not check_integrity(str(path), md5):
-            raise InductiveError(f"{path}: damaged: another MD5 sum than the official {md5}; remove it")
+def _words(spec: Dataset, data: Path) -> tuple[str, bool]:
+    """What is known of the origin of what was decoded, and whether decoding it anew would make it verified."""
+    words = decoded.load_images(spec.name, data).official
+    if words.startswith(official.UNVERIFIED) and all((data / file).exists() for file in spec.files):
+        words = official.checked(spec, data)
+        return words, not words.startswith(official.UNVERIFIED)
+    return words, False
 
 
 def find_duplicates(name: str, data: Path) -> Iterator[str]:

@@ -3,9 +3,11 @@
 import gzip
 import hashlib
 import pickle
+import shutil
 import struct
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from benchmarks import prepare
+from benchmarks import official, prepare
 from benchmarks.datasets import DATASETS, Images, dataset
 from benchmarks.decoded import load_images
 from benchmarks.errors import ConfigError, InductiveError
@@ -226,6 +228,10 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Ima
         counts = tuple(np.bincount(labels, minlength=5 if name == "tiny_imagenet" else spec.classes).tolist())
         monkeypatch.setitem(DATASETS, name, replace(spec, train_counts=counts, test_count=3))
         WRITERS[name](tmp_path, x, labels, test_x, test_labels)
+        if name in official.UNPACKED:
+            raw = tmp_path / spec.kind / "raw"
+            sums = {path.name: hashlib.md5(path.read_bytes()).hexdigest() for path in raw.iterdir()}
+            monkeypatch.setitem(official.UNPACKED, name, sums)
         load_images.cache_clear()
         order = (0, 3, 1, 2)
         return Images(x.transpose(order), np.array(labels), test_x.transpose(order), np.array(test_labels))
@@ -296,23 +302,97 @@ def test_a_torn_idx_file_is_named(made: Callable[[str], Images], tmp_path: Path)
         load_images("mnist", tmp_path)
 
 
-def test_a_damaged_archive_of_mnist_is_found(made: Callable[[str], Images], tmp_path: Path) -> None:
-    """torchvision looks at the archives' MD5 sums only while unpacking; `prepare` does so as long as they lie there."""
-    made("fashion_mnist")
-    path = tmp_path / "FashionMNIST" / "raw" / "t10k-images-idx3-ubyte.gz"
-    path.write_bytes(gzip.compress(b"not the official file"))
-    with pytest.raises(InductiveError, match=r"t10k-images-idx3-ubyte\.gz: damaged: another MD5 sum"):
-        list(prepare.data_set("fashion_mnist", tmp_path))
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+def test_a_changed_byte_of_an_unpacked_file_is_found(name: str, made: Callable[[str], Images], tmp_path: Path) -> None:
+    """Without the archive beside it; a store that was made of the right files stays what it is."""
+    made(name)
+    path = next(tmp_path.rglob("t10k-images-idx3-ubyte"))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(InductiveError, match=r"t10k-images-idx3-ubyte: damaged: its MD5 sum is .*official file's"):
+        load_images(name, tmp_path)
+    path.write_bytes(whole)
+    assert load_images(name, tmp_path).official == "verified: MD5 sums of its unpacked files"
+
+
+def test_an_archive_compressed_anew_is_as_good(made: Callable[[str], Images], tmp_path: Path) -> None:
+    """Other bytes and another MD5 sum, the same content; torchvision alone would download it again."""
+    expected = made("fashion_mnist")
+    for path in list((tmp_path / "FashionMNIST" / "raw").iterdir()):
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), 1, mtime=5))
+        path.unlink()
+    (line,) = prepare.data_set("fashion_mnist", tmp_path)
+    assert line.endswith("; verified: MD5 sums of its unpacked files")
+    np.testing.assert_array_equal(load_images("fashion_mnist", tmp_path).train, expected.train)
+
+
+def test_what_has_no_known_sums_is_verified_by_its_archive_alone(
+    made: Callable[[str], Images], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """KMNIST: without archives unverified, with the official ones verified, with others not, and never other files."""
+    made("kmnist")
+    raw = tmp_path / "KMNIST" / "raw"
+    (line,) = prepare.data_set("kmnist", tmp_path)
+    assert line.endswith(
+        "; unverified: its files have no known sums, and train-images-idx3-ubyte.gz does not lie beside them"
+    )
+    files = sorted(raw.iterdir())
+    for path in files:
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    (line,) = prepare.data_set("kmnist", tmp_path)
+    assert "another MD5 sum than the official archive" in line
+    sums = [
+        (f"{path.name}.gz", hashlib.md5(path.with_name(f"{path.name}.gz").read_bytes()).hexdigest()) for path in files
+    ]
+    monkeypatch.setattr("torchvision.datasets.KMNIST.resources", sums)
+    (line,) = prepare.data_set("kmnist", tmp_path)
+    assert "decoded to" in line and line.endswith("; verified: by the official archives beside its files")
+    (line,) = prepare.data_set("kmnist", tmp_path)
+    assert "ready at" in line and line.endswith("; verified: by the official archives beside its files")
+    shutil.rmtree(tmp_path / ".decoded")
+    load_images.cache_clear()
+    files[0].write_bytes(files[0].read_bytes()[:-1] + b"x")
+    with pytest.raises(InductiveError, match=r"damaged: not what the official archive .*ubyte\.gz holds"):
+        load_images("kmnist", tmp_path)
+    files[0].with_name(f"{files[0].name}.gz").write_bytes(b"torn")
+    with pytest.raises(InductiveError, match=r"\.gz: damaged: it cannot be unpacked"):
+        load_images("kmnist", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["emnist_letters", "tiny_imagenet"])
+def test_files_of_one_archive_are_verified_by_it(
+    name: str, made: Callable[[str], Images], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reference: an archive made of the files, its sum taken as the official one."""
+    made(name)
+    assert load_images(name, tmp_path).official.startswith("unverified: its files have no known sums, and ")
+    emnist = name == "emnist_letters"
+    archive = tmp_path / ("EMNIST/raw/gzip.zip" if emnist else "tiny-imagenet-200.zip")
+    images = [path for path in sorted(tmp_path.rglob("*")) if path.is_file() and ".decoded" not in path.parts]
+    images = [path.rename(path.with_suffix(".JPEG")) if path.suffix == ".png" else path for path in images]
+    for path in tmp_path.rglob("val_annotations.txt"):
+        path.write_text(path.read_text().replace(".png", ".JPEG"))
+    with zipfile.ZipFile(archive, "w") as packed:
+        for path in images:
+            content = path.read_bytes()
+            inside = f"gzip/{path.name}.gz" if emnist else path.relative_to(tmp_path).as_posix()
+            packed.writestr(inside, gzip.compress(content) if emnist else content)
+    md5 = hashlib.md5(archive.read_bytes()).hexdigest()
+    monkeypatch.setattr("torchvision.datasets.EMNIST.md5", md5)
+    monkeypatch.setattr(official, "TINY_IMAGENET_MD5", md5)
+    (line,) = prepare.data_set(name, tmp_path)
+    assert line.endswith("; verified: by the official archive beside its files")
 
 
 def test_prepare_is_idempotent(made: Callable[[str], Images], tmp_path: Path) -> None:
     """The second call verifies and writes nothing; what it says names the place."""
     made("mnist")
     (first,) = prepare.data_set("mnist", tmp_path)
-    assert "verified and decoded" in first
+    assert "decoded to" in first and first.endswith("; verified: MD5 sums of its unpacked files")
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     (second,) = prepare.data_set("mnist", tmp_path)
-    assert second == f"mnist: ready at {tmp_path / '.decoded'}, every byte verified"
+    words = "every byte as decoded; verified: MD5 sums of its unpacked files"
+    assert second == f"mnist: ready at {tmp_path / '.decoded'}, {words}"
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
     assert list(prepare.data_set("digits", tmp_path)) == [f"digits: {dataset('digits').reference}; nothing to do"]
 

@@ -102,7 +102,7 @@ def test_what_is_left_out_is_said(study: Study, tmp_path: Path) -> None:
 
 
 def test_a_record_of_another_name_is_left_out(study: Study, tmp_path: Path) -> None:
-    """A folder that was renamed over another's place; benchmarks.validity gives the reason."""
+    """A folder that was renamed over another's place; what the report says of it (analysis.readable) is the reason."""
     first, second = (tmp_path / "runs" / run.id for run in study.runs[:2])
     shutil.rmtree(first)
     second.rename(first)
@@ -131,10 +131,10 @@ def test_a_path_that_is_part_of_a_run_is_refused(study: Study, tmp_path: Path) -
     with pytest.raises(RecordError, match=r"study\.toml: names the path '/home/me/pets'"):
         pack(study, b'dataset = "folder:/home/me/pets"\n', tmp_path / "runs", tmp_path / "x.zip")
     assert pack(study, b'question = "https://site/a/b, and/or ../x"\n', tmp_path / "runs", tmp_path / "y.zip").runs == 8
-    begun = expand({**tomllib.loads(TEXT), "init_from": "/home/me/weights.pth"}, "which")
-    write_records(tmp_path / "runs", begun)
+    config = tmp_path / "runs" / study.runs[0].id / "config.json"
+    config.write_text(config.read_text().replace('"init_from": ""', '"init_from": "/home/me/weights.pth"'))
     with pytest.raises(RecordError, match=r"config\.json: names the path"):
-        pack(begun, TEXT.encode(), tmp_path / "runs", tmp_path / "which.zip")
+        write(study, tmp_path)
     assert not (tmp_path / "which.zip").exists()
     with pytest.raises(RecordError, match="there is no record of which to pack"):
         pack(study, b"", tmp_path / "nowhere", tmp_path / "x.zip")
@@ -278,7 +278,7 @@ def test_the_command(study: Study, tmp_path: Path, inductive: Callable[..., Any]
 def test_code_in_an_archive_is_not_executed(
     flags: tuple[str, ...], tmp_path: Path, inductive: Callable[..., Any]
 ) -> None:
-    """A stranger's plugin beside a run whose model and encoding are the suite's own: nothing needs it, ever."""
+    """A stranger's plugin beside a run whose model and encoding are the suite's own: nothing needs it."""
     flags_of_run = ("--model", "resnet", "--steps", "1", "--train-size", "50")
     assert (done := inductive("train", *flags_of_run)).returncode == 0, done.stderr
     (record,) = (tmp_path / "runs").glob("resnet-*")
