@@ -263,6 +263,19 @@ def half_precision(subject: Subject) -> None:
     require(share <= 0.05, f"logits in bfloat16 are {share:.1%} away")
 
 
+def cast(subject: Subject) -> None:
+    """Cast whole to bfloat16 it runs, and its logits stay within 5 % of the largest of single precision's."""
+    network = subject.build()
+    randomise(network)
+    network.eval()
+    images = subject.batch(8).float()
+    with torch.no_grad():
+        exact = network(images)
+        rounded = network.to(torch.bfloat16)(images.bfloat16()).float()
+    share = float((rounded - exact).abs().max() / exact.abs().max())
+    require(share <= 0.05, f"logits of a network in bfloat16 are {share:.1%} away")
+
+
 def weight_decay(subject: Subject) -> None:
     """Weight decay is kept from vectors and from all that is positional, and reaches every other matrix and kernel."""
     network = subject.build()
@@ -336,6 +349,7 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
         seeds,
         channels,
         half_precision,
+        cast,
         weight_decay,
         ways,
         source_code,

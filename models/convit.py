@@ -74,7 +74,7 @@ class GatedAttention(AttentionLayer):
         queries, keys = self.qk(tokens).view(batch, count, 2, self.heads, self.head_width).permute(2, 0, 3, 1, 4)
         values = self.values(tokens).view(batch, count, self.heads, self.head_width).transpose(1, 2)  # B h N d
         pairs = position.constant(self.relative, grid, tokens.device, at_least_single(tokens.dtype))
-        places = torch.einsum("qkp,hp->hqk", pairs, self.directions).softmax(dim=-1)  # h N N
+        places = torch.einsum("qkp,hp->hqk", pairs, self.directions.to(pairs.dtype)).softmax(dim=-1)  # h N N
         gates = torch.sigmoid(self.gates)[:, None, None]
         mixed, seen = attend(queries * self.head_width**-0.5, keys, values, None, self.fused and parts is None)
         mixed = (1 - gates) * mixed + gates * (places.to(values.dtype) @ values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -170,7 +170,8 @@ class Fourier(Position):
     learned, D x D.
 
     Random Fourier features (Tancik et al., 2020). B is drawn with the seed and saved with the weights. The class token
-    gets 0. Positions are fractions of the grid, so at another grid `recompute` interpolates by itself.
+    gets 0. Positions are fractions of the grid, so at another grid `recompute` interpolates by itself. B stays in
+    single precision in a network cast to a half one, whose eight bits turn angles of many periods by a quarter radian.
     """
 
     ways = ("recompute",)
@@ -185,6 +186,13 @@ class Fourier(Position):
     def initial(self) -> Mapping[str, Draw]:
         return {"frequencies": normal(self.std), "mix": xavier(self.width, self.width)}
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Fourier:
+        exact = self.frequencies
+        super()._apply(fn, recurse)
+        if self.frequencies.dtype.itemsize < exact.dtype.itemsize <= 4:
+            self.frequencies = exact.to(self.frequencies.device)
+        return self
+
     def fractions(self, grid: Grid) -> Tensor:
         row, column = coordinates(grid)
         return torch.stack([row / grid[0], column / grid[1]], dim=-1)  # N 2
@@ -195,7 +203,7 @@ class Fourier(Position):
         angles = (2 * math.pi) * (points[:, None] * self.frequencies).sum(
             -1
         )  # N D/2; a sum of two, exact under autocast
-        table = torch.cat([angles.sin(), angles.cos()], dim=-1) @ self.mix.T  # N D
+        table = torch.cat([angles.sin(), angles.cos()], dim=-1).to(self.mix.dtype) @ self.mix.T  # N D
         return tokens + nn.functional.pad(table, (0, 0, self.prefix, 0))
 
 

@@ -121,8 +121,16 @@ class ContinuousBias(Position):
         return nn.functional.pad(patches, (self.prefix, 0, self.prefix, 0), value=8.0) if self.prefix else patches
 
 
+def _geometric(count: int) -> Tensor:
+    """2^(-8 h / count), h = 1..count."""
+    return 2.0 ** (-8 * torch.arange(1, count + 1, dtype=torch.float64) / count)
+
+
 class Alibi2d(Position):
     """`alibi_2d`: logits -= m_h sqrt(dr^2 + dc^2), m_h = 2^(-8 h / heads), h = 1..heads, fixed (Press et al., 2022).
+
+    Where heads are no power of two (3, 6, 12), as in the paper's released code: the slopes of the next lower power,
+    then every second one of twice that power.
 
     Invariant to flips, transposition and rotation of the grid; the class token gets 0. At another grid:
     `recompute`, or `rescale` the slopes by `factor`, by default H0/H (by axis), which keeps distances in
@@ -133,7 +141,9 @@ class Alibi2d(Position):
     choices: ClassVar[Choices] = {"rescale": {"factor": ()}}
 
     def slopes(self) -> Tensor:
-        return 2.0 ** (-8 * torch.arange(1, self.heads + 1, dtype=torch.float64) / self.heads)
+        power = 2 ** (self.heads.bit_length() - 1)
+        between = _geometric(2 * power)[::2][: self.heads - power]
+        return torch.cat([_geometric(power), between])
 
     def table(self, grid: Grid) -> Tensor:
         dr, dc = offsets(grid)
