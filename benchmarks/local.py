@@ -151,7 +151,7 @@ def _ending(one: _Active) -> Ending:
     code = one.process.exitcode
     state, line = one.ending or (
         "failed",
-        f"its process died without a word (exit code {code}: {_signal_name(code)})",
+        f"its process exited without reporting (exit code {code}: {_signal_name(code)})",
     )
     one.pipe.close()
     return Ending(one.task, state, line, time.monotonic() - one.began)

@@ -12,6 +12,7 @@ from submitit.core import utils
 
 from slurm.cluster import Cluster
 from slurm.freeze import environment_lines
+from slurm.ledger import ERROR_BYTES
 from slurm.worker import BLOCKED, work
 
 FOREVER = 10**6  # submitit's own count of time-outs is not relied on: jobs shorter than ten minutes always count
@@ -73,7 +74,7 @@ def parameters(submission: Path, cluster: Cluster, name: str, dependency: str = 
         "account": cluster.account or None,
         "qos": cluster.qos or None,
         "signal_delay_s": cluster.signal_seconds,
-        "setup": [*cluster.setup, *environment_lines(submission)],
+        "setup": [*error_lines(submission, name), *cluster.setup, *environment_lines(submission)],
         "dependency": dependency or None,
         "array_parallelism": cluster.max_jobs,
         "srun_args": cpus,
@@ -81,6 +82,25 @@ def parameters(submission: Path, cluster: Cluster, name: str, dependency: str = 
         "additional_parameters": more,
     }
     return {key: value for key, value in given.items() if value is not None}
+
+
+def error_lines(submission: Path, name: str) -> list[str]:
+    """Lines that keep the end of a job's log as its last error, where it ends badly and has not kept a better one: no
+    such interpreter or module, out of memory. First of all, so that they hold for the lines of `setup` as well."""
+    error = shlex.quote(f"{submission}/arrays/{name.rpartition('-')[2]}")
+    log = shlex.quote(f"{submission}/submitit/")
+    return [
+        f"inductive_error={error}.${{SLURM_ARRAY_TASK_ID:-0}}.error",
+        f"inductive_log={log}${{SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}}${{SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}}_0_log.out",
+        'rm -f "$inductive_error"',
+        "inductive_keep_error() {",
+        "  code=$?; set +e",
+        '  if [ $code -ne 0 ] && [ ! -s "$inductive_error" ]; then',
+        f'    {{ echo "exit code $code"; tail -n 30 "$inductive_log"; }} | tail -c {ERROR_BYTES} > "$inductive_error"',
+        "  fi",
+        "}",
+        "trap inductive_keep_error EXIT",
+    ]
 
 
 def send(executor: Executor, orders: Sequence[str]) -> str:

@@ -6,6 +6,8 @@
         changes.diff                         what of it was not committed
         arrays/NN.json                       an array: its unique name, the runs of its jobs, state, SLURM's job id
         arrays/NN.cancelled NN.I.cancelled   empty files: all its jobs, or job I, end at once, whoever starts them
+        arrays/NN.I.error                    why job I ended badly: the last lines of its traceback or of its log
+        arrays/NN.reserve                    room for a line on each job, for when the disk is full
         submitit/                            job scripts, pickles, logs
 
 An array is `intended` before sbatch is called, and `submitted` or `refused` after it. An intended one that nobody is
@@ -14,8 +16,9 @@ for it by its name.
 """
 
 import os
+import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,9 +26,11 @@ from typing import Any
 
 from benchmarks.attempts import here, process_start
 from benchmarks.errors import RecordError
-from benchmarks.files import read_json, write_json
+from benchmarks.files import read_json, write_atomic, write_json
 
 FOLDER = ".submissions"
+EXITED = r"(srun|slurmstepd): .*(Exited with exit code|Terminated|CANCELLED)"  # a line that gives no reason
+ERROR_BYTES, RESERVED = 4000, 500  # kept of a job's last error: on disk, and where the disk is full
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,14 @@ class Array:
         return self.cancelled or self.element_marker(number).exists()
 
     @property
+    def reserve(self) -> Path:
+        return self.path.with_suffix(".reserve")
+
+    def error_file(self, number: int) -> Path:
+        """Where the last error of one job of the array is kept."""
+        return self.path.with_suffix(f".{number}.error")
+
+    @property
     def in_hand(self) -> bool:
         """Whether a living process on this host is calling sbatch for it."""
         if self.state != "intended" or self.writer is None:
@@ -94,6 +107,7 @@ def intend(submission: Path, number: int, jobs: list[list[str]]) -> Array:
     name = f"inductive-{submission.name}-{number:02d}"
     writer = {**here(), "pid": os.getpid(), "start": process_start(os.getpid())}
     array = Array(path, name, tuple(map(tuple, jobs)), "intended", time=now(), writer=writer)
+    write_atomic(array.reserve, b" " * RESERVED * len(jobs))
     _write(array)
     return array
 
@@ -121,6 +135,77 @@ def submissions(root: Path, study: str | None = None) -> list[Path]:
         if study is None or about.get("study") == study:
             found.append((about.get("time", ""), folder))
     return [folder for _, folder in sorted(found)]
+
+
+def note_error(array: Array, number: int, text: str) -> None:
+    """Keeps the end of a job's last error ('' for none) for `status` and `logs`.
+
+    Where the disk is full it goes into the place that was reserved for it. Raises OSError when that cannot be written.
+    """
+    data = text.strip().encode(errors="replace")
+    try:
+        if data:
+            write_atomic(array.error_file(number), data[-ERROR_BYTES:])
+        else:
+            array.error_file(number).unlink(missing_ok=True)
+    except OSError:
+        _note_in_reserve(array, number, data)
+    else:
+        if not data and array.reserve.exists():
+            _note_in_reserve(array, number, data)
+
+
+def _note_in_reserve(array: Array, number: int, data: bytes) -> None:
+    with array.reserve.open("r+b") as file:
+        file.seek(number * RESERVED)
+        file.write(data[-RESERVED:].ljust(RESERVED))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def errors(array: Array) -> dict[int, str]:
+    """The last error of each job of an array that has one, by its number."""
+    found: dict[int, str] = {}
+    if array.reserve.exists():
+        data = array.reserve.read_bytes()
+        for number in range(len(array.jobs)):
+            found[number] = data[number * RESERVED :][:RESERVED].decode(errors="replace").strip()
+    for path in array.path.parent.glob(f"{array.path.stem}.*.error"):
+        text = path.read_text(encoding="utf-8", errors="replace").strip()
+        number = int(path.name.split(".")[1])
+        found[number] = text or found.get(number, "")
+    return {number: text for number, text in found.items() if text}
+
+
+def last_errors(arrays: Iterable[Array]) -> dict[str, tuple[str, str]]:
+    """By run id: the job that had the run on its list last, where that ended badly, and what its error says of the run
+    (some lines)."""
+    found: dict[str, tuple[str, str]] = {}
+    for array in arrays:  # oldest first
+        if array.state != "submitted":
+            continue
+        texts = errors(array)
+        for number, job in enumerate(array.jobs):
+            for run in job:
+                text = _of_run(run, texts.get(number, ""), job)
+                if text:
+                    found[run] = array.element(number), text
+                else:
+                    found.pop(run, None)
+    return found
+
+
+def _of_run(run: str, text: str, job: tuple[str, ...]) -> str:
+    """The lines of a job's error that are of a run, else those that are of no other run of the job."""
+    lines = text.splitlines()
+    own = [line.removeprefix(f"{run}: ") for line in lines if line.startswith(f"{run}: ")]
+    return "\n".join(own or [line for line in lines if line.partition(": ")[0] not in job])
+
+
+def error_line(text: str) -> str:
+    """The last line of an error that says more than that something ended."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return ([line for line in lines if not re.match(EXITED, line)] or lines or [""])[-1]
 
 
 def held_back(submission: Path) -> frozenset[str]:

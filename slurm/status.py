@@ -33,15 +33,17 @@ def cluster_states(study: Study, root: Path) -> tuple[list[ClusterState], str]:
     states = study_states(study, root)
     if not found:
         return [ClusterState(one) for one in states], ""
+    errors = ledger.last_errors(found)
     try:
         jobs = queue()
     except SlurmError as error:
         listed = _on_lists(array for array in found if array.state == "submitted")
-        return [_unknown(one, listed) for one in states], str(error)
+        return [_with_error(_unknown(one, listed), errors) for one in states], str(error)
     taken = in_queue(found, jobs)
     remarks = dict.fromkeys(ledger.held_back(found[-1].submission), HELD)
     remarks |= dict.fromkeys(_on_lists(one for one in found if one.state == "intended" and not one.in_hand), UNCERTAIN)
-    return [_state(one, taken.get(one.run.id), remarks.get(one.run.id, ""), jobs) for one in states], ""
+    known = [_state(one, taken.get(one.run.id), remarks.get(one.run.id, ""), jobs) for one in states]
+    return [_with_error(one, errors) for one in known], ""
 
 
 def with_slurm(study: Study, root: Path) -> tuple[list[RunState], dict[str, dict[str, str]], str]:
@@ -74,6 +76,15 @@ def _state(one: RunState, queued: Queued | None, remark: str, jobs: Mapping[str,
             why = f"on the list of job {queued.id}, which is {queued.state.lower()}"
         return ClusterState(replace(one, state="queued", reason=why), queued.id, queued.left)
     return ClusterState(one, remark="" if remark == HELD and one.state != "missing" else remark)
+
+
+def _with_error(one: ClusterState, errors: Mapping[str, tuple[str, str]]) -> ClusterState:
+    """With the last error of its job, where the run's own record has no reason to give."""
+    error = errors.get(one.run.run.id)
+    if error is None or one.run.state not in ("missing", "lost", "interrupted"):
+        return one
+    line = f"job {error[0]}: {ledger.error_line(error[1])}"
+    return replace(one, remark="; ".join(filter(None, (one.remark, line))))
 
 
 def _unknown(one: RunState, listed: set[str]) -> ClusterState:

@@ -14,7 +14,7 @@ from rich.console import Console
 from benchmarks import decoded, duplicates, start, verbs, views
 from benchmarks.asked import keep_text
 from benchmarks.datasets import Places, dataset
-from benchmarks.errors import DONE, InductiveError
+from benchmarks.errors import DONE, InductiveError, RecordError
 from benchmarks.files import read_json
 from benchmarks.progress import duration, say
 from benchmarks.record import check_root, find_record, read_record
@@ -208,11 +208,25 @@ def cancel_study(name: str, only: str | None, root: Path, data: Path, console: C
 
 
 def show_logs(run_id: str, root: Path, follow: bool, console: Console) -> int:
-    """`inductive logs`: what a run's last attempt has logged, how far it is, and where its job's own log lies."""
-    folder = find_record(root, run_id)
+    """`inductive logs`: what a run's last attempt has logged, how far it is, the last error of its job, and where that
+    job's own log lies."""
+    errors = ledger.last_errors(ledger.read_arrays(root))
+    try:
+        folder = find_record(root, run_id)
+    except RecordError:
+        listed = [run for run in errors if run_id == run or run.startswith(run_id) or run.endswith(run_id)]
+        if len(listed) != 1:
+            raise
+        say(console, f"{listed[0]} has not begun")
+        _show_error(errors[listed[0]], root, console)
+        return DONE
     place, shown = 0, ""
     while True:
         record = read_record(folder)
+        if not record.attempt_list and record.id in errors:
+            say(console, f"{record.id} has not begun")
+            _show_error(errors[record.id], root, console)
+            return DONE
         if not record.attempt_list:
             raise InductiveError(f"{record.id} has not begun")
         attempt = record.attempt_list[-1]
@@ -230,6 +244,21 @@ def show_logs(run_id: str, root: Path, follow: bool, console: Console) -> int:
             break
         time.sleep(1.0)
     job = (attempt.owner or {}).get("slurm_job")
-    for log in sorted((root / ledger.FOLDER).glob(f"*/submitit/{job}_0_log.out")) if job else []:
-        say(console, f"the log of its job {job}: {log}")
+    if record.id in errors and record.state not in ("finished", "running"):
+        _show_error(errors[record.id], root, console)
+        if errors[record.id][0] == job:
+            return DONE
+    if job:
+        _show_job_log(job, root, console)
     return DONE
+
+
+def _show_error(error: tuple[str, str], root: Path, console: Console) -> None:
+    job, text = error
+    say(console, f"the last error of its job {job}:\n{text}")
+    _show_job_log(job, root, console)
+
+
+def _show_job_log(job: str, root: Path, console: Console) -> None:
+    for log in sorted((root / ledger.FOLDER).glob(f"*/submitit/{job}_0_log.out")):
+        say(console, f"the log of its job {job}: {log}")

@@ -9,6 +9,8 @@ anyway; a cancelled one never does.
 import json
 import logging
 import signal
+import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,17 +23,17 @@ import models
 from benchmarks import local
 from benchmarks.attempts import claim, slurm_job
 from benchmarks.datasets import Places
-from benchmarks.errors import OwnedError
+from benchmarks.errors import FAILED, OwnedError
 from benchmarks.execute import Settings
 from benchmarks.files import read_json
-from benchmarks.local import Task
+from benchmarks.local import Ending, Task
 from benchmarks.progress import Lines, say
 from benchmarks.record import Record
 from benchmarks.states import run_state
 from benchmarks.study import Study, read_study
 from slurm.commands import SlurmError, call
 from slurm.freeze import load_plugins
-from slurm.ledger import Array, read_array
+from slurm.ledger import Array, note_error, read_array
 from slurm.queue import job_facts
 
 log = logging.getLogger("inductive")
@@ -40,6 +42,7 @@ SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)
 BLOCKED = " ".join(f"--block-signal={number.name.removeprefix('SIG')}" for number in SIGNALS)
 HOPELESS = 3  # attempts in a row that began at the same step
 GIVEN_UP = "no progress"
+BAD = ("failed", "lost")  # endings of a run that are errors of its job
 
 
 @dataclass(frozen=True)
@@ -53,29 +56,80 @@ class Order:
         return json.dumps({"array": self.array, "element": self.element})
 
 
+class Errors:
+    """What has gone wrong in this job, kept in the submission's folder as it comes: its runs may have no record yet,
+    and the disk no room for one."""
+
+    def __init__(self, array: Array, element: int):
+        self.array, self.element = array, element
+        self.lines: list[str] = []
+        self._keep()
+
+    def add(self, line: str) -> None:
+        self.lines.append(line)
+        self._keep()
+
+    def _keep(self) -> None:
+        try:
+            note_error(self.array, self.element, "\n".join(self.lines))
+        except OSError as error:
+            log.warning("the last error could not be kept: %s", error)
+
+
+class Log(Lines):
+    """The job's log, which keeps the failures of runs."""
+
+    def __init__(self, console: Console, total: int, errors: Errors):
+        super().__init__(console, total, 1)
+        self.errors = errors
+
+    def ended(self, ending: Ending) -> None:
+        super().ended(ending)
+        if ending.state in BAD:
+            self.errors.add(f"{ending.task.run.id}: {ending.line}")
+
+
 def work(text: str) -> str:
-    """Works through a job's list of runs. Returns in a word how it went; its log says more."""
+    """Works through a job's list of runs. Returns in a word how it went; its log says more.
+
+    Exits with a failing code when a run has failed, and raises what stops the job itself; both are kept as its last
+    error.
+    """
     with noted() as seen:
         order = Order(**json.loads(text))
         array = read_array(Path(order.array))
-        job = slurm_job() or "-"
-        drop_leftovers(array.submission / "submitit", job)
-        if array.is_cancelled(order.element):
-            return "cancelled"
-        console = Console(width=250)
-        tasks = tasks_of(array, order.element, job)
-        say(console, f"job {job}: {len(tasks)} of {len(array.jobs[order.element])} runs to do")
-        if not tasks:
-            return "done"
-        about = read_json(array.submission / "submission.json")
+        errors = Errors(array, order.element)
         try:
-            local.run_tasks(tasks, about["cluster"]["slots"], Lines(console, len(tasks), 1), seen)
-        except KeyboardInterrupt:
-            names = ", ".join(signal.Signals(number).name for number in seen)
-            again = not array.is_cancelled(order.element) and requeue(job, seen, about["cluster"]["requeue"])
-            say(console, f"stopped by {names}: all is saved; {'back into the queue' if again else 'not requeued'}")
-            return "requeued" if again else "stopped"
+            outcome = _work(array, order.element, seen, errors)
+        except Exception as error:
+            errors.add("".join(traceback.format_exception(error)))
+            raise
+        if errors.lines and outcome != "requeued":
+            sys.exit(FAILED)
+        return outcome
+
+
+def _work(array: Array, element: int, seen: list[int], errors: Errors) -> str:
+    job = slurm_job() or "-"
+    drop_leftovers(array.submission / "submitit", job)
+    if array.is_cancelled(element):
+        return "cancelled"
+    console = Console(width=250)
+    tasks, failed = tasks_of(array, element, job)
+    for run, reason in failed.items():
+        errors.add(f"{run}: {reason}")
+    say(console, f"job {job}: {len(tasks)} of {len(array.jobs[element])} runs to do")
+    if not tasks:
         return "done"
+    about = read_json(array.submission / "submission.json")
+    try:
+        local.run_tasks(tasks, about["cluster"]["slots"], Log(console, len(tasks), errors), seen)
+    except KeyboardInterrupt:
+        names = ", ".join(signal.Signals(number).name for number in seen)
+        again = not array.is_cancelled(element) and requeue(job, seen, about["cluster"]["requeue"])
+        say(console, f"stopped by {names}: all is saved; {'back into the queue' if again else 'not requeued'}")
+        return "requeued" if again else "stopped"
+    return "done"
 
 
 @contextmanager
@@ -98,12 +152,13 @@ def drop_leftovers(folder: Path, job: str) -> None:
         path.unlink(missing_ok=True)
 
 
-def tasks_of(array: Array, element: int, job: str) -> list[Task]:
-    """The job's runs that are not done, as tasks for this node's slots; those without hope are marked as failed."""
+def tasks_of(array: Array, element: int, job: str) -> tuple[list[Task], dict[str, str]]:
+    """The job's runs that are not done, as tasks for this node's slots, and by id why others have failed in this job:
+    before it was started again, or just now, marked as failed because there is no hope for them."""
     study, settings, root = frozen(array.submission)
     wanted = set(array.jobs[element])
     gpus = local.slots("cuda") if settings.device == "cuda" else 0
-    tasks = []
+    tasks, failed = [], {}
     for run in study.runs:
         if run.id not in wanted:
             continue
@@ -111,12 +166,13 @@ def tasks_of(array: Array, element: int, job: str) -> list[Task]:
         if state.state in ("diverged", "stale") or (state.state == "finished" and not state.waiting):
             continue
         if state.record is not None and state.state == "failed" and failed_in(state.record, job):
+            failed[run.id] = state.reason
             continue
         if state.record is not None and hopeless(state.record):
-            give_up(state.record)
+            failed[run.id] = give_up(state.record)
             continue
         tasks.append(Task(run, study.evaluations[run.id], root, settings, gpus=gpus))
-    return tasks
+    return tasks, failed
 
 
 def frozen(submission: Path) -> tuple[Study, Settings, Path]:
@@ -164,14 +220,17 @@ def newest_step(folder: Path) -> int:
     return max(steps, default=0)
 
 
-def give_up(record: Record) -> None:
-    """Marks a run as failed, by an attempt that does nothing else. `inductive retry` starts the count anew."""
+def give_up(record: Record) -> str:
+    """Marks a run as failed, by an attempt that does nothing else, and returns the reason. `inductive retry` starts the
+    count anew."""
+    step = newest_step(record.path)
+    reason = f"{GIVEN_UP} in {HOPELESS} attempts: each began at step {step}; last: {record.reason}"
     try:
-        mine = claim(record.path, newest_step(record.path))
-    except OwnedError:
-        return
-    said = f"{GIVEN_UP} in {HOPELESS} attempts: each began at step {newest_step(record.path)}; last: {record.reason}"
-    mine.end(state="failed", step=newest_step(record.path), seconds=None, images_per_second=None, error=said)
+        attempt = claim(record.path, step)
+    except OwnedError as error:
+        return str(error)
+    attempt.end(state="failed", step=step, seconds=None, images_per_second=None, error=reason)
+    return reason
 
 
 def requeue(job: str, seen: list[int], allowed: bool) -> bool:

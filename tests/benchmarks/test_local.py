@@ -145,7 +145,7 @@ def test_a_killed_child_stops_no_other(
         os.kill(victim, signal.SIGKILL)
         output, _ = process.communicate(timeout=120)
     assert process.returncode == 3, output
-    assert "died without a word (exit code -9: SIGKILL)" in output
+    assert "exited without reporting (exit code -9: SIGKILL)" in output
     assert sorted(_states(load_study(str(path)), runs, inductive, path)) == ["finished", "finished", "lost"]
     assert inductive("run", str(path)).returncode == 0
     assert len(_weights(runs)) == 3

@@ -91,7 +91,8 @@ def test_a_job_takes_what_is_left(fake: Any, submit: Submit, tmp_path: Path) -> 
 
     submit(4)
     [array] = ledger.read_arrays(tmp_path / "runs")
-    tasks = tasks_of(array, 0, "101")
+    tasks, failed = tasks_of(array, 0, "101")
+    assert failed == {}
     assert sorted(task.run.id for task in tasks) == sorted(array.jobs[0])
     assert {task.settings.device for task in tasks} == {"cpu"}
     first, second = tasks[0], tasks[1]
@@ -103,9 +104,12 @@ def test_a_job_takes_what_is_left(fake: Any, submit: Submit, tmp_path: Path) -> 
         ended(tmp_path / "runs" / second.run.id, "failed", 1, 1, "boom")
     finally:
         del os.environ["SLURM_JOB_ID"]
-    left = {task.run.id for task in tasks_of(array, 0, "101")}
+    tasks, failed = tasks_of(array, 0, "101")
+    left = {task.run.id for task in tasks}
     assert left == set(array.jobs[0]) - {first.run.id, second.run.id}
-    assert {task.run.id for task in tasks_of(array, 0, "102")} == left | {second.run.id}
+    assert failed == {second.run.id: "boom"}
+    tasks, failed = tasks_of(array, 0, "102")
+    assert ({task.run.id for task in tasks}, failed) == (left | {second.run.id}, {})
 
 
 JOB = """
