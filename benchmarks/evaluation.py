@@ -145,6 +145,11 @@ def evaluate(
     return entries, arrays
 
 
+def predictions_kept(measurer: Measurer, wanted: list[Evaluation], predictions: str) -> str:
+    """What is kept of each image when all of these are measured: 'logits', 'top5' or 'none'."""
+    return predictions if predictions != "auto" else _thinned(measurer, wanted)
+
+
 def _thinned(measurer: Measurer, wanted: list[Evaluation]) -> str:
     """'logits' as long as all of them take few bytes, else 'top5'."""
     images = sum(len(measurer.parts[evaluation.part][1]) for evaluation in wanted)

@@ -3,7 +3,6 @@
 Local slots, SLURM workers and `inductive rerun` all call `execute`; it alone writes into a run's folder.
 """
 
-import itertools
 import logging
 import math
 import time
@@ -16,17 +15,18 @@ import safetensors.torch
 
 import models
 from benchmarks import duplicates, folders, sources, start
-from benchmarks.attempts import claim
+from benchmarks.attempts import claim, read_attempts
 from benchmarks.checkpoints import drop_checkpoints
 from benchmarks.compiling import use_cache
 from benchmarks.datasets import Images
 from benchmarks.decoded import check_same_images, load_images
 from benchmarks.errors import RecordError, StaleError
-from benchmarks.evaluation import Measurer, evaluate
+from benchmarks.evaluation import Measurer, evaluate, predictions_kept
 from benchmarks.execution import CompileChoice, apply_execution, choose_device, execution_for
 from benchmarks.files import read_json, write_atomic, write_json
 from benchmarks.job import Job, Outcome, attempt
 from benchmarks.loop import Progress, Watch, result, train
+from benchmarks.passes import pass_paths, unfinished_pass
 from benchmarks.record import (
     missing_evaluations,
     read_record,
@@ -43,6 +43,9 @@ from benchmarks.validity import valid_record
 from models.network import Network
 
 log = logging.getLogger("inductive")
+
+TRAINED = "trained.json"  # what result.json will say, while evaluations are missing
+SAVE_SECONDS = 5.0  # between two savings of evaluations; what took less is soon measured again
 
 
 @dataclass(frozen=True)
@@ -114,18 +117,25 @@ def execute(
         def begun() -> Training:
             return Training(run, job.execution, images, subset, lambda model: start.start(model, run, root))
 
-        if finished:
-            training, model = None, _finished_model(run, folder, job.execution)
+        trained = _trained(folder) if not finished and until is None else None
+        if finished or trained is not None:
+            known = trained or read_json(folder / "result.json")
+            model = _finished_model(run, folder, job.execution, known["weights_sha256"])
+            if trained is not None:
+                job.step = run.steps
+                job.claim.started_at(run.steps)
             job.ready()
         else:
             write_subset(root, run, subset)
             watch = Watch(stop, progress, settings.checkpoint_seconds, until)
             training = train(begun, lambda one: measure(one.model), folder, job, watch)
-            if training is None:
+            if training is None or until is not None:
                 return job.outcome
             model = training.finished_model()
-        if until is None:
-            _finish(measure(model), training, run, folder, job, wanted, settings, stop)
+            trained = _conclude(measure(model), training, folder, job)
+            if trained is None:
+                return job.outcome
+        _evaluate(measure(model), trained, run, folder, job, wanted, settings, stop)
         return job.outcome
 
 
@@ -171,22 +181,55 @@ def _check_sources(run: Run, folder: Path, settings: Settings) -> None:
     write_plugins(folder, run, "accepted-")
 
 
-def _finished_model(run: Run, folder: Path, execution: Mapping[str, Any]) -> Network:
-    """The network of a finished run with its final weights. Raises RecordError when they are gone or changed."""
+def _trained(folder: Path) -> dict[str, Any] | None:
+    """What result.json will say of a run that was stopped among its evaluations; None when it is not trained yet, or
+    its final weights are not there as they were: then it is continued from its last checkpoint."""
+    path, weights = folder / TRAINED, folder / "weights.safetensors"
+    if not path.exists() or not weights.exists():
+        return None
+    result: dict[str, Any] = read_json(path)
+    if weights_digest(weights.read_bytes()) != result["weights_sha256"]:
+        log.warning("%s: not the weights that were measured (other SHA-256); made again from the checkpoint", weights)
+        return None
+    return result
+
+
+def _finished_model(run: Run, folder: Path, execution: Mapping[str, Any], sha256: str) -> Network:
+    """The network of a trained run with its final weights. Raises RecordError when they are gone or changed."""
     path = folder / "weights.safetensors"
     if not path.exists():
         raise RecordError(f"{path}: the weights were not kept, so no evaluation can be added; train the run again")
     data = path.read_bytes()
-    if weights_digest(data) != read_json(folder / "result.json")["weights_sha256"]:
+    if weights_digest(data) != sha256:
         raise RecordError(f"{path}: not the weights that the result was made with (other SHA-256)")
     model = build_model(run, execution)
     model.load_state_dict(safetensors.torch.load(data))
     return model
 
 
-def _finish(
+def _conclude(measurer: Measurer, training: Training, folder: Path, job: Job) -> dict[str, Any] | None:
+    """Measures the run just trained on its training images and writes its weights. Returns what result.json will say,
+    or None for a run that its last update broke."""
+    run = training.run
+    with job.timed("evaluation"):
+        _, accuracy, loss = measurer.score("train", Evaluation(resolution=run.resolution))
+        job.claim.check()
+        if not math.isfinite(loss):
+            write_json(folder / "result.json", result(training, job, None, None, diverged_at=run.steps))
+            drop_checkpoints(folder)
+            job.outcome = Outcome("diverged", "final loss not finite")
+            return None
+        for path in pass_paths(folder):  # of other weights
+            path.unlink()
+        state = measurer.model.state_dict()
+        weights = safetensors.torch.save({name: t.contiguous() for name, t in state.items()})
+        write_atomic(folder / "weights.safetensors", weights)
+        return result(training, job, loss, accuracy, weights=weights_digest(weights))
+
+
+def _evaluate(
     measurer: Measurer,
-    training: Training | None,
+    trained: Mapping[str, Any] | None,
     run: Run,
     folder: Path,
     job: Job,
@@ -194,42 +237,55 @@ def _finish(
     settings: Settings,
     stop: Callable[[], bool],
 ) -> None:
-    """Evaluates, and for a run just trained (`training`) writes weights and, last of all, the result."""
+    """Makes the wanted evaluations, keeping what is done when it is stopped, and every few seconds. For a run whose
+    training has just ended (`trained`) it writes, last of all, the result."""
+    code = sources.evaluation_code()
+    ended = [one.number for one in read_attempts(folder) if one.ended is not None and one.ended["state"] == "finished"]
+    done = unfinished_pass(folder, max(ended, default=0)).measured_by(code)
+    if measurer.left_out is not None:
+        duplicates.check_same_list(run.id, done.entries, measurer.left_out)
+    before = {entry["id"] for entry in done.entries}
+    left = [one for one in wanted if one.id not in before]
+    keep = (
+        str(done.entries[0]["predictions"]) if done.entries else predictions_kept(measurer, left, settings.predictions)
+    )
+    saved = time.monotonic()
 
-    asked: list[float] = []  # when each evaluation began
-
-    def between() -> bool:
-        job.claim.beat(job.step, run.steps, job.images_per_second)
-        asked.append(time.perf_counter())
-        return stop()
+    def save() -> None:
+        job.claim.check()
+        if trained is not None:
+            write_json(folder / TRAINED, dict(trained))
+        if len(done.entries) > len(before):
+            write_evaluations(folder, job.claim.number, done.entries, done.arrays)
+            for path in done.files:  # what they held is in the new one
+                path.unlink()
+            done.files.clear()
 
     with job.timed("evaluation"):
-        final: dict[str, Any] = {}
-        if training is not None:
-            _, accuracy, loss = measurer.score("train", Evaluation(resolution=run.resolution))
-            if not math.isfinite(loss):  # the last update broke it
-                job.claim.check()
-                write_json(folder / "result.json", result(training, job, None, None, diverged_at=run.steps))
-                drop_checkpoints(folder)
-                job.outcome = Outcome("diverged", "final loss not finite")
+        for number, one in enumerate(left):
+            job.claim.beat(job.step, run.steps, job.images_per_second)
+            stopping = stop()
+            if stopping or (number and time.monotonic() - saved >= SAVE_SECONDS):
+                save()
+                saved = time.monotonic()
+            if stopping:
+                job.outcome = Outcome("interrupted", f"stopped after {number} of {len(left)} evaluations")
                 return
-            state = measurer.model.state_dict()
-            weights = safetensors.torch.save({name: t.contiguous() for name, t in state.items()})
-            final = result(training, job, loss, accuracy, weights=weights_digest(weights))
-            job.claim.check()
-            write_atomic(folder / "weights.safetensors", weights)
-        done = evaluate(measurer, wanted, sources.evaluation_code(), between, settings.predictions)
-        if done is None:
-            job.outcome = Outcome("interrupted", "stopped before all evaluations were done")
-            return
-        times = itertools.pairwise([*asked, time.perf_counter()])
-        for entry, (begun, ended) in zip(done[0], times, strict=True):
-            job.evaluated(entry["id"], entry["count"], ended - begun)
+            began = time.perf_counter()
+            measured = evaluate(measurer, [one], code, lambda: False, keep)
+            assert measured is not None  # nothing has told it to give up
+            done.entries += measured[0]
+            done.arrays |= measured[1]
+            job.evaluated(one.id, measured[0][0]["count"], time.perf_counter() - began)
         job.claim.check()
-        if wanted:
-            write_evaluations(folder, job.claim.number, *done)
-        if training is not None:
-            write_json(folder / "result.json", final)
+        if left:
+            write_evaluations(folder, job.claim.number, done.entries, done.arrays)
+            for path in done.files:
+                path.unlink()
+        if trained is not None:
+            write_json(folder / "result.json", dict(trained))
             drop_checkpoints(folder)
-    what = f"{len(wanted)} evaluations"
-    job.outcome = Outcome("finished", what if training is None else f"trained {run.steps} steps, {what}")
+            (folder / TRAINED).unlink(missing_ok=True)
+    what = f"{len(left)} evaluations"
+    trained_here = trained is not None and job.seconds["training"]
+    job.outcome = Outcome("finished", f"trained {run.steps} steps, {what}" if trained_here else what)

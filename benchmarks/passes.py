@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,42 @@ def write_evaluations(
 def pass_paths(folder: Path) -> list[Path]:
     """The passes of a record, oldest first."""
     return sorted((folder / "evaluations").glob("[0-9]*.npz"))
+
+
+@dataclass
+class Pass:
+    """Evaluations of one pass: index entries and arrays in the order of measuring, and the files that held them."""
+
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+    files: list[Path] = field(default_factory=list)
+
+    def measured_by(self, code: str) -> "Pass":
+        """What of it this measuring code has measured."""
+        entries = [entry for entry in self.entries if entry.get("code") == code]
+        ids = {entry["id"] for entry in entries} | {"labels"}
+        return Pass(entries, {n: a for n, a in self.arrays.items() if n.partition(".")[0] in ids}, self.files)
+
+
+def unfinished_pass(folder: Path, since: int) -> Pass:
+    """What attempts after number `since` have measured of a pass that none of them has ended. A torn file is removed:
+    what it held is measured anew."""
+    found = Pass()
+    for path in pass_paths(folder):
+        if int(path.stem) <= since:
+            continue
+        try:
+            with opened_pass(path) as opened:
+                entries = list(parsed_json(opened["index"].tobytes()))
+                arrays = {name: opened[name] for name in opened.files if name != "index"}
+        except (RecordError, *DAMAGE):
+            path.unlink()
+            continue
+        again = {entry["id"] for entry in entries}
+        found.entries = [entry for entry in found.entries if entry["id"] not in again] + entries
+        found.arrays |= arrays
+        found.files.append(path)
+    return found
 
 
 def read_entries(path: str | Path) -> list[dict[str, Any]]:

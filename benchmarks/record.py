@@ -94,7 +94,8 @@ def read_record(folder: Path, *, now_sources: Mapping[str, str] | None = None) -
         changed = sources.changes(recorded_sources(folder, execution), now_sources)
         if changed:
             state, reason = "stale", f"changed since: {', '.join(changed)}"
-    return Record(folder, config, execution, result, _evaluations(place), state, reason)
+    evaluations = _evaluations(place) if result is not None else []  # a pass that is still being made is no result
+    return Record(folder, config, execution, result, evaluations, state, reason)
 
 
 def _read(path: str, kinds: Mapping[str, type]) -> dict[str, Any] | None:

@@ -203,12 +203,15 @@ def failed_in(record: Record, job: str) -> bool:
 
 
 def hopeless(record: Record) -> bool:
-    """Whether the last attempts all began at the same step, and none of them got as far as a checkpoint."""
+    """Whether the last attempts all began at the same step, and none of them got as far as a checkpoint or, once the
+    run is trained, to the end of an evaluation."""
     recent: list[Any] = []
     for attempt in record.attempt_list:
         error = str((attempt.ended or {}).get("error") or "")
         recent = [] if error.startswith(GIVEN_UP) else [*recent, attempt]
     if len(recent) < HOPELESS:
+        return False
+    if any((record.path / "evaluations" / f"{one.number:04d}.npz").exists() for one in recent[-HOPELESS:]):
         return False
     starts = {(attempt.owner or {}).get("start_step", 0) for attempt in recent[-HOPELESS:]}
     return len(starts) == 1 and newest_step(record.path) <= starts.pop()

@@ -18,11 +18,13 @@ from benchmarks import execute as execute_module
 from benchmarks import sources, training
 from benchmarks.checkpoints import checkpoint_paths
 from benchmarks.errors import OwnedError, RecordError, StaleError
+from benchmarks.evaluation import evaluate
 from benchmarks.files import read_json, write_json
 from benchmarks.job import Outcome
 from benchmarks.metrics import read_metrics
+from benchmarks.passes import read_entries
 from benchmarks.record import opened_pass, read_record
-from benchmarks.run import Run, default_evaluation
+from benchmarks.run import Evaluation, Run, default_evaluation
 from benchmarks.states import run_state
 from benchmarks.study import single
 
@@ -84,6 +86,79 @@ def test_stopped_and_continued_is_equal_to_the_bit(
     assert json.loads(index[0]) == json.loads(index[1])
     assert whole == parts
     assert checkpoint_paths(tmp_path / "parts" / run.id) == []
+
+
+FOUR = [Evaluation(resolution=side, part=part) for side in (8, 12) for part in ("test", "validation")]
+
+
+@pytest.mark.parametrize("stops", [(12, 1, 1), (13, 1, 2), (14, 2), (15, 1), (13, 1, 1, 1, 1, 2)])
+def test_a_stop_between_two_evaluations_keeps_the_first(
+    stops: tuple[int, ...], tiny: Make, perform: Perform, tmp_path: Path
+) -> None:
+    """Reference: the same run in one go, whose one pass has equal bytes. Each attempt makes the evaluations that are
+    left and no step of training; a run that is not finished has no evaluations yet."""
+    run = tiny()
+    root = tmp_path / "parts"
+    for stop in stops:
+        assert perform(run, root=root, stop_at=stop, evaluations=FOUR).state == "interrupted"
+        assert read_record(root / run.id).evaluations == []
+    last = perform(run, root=root, evaluations=FOUR)
+    polls = sum(stop - 1 for stop in (stops[0] - 11, *stops[1:]))  # eleven polls are between steps of training
+    assert last == Outcome("finished", f"{4 - polls} evaluations")
+    perform(run, root=tmp_path / "whole", evaluations=FOUR)
+    assert _left(root / run.id) == _left(tmp_path / "whole" / run.id)
+    (path,) = (root / run.id / "evaluations").iterdir()
+    assert path.read_bytes() == (tmp_path / "whole" / run.id / "evaluations" / "0001.npz").read_bytes()
+    assert not (root / run.id / "trained.json").exists()
+    assert read_record(root / run.id).attempts[-1]["seconds"]["training"] == 0
+    assert perform(run, root=root, evaluations=FOUR) == Outcome("finished", "nothing")
+
+
+def test_evaluations_survive_a_kill(
+    tiny: Make, perform: Perform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies on disk where the process ends without a chance to save: all but the one that was being made."""
+    monkeypatch.setattr("benchmarks.execute.SAVE_SECONDS", 0.0)
+    run = tiny()
+
+    def killed(measurer: Any, wanted: list[Evaluation], *rest: Any) -> Any:
+        if wanted == [FOUR[2]]:
+            raise SystemExit
+        return evaluate(measurer, wanted, *rest)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("benchmarks.execute.evaluate", killed)
+        with pytest.raises(SystemExit):
+            perform(run, evaluations=FOUR)
+    entries = read_entries(tmp_path / run.id / "evaluations" / "0001.npz")
+    assert [entry["id"] for entry in entries] == [FOUR[0].id, FOUR[1].id]
+    assert perform(run, evaluations=FOUR) == Outcome("finished", "2 evaluations")
+    assert [entry["id"] for entry in read_record(tmp_path / run.id).evaluations] == [one.id for one in FOUR]
+
+
+def test_an_added_pass_is_kept_in_parts_too(tiny: Make, perform: Perform, tmp_path: Path) -> None:
+    """Of a finished run: what a stopped pass has measured lies in one file with the rest; the first pass stays."""
+    run = tiny()
+    perform(run, evaluations=FOUR[:1])
+    first = (tmp_path / run.id / "evaluations" / "0001.npz").read_bytes()
+    for stop in (2, 2):
+        assert perform(run, evaluations=FOUR, stop_at=stop).state == "interrupted"
+    assert perform(run, evaluations=FOUR) == Outcome("finished", "1 evaluations")
+    names = sorted(path.name for path in (tmp_path / run.id / "evaluations").iterdir())
+    assert names == ["0001.npz", "0004.npz"]
+    assert (tmp_path / run.id / "evaluations" / "0001.npz").read_bytes() == first
+    assert [one["id"] for one in read_record(tmp_path / run.id).evaluations] == [one.id for one in FOUR]
+
+
+def test_evaluations_of_other_weights_do_not_count(tiny: Make, perform: Perform, tmp_path: Path) -> None:
+    """Weights that are not those that were measured: made again from the checkpoint, and everything measured anew."""
+    run = tiny()
+    assert perform(run, evaluations=FOUR, stop_at=14).state == "interrupted"
+    weights = tmp_path / run.id / "weights.safetensors"
+    kept = weights.read_bytes()
+    weights.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
+    assert perform(run, evaluations=FOUR) == Outcome("finished", "trained 12 steps, 4 evaluations")
+    assert weights.read_bytes() == kept
 
 
 def test_finished_is_not_done_again(tiny: Make, perform: Perform, tmp_path: Path) -> None:

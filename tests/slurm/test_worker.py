@@ -14,6 +14,7 @@ import pytest
 
 from benchmarks.attempts import claim, slurm_job
 from benchmarks.record import read_record
+from benchmarks.run import Evaluation
 from slurm import ledger, worker
 from slurm.worker import HOPELESS, Order, give_up, hopeless, requeue, tasks_of
 
@@ -83,6 +84,20 @@ def test_no_progress_in_three_attempts(perform: Any, tiny: Any, tmp_path: Path) 
     assert hopeless(read_record(folder))
     perform(run, stop_at=4)  # from 2 to 5
     assert not hopeless(read_record(folder))
+
+
+def test_an_evaluation_is_progress(perform: Any, tiny: Any, tmp_path: Path) -> None:
+    """By hand: a trained run whose jobs each have time for one evaluation is not hopeless; three without one are."""
+    run = tiny()
+    four = [Evaluation(resolution=side, part=part) for side in (8, 12) for part in ("test", "validation")]
+    for stop in (12, 2, 2, 2):  # trained; then an evaluation in each
+        assert perform(run, stop_at=stop, evaluations=four).state == "interrupted"
+        assert not hopeless(read_record(tmp_path / run.id))
+    for _ in range(HOPELESS - 1):
+        assert perform(run, stop_at=1, evaluations=four).state == "interrupted"
+        assert not hopeless(read_record(tmp_path / run.id))
+    assert perform(run, stop_at=1, evaluations=four).state == "interrupted"
+    assert hopeless(read_record(tmp_path / run.id))
 
 
 def test_a_job_takes_what_is_left(fake: Any, submit: Submit, tmp_path: Path) -> None:
