@@ -1,9 +1,10 @@
-"""`inductive cluster check`: one tiny job that says what a node sees, beside what `sbatch --test-only` accepts."""
+"""`inductive cluster check`: one tiny job that reports what a node sees and whether signals reach it."""
 
 import json
 import os
 import platform
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.errors import DONE, FAILED, InductiveError
+from benchmarks.errors import DONE, FAILED, INTERRUPTED, InductiveError
 from benchmarks.files import read_json, write_json
 from benchmarks.progress import say
 from benchmarks.record import check_root
@@ -23,6 +24,8 @@ from slurm.site import look
 from slurm.submit import check_site
 
 PATIENCE = 600.0  # seconds that the job may wait and run
+LISTENS = 120.0  # seconds that the job waits for a signal: a file server may show its answer after a minute
+ANSWER, SIGNALS = "answer.json", "signals.json"  # what the job writes: at once, and once a signal has come or not
 LEAST_FREE = 5  # gigabytes where records lie
 SKEW = 30.0  # seconds
 GPUS_NAMED = ("CUDA_VISIBLE_DEVICES", "SLURM_STEP_GPUS", "SLURM_JOB_GPUS")  # variables; the first that is set counts
@@ -36,25 +39,39 @@ def check_cluster(path: Path, root: Path, data: Path, console: Console) -> int:
     for words in check_site(cluster, look(), str(path)):
         say(console, words)
     submission = ledger.new_submission(root, "check")
+    name = f"inductive-{submission.name}"
     try:
         freeze.freeze_code(submission)
-        executor = executor_for(submission, cluster, f"inductive-{submission.name}")
+        executor = executor_for(submission, cluster, name)
         executor.update_parameters(time=min(cluster.minutes, 10), signal_delay_s=min(cluster.signal_seconds, 30))
-        answer = submission / "answer.json"
-        order = json.dumps({"answer": str(answer), "root": str(root), "data": str(data), "device": cluster.device})
+        order = json.dumps({"folder": str(submission), "root": str(root), "data": str(data)})
         say(console, f"accepted by sbatch --test-only: {_tested(executor, submission)}")
-        job = executor.submit(look_around, order)
-        say(console, f"job {job.job_id} is to look around; waiting for it, at most {PATIENCE:.0f} s")
-        found = {**_wait(answer, str(job.job_id), submission), "data_here": data.is_dir()}
+        job = str(executor.submit(look_around, order).job_id)
+        say(console, f"job {job} looks around on a node; this waits for it, at most {PATIENCE:.0f} s")
+        found = {**_wait(submission / ANSWER, job, PATIENCE), "data_here": data.is_dir()}
+        call("scancel", "--signal=USR2", job)  # goes the way of the one before a time limit: to the steps of the job
+        found |= _wait(submission / SIGNALS, job, 2 * LISTENS)
         wrong = judge(found, cluster)
+    except KeyboardInterrupt:
+        say(console, f"interrupted: {_cancelled(name)}")
+        return INTERRUPTED
     finally:
         shutil.rmtree(submission, ignore_errors=True)
     for name, words in described(found).items():
         say(console, f"  {name}: {words}")
     for words in wrong:
         say(console, f"not as it should be: {words}")
-    say(console, "all is as it should be" if not wrong else f"{len(wrong)} things to mend in {path}")
+    say(console, "all is as it should be" if not wrong else f"to be mended in {path}, or by the site: {len(wrong)}")
     return FAILED if wrong else DONE
+
+
+def _cancelled(name: str) -> str:
+    """Cancels a job by its unique name, which sbatch may have taken without giving an id; what came of it, in words."""
+    try:
+        call("scancel", f"--name={name}")
+    except SlurmError as error:
+        return f"its job could not be cancelled ({error}): `scancel --name={name}`"
+    return "its job is cancelled"
 
 
 def _tested(executor: Any, submission: Path) -> str:
@@ -65,13 +82,13 @@ def _tested(executor: Any, submission: Path) -> str:
 
 
 def look_around(text: str) -> str:
-    """On the node: what can be seen from there, as JSON."""
+    """On the node: writes what can be seen from there, then whether USR2, still blocked here, comes within a while."""
     order = json.loads(text)
     import torch
 
-    root = Path(order["root"])
+    root, folder = Path(order["root"]), Path(order["folder"])
     write_json(
-        Path(order["answer"]),
+        folder / ANSWER,
         {
             "host": platform.node(),
             "python": sys.version.split()[0],
@@ -89,6 +106,8 @@ def look_around(text: str) -> str:
             "scontrol": shutil.which("scontrol") is not None,
         },
     )
+    came = signal.sigtimedwait({signal.SIGUSR2}, LISTENS)
+    write_json(folder / SIGNALS, {"signals": came is not None})
     return "looked"
 
 
@@ -111,9 +130,9 @@ def memory_limit() -> float | None:
     return round(least / 2**20 / 1000, 2) if least < 2**50 else None  # version 1 writes "no limit" as a huge number
 
 
-def _wait(answer: Path, job: str, submission: Path) -> dict[str, Any]:
-    """The job's answer. Raises InductiveError with its log when it ends without one."""
-    end = time.monotonic() + PATIENCE
+def _wait(answer: Path, job: str, seconds: float) -> dict[str, Any]:
+    """What the job writes. Raises InductiveError with its log when it ends without that."""
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
         if answer.exists():
             return dict(read_json(answer))
@@ -125,13 +144,13 @@ def _wait(answer: Path, job: str, submission: Path) -> dict[str, Any]:
             time.sleep(2.0)  # a file server may show the answer late
             if answer.exists():
                 continue
-            logs = sorted((submission / "submitit").glob(f"{job}*log*"))
+            logs = sorted((answer.parent / "submitit").glob(f"{job}*log*"))
             text = logs[-1].read_text(encoding="utf-8", errors="replace").strip().splitlines() if logs else []
             said = " / ".join(text[-5:]) or "no log: is the folder seen on the node?"
             raise InductiveError(f"job {job} ended without an answer: {said}")
         time.sleep(0.5)
     call("scancel", job)
-    raise InductiveError(f"job {job} gave no answer within {PATIENCE:.0f} s and was cancelled")
+    raise InductiveError(f"job {job} gave no answer within {seconds:.0f} s and was cancelled")
 
 
 def judge(found: dict[str, Any], cluster: Cluster) -> list[str]:
@@ -152,6 +171,11 @@ def judge(found: dict[str, Any], cluster: Cluster) -> list[str]:
         wrong.append(f"the job's process may use {found['cpus']} of the {cluster.cpus_per_job} CPUs of cpus_per_job")
     if found["memory_gb"] is not None and found["memory_gb"] < cluster.memory_gb * ROUNDING:
         wrong.append(f"the job may use {found['memory_gb']} of the {cluster.memory_gb:g} GB of memory_gb")
+    if not found["signals"]:
+        wrong.append(
+            "USR2 does not reach Python: at a time limit runs would lose their work since the last checkpoint, and the "
+            "job would not go back into the queue; a wrapper in `launch` must exec Python, or pass signals on"
+        )
     if found["python"] != sys.version.split()[0]:
         wrong.append(f"Python {found['python']} there, {sys.version.split()[0]} here: set `python`")
     if abs(found["time"] - time.time()) > SKEW:
@@ -179,6 +203,7 @@ def described(found: dict[str, Any]) -> dict[str, str]:
         "Python": f"{found['python']} ({found['interpreter']}), torch {found['torch']}",
         "code": found["code"],
         "data sets": data + ("" if found["data"] else ": `inductive prepare STUDY` gets what a study needs"),
+        "signals": "USR2 reaches Python" if found["signals"] else "USR2 does not reach Python",
         "disk": f"{found['free_gb']} GB free where records lie",
         "scontrol": "there" if found["scontrol"] else "not there: jobs cannot put themselves back into the queue",
     }

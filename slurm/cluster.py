@@ -29,8 +29,12 @@ class Cluster(BaseModel):
     gpus_per_job: Annotated[int, Field(ge=0)] = Field(1, description="GPUs of a job, also where device is cpu")
     gpu_type: Annotated[str, Field(pattern=r"^[\w.-]*$")] = Field("", description="their type; empty: any")
     runs_per_gpu: Count = Field(1, description="runs side by side on a GPU, each a process; without GPUs, in a job")
-    cpus_per_job: Count = Field(2, description="CPU cores of a job")
-    memory_gb: Annotated[float, Field(gt=0)] = Field(16.0, description="memory of a job")
+    cpus_per_job: Annotated[int, Field(ge=0)] = Field(
+        2, description="CPU cores of a job; 0: not asked for, so what the site gives by default"
+    )
+    memory_gb: Annotated[float, Field(ge=0)] = Field(
+        16.0, description="memory of a job; 0: not asked for, so what the site gives by default"
+    )
     minutes: Count = Field(240, description="time limit of a job")
     least_minutes: Annotated[float, Field(gt=0)] = Field(
         15.0, description="work of a job at least, when a study is spread over many: each costs a start of some seconds"
@@ -46,6 +50,9 @@ class Cluster(BaseModel):
     over: Literal["wait", "dependent"] = Field(
         "wait", description="runs beyond max_jobs: wait for the next `submit`, or for a job after the last array"
     )
+    dependent_partition: str = Field(
+        "", description="where that job runs, which asks for one CPU and no GPU; empty: in the partitions of the others"
+    )
     requeue: bool = Field(True, description="whether the site lets a job put itself back into the queue")
     ask_above: Annotated[float, Field(ge=0)] = Field(50.0, description="estimated GPU-hours above which `submit` asks")
     tflops: Annotated[float, Field(ge=0)] = Field(
@@ -59,9 +66,13 @@ class Cluster(BaseModel):
     sbatch_seconds: Annotated[float, Field(gt=0)] = Field(60.0, description="after which sbatch counts as hanging")
     python: str = Field("", description="the interpreter on the nodes; empty: the one that submits")
     setup: tuple[str, ...] = Field((), description="lines of the job's script before it starts: modules, exports")
+    srun_args: tuple[str, ...] = Field((), description="further options of srun, each a word: --container-image=...")
+    launch: tuple[str, ...] = Field(
+        (), description="words before the interpreter: a container's `apptainer exec`; must pass signals on"
+    )
     options: dict[str, str | int | bool] = Field({}, description="further options of sbatch: constraint, exclude, ...")
 
-    @field_validator("partitions", "setup", mode="before")
+    @field_validator("partitions", "setup", "srun_args", "launch", mode="before")
     @classmethod
     def _lists(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
@@ -70,7 +81,25 @@ class Cluster(BaseModel):
     @classmethod
     def _a_path(cls, value: str) -> str:
         if value and (any(sign in value for sign in " \t\"'$;&|<>") or not value.startswith("/")):
-            raise ValueError("is the absolute path of an interpreter and nothing else; what it needs goes into setup")
+            raise ValueError("is the absolute path of an interpreter and nothing else: see setup and launch")
+        return value
+
+    @field_validator("srun_args", "launch")
+    @classmethod
+    def _words(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for word in value:
+            if not word.strip() or not word.isprintable():
+                raise ValueError(f"{word!r} is no word of a command line")
+        return value
+
+    @field_validator("srun_args")
+    @classmethod
+    def _options_of_srun(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for word in value:
+            if not word.startswith("--"):
+                raise ValueError(f"{word!r}: write each as one word, --option or --option=value")
+            if word.removeprefix("--").partition("=")[0] in TAKEN_OF_SRUN:
+                raise ValueError(f"{word!r} is set by other keys, or by the suite")
         return value
 
     @model_validator(mode="after")
@@ -79,11 +108,18 @@ class Cluster(BaseModel):
             raise ValueError("partitions: at least one")
         if self.gpu_type and not self.gpus_per_job:
             raise ValueError(f"gpu_type: {self.gpu_type!r} while gpus_per_job = 0")
-        if self.signal_seconds >= self.minutes * 60:
-            raise ValueError(f"signal_seconds: {self.signal_seconds} s are no part of {self.minutes} minutes")
+        if self.minutes * 60 < 2 * self.signal_seconds:
+            raise ValueError(
+                f"minutes: {self.minutes} is less than twice signal_seconds = {self.signal_seconds}, so a job would be "
+                f"told to save before half of its time is over; allowed: minutes from {self.signal_seconds / 30:g}, or "
+                f"signal_seconds up to {self.minutes * 30}"
+            )
         taken = sorted(set(self.options) & TAKEN)
         if taken:
             raise ValueError(f"options: {', '.join(taken)} are set by other keys, or by the suite")
+        for key, value, others in (("cpus_per_job", self.cpus_per_job, CPUS), ("memory_gb", self.memory_gb, MEMORY)):
+            if value and (other := next(iter(others & set(self.options)), "")):
+                raise ValueError(f"options: {other} contradicts {key} = {value:g}; with {key} = 0 it is allowed")
         return self
 
     @property
@@ -101,7 +137,31 @@ class Cluster(BaseModel):
         """Runs side by side in a job."""
         return self.runs_per_gpu * max(1, self.gpus_per_job)
 
+    @property
+    def only_submits(self) -> "Cluster":
+        """What the job that only submits asks for: one CPU, no GPU, little memory and time."""
+        minutes = min(self.minutes, SUBMITS_MINUTES)
+        changes = {
+            "partitions": (self.dependent_partition,) if self.dependent_partition else self.partitions,
+            "gpus_per_job": 0,
+            "gpu_type": "",
+            "cpus_per_job": min(1, self.cpus_per_job),
+            "memory_gb": min(SUBMITS_GB, self.memory_gb),
+            "minutes": minutes,
+            "signal_seconds": min(self.signal_seconds, minutes * 30),
+            "options": {key: value for key, value in self.options.items() if key not in CPUS | MEMORY | FOR_RUNS},
+        }
+        return self.model_copy(update=changes)
 
+
+SUBMITS_MINUTES, SUBMITS_GB = 30, 4.0  # of a job that only submits: 10,000 runs take half a minute and 0.9 GB
+CPUS = {"cpus-per-gpu"}
+MEMORY = {"mem-per-cpu", "mem-per-gpu"}
+FOR_RUNS = {"exclusive", "gpu-bind", "gpu-freq", "gpus", "gpus-per-task", "gres", "gres-flags"}
+TAKEN_OF_SRUN = {
+    *("chdir", "cpus-per-task", "error", "gpus-per-node", "input", "kill-on-bad-exit", "label", "mem", "nodes"),
+    *("ntasks", "ntasks-per-node", "output", "unbuffered"),
+}
 TAKEN = {
     *("account", "array", "chdir", "cpus-per-task", "dependency", "error", "gpus-per-node", "job-name", "mem"),
     *("nodes", "ntasks", "ntasks-per-node", "open-mode", "output", "partition", "qos", "requeue", "signal", "time"),

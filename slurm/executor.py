@@ -47,8 +47,12 @@ class Executor(submitit.SlurmExecutor):
 
 
 def executor_for(submission: Path, cluster: Cluster, name: str, dependency: str = "") -> Executor:
-    """An executor that submits one array of a submission under a unique name."""
-    python = shlex.quote(cluster.python or sys.executable)
+    """An executor that submits one array of a submission under a unique name.
+
+    Signals are blocked before `launch`, so a wrapper around the interpreter does not die of them, and unblocked by the
+    worker.
+    """
+    python = shlex.join([*cluster.launch, cluster.python or sys.executable])
     executor = Executor(submission / "submitit", max_num_timeout=FOREVER, python=f"env {BLOCKED} {python}")
     executor.seconds = cluster.sbatch_seconds
     executor.update_parameters(**parameters(submission, cluster, name, dependency))
@@ -61,23 +65,24 @@ def parameters(submission: Path, cluster: Cluster, name: str, dependency: str = 
     more["requeue" if cluster.requeue else "no-requeue"] = True
     if dependency:
         more["kill-on-invalid-dep"] = "yes"
-    cpus = [f"--cpus-per-task={cluster.cpus_per_job}"]  # srun takes it from sbatch no more since SLURM 22.05
+    cpus = cluster.cpus_per_job  # srun takes it from sbatch no more since SLURM 22.05
+    all_cpus = [] if cpus else ["export SRUN_CPUS_PER_TASK=$SLURM_CPUS_ON_NODE"]
     given = {
         "job_name": name,
         "partition": ",".join(cluster.partitions),
         "time": cluster.minutes,
         "nodes": 1,
         "ntasks_per_node": 1,
-        "cpus_per_task": cluster.cpus_per_job,
+        "cpus_per_task": cpus or None,
         "gpus_per_node": f"{cluster.gpu_type}:{cluster.gpus_per_job}".lstrip(":") if cluster.gpus_per_job else None,
-        "mem": f"{round(cluster.memory_gb * 1000)}M",
+        "mem": f"{round(cluster.memory_gb * 1000)}M" if cluster.memory_gb else None,
         "account": cluster.account or None,
         "qos": cluster.qos or None,
         "signal_delay_s": cluster.signal_seconds,
-        "setup": [*error_lines(submission, name), *cluster.setup, *environment_lines(submission)],
+        "setup": [*error_lines(submission, name), *cluster.setup, *all_cpus, *environment_lines(submission)],
         "dependency": dependency or None,
         "array_parallelism": cluster.max_jobs,
-        "srun_args": cpus,
+        "srun_args": [*([f"--cpus-per-task={cpus}"] if cpus else []), *cluster.srun_args],
         "stderr_to_stdout": True,
         "additional_parameters": more,
     }

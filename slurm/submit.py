@@ -188,7 +188,8 @@ def submit_matrix(wish: Wish, planned: Matrix, console: Console) -> int:
         say(console, f"job {job}: {len(jobs)} jobs, {sum(map(len, jobs))} runs")
     if planned.held and wish.cluster.over == "dependent":
         after = f"afterany:{job}"
-        rest = executor_for(submission, wish.cluster, rest_name(submission), after).submit(submit_rest, str(submission))
+        executor = executor_for(submission, wish.cluster.only_submits, rest_name(submission), after)
+        rest = executor.submit(submit_rest, str(submission))
         say(console, f"job {rest.job_id} submits what is left once job {job} is over")
     return DONE
 

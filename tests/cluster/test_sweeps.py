@@ -2,16 +2,23 @@
 weights and metrics are, to the bit, those of an uninterrupted run on this machine (the fixture `reference`).
 """
 
+import itertools
 import json
 import re
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from cluster_user import CLUSTER, ROOT, STEPS, User, user
-from testbed import LARGEST_ARRAY, Testbed
+from testbed import LARGEST_ARRAY, WITHOUT_GPUS, Testbed
+
+from slurm.cluster import Cluster
+from slurm.executor import executor_for
+from slurm.site import look, unfit
 
 Kept = dict[str, Mapping[str, bytes]]
 HIGH = ("--partition=high", "--exclusive", "--mem=0", "--output=/dev/null", "--wrap=sleep 8")
@@ -70,7 +77,7 @@ def attempts(there: User, run: str) -> int:
 
 def test_a_time_limit_shorter_than_the_work(bed: Testbed, tmp_path: Path, reference: Kept) -> None:
     """Jobs of one minute with more than that to do go back into the queue, and go on."""
-    there = user(tmp_path / "u", bed, STEPS, minutes=1, signal_seconds=35, tflops=1.0)
+    there = user(tmp_path / "u", bed, STEPS, minutes=1, signal_seconds=30, tflops=1.0)
     there.inductive("submit", "study.toml")
     there.finish(600)
     same(there, reference)
@@ -172,12 +179,92 @@ def test_init_and_check(bed: Testbed, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bed", [{"mixed": True}], indirect=True)
 def test_a_job_gets_what_it_asks_for(bed: Testbed, tmp_path: Path) -> None:
-    """Where tasks are bound to the CPUs that srun is told of, `check` sees both; it says so when it sees fewer."""
+    """Where tasks are bound to the CPUs that srun is told of: `check` sees both, also where nothing is asked for, and
+    fails when it sees fewer; a type of GPU is found; Ctrl-C leaves no job."""
     there = user(tmp_path, bed, STEPS)
     (tmp_path / "data").mkdir()
     said = there.inductive("cluster", "check")
     assert "the job may use 2 CPUs and, of memory, 3.0 GB" in said
+    assert "USR2 reaches Python" in said
     assert "all is as it should be" in said
+    user(tmp_path, bed, STEPS, srun_args=["--cpu-bind=map_cpu:0"])
+    assert "may use 1 of the 2 CPUs of cpus_per_job" in there.inductive("cluster", "check", code=3)
+    user(tmp_path, bed, STEPS, gpu_type="large", cpus_per_job=0, memory_gb=0.0)
+    with (tmp_path / "cluster.toml").open("a") as file:
+        file.write("[options]\ncpus-per-gpu = 2\n")
+    assert "the job may use 2 CPUs" in there.inductive("cluster", "check")
+    assert node_of(bed) == "node2"
+    user(tmp_path, bed, STEPS, gpus_per_job=0, memory_gb=12.0)  # more than the nodes with GPUs have
+    there.inductive("cluster", "check")
+    assert node_of(bed) == WITHOUT_GPUS
+    bed.call("scontrol", "update", "partition=low", "state=down")
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "benchmarks.cli", "cluster", "check"]
+    whole = {**bed.environment, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, cwd=tmp_path, env=whole, stdout=subprocess.PIPE, text=True) as process:
+        there.until("the job to wait", lambda: jobs(bed), 60)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[0]
+    assert (process.returncode, jobs(bed)) == (130, [])
+    assert "interrupted: its job is cancelled" in said
+
+
+def node_of(bed: Testbed) -> str:
+    """Where the last job ran."""
+    return bed.call("squeue", "-h", "-t", "all", "-S", "i", "-o", "%N").split()[-1]
+
+
+@pytest.mark.parametrize("bed", [{"mixed": True}], indirect=True)
+def test_limits_are_those_of_slurm(bed: Testbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reference: `sbatch --test-only` of each request, in a partition that mixes nodes with GPUs and without."""
+    for name in ("SLURM_CONF", "PATH"):
+        monkeypatch.setenv(name, bed.environment[name])
+    site, differing = look(), []
+    for gpus, kind, memory in itertools.product((0, 1, 2, 3), ("", "small", "large", "huge"), (3.0, 8.0, 12.0, 20.0)):
+        if kind and not gpus:
+            continue
+        keys = {"gpus_per_job": gpus, "gpu_type": kind, "memory_gb": memory}
+        cluster = Cluster(partitions=("low",), minutes=10, **keys)
+        executor = executor_for(tmp_path, cluster, "x")
+        path = tmp_path / "job.sh"
+        path.write_text(executor._make_submission_file_text("true", "x"))
+        taken = subprocess.run(["sbatch", "--test-only", path], capture_output=True, check=False).returncode == 0
+        if taken != (unfit(cluster, site.partitions[0]) is None):
+            differing.append((keys, taken))
+    assert differing == []
+    monkeypatch.chdir(tmp_path)
+    there = User(tmp_path, bed)
+    there.inductive("cluster", "init")
+    text = (tmp_path / "cluster.toml").read_text()
+    assert "gpus_per_job = 1\n" in text
+    assert "low: 1 x 0 GPUs, 2 CPUs, 16 GB and 1 x 2 GPUs (small), 2 CPUs, 8 GB and 1 x 2 GPUs (large), 2 CPUs" in text
+
+
+WRAPPER = """#!/bin/bash
+# as a container's runtime: Python is its child, and signals are not handed on
+"$@"
+exit $?
+"""
+
+
+def test_a_wrapper_around_python(bed: Testbed, tmp_path: Path, reference: Kept) -> None:
+    """It neither dies of a signal nor keeps it from the run, which is saved, and goes back into the queue."""
+    (wrapper := tmp_path / "wrapper").write_text(WRAPPER)
+    wrapper.chmod(0o755)
+    there = user(tmp_path / "u", bed, STEPS, launch=[str(wrapper)])
+    (tmp_path / "u" / "data").mkdir()
+    assert "all is as it should be" in there.inductive("cluster", "check")
+    there.inductive("submit", "study.toml", "--only", "*-s0-*")
+    there.training(count=2, step=20)
+    running = bed.call("squeue", "-h", "-r", "-t", "running", "-o", "%i").split()
+    for job in running:
+        bed.call("scancel", "--signal=USR2", job)  # as before a time limit
+    there.until("all jobs to end", lambda: not jobs(bed), 240)
+    kept = there.kept()
+    assert sorted(kept) == sorted(run for run in reference if "-s0-" in run)
+    assert [run for run, files in kept.items() if files != reference[run]] == []
+    assert any(attempts(there, run) == 2 for run in kept)
+    logs = [path.read_text() for path in (there.folder / "runs" / ".submissions").glob("study-*/submitit/*log.out")]
+    assert any("stopped by SIGUSR2: all is saved; back into the queue" in log for log in logs)
 
 
 def test_a_submission_cut_off(bed: Testbed, tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def sbatch(state: dict[str, Any], arguments: list[str], file: Path) -> int:
     for number in range(count):
         key = f"{job}_{number}" if array else str(job)
         state["jobs"][key] = {"name": name.group(1) if name else "", "state": "PENDING", "reason": "Priority"}
-        state["jobs"][key]["dependency"] = after.group(1) if after else ""
+        state["jobs"][key] |= {"dependency": after.group(1) if after else "", "script": script}
     save(state, file)
     if state["calls"] in state.get("hang", []):
         time.sleep(60)
@@ -95,7 +95,7 @@ def squeue(state: dict[str, Any], arguments: list[str], file: Path) -> int:
 
 def scancel(state: dict[str, Any], arguments: list[str], file: Path) -> int:
     for key, one in state["jobs"].items():
-        if key in arguments or key.partition("_")[0] in arguments:
+        if key in arguments or key.partition("_")[0] in arguments or f"--name={one['name']}" in arguments:
             one["state"] = "CANCELLED"
     save(state, file)
     return 0

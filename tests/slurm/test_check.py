@@ -7,16 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from slurm import check
 from slurm.check import judge, memory_limit
 from slurm.cluster import Cluster
 
 CLUSTER = Cluster(partitions=("gpu",), gpus_per_job=2, cpus_per_job=4, memory_gb=16.0)
 
 
+USR2 = (
+    "USR2 does not reach Python: at a time limit runs would lose their work since the last checkpoint, and the job "
+    "would not go back into the queue; a wrapper in `launch` must exec Python, or pass signals on"
+)
+
+
 def answer(**changes: Any) -> dict[str, Any]:
     """What a node that is as it should be says."""
-    node = {"cuda": 2, "gpus": "0,1", "cpus": 4, "memory_gb": 16.0, "free_gb": 100.0}
+    node = {"cuda": 2, "gpus": "0,1", "cpus": 4, "memory_gb": 16.0, "free_gb": 100.0, "signals": True}
     here = {"python": sys.version.split()[0], "time": time.time()}
     return {"root": True, "data": True, "data_here": True, **node, **here, **changes}
 
@@ -31,6 +39,7 @@ def answer(**changes: Any) -> dict[str, Any]:
         ({"cuda": 1}, ["torch sees 1 of the 2 GPUs of gpus_per_job"]),
         ({"gpus": "3"}, ["SLURM gives the job 1 of the 2 GPUs of gpus_per_job"]),
         ({"gpus": "NoDevFiles"}, ["SLURM gives the job 0 of the 2 GPUs of gpus_per_job"]),
+        ({"signals": False}, [USR2]),
         ({"memory_gb": 4.0}, ["the job may use 4.0 of the 16 GB of memory_gb"]),
     ],
 )
@@ -49,3 +58,21 @@ def test_the_memory_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
     free = memory_limit()
     assert free is None or free > 0.3
     assert os.environ.get("SLURM_MEM_PER_NODE") is None
+
+
+def test_interrupted_it_cancels_its_job(fake: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while it waits: nothing is left in the queue, nor in the folder of submissions."""
+    (tmp_path / "cluster.toml").write_text('partitions = ["gpu"]\n')
+
+    def pressed(*_: Any) -> None:
+        assert [one["state"] for one in fake.jobs.values()] == ["PENDING"]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(check, "_wait", pressed)
+    console = Console(width=250, record=True, quiet=True)
+    with console.capture() as captured:
+        console.quiet = False
+        assert check.check_cluster(tmp_path / "cluster.toml", tmp_path / "runs", tmp_path / "data", console) == 130
+    assert [one["state"] for one in fake.jobs.values()] == ["CANCELLED"]
+    assert "interrupted: its job is cancelled" in captured.get()
+    assert list((tmp_path / "runs" / ".submissions").iterdir()) == []

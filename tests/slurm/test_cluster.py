@@ -59,7 +59,17 @@ def test_every_key_is_written_and_read_back(tmp_path: Path) -> None:
         ("partitions = ['a']\nminuts = 3", "minuts: unknown; allowed: partitions, .*did you mean `minutes`"),
         ("partitions = ['a']\nminutes = 0", "minutes: Input should be greater than or equal to 1"),
         ("partitions = ['a']\nminutes = '60'", "minutes: Input should be a valid integer"),
-        ("partitions = ['a']\nminutes = 1\nsignal_seconds = 60", "60 s are no part of 1 minutes"),
+        (
+            "partitions = ['a']\nminutes = 1\nsignal_seconds = 31",
+            "minutes: 1 is less than twice signal_seconds = 31,.* from 1.03333, or signal_seconds up to 30",
+        ),
+        ("partitions = ['a']\nsrun_args = ['-n', '2']", "'-n': write each as one word, --option or --option=value"),
+        ("partitions = ['a']\nsrun_args = ['--output=x']", "'--output=x' is set by other keys, or by the suite"),
+        ("partitions = ['a']\nlaunch = ['apptainer', '']", "'' is no word of a command line"),
+        (
+            "partitions = ['a']\noptions = { mem-per-cpu = '4G' }",
+            "options: mem-per-cpu contradicts memory_gb = 16; with memory_gb = 0 it is allowed",
+        ),
         ("partitions = ['a']\ngpus_per_job = 0\ngpu_type = 'a100'", "gpu_type: 'a100' while gpus_per_job = 0"),
         ("partitions = ['a']\npython = 'uv run python'", "absolute path of an interpreter"),
         ("partitions = ['a']\npython = '/usr/bin/python; rm -rf /'", "absolute path of an interpreter"),
@@ -168,6 +178,27 @@ def test_a_proposal_without_gpus(fake: object) -> None:
     assert (values["cpus_per_job"], values["runs_per_gpu"], values["memory_gb"]) == (8, 8, 28.8)
     assert remarks["minutes"] == "no limit"
     assert Cluster(**{**values, "partitions": ("cpu",)}).slots == 8
+
+
+def test_what_the_job_that_only_submits_asks_for() -> None:
+    """No GPU, whatever runs need, and nothing that the site should choose."""
+    runs = Cluster(
+        partitions=("gpu",),
+        gpu_type="a100",
+        gpus_per_job=4,
+        cpus_per_job=32,
+        memory_gb=200.0,
+        minutes=1440,
+        signal_seconds=1200,
+        options={"gres": "gpu:a100:4", "exclusive": True, "reservation": "lab"},
+    )
+    least = runs.only_submits
+    assert (least.gpus_per_job, least.gpu_type, least.cpus_per_job, least.memory_gb) == (0, "", 1, 4.0)
+    assert (least.minutes, least.signal_seconds, least.options) == (30, 900, {"reservation": "lab"})
+    assert least.partitions == ("gpu",)
+    assert Cluster(**least.model_dump()) == least  # it is a cluster.toml that is allowed
+    unsaid = Cluster(partitions=("gpu",), dependent_partition="cpu", cpus_per_job=0, memory_gb=0.0).only_submits
+    assert (unsaid.partitions, unsaid.cpus_per_job, unsaid.memory_gb) == (("cpu",), 0, 0)
 
 
 def test_a_proposal_for_a_mixed_partition(fake: object) -> None:

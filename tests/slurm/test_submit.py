@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -184,6 +185,9 @@ def test_a_dependent_job_submits_what_is_over(
     for count in (3, 1):
         [folder] = ledger.submissions(tmp_path / "runs")[-1:]
         [rest] = [one for one in fake.jobs.values() if one["name"] == rest_name(folder)]
+        assert "--gpus-per-node" not in rest["script"]
+        assert "--cpus-per-task=1\n" in rest["script"]
+        assert any("--gpus-per-node=1" in one["script"] for one in fake.jobs.values())
         assert rest["dependency"] == f"afterany:{ledger.read_arrays(tmp_path / 'runs')[-1].job}"
         fake.now("COMPLETED")
         monkeypatch.setenv("SLURM_JOB_ID", "1")  # of the job that submits; its own jobs must not inherit it
@@ -242,6 +246,39 @@ def test_the_jobs_script(fake: Any, tmp_path: Path) -> None:
     text = executor._make_submission_file_text(executor._submitit_command_str, "x")
     text = text.replace(str(tmp_path), "FOLDER").replace(sys.executable, "PYTHON")
     assert text == GOLDEN.read_text()
+
+
+def script(folder: Path, **keys: Any) -> str:
+    """The script of a job for a cluster.toml of these keys."""
+    executor = executor_for(folder, Cluster(partitions=("gpu",), **keys), "x")
+    return executor._make_submission_file_text(executor._submitit_command_str, "x")
+
+
+def test_what_is_not_asked_for(fake: Any, tmp_path: Path) -> None:
+    """Neither sbatch nor srun names it; srun takes all the CPUs that the site gives the job."""
+    text = script(tmp_path, cpus_per_job=0, memory_gb=0.0, gpus_per_job=0)
+    assert not [word for word in ("--cpus-per-task", "--mem", "--gpus-per-node") if word in text]
+    assert "export SRUN_CPUS_PER_TASK=$SLURM_CPUS_ON_NODE" in text
+
+
+def test_a_type_of_gpu_and_a_container(fake: Any, tmp_path: Path) -> None:
+    """Signals are blocked before the container's words, and all of them are quoted."""
+    text = script(
+        tmp_path,
+        gpu_type="a100",
+        gpus_per_job=2,
+        srun_args=("--container-image=nvcr.io#nvidia/pytorch", "--mpi=none"),
+        launch=("apptainer", "exec", "--nv", "my image.sif"),
+        python="/opt/python",
+    )
+    assert "#SBATCH --gpus-per-node=a100:2\n" in text
+    [command] = [line for line in text.splitlines() if line.startswith("srun ")]
+    words = shlex.split(command)
+    assert words[4:7] == ["--cpus-per-task=2", "--container-image=nvcr.io#nvidia/pytorch", "--mpi=none"]
+    assert words[7] == "env"
+    launch = words.index("apptainer")
+    assert all(word.startswith("--block-signal=") for word in words[8:launch])
+    assert words[launch : launch + 6] == ["apptainer", "exec", "--nv", "my image.sif", "/opt/python", "-u"]
 
 
 def test_submissions_are_for_their_owner_alone(fake: Any, submit: Submit, tmp_path: Path) -> None:
