@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUNS_OPTION = $(if $(RUNS),--runs $(RUNS))
 
-.PHONY: help .venv quickstart test test-browser test-cluster bench check format clean
+.PHONY: help .venv quickstart test test-browser test-cluster bench fairness check format clean
 
 help:
 	@echo "make quickstart   install, run the main job on bundled images (6 minutes), write the page"
@@ -11,6 +11,7 @@ help:
 	@echo "make test-browser pass the tests of the page in Debian's chromium (root, where it is not installed)"
 	@echo "make test-cluster pass the tests on a real SLURM cluster on this machine (root; installs Debian's packages)"
 	@echo "make bench        measure the speed on this machine (BENCH='models --rounds 5': which tables, how)"
+	@echo "make fairness     train every family beside its reference (FAIRNESS='--dataset cifar10': on what; hours)"
 	@echo "make check        ruff and mypy"
 	@echo "make .venv        install only"
 
@@ -50,6 +51,9 @@ test-cluster: .venv/installed-dev
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.speed --json reports/speed.json $(BENCH)
+
+fairness: .venv/installed
+	$(BIN)/python -m benchmarks.fairness --json reports/fairness.json $(FAIRNESS)
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .

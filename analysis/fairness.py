@@ -25,10 +25,10 @@ def ledger(arm: ArmData) -> pd.DataFrame:
     Columns: label; parameters_backbone, parameters_position, parameters_head; macs (an image, training resolution);
     images_per_second (training, median over runs), hardware (that it was measured on; where that is several, each with
     its own median and runs); updates_low, updates_high, images_low, images_high (images seen; over train sizes);
-    batch_norm_short (runs whose BatchNorm saw less than a batch); augmentation; recipe (what of it differs between the
-    models, drop path as it reaches the model); trials (of tuning, as the study states them: `trial_words`); planned
-    and one column a state (runs); unequal (names of the columns in which the model differs, separated by spaces);
-    runs (ids).
+    batch_norm_short (runs whose BatchNorm saw less than a batch); initial (how weights start); augmentation; recipe
+    (what of it differs between the models, drop path as it reaches the model); trials (of tuning, as the study states
+    them: `trial_words`); planned and one column a state (runs); unequal (names of the columns in which the model
+    differs, separated by spaces); runs (ids).
     Counts that no run has come to yet are NaN.
     """
     one_arm(arm.runs)
@@ -51,6 +51,7 @@ def _of_model(label: str, runs: pd.DataFrame) -> dict[str, Any]:
         "images_low": done["images_seen"].min(),
         "images_high": done["images_seen"].max(),
         "batch_norm_short": int(runs["batch_norm_images"].notna().sum()),
+        "initial": runs["initial"].iloc[0],
         "augmentation": runs["augmentation"].iloc[0],
         "recipe": runs["recipe_own"].iloc[0],
         "trials": trial_words(runs["trials"]),
@@ -97,7 +98,7 @@ def _unequal(table: pd.DataFrame, runs: pd.DataFrame) -> list[list[str]]:
         for i, value in enumerate(table[column]):
             if abs(value - median) > TOLERANCE * median:
                 marks[i].append(column)
-    for column in ("augmentation", "recipe"):
+    for column in ("initial", "augmentation", "recipe"):
         for mark, is_odd in zip(marks, _odd(table[column]), strict=True):
             mark += [column] * is_odd
     stated = runs.groupby("train_size")["trials"].nunique(dropna=False)

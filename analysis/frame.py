@@ -39,6 +39,7 @@ COLUMNS = {
     "position": "positional encoding; '-' where the model has none to choose",
     "position_options": "options of the encoding itself that differ within an arm, 'key=value, ...'; '-' if none",
     "options": "further model options that differ within an arm, as 'key=value, ...'; '-' if none",
+    "initial": "how weights start: literature or library; '-' in records of before there was a choice",
     "label": "display name: model, and what differs between runs of this model",
     "dataset": "name of the data set",
     "classes": "of the data set",
@@ -228,6 +229,7 @@ def _configured(name: str, settings: Mapping[str, Any], data: Dataset) -> dict[s
         **{key: settings[key] for key in same},
         "classes": data.classes,
         "position": str(settings["options"].get("position", NONE)),
+        "initial": settings.get("initial", NONE),
         "position_options": NONE,
         "options": NONE,
         "validation": float(settings["validation"]),
@@ -317,7 +319,8 @@ def default_way(model: str, options: Mapping[str, Any]) -> str | None:
 
 def _named_settings(settings: Mapping[str, Any]) -> Mapping[str, Any]:
     """What can tell apart runs of one model in an arm: its options, and the weights it starts from."""
-    return {**settings["options"], "init_from": settings.get("init_from") or "none"}
+    further = {"initial": settings.get("initial", NONE), "init_from": settings.get("init_from") or "none"}
+    return {**settings["options"], **further}
 
 
 def _name_labels(table: pd.DataFrame, settings: Mapping[str, Mapping[str, Any]]) -> None:

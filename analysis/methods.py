@@ -4,11 +4,13 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import models
 from analysis import comparisons, page, statistics, wording
 from analysis.arms import Arm, told_apart
 from analysis.fairness import DONE
 from analysis.findings import Findings
 from analysis.frame import Frame
+from analysis.naming import NONE
 from analysis.tables import each_row
 from benchmarks.study import Study
 
@@ -38,6 +40,7 @@ def sentences(study: Study, frame: Frame, findings: Sequence[Findings]) -> list[
         "Every test resolution is measured on the one final checkpoint of a run; images are resized in one antialiased "
         "step from their native pixels, by the same function as in training.",
         *_upsampled(findings),
+        *_initial(frame),
         "MACs are multiply-accumulates of one image at the training resolution, attention products included; "
         "FLOPs = 2 × MACs.",
     ]
@@ -182,6 +185,18 @@ def _upsampled(findings: Sequence[Findings]) -> list[str]:
         for what, above in sizes.items()
         if above
     ]
+
+
+def _initial(frame: Frame) -> list[str]:
+    """How the weights of each model start, and where that is from."""
+    sources: dict[str, list[str]] = {}
+    for model, initial in dict.fromkeys(zip(frame.runs["model"], frame.runs["initial"], strict=True)):
+        if initial != NONE:
+            sources.setdefault(models.initial_source(model, initial), []).append(model)
+    if not sources:
+        return []
+    said = "; ".join(f"{wording.names(names)}: {source}" for source, names in sources.items())
+    return [f"Initial weights are those of each family's own convention, drawn from the seed: {said}."]
 
 
 def _passes(low: float, high: float) -> str:

@@ -57,7 +57,8 @@ def pairs_of(labels: Sequence[str], reference: str | None) -> list[tuple[str, st
 
 def words_of(run: Run) -> tuple[str, ...]:
     """What a run's model can be called by."""
-    named = {**run.options, **({"init_from": run.init_from} if run.init_from else {})}
+    began = {"init_from": run.init_from} if run.init_from else {}
+    named = {**run.options, "initial": run.initial, **began}
     options = [f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in named.items()]
     return (run.model, *([run.position] if run.position != "-" else []), *options)
 
@@ -97,10 +98,11 @@ def _models(runs: Sequence[Run]) -> list[list[Run]]:
     groups: dict[str, dict[str, Run]] = {}
     for run in runs:
         settings = run.settings()
-        follows = {"model", "options", "init_from", "recipe", "draw", "seed"}  # recipe: a model may have its own
+        follows = {"model", "options", "initial", "init_from", "draw", "seed"}
+        follows |= {"recipe"}  # a model may have its own
         group = canonical({key: value for key, value in settings.items() if key not in follows})
         options = {key: value for key, value in run.options.items() if key != "drop_path"}  # follows the recipe
-        groups.setdefault(group, {}).setdefault(canonical([run.model, options, run.init_from]), run)
+        groups.setdefault(group, {}).setdefault(canonical([run.model, options, run.initial, run.init_from]), run)
     return [list(models.values()) for models in groups.values()]
 
 

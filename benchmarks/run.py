@@ -20,7 +20,7 @@ from benchmarks.recipes import Recipe, plain, recipe_values, typed
 from benchmarks.subsets import part_sizes
 from models.hints import did_you_mean
 
-PROTOCOL = 1  # raised on purpose, when what a configuration means has changed: it gives every run a new id
+PROTOCOL = 2  # raised on purpose, when what a configuration means has changed (docs/records.md): new ids for every run
 
 T = TypeVar("T", bound=BaseModel)
 Scalar = bool | int | float | str
@@ -28,6 +28,7 @@ Part = Literal["test", "validation", "test_unique"]
 Images = Literal["resize", "canvas", "patch"]
 BatchNorm = Literal["kept", "reestimated"]
 Precision = Literal["float32", "bfloat16"]
+Initial = Literal["literature", "library", "torch"]
 
 
 class Frozen(BaseModel):
@@ -101,6 +102,9 @@ class Run(Identified):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="initialisation, order and augmentation")
     draw: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="picks the subset; default: seed")
     precision: Precision = Field("float32", description="of the network's arithmetic; weights are always float32")
+    initial: Initial = Field(
+        "literature", description="how weights start: as in a family's literature or library, or torch's"
+    )
     init_from: str = Field("", description="the run, record folder or weights file it starts from; none: drawn anew")
     validate_every: Annotated[float | int, AfterValidator(_share_or_steps)] = Field(
         0, description="measured on validation while training: after each share of all steps, or number; 0: at the end"
@@ -227,7 +231,10 @@ def make_run(settings: Mapping[str, Any], places: Places | None = None) -> Run:
     run = validated(Run, values)
     run._data = data
     if run.protocol != PROTOCOL:
-        raise ConfigError("protocol", f"is {run.protocol}, this version of the suite runs protocol {PROTOCOL}")
+        raise ConfigError(
+            "protocol",
+            f"is {run.protocol}, this version of the suite runs protocol {PROTOCOL}; docs/records.md says what changed",
+        )
     if run.validate_every and not run.validation:
         raise ImpossibleError("validate_every", "there is no validation part to measure on (validation = 0)")
     if run.init_from and run.options.get("weights", "none") != "none":

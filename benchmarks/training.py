@@ -39,6 +39,7 @@ def model_of(run: Run) -> Network:
         num_classes=run.data.classes,
         size=run.size,
         seed=randomness.key(run.seed, "initialisation"),
+        initial=run.initial,
         **run.options,
     )
 

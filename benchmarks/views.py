@@ -81,7 +81,9 @@ def counted_models(size: str, image_size: int) -> tuple[list[dict[str, Any]], li
     scale = min(models.SCALES, key=lambda known: abs(math.log(known / image_size)))
     rows, refused = [], []
     for name in models.model_names():
-        scaled = {"scale": scale} if "scale" in {option.name for option in models.family(name).options} else {}
+        scaled: dict[str, Any] = (
+            {"scale": scale} if "scale" in {option.name for option in models.family(name).options} else {}
+        )
         try:
             with torch.device("meta"):
                 network = models.create_model(

@@ -14,11 +14,13 @@ from models.hints import did_you_mean
 from models.options import ModelError, Option, OptionError, Scalar, parse_way
 from models.plugins import Plugin, load_plugin, loaded_plugins, plugin_source, plugins_behind, read_plugin
 from models.registry import (
+    INITIAL,
     carry_ways,
     check_resolution,
     create_model,
     default_size,
     family,
+    initial_source,
     model_names,
     position_names,
     position_summaries,
@@ -29,6 +31,7 @@ from models.registry import (
 from models.sizes import SCALES, TIERS
 
 __all__ = [
+    "INITIAL",
     "SCALES",
     "TIERS",
     "Abilities",
@@ -47,6 +50,7 @@ __all__ = [
     "default_size",
     "did_you_mean",
     "family",
+    "initial_source",
     "load_plugin",
     "loaded_plugins",
     "model_names",

@@ -12,11 +12,14 @@ Shapes: B images, C channels, H x W pixels, N patch tokens of width D, K classes
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from models.grids import Grid
+from models.initial import HE, JAX_MIXER, TIMM_MIXER, TORCH, Scheme
 from models.network import DropPath, FixedSize, Head, Network, Parts, as_tokens, drop_path_rates
 from models.resnet import Padding
 from models.vit import MLP, PatchEmbedding
@@ -27,6 +30,8 @@ class PlainMLP(FixedSize):
 
     It knows nothing of images: a fixed permutation of the pixels, the same in training and test, changes nothing.
     """
+
+    schemes: ClassVar[Mapping[str, Scheme]] = {"library": TORCH, "literature": HE}
 
     def __init__(self, *, image_size: int, in_channels: int, num_classes: int, width: int, depth: int) -> None:
         super().__init__(image_size)
@@ -76,6 +81,8 @@ class Mixer(FixedSize):
 
     Args: token_hidden, units of the token-mixing MLP; the others as `models.vit.ViT`.
     """
+
+    schemes: ClassVar[Mapping[str, Scheme]] = {"library": TIMM_MIXER, "literature": JAX_MIXER}
 
     def __init__(
         self,
@@ -130,6 +137,8 @@ class SimpleCNN(Network):
     zeros or circular, of the convolutions; with circular padding the logits are invariant to cyclic shifts by multiples
     of the total stride, where it divides the image.
     """
+
+    schemes: ClassVar[Mapping[str, Scheme]] = {"library": TORCH, "literature": HE}
 
     def __init__(
         self,

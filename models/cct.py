@@ -1,18 +1,28 @@
 """The compact convolutional transformer (Hassani et al., 2021): a convolutional tokeniser and a pooling that attends.
 
+Shapes: B images, C channels, H x W pixels, N tokens of width D.
+
 The tokeniser is a stack of convolution, ReLU and overlapping max pooling; the logits are read from a weighted mean
-of the tokens, the weights by a softmax over one linear map (sequence pooling). Between them lies `models.vit` with any
-encoding; the published models use `learned_1d` or `sincos_1d`. Any image size will do: a stride of 2 rounds up.
+of the tokens, the weights by a softmax over one linear map (sequence pooling). The blocks between them are the
+authors' (SHI-Labs/Compact-Transformers), not the ViT's: the residual stream itself is normalised before the MLP, a
+tenth of the attention's probabilities is dropped in training, and queries, keys and values have no bias. The ViT's own
+blocks on convolutions are `models.conv_stem_vit`. Any encoding fits; the published models use `learned_1d`, there
+drawn ten times as wide (std 0.2), or `sincos_1d`. Any image size will do: a stride of 2 rounds up.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from models.grids import Grid, halvings
-from models.vit import ViT
+from models.initial import CCT as SCHEME
+from models.initial import Scheme
+from models.network import Parts, drop_path_rates
+from models.positions.base import Position
+from models.vit import Attention, Block, ViT
 
 
 class Tokeniser(nn.Sequential):
@@ -37,12 +47,39 @@ class Tokeniser(nn.Sequential):
         return halvings(height, self.times), halvings(width, self.times)
 
 
+class CCTBlock(Block):
+    """x + attention(norm1(x)), of which norm2 makes the stream: x = norm2(x), then x + mlp(x). B N D -> B N D."""
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        mlp_ratio: float,
+        layer_scale: float,
+        drop_path: float,
+        attention_dropout: float,
+    ) -> None:
+        super().__init__(width, heads, mlp_ratio, layer_scale, drop_path)
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = Attention(width, heads, qkv_bias=False, dropout=attention_dropout)
+
+    def forward(
+        self, tokens: Tensor, position: Position, grid: Grid, block: int, parts: Parts | None, mask: Tensor | None
+    ) -> Tensor:
+        attended = self.attention(self.norm1(tokens), position, grid, block, parts, mask)
+        tokens = self.norm2(tokens + self.drop(self.scale1(attended)))
+        return tokens + self.drop(self.scale2(self.mlp(tokens)))
+
+
 class CCT(ViT):
     """Compact convolutional transformer.
 
     Args: the tokeniser has `stem_convolutions` convolutions of `stem_width` channels, the last one of `width`, each
-    with `stem_kernel` and `stem_stride`; the others are `ViT`'s (but for patch and class token).
+    with `stem_kernel` and `stem_stride`. attention_dropout: share of the attention's probabilities set to zero in
+    training. The others are `ViT`'s (but for patch and class token).
     """
+
+    schemes: ClassVar[Mapping[str, Scheme]] = {"library": SCHEME, "literature": SCHEME}
 
     def __init__(
         self,
@@ -53,11 +90,22 @@ class CCT(ViT):
         stem_width: int,
         stem_kernel: int,
         stem_stride: int,
+        depth: int,
+        heads: int,
+        mlp_ratio: float = 4.0,
+        layer_scale: float = 0.0,
+        drop_path: float = 0.0,
+        attention_dropout: float = 0.1,
         **rest: Any,
     ) -> None:
         channels = (*[stem_width] * (stem_convolutions - 1), width)
         stem = Tokeniser(in_channels, channels, stem_kernel, stem_stride)
-        super().__init__(in_channels=in_channels, width=width, stem=stem, **rest)
+        super().__init__(in_channels=in_channels, width=width, depth=depth, heads=heads, stem=stem, **rest)
+        self.blocks = nn.ModuleList(
+            CCTBlock(width, heads, mlp_ratio, layer_scale, rate, attention_dropout)
+            for rate in drop_path_rates(drop_path, depth)
+        )
+        self.norm = nn.LayerNorm(width)
         self.weigh = nn.Linear(width, 1, bias=False)  # a bias would add the same to every logit
 
     def pool(self, tokens: Tensor) -> Tensor:

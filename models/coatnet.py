@@ -11,9 +11,13 @@ in the configuration `coatnet_0` (read by a linear map, without a hidden layer),
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from models.grids import Grid, halvings
+from models.initial import TIMM_COATNET, Draw, Scheme, fans
 from models.network import AttentionLayer, DropPath, Head, Network, Parts, as_map, as_tokens, attend, drop_path_rates
 from models.positions.biases import Bias2d
 from models.resnet import ChannelNorm, Norm, norm_layer
@@ -25,13 +29,20 @@ def pool(x: Tensor, stride: int) -> Tensor:
     return x if stride == 1 else nn.functional.avg_pool2d(x, 2, ceil_mode=True)
 
 
+class PointConv(nn.Conv2d):
+    """A 1x1 convolution between maps of attention, a linear map that starts as one: B C H W -> B C' H W."""
+
+    def initial_by(self, scheme: Scheme) -> Mapping[str, Draw]:
+        return scheme.linear(*fans(self))
+
+
 class Shortcut(nn.Module):
     """Pooling, then a 1x1 convolution where the channels change: B C H W -> B C' H/s W/s."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, conv: type[nn.Conv2d] = nn.Conv2d) -> None:
         super().__init__()
         self.stride = stride
-        self.expand = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+        self.expand = conv(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.expand(pool(x, self.stride))
@@ -105,7 +116,7 @@ class AttentionBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.stride = stride
-        self.shortcut = Shortcut(inputs, outputs, stride)
+        self.shortcut = Shortcut(inputs, outputs, stride, PointConv)
         self.norm1 = ChannelNorm(inputs, eps=1e-6)
         self.attention = RelativeAttention(inputs, outputs, head_width, trained)
         self.norm2 = nn.LayerNorm(outputs, eps=1e-6)
@@ -136,6 +147,7 @@ class CoAtNet(Network):
     """
 
     undecayed = ("position.table",)
+    schemes: ClassVar[Mapping[str, Scheme]] = {"library": TIMM_COATNET, "literature": TIMM_COATNET}
 
     def __init__(
         self,

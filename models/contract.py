@@ -41,7 +41,7 @@ class Subject:
             num_classes=CLASSES,
             size=self.size,
             seed=seed,
-            **self.options,
+            **dict(self.options),  # type: ignore[arg-type]  # options are scalars, as a model declares them
         )
 
     @cached_property
@@ -157,6 +157,8 @@ def resolutions(subject: Subject) -> None:
 def training_after_evaluation(subject: Subject) -> None:
     """Constants made in inference mode, at any grid, serve a later training pass, with gradients as without them."""
     fresh, used = subject.build(), subject.build()
+    for network in (fresh, used):
+        randomise(network)
     with torch.inference_mode():
         for side in (subject.image_size, subject.other):
             used.eval()(subject.batch(2, side).float())
@@ -290,7 +292,7 @@ def weight_decay(subject: Subject) -> None:
 
 def ways(subject: Subject) -> None:
     """The default way is the first that is declared; an unknown one, or an unknown choice, is refused."""
-    network, images = subject.build().double().eval(), subject.batch(2, subject.other)
+    network, images = random_network(subject), subject.batch(2, subject.other)
     logits = network(images)
     expected = f"allowed: {parse_way(subject.ways[0])[0]}" if subject.ways else "nothing to carry"
     refused(network, "teleport", {}, expected)
@@ -329,7 +331,7 @@ def first_loss(subject: Subject) -> None:
 
 def compiled(subject: Subject) -> None:
     """`torch.compile` (ahead-of-time autograd, eager kernels) gives the same logits, also at a second resolution."""
-    network = subject.build().double().eval()
+    network = random_network(subject)
     expected = {side: network(subject.batch(2, side)) for side in (subject.image_size, subject.other)}
     torch.compiler.reset()  # past a limit of compilations in one process, all that follows would run uncompiled
     fast = torch.compile(network, backend="aot_eager", dynamic=False)

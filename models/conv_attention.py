@@ -7,13 +7,11 @@ what is mixed; equivariant to shifts but for position and borders. Everything el
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
 from models.grids import Grid
-from models.initial import Draw, constant, normal
 from models.network import as_map, as_tokens
 from models.vit import Attention, ViT
 
@@ -23,9 +21,6 @@ class ConvProjection(nn.Conv2d):
 
     def __init__(self, width: int) -> None:
         super().__init__(width, 3 * width, 3, padding=1)
-
-    def initial(self) -> Mapping[str, Draw]:
-        return {"weight": normal((9 * self.in_channels) ** -0.5), "bias": constant(0.0)}
 
 
 class ConvAttention(Attention):

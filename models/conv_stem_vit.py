@@ -7,12 +7,14 @@ first attention. Any image size will do: a stride of 2 rounds up.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from torch import nn
 
 from models.grids import Grid, halvings
-from models.vit import ViT
+from models.initial import PYCLS_VIT, TIMM_VIT, Scheme
+from models.vit import LastConv, ViT
 
 
 class ConvStem(nn.Sequential):
@@ -27,7 +29,7 @@ class ConvStem(nn.Sequential):
                 nn.ReLU(),
             ]
             in_channels = outputs
-        super().__init__(*layers, nn.Conv2d(in_channels, width, 1))
+        super().__init__(*layers, LastConv(in_channels, width))
         self.times = strides.count(2)
 
     def grid(self, height: int, width: int) -> Grid:
@@ -39,6 +41,8 @@ class ConvStemViT(ViT):
 
     Args: stem_channels and stem_strides, one entry a convolution; the others are `ViT`'s (but for the patch).
     """
+
+    schemes: ClassVar[Mapping[str, Scheme]] = {"library": TIMM_VIT, "literature": PYCLS_VIT}
 
     def __init__(
         self,

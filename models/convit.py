@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from models.grids import Grid
-from models.initial import Draw, constant, normal
+from models.initial import CONVIT, Draw, Scheme, constant, normal
 from models.network import AttentionLayer, Parts, as_tokens, attend, check_way
 from models.positions.absolute import NoPosition
 from models.positions.base import Position, at_least_single, offsets
@@ -90,6 +90,7 @@ class ConViT(ViT):
     """
 
     undecayed: ClassVar[tuple[str, ...]] = ("class_token", "directions")
+    schemes: ClassVar[Mapping[str, Scheme]] = {"library": CONVIT, "literature": CONVIT}
 
     def __init__(self, *, width: int, heads: int, local_blocks: int, locality: float, **rest: Any) -> None:
         super().__init__(width=width, heads=heads, position=NoPosition, **rest)

@@ -10,12 +10,13 @@ norm cannot train on batches of one image).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from models.grids import Grid, halvings
-from models.initial import Draw, constant, normal
+from models.initial import CONVNEXT, Draw, Scheme, constant
 from models.network import DropPath, Head, Network, Parts, drop_path_rates
 from models.resnet import Norm, Padding, norm_layer, wrap
 from models.vit import MLP, PatchEmbedding
@@ -31,9 +32,6 @@ class DepthwiseConv(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(wrap(x, self.reach) if self.reach else x)
-
-    def initial(self) -> Mapping[str, Draw]:
-        return {"weight": normal(self.kernel_size[0] ** -1.0), "bias": constant(0.0)}
 
 
 class ConvNeXtBlock(nn.Module):
@@ -94,6 +92,8 @@ class ConvNeXt(Network):
 
     Raises ModelError for images that the patch does not divide.
     """
+
+    schemes: ClassVar[Mapping[str, Scheme]] = {"library": CONVNEXT, "literature": CONVNEXT}
 
     def __init__(
         self,

@@ -17,25 +17,17 @@ import torch
 from torch import Tensor, nn
 
 from models.grids import Grid
-from models.initial import Draw, constant, normal, uniform, xavier
+from models.initial import Draw, Scheme, constant, torch_own, xavier
 from models.network import AttentionLayer, Head, Network, Parts, as_tokens
 from models.positions.base import PositionFactory
 from models.vit import PatchEmbedding
 
 
-class Linear(nn.Linear):
-    """A linear map as torch draws it: weights and biases uniform within 1 / sqrt(fan in)."""
-
-    def initial(self) -> Mapping[str, Draw]:
-        bound = self.in_features**-0.5
-        return {"weight": uniform(bound), "bias": uniform(bound)}
-
-
-class Output(Linear):
+class Output(nn.Linear):
     """The map behind attention, whose biases torch starts at 0."""
 
     def initial(self) -> Mapping[str, Draw]:
-        return {**super().initial(), "bias": constant(0.0)}
+        return {**torch_own(self.in_features, self.out_features), "bias": constant(0.0)}
 
 
 class Attention(nn.MultiheadAttention, AttentionLayer):
@@ -66,7 +58,7 @@ class EncoderLayer(nn.TransformerEncoderLayer):
     def __init__(self, width: int, heads: int, hidden: int, dropout: float) -> None:
         super().__init__(width, heads, hidden, dropout)
         self.self_attn = Attention(width, heads, dropout)
-        self.linear1, self.linear2 = Linear(width, hidden), Linear(hidden, width)
+        self.linear1, self.linear2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
 
     def forward_parts(self, tokens: Tensor, block: int, parts: Parts) -> Tensor:
         """The same pass, keeping the attention's probabilities."""
@@ -111,8 +103,8 @@ class CourseViT(Network):
         self.blocks = nn.ModuleList(EncoderLayer(width, heads, round(mlp_ratio * width), dropout) for _ in range(depth))
         self.head = Head(width, num_classes)
 
-    def initial(self) -> Mapping[str, Draw]:
-        return {"class_token": normal(0.02)}
+    def initial_by(self, scheme: Scheme) -> Mapping[str, Draw]:
+        return {"class_token": scheme.class_token}
 
     def details(self, height: int, width: int) -> dict[str, int | str]:
         return {"window": "global"}

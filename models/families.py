@@ -149,6 +149,11 @@ CCT = Family(
         Option("stem_width", int, None, "channels of the tokeniser before its last convolution", minimum=1),
         Option("stem_kernel", int, None, "side of the tokeniser's kernels", allowed=(3, 5, 7)),
         Option("stem_stride", int, None, "stride of the tokeniser's convolutions", allowed=(1, 2)),
+        Option(
+            *("attention_dropout", float, 0.1, "share of attention's probabilities set to zero in training"),
+            minimum=0.0,
+            maximum=0.9,
+        ),
     ),
     layout="channels_last",
     check=check_tokeniser,

@@ -7,6 +7,10 @@ shape and rule share its initial value bit for bit. The global generator is neit
 Draws start from 53-bit uniforms of torch's CPU Mersenne twister and are turned into normals in double
 precision, because `torch.randn` takes different paths by vector width; what is left to the platform is the
 last bit of a double, which the rounding to single precision hides.
+
+How layers start is a matter of convention, and each family has its own: a `Scheme` says it for the layers that
+conventions differ in, and every network names two of them (`Network.schemes`): that of the `library` people take the
+family from, and that of its `literature`, the paper or its authors' code.
 """
 
 from __future__ import annotations
@@ -14,12 +18,14 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 Draw = Callable[[tuple[int, ...], torch.Generator], Tensor]  # shape, generator -> float64 on the CPU
+Rule = Callable[[int, int], Mapping[str, Draw]]  # fan in, fan out of a linear map -> its `weight` and its `bias`
 
 
 @runtime_checkable
@@ -27,6 +33,13 @@ class Initialised(Protocol):
     """A module that states the initial value of its own parameters (and random buffers), by name."""
 
     def initial(self) -> Mapping[str, Draw]: ...
+
+
+@runtime_checkable
+class InitialisedBy(Protocol):
+    """A module whose parameters start as the network's scheme has it."""
+
+    def initial_by(self, scheme: Scheme) -> Mapping[str, Draw]: ...
 
 
 def uniform_numbers(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
@@ -54,21 +67,147 @@ def normal(std: float) -> Draw:
     return draw
 
 
+def truncated_normal(std: float) -> Draw:
+    """Of a normal what lies within two of its own standard deviations; `std` is that of the result."""
+    whole = std / 0.87962566103423978  # the std of a standard normal cut at 2
+
+    def draw(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        centred = 2 * uniform_numbers(shape, generator) - 1  # [-1, 1)
+        return torch.erfinv(centred * math.erf(2 / math.sqrt(2))) * (whole * math.sqrt(2))
+
+    return draw
+
+
 def xavier(fan_in: int, fan_out: int) -> Draw:
     """Glorot's uniform: variance 2 / (fan_in + fan_out)."""
     return uniform(math.sqrt(6 / (fan_in + fan_out)))
 
 
-def layer_draws(module: nn.Module) -> Mapping[str, Draw]:
-    """The rules of torch's own layers: Glorot for linear maps, He (fan out) for convolutions, 1 and 0 for norms."""
+def torch_own(fan_in: int, fan_out: int) -> Mapping[str, Draw]:
+    """What torch's layers draw when they are made: weights and biases uniform within 1 / sqrt(fan in)."""
+    return {"weight": uniform(fan_in**-0.5), "bias": uniform(fan_in**-0.5)}
+
+
+def he_in(fan_in: int, fan_out: int) -> Mapping[str, Draw]:
+    """He et al. (2015): variance 2 / fan in, biases 0."""
+    return {"weight": normal(math.sqrt(2 / fan_in)), "bias": constant(0.0)}
+
+
+def he_out(fan_in: int, fan_out: int) -> Mapping[str, Draw]:
+    """The same by the fan out."""
+    return {"weight": normal(math.sqrt(2 / fan_out)), "bias": constant(0.0)}
+
+
+def glorot(fan_in: int, fan_out: int) -> Mapping[str, Draw]:
+    return {"weight": xavier(fan_in, fan_out), "bias": constant(0.0)}
+
+
+def glorot_off_zero(fan_in: int, fan_out: int) -> Mapping[str, Draw]:
+    """Glorot's weights and biases that are nearly 0."""
+    return {"weight": xavier(fan_in, fan_out), "bias": normal(1e-6)}
+
+
+def lecun(fan_in: int, fan_out: int) -> Mapping[str, Draw]:
+    """Variance 1 / fan in, truncated; biases 0: the default of Flax's layers."""
+    return {"weight": truncated_normal(fan_in**-0.5), "bias": constant(0.0)}
+
+
+def small(fan_in: int, fan_out: int) -> Mapping[str, Draw]:
+    """Std 0.02 whatever the fan, biases 0. (timm cuts this normal at +-2, a hundred standard deviations.)"""
+    return {"weight": normal(0.02), "bias": constant(0.0)}
+
+
+def zeros(fan_in: int, fan_out: int) -> Mapping[str, Draw]:
+    return {"weight": constant(0.0), "bias": constant(0.0)}
+
+
+ZERO = constant(0.0)
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How a network's layers start, and by which source.
+
+    `linear`: linear maps. `hidden`: those of MLPs in blocks. `conv`: convolutions. `patches`: the one that cuts the
+    image into patches. `head`: the classifier. `joint`: queries, keys and values are drawn as the one map that they
+    are computed by, not as three.
+    """
+
+    source: str
+    linear: Rule
+    hidden: Rule
+    conv: Rule
+    patches: Rule
+    head: Rule
+    class_token: Draw = ZERO
+    joint: bool = False
+
+
+TORCH = Scheme(
+    "torch's own layers",
+    torch_own,
+    torch_own,
+    conv=torch_own,
+    patches=torch_own,
+    head=torch_own,
+    class_token=normal(0.02),
+)
+TORCHVISION_RESNET = replace(TORCH, source="torchvision, resnet.py", conv=he_out)
+HE = Scheme("He et al. (2015), section 2.2", he_in, he_in, conv=he_in, patches=he_in, head=he_in)
+TIMM_VIT = Scheme(
+    "timm, vision_transformer.py",
+    small,
+    small,
+    conv=torch_own,
+    patches=torch_own,
+    head=small,
+    class_token=normal(1e-6),
+)
+JAX_VIT = Scheme(
+    "google-research/vision_transformer, models_vit.py",
+    glorot,
+    glorot_off_zero,
+    conv=lecun,
+    patches=lecun,
+    head=zeros,
+)
+PYCLS_VIT = replace(JAX_VIT, source="facebookresearch/pycls, vit.py", conv=torch_own, patches=he_out)
+TIMM_HYBRID = replace(TIMM_VIT, source="timm, vision_transformer_hybrid.py and resnetv2.py", conv=he_out)
+SWIN = replace(TIMM_VIT, source="microsoft/Swin-Transformer and timm")
+CONVIT = replace(TIMM_VIT, source="facebookresearch/convit and timm", class_token=normal(0.02))
+CONVNEXT = replace(TIMM_VIT, source="facebookresearch/ConvNeXt and timm", conv=small, patches=small)
+CCT = replace(TIMM_VIT, source="SHI-Labs/Compact-Transformers", conv=he_in)
+TIMM_MIXER = replace(JAX_VIT, source="timm, mlp_mixer.py")
+JAX_MIXER = replace(JAX_VIT, source="google-research/vision_transformer, models_mixer.py", linear=lecun, hidden=lecun)
+TIMM_COATNET = Scheme(
+    "timm, maxxvit.py", glorot, glorot_off_zero, conv=he_out, patches=he_out, head=torch_own, joint=True
+)
+
+
+def fans(layer: nn.Linear | nn.Conv2d) -> tuple[int, int]:
+    """Inputs that make one output of a layer, and outputs that one input goes into (of a group, where it has any)."""
+    if isinstance(layer, nn.Linear):
+        return layer.in_features, layer.out_features
+    area = math.prod(layer.kernel_size)
+    return layer.in_channels // layer.groups * area, layer.out_channels * area // layer.groups
+
+
+def layer_draws(module: nn.Module, scheme: Scheme) -> Mapping[str, Draw]:
+    """The rules of torch's own layers: linear maps and convolutions by the scheme, norms at 1 and 0."""
     if isinstance(module, nn.Linear):
-        return {"weight": xavier(module.in_features, module.out_features), "bias": constant(0.0)}
+        return scheme.linear(*fans(module))
     if isinstance(module, nn.Conv2d):
-        fan_out = module.out_channels * math.prod(module.kernel_size) // module.groups
-        return {"weight": normal(math.sqrt(2 / fan_out)), "bias": constant(0.0)}
+        return scheme.conv(*fans(module))
     if isinstance(module, nn.LayerNorm | nn.GroupNorm | nn.BatchNorm2d):
         return {"weight": constant(1.0), "bias": constant(0.0)}
     return {}
+
+
+def module_draws(module: nn.Module, scheme: Scheme) -> Mapping[str, Draw]:
+    """What a module's own parameters start from: what it states itself, else by the scheme."""
+    stated = module.initial() if isinstance(module, Initialised) else {}
+    by_scheme = module.initial_by(scheme) if isinstance(module, InitialisedBy) else {}
+    return {**stated, **by_scheme} if stated or by_scheme else layer_draws(module, scheme)
 
 
 def keyed_generator(seed: int, name: str) -> torch.Generator:
@@ -78,13 +217,13 @@ def keyed_generator(seed: int, name: str) -> torch.Generator:
 
 
 @torch.no_grad()
-def initialise(network: nn.Module, seed: int) -> None:
+def initialise(network: nn.Module, seed: int, scheme: Scheme = TORCH) -> None:
     """Give every parameter of ``network`` its keyed initial value, in place; tensors on the meta device are left.
 
     Raises TypeError for a parameter whose module states no rule, so that the seed decides every value.
     """
     for path, module in network.named_modules():
-        draws = module.initial() if isinstance(module, Initialised) else layer_draws(module)
+        draws = module_draws(module, scheme)
         own = {name for name, _ in module.named_parameters(recurse=False)}
         if own - set(draws):
             raise TypeError(

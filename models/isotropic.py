@@ -33,7 +33,7 @@ import torch
 from torch import Tensor, nn
 
 from models.grids import Grid, patch_grid
-from models.initial import Draw, normal
+from models.initial import JAX_VIT, TIMM_VIT, Draw, Scheme, normal
 from models.network import DropPath, Head, Network, Parts, as_map, as_tokens, drop_path_rates, resize_square
 from models.positions.base import PositionFactory, at_least_single
 from models.resnet import Padding, wrap
@@ -150,6 +150,8 @@ class IsotropicBlock(nn.Module):
 
 class Isotropic(Network):
     """A ViT whose mixers are those of a subclass; arguments as `models.vit.ViT`, mixers one a block."""
+
+    schemes: ClassVar[Mapping[str, Scheme]] = {"library": TIMM_VIT, "literature": JAX_VIT}
 
     def __init__(
         self,

@@ -13,7 +13,6 @@ with circular padding has a partner that differs in sharing alone.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -21,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from models.grids import Grid
-from models.initial import Draw, normal
+from models.initial import Draw, Scheme
 from models.network import resize_square
 from models.resnet import Conv, Padding, ResNet, wrap
 
@@ -38,9 +37,9 @@ class LocalConv(nn.Module):
         self.grid = (grid[0] - 1) // stride + 1, (grid[1] - 1) // stride + 1  # of the output
         self.kernels = nn.Parameter(torch.empty(self.grid[0] * self.grid[1], inputs * kernel**2, outputs))
 
-    def initial(self) -> Mapping[str, Draw]:
-        fan_out = self.side**2 * self.kernels.shape[2]
-        return {"kernels": normal(math.sqrt(2 / fan_out))}  # He's, as in the ResNet
+    def initial_by(self, scheme: Scheme) -> Mapping[str, Draw]:
+        fan_in, outputs = self.kernels.shape[1:]
+        return {"kernels": scheme.conv(fan_in, self.side**2 * outputs)["weight"]}
 
     def forward(self, x: Tensor) -> Tensor:
         reach = self.side // 2

@@ -27,7 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from models.grids import Grid
 from models.hints import did_you_mean
-from models.initial import Draw, constant, initialise, normal
+from models.initial import TORCH, Draw, Scheme, fans, initialise
 from models.linear import LinearForm, set_linear
 from models.options import ModelError
 
@@ -48,10 +48,10 @@ class Description:
 
 
 class Head(nn.Linear):
-    """The classifier, B D -> B K: weights normal with std 0.02, bias 0."""
+    """The classifier, B D -> B K."""
 
-    def initial(self) -> Mapping[str, Draw]:
-        return {"weight": normal(0.02), "bias": constant(0.0)}
+    def initial_by(self, scheme: Scheme) -> Mapping[str, Draw]:
+        return scheme.head(*fans(self))
 
 
 class DropPath(nn.Module):
@@ -79,6 +79,7 @@ class Network(nn.Module, ABC):
 
     resizes_input: ClassVar[bool] = False  # True: any image is resized to the training resolution first
     undecayed: ClassVar[tuple[str, ...]] = ()  # endings of further names that weight decay leaves alone
+    schemes: ClassVar[Mapping[str, Scheme]] = {"library": TORCH, "literature": TORCH}  # how layers start
     in_channels: int
 
     @abstractmethod
@@ -105,9 +106,17 @@ class Network(nn.Module, ABC):
             raise ModelError(f"images of {images.dtype} and shape {tuple(images.shape)} are not floats, or none at all")
         return images
 
-    def initialise(self, seed: int) -> None:
-        """Give every parameter its keyed initial value; a ready-made network has its library's already."""
-        initialise(self, seed)
+    def initialise(self, seed: int, initial: str = "literature") -> None:
+        """Give every parameter its keyed initial value; a ready-made network has its library's already.
+
+        Args: initial: see `scheme`.
+        """
+        initialise(self, seed, self.scheme(initial))
+
+    @classmethod
+    def scheme(cls, initial: str) -> Scheme:
+        """How layers start: as in the family's `literature`, as in its `library`, or as layers of `torch` do."""
+        return TORCH if initial == "torch" else cls.schemes[initial]
 
     def set_attention(self, form: AttentionForm) -> None:
         """Choose how every attention layer is computed: one fused kernel, or matmul, softmax, matmul."""
@@ -218,21 +227,26 @@ def as_tokens(feature_map: Tensor) -> Tensor:
 
 
 def attend(
-    queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None, fused: bool
+    queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None, fused: bool, dropout: float = 0.0
 ) -> tuple[Tensor, Tensor | None]:
     """softmax(q k' + bias) v for queries that are scaled already.
 
     Args: queries, keys, values of shape (..., h, N, d); bias broadcasts to (..., h, N, N), minus infinity masks.
+    dropout: share of the probabilities set to zero, the others scaled up.
     Returns the mixed values (..., h, N, d), and the probabilities (..., h, N, N) or None from the fused kernel.
     """
     if fused:
         mask = None if bias is None else bias.to(queries.dtype)
-        mixed = nn.functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, scale=1.0)
+        mixed = nn.functional.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=mask, dropout_p=dropout, scale=1.0
+        )
         return mixed, None
     logits = queries @ keys.transpose(-2, -1)  # ... h N N
     if bias is not None:
         logits = logits + bias
     probabilities = logits.softmax(dim=-1)
+    if dropout:
+        probabilities = nn.functional.dropout(probabilities, dropout)
     return probabilities.to(values.dtype) @ values, probabilities
 
 

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from models.network import Network
 
 
+INITIAL = (
+    "literature",
+    "library",
+    "torch",
+)  # how weights start (`models.network.Network.scheme`): the first is the default
+
+
 def model_names() -> tuple[str, ...]:
     """The names of all families."""
     return tuple(FAMILIES)
@@ -171,6 +178,12 @@ def carry_ways(name: str, *, options: Mapping[str, object]) -> tuple[str, ...]:
     return family(name).ways if position is None else encoding_ways(position, options)
 
 
+def initial_source(name: str, initial: str) -> str:
+    """Where the way in which a model's weights start is from: a paper, or whose code."""
+    network: type[Network] = load(family(name).entry)
+    return network.scheme(initial).source
+
+
 def sources(name: str, *, options: Mapping[str, object]) -> tuple[str, ...]:
     """Entry points, "module:symbol", of the code that a model with these options is made of."""
     position = chosen_position(name, options)
@@ -186,9 +199,12 @@ def create_model(
     num_classes: int,
     size: str | None = None,
     seed: int = 0,
+    initial: str = INITIAL[0],
     **options: Scalar,
 ) -> Network:
     """Build a network with keyed initial weights; `image_size` is the training resolution, `size` by `default_size`.
+
+    `initial` says how they start: as in the family's `literature`, as in its `library`, or as layers of `torch` do.
 
     Works under `torch.device("meta")`, then without values. Neither reads nor moves torch's global
     generators. Raises ModelError for what `resolve_options` and `check_resolution` refuse.
@@ -199,6 +215,10 @@ def create_model(
     for what, count in (("in_channels", in_channels), ("num_classes", num_classes)):
         if type(count) is not int or count < 1:
             raise ModelError(f"model {name}: {what} {count!r} is no positive whole number")
+    if initial not in INITIAL:
+        raise ModelError(
+            f"model {name}: initial {initial!r}; allowed: {', '.join(INITIAL)}{did_you_mean(initial, INITIAL)}"
+        )
     if type(seed) is not int or not 0 <= seed < 2**64:
         raise ModelError(f"model {name}: seed {seed!r} is no whole number from 0 to 2^64 - 1")
     import torch
@@ -211,7 +231,7 @@ def create_model(
         network: Network = load(family(name).entry)(
             image_size=image_size, in_channels=in_channels, num_classes=num_classes, **arguments
         )
-    network.initialise(seed)
+    network.initialise(seed, initial)
     return network
 
 

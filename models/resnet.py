@@ -8,7 +8,7 @@ ResNet-50); a stage doubles the width of the one before.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from models.grids import Grid, halvings
+from models.initial import HE, TORCHVISION_RESNET, Scheme
 from models.network import DropPath, Head, Network, Parts, drop_path_rates
 
 Padding = Literal["zeros", "circular"]
@@ -172,6 +173,8 @@ class ResNet(Network):
         padding: zeros or circular; with circular padding the logits are invariant to cyclic shifts of the image by
         multiples of the total stride.
     """
+
+    schemes: ClassVar[Mapping[str, Scheme]] = {"library": TORCHVISION_RESNET, "literature": HE}
 
     def __init__(
         self,

@@ -7,13 +7,15 @@ and equivariance below; global reach and dependence on content above. Any image 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from torch import nn
 
 from models.grids import Grid, halvings
+from models.initial import JAX_VIT, TIMM_HYBRID, Scheme
 from models.resnet import BasicBlock, Layers, norm_layer, shared_conv, stem_layers
-from models.vit import ViT
+from models.vit import LastConv, ViT
 
 
 class ResNetStem(nn.Sequential):
@@ -27,7 +29,7 @@ class ResNetStem(nn.Sequential):
             outputs = channels * 2**stage
             layers.append(BasicBlock(inputs, outputs, 2 if stage else 1, made_of))
             inputs = outputs
-        super().__init__(*layers, nn.Conv2d(inputs, width, 1))
+        super().__init__(*layers, LastConv(inputs, width))
         self.times = stages - 1
 
     def grid(self, height: int, width: int) -> Grid:
@@ -40,6 +42,8 @@ class ResNetViT(ViT):
     Args: stem_width: channels of the first stage, doubled at each further one; stem_stages: how many, each but the
     first halves the image; norm: of the ResNet. The others are `ViT`'s (but for the patch).
     """
+
+    schemes: ClassVar[Mapping[str, Scheme]] = {"library": TIMM_HYBRID, "literature": JAX_VIT}
 
     def __init__(
         self, *, in_channels: int, width: int, stem_width: int, stem_stages: int, norm: str = "batch", **rest: Any

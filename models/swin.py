@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from models.grids import Grid
-from models.initial import Draw, normal
+from models.initial import SWIN, Draw, Scheme, normal
 from models.network import AttentionLayer, Choices, DropPath, Head, Network, Parts, attend, check_way, drop_path_rates
 from models.positions.biases import offset_index, resize_offsets
 from models.vit import MLP, PatchEmbedding, Projection
@@ -209,6 +209,7 @@ class Swin(Network):
     """
 
     undecayed: ClassVar[tuple[str, ...]] = ("bias_table",)
+    schemes: ClassVar[Mapping[str, Scheme]] = {"library": SWIN, "literature": SWIN}
     block_type: ClassVar[type[SwinBlock]] = SwinBlock
     merging_type: ClassVar[type[nn.Module]] = PatchMerging
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from models.grids import Grid, patch_grid
-from models.initial import Draw, constant, normal, xavier
+from models.initial import JAX_VIT, TIMM_VIT, Draw, Scheme, constant, fans
 from models.network import AttentionLayer, DropPath, Head, Network, Parts, as_tokens, attend, drop_path_rates
 from models.positions.base import Position, PositionFactory, at_least_single, offsets
 
@@ -29,28 +29,40 @@ class PatchEmbedding(nn.Conv2d):
         super().__init__(in_channels, width, kernel_size=patch, stride=patch)
         self.patch = patch
 
-    def initial(self) -> Mapping[str, Draw]:
-        fan_in = self.in_channels * self.patch**2
-        return {"weight": normal(fan_in**-0.5), "bias": constant(0.0)}  # LeCun: keeps the pixels' variance
+    def initial_by(self, scheme: Scheme) -> Mapping[str, Draw]:
+        return scheme.patches(*fans(self))
 
     def grid(self, height: int, width: int) -> Grid:
         return patch_grid(height, width, self.patch)
 
 
-class Projection(nn.Linear):
-    """Queries, keys and values in one linear map D -> 3 D, drawn as three maps D -> D."""
+class LastConv(nn.Conv2d):
+    """The 1x1 convolution from a stem's channels to the width, a patch embedding of maps: B C H W -> B D H W."""
 
-    def initial(self) -> Mapping[str, Draw]:
-        return {"weight": xavier(self.in_features, self.in_features), "bias": constant(0.0)}
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__(channels, width, 1)
+
+    def initial_by(self, scheme: Scheme) -> Mapping[str, Draw]:
+        return scheme.patches(*fans(self))
+
+
+class Projection(nn.Linear):
+    """Queries, keys and values in one linear map D -> 3 D, drawn as three maps D -> D unless the scheme joins them."""
+
+    def initial_by(self, scheme: Scheme) -> Mapping[str, Draw]:
+        return scheme.linear(self.in_features, self.out_features // (1 if scheme.joint else 3))
 
 
 class Attention(AttentionLayer):
-    """Multi-head self-attention with the encoding's hooks: B N D -> B N D."""
+    """Multi-head self-attention with the encoding's hooks: B N D -> B N D.
 
-    def __init__(self, width: int, heads: int) -> None:
+    Args: qkv_bias: whether the map to queries, keys and values has biases. dropout: of the probabilities, in training.
+    """
+
+    def __init__(self, width: int, heads: int, qkv_bias: bool = True, dropout: float = 0.0) -> None:
         super().__init__()
-        self.heads, self.head_width = heads, width // heads
-        self.qkv = Projection(width, 3 * width)
+        self.heads, self.head_width, self.dropout = heads, width // heads, dropout
+        self.qkv = Projection(width, 3 * width, bias=qkv_bias)
         self.out = nn.Linear(width, width)
 
     def project(self, tokens: Tensor, grid: Grid) -> Tensor:
@@ -69,7 +81,8 @@ class Attention(AttentionLayer):
         if mask is not None:
             bias = mask if bias is None else bias + mask
         fused = self.fused and parts is None and not position.mixes_values
-        mixed, probabilities = attend(queries, keys, values, bias, fused)  # B h N d, B h N N
+        dropout = self.dropout if self.training else 0.0
+        mixed, probabilities = attend(queries, keys, values, bias, fused, dropout)  # B h N d, B h N N
         if probabilities is not None:
             if position.mixes_values:
                 mixed = mixed + position.mix_values(probabilities, grid, block)
@@ -78,13 +91,20 @@ class Attention(AttentionLayer):
         return self.out(mixed.transpose(1, 2).reshape(batch, count, width))
 
 
+class HiddenLinear(nn.Linear):
+    """One of an MLP's two linear maps."""
+
+    def initial_by(self, scheme: Scheme) -> Mapping[str, Draw]:
+        return scheme.hidden(*fans(self))
+
+
 class MLP(nn.Module):
     """Two linear maps with a GELU between: ... D -> ... D."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.up = nn.Linear(width, hidden)
-        self.down = nn.Linear(hidden, width)
+        self.up = HiddenLinear(width, hidden)
+        self.down = HiddenLinear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(nn.functional.gelu(self.up(x)))
@@ -142,6 +162,7 @@ class ViT(Network):
     """
 
     undecayed: ClassVar[tuple[str, ...]] = ("class_token",)
+    schemes: ClassVar[Mapping[str, Scheme]] = {"library": TIMM_VIT, "literature": JAX_VIT}
 
     def __init__(
         self,
@@ -179,8 +200,8 @@ class ViT(Network):
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.head = Head(width, num_classes)
 
-    def initial(self) -> Mapping[str, Draw]:
-        return {"class_token": normal(0.02)}
+    def initial_by(self, scheme: Scheme) -> Mapping[str, Draw]:
+        return {"class_token": scheme.class_token}
 
     def grid(self, height: int, width: int) -> Grid:
         return self.embed.grid(height, width)  # type: ignore[operator]

@@ -88,12 +88,12 @@ def milliseconds(summary: Summary) -> str:
     return "-" if summary.seconds is None else f"{summary.seconds * 1e3:.1f}"
 
 
-def write_block(document: Path, name: str, text: str) -> None:
-    """Replaces what stands in a document between `<!-- speed:NAME -->` and `<!-- /speed:NAME -->`.
+def write_block(document: Path, name: str, text: str, kind: str = "speed") -> None:
+    """Replaces what stands in a document between `<!-- KIND:NAME -->` and `<!-- /KIND:NAME -->`.
 
     Raises InductiveError, naming the marker, when the document does not have both once and in this order.
     """
-    begin, end = f"<!-- speed:{name} -->", f"<!-- /speed:{name} -->"
+    begin, end = f"<!-- {kind}:{name} -->", f"<!-- /{kind}:{name} -->"
     try:
         old = document.read_text(encoding="utf-8")
     except OSError as error:

@@ -128,7 +128,7 @@ def test_limits_are_never_folded_and_said_once_of_arms_that_share_them() -> None
     ("changes", "differing", "own"),
     [
         ({"precision": "bfloat16"}, ("precision",), ("float32", "bfloat16")),
-        ({"protocol": 2}, ("protocol",), ("protocol 1", "protocol 2")),
+        ({"protocol": 1}, ("protocol",), ("protocol 2", "protocol 1")),
         ({"budget_kind": "epochs", "budget": 20}, ("budget",), ("20,000 steps", "20 epochs")),
         ({"validation": 0.1}, ("validation",), ("validation is 20 % of n", "validation is 10 % of n")),
         (

@@ -14,7 +14,7 @@ from benchmarks import sources
 from benchmarks.errors import ConfigError
 from benchmarks.execute import Outcome
 from benchmarks.record import read_record
-from benchmarks.run import Evaluation, Run, make_run
+from benchmarks.run import PROTOCOL, Evaluation, Run, make_run
 from benchmarks.study import expand
 from benchmarks.views import listing
 
@@ -40,7 +40,11 @@ def test_names_and_ids() -> None:
     assert run.size == "own" and run.options == {"weights": "none"}
     assert run.id.startswith("timm_test_vit-digits-n1000-r32-d0-s0-")
     assert run.id == make_run({"model": "timm:test_vit", "size": "own", "resolution": 32}).id
-    assert make_run(run.settings()) == run and run.delta == {"model": "timm:test_vit", "resolution": 32, "protocol": 1}
+    assert make_run(run.settings()) == run and run.delta == {
+        "model": "timm:test_vit",
+        "resolution": 32,
+        "protocol": PROTOCOL,
+    }
     with pytest.raises(ConfigError, match="no size 'nano'; allowed: own"):
         make_run({"model": "timm:test_vit", "size": "nano", "resolution": 32})
     table = {"models": [{"name": "torchvision:resnet18"}, {"name": "vit"}], "resolution": 32, "budget": {"steps": 1}}

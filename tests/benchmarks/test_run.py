@@ -27,9 +27,9 @@ from models.registry import declared_options
 Settings = dict[str, Any]
 
 GOLDEN: dict[str, Settings] = {
-    "vit-learned_1d-digits-n1000-r8-d0-s0-6d76d6a4": {},
-    "vit-rope_axial-digits-n1000-r8-d0-s0-fe3c4701": {"options": {"position": "rope_axial"}},
-    "vit-rope_axial-cifar10-n5000-r32-d1-s3-00742f82": {
+    "vit-learned_1d-digits-n1000-r8-d0-s0-fbe45dbb": {},
+    "vit-rope_axial-digits-n1000-r8-d0-s0-f0a6ca0e": {"options": {"position": "rope_axial"}},
+    "vit-rope_axial-cifar10-n5000-r32-d1-s3-59d18c95": {
         "options": {"position": "rope_axial"},
         "dataset": "cifar10",
         "seed": 3,
@@ -38,15 +38,15 @@ GOLDEN: dict[str, Settings] = {
         "recipe": "strong",
         "budget": {"steps": 20000},
     },
-    "resnet-digits-n100-r8-d0-s0-03f0690d": {"model": "resnet", "size": "pico", "recipe": "digits", "train_size": 100},
-    "swin-cifar10-n500-r32-d2-s2-ce606a79": {
+    "resnet-digits-n100-r8-d0-s0-5a3512b2": {"model": "resnet", "size": "pico", "recipe": "digits", "train_size": 100},
+    "swin-cifar10-n500-r32-d2-s2-54021bd6": {
         "model": "swin",
         "dataset": "cifar10",
         "train_size": 500,
         "budget": {"epochs": 200},
         "seed": 2,
     },
-    "conv_stem_vit-learned_1d-cifar10-n45000-r48-d0-s0-7214379a": {
+    "conv_stem_vit-learned_1d-cifar10-n45000-r48-d0-s0-6079b6f2": {
         "model": "conv_stem_vit",
         "dataset": "cifar10",
         "train_size": 45000,
@@ -80,7 +80,7 @@ def test_settings_make_the_same_run(name: str) -> None:
 
 def test_order_of_keys_does_not_change_the_id() -> None:
     """What breaks otherwise: two studies with the same run would train it twice."""
-    settings = GOLDEN["vit-rope_axial-cifar10-n5000-r32-d1-s3-00742f82"]
+    settings = GOLDEN["vit-rope_axial-cifar10-n5000-r32-d1-s3-59d18c95"]
     assert make_run(dict(reversed(settings.items()))).id == make_run(settings).id
     many = {"position": "rope_axial", "rope_base": 50.0, "depth": 2}
     assert make_run({"options": many}).id == make_run({"options": dict(reversed(many.items()))}).id
@@ -135,6 +135,7 @@ FIELDS: dict[str, Any] = {
     "draw": 1,
     "seed": 1,
     "precision": "bfloat16",
+    "initial": "library",
     "init_from": "weights.safetensors",
     "validate_every": 0.1,
 }
@@ -303,7 +304,7 @@ def test_epochs_are_passes_over_the_training_part() -> None:
 
 REFUSED: list[tuple[Settings, str]] = [
     ({"modle": "vit"}, "modle: unknown; did you mean `model`?"),
-    ({"xyz": 1}, "xyz: unknown; allowed are budget, dataset, draw, init_from, model, "),
+    ({"xyz": 1}, "xyz: unknown; allowed are budget, dataset, draw, init_from, initial, model, "),
     ({"recipe": {"lerning_rate": 1.0}}, "recipe.lerning_rate: unknown; did you mean `learning_rate`?"),
     ({"budget": {"setps": 3}}, "budget.setps: unknown; did you mean `steps`?"),
     ({"model": "vitt"}, "model: no model 'vitt'; allowed: vit, "),

@@ -11,6 +11,7 @@ from torch import nn
 import models
 from models.cct import CCT
 from models.conv_stem_vit import ConvStemViT
+from models.vit import LastConv
 
 
 @pytest.mark.parametrize(("scale", "side"), [(8, 8), (32, 32), (64, 64), (224, 64)])
@@ -42,7 +43,7 @@ def test_stem_by_torch_layers(randomise: Any) -> None:
     network = models.create_model("conv_stem_vit", image_size=32, in_channels=3, num_classes=10, size="nano")
     assert isinstance(network, ConvStemViT)
     kinds = [type(layer) for layer in network.embed.children()]
-    assert kinds == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU] * 2 + [nn.Conv2d]
+    assert kinds == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU] * 2 + [LastConv]
     layers: Any = list(network.embed.children())
     assert [(c.kernel_size[0], c.stride[0]) for c in (layers[0], layers[3], layers[6])] == [(3, 2), (3, 2), (1, 1)]
     x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))

@@ -8,35 +8,54 @@ from typing import Any
 
 import pytest
 import torch
+from scipy import stats
 from torch import nn
 
 import models
-from models.initial import initialise, keyed_generator, normal, uniform, xavier
+from models.contract import weights_outside_position
+from models.initial import initialise, keyed_generator, normal, truncated_normal, uniform, xavier
 
 GOLDEN = {
-    "vit": "fe7a1ffd681e2557",
-    "conv_stem_vit": "b34d54f5325a3f43",
-    "cct": "1745a5f56a70bb52",
-    "resnet": "6eca0a420628534f",
-    "convnext": "f8041f504ff6a047",
-    "simple_cnn": "75db914a24f02a64",
-    "swin": "9011799edde70429",
-    "swin_v2": "e6aae472a810e1b6",
-    "mixer": "4f4de40fa940fa92",
-    "mlp": "841379bff62cff0e",
-    "iso_attention": "fe7a1ffd681e2557",
-    "iso_window": "35360154800742bc",
-    "iso_conv": "7fac0d0d358a67bc",
-    "iso_local": "94f65872880e7876",
-    "iso_pool": "022ea43259c6bc06",
-    "iso_mlp": "e1f27dbbf3ee16c1",
-    "locally_connected": "4bcf9e42d581d811",
-    "convit": "46b3169b1fd46d3e",
-    "conv_attention": "f90283ad8199dee8",
-    "resnet_vit": "45c1b7ad85c3861b",
-    "coatnet": "4181dce556370f6a",
-    "attention_mlp": "fba61557bda2003a",
-    "course_vit": "e27dad9c8744714c",
+    "vit": "7ebad92257b671ac",
+    "conv_stem_vit": "755420d342372afa",
+    "cct": "f342afb0c8c40fcf",
+    "resnet": "556344036be84c9a",
+    "convnext": "47a091f8670c5eac",
+    "simple_cnn": "1273fb77ca7362c5",
+    "swin": "0e9bdc44c8024aba",
+    "swin_v2": "c0062cba36dc9f0c",
+    "mixer": "3b6cd5f2e819d79b",
+    "mlp": "7f8db2439657ed0f",
+    "iso_attention": "7ebad92257b671ac",
+    "iso_window": "a1140b512054702c",
+    "iso_conv": "9ac988405b10bf47",
+    "iso_local": "8d8f3e79ea35d9b5",
+    "iso_pool": "4f985b5bca088e36",
+    "iso_mlp": "5e688752c12741d9",
+    "locally_connected": "1b44ffa20e3122d6",
+    "convit": "d8cdda88645c4bf1",
+    "conv_attention": "c43c7156e4e13012",
+    "resnet_vit": "f8f5e265f0516f91",
+    "coatnet": "6c433f6ff124fe6d",
+    "attention_mlp": "803fc2b12637db09",
+    "course_vit": "5ee7d5fb1220cd8e",
+}
+GOLDEN_LIBRARY = {  # where it is another one
+    "vit": "8d8d0488ae3ba5f2",
+    "conv_stem_vit": "022ef80e6e3bbc99",
+    "resnet": "c8ef669674376251",
+    "simple_cnn": "21706b832c98acb4",
+    "mixer": "21a6eb4104e6abd4",
+    "mlp": "0deafd50e20dd2aa",
+    "iso_attention": "8d8d0488ae3ba5f2",
+    "iso_window": "f97c4bcad8cbe53c",
+    "iso_conv": "440acff2c3a3c69b",
+    "iso_local": "dce5131a45acf9ff",
+    "iso_pool": "ed6191a20f707ea9",
+    "iso_mlp": "9b2d0e8d95c0c563",
+    "locally_connected": "05245ad176ae8942",
+    "conv_attention": "323891d27a38cc16",
+    "resnet_vit": "367a74768b8fa41c",
 }
 GOLDEN_POSITIONS = {
     "none": "e3b0c44298fc1c14",
@@ -80,6 +99,28 @@ def test_golden_weights(name: str) -> None:
     assert digest(name) == GOLDEN[name]
 
 
+@pytest.mark.parametrize("name", models.model_names())
+def test_golden_weights_of_the_library(name: str) -> None:
+    """The same for weights that start as in the family's library."""
+    assert digest(name, initial="library") == GOLDEN_LIBRARY.get(name, GOLDEN[name])
+
+
+@pytest.mark.parametrize("initial", models.INITIAL)
+def test_weights_outside_the_encoding_are_the_same_for_all(initial: str) -> None:
+    """However weights start, an encoding moves none but its own, bit for bit; another way to start gives others."""
+    found = set()
+    for position in models.position_names():
+        network = models.create_model(
+            "vit", image_size=8, in_channels=1, num_classes=10, size="pico", scale=8, initial=initial, position=position
+        )
+        found.add(weights_outside_position(network))
+    assert len(found) == 1
+    other = models.create_model(
+        "vit", image_size=8, in_channels=1, num_classes=10, size="pico", scale=8, initial="torch"
+    )
+    assert (weights_outside_position(other) in found) == (initial == "torch")
+
+
 @pytest.mark.parametrize("position", models.position_names())
 def test_golden_positions(position: str) -> None:
     """The same for the encodings' own parameters (those without any share the digest of nothing)."""
@@ -93,6 +134,10 @@ def test_distributions() -> None:
     assert gaussian.mean().abs().item() < 3 * 0.02 / math.sqrt(1e5)
     assert gaussian.std().item() == pytest.approx(0.02, rel=0.01)
     assert (gaussian.abs() < 0.02).double().mean().item() == pytest.approx(0.6827, abs=0.005)
+    cut = truncated_normal(0.02)(shape, keyed_generator(0, "a"))
+    whole = 0.02 / 0.8796  # scipy.stats.truncnorm(-2, 2).std() = 0.8796
+    assert stats.kstest(cut.numpy(), stats.truncnorm(-2, 2, scale=whole).cdf).pvalue > 0.01
+    assert cut.std().item() == pytest.approx(0.02, rel=0.01) and cut.abs().max().item() <= 2 * whole * 1.0001
     flat = uniform(0.5)(shape, keyed_generator(0, "a"))
     assert flat.abs().max().item() <= 0.5 and flat.std().item() == pytest.approx(1 / math.sqrt(12), rel=0.01)
     assert xavier(48, 96)(shape, keyed_generator(0, "a")).var().item() == pytest.approx(2 / 144, rel=0.02)

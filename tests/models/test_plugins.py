@@ -164,9 +164,9 @@ def test_the_contract_can_fail(old: str, new: str, check: str, said: str) -> Non
 def test_forms_of_attention_that_differ_are_seen(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ViT one form of whose attention forgets the bias: the check of resolutions complains of the fused form."""
 
-    def forgetful(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None, fused: bool) -> Any:
+    def forgetful(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None, fused: bool, *rest: Any) -> Any:
         forgets = fused == (form == "fused")
-        return attend(queries, keys, values, None if forgets else bias, fused)
+        return attend(queries, keys, values, None if forgets else bias, fused, *rest)
 
     monkeypatch.setattr("models.vit.attend", forgetful)
     with pytest.raises(AssertionError, match=r"^fused attention at 8 x 8"):
