@@ -9,19 +9,24 @@ from typing import Any
 import click
 import torch
 
-from benchmarks.datasets import DEFAULT_DATA, dataset
+from benchmarks.datasets import Places, dataset
 from benchmarks.decoded import load_images, make_ready
 from benchmarks.errors import USAGE, InductiveError
 from benchmarks.fairness.cells import Setting, plan, train
 from benchmarks.fairness.tables import tables
 from benchmarks.files import read_json_or, write_json
-from benchmarks.folders import look_in
 from benchmarks.speed.tables import machine_facts, write_block
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--dataset", "name", default="digits", show_default=True, help="As studies name it.")
-@click.option("--data", default=DEFAULT_DATA, show_default=True, type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--data",
+    default="data",
+    envvar="INDUCTIVE_DATA",
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+)
 @click.option("--size", default="nano", show_default=True, help="Tier of our networks; the references have its widths.")
 @click.option("--pixels", type=click.IntRange(min=8), help="Side that images are resized to; default: their own.")
 @click.option("--train-size", default=5000, show_default=True, type=click.IntRange(min=1))
@@ -50,9 +55,8 @@ def fairness(
 ) -> None:
     """Train every family beside its reference implementation, and by each way in which its weights can start."""
     torch.set_num_threads(1)
-    look_in(data=data)
     make_ready(name, data)
-    images, spec = load_images(name, data), dataset(name)
+    images, spec = load_images(name, data), dataset(name, Places(data))
     setting = Setting(
         spec, size, pixels or spec.native_resolution, min(train_size, len(images.train)), test_images, batch, quick
     )
