@@ -195,7 +195,10 @@ def test_a_run_records_its_data_and_keeps_to_it(run: Run, perform: Callable[...,
     """Neither continued nor evaluated on other images; the message names the parts. The old images serve again."""
     assert perform(run, stop_at=2).state == "interrupted"
     folder = tmp_path / "runs" / run.id
-    assert read_json(folder / "execution.json")["data"] == stored(data).digests
+    assert read_json(folder / "execution.json")["data"] == {
+        **stored(data).digests,
+        "official": "unverified: its files have no known sums",
+    }
     change_data(data)
     with pytest.raises(RecordError, match=r"made with other images: train \(\w{12} then, \w{12} now\) and test \("):
         perform(run)

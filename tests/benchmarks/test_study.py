@@ -398,6 +398,19 @@ def test_quickstart_is_what_was_asked_for() -> None:
     assert len(one.runs) == 81
 
 
+def test_course_mnist_is_the_courses_exercise() -> None:
+    """Reference: the course: Adam 1e-3, ten epochs of all 60,000 images in batches of 32, hidden widths 128 and 64."""
+    runs = load_study("course-mnist").runs
+    assert {(run.model, run.size, run.dataset, run.resolution) for run in runs} == {
+        ("attention_mlp", "course", "mnist", 28)
+    }
+    assert {(run.part_sizes, run.steps, run.recipe.batch_size) for run in runs} == {((60_000, 0), 18_750, 32)}
+    assert {(run.recipe.optimizer, run.recipe.learning_rate, run.recipe.schedule) for run in runs} == {
+        ("adam", 1e-3, "constant")
+    }
+    assert {run.options["widths"] for run in runs} == {"128-64"}
+
+
 @pytest.mark.parametrize("name", ["data-efficiency", "resolution"])
 def test_the_two_large_studies_are_what_was_asked_for(name: str) -> None:
     """Reference: the plan: CIFAR-10, 500 to 45,000 images; arms without augmentation, plain and strong; 16 to 64 px."""
