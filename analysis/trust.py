@@ -12,10 +12,12 @@ from analysis import wording
 from analysis.arms import ArmData
 from analysis.naming import hardware
 from analysis.provenance import LIBRARIES, counted
-from analysis.traces import Trace
-from benchmarks.asked import TIME, changes, kept_texts
+from analysis.traces import Trace, traces
+from benchmarks.asked import TIME, Asked, changes, differences, earlier_results, kept_texts
 from benchmarks.beside import beside, in_a_cell
+from benchmarks.record import read_record
 from benchmarks.study import Study
+from benchmarks.validity import UNREADABLE, leftovers
 
 
 @dataclass(frozen=True)
@@ -41,26 +43,56 @@ def trust(studies: Sequence[Study], root: Path, found: Sequence[Trace], arms: Se
     first = min((one.finished_at for one in found if one.finished_at is not None), default=None)
     return Trust(
         (
-            *(_edits(study, root, first) for study in studies),
+            *(finding for study in studies for finding in _edits(study, root, first)),
             _left_out(studies, root),
             *_mixed(found, arms),
+            _leftovers(studies, root),
             _accepted(found),
         )
     )
 
 
-def _edits(study: Study, root: Path, first: datetime | None) -> Finding:
-    """What of the study's file was changed after its first result, [paper] and comments apart."""
+def _edits(study: Study, root: Path, first: datetime | None) -> Iterator[Finding]:
+    """What of the study's file was changed after its first result, [paper] and comments apart, and which results of
+    earlier texts are not on the page. `first` is the time of the first result of the study as it is now."""
     name = f"study {study.name}"
     kept, torn = kept_texts(study.name, root)
     if torn:
-        return Finding(f"Of the texts of {name}, {wording.names(torn)} cannot be read, so edits are unknown.", True)
+        yield Finding(f"Of the texts of {name}, {wording.names(torn)} cannot be read, so edits are unknown.", True)
+        return
     if not kept:
-        return Finding(f"The text of {name} was not kept when it was run, so edits since its first result are unknown.",
-                       True)  # fmt: skip
-    if first is None:
+        text = f"The text of {name} was not kept when it was run, so edits since its first result are unknown."
+        yield Finding(text, True)
+        return
+    earlier, beyond = earlier_results(study, kept, root)
+    ids = [run for runs in earlier.values() for run in runs]
+    times = [one.finished_at for one in traces(root, ids) if one.finished_at is not None]
+    first = min([*times, *([first] if first else [])], default=None)
+    yield _edits_since(study, kept, first, bool(ids))
+    dates = {one.text: one.first_run.strftime(TIME) for one in kept}
+    if ids:
+        old = {text: _old_values(text, study.text) for text in earlier}
+        are = "is" if len(ids) == 1 else "are"
+        versions = "; ".join(dict.fromkeys(old.values()))
+        details = [f"{len(runs)} of the text of {dates[text]}: {old[text]}" for text, runs in earlier.items()]
+        text = f"{wording.count(len(ids), 'results')} of earlier versions of {name} ({versions}) {are} not shown."
+        yield Finding(text, True, tuple(details))
+    if beyond:
+        text = f"Texts of {name} that this version of the suite cannot expand, so that their results are unknown:"
+        yield Finding(text, True, tuple(f"{dates[one]}: {why}" for one, why in beyond.items()))
+
+
+def _old_values(old: str, new: str) -> str:
+    """What an earlier text said where it was edited: 'recipe.learning_rate 0.001, seed [0, 1]'."""
+    return ", ".join(f"{key} {before}" for key, (before, _) in differences(old, new).items())
+
+
+def _edits_since(study: Study, kept: Sequence[Asked], first: datetime | None, earlier: bool) -> Finding:
+    """The edits after the time of the first result; `earlier`: there are results of earlier texts."""
+    name = f"study {study.name}"
+    if first is None and not earlier:
         return Finding(f"No result yet, so no edit of {name} came after one.", False)
-    before = [one for one in kept if one.first_run <= first] or kept[:1]
+    before = [one for one in kept if first is not None and one.first_run <= first] or kept[:1]
     texts = [(one.first_run.strftime(TIME), one.text) for one in kept if one not in before]
     if study.text and study.text not in [one.text for one in kept]:
         texts.append(("since the last time it was run", study.text))
@@ -69,7 +101,7 @@ def _edits(study: Study, root: Path, first: datetime | None) -> Finding:
         changed = changes(last, text)
         details += [f"{when}: {line}" for line in changed]
         last = text
-    when = first.strftime(TIME)
+    when = first.strftime(TIME) if first is not None else "at a time unknown"
     if not details:
         return Finding(f"No edit of {name} since its first result ({when}).", False)
     return Finding(f"Edits of {name} since its first result ({when}): {len(details)}.", True, tuple(details))
@@ -109,6 +141,20 @@ def _mixed(found: Sequence[Trace], arms: Sequence[ArmData]) -> Iterator[Finding]
     else:
         text = "All runs of an arm were made on the same hardware, by the same library versions and the same sources."
         yield Finding(text, False)
+
+
+def _leftovers(studies: Sequence[Study], root: Path) -> Finding:
+    """Rows and checkpoints of attempts that had lost their run, in finished records."""
+    details = []
+    for run in dict.fromkeys(run.id for study in studies for run in study.runs):
+        try:
+            left = leftovers(read_record(root / run), whole=True)
+        except UNREADABLE:
+            continue  # a problem of the frame
+        details += [f"{run}: {left}"] if left else []
+    if details:
+        return Finding("Attempts that had lost their run left something in its record:", True, tuple(details))
+    return Finding("No attempt that had lost its run left rows or checkpoints in a finished record.", False)
 
 
 def _several_sources(mine: Iterable[Trace]) -> list[str]:

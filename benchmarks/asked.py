@@ -2,20 +2,22 @@
 
 `.studies/NAME/DIGEST.json` under the runs folder holds one text of a study's file and when it was first run. The name
 is the digest of the text, so that whoever writes it writes the same, and no file changes. The report lists what of a
-study was edited after its first result.
+study was edited after its first result, whichever text that was of, and what it leaves out of earlier texts.
 """
 
 import hashlib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.errors import RecordError
+from benchmarks.errors import ConfigError, RecordError
 from benchmarks.files import read_json, write_json
-from benchmarks.study import Study
+from benchmarks.record import read_record
+from benchmarks.study import Study, expand
+from models.options import ModelError
 
 FOLDER = ".studies"
 TIME = "%Y-%m-%d %H:%M:%S UTC"
@@ -57,13 +59,47 @@ def parsed_time(text: str) -> datetime:
 
 def changes(old: str, new: str) -> list[str]:
     """`key: old -> new` for what differs between two texts of a study; not comments, layout or [paper]."""
+    return [f"{key}: {before} -> {after}" for key, (before, after) in differences(old, new).items()]
+
+
+def differences(old: str, new: str) -> dict[str, tuple[str, str]]:
+    """(old, new) by key for what differs between two texts of a study; not comments, layout or [paper]."""
     before, after = (flat(tomllib.loads(text)) for text in (old, new))
     gone = "absent"
-    return [
-        f"{key}: {before.get(key, gone)} -> {after.get(key, gone)}"
+    return {
+        key: (before.get(key, gone), after.get(key, gone))
         for key in dict.fromkeys([*before, *after])
         if before.get(key) != after.get(key) and not key.startswith("paper")
-    ]
+    }
+
+
+def earlier_results(study: Study, kept: Sequence[Asked], root: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """What finished under `root` of earlier texts of a study and is no run of it now: (ids of runs by the newest text
+    that has them; why, by text, for those that can no longer be expanded)."""
+    seen = {run.id for run in study.runs}
+    found: dict[str, list[str]] = {}
+    beyond: dict[str, str] = {}
+    for one in reversed(kept):
+        if not differences(one.text, study.text):
+            continue
+        try:
+            runs = expand(tomllib.loads(one.text), study.name).runs
+        except (ConfigError, ModelError) as error:
+            beyond[one.text] = str(error)
+            continue
+        new = [run.id for run in runs if run.id not in seen]
+        seen.update(new)
+        finished = [run for run in new if _finished(root / run)]
+        if finished:
+            found[one.text] = finished
+    return found, beyond
+
+
+def _finished(folder: Path) -> bool:
+    try:
+        return read_record(folder).state == "finished"
+    except RecordError:
+        return False
 
 
 def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

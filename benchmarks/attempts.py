@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import OwnedError, RecordError
-from benchmarks.files import read_json, read_json_or, write_json
+from benchmarks.files import read_json, read_json_or, write_atomic, write_json
 
 BEAT_SECONDS = 5.0  # between heartbeats
 CLAIM_SECONDS = 30.0  # for a claim to be signed with its owner.json
@@ -181,6 +181,15 @@ class Claim:
         newest = max((int(path.name) for path in self.path.parent.glob("[0-9]*")), default=0)
         if newest != self.number:
             raise OwnedError(f"{self.path.parent.parent.name}: attempt {newest} took over from attempt {self.number}")
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Writes a file of the run, atomically. Raises OwnedError, with the old file in place, for an attempt that has
+        lost the run; seen as late as can be, since a stalled process may wake up hours later."""
+        write_atomic(path, data, self.check)
+
+    def write_json(self, path: Path, value: Any) -> None:
+        """As `write`, of one JSON document."""
+        write_json(path, value, self.check)
 
     def beat(self, step: int, steps: int, images_per_second: float | None) -> None:
         """A sign of life, at most every few seconds."""

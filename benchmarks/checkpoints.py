@@ -5,12 +5,13 @@ import io
 import logging
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.errors import OwnedError
 from benchmarks.files import write_atomic
 
 log = logging.getLogger("inductive")
@@ -23,16 +24,25 @@ def checkpoint_paths(folder: Path) -> list[Path]:
     return sorted(folder.glob("checkpoint-*.pt"), reverse=True)
 
 
-def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> bool:
+def save_checkpoint(
+    folder: Path, step: int, state: Mapping[str, Any], check: Callable[[], None] = lambda: None
+) -> bool:
     """Writes a checkpoint and removes all but the two newest. Returns False, with a warning, when the disk is full.
 
-    The checkpoints before stay intact then, and training can go on.
+    The checkpoints before stay intact then, and training can go on. `check` raises OwnedError once another attempt has
+    the run; then there is no new checkpoint.
     """
     try:
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
         data = buffer.getvalue()
-        write_atomic(folder / f"checkpoint-{step:08d}-{_digest(data)}.pt", data)
+        path = folder / f"checkpoint-{step:08d}-{_digest(data)}.pt"
+        write_atomic(path, data, check)
+        try:
+            check()
+        except OwnedError:  # this process stalled just before it renamed the file
+            path.unlink(missing_ok=True)
+            raise
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
         log.warning("checkpoint at step %d could not be written (%s); the one before stays", step, error)
         return False

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from benchmarks.cli_options import Choice, options
+from benchmarks.console import printable
 from benchmarks.datasets import Places
 from benchmarks.errors import DONE, FAILED, INTERRUPTED, OTHERS, USAGE, ConfigError, InductiveError, OwnedError
 
@@ -265,7 +266,7 @@ def _verify(page: Path, root: Path) -> int:
 
     found = verify(page, root)
     for difference in found.differences:
-        click.echo(difference)
+        click.echo(printable(difference))
     said = f"{len(found.differences)} differences" if found.differences else "as the page has them"
     click.echo(f"{found.runs} records compared: {said}")
     return FAILED if found.differences else DONE
@@ -417,14 +418,14 @@ def main(arguments: list[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         code = INTERRUPTED
     except OwnedError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(printable(f"error: {error}"), err=True)
         code = OTHERS
     except OSError as error:
-        click.echo(f"error: {error.filename or 'file'}: {error.strerror or error}", err=True)
+        click.echo(printable(f"error: {error.filename or 'file'}: {error.strerror or error}"), err=True)
         code = USAGE
     except InductiveError as error:
         where = "configuration error" if isinstance(error, ConfigError) else "error"
-        click.echo(f"{where}: {error}", err=True)
+        click.echo(printable(f"{where}: {error}"), err=True)
         code = USAGE
     sys.exit(code or DONE)
 

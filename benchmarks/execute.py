@@ -15,7 +15,7 @@ import safetensors.torch
 
 import models
 from benchmarks import duplicates, folders, sources, start
-from benchmarks.attempts import claim, read_attempts
+from benchmarks.attempts import Claim, claim, read_attempts
 from benchmarks.checkpoints import drop_checkpoints
 from benchmarks.compiling import use_cache
 from benchmarks.datasets import Images
@@ -23,7 +23,7 @@ from benchmarks.decoded import check_same_images, load_images
 from benchmarks.errors import RecordError, StaleError
 from benchmarks.evaluation import Measurer, evaluate, predictions_kept
 from benchmarks.execution import CompileChoice, apply_execution, choose_device, execution_for
-from benchmarks.files import read_json, write_atomic, write_json
+from benchmarks.files import read_json, write_json
 from benchmarks.job import Job, Outcome, attempt
 from benchmarks.loop import Progress, Watch, result, train
 from benchmarks.passes import pass_paths, unfinished_pass
@@ -109,7 +109,7 @@ def execute(
         if (folder / "result.json").exists() and not finished:  # another attempt ended while this one looked
             finished = True
             wanted = missing_evaluations(read_record(folder), evaluations, sources.evaluation_code())
-        job.execution = _execution(run, folder, settings, images)
+        job.execution = _execution(run, folder, settings, images, mine)
 
         def measure(model: Network) -> Measurer:
             return Measurer(model, run, images, subset, job.execution["layout"] == "channels_last", left_out)
@@ -139,12 +139,12 @@ def execute(
         return job.outcome
 
 
-def _execution(run: Run, folder: Path, settings: Settings, images: Images) -> dict[str, Any]:
+def _execution(run: Run, folder: Path, settings: Settings, images: Images, mine: Claim) -> dict[str, Any]:
     """The run's execution.json: written by the first attempt, obeyed and checked by all others."""
     path = folder / "execution.json"
     if not path.exists():
         chosen = execution_for(run, choose_device(settings.device), settings.compiling)
-        write_json(
+        mine.write_json(
             path,
             {
                 **chosen,
@@ -215,15 +215,16 @@ def _conclude(measurer: Measurer, training: Training, folder: Path, job: Job) ->
         _, accuracy, loss = measurer.score("train", Evaluation(resolution=run.resolution))
         job.claim.check()
         if not math.isfinite(loss):
-            write_json(folder / "result.json", result(training, job, None, None, diverged_at=run.steps))
+            job.claim.write_json(folder / "result.json", result(training, job, None, None, diverged_at=run.steps))
             drop_checkpoints(folder)
             job.outcome = Outcome("diverged", "final loss not finite")
             return None
-        for path in pass_paths(folder):  # of other weights
-            path.unlink()
+        for path in pass_paths(folder):  # of other weights; later attempts' are not this one's to remove
+            if int(path.stem) <= job.claim.number:
+                path.unlink()
         state = measurer.model.state_dict()
         weights = safetensors.torch.save({name: t.contiguous() for name, t in state.items()})
-        write_atomic(folder / "weights.safetensors", weights)
+        job.claim.write(folder / "weights.safetensors", weights)
         return result(training, job, loss, accuracy, weights=weights_digest(weights))
 
 
@@ -254,9 +255,9 @@ def _evaluate(
     def save() -> None:
         job.claim.check()
         if trained is not None:
-            write_json(folder / TRAINED, dict(trained))
+            job.claim.write_json(folder / TRAINED, dict(trained))
         if len(done.entries) > len(before):
-            write_evaluations(folder, job.claim.number, done.entries, done.arrays)
+            write_evaluations(folder, job.claim.number, done.entries, done.arrays, job.claim.check)
             for path in done.files:  # what they held is in the new one
                 path.unlink()
             done.files.clear()
@@ -279,11 +280,11 @@ def _evaluate(
             job.evaluated(one.id, measured[0][0]["count"], time.perf_counter() - began)
         job.claim.check()
         if left:
-            write_evaluations(folder, job.claim.number, done.entries, done.arrays)
+            write_evaluations(folder, job.claim.number, done.entries, done.arrays, job.claim.check)
             for path in done.files:
                 path.unlink()
         if trained is not None:
-            write_json(folder / "result.json", dict(trained))
+            job.claim.write_json(folder / "result.json", dict(trained))
             drop_checkpoints(folder)
             (folder / TRAINED).unlink(missing_ok=True)
     what = f"{len(left)} evaluations"

@@ -14,12 +14,14 @@ from benchmarks.errors import RecordError
 MISSING = object()
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Writes `data` to `path` so that readers see the old file or the new one, and a power cut leaves one of them."""
-    write_atomic_by(path, lambda file: file.write(data))
+def write_atomic(path: Path, data: bytes, check: Callable[[], None] = lambda: None) -> None:
+    """Writes `data` to `path` so that readers see the old file or the new one, and a power cut leaves one of them.
+
+    `check` is called when all that is left is to rename: what it raises leaves the old file."""
+    write_atomic_by(path, lambda file: file.write(data), check)
 
 
-def write_atomic_by(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+def write_atomic_by(path: Path, write: Callable[[IO[bytes]], object], check: Callable[[], None] = lambda: None) -> None:
     """As `write_atomic`, with a function that writes into the open file. On any error the old file stays."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")  # hosts that share a disk share pids
     try:
@@ -27,7 +29,12 @@ def write_atomic_by(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        check()
+        try:
+            temporary.replace(path)
+        except FileNotFoundError:
+            check()  # whoever finishes a run removes the temporary files of those who have lost it
+            raise
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
@@ -42,9 +49,9 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes one JSON document, atomically."""
-    write_atomic(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+def write_json(path: Path, value: Any, check: Callable[[], None] = lambda: None) -> None:
+    """Writes one JSON document, atomically; `check`: see `write_atomic`."""
+    write_atomic(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode(), check)
 
 
 def read_json(path: Path) -> Any:

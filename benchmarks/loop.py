@@ -18,7 +18,7 @@ from benchmarks.batchnorm import batch_norms
 from benchmarks.checkpoints import drop_checkpoints, load_checkpoint, save_checkpoint
 from benchmarks.errors import RecordError
 from benchmarks.evaluation import Measurer
-from benchmarks.files import read_json, write_json
+from benchmarks.files import read_json
 from benchmarks.job import Job, Outcome
 from benchmarks.metrics import Metrics
 from benchmarks.record import FORMAT
@@ -73,21 +73,21 @@ def _halve(training: Training, folder: Path, job: Job, error: ShortOfMemoryError
     if batch_norms(training.model):
         log.warning("BatchNorm normalises by these %d images now: not comparable with runs of the full batch", half)
     drop_checkpoints(folder)
-    Metrics(folder / "metrics.jsonl", training.steps).cut(0)
     job.execution["micro_batch"] = half
-    write_json(folder / "execution.json", read_json(folder / "execution.json") | {"micro_batch": half})
+    execution = read_json(folder / "execution.json") | {"micro_batch": half}
+    job.claim.write_json(folder / "execution.json", execution)
 
 
 def _train(training: Training, measurer: Measurer, folder: Path, job: Job, watch: Watch) -> bool:
     """Trains to the end, or says why not: returns True when the last step is done."""
     run, steps = training.run, training.steps
-    metrics = Metrics(folder / "metrics.jsonl", steps, run.validation_interval)
+    metrics = Metrics(folder / "metrics.jsonl", steps, run.validation_interval, job.claim.check)
     checkpoint = load_checkpoint(folder)
     if checkpoint is not None:
         if checkpoint["run"] != run.id:
             raise RecordError(f"{folder}: its checkpoint is of another run, {checkpoint['run']}")
         training.restore(checkpoint["training"])
-    metrics.cut(training.step)
+    metrics.start(training.step)
     job.step = training.step
     job.claim.started_at(training.step)
     began, saved = training.step, time.monotonic()
@@ -100,12 +100,12 @@ def _train(training: Training, measurer: Measurer, folder: Path, job: Job, watch
         except OSError as error:  # the rows are kept and written with the next checkpoint
             log.warning("metrics could not be written (%s); no checkpoint at step %d", error, training.step)
             return
-        save_checkpoint(folder, training.step, {"run": run.id, "training": training.state()})
+        save_checkpoint(folder, training.step, {"run": run.id, "training": training.state()}, job.claim.check)
 
     def diverged() -> bool:
         job.claim.check()
-        metrics.write()
-        write_json(folder / "result.json", result(training, job, None, None, diverged_at=training.step))
+        metrics.finish()
+        job.claim.write_json(folder / "result.json", result(training, job, None, None, diverged_at=training.step))
         drop_checkpoints(folder)
         job.step = training.step
         job.outcome = Outcome("diverged", f"loss not finite at step {training.step}")
@@ -144,11 +144,11 @@ def _train(training: Training, measurer: Measurer, folder: Path, job: Job, watch
                 job.outcome = Outcome("interrupted", f"stopped at step {training.step} of {steps}")
                 return False
     if watch.until is not None:
-        metrics.write()
+        metrics.finish()
         job.outcome = Outcome("interrupted", f"did the first {last} steps, as asked")
         return True
     save()
-    metrics.write()  # a disk that is still full now fails the run
+    metrics.finish()  # a disk that is still full now fails the run
     return True
 
 

@@ -1,12 +1,14 @@
 """metrics.jsonl: a line for each logged step, with no times in it, so that equal runs leave equal files."""
 
+import io
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks.errors import RecordError
+from benchmarks.errors import OwnedError, RecordError
+from benchmarks.files import write_atomic
 
 log = logging.getLogger("inductive")
 
@@ -17,11 +19,17 @@ def logged(step: int, steps: int) -> bool:
 
 
 class Metrics:
-    """The metrics of a run being trained; rows are held until `write`, so a full disk loses none while it lasts."""
+    """The metrics of a run being trained; rows are held until `write`, so a full disk loses none while it lasts.
 
-    def __init__(self, path: Path, steps: int, validation_interval: int = 0):
-        self.path, self.steps, self.interval = path, steps, validation_interval
+    An attempt knows what the file must hold and puts that in place of anything else it finds: of rows after its own
+    checkpoint, and of those that an attempt which has lost the run was still adding. `check` raises OwnedError once
+    this attempt is itself such a one; it then takes back what it has just added.
+    """
+
+    def __init__(self, path: Path, steps: int, validation_interval: int = 0, check: Callable[[], None] = lambda: None):
+        self.path, self.steps, self.interval, self.check = path, steps, validation_interval, check
         self.waiting: list[str] = []
+        self.written = b""  # what the file must hold
 
     def validates(self, step: int) -> bool:
         """Whether the network is measured on the validation part after this step: after each interval and the last."""
@@ -36,34 +44,58 @@ class Metrics:
         if self.wants(step):
             self.waiting.append(json.dumps({"step": step, **row}) + "\n")
 
-    def cut(self, step: int) -> None:
-        """Removes what lies after a step: the rows, and a torn last line, of an attempt that was continued earlier."""
-        if not self.path.exists():
-            return
-        with self.path.open("r+b") as file:
-            end = 0
-            for line in file:
-                if not line.endswith(b"\n") or json.loads(line)["step"] > step:
-                    break
-                end += len(line)
-            file.truncate(end)
-            os.fsync(file.fileno())
+    def start(self, step: int) -> None:
+        """Takes over the rows up to a step; what lies after them, a torn last line also, goes with the next `write`."""
+        self.written = b""
+        for line in self._found().splitlines(keepends=True):
+            if not line.endswith(b"\n") or json.loads(line)["step"] > step:
+                break
+            self.written += line
 
     def write(self) -> None:
-        """Appends the waiting rows durably. Raises OSError when the disk is full, with nothing half-written."""
+        """Adds the waiting rows durably. Raises OSError when the disk is full, with nothing half-written."""
         if not self.waiting:
             return
         data = "".join(self.waiting).encode()
-        with self.path.open("ab") as file:
-            before = file.tell()
-            try:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            except OSError:
-                file.truncate(before)
-                raise
+        if self._size() == len(self.written):
+            self._append(data)
+        else:
+            write_atomic(self.path, self.written + data, self.check)
+        self.written += data
         self.waiting.clear()
+
+    def finish(self) -> None:
+        """As `write`, for the last time: the file then holds this attempt's rows and nothing else."""
+        self.write()
+        if self._found() != self.written:
+            write_atomic(self.path, self.written, self.check)
+
+    def _append(self, data: bytes) -> None:
+        with self.path.open("a+b", buffering=0) as file:
+            done = 0
+            try:
+                while done < len(data):
+                    done += file.write(data[done:])
+                os.fsync(file.fileno())
+                self.check()
+            except (OSError, OwnedError):
+                _take_back(file, data[:done])
+                raise
+
+    def _size(self) -> int:
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def _found(self) -> bytes:
+        return self.path.read_bytes() if self.path.exists() else b""
+
+
+def _take_back(file: io.FileIO, data: bytes) -> None:
+    """Cuts off what has just been appended, unless somebody has added more: then the run's owner puts it in order. By
+    the open file: where the owner has put another in its place, that one stays as it is."""
+    end = file.tell()
+    if file.seek(0, os.SEEK_END) == end:
+        file.truncate(end - len(data))
+        os.fsync(file.fileno())
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:

@@ -9,7 +9,7 @@ import json
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.errors import RecordError
+from benchmarks.errors import OwnedError, RecordError
 from benchmarks.files import parsed_json, write_atomic
 
 # What numpy, zipfile and json raise for an archive with flipped or missing bytes. A flipped flag makes a member look
@@ -45,11 +45,18 @@ def write_evaluations(
     number: int,
     entries: list[dict[str, Any]],
     arrays: Mapping[str, NDArray[Any]],
+    check: Callable[[], None] = lambda: None,
 ) -> None:
-    """Writes one pass of evaluations as `evaluations/NNNN.npz`, NNNN being the attempt that measured them."""
+    """Writes one pass of evaluations as `evaluations/NNNN.npz`, NNNN being the attempt that measured them. `check`
+    raises OwnedError once another attempt has the run; then there is no such pass."""
     path = folder / "evaluations" / f"{number:04d}.npz"
     path.parent.mkdir(exist_ok=True)
-    write_atomic(path, packed(entries, arrays))
+    write_atomic(path, packed(entries, arrays), check)
+    try:
+        check()
+    except OwnedError:  # this process stalled just before it renamed the file
+        path.unlink(missing_ok=True)
+        raise
 
 
 def pass_paths(folder: Path) -> list[Path]:

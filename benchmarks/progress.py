@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from benchmarks.console import printable
+
 if TYPE_CHECKING:
     from benchmarks.local import Ending, Task
 
@@ -18,8 +20,8 @@ def reporter_for(console: Console, total: int, jobs: int) -> Display:
 
 
 def say(console: Console, text: str) -> None:
-    """Prints a text as it is: no markup, no colours, no wrapping of long ids."""
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+    """Prints a text as it is: no markup, no colours, no wrapping of long ids, no control characters."""
+    console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
 
 
 class Display(Protocol):

@@ -12,7 +12,7 @@ from benchmarks.errors import ConfigError, RecordError
 from benchmarks.record import STATES, Record, missing_evaluations
 from benchmarks.run import Evaluation, Run
 from benchmarks.study import Study
-from benchmarks.validity import valid_record
+from benchmarks.validity import leftovers, valid_record
 from models.hints import did_you_mean
 
 __all__ = ["STATES", "RunState", "counted", "run_state", "selected", "study_states"]
@@ -20,7 +20,8 @@ __all__ = ["STATES", "RunState", "counted", "run_state", "selected", "study_stat
 
 @dataclass(frozen=True)
 class RunState:
-    """A run of a study with its state; `waiting` are the evaluations it still lacks.
+    """A run of a study with its state; `waiting` are the evaluations it still lacks. `reason`, of a finished run: what
+    attempts that had lost it have left in its record.
 
     `record` is None where there is none, and where nothing is left to be done: ten thousand fill a memory.
     """
@@ -46,7 +47,8 @@ def run_state(run: Run, root: Path, wanted: list[Evaluation], *, whole: bool = F
     if record.state in ("diverged", "stale"):
         waiting = []
     done = record.result is not None and not waiting
-    return RunState(run, record.state, record.reason, tuple(waiting), None if done else record)
+    reason = leftovers(record, whole=whole) if record.state == "finished" else record.reason
+    return RunState(run, record.state, reason, tuple(waiting), None if done else record)
 
 
 def study_states(study: Study, root: Path) -> list[RunState]:

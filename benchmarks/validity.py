@@ -6,7 +6,10 @@ it reads attempts and every array as well.
 """
 
 import hashlib
+import itertools
 import math
+import os
+import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -30,6 +33,8 @@ ALWAYS = {  # numbers without which a result is none
     "finished": ("step", "steps", "images", "train_loss", "train_accuracy"),
     "diverged": ("step", "steps", "images", "diverged_at"),
 }
+STEP = re.compile(rb'^\{"step": (\d+)', re.MULTILINE)  # of a row of metrics
+ROWS = "delete the rows of an attempt that had lost the run; the result stands"
 REMEDY = "to train the run again, remove its folder"
 
 
@@ -166,6 +171,36 @@ def _check_numbers(place: str, values: Mapping[str, Any], keys: Iterable[str]) -
         value = values.get(key)
         if not (value is None or (isinstance(value, (int, float)) and math.isfinite(value))):
             raise RecordError(f"{place}: {key} is {value!r}, no number")
+
+
+def leftovers(record: Record, *, whole: bool = False) -> str:
+    """What attempts that had lost the run have left in a finished record, and what to do; '' where there is nothing.
+
+    Rows of metrics that do not end with the last step, or have it twice; with `whole`, rows out of order anywhere.
+    Checkpoints, which a finished run has none of.
+    """
+    result = record.result or {}
+    if result.get("state") != "finished":
+        return ""
+    found = [f"{name} of an attempt that had lost the run: remove it" for name in _checkpoints(record.path)]
+    last = result["step"]
+    try:
+        with open(f"{record.path}/metrics.jsonl", "rb", buffering=0) as file:  # noqa: PTH123  (as in files)
+            data = file.read()
+    except OSError:
+        data = b""
+    final = b'{"step": %d,' % last
+    if data and not (data.count(final) == 1 and data.startswith(final, data.rfind(b"\n", 0, -1) + 1)):
+        found.append(f"metrics.jsonl does not end with one row of step {last}: {ROWS}")
+    elif whole:
+        steps = [int(step) for step in STEP.findall(data)]
+        if any(after <= before for before, after in itertools.pairwise(steps)):
+            found.append(f"metrics.jsonl has steps out of order: {ROWS}")
+    return "; ".join(found)
+
+
+def _checkpoints(folder: Path) -> list[str]:
+    return sorted(name for name in os.listdir(folder) if name.startswith("checkpoint-"))  # noqa: PTH208  (as in record)
 
 
 def problem(error: Exception) -> str:

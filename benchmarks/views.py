@@ -13,6 +13,7 @@ from rich.text import Text
 
 import models
 from benchmarks import cost
+from benchmarks.console import printable
 from benchmarks.datasets import DATASETS
 from benchmarks.errors import ConfigError
 from benchmarks.progress import duration, say
@@ -36,7 +37,7 @@ def table(console: Console, title: str, columns: dict[str, str], rows: list[list
     for heading, justify in columns.items():
         made.add_column(heading, justify="right" if justify == "right" else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(Text(str(value)) for value in row))
+        made.add_row(*(Text(printable(str(value))) for value in row))
     console.print(made)
 
 
@@ -286,7 +287,7 @@ def print_status(console: Console, study: Study, states: Sequence[RunState], ext
             age = f", heartbeat {one['heartbeat_age']:.0f} s ago"
             left = f", {one['left']} left in job {one['job']}" if one.get("left") else ""
             rows.append([one["id"], "running", f"step {one['step']:,} of {one['steps']:,}{speed}{age}{left}"])
-        elif one["state"] not in ("finished", "missing") or one.get("remark"):
+        elif one["state"] not in ("finished", "missing") or one["reason"] or one.get("remark"):
             rows.append([one["id"], one["state"], "; ".join(filter(None, (one["reason"], one.get("remark"))))])
     if rows:
         table(console, "", {"run": "left", "state": "left", "": "left"}, rows)

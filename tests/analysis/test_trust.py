@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from analysis.provenance import provenance
 from analysis.traces import traces
 from analysis.trust import Finding, trust
 from benchmarks.asked import keep_text
-from benchmarks.study import Study
+from benchmarks.speed.synthetic import write_record, write_records
+from benchmarks.study import Study, expand
 
 TEXT = 'question = "Which?"\nexpect = "A"\nseed = [0, 1]\n\n[[models]]\nname = "resnet"\n'
 FIRST = "2026-01-01 00:00:08 UTC"  # of the records of tests/analysis/conftest.py: started at midnight, took 8 s
@@ -52,6 +54,38 @@ def test_edits_after_the_first_result_are_listed(small: tuple[Study, Path]) -> N
         "2026-01-02 00:00:00 UTC: expect: 'A' -> 'B'",
         "since the last time it was run: models[0].name: 'resnet' -> 'swin'",
     )
+
+
+RATE = TEXT.replace("[[models]]", "[recipe]\nlearning_rate = {}\n\n[[models]]")
+
+
+def test_results_of_earlier_texts_count(tmp_path: Path) -> None:
+    """The learning rate was changed after 19 runs at 1e-3 had finished; nothing has been run since, then all of it.
+    Reference: what was written here, and the time of the records (see FIRST)."""
+    before, now = (RATE.format(rate).replace("[0, 1]", str(list(range(20)))) for rate in ("1e-3", "3e-3"))
+    old, new = (dataclasses.replace(expand(tomllib.loads(text), "which"), text=text) for text in (before, now))
+    for run in old.runs[:19]:
+        write_record(tmp_path, run, old.evaluations[run.id])
+    write_record(tmp_path, old.runs[19], [], "failed")
+    kept(tmp_path, "which", "2025-12-31 23:00:00 UTC", before)
+    for runs_of_now in (False, True):
+        if runs_of_now:
+            write_records(tmp_path, new)
+        edits, hidden, _ = checks(new, tmp_path)[:3]
+        assert edits.text == f"Edits of study which since its first result ({FIRST}): 1."
+        assert edits.details == ("since the last time it was run: recipe.learning_rate: 0.001 -> 0.003",)
+        said = "19 results of earlier versions of study which (recipe.learning_rate 0.001) are not shown."
+        assert (hidden.text, hidden.alarming) == (said, True)
+        assert hidden.details == ("19 of the text of 2025-12-31 23:00:00 UTC: recipe.learning_rate 0.001",)
+
+
+def test_a_kept_text_that_no_longer_expands_is_named(small: tuple[Study, Path]) -> None:
+    study, root = small
+    kept(root, study.name, "2025-12-31 22:00:00 UTC", TEXT.replace("resnet", "gone"))
+    kept(root, study.name, "2025-12-31 23:00:00 UTC", TEXT)
+    found = checks(dataclasses.replace(study, text=TEXT), root)[1]
+    assert found.alarming and "cannot expand" in found.text
+    assert found.details[0].startswith("2025-12-31 22:00:00 UTC: models[0].name: no model 'gone'")
 
 
 def test_what_the_records_do_not_tell_is_said(small: tuple[Study, Path], tmp_path: Path) -> None:

@@ -43,6 +43,10 @@ def test_run_keeps_the_text(tmp_path: Path, inductive: Callable[..., CompletedPr
     assert done.returncode == 0, done.stderr
     assert [one.text for one in kept_texts("mine", tmp_path / "runs")[0]] == [text]
     assert "No edit of study mine since its first result" in _page(tmp_path, inductive)
+    (tmp_path / "mine.toml").write_text(text.replace("100", "200"))
+    page = _page(tmp_path, inductive)
+    assert "1 result of earlier versions of study mine (train_size 100) is not shown." in page
+    assert "since the last time it was run: train_size: 100 -&gt; 200" in page
 
 
 def _page(folder: Path, inductive: Callable[..., CompletedProcess[str]]) -> str:

@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import execute as execute_module
-from benchmarks import sources, training
+from benchmarks import attempts, sources, training
 from benchmarks.checkpoints import checkpoint_paths
 from benchmarks.errors import OwnedError, RecordError, StaleError
 from benchmarks.evaluation import evaluate
@@ -457,7 +456,7 @@ def test_a_full_disk_during_training_warns_and_fails_at_the_end(
     run = tiny()
     with monkeypatch.context() as patched, caplog.at_level(logging.WARNING, "inductive"):
         patched.setattr(torch, "save", full)
-        patched.setattr(execute_module, "write_atomic", full)
+        patched.setattr(attempts, "write_atomic", full)
         with pytest.raises(OSError, match="No space left"):
             perform(run, checkpoint_seconds=1e-9)
     assert caplog.text.count("could not be written") == 12

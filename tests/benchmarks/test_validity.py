@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from analysis.arms import split
 from analysis.frame import load
+from analysis.traces import traces
+from analysis.trust import trust
 from benchmarks.errors import FAILED, RecordError
 from benchmarks.execute import Settings, execute
 from benchmarks.pack import pack
@@ -145,3 +148,47 @@ def test_a_flipped_byte_of_the_arrays(two: Study, tmp_path: Path) -> None:
     said = "evaluations/0001.npz: damaged (wrong checksum of"
     assert said in run_state(run, root, [], whole=True).reason
     assert said in load(root, two).problems["problem"][0]
+
+
+def doubled(folder: Path) -> None:
+    path = folder / "metrics.jsonl"
+    path.write_bytes(path.read_bytes() + path.read_bytes())
+
+
+def early(folder: Path) -> None:
+    path = folder / "metrics.jsonl"
+    path.write_bytes(path.read_bytes() + path.read_bytes().splitlines(keepends=True)[0])
+
+
+def inside(folder: Path) -> None:
+    path = folder / "metrics.jsonl"
+    first, *others = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([first, first, *others]))
+
+
+def checkpoint(folder: Path) -> None:
+    (folder / "checkpoint-00000400-0123456789abcdef.pt").touch()
+
+
+@pytest.mark.parametrize(
+    ("leave", "said", "cheap"),
+    [
+        (doubled, "does not end with one row of step 600", True),
+        (early, "does not end with one row of step 600", True),
+        (inside, "steps out of order", False),
+        (checkpoint, "checkpoint-00000400-0123456789abcdef.pt of an attempt that had lost the run: remove it", True),
+    ],
+)
+def test_leftovers_of_a_lost_attempt_are_reported(
+    leave: Callable[[Path], None], said: str, cheap: bool, two: Study, tmp_path: Path
+) -> None:
+    """The run stays finished, and counts; what was left here is named by `show` and the report, and by status where a
+    look at the end of the file is enough."""
+    root, run = tmp_path / "runs", two.runs[0]
+    assert run_state(run, root, [], whole=True).reason == ""
+    leave(root / run.id)
+    state = run_state(run, root, [])
+    assert (state.state, said in state.reason) == ("finished", cheap)
+    assert said in run_state(run, root, [], whole=True).reason
+    found = trust([two], root, traces(root, [one.id for one in two.runs]), split(load(root, two))).alarming
+    assert any(said in line and line.startswith(run.id) for one in found for line in one.details)

@@ -1,0 +1,140 @@
+"""An attempt that stalls, loses its run to another, and wakes up: what the other has finished stays as it is."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.attempts import Attempt, claim
+from benchmarks.errors import OwnedError
+from benchmarks.job import Outcome
+from benchmarks.metrics import Metrics, read_metrics
+from benchmarks.run import Run
+
+Make = Callable[..., Run]
+Perform = Callable[..., Outcome]
+
+STALLED = """
+import json, os, signal, sys
+from pathlib import Path
+from benchmarks.attempts import Claim
+from benchmarks.errors import OwnedError
+from benchmarks.execute import Settings, execute
+from benchmarks.run import make_run
+from benchmarks.study import single
+
+settings, root, at = json.loads(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+check, checks = Claim.check, 0
+
+def stalls(self):
+    global checks
+    check(self)
+    checks += 1
+    if checks == at:
+        os.kill(os.getpid(), signal.SIGSTOP)  # whoever has just been told that it owns the run
+
+Claim.check = stalls
+run = make_run(settings)
+try:
+    execute(run, root, single(run).evaluations[run.id], Settings(Path("data"), checkpoint_seconds=1e-9), lambda: False)
+except OwnedError as error:
+    print(error)
+"""
+BEFORE_EXECUTION, BEFORE_ROWS, BEFORE_CHECKPOINT = 1, 2, 4  # which check it stalls after
+
+
+def left(folder: Path) -> dict[str, bytes]:
+    """The record but for what attempts say of themselves."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.parent.parent.name != "attempts"]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize("at", [BEFORE_EXECUTION, BEFORE_ROWS, BEFORE_CHECKPOINT])
+def test_a_stalled_attempt_adds_nothing_to_a_finished_record(
+    at: int, tiny: Make, perform: Perform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process stopped by SIGSTOP between its check and its write, while another attempt finishes the run. Reference:
+    the record as that one has left it."""
+    run = tiny()
+    command = [sys.executable, "-c", STALLED, json.dumps(run.settings()), str(tmp_path), str(at)]
+    stalled = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        _, status = os.waitpid(stalled.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        with monkeypatch.context() as patched:
+            patched.setattr(Attempt, "alive", lambda self: False)  # as another host sees it after the grace time
+            assert perform(run).state == "finished"
+        finished = left(tmp_path / run.id)
+        stalled.send_signal(signal.SIGCONT)
+        said, _ = stalled.communicate(timeout=120)
+    finally:
+        stalled.kill()
+        stalled.wait()
+    assert "attempt 2 took over from attempt 1" in said
+    assert left(tmp_path / run.id) == finished
+    assert [row["step"] for row in read_metrics(tmp_path / run.id / "metrics.jsonl")] == list(range(1, 13))
+    assert not list((tmp_path / run.id).glob("checkpoint-*"))
+
+
+def rows(path: Path) -> list[int]:
+    return [int(row["step"]) for row in read_metrics(path)]
+
+
+def filled(path: Path, check: Callable[[], None], *steps: int, start: int = 0) -> Metrics:
+    metrics = Metrics(path, 600, check=check)
+    metrics.start(start)
+    for step in steps:
+        metrics.add(step, {"loss": 1.0})
+    return metrics
+
+
+def test_the_owner_puts_right_what_another_has_added(tmp_path: Path) -> None:
+    """Rows of another between two writes, after the last one, or cut off: with its next write the file is the owner's.
+    Reference: the steps it has added."""
+    path = tmp_path / "metrics.jsonl"
+    metrics = filled(path, lambda: None, 1, 2)
+    metrics.write()
+    for number, spoil in enumerate((
+        lambda data: data + b'{"step": 9, "loss": 1.0}\n{"st',
+        lambda data: data[:-5],
+        lambda data: b"",
+    )):  # fmt: skip
+        path.write_bytes(spoil(path.read_bytes()))
+        metrics.add(3 + number, {"loss": 1.0})
+        metrics.write()
+        assert rows(path) == [1, 2, 3, 4, 5][: 3 + number]
+    path.write_bytes(path.read_bytes() + path.read_bytes())
+    metrics.finish()
+    assert rows(path) == [1, 2, 3, 4, 5]
+
+
+def test_what_was_added_is_taken_back_from_its_own_file_alone(tmp_path: Path) -> None:
+    """While the stalled attempt adds its rows, the owner has put another file in place, or has added rows after them:
+    neither is touched. Reference: the file as the owner left it."""
+    mine, path = claim(tmp_path), tmp_path / "metrics.jsonl"
+    owner = filled(path, lambda: None, 1, 2)
+
+    def fenced(then: Callable[[], Any]) -> Callable[[], None]:
+        def check() -> None:
+            (tmp_path / "attempts" / "0002").mkdir(exist_ok=True)
+            then()
+            mine.check()
+
+        return check
+
+    def replaced() -> None:
+        owner.finish()  # it finds rows that are not its own
+
+    def added() -> None:
+        path.write_bytes(path.read_bytes() + b'{"step": 7}\n')
+
+    for then, expected in ((replaced, [1, 2]), (added, [1, 2, 1, 2, 7])):
+        with pytest.raises(OwnedError):
+            filled(path, fenced(then), 1, 2, start=2).write()
+        assert rows(path) == expected
