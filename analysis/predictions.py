@@ -18,8 +18,9 @@ KEPT = ("logits", "top5")
 
 def correctness(root: Path, rows: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
     """For each row (one a run, of `Frame.rows`) whether each image was classified rightly; runs whose predictions
-    were not kept, or cannot be read, are absent. Logits are kept in 16 bits, so that an image whose two best classes
-    are equal to three digits can count otherwise than in the column accuracy."""
+    were not kept, or cannot be read, are absent. The mean is the column accuracy, but for records of before the
+    predicted class was kept: there the best of logits in 16 bits counts, in which an image whose two best classes are
+    equal to three digits can count otherwise."""
     found = {}
     for row in each_row(rows[rows["predictions"].isin(KEPT)]):
         right = read_correct(root / row.run, row.evaluation, row.part)
@@ -33,6 +34,8 @@ def read_correct(folder: Path, evaluation: str, part: str) -> NDArray[np.bool_] 
     for path in sorted((folder / "evaluations").glob("[0-9]*.npz"), reverse=True):
         try:
             with opened_pass(path) as arrays:
+                if f"{evaluation}.predicted" in arrays.files:
+                    return np.asarray(arrays[f"{evaluation}.predicted"] == arrays[f"labels.{part}"])
                 if f"{evaluation}.logits" in arrays.files:
                     return np.asarray(arrays[f"{evaluation}.logits"].argmax(axis=1) == arrays[f"labels.{part}"])
                 if f"{evaluation}.top5" in arrays.files:

@@ -163,8 +163,10 @@ def show(run_id: str, against: str | None, root: Path, data: Path, as_json: bool
     record = read_record(find_record(root, run_id))
     if against is not None:
         from analysis import two_networks
+        from benchmarks.validity import valid_record
 
-        two_networks.show(record, read_record(find_record(root, against)), as_json, _console())
+        one, other = (valid_record(path, whole=True) for path in (record.path, find_record(root, against)))
+        two_networks.show(one, other, as_json, _console())
         return
     state = run_state(record.run(Places(data, root)), root, [], whole=True)
     if as_json:

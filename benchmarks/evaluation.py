@@ -114,7 +114,8 @@ def evaluate(
     """All evaluations of one pass: index entries and arrays for `record.write_evaluations`.
 
     `between` is asked before each evaluation; when it says true the pass is given up and None returned. `predictions`
-    is what is kept of each image: 'logits', 'top5', 'none', or 'auto' (logits up to LOGITS_BYTES, then top5).
+    is what is kept of each image: 'logits', 'top5', 'none', or 'auto' (logits up to LOGITS_BYTES, then top5). Beside
+    logits and top5 the predicted class is kept: in 16 bits two logits may be equal that were not when it was chosen.
     """
     entries, arrays = [], {}
     kept = predictions if predictions != "auto" else _thinned(measurer, wanted)
@@ -126,6 +127,9 @@ def evaluate(
             arrays[f"{evaluation.id}.logits"] = logits.numpy().astype(np.float16)
         elif kept == "top5":
             arrays[f"{evaluation.id}.top5"] = logits.topk(min(5, logits.shape[1])).indices.numpy().astype(np.uint16)
+        if kept != "none":
+            smallest = np.uint8 if logits.shape[1] <= 256 else np.uint16
+            arrays[f"{evaluation.id}.predicted"] = logits.argmax(1).numpy().astype(smallest)
         labels = measurer.parts[evaluation.part][1]
         calibration = calibration_error(logits, torch.from_numpy(labels))
         arrays[f"labels.{evaluation.part}"] = labels.astype(np.int16)

@@ -4,6 +4,7 @@ import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,14 @@ import torch
 from PIL import Image
 from torchvision.transforms import functional as tv
 
+from analysis.predictions import read_correct
 from benchmarks import training
 from benchmarks.calibration import calibration_error
 from benchmarks.decoded import load_images
-from benchmarks.evaluation import Measurer, centred
+from benchmarks.evaluation import Measurer, centred, evaluate
 from benchmarks.execute import Outcome
 from benchmarks.execution import execution_for
-from benchmarks.record import opened_pass, read_record
+from benchmarks.record import opened_pass, read_record, write_evaluations
 from benchmarks.run import Evaluation, Run, make_run
 from benchmarks.states import run_state
 from benchmarks.subsets import draw_subset
@@ -182,6 +184,36 @@ def test_every_kind_is_added_without_training(
             assert np.mean(arrays[f"{one['id']}.logits"].argmax(1) == labels) == pytest.approx(
                 one["accuracy"], abs=0.01
             )
+
+
+@pytest.mark.parametrize(("kept", "classes"), [("logits", 10), ("top5", 10), ("logits", 300)])
+def test_what_is_kept_of_predictions_is_what_was_counted(kept: str, classes: int, tmp_path: Path) -> None:
+    """Two logits that are equal in 16 bits, the second larger in 32, and a tie in 32. Reference: the recorded accuracy,
+    and the indices of the maxima written here; the best of the 16-bit logits would be another."""
+    logits = torch.zeros(4, classes)
+    for row, (first, second) in enumerate(((1.0, 1.0001), (1.0001, 1.0), (1.0, 1.0), (0.0, 1.0))):
+        logits[row, 2], logits[row, classes - 1] = first, second
+    best = np.array([classes - 1, 2, 2, classes - 1])
+    labels = best.copy()
+    labels[2] = 0
+    one = Evaluation(resolution=8)
+    fake = SimpleNamespace(
+        score=lambda part, how: (logits, (logits.argmax(1) == torch.from_numpy(labels)).double().mean().item(), 1.0),
+        parts={"test": (None, labels)}, classes=classes, left_out=None,
+    )  # fmt: skip
+    entries, arrays = evaluate(fake, [one], "0" * 8, lambda: False, kept) or ([], {})
+    predicted = arrays[f"{one.id}.predicted"]
+    assert predicted.dtype == (np.uint8 if classes <= 256 else np.uint16)
+    np.testing.assert_array_equal(predicted, best)
+    if kept == "logits":
+        assert arrays[f"{one.id}.logits"].argmax(1)[0] == 2
+    write_evaluations(tmp_path, 1, entries, arrays)
+    right = read_correct(tmp_path, one.id, "test")
+    assert right is not None and right.mean() == entries[0]["accuracy"] == 0.75
+    del arrays[f"{one.id}.predicted"]  # a record of before it was kept
+    write_evaluations(tmp_path, 1, entries, arrays)
+    assert read_correct(tmp_path, one.id, "test") is not None
+    assert not any("predicted" in name for name in (evaluate(fake, [one], "", lambda: False, "none") or ([], {}))[1])
 
 
 def test_calibration_error_is_guos() -> None:
