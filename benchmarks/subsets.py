@@ -5,6 +5,7 @@ chosen inside the n (or, as *oracle validation*, are the last images of the orde
 """
 
 import hashlib
+import heapq
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -112,7 +113,9 @@ def part_sizes(counts: tuple[int, ...], draw: int, n: int, validation: float | i
             f"the largest possible is {max(total - oracle, 0):,}"
         )  # fmt: skip
     stream = randomness.key(draw, "subset")
-    if oracle and oracle < (least := _least_oracle(counts, stream)):
+    before = _class_sizes(counts, stream, total - oracle, 0)["the training part"] if oracle else []
+    if any(size == count for size, count in zip(before, counts, strict=False)):  # none is left for the last images
+        least = _least_oracle(counts, stream)
         raise ImpossibleError(
             "validation", f"{oracle} images of oracle validation leave some class out; the nearest possible is {least}"
         )
@@ -136,7 +139,7 @@ def _class_sizes(counts: tuple[int, ...], stream: int, n: int, validation: float
         sizes = [n // len(counts) + (rank < n % len(counts)) for rank in ranks]
     else:
         ranks = class_ranks(stream, len(counts)).tolist()
-        sizes = np.bincount(class_sequence(counts, stream, n), minlength=len(counts)).tolist()
+        sizes = _prefix_sizes(counts, stream, ranks, n)
     if isinstance(validation, int) or not validation:
         return {"the training part": sizes}
     parts = round(validation * 1_000_000)  # what `validation_mask` adds up to over the images of a class
@@ -144,6 +147,55 @@ def _class_sizes(counts: tuple[int, ...], stream: int, n: int, validation: float
         (size * parts + rank * 1_000_000 // len(ranks)) // 1_000_000 for size, rank in zip(sizes, ranks, strict=True)
     ]
     return {"the validation part": held, "the training part": [a - b for a, b in zip(sizes, held, strict=True)]}
+
+
+def _prefix_sizes(counts: tuple[int, ...], stream: int, ranks: list[int], n: int) -> list[int]:
+    """Images of each class among the first n of `class_sequence`, which is made only where it has to be: the draws of a
+    large study differ in how classes of equal size share what their size is dealt."""
+    dealt = _dealt(counts, n)
+    if dealt is None:
+        return [int(size) for size in np.bincount(class_sequence(counts, stream, n), minlength=len(counts))]
+    sizes = [0] * len(counts)
+    for size, images in dealt.items():
+        members = sorted((label for label, count in enumerate(counts) if count == size), key=ranks.__getitem__)
+        for place, label in enumerate(members):
+            sizes[label] = images // len(members) + (place < images % len(members))
+    return sizes
+
+
+@lru_cache(maxsize=1024)
+def _dealt(counts: tuple[int, ...], length: int) -> dict[int, int] | None:
+    """How many of the first `length` images of `class_sequence` are of classes of each size; None where that is not the
+    same for every draw.
+
+    Classes of one size have equal deadlines and are dealt in turn, by rank. Where those of two sizes have one deadline,
+    ranks decide which goes first, until all that have it are dealt: then every order has come to the same.
+    """
+    slack, total = 2 * len(counts) - 2, sum(counts)
+    alike = {size: counts.count(size) for size in set(counts) if size}
+    given = dict.fromkeys(alike, 0)
+
+    def turn(size: int) -> tuple[int, float]:
+        """(position from which the next image of the size may come, its deadline)."""
+        each = given[size] // alike[size]
+        return -(-total * (1 + slack * each) // (slack * size)) - 1, ((each + 1) * slack - 1) / size
+
+    waiting = [(turn(size)[0], size) for size in alike]
+    heapq.heapify(waiting)
+    ready: list[tuple[float, int]] = []
+    contested = -1.0  # the deadline that several sizes have
+    for position in range(length + 1):
+        while waiting and waiting[0][0] <= position:
+            size = heapq.heappop(waiting)[1]
+            heapq.heappush(ready, (turn(size)[1], size))
+        if position == length:
+            break
+        deadline, size = heapq.heappop(ready)
+        if ready and ready[0][0] == deadline:
+            contested = deadline
+        given[size] += 1
+        heapq.heappush(waiting, (turn(size)[0], size))
+    return None if any(deadline == contested for deadline, _ in ready) else given
 
 
 def _missing_class(sizes: dict[str, list[int]]) -> str | None:

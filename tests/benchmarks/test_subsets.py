@@ -1,11 +1,13 @@
 """Subsets: nested, stratified, disjoint, and the same for everyone."""
 
+import random
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks import subsets
 from benchmarks.decoded import load_images
 from benchmarks.errors import ImpossibleError
 from benchmarks.randomness import key
@@ -224,3 +226,22 @@ def test_a_digest_knows_the_parts_and_their_order() -> None:
     parts = [np.array(part) for part in ([1, 2], [2, 1], [1], [2], [1, 2, 3])]
     digests = {Subset(train, held).digest for train in parts for held in parts}
     assert len(digests) == len(parts) ** 2
+
+
+def test_sizes_are_counted_as_the_sequence_deals_them() -> None:
+    """Planning counts without dealing. Reference: the classes of every prefix of `class_sequence`, for small classes
+    drawn at random, many of them of sizes that come to have one deadline; there the draw is asked, and that is rare."""
+    numbers, asked, all_of_them = random.Random(1), 0, 0
+    for _ in range(60):
+        counts = tuple(numbers.choice([numbers.randint(1, 30), numbers.choice([5, 10, 18, 36])]) for _ in range(5))
+        if len(set(counts)) == 1:
+            continue
+        stream = key(numbers.randint(0, 99), "subset")
+        ranks = subsets.class_ranks(stream, len(counts)).tolist()
+        whole = subsets.class_sequence(counts, stream, sum(counts))
+        for n in range(sum(counts) + 1):
+            expected = np.bincount(whole[:n], minlength=len(counts)).tolist()
+            assert subsets._prefix_sizes(counts, stream, ranks, n) == expected, (counts, n)
+            asked += subsets._dealt(counts, n) is None
+        all_of_them += sum(counts)
+    assert 0 < asked < 0.05 * all_of_them
