@@ -187,15 +187,20 @@ def _upsampled(findings: Sequence[Findings]) -> list[str]:
     ]
 
 
+def _source(model: str, initial: str) -> str:
+    try:
+        return models.initial_source(model, initial)
+    except models.ModelError:  # of a plugin that is not loaded
+        return ""
+
+
 def _initial(frame: Frame) -> list[str]:
     """How the weights of each model start, and where that is from."""
-    sources: dict[str, list[str]] = {}
-    for model, initial in dict.fromkeys(zip(frame.runs["model"], frame.runs["initial"], strict=True)):
-        if initial != NONE:
-            sources.setdefault(models.initial_source(model, initial), []).append(model)
-    if not sources:
+    pairs = dict.fromkeys(zip(frame.runs["model"], frame.runs["initial"], strict=True))
+    found = {(model, way): _source(model, way) for model, way in pairs if way != NONE}
+    said = "; ".join(f"{model} ({way}): {source}" for (model, way), source in found.items() if source)
+    if not said:
         return []
-    said = "; ".join(f"{wording.names(names)}: {source}" for source, names in sources.items())
     return [f"Initial weights are those of each family's own convention, drawn from the seed: {said}."]
 
 

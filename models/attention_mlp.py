@@ -5,6 +5,7 @@ Shapes: B images of C x H x W pixels in one vector, widths D1, D2, ..., K classe
 The image is one token, and attention over one token is a plain linear map: its softmax over a single entry is 1, so the
 output is the value, whatever query and key say, and these two learn nothing (they get no gradient). The network is an
 MLP with a linear map more after each layer; it knows nothing of images and takes one size, so images are resized.
+Initial weights are torch's own, as in courses.
 """
 
 from __future__ import annotations

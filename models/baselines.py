@@ -7,6 +7,9 @@ Shapes: B images, C channels, H x W pixels, N patch tokens of width D, K classes
 | `mlp`        | none     | none                               | no: resized    |
 | `mixer`      | patches  | patches; channels by place         | no: resized    |
 | `simple_cnn` | 3x3      | all places (translation)           | yes            |
+
+Initial weights: of `mixer` in the literature those of the authors' JAX code (LeCun, a classifier of 0), in the library
+timm's (Glorot, patches LeCun, a classifier of 0); of the others He et al. (2015) and torch's own.
 """
 
 from __future__ import annotations

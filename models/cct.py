@@ -8,6 +8,7 @@ authors' (SHI-Labs/Compact-Transformers), not the ViT's: the residual stream its
 tenth of the attention's probabilities is dropped in training, and queries, keys and values have no bias. The ViT's own
 blocks on convolutions are `models.conv_stem_vit`. Any encoding fits; the published models use `learned_1d`, there
 drawn ten times as wide (std 0.2), or `sincos_1d`. Any image size will do: a stride of 2 rounds up.
+Initial weights are the authors': std 0.02, the tokeniser's by He's rule and the fan in.
 """
 
 from __future__ import annotations

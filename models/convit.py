@@ -6,6 +6,8 @@ Gated positional self-attention mixes by A = (1 - s(g)) softmax(q k') + s(g) sof
 gate g and a vector v for each head, offsets key minus query, and s the sigmoid. At the start v = strength (2 Dc, 2 Dr,
 -1) makes a head look at the offset (Dc, Dr), one head for each offset of a square kernel, g is 1, and values pass
 unchanged: soft locality, shared over places. Nothing depends on the grid's size: another one is only more offsets.
+All else starts as the authors and timm have it: std 0.02, patches as torch makes them. Theirs learn absolute positions
+as well, and have no bias of queries, keys and values.
 """
 
 from __future__ import annotations

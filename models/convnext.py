@@ -5,6 +5,7 @@ layer norm and GELU as in a transformer. Weight for weight it equals timm's `Con
 number of stages, so that the total stride suits small images, and sides that a stride does not divide are filled. With
 another norm than layer norm, all of its norms are that one, the last too, which acts on the pooled features (so batch
 norm cannot train on batches of one image).
+Initial weights are the authors' and timm's: std 0.02 throughout.
 """
 
 from __future__ import annotations

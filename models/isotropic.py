@@ -22,6 +22,8 @@ does not), and so do borders, unless `padding = "circular"` joins opposite ones:
 leaves the logits of `iso_pool` and `iso_conv` as they are. `iso_local` has that padding as their partner, not for
 equivariance, which it has with none: a shift hands every neighbourhood to other kernels. "Depends on content": how
 tokens are mixed is decided by what they hold.
+
+Initial weights are those of `models.vit`; kernels of `iso_conv` and `iso_local` start with variance 1 / k^2.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ its receptive field. Bound to one image size, so images are resized. The norm (i
 statistics), and the head behind the mean over places, are all that places share. Padding decides only what kernels at
 the border see, nothing or the opposite border: circular makes nothing equivariant here, and is there so that a ResNet
 with circular padding has a partner that differs in sharing alone.
+Initial weights are by the ResNet's rules, drawn for every place.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from models.encodings import ADDITIVE, ENCODINGS, SHIPPED, Encoding, encoding_wa
 from models.families import FAMILIES
 from models.hints import did_you_mean
 from models.options import ModelError, Option, OptionError, Scalar, numbers
-from models.ready_made import is_ready_made, ready_made, ready_made_arguments
+from models.ready_made import is_ready_made, library_of, ready_made, ready_made_arguments
 from models.sizes import dimensions
 
 if TYPE_CHECKING:
@@ -180,6 +180,8 @@ def carry_ways(name: str, *, options: Mapping[str, object]) -> tuple[str, ...]:
 
 def initial_source(name: str, initial: str) -> str:
     """Where the way in which a model's weights start is from: a paper, or whose code."""
+    if is_ready_made(name):
+        return f"{library_of(name)}, as it makes the network"
     network: type[Network] = load(family(name).entry)
     return network.scheme(initial).source
 

@@ -4,6 +4,9 @@ Shapes: B images, C channels, H x W pixels, K classes. Locality, weight sharing 
 in (with zero padding, borders excepted). Blocks per stage and width give the CIFAR ResNets (3-3-3 of width 16 is
 ResNet-20) and the ImageNet ones (2-2-2-2 of width 64 is ResNet-18, 3-4-6-3 is ResNet-34, and of bottleneck blocks
 ResNet-50); a stage doubles the width of the one before.
+
+Initial weights: in the literature those of He et al. (2015), normal with variance 2 / fan in, the classifier too; in
+the library torchvision's, convolutions by the fan out and the classifier as torch makes it.
 """
 
 from __future__ import annotations

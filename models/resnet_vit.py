@@ -3,6 +3,8 @@
 Shapes: B images, C channels, H x W pixels, D width. The stages of `models.resnet` halve the image down to the token
 grid, a 1x1 convolution maps their channels to D, and the rest, positions included, is `models.vit`. Locality, sharing
 and equivariance below; global reach and dependence on content above. Any image size will do: a stride of 2 rounds up.
+Initial weights: in the literature those of the authors' JAX code (as `models.vit`, the stem LeCun's); in the library
+timm's (as its ViT, the stem He's by the fan out).
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ shifts again, and tokens added to fill the last window take part in the attentio
 each call: windows keep the size they were trained with (or grow: `carry`), shift wherever more than one fits,
 and added tokens are masked. At the training resolution it equals timm's `SwinTransformer`, weight for weight,
 wherever no filling is needed.
+Initial weights are the authors' and timm's: std 0.02, patches as torch makes them.
 """
 
 from __future__ import annotations

@@ -5,6 +5,9 @@ Shapes: B images, C channels, H x W pixels, N = rows x columns patch tokens, D w
 Pre-norm, mean pooling over the normalised tokens (a class token is an option), GELU, biases everywhere. The encoding
 acts through four hooks (`models.positions.base`): on the tokens, after a block, on queries and keys, on the logits.
 Nothing else differs between two encodings, and with the same seed neither do the initial weights.
+
+Initial weights: in the literature those of the authors' JAX code (Glorot, LeCun for the patches, classifier and class
+token 0); in the library timm's (std 0.02, patches as torch makes them).
 """
 
 from __future__ import annotations

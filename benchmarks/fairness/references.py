@@ -245,19 +245,21 @@ PAIRS = {
         Pair(
             "convnext",
             {"timm": timm_convnext},
-            options={"stages": "2-2-4-2", "width": 12, "patch_size": 1},
+            200,
+            {"stages": "2-2-4-2", "width": 12, "patch_size": 1},
             note="four stages, as timm's has, on single pixels",
         ),
-        Pair("swin", {"timm": timm_swin}, 200),
-        Pair("cct", {"authors' description": DescribedCCT}, 200, {"position": "learned_1d"}),
-        Pair("convit", {"timm": timm_convit}, 200, {"class_token": True}, note="with a class token, as timm's"),
+        Pair("swin", {"timm": timm_swin}, 100),
+        Pair("cct", {"authors' description": DescribedCCT}, 100, {"position": "learned_1d"}),
+        Pair("convit", {"timm": timm_convit}, 100, {"class_token": True}, note="with a class token, as timm's"),
         Pair(
             "coatnet",
             {"timm": timm_coatnet},
-            options={"strides": "2-2-2-2-2"},
+            100,
+            {"strides": "2-2-2-2-2"},
             pixels=64,
             note="strides of 2 throughout, as timm's, on images enlarged to 64 px",
         ),
-        Pair("mixer", {"timm": timm_mixer}),
+        Pair("mixer", {"timm": timm_mixer}, 200),
     )
 }

@@ -1,6 +1,7 @@
 """The frame against the records it was made from: nothing lost, nothing invented, nothing that stops it."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,12 @@ import pandas as pd
 import pytest
 
 from analysis.arms import MixedArmsError, one_arm, split
+from analysis.fairness import ledger
+from analysis.findings import find
 from analysis.frame import COLUMNS, RUN, load
+from analysis.methods import sentences
 from benchmarks.errors import RecordError
+from benchmarks.record import read_record
 from benchmarks.study import Study
 
 
@@ -87,6 +92,46 @@ def test_runs_that_start_from_other_weights_are_no_cell_with_those_that_do_not(m
     frame = load(tmp_path, study)
     assert set(frame.runs["label"]) == {"resnet init_from=none", "resnet init_from=weights.pth"}
     assert len(split(frame)) == 1
+
+
+def test_ways_to_start_are_told_apart_in_label_ledger_and_method(made_up: Any, tmp_path: Path) -> None:
+    """Reference: the network's schemes, by name and by source."""
+    study = made_up.study_of(made_up.SMALL, initial=["literature", "library"], models=[{"name": "resnet"}])
+    made_up.write_study(tmp_path, study)
+    frame = load(tmp_path, study)
+    assert set(frame.runs["label"]) == {"resnet initial=literature", "resnet initial=library"}
+    [arm] = split(frame)
+    table = ledger(arm).set_index("label")
+    assert table["initial"].to_dict() == {f"resnet initial={word}": word for word in ("literature", "library")}
+    assert all("initial" in marks.split() for marks in table["unequal"])
+    said = next(
+        text for text in sentences(study, frame, find(study, frame, tmp_path)) if text.startswith("Initial weights")
+    )
+    assert "resnet (literature): He et al. (2015), section 2.2; resnet (library): torchvision, resnet.py" in said
+
+
+def test_records_of_an_earlier_protocol_are_arms_of_their_own(made_up: Any, tmp_path: Path) -> None:
+    """They are read, shown as what they were, in no table with those of today, and not continued."""
+    study = made_up.study_of(made_up.SMALL, models=[{"name": "resnet"}])
+    made_up.write_study(tmp_path, study)
+    for run in study.runs:
+        earlier = tmp_path / f"{run.id[:-8]}0{run.id[-7:]}"
+        shutil.copytree(tmp_path / run.id, earlier)
+        config = json.loads((earlier / "config.json").read_text())
+        config["run"] |= {"protocol": 1}
+        config["delta"] |= {"protocol": 1}
+        del config["run"]["initial"]
+        (earlier / "config.json").write_text(json.dumps(config | {"id": earlier.name}))
+    frame = load(tmp_path)
+    assert frame.problems.empty and len(frame.runs) == 2 * len(study.runs)
+    assert {arm.arm.protocol: set(arm.runs["initial"]) for arm in split(frame)} == {1: {"-"}, 2: {"literature"}}
+    with pytest.raises(MixedArmsError, match="protocol: 1, 2"):
+        one_arm(frame.runs)
+    assert set(load(tmp_path, study).runs["protocol"]) == {2}
+    with pytest.raises(
+        RecordError, match=r"protocol: is 1, this version of the suite runs protocol 2; docs/records\.md"
+    ):
+        read_record(earlier).run()
 
 
 def test_states_and_reasons(made_up: Any, tmp_path: Path) -> None:
