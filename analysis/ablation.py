@@ -11,7 +11,7 @@ import pandas as pd
 from analysis import statistics, wording
 from analysis.arms import ArmData, one_arm
 from analysis.carrying import as_chosen, choices
-from analysis.cells import at_home, by_carry, estimate_of, kind
+from analysis.cells import at_home, by_carry, estimate_of, kind, marks
 from analysis.data_efficiency import notes, scope
 from analysis.naming import NONE
 from analysis.tables import each_group, each_row
@@ -47,8 +47,7 @@ def _compare(rows: pd.DataFrame, runs: pd.DataFrame, label: str, reference: str)
         "done": len(pairs),
         "planned": len(planned),
         "planned_n": statistics.planned_units(planned),
-        "starved": bool(both["starved"].any()),
-        "stale": bool((both["state"] == "stale").any()),
+        **marks(both),
         "runs": " ".join(pairs["run_a"]),
         "reference_runs": " ".join(pairs["run_b"]),
     }

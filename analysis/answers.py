@@ -2,7 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
+import pandas as pd
+
 from analysis import ablation, aggregate, comparisons, data_efficiency, data_needed_answers, resolution, wording
+from analysis.cells import at_home
 from analysis.findings import Findings, by_state
 from analysis.frame import Frame
 from analysis.head import Head, OfArm, Said, head
@@ -33,6 +36,7 @@ def _claims(found: Findings) -> Iterator[Said]:
 
 def _limits(found: Findings, starved_below: float) -> Iterator[Said]:
     yield from ((answer, "train-size") for answer in _starved_answers(found, starved_below))
+    yield from ((answer, "train-size") for answer in (*_collapsed_answers(found), *_level_answers(found)))
     yield from ((answer, "ledger") for answer in _unequal_answers(found))
 
 
@@ -63,6 +67,41 @@ def _starved_answers(found: Findings, starved_below: float) -> list[Answer]:
         f"own training images, so more updates might raise them: {wording.names(cells)}."
     )
     return [Answer("Starved", Scope(found.arm.words), body)]
+
+
+def _collapsed_answers(found: Findings) -> list[Answer]:
+    """Runs far below their cell, beside which its interval is not what it says."""
+    home = at_home(found.data.rows)
+    cells = [
+        f"{label} with {wording.number(size)} images ({wording.names(_percents(rows[rows['collapsed']]))} in "
+        f"{len(rows)} runs, whose median is {wording.percent(rows['accuracy'].median())})"
+        for (label, size), rows in each_group(home, ["label", "train_size"])
+        if rows["collapsed"].any()
+    ]
+    if not cells:
+        return []
+    body = (
+        f"a run lies far below the others of its cell, so its mean and interval are of two kinds of runs and cover "
+        f"less than 95 %: {wording.names(cells)}. More seeds show how often that happens."
+    )
+    return [Answer("Collapsed", Scope(found.arm.words), body)]
+
+
+def _percents(rows: pd.DataFrame) -> list[str]:
+    return [wording.percent(value) for value in sorted(rows["accuracy"])]
+
+
+def _level_answers(found: Findings) -> list[Answer]:
+    """Cells of several units that are all equal: no interval, which is not certainty."""
+    table = found.by_train_size
+    level = table[(table["n"] > 1) & table["low"].isna()]
+    if level.empty:
+        return []
+    body = (
+        f"{len(level)} of {len(table)} cells have no interval, since all their seeds reach the same number of test "
+        f"images: no spread was seen, which is not the same as none."
+    )
+    return [Answer("Without interval", Scope(found.arm.words), body)]
 
 
 def _unequal_answers(found: Findings) -> list[Answer]:

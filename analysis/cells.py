@@ -17,7 +17,7 @@ from analysis.tables import each_group, each_row
 
 NEEDED = [
     *("run", "label", "line", "train_size", "test_resolution"),
-    *("draw", "seed", "draw_runs", "count", "state", "starved"),
+    *("draw", "seed", "draw_runs", "count", "state", "starved", "collapsed"),
 ]
 
 
@@ -68,7 +68,8 @@ def summarise(
     rows: evaluations of one arm, at most one per run and row of the result. runs: all runs of that arm.
     Columns of the result: label, line, train_size, [test_resolution], mean, low, high (shares; NaN if there is none),
     n (units of the interval), done and planned (runs), planned_n (units), images (size of the test part),
-    starved, stale, runs (ids of the done ones, separated by spaces). Lines in the order of `runs`, sizes ascending.
+    starved, stale, collapsed, runs (ids of the done ones, separated by spaces). Lines in the order of `runs`, sizes
+    ascending.
     Raises MixedArmsError for several arms, ValueError for several rows of a run in one cell.
     """
     one_arm(runs)
@@ -116,8 +117,12 @@ def kind(runs: pd.DataFrame) -> dict[str, str]:
 
 
 def marks(runs: pd.DataFrame) -> dict[str, bool]:
-    """Whether any of `runs` is starved, or stale."""
-    return {"starved": bool(runs["starved"].any()), "stale": bool((runs["state"] == "stale").any())}
+    """Whether any of `runs` is starved, stale, or has collapsed."""
+    return {
+        "starved": bool(runs["starved"].any()),
+        "stale": bool((runs["state"] == "stale").any()),
+        "collapsed": bool(runs["collapsed"].any()),
+    }
 
 
 def estimate_of(row: Any) -> Estimate:

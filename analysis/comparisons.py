@@ -13,7 +13,7 @@ import pandas as pd
 from analysis import statistics, wording
 from analysis.arms import ArmData, one_arm
 from analysis.block_model import Fit, blocks, crossed, fit, simultaneous, vary_alike
-from analysis.cells import at_home, estimate_of
+from analysis.cells import at_home, estimate_of, marks
 from analysis.data_efficiency import notes, scope
 from analysis.tables import each_group, each_row
 from analysis.wording import Answer
@@ -80,8 +80,7 @@ def _of_family(
         "alike": vary_alike(found),
     }
     done, planned = _by_unit(rows), _by_unit(runs)
-    starved = set(runs.loc[runs["starved"], "label"])
-    stale = set(runs.loc[runs["state"] == "stale", "label"])
+    marked = {label: marks(runs[runs["label"] == label]) for label in there}
     result = []
     for (label, reference), estimate in zip(pairs, estimates, strict=True):
         mine, other = done.get(label, {}), done.get(reference, {})
@@ -103,8 +102,7 @@ def _of_family(
                 "planned": len(wanted),
                 "planned_n": len({draw for draw, _ in wanted}) if crossed(runs) else len(wanted),
                 **common,
-                "starved": bool(starved & {label, reference}),
-                "stale": bool(stale & {label, reference}),
+                **{name: here or marked[reference][name] for name, here in marked[label].items()},
                 "runs": " ".join(mine[unit] for unit in both),
                 "reference_runs": " ".join(other[unit] for unit in both),
             }

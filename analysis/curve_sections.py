@@ -19,7 +19,7 @@ from analysis.palette import Look
 from analysis.sections import Drawing, Section
 from analysis.statistics import Estimate, unit_noun
 from analysis.tables import each_group, each_row
-from analysis.wording import ABSENT, STALE, STARVED
+from analysis.wording import ABSENT
 
 BOUNDS = (
     "Triangles: bounds, where the accuracy of at least one draw lies beyond the other curve; they point to where the "
@@ -120,7 +120,7 @@ def _accuracy(share: float) -> str:
 
 
 def _signs(row: Any) -> str:
-    return (STARVED if row.starved else "") + (STALE if row.stale else "")
+    return page.signs_of(row)
 
 
 def _missing(row: Any, found: Findings) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 import models
+from analysis import collapses
 from analysis.naming import NONE, differing, hardware, name_recipes, text
 from analysis.studies import joined
 from analysis.tables import each_group
@@ -65,6 +66,7 @@ COLUMNS = {
     "train_loss": "cross-entropy on the training images without augmentation, final weights, nats",
     "train_accuracy": "accuracy on the same, share 0..1",
     "starved": "True: mean train_accuracy over the run's cell is below the study's limit",
+    "collapsed": "True: its test accuracy is far below those of its cell (docs/statistics.md)",
     "batch_norm_images": "images its BatchNorm normalised by, where memory was too short for a batch; NaN: a batch",
     "diverged_at": "step at which the loss stopped being finite",
     "parameters_backbone": "trained numbers without position and head",
@@ -205,6 +207,7 @@ def load(root: Path | str, *studies: Study, runs: Iterable[str] | None = None) -
     measured = [*SCORES, "evaluated_per_second"]
     evaluated[measured] = evaluated[measured].astype(float)
     evaluated["carry_default"] = evaluated["carry_default"].astype(bool)
+    _mark_collapsed(table, evaluated)
     rows = table.merge(evaluated, on="run", how="inner")
     columns = ["folder", "problem"]
     return Frame(rows[list(COLUMNS)], table, pd.DataFrame(problems, columns=columns), recipes, starved_below, data)
@@ -355,6 +358,14 @@ def _name_labels(table: pd.DataFrame, settings: Mapping[str, Mapping[str, Any]])
 def _mark_starved(table: pd.DataFrame, limit: float) -> None:
     cell_mean = table.groupby(CELL)["train_accuracy"].transform("mean")
     table["starved"] = (cell_mean < limit).astype(bool)
+
+
+def _mark_collapsed(table: pd.DataFrame, evaluated: pd.DataFrame) -> None:
+    """Fills collapsed, from the test accuracy at the training resolution."""
+    home = evaluated[(evaluated["part"] == "test") & (evaluated["images"] == "resize") & (evaluated["carry"] == NONE)]
+    home = home[(home["crop"] == 1) & (home["batchnorm"] == "kept")].merge(table[["run", "classes", *CELL]], on="run")
+    found = collapses.runs_of(home[home["test_resolution"] == home["resolution"]], CELL)
+    table["collapsed"] = table["run"].isin(found)
 
 
 def _count_draws(table: pd.DataFrame) -> None:

@@ -7,7 +7,8 @@ from itertools import pairwise
 SIGNS = {  # what pdflatex has no letter for
     "−": r"\ensuremath{-}", "×": r"\ensuremath{\times}", "≠": r"\ensuremath{\neq}", "≥": r"\ensuremath{\geq}",
     "≤": r"\ensuremath{\leq}", "±": r"\ensuremath{\pm}", "√": r"\ensuremath{\surd}", "→": r"\ensuremath{\to}",
-    "▽": r"\ensuremath{\bigtriangledown}", "†": r"\ensuremath{\dagger}", "↔": r"\ensuremath{\leftrightarrow}",
+    "▽": r"\ensuremath{\bigtriangledown}", "†": r"\ensuremath{\dagger}", "‡": r"\ensuremath{\ddagger}",
+    "↔": r"\ensuremath{\leftrightarrow}",
     "·": r"\ensuremath{\cdot}", "∞": r"\ensuremath{\infty}",
     "–": "--", "—": "---", "“": "``", "”": "''", "‘": "`", "’": "'", "…": r"\ldots{}", "\u00a0": "~",
 }  # fmt: skip

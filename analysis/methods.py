@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import models
-from analysis import comparisons, page, statistics, wording
+from analysis import collapses, comparisons, page, statistics, wording
 from analysis.arms import Arm, told_apart
 from analysis.fairness import DONE
 from analysis.findings import Findings
@@ -35,6 +35,7 @@ def sentences(study: Study, frame: Frame, findings: Sequence[Findings]) -> list[
         "Budget: " + _each(findings, _budget) + ".",
         f"A cell is starved when the mean accuracy of its final weights on its own training images, without "
         f"augmentation, is below {wording.percent(frame.starved_below)}.",
+        collapses.RULE,
         "Retention at a test resolution is (accuracy there − chance) / (accuracy at the training resolution − chance), "
         "computed run by run; it is not given for a run within two binomial standard errors of chance.",
         "Every test resolution is measured on the one final checkpoint of a run; images are resized in one antialiased "

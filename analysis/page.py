@@ -141,9 +141,16 @@ def _behind(links: Anchors, row: Any, difference: bool) -> str:
     return links.pair(row.label, row.reference, row.train_size) if difference else links.cell(row.label, row.train_size)
 
 
+def signs_of(row: Any) -> str:
+    """The signs of a row of numbers, by its columns of `cells.marks`."""
+    return (
+        (STARVED if row.starved else "") + (STALE if row.stale else "") + (wording.COLLAPSED if row.collapsed else "")
+    )
+
+
 def _cell(row: Any, noun: str, href: str, difference: bool) -> Cell:
     estimate = estimate_of(row)
-    signs = (STARVED if row.starved else "") + (STALE if row.stale else "")
+    signs = signs_of(row)
     note = lacks(row.n, row.planned_n, noun)
     if estimate.n == 0:
         return Cell(ABSENT, note=note, signs=signs, href=href)

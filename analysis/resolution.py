@@ -82,7 +82,7 @@ def ways_of_testing(arm: ArmData, study: Study, part: str = "test") -> pd.DataFr
         ],
         columns=["run", "evaluation", "test_resolution", "line"],
     )
-    columns = ["run", "label", "train_size", "draw", "seed", "draw_runs", "state", "starved"]
+    columns = ["run", "label", "train_size", "draw", "seed", "draw_runs", "state", "starved", "collapsed"]
     asked = asked.merge(runs[columns], on="run")
     asked = asked[asked.groupby("label")["line"].transform("nunique") > 1]
     return asked.merge(arm.rows[["run", "evaluation", "accuracy", "count"]], on=["run", "evaluation"], how="left")

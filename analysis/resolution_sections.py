@@ -16,7 +16,7 @@ from analysis.palette import Look
 from analysis.sections import Drawing, Section, pixels, upsampling
 from analysis.statistics import Estimate, unit_noun
 from analysis.tables import each_group, each_row
-from analysis.wording import ABSENT, STALE, STARVED
+from analysis.wording import ABSENT
 
 PANELS = "A panel a model."
 
@@ -30,7 +30,7 @@ def summaries(table: pd.DataFrame, found: Findings) -> Table:
     rows, noun = [], unit_noun(found.data.runs)
     for row in each_row(table.rename(columns={"from": "start", "to": "end"})):
         href = found.links.cell(row.label, row.train_size)
-        signs = (STARVED if row.starved else "") + (STALE if row.stale else "")
+        signs = page.signs_of(row)
         notes = [page.lacks(n, row.planned_n, noun) for n in (row.n, row.best_accuracy_n, row.best_gain_n)]
         best = Cell(ABSENT) if math.isnan(row.best) else Cell(f"{row.best:.0f} px", href=href)
         area = _share(row, "area", row.n, href, notes[0], signs)

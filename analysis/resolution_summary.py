@@ -22,7 +22,7 @@ from analysis.tables import each_group
 
 NEEDED = [
     *("run", "label", "line", "train_size", "test_resolution"),
-    *("draw", "seed", "draw_runs", "accuracy", "state", "starved"),
+    *("draw", "seed", "draw_runs", "accuracy", "state", "starved", "collapsed"),
 ]
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from analysis.statistics import Estimate
 
 ABSENT = "–"
-STARVED, STALE, RESIZES, UNEQUAL, PARTIAL = "▽", "†", "↔", "≠", "2/3"  # signs in tables; `signs` says what each means
+# Signs in tables; `signs` says what each means.
+STARVED, STALE, COLLAPSED, RESIZES, UNEQUAL, PARTIAL = "▽", "†", "‡", "↔", "≠", "2/3"
 
 BRACKETS = (
     "Brackets are 95 % intervals: t-intervals over draws or seeds, but simultaneous ones in a declared family of "
@@ -19,6 +20,8 @@ _SIGNS = {
     STARVED: "starved: the networks do not fit their own training images (mean training accuracy below {limit}), so "
     "a low value may be a lack of updates rather than a lack of data or a property of the architecture",
     STALE: "stale: the sources that at least one of these runs depends on have changed since it was recorded",
+    COLLAPSED: "a seed has collapsed, far below the others of its cell: mean and interval are of two kinds of runs, "
+    "and 95 % do not hold",
     RESIZES: "resizes its input to the training resolution: at another test resolution this shows how robust it is to "
     "interpolated pixels, not how its architecture handles another grid",
     UNEQUAL: "not equal: further than 10 % from the arm's median (parameters, MACs), another value than the other "

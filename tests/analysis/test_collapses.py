@@ -1,0 +1,64 @@
+"""Seeds far below their cell: found by a robust rule, marked beside every interval, said in the answers."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from analysis import page, wording
+from analysis.cells import at_home, summarise
+from analysis.collapses import collapsed
+from analysis.frame import load
+from analysis.report import write_report
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "expected"),
+    [
+        ([0.90, 0.91, 0.40], [False, False, True]),
+        ([0.90, 0.91, 0.80], [False, False, False]),  # 0.1 below the median, not more
+        ([0.90, 0.91, 0.79], [False, False, True]),
+        ([0.90, 0.80, 0.70, 0.60, 0.35], [False] * 5),  # they vary: six median absolute deviations are 0.6
+        ([0.90, 0.40], [False, False]),  # which of two is the odd one?
+        ([0.18, 0.17, 0.10], [False, False, True]),  # at chance, and less than ten points below
+        ([0.12, 0.13, 0.10], [False, False, False]),  # all near chance
+        ([0.90, 0.91, 0.99], [False, False, False]),  # above is no collapse
+        ([], []),
+    ],
+)
+def test_the_rule(accuracies: list[float], expected: list[bool]) -> None:
+    """Reference: the rule as docs/statistics.md has it, worked out by hand for ten classes and 597 images."""
+    assert collapsed(np.array(accuracies), 10, 597).tolist() == expected
+
+
+def test_a_collapsed_seed_is_marked_and_said(made_up: Any, tmp_path: Path) -> None:
+    """In the row of its cell and no other; the page, the answers and the terminal say so, with the numbers."""
+    study = made_up.study_of(made_up.SMALL)
+    broken = next(run for run in study.runs if (run.model, run.train_size, run.seed) == ("resnet", 300, 1))
+    for run in study.runs:
+        low = (lambda *_: 60 / 597) if run is broken else made_up.accuracy_of
+        made_up.write_record(tmp_path / "runs", run, study.evaluations[run.id], accuracy=low)
+    frame = load(tmp_path / "runs", study)
+    assert frame.runs.loc[frame.runs["collapsed"], "run"].tolist() == [broken.id]
+    table = summarise(at_home(frame.rows), frame.runs, "accuracy")
+    assert table.loc[table["collapsed"], ["label", "train_size"]].to_numpy().tolist() == [["resnet", 300]]
+    signs = {(row.label, row.train_size): page.signs_of(row) for row in table.itertuples()}
+    assert [key for key, sign in signs.items() if wording.COLLAPSED in sign] == [("resnet", 300)]
+    report = write_report(study, tmp_path / "runs", tmp_path / "out", ("html", "latex"))
+    (said,) = [line for line in report.answers if line.startswith("Collapsed")]
+    assert "resnet with 300 images (10.1 % in 3 runs, whose median is" in said
+    assert "‡" in report.page.read_text() and "collapsed, far below" in report.page.read_text()
+    assert not any("Without interval" in line for line in report.answers)
+
+
+def test_cells_whose_seeds_are_all_equal_are_said(made_up: Any, tmp_path: Path) -> None:
+    """No interval is given then; the answers say how many cells and why."""
+    study = made_up.study_of(made_up.SMALL)
+    for run in study.runs:
+        level = (lambda *_: 1.0) if run.model == "resnet" else made_up.accuracy_of
+        made_up.write_record(tmp_path / "runs", run, study.evaluations[run.id], accuracy=level)
+    report = write_report(study, tmp_path / "runs", tmp_path / "out", ("html",))
+    (said,) = [line for line in report.answers if line.startswith("Without interval")]
+    assert "2 of 6 cells have no interval, since all their seeds reach the same number of test images" in said
+    assert not any(line.startswith("Collapsed") for line in report.answers)
