@@ -1,8 +1,10 @@
 """What a study will take before it is started: parameters, MACs, time, files and bytes, each cell and in all."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ ASSUMPTION = (
     f"model has been measured here; a GPU is faster by a factor this does not know"
 )
 FILES_PER_RUN = 10
+STARTS_READ = 20  # records, of a study's
 OTHER_BYTES = 40_000  # a record without weights and predictions
 
 
@@ -139,6 +142,17 @@ def speed_key(run: Run) -> str:
             augmentation_words(run.recipe, run.data.flips),
         ]
     )
+
+
+def measured_start(root: Path, study: Study) -> float:
+    """The longest start of an attempt (s, to its first step) in a few records of the study; 0 where there is none."""
+    found = [0.0]
+    recorded = (run for run in study.runs if (root / run.id / "config.json").exists())
+    for run in islice(recorded, STARTS_READ):
+        with suppress(RecordError):
+            attempts = read_record(root / run.id).attempts
+            found += [float(one["seconds"]["start"]) for one in attempts if one["seconds"]]
+    return max(found)
 
 
 def measured_rates(root: Path, study: Study) -> dict[str, float]:

@@ -119,8 +119,8 @@ def execute(
 
         trained = _trained(folder) if not finished and until is None else None
         if finished or trained is not None:
-            result_so_far = trained or read_json(folder / "result.json")
-            model = _finished_model(run, folder, job.execution, result_so_far["weights_sha256"])
+            final = trained or read_json(folder / "result.json")
+            model = _finished_model(run, folder, job.execution, final["weights_sha256"])
             if trained is not None:
                 job.step = run.steps
                 job.claim.started_at(run.steps)

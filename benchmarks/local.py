@@ -5,6 +5,7 @@ and exit. So Ctrl-C reaches them in order, and a parent that is killed leaves no
 """
 
 import ctypes
+import math
 import multiprocessing
 import os
 import platform
@@ -50,7 +51,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a task ended: state finished, interrupted, diverged, failed, owned or stale, with a line on it."""
+    """How a task ended: state finished, interrupted, diverged, failed, lost, owned or stale, with a line on it."""
 
     task: Task
     state: str
@@ -66,6 +67,7 @@ class _Active:
     slot: int
     began: float = field(default_factory=time.monotonic)
     ending: tuple[str, str] | None = None
+    left_behind: bool = False
 
 
 def slots(device: str) -> int:
@@ -86,19 +88,26 @@ def gpu_of(slot: int, visible: str | None, gpus: int) -> str:
     return given[slot % len(given)]
 
 
-def run_tasks(tasks: list[Task], jobs: int, reporter: Display, stopping: list[int] | None = None) -> list[Ending]:
+def run_tasks(
+    tasks: list[Task],
+    jobs: int,
+    reporter: Display,
+    stopping: list[int] | None = None,
+    seconds_to_save: Callable[[], float] | None = None,
+) -> list[Ending]:
     """Runs all tasks, `jobs` at a time, until done or stopped by SIGINT, SIGTERM or SIGHUP.
 
-    Whoever handles signals by itself gives the list `stopping`, to which its handlers add their numbers. A task that
-    fails stops no other. After a stop the endings of tasks never started are missing. Raises KeyboardInterrupt once
-    everything is saved when it was stopped.
+    Whoever handles signals by itself gives the list `stopping`, to which its handlers add their numbers, and
+    `seconds_to_save`, called once all are told to stop: who has not saved by then (a process that hangs) is killed and
+    left behind, its ending `lost`. Without it all are waited for. A task that fails stops no other. After a stop the
+    endings of tasks never started are missing. Raises KeyboardInterrupt once everything is saved when it was stopped.
     """
     waiting, active, endings = deque(tasks), list[_Active](), list[Ending]()
     free = list(range(jobs))
     with _stop_requested() if stopping is None else nullcontext(stopping) as stopped:
         with _signals_blocked():
             context = _warm_context()
-        told = 0
+        told, patience, deadline = 0, 0.0, math.inf
         while active or (waiting and not stopped):
             while waiting and free and not stopped:
                 try:
@@ -118,12 +127,17 @@ def run_tasks(tasks: list[Task], jobs: int, reporter: Display, stopping: list[in
                 for one in active if not told else []:
                     with suppress(OSError):  # it may have ended this moment
                         one.pipe.send_bytes(b"stop")
+                if not told and seconds_to_save is not None:
+                    patience = seconds_to_save()
+                    deadline = time.monotonic() + patience
                 told = len(stopped)
             wait([one.pipe for one in active] + [one.process.sentinel for one in active], timeout=0.2)
             for one in list(active):
                 _listen(one, reporter)
-                if not one.process.is_alive():
-                    one.process.join()
+                if time.monotonic() > deadline and one.process.is_alive():
+                    _leave_behind(one, patience)
+                if one.left_behind or not one.process.is_alive():
+                    one.process.join(timeout=1.0 if one.left_behind else None)
                     _listen(one, reporter)
                     endings.append(_ending(one))
                     active.remove(one)
@@ -145,6 +159,13 @@ def _listen(one: _Active, reporter: Display) -> None:
                 reporter.step(one.task, *values)
             else:
                 one.ending = (values[0], values[1])
+
+
+def _leave_behind(one: _Active, patience: float) -> None:
+    """Kills a child that has not saved in time; one in a system call dies once that returns, and is not waited for."""
+    one.process.kill()
+    one.left_behind = True
+    one.ending = one.ending or ("lost", f"did not save within {patience:.0f} s: killed and left behind")
 
 
 def _ending(one: _Active) -> Ending:

@@ -7,6 +7,8 @@
         arrays/NN.json                       an array: its unique name, the runs of its jobs, state, SLURM's job id
         arrays/NN.cancelled NN.I.cancelled   empty files: all its jobs, or job I, end at once, whoever starts them
         arrays/NN.I.error                    why job I ended badly: the last lines of its traceback or of its log
+        arrays/NN.I.not-requeued             why job I, stopped, could not go back into the queue
+        arrays/NN.I.time-limits              how often in a row job I was stopped by its time limit
         arrays/NN.reserve                    room for a line on each job, for when the disk is full
         submitit/                            job scripts, pickles, logs
 
@@ -19,6 +21,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -76,6 +79,24 @@ class Array:
     def error_file(self, number: int) -> Path:
         """Where the last error of one job of the array is kept."""
         return self.path.with_suffix(f".{number}.error")
+
+    def requeue_mark(self, number: int) -> Path:
+        """The file that tells the next `submit` why a job could not go back into the queue."""
+        return self.path.with_suffix(f".{number}.not-requeued")
+
+    def time_limits(self, number: int) -> int:
+        """How often in a row a job was stopped by its time limit."""
+        path = self.path.with_suffix(f".{number}.time-limits")
+        try:
+            return int(path.read_text())
+        except (OSError, ValueError):
+            return 0
+
+    def count_time_limit(self, number: int, by_limit: bool) -> None:
+        """Counts a stop by the time limit; any other (a preemption) starts the count anew."""
+        path = self.path.with_suffix(f".{number}.time-limits")
+        with suppress(OSError):
+            path.write_text(f"{self.time_limits(number) + 1 if by_limit else 0}\n")
 
     @property
     def in_hand(self) -> bool:
@@ -175,6 +196,16 @@ def errors(array: Array) -> dict[int, str]:
         number = int(path.name.split(".")[1])
         found[number] = text or found.get(number, "")
     return {number: text for number, text in found.items() if text}
+
+
+def not_requeued(arrays: Iterable[Array]) -> dict[Path, tuple[str, str]]:
+    """By the file that says so: the jobs that could not go back into the queue, and why."""
+    found = {}
+    for array in arrays:
+        for path in sorted(array.path.parent.glob(f"{array.path.stem}.*.not-requeued")):
+            reason = path.read_text(encoding="utf-8", errors="replace").strip()
+            found[path] = array.element(int(path.name.split(".")[1])), reason
+    return found
 
 
 def last_errors(arrays: Iterable[Array]) -> dict[str, tuple[str, str]]:

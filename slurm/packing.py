@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+JOB_START_SECONDS = 10.0  # assumed until a job's first run begins: srun, Python, what the fork server imports
 FILL = 0.8  # of a job's time limit that its runs are estimated to take: estimates are too short now and then
 
 
@@ -37,6 +38,17 @@ def pack(runs: Sequence[Estimate], slots: int, limit: float, least: float, most:
         jobs[number].append(run.id)
         heapq.heappush(heap, (load + run.seconds, number))
     return [job for job in jobs if job]
+
+
+def short_of_time(limit: float, start: float) -> str:
+    """A warning ('' for none) where jobs that are told to save after `limit` seconds have less than three starts of
+    `start` seconds: most of what they do is start."""
+    if limit >= 3 * start:
+        return ""
+    return (
+        f"warning: a job is told to save after {limit:.0f} s, and its start is estimated at {start:.0f} s; with larger "
+        "`minutes` less of it is start"
+    )
 
 
 def arrays(jobs: Sequence[list[str]], largest: int) -> list[list[list[str]]]:

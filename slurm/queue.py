@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from slurm.commands import SilentError, SlurmError, call, fields, user
+from slurm.commands import SECONDS, SilentError, SlurmError, call, fields, user
 from slurm.ledger import Array
 
 OVER = {
@@ -66,10 +66,11 @@ def in_queue(found: Sequence[Array], queue: Mapping[str, Queued]) -> dict[str, Q
     return taken
 
 
-def job_facts(job: str) -> dict[str, str]:
-    """What `scontrol show job` says of one job, {} when SLURM has forgotten it. Raises SilentError."""
+def job_facts(job: str, seconds: float = SECONDS) -> dict[str, str]:
+    """What `scontrol show job` says of one job, {} when SLURM has forgotten it. Raises SilentError, after so many
+    seconds at the latest."""
     try:
-        return fields(call("scontrol", "show", "job", "-o", job))
+        return fields(call("scontrol", "show", "job", "-o", job, seconds=seconds))
     except SilentError:
         raise
     except SlurmError:

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from benchmarks import decoded, duplicates, start, verbs, views
+from benchmarks import cost, decoded, duplicates, start, verbs, views
 from benchmarks.asked import keep_text
 from benchmarks.datasets import Places, dataset
 from benchmarks.errors import DONE, InductiveError, RecordError
@@ -24,6 +24,7 @@ from benchmarks.study import Study, load_study, study_path
 from slurm import ledger
 from slurm.cluster import Cluster, commented, read_cluster
 from slurm.commands import call
+from slurm.packing import JOB_START_SECONDS, short_of_time
 from slurm.queue import in_queue, queue
 from slurm.site import look, proposal
 from slurm.submit import (
@@ -92,6 +93,10 @@ def submit_wish(
     check_prepared(study, runs, root, data)
     jobs = queue()  # nothing is submitted while nobody knows what is queued
     arrays = settle(ledger.read_arrays(root, study.name), jobs, console)
+    for path, (job, reason) in ledger.not_requeued(arrays).items():
+        say(console, f"job {job} was stopped and could not go back into the queue ({reason}); its runs are open again")
+        if not dry_run:
+            path.unlink(missing_ok=True)
     uncertain = {run for array in arrays if array.state == "intended" for run in array.runs}
     taken = in_queue(arrays, jobs)
     known = [run_state(run, root, study.evaluations[run.id]) for run in runs]
@@ -110,6 +115,10 @@ def submit_wish(
     planned = matrix(wish, open_runs, room)
     views.print_matrix(console, study, {run for array in planned.arrays for job in array for run in job})
     _show(planned, cluster, console)
+    start_seconds = JOB_START_SECONDS + cost.measured_start(root, study)
+    warning = short_of_time(cluster.minutes * 60.0 - cluster.signal_seconds, start_seconds)
+    if warning:
+        say(console, warning)
     if dry_run or not planned.runs:
         return DONE
     keep_text(study, root)

@@ -10,18 +10,18 @@ import json
 import logging
 import signal
 import sys
+import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 import models
 from benchmarks import local
-from benchmarks.attempts import claim, slurm_job
+from benchmarks.attempts import Attempt, claim, slurm_job
 from benchmarks.datasets import Places
 from benchmarks.errors import FAILED, OwnedError
 from benchmarks.execute import Settings
@@ -31,7 +31,7 @@ from benchmarks.progress import Lines, say
 from benchmarks.record import Record
 from benchmarks.states import run_state
 from benchmarks.study import Study, read_study
-from slurm.commands import SlurmError, call
+from slurm.commands import SilentError, SlurmError, call
 from slurm.freeze import load_plugins
 from slurm.ledger import Array, note_error, read_array
 from slurm.queue import job_facts
@@ -41,7 +41,12 @@ log = logging.getLogger("inductive")
 SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)
 BLOCKED = " ".join(f"--block-signal={number.name.removeprefix('SIG')}" for number in SIGNALS)
 HOPELESS = 3  # attempts in a row that began at the same step
-GIVEN_UP = "no progress"
+GIVEN_UP, TOO_LITTLE = "no progress", "too little time per job"
+FAIR_SHARE = 10  # starts that the work of HOPELESS attempts takes, unless it takes a checkpoint interval
+ANSWER_SECONDS = 15.0  # for scontrol to answer a job that is about to end
+EARLY_SECONDS = 60.0  # by which SLURM may send its signal too early
+MARGIN_SECONDS = 5.0  # before the job's end: nothing is tried again after that
+LONGEST_PAUSE = 15.0
 BAD = ("failed", "lost")  # endings of a run that are errors of its job
 
 
@@ -82,9 +87,12 @@ class Log(Lines):
     def __init__(self, console: Console, total: int, errors: Errors):
         super().__init__(console, total, 1)
         self.errors = errors
+        self.lost: list[str] = []
 
     def ended(self, ending: Ending) -> None:
         super().ended(ending)
+        if ending.state == "lost":
+            self.lost.append(ending.task.run.id)
         if ending.state in BAD:
             self.errors.add(f"{ending.task.run.id}: {ending.line}")
 
@@ -112,6 +120,8 @@ def work(text: str) -> str:
 def _work(array: Array, element: int, seen: list[int], errors: Errors) -> str:
     job = slurm_job() or "-"
     drop_leftovers(array.submission / "submitit", job)
+    mark = array.requeue_mark(element)
+    mark.unlink(missing_ok=True)
     if array.is_cancelled(element):
         return "cancelled"
     console = Console(width=250)
@@ -121,13 +131,25 @@ def _work(array: Array, element: int, seen: list[int], errors: Errors) -> str:
     say(console, f"job {job}: {len(tasks)} of {len(array.jobs[element])} runs to do")
     if not tasks:
         return "done"
-    about = read_json(array.submission / "submission.json")
+    cluster = read_json(array.submission / "submission.json")["cluster"]
+    ends = 0.0
+
+    def seconds_to_save() -> float:
+        nonlocal ends
+        began = time.monotonic()
+        left, by_limit = time_left(job, cluster["signal_seconds"])
+        array.count_time_limit(element, by_limit)
+        ends = began + left
+        return (ends - time.monotonic()) / 2
+
+    reporter = Log(console, len(tasks), errors)
     try:
-        local.run_tasks(tasks, about["cluster"]["slots"], Log(console, len(tasks), errors), seen)
+        local.run_tasks(tasks, cluster["slots"], reporter, seen, seconds_to_save)
     except KeyboardInterrupt:
         names = ", ".join(signal.Signals(number).name for number in seen)
-        again = not array.is_cancelled(element) and requeue(job, seen, about["cluster"]["requeue"])
-        say(console, f"stopped by {names}: all is saved; {'back into the queue' if again else 'not requeued'}")
+        again = not array.is_cancelled(element) and requeue(job, seen, cluster["requeue"], mark, ends)
+        saved = f"all is saved but {', '.join(reporter.lost)}" if reporter.lost else "all is saved"
+        say(console, f"stopped by {names}: {saved}; {'back into the queue' if again else 'not requeued'}")
         return "requeued" if again else "stopped"
     return "done"
 
@@ -168,8 +190,11 @@ def tasks_of(array: Array, element: int, job: str) -> tuple[list[Task], dict[str
         if state.record is not None and state.state == "failed" and failed_in(state.record, job):
             failed[run.id] = state.reason
             continue
-        if state.record is not None and hopeless(state.record):
-            failed[run.id] = give_up(state.record)
+        reason = "" if state.record is None else no_progress(state.record)
+        if state.record is not None and not reason and array.time_limits(element) >= HOPELESS:
+            reason = too_little_time(state.record, job, settings.checkpoint_seconds)
+        if state.record is not None and reason:
+            failed[run.id] = give_up(state.record, reason)
             continue
         tasks.append(Task(run, study.evaluations[run.id], root, settings, gpus=gpus))
     return tasks, failed
@@ -202,19 +227,43 @@ def failed_in(record: Record, job: str) -> bool:
     return owner is not None and owner.get("slurm_job") == job
 
 
-def hopeless(record: Record) -> bool:
-    """Whether the last attempts all began at the same step, and none of them got as far as a checkpoint or, once the
-    run is trained, to the end of an evaluation."""
-    recent: list[Any] = []
+def recent_attempts(record: Record) -> list[Attempt]:
+    """The last attempts, HOPELESS at most, since the run was given up."""
+    recent: list[Attempt] = []
     for attempt in record.attempt_list:
         error = str((attempt.ended or {}).get("error") or "")
-        recent = [] if error.startswith(GIVEN_UP) else [*recent, attempt]
+        recent = [] if error.startswith((GIVEN_UP, TOO_LITTLE)) else [*recent, attempt]
+    return recent[-HOPELESS:]
+
+
+def no_progress(record: Record) -> str:
+    """The reason to give a run up ('' for none): the last attempts all began at the same step, and none of them got as
+    far as a checkpoint or, once the run is trained, to the end of an evaluation."""
+    recent = recent_attempts(record)
     if len(recent) < HOPELESS:
-        return False
-    if any((record.path / "evaluations" / f"{one.number:04d}.npz").exists() for one in recent[-HOPELESS:]):
-        return False
-    starts = {(attempt.owner or {}).get("start_step", 0) for attempt in recent[-HOPELESS:]}
-    return len(starts) == 1 and newest_step(record.path) <= starts.pop()
+        return ""
+    if any((record.path / "evaluations" / f"{one.number:04d}.npz").exists() for one in recent):
+        return ""
+    starts, newest = {(attempt.owner or {}).get("start_step", 0) for attempt in recent}, newest_step(record.path)
+    if len(starts) > 1 or newest > max(starts):
+        return ""
+    return f"{GIVEN_UP} in {HOPELESS} attempts: each began at step {newest}; last: {record.reason}"
+
+
+def too_little_time(record: Record, job: str, checkpoint_seconds: float) -> str:
+    """The reason to give a run up ('' for none): the last attempts, all of them of this job and stopped, were little
+    more than start. Their work together reaches neither the time between two checkpoints nor ten starts."""
+    recent = recent_attempts(record)
+    mine = [(one.owner or {}).get("slurm_job") == job for one in recent]
+    seconds = [one.ended["seconds"] for one in recent if one.ended and one.ended["state"] == "interrupted"]
+    if len(recent) < HOPELESS or not all(mine) or len(seconds) < HOPELESS or not all(seconds):
+        return ""
+    total = sum(one["total"] for one in seconds)
+    work = sum(one["training"] + one["evaluation"] for one in seconds)
+    start = total - work
+    if work >= min(checkpoint_seconds, FAIR_SHARE * start / HOPELESS):
+        return ""
+    return f"{TOO_LITTLE}: {start:.0f} s of {total:.0f} s were start; raise `minutes` and `inductive retry`"
 
 
 def newest_step(folder: Path) -> int:
@@ -223,11 +272,10 @@ def newest_step(folder: Path) -> int:
     return max(steps, default=0)
 
 
-def give_up(record: Record) -> str:
+def give_up(record: Record, reason: str) -> str:
     """Marks a run as failed, by an attempt that does nothing else, and returns the reason. `inductive retry` starts the
     count anew."""
     step = newest_step(record.path)
-    reason = f"{GIVEN_UP} in {HOPELESS} attempts: each began at step {step}; last: {record.reason}"
     try:
         attempt = claim(record.path, step)
     except OwnedError as error:
@@ -236,22 +284,56 @@ def give_up(record: Record) -> str:
     return reason
 
 
-def requeue(job: str, seen: list[int], allowed: bool) -> bool:
-    """Puts this job back into the queue where that is due, and says whether it did.
+def time_left(job: str, signal_seconds: float) -> tuple[float, bool]:
+    """Seconds until SLURM ends this job, by its controller, and whether it is its time limit that ends it.
 
-    Due is it after USR1 or USR2, and after the TERM of a preemption (which alone has a PreemptTime), as long as the job
-    counts as running: SLURM requeues itself what it has already ended.
+    Where the controller is silent or makes no sense the seconds are those of cluster.toml. A preempted job's end is
+    that of its time of grace.
+    """
+    try:
+        facts = job_facts(job, seconds=ANSWER_SECONDS)
+        left = time.mktime(time.strptime(facts.get("EndTime", ""), "%Y-%m-%dT%H:%M:%S")) - time.time()
+    except (SlurmError, ValueError):
+        return signal_seconds, False
+    credible = 0 < left <= signal_seconds + EARLY_SECONDS
+    return left if credible else signal_seconds, credible and not preempted(facts)
+
+
+def preempted(facts: Mapping[str, str]) -> bool:
+    """Whether a job ends because others need its place."""
+    return facts.get("PreemptTime", "None") not in ("None", "Unknown", "")
+
+
+def requeue(job: str, seen: list[int], allowed: bool, mark: Path, ends: float = 0.0) -> bool:
+    """Puts this job back into the queue where that is due, and returns whether it did.
+
+    It is due after USR1 or USR2, and after the TERM of a preemption (which alone has a PreemptTime), as long as the job
+    counts as running: SLURM requeues itself what it has already ended. While the controller does not answer it is asked
+    again and again, less and less often, until the job's end (`ends`, of time.monotonic) is near. `mark` is there, with
+    the reason, for as long as it has not worked: the job may be killed at any moment.
     """
     if not allowed:
         return False
-    try:
-        facts = job_facts(job)
-        preempted = facts.get("PreemptTime", "None") not in ("None", "Unknown", "")
-        asked = bool({signal.SIGUSR1, signal.SIGUSR2} & set(seen)) or (signal.SIGTERM in seen and preempted)
-        if not asked or facts.get("JobState") != "RUNNING":
-            return False
-        call("scontrol", "requeue", job)
-    except SlurmError as error:
-        log.warning("not requeued: %s", error)
-        return False
-    return True
+    tried, pause = False, 1.0
+    while True:
+        try:
+            facts = job_facts(job, seconds=ANSWER_SECONDS)
+            due = bool({signal.SIGUSR1, signal.SIGUSR2} & set(seen)) or (signal.SIGTERM in seen and preempted(facts))
+            if due and not facts:
+                raise SlurmError(f"`scontrol show job {job}` tells nothing of it; is there a scontrol on the node?")
+            done = tried and facts.get("JobState") in ("PENDING", "REQUEUED", "COMPLETING")  # without an answer
+            if due and facts.get("JobState") == "RUNNING":
+                tried = True
+                call("scontrol", "requeue", job, seconds=ANSWER_SECONDS)
+                done = True
+            mark.unlink(missing_ok=True)
+            return done
+        except SlurmError as error:
+            log.warning("not requeued: %s", error)
+            with suppress(OSError):
+                mark.write_text(f"{error}\n", encoding="utf-8")
+            left = ends - MARGIN_SECONDS - time.monotonic()
+            if not isinstance(error, SilentError) or left <= 0:
+                return False
+        time.sleep(min(pause, left))
+        pause = min(2 * pause, LONGEST_PAUSE)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.local import gpu_of
+from benchmarks.record import read_record
 from benchmarks.study import Study, load_study
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -186,6 +187,57 @@ def test_a_closed_terminal_saves(tmp_path: Path) -> None:
 def test_slots_keep_to_the_gpus_that_were_given(slot: int, visible: str | None, gpus: int, expected: str) -> None:
     """Reference: by hand. What breaks otherwise: a neighbour's GPU is used."""
     assert gpu_of(slot, visible, gpus) == expected
+
+
+HANGING = """
+import json, os, signal, sys, time
+from pathlib import Path
+from benchmarks import local
+from benchmarks.execute import Settings
+from benchmarks.progress import Lines
+from benchmarks.study import load_study
+from rich.console import Console
+
+class Watching(Lines):
+    # once both runs train, one is stopped for good, and all are told to save
+    def step(self, task, step, steps, rate):
+        beats.add(task.run.id)
+        if len(beats) == 2 and not stopping:
+            path = min(Path("runs").glob(f"{min(beats)}/attempts/*/owner.json"))
+            os.kill(json.loads(path.read_text())["pid"], signal.SIGSTOP)
+            stopping.append(signal.SIGUSR2)
+    def ended(self, ending):
+        endings[ending.task.run.id] = ending.state, ending.line
+
+beats, stopping, endings = set(), [], {}
+if __name__ == "__main__":
+    study = load_study(sys.argv[1])
+    tasks = [local.Task(run, [], Path("runs"), Settings(Path("data"))) for run in study.runs[:2]]
+    try:
+        local.run_tasks(tasks, 2, Watching(Console(file=sys.stderr), 2, 1), stopping, lambda: 20.0)
+    except KeyboardInterrupt:
+        print(json.dumps([endings.pop(min(beats)), *endings.values()]))
+"""
+
+
+def test_a_child_that_hangs_is_left_behind(tmp_path: Path) -> None:
+    """Stopped by SIGSTOP, it cannot save: after the deadline it is killed and named, its sibling is saved, and its run
+    goes on from where it was."""
+    path, runs, script = _study(tmp_path, steps=100_000), tmp_path / "runs", tmp_path / "hanging.py"
+    script.write_text(HANGING)
+    done = subprocess.run(
+        [sys.executable, str(script), str(path)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    hung, healthy = json.loads(done.stdout or "[0, 0]")
+    assert hung == ["lost", "did not save within 20 s: killed and left behind"], done.stderr
+    assert healthy[0] == "interrupted"
+    assert _trainers(runs) == []
+    assert sorted(read_record(path.parents[0]).state for path in runs.glob("*/config.json")) == ["interrupted", "lost"]
 
 
 PROBE = """

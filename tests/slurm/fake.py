@@ -111,7 +111,11 @@ def scontrol(state: dict[str, Any], arguments: list[str], file: Path) -> int:
         if one is None:
             print("slurm_load_jobs error: Invalid job id specified", file=sys.stderr)
             return 1
-        print(f"JobId={arguments[-1]} JobState={one['state']} PreemptTime={one.get('preempted', 'None')} Restarts=0")
+        print(
+            f"JobId={arguments[-1]} JobState={one['state']} PreemptTime={one.get('preempted', 'None')} Restarts=0",
+            end="",
+        )
+        print(f" EndTime={one.get('end', 'Unknown')}")
     elif arguments[0] == "requeue":
         state.setdefault("requeued", []).append(arguments[1])
         save(state, file)

@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from benchmarks.attempts import claim, slurm_job
 from benchmarks.record import read_record
 from benchmarks.run import Evaluation
 from slurm import ledger, worker
-from slurm.worker import HOPELESS, Order, give_up, hopeless, requeue, tasks_of
+from slurm.worker import HOPELESS, Order, give_up, no_progress, requeue, tasks_of, time_left, too_little_time
 
 Submit = Callable[..., tuple[int, str]]
 USR1, USR2, TERM = signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM
@@ -39,14 +41,68 @@ USR1, USR2, TERM = signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM
 def test_when_a_job_goes_back(seen: list[int], job: Any, allowed: bool, expected: bool, fake: Any) -> None:
     """Reference: what was measured on a real SLURM 22.05 of TERM, USR2 and the states beside them."""
     fake.set(jobs={"7_3": {"name": "x", **job}} if job else {})
-    assert requeue("7_3", seen, allowed) is expected
+    mark = fake.file.with_name("mark")
+    assert requeue("7_3", seen, allowed, mark) is expected
+    assert mark.exists() is (job is None)
     assert fake.state.get("requeued", []) == (["7_3"] if expected else [])
 
 
 def test_a_job_without_scontrol_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Its runs are interrupted, and the next submission takes them up."""
+    """Its runs are interrupted, and the next submission, which is told why, takes them up."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert requeue("7", [USR2], True) is False
+    assert requeue("7", [USR2], True, tmp_path / "mark", ends=time.monotonic() + 60) is False
+    assert "is there a scontrol on the node?" in (tmp_path / "mark").read_text()
+
+
+@pytest.mark.parametrize("answers", [True, False], ids=["in the end", "never"])
+def test_a_controller_that_is_silent_when_the_signal_comes(
+    answers: bool, fake: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked again with longer and longer pauses until the job's end is near; a mark lies there meanwhile."""
+    mark, clock, pauses = tmp_path / "mark", [1000.0], list[float]()
+
+    def sleep(seconds: float) -> None:
+        assert "Unable to contact slurm controller" in mark.read_text()
+        pauses.append(seconds)
+        clock[0] += seconds
+        fake.set(silent=not answers or len(pauses) < 4)
+
+    monkeypatch.setattr(worker, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep))
+    fake.set(jobs={"7_3": {"name": "x", "state": "RUNNING"}}, silent=True)
+    assert requeue("7_3", [USR2], True, mark, ends=1000.0 + 65) is answers
+    assert pauses == ([1, 2, 4, 8] if answers else [1, 2, 4, 8, 15, 15, 15])
+    assert mark.exists() is not answers
+    assert fake.state.get("requeued", []) == (["7_3"] if answers else [])
+
+
+def test_the_next_submit_reads_the_mark(fake: Any, submit: Submit, tmp_path: Path) -> None:
+    """It names job and reason, once; a dry run leaves the mark."""
+    submit(3)
+    [array] = ledger.read_arrays(tmp_path / "runs")
+    fake.now("TIMEOUT")
+    array.requeue_mark(0).write_text("the controller was away\n")
+    expected = f"job {array.element(0)} was stopped and could not go back into the queue (the controller was away)"
+    assert expected in submit(3, dry_run=True)[1]
+    assert expected in submit(3)[1]
+    assert expected not in submit(3)[1]
+
+
+@pytest.mark.parametrize(
+    ("end", "more", "expected"),
+    [
+        (50.0, {}, (50.0, True)),
+        (15.0, {"preempted": "2026-01-01T00:00:00"}, (15.0, False)),
+        (-10.0, {}, (120.0, False)),  # a clock that differs
+        (500.0, {}, (120.0, False)),
+        (None, {}, (120.0, False)),
+    ],
+)
+def test_how_long_a_job_has_left(end: float | None, more: Any, expected: Any, fake: Any) -> None:
+    """By hand: EndTime as SLURM prints it, in local time, to a second."""
+    text = "Unknown" if end is None else time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + end))
+    fake.set(jobs={"7": {"name": "x", "state": "RUNNING", "end": text, **more}})
+    left, by_limit = time_left("7", 120.0)
+    assert (pytest.approx(left, abs=5.0), by_limit) == expected
 
 
 def test_its_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,22 +124,71 @@ def test_no_progress_in_three_attempts(perform: Any, tiny: Any, tmp_path: Path) 
     run = tiny()
     assert perform(run, stop_at=2).state == "interrupted"  # a checkpoint at step 2
     folder = tmp_path / run.id
-    assert not hopeless(read_record(folder))
+    assert not no_progress(read_record(folder))
     for _ in range(HOPELESS - 1):
         ended(folder, "failed", 2, 2, "boom")
-        assert not hopeless(read_record(folder))
+        assert not no_progress(read_record(folder))
     ended(folder, "failed", 2, 2, "boom")
-    assert hopeless(read_record(folder))
-    give_up(read_record(folder))
+    give_up(read_record(folder), no_progress(read_record(folder)))
     record = read_record(folder)
     assert record.state == "failed"
     assert record.reason == "no progress in 3 attempts: each began at step 2; last: boom"
-    assert not hopeless(record)
+    assert not no_progress(record)
     for _ in range(HOPELESS):
         ended(folder, "interrupted", 2, 2)
-    assert hopeless(read_record(folder))
+    assert no_progress(read_record(folder))
     perform(run, stop_at=4)  # from 2 to 5
-    assert not hopeless(read_record(folder))
+    assert not no_progress(read_record(folder))
+
+
+def stopped(folder: Path, start: float, work: float, number: int) -> None:
+    """An attempt that was stopped after so many seconds of start and of training, one step on."""
+    mine = claim(folder, number)
+    seconds = {"total": start + work, "start": start, "training": work, "evaluation": 0.0}
+    mine.end(state="interrupted", step=number + 1, seconds=seconds, images_per_second=None, error=None)
+    (folder / f"checkpoint-{number + 1}-0.pt").touch()
+
+
+@pytest.mark.parametrize(
+    ("work", "given_up"),
+    [([0.2, 0.2, 0.2], True), ([0.2, 0.2], False), ([0.2, 0.2, 79.7], False), ([26.0, 26.0, 29.0], False)],
+)
+def test_too_little_time(
+    work: list[float], given_up: bool, perform: Any, tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By hand: a start of 8 s, so that a fair share is 80 s of work in three attempts; each makes a step."""
+    run = tiny()
+    perform(run, stop_at=1)
+    folder = tmp_path / run.id
+    shutil.rmtree(folder / "attempts")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    for number, seconds in enumerate(work):
+        stopped(folder, 8.0, seconds, number + 1)
+    reason = too_little_time(read_record(folder), "7", 300.0)
+    assert bool(reason) is given_up
+    assert not no_progress(read_record(folder))
+    assert too_little_time(read_record(folder), "8", 300.0) == ""  # submitted anew: somebody cancelled it
+    assert too_little_time(read_record(folder), "7", 0.5) == ""  # a checkpoint interval was reached
+    if given_up:
+        assert reason.startswith("too little time per job: 24 s of 25 s were start")
+        give_up(read_record(folder), reason)
+        assert read_record(folder).reason == reason
+        assert too_little_time(read_record(folder), "7", 300.0) == ""  # after `retry` it has three attempts again
+
+
+def test_only_time_limits_count(fake: Any, submit: Submit, tmp_path: Path) -> None:
+    """A job that was preempted in between has not been too short three times in a row."""
+    submit(3)
+    [array] = ledger.read_arrays(tmp_path / "runs")
+    for by_limit, count in ((True, 1), (True, 2), (False, 0), (True, 1)):
+        array.count_time_limit(0, by_limit)
+        assert (array.time_limits(0), array.time_limits(1)) == (count, 0)
+
+
+def test_submit_warns_of_short_jobs(fake: Any, submit: Submit) -> None:
+    """A start is assumed to take 10 s: 25 s between it and the signal are less than three of them."""
+    assert "warning: a job is told to save after 25 s" in submit(3, dry_run=True, minutes=1, signal_seconds=35)[1]
+    assert "warning" not in submit(3, dry_run=True, minutes=1, signal_seconds=30)[1]
 
 
 def test_an_evaluation_is_progress(perform: Any, tiny: Any, tmp_path: Path) -> None:
@@ -92,12 +197,12 @@ def test_an_evaluation_is_progress(perform: Any, tiny: Any, tmp_path: Path) -> N
     four = [Evaluation(resolution=side, part=part) for side in (8, 12) for part in ("test", "validation")]
     for stop in (12, 2, 2, 2):  # trained; then an evaluation in each
         assert perform(run, stop_at=stop, evaluations=four).state == "interrupted"
-        assert not hopeless(read_record(tmp_path / run.id))
+        assert not no_progress(read_record(tmp_path / run.id))
     for _ in range(HOPELESS - 1):
         assert perform(run, stop_at=1, evaluations=four).state == "interrupted"
-        assert not hopeless(read_record(tmp_path / run.id))
+        assert not no_progress(read_record(tmp_path / run.id))
     assert perform(run, stop_at=1, evaluations=four).state == "interrupted"
-    assert hopeless(read_record(tmp_path / run.id))
+    assert no_progress(read_record(tmp_path / run.id))
 
 
 def test_a_job_takes_what_is_left(fake: Any, submit: Submit, tmp_path: Path) -> None:
