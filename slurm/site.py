@@ -235,5 +235,6 @@ def unfit(cluster: Cluster, partition: Partition) -> tuple[str, str] | None:
     for key, value, most in largest:
         if value > most:
             return key, f"{value:g} is more than the {most:g} of the largest node; {there}"
-    request = f"{cluster.gpus_per_job} GPUs, {cluster.cpus_per_job} CPUs and {cluster.memory_gb:g} GB"
+    gpus = f"{cluster.gpus_per_job} GPUs{f' ({cluster.gpu_type})' if cluster.gpu_type else ''}"
+    request = f"{gpus}, {cluster.cpus_per_job} CPUs and {cluster.memory_gb:g} GB"
     return "partitions", f"no node has {request} together; {there}"

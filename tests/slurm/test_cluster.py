@@ -107,6 +107,10 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
             {"partitions": ("mixed",), "memory_gb": 400.0},  # the nodes with that memory have no GPU
             r"partitions: no node has 1 GPUs, 2 CPUs and 400 GB together; partition mixed has 3 x 0 GPUs, 40 CPUs",
         ),
+        (
+            {"partitions": ("mixed",), "gpu_type": "v100", "memory_gb": 200.0},  # only the a100 has as much
+            r"partitions: no node has 1 GPUs \(v100\), 2 CPUs and 200 GB together",
+        ),
         ({"partitions": ("mixed",), "gpu_type": "v100", "gpus_per_job": 3}, "3 is more than the 2 of the largest node"),
         ({"largest_array": 1001}, "1001 is not below the site's MaxArraySize 1001"),
     ],
