@@ -94,7 +94,7 @@ def test_missing_runs_are_counted_and_solved_by_least_squares(declared: tuple[St
     [arm] = split(frame)
     absent = next(run.id for run in study.runs if run.model == "resnet" and run.train_size == 100)
     rows = arm.rows[arm.rows["run"] != absent]
-    table = comparisons.differences(type(arm)(arm.arm, arm.runs, rows), study)
+    table = comparisons.differences(type(arm)(arm.arm, arm.dataset, arm.runs, rows), study)
     mine = table[(table["family"] == "everything") & (table["train_size"] == 100)].set_index(["label", "reference"])
     assert mine.loc[("resnet", "vit none"), ["n", "done", "planned"]].tolist() == [2, 2, 3]
     assert mine.loc[("vit none", "vit learned_1d"), ["n", "done", "planned"]].tolist() == [3, 3, 3]
