@@ -4,6 +4,7 @@ weights and metrics are, to the bit, those of an uninterrupted run on this machi
 
 import itertools
 import json
+import os
 import re
 import signal
 import subprocess
@@ -287,6 +288,27 @@ def test_a_submission_cut_off(bed: Testbed, tmp_path: Path) -> None:
     assert not set(sent) & set(jobs(bed))
     bed.call("scontrol", "update", "partition=low", "state=up")
     there.finish()
+
+
+def test_a_run_that_hangs_is_left_behind(bed: Testbed, tmp_path: Path) -> None:
+    """Stopped by SIGSTOP when its job is preempted: its sibling is saved within the grace, the job says who was not,
+    goes back into the queue, and takes up both."""
+    there = user(tmp_path / "u", bed, 100_000)
+    there.inductive("submit", "study.toml", "--only", "resnet-*-s0-*")
+    there.training(count=2, step=20)
+    runs = there.folder / "runs"
+    owners = {path.parents[2].name: path for path in runs.glob("[!.]*/attempts/0001/owner.json")}
+    hung, healthy = sorted(owners)
+    os.kill(json.loads(owners[hung].read_text())["pid"], signal.SIGSTOP)
+    for node in ("node1", "node2"):
+        bed.call("sbatch", f"--nodelist={node}", *HIGH)
+    (log,) = (runs / ".submissions").glob("*/submitit/*_0_log.out")
+    there.until("the job to stop", lambda: "stopped by" in log.read_text(), 60)
+    assert f"all is saved but {hung}; back into the queue" in log.read_text()
+    assert json.loads((owners[healthy].parent / "ended.json").read_text())["state"] == "interrupted"
+    assert not (owners[hung].parent / "ended.json").exists()
+    there.until("both runs to go on", lambda: attempts(there, hung) == attempts(there, healthy) == 2, 120)
+    there.inductive("cancel", "study.toml")
 
 
 def test_a_study_with_a_plugin(bed: Testbed, tmp_path: Path) -> None:
