@@ -148,7 +148,7 @@ def _leftovers(studies: Sequence[Study], root: Path) -> Finding:
     details = []
     for run in dict.fromkeys(run.id for study in studies for run in study.runs):
         try:
-            left = leftovers(read_record(root / run), whole=True)
+            left = leftovers(read_record(root / run), (path.name for path in (root / run).iterdir()), whole=True)
         except UNREADABLE:
             continue  # a problem of the frame
         details += [f"{run}: {left}"] if left else []

@@ -6,6 +6,7 @@ arrays (status, the report) find it without opening the archive.
 
 import io
 import json
+import os
 import struct
 import zipfile
 import zlib
@@ -130,15 +131,14 @@ def _first_member(file: io.BufferedReader) -> bytes | None:
     named = name_length == len(INDEX) and head[LOCAL.size :].startswith(INDEX)
     if not (plain and named and extra_length == LARGE.size and kind == 1 and small == 0xFFFFFFFF):
         return None
-    length = file.seek(0, io.SEEK_END)
+    length = os.fstat(file.fileno()).st_size
     if size > length or length < END.size:
         return None
+    member = file.read(size)
     file.seek(length - END.size)
     end = END.unpack(file.read())
     if end[0] != b"PK\5\6" or end[5] + end[6] + END.size != length:
         return None
-    file.seek(len(head))
-    member = file.read(size)
     magic, major, _, header = NUMPY.unpack_from(member)
     if zlib.crc32(member) != checksum or (magic, major) != (b"\x93NUMPY", 1):
         return None

@@ -119,7 +119,8 @@ class Run(Identified):
 
     @property
     def data(self) -> Dataset:
-        return self._data
+        data: Dataset = (self.__pydantic_private__ or {})["_data"]  # `self._data`, in a tenth of the time
+        return data
 
     @property
     def part_sizes(self) -> tuple[int, int]:
@@ -273,8 +274,17 @@ def _check_resolution(
 
 def default_evaluation(run: Run, part: Part, resolution: int) -> Evaluation:
     """The evaluation at a resolution with the model's default way of carrying positions ('-' at home)."""
-    ways = models.carry_ways(run.model, options=run.options)
-    return _evaluation(part, resolution, ways[0] if ways and resolution != run.resolution else "-")
+    if resolution == run.resolution:
+        return _evaluation(part, resolution, "-")
+    return _evaluation(part, resolution, _default_way(run.model, tuple(run.options.items()), models.loaded_plugins()))
+
+
+@lru_cache(maxsize=4096)
+def _default_way(model: str, options: tuple[tuple[str, Scalar], ...], plugins: tuple[models.Plugin, ...]) -> str:
+    """The model's default way of carrying positions, '-' without one; for all runs with these options (`plugins`: see
+    below)."""
+    ways = models.carry_ways(model, options=dict(options))
+    return ways[0] if ways else "-"
 
 
 @lru_cache(maxsize=1024)
@@ -331,11 +341,22 @@ def _resolve_options(values: dict[str, Any], data: Dataset) -> dict[str, Scalar]
         size = values.setdefault("size", models.default_size(model)) if size is None else size
         key = "options" if size in sizes else "size"
         given = {**_derived_options(model, values["recipe"], data), **options}
-        return models.resolve_options(model, size=size, options=given)
+        if not all(isinstance(value, Scalar) for value in given.values()):
+            return models.resolve_options(model, size=size, options=given)
+        exactly = tuple((name, value, repr(value)) for name, value in given.items())  # 1, 1.0 and True are equal
+        return dict(_all_options(model, size, exactly, models.loaded_plugins()))
     except models.OptionError as error:
         raise ConfigError(f"options.{error.option}" if error.option in options else key, str(error)) from error
     except models.ModelError as error:
         raise ConfigError(key, str(error)) from error
+
+
+@lru_cache(maxsize=4096)
+def _all_options(
+    model: str, size: str, given: tuple[tuple[str, Scalar, str], ...], plugins: tuple[models.Plugin, ...]
+) -> dict[str, Scalar]:
+    """`models.resolve_options`, once for all runs with these options; not to be changed (`plugins`: see below)."""
+    return models.resolve_options(model, size=size, options={name: value for name, value, _ in given})
 
 
 def _derived_options(model: str, recipe: Recipe, data: Dataset) -> dict[str, Scalar]:

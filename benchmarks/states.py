@@ -37,7 +37,11 @@ def run_state(run: Run, root: Path, wanted: list[Evaluation], *, whole: bool = F
     """The state of one run. A record that cannot be read or is not valid is `failed`, with the reason; `whole`: see
     `valid_record`."""
     folder = root / run.id
-    if not os.path.exists(f"{folder}/config.json"):  # noqa: PTH110  (as in files.read_json_or)
+    try:
+        files = os.listdir(folder)  # noqa: PTH208  (as in files.read_json_or)
+    except (FileNotFoundError, NotADirectoryError):
+        files = []
+    if "config.json" not in files:
         return RunState(run, "missing", "", tuple(wanted), None)
     try:
         record = valid_record(folder, run, now_sources=start.run_sources(run, root), whole=whole)
@@ -47,7 +51,7 @@ def run_state(run: Run, root: Path, wanted: list[Evaluation], *, whole: bool = F
     if record.state in ("diverged", "stale"):
         waiting = []
     done = record.result is not None and not waiting
-    reason = leftovers(record, whole=whole) if record.state == "finished" else record.reason
+    reason = leftovers(record, files, whole=whole) if record.state == "finished" else record.reason
     return RunState(run, record.state, reason, tuple(waiting), None if done else record)
 
 

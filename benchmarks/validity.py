@@ -8,7 +8,6 @@ it reads attempts and every array as well.
 import hashlib
 import itertools
 import math
-import os
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -173,8 +172,9 @@ def _check_numbers(place: str, values: Mapping[str, Any], keys: Iterable[str]) -
             raise RecordError(f"{place}: {key} is {value!r}, no number")
 
 
-def leftovers(record: Record, *, whole: bool = False) -> str:
+def leftovers(record: Record, files: Iterable[str], *, whole: bool = False) -> str:
     """What attempts that had lost the run have left in a finished record, and what to do; '' where there is nothing.
+    `files` are the names in its folder.
 
     Rows of metrics that do not end with the last step, or have it twice; with `whole`, rows out of order anywhere.
     Checkpoints, which a finished run has none of.
@@ -182,7 +182,8 @@ def leftovers(record: Record, *, whole: bool = False) -> str:
     result = record.result or {}
     if result.get("state") != "finished":
         return ""
-    found = [f"{name} of an attempt that had lost the run: remove it" for name in _checkpoints(record.path)]
+    stray = sorted(name for name in files if name.startswith("checkpoint-"))
+    found = [f"{name} of an attempt that had lost the run: remove it" for name in stray]
     last = result["step"]
     try:
         with open(f"{record.path}/metrics.jsonl", "rb", buffering=0) as file:  # noqa: PTH123  (as in files)
@@ -197,10 +198,6 @@ def leftovers(record: Record, *, whole: bool = False) -> str:
         if any(after <= before for before, after in itertools.pairwise(steps)):
             found.append(f"metrics.jsonl has steps out of order: {ROWS}")
     return "; ".join(found)
-
-
-def _checkpoints(folder: Path) -> list[str]:
-    return sorted(name for name in os.listdir(folder) if name.startswith("checkpoint-"))  # noqa: PTH208  (as in record)
 
 
 def problem(error: Exception) -> str:
