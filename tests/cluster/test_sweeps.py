@@ -293,7 +293,7 @@ def test_a_submission_cut_off(bed: Testbed, tmp_path: Path) -> None:
 def test_a_run_that_hangs_is_left_behind(bed: Testbed, tmp_path: Path) -> None:
     """Stopped by SIGSTOP when its job is preempted: its sibling is saved within the grace, the job says who was not,
     goes back into the queue, and takes up both."""
-    there = user(tmp_path / "u", bed, 100_000)
+    there = user(tmp_path / "u", bed, 100_000, tflops=1000.0)  # so that both are in one job
     there.inductive("submit", "study.toml", "--only", "resnet-*-s0-*")
     there.training(count=2, step=20)
     runs = there.folder / "runs"

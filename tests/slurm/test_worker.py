@@ -176,6 +176,30 @@ def test_too_little_time(
         assert too_little_time(read_record(folder), "7", 300.0) == ""  # after `retry` it has three attempts again
 
 
+def test_a_job_gives_up_what_is_only_start(
+    fake: Any, submit: Submit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three attempts in one job, little more than start: given up once its time limit has stopped it three times."""
+    from benchmarks.execute import execute
+
+    submit(1)
+    [array] = ledger.read_arrays(tmp_path / "runs")
+    monkeypatch.setenv("SLURM_JOB_ID", "101")
+    [task], _ = tasks_of(array, 0, "101")
+    execute(task.run, task.root, task.evaluations, task.settings, lambda: True)
+    for number in (1, 2):
+        stopped(tmp_path / "runs" / task.run.id, 8.0, 0.2, number)
+    for _ in range(HOPELESS):
+        [_], failed = tasks_of(array, 0, "101")
+        assert failed == {}
+        array.count_time_limit(0, True)
+    tasks, failed = tasks_of(array, 0, "101")
+    assert (tasks, list(failed)) == ([], [task.run.id])
+    record = read_record(tmp_path / "runs" / task.run.id)
+    assert (record.state, record.reason) == ("failed", failed[task.run.id])
+    assert "too little time per job" in record.reason
+
+
 def test_only_time_limits_count(fake: Any, submit: Submit, tmp_path: Path) -> None:
     """A job that was preempted in between has not been too short three times in a row."""
     submit(3)
@@ -185,10 +209,14 @@ def test_only_time_limits_count(fake: Any, submit: Submit, tmp_path: Path) -> No
         assert (array.time_limits(0), array.time_limits(1)) == (count, 0)
 
 
-def test_submit_warns_of_short_jobs(fake: Any, submit: Submit) -> None:
-    """A start is assumed to take 10 s: 25 s between it and the signal are less than three of them."""
-    assert "warning: a job is told to save after 25 s" in submit(3, dry_run=True, minutes=1, signal_seconds=35)[1]
+def test_submit_warns_of_short_jobs(fake: Any, submit: Submit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job's start is assumed to take 10 s; with 2 s measured of its runs, 30 s until the signal are less than three
+    starts."""
     assert "warning" not in submit(3, dry_run=True, minutes=1, signal_seconds=30)[1]
+    monkeypatch.setattr("slurm.verbs.cost.measured_start", lambda root, study: 2.0)
+    expected = "warning: a job is told to save after 30 s, and its start is estimated at 12 s"
+    assert expected in submit(3, dry_run=True, minutes=1, signal_seconds=30)[1]
+    assert "warning" not in submit(3, dry_run=True, minutes=1, signal_seconds=24)[1]
 
 
 def test_an_evaluation_is_progress(perform: Any, tiny: Any, tmp_path: Path) -> None:
