@@ -1,8 +1,8 @@
 """Attempts: who works on a run. A claim is the exclusive mkdir of `attempts/NNNN`; the highest number is the owner.
 
 Nothing here needs a lock, a database or clocks that agree. On the same host, boot and pid namespace an owner is
-dead as soon as its process is; elsewhere once its heartbeat is older than a grace time by the file server's clock, or
-when SLURM has started its job again here.
+dead as soon as its process is; elsewhere once its heartbeat is older than a grace time by the file server's clock, when
+SLURM has started its job again here, or when SLURM's word that its job is over lies in its folder (`over`).
 """
 
 import json
@@ -25,6 +25,7 @@ from benchmarks.files import read_json, read_json_or, write_atomic, write_json
 BEAT_SECONDS = 5.0  # between heartbeats
 CLAIM_SECONDS = 30.0  # for a claim to be signed with its owner.json
 GRACE_SECONDS = 300.0  # without a heartbeat, seen from another host, before an owner counts as dead
+HIDDEN = "hidden"  # the start of another user's process where /proc shows only one's own
 
 
 @lru_cache(maxsize=1)
@@ -42,15 +43,27 @@ def here() -> dict[str, str]:
 
 
 def process_start(pid: int) -> str | None:
-    """When a process started, in the system's own terms; None when there is none or it is a zombie."""
+    """When a process started, in the system's own terms; None when there is none or it is a zombie, HIDDEN when it
+    lives and the system shows no more of it than that."""
     if Path("/proc/self/stat").exists():
         try:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
-            return None
+            return HIDDEN if _lives(pid) else None
         return None if fields[0] in "ZX" else fields[19]
     state, _, start = _output("ps", "-o", "state=,lstart=", "-p", str(pid)).partition(" ")
     return None if not state or state.startswith("Z") else start.strip()
+
+
+def _lives(pid: int) -> bool:
+    """Whether another user's process is there; one's own would have been shown."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _output(*command: str) -> str:
@@ -85,20 +98,51 @@ class Attempt:
         """Whether somebody may still be writing."""
         if self.ended is not None:
             return False
-        if self.owner is not None and all(self.owner[name] == value for name, value in here().items()):
-            return process_start(self.owner["pid"]) == self.owner["process_start"]
+        if self.owner is not None and self.is_here:
+            return process_start(self.owner["pid"]) in (self.owner["process_start"], HIDDEN)
         if self.owner is not None and self.owner.get("slurm_job") and self.owner["slurm_job"] == slurm_job():
             return False  # SLURM has started this very job again, here: it runs nowhere else
-        return self.heartbeat_age() < (CLAIM_SECONDS if self.owner is None else GRACE_SECONDS)
+        if self.over():
+            return False
+        # Also where the sign of life is of the future: whose clock is ahead by more than that cannot be told from one
+        # who died before the file server's clock was set back, and a live one that is taken over stops by itself.
+        return abs(self.heartbeat_age()) < (CLAIM_SECONDS if self.owner is None else GRACE_SECONDS)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its process runs, or ran, on this host since its last start, so that the system knows of it."""
+        return self.owner is not None and all(self.owner[name] == value for name, value in here().items())
+
+    @property
+    def slurm_job(self) -> str:
+        """The job that it belongs to, '' outside of SLURM."""
+        return str((self.owner or {}).get("slurm_job") or "")
+
+    def over(self) -> str:
+        """What SLURM said of its job when that was over and this attempt had not ended: `FAILED`; '' otherwise."""
+        try:
+            return (self.path / "over").read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            return ""
+
+    def note_over(self, word: str) -> None:
+        """Leaves SLURM's word that its job is over, for all who ask later whether it is alive."""
+        write_atomic(self.path / "over", f"{word}\n".encode())
 
     def heartbeat_age(self) -> float:
         """Seconds since the last sign of life, by the clock of the file server alone."""
-        signs = [self.path / "heartbeat", self.path / "owner.json", self.path]
+        return _server_time(self.path.parent) - self._last_sign()
+
+    def last_sign(self) -> datetime:
+        """When it gave its last sign of life, by the file server's clock (UTC)."""
+        return datetime.fromtimestamp(self._last_sign(), UTC)
+
+    def _last_sign(self) -> float:
         times = []
-        for sign in signs:
+        for sign in (self.path / "heartbeat", self.path / "owner.json", self.path):
             with suppress(OSError):
                 times.append(sign.stat().st_mtime)
-        return _server_time(self.path.parent) - max(times, default=0.0)
+        return max(times, default=0.0)
 
     def heartbeat(self) -> dict[str, Any]:
         """The last heartbeat: step, steps, images_per_second; empty when there is none."""
@@ -111,7 +155,8 @@ class Attempt:
         """Who owns it: `host h, process 42, since 2026-01-01 12:00:00 UTC`."""
         if self.owner is None:
             return "an attempt that is just starting"
-        job = f", SLURM job {self.owner['slurm_job']}" if self.owner.get("slurm_job") else ""
+        over = f" (over: {self.over().lower()})" if self.over() else ""
+        job = f", SLURM job {self.slurm_job}{over}" if self.slurm_job else ""
         return f"host {self.owner['host']}, process {self.owner['pid']}{job}, since {self.owner['started']}"
 
     def environment(self) -> dict[str, Any]:
@@ -208,8 +253,10 @@ class Claim:
         (self.path / "heartbeat").unlink(missing_ok=True)
 
 
-def claim(folder: Path, start_step: int = 0) -> Claim:
-    """Takes a run for this process. Raises OwnedError, saying by whom it is owned, while a live attempt has it."""
+def claim(folder: Path, start_step: int = 0, **more: str) -> Claim:
+    """Takes a run for this process. Raises OwnedError, saying by whom it is owned, while a live attempt has it.
+
+    `more` is noted of the owner, too."""
     (folder / "attempts").mkdir(parents=True, exist_ok=True)
     attempts = read_attempts(folder)
     if attempts and attempts[-1].alive():
@@ -227,6 +274,7 @@ def claim(folder: Path, start_step: int = 0) -> Claim:
         "slurm_job": slurm_job(),
         "started": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
         "start_step": start_step,
+        **more,
     }
     try:
         write_json(path / "owner.json", owner)

@@ -164,3 +164,41 @@ def test_where_we_are_is_told_apart() -> None:
     """Host, boot and pid namespace: two containers on a host have the same pids."""
     assert set(here()) == {"host", "boot", "pid_namespace"}
     assert all(here().values())
+
+
+def test_a_sign_of_life_from_the_future(tmp_path: Path) -> None:
+    """A clock that was ahead and is right again must not make the dead live for ever: the same bound on both sides."""
+    assert _elsewhere(tmp_path / "near", -(GRACE_SECONDS - 30)).alive()
+    far = _elsewhere(tmp_path / "far", -86400.0)
+    assert not far.alive()
+    assert claim(tmp_path / "far").number == 2
+
+
+def test_slurms_word_ends_the_time_of_grace(tmp_path: Path) -> None:
+    """Once somebody has left it in the attempt's folder, whoever asks sees it, and who it is."""
+    fresh = _elsewhere(tmp_path, 10)
+    assert fresh.alive()
+    fresh.note_over("NODE_FAIL")
+    assert not fresh.alive()
+    assert claim(tmp_path).number == 2
+
+
+def test_another_users_process_that_proc_does_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many login nodes show only one's own (hidepid): it is not dead for that."""
+    first = claim(tmp_path)
+
+    def forbidden(pid: int, signal: int) -> None:
+        raise PermissionError
+
+    def hidden(self: Path, *arguments: str, **more: str) -> str:
+        raise FileNotFoundError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(attempts.os, "kill", forbidden)
+        patch.setattr(attempts.Path, "read_text", hidden)
+        assert process_start(12345) == attempts.HIDDEN
+        patch.setattr(attempts, "process_start", lambda pid: attempts.HIDDEN)
+        patch.undo()
+        patch.setattr(attempts, "process_start", lambda pid: attempts.HIDDEN)
+        assert read_attempts(tmp_path)[-1].alive()
+    assert first.number == 1
