@@ -6,6 +6,7 @@ resolution. The expansion is one pure function, and refuses what cannot be run b
 """
 
 import itertools
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -84,11 +85,23 @@ def study_path(study: str) -> Path:
     )
 
 
+def check_name(path: Path) -> None:
+    """Raises ConfigError unless a study's file has a name that folders, jobs and their lists can have."""
+    if not re.fullmatch(r"\w[\w.+ -]*", path.stem):
+        raise ConfigError(
+            "",
+            f"{path.stem!r} names folders and jobs: letters, digits, space and _ . + -, of which . + - and space not "
+            "at the beginning; rename the file",
+            repr(str(path)),
+        )
+
+
 def load_study(study: str, places: Places | None = None) -> Study:
     """The study of a shipped name or a path; `places` is where its data sets `folder:PATH` are looked for.
 
     Raises ConfigError naming file, key, what is allowed, nearest match."""
     path = study_path(study)
+    check_name(path)
     try:
         text = path.read_text(encoding="utf-8")
         table = tomllib.loads(text)

@@ -9,7 +9,7 @@ import models
 from benchmarks.errors import ConfigError
 from benchmarks.recipes import recipe_values
 from benchmarks.run import Run, make_run
-from benchmarks.study import FOLDER, Study, expand, load_study, single, study_names
+from benchmarks.study import FOLDER, Study, check_name, expand, load_study, single, study_names
 
 
 def study(text: str) -> Study:
@@ -436,3 +436,18 @@ def test_the_models_of_a_shipped_study_are_treated_alike(name: str) -> None:
     }
     assert len({frozenset(each) for each in treatments.values()}) == 1
     assert {run.model for run in one.runs} <= set(models.model_names())
+
+
+@pytest.mark.parametrize("name", ["a|b", "%j", "a\nb", ".hidden", "-rf", "a,b", "a:b", "a'b"])
+def test_a_name_that_folders_and_jobs_cannot_have(name: str, tmp_path: Path) -> None:
+    """A study's name goes into paths, job names and the lists that SLURM prints: refused where it is read."""
+    path = tmp_path / f"{name}.toml"
+    path.write_text('question = "?"\n')
+    with pytest.raises(ConfigError, match="names folders and jobs: letters, digits"):
+        load_study(str(path))
+
+
+@pytest.mark.parametrize("name", ["study", "my study 2", "Größe_v1.2", "a+b-c"])
+def test_a_name_that_they_can_have(name: str, tmp_path: Path) -> None:
+    """What people call their files."""
+    check_name(tmp_path / f"{name}.toml")
