@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import click
 
+from benchmarks import end_early
 from benchmarks.cli_options import Choice, options
 from benchmarks.console import printable
 from benchmarks.datasets import Places
@@ -109,6 +111,10 @@ def run(study: str, only: str | None, jobs: int | None, root: Path, data: Path, 
     from benchmarks.study import load_study
 
     loaded = load_study(study, Places(data, root))
+    if (root / ".submissions").is_dir():
+        from slurm.status import settle_lost
+
+        settle_lost(loaded, root)
     return verbs.run_study(loaded, only, jobs, root, verbs.settings_for(data, **settings), _console())
 
 
@@ -203,7 +209,7 @@ def _states(study: str, root: Path, data: Path) -> Any:
         from slurm.status import with_slurm
 
         return loaded, *with_slurm(loaded, root)
-    return loaded, study_states(loaded, root), {}, ""
+    return loaded, study_states(loaded, root), {}, ()
 
 
 @cli.command()
@@ -335,6 +341,18 @@ def cluster_check(cluster: Path, root: Path, data: Path) -> int:
     return check_cluster(cluster, root, data, _console())
 
 
+@cluster_.command("jobs")
+@click.argument("study", required=False)
+@click.option("--prune", is_flag=True, help="Remove the folders of submissions whose jobs are all over.")
+@click.option("--yes", is_flag=True, help="With --prune: do not ask.")
+@options("runs", "json")
+def cluster_jobs(study: str | None, prune: bool, yes: bool, root: Path, as_json: bool) -> int:
+    """What was submitted: when, which text of the study, the states of its jobs, why they died, where logs lie."""
+    from slurm import verbs
+
+    return verbs.show_jobs(study, root, prune, yes, as_json, _console())
+
+
 @cli.command()
 @click.argument("study")
 @click.option("--dry-run", is_flag=True, help="Show the jobs, submit none.")
@@ -367,12 +385,12 @@ def retry(study: str, failed: bool, lost: bool, diverged: bool, yes: bool, clust
 
 @cli.command()
 @click.argument("study")
-@options("only", "runs", "where", "plugin")
-def cancel(study: str, only: str | None, root: Path, data: Path) -> int:
-    """Cancel the jobs of a study; what they have done is kept."""
+@options("only", "runs")
+def cancel(study: str, only: str | None, root: Path) -> int:
+    """Cancel the jobs of a study, those of its earlier texts too; what they have done is kept."""
     from slurm import verbs
 
-    return verbs.cancel_study(study, only, root, data, _console())
+    return verbs.cancel_study(study, only, root, _console())
 
 
 @cli.command()
@@ -410,6 +428,8 @@ def refuse_foreign() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """The entry point: verbs return exit codes, errors a user can cause are one line."""
     try:
+        if signal.getsignal(signal.SIGINT) is end_early:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         refuse_foreign()
         code = cli.main(arguments, prog_name="inductive", standalone_mode=False)
     except click.exceptions.Exit as end:
@@ -418,6 +438,7 @@ def main(arguments: list[str] | None = None) -> None:
         error.show()
         code = USAGE
     except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
         code = INTERRUPTED
     except OwnedError as error:
         click.echo(printable(f"error: {error}"), err=True)

@@ -47,6 +47,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
+def count(amount: int, noun: str) -> str:
+    """'1 job', '1,200 jobs'; `noun` is the plural and ends in s."""
+    return f"{amount:,} {noun.removesuffix('s') if amount == 1 else noun}"
+
+
 class _Clock:
     """The time left, from how long runs have taken so far and how far the running ones are."""
 

@@ -286,8 +286,13 @@ def print_status(console: Console, study: Study, states: Sequence[RunState], ext
             speed = f", {one['images_per_second']:,.0f} images/s" if one["images_per_second"] else ""
             age = f", heartbeat {one['heartbeat_age']:.0f} s ago"
             left = f", {one['left']} left in job {one['job']}" if one.get("left") else ""
-            rows.append([one["id"], "running", f"step {one['step']:,} of {one['steps']:,}{speed}{age}{left}"])
-        elif one["state"] not in ("finished", "missing") or one["reason"] or one.get("remark"):
+            remark = f"; {one['remark']}" if one.get("remark") else ""
+            rows.append([one["id"], "running", f"step {one['step']:,} of {one['steps']:,}{speed}{age}{left}{remark}"])
+        elif (
+            one["state"] not in ("finished", "missing")
+            or (one["state"] != "missing" and one["reason"])
+            or one.get("remark")
+        ):
             rows.append([one["id"], one["state"], "; ".join(filter(None, (one["reason"], one.get("remark"))))])
     if rows:
         table(console, "", {"run": "left", "state": "left", "": "left"}, rows)
@@ -296,15 +301,17 @@ def print_status(console: Console, study: Study, states: Sequence[RunState], ext
     say(console, f"{study.name}: {counted(one['state'] for one in values)}{extra}")
 
 
-def show_status(found: tuple[Study, list[RunState], Extras, str], as_json: bool, console: Console) -> None:
-    """`inductive status`: what a study's states are, and whether SLURM could not be asked."""
-    study, states, extras, silent = found
+def show_status(
+    found: tuple[Study, Sequence[RunState], Extras, Sequence[str]], as_json: bool, console: Console
+) -> None:
+    """`inductive status`: what a study's states are, and what a cluster adds in sentences."""
+    study, states, extras, notes = found
     if as_json:
-        print_json(status_values(study, states, extras))
+        print_json({**status_values(study, states, extras), "notes": list(notes)})
         return
     print_status(console, study, states, extras)
-    if silent:
-        say(console, f"SLURM could not be asked, so this is from the records alone: {silent}")
+    for note in notes:
+        say(console, note)
 
 
 def show_values(record: Record, state: RunState) -> dict[str, Any]:

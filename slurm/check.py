@@ -21,7 +21,7 @@ from slurm.cluster import Cluster, read_cluster
 from slurm.commands import SlurmError, call
 from slurm.executor import executor_for
 from slurm.site import look
-from slurm.submit import check_site
+from slurm.submit import check_path, check_site
 
 PATIENCE = 600.0  # seconds that the job may wait and run
 LISTENS = 120.0  # seconds that the job waits for a signal: a file server may show its answer after a minute
@@ -36,6 +36,7 @@ def check_cluster(path: Path, root: Path, data: Path, console: Console) -> int:
     """Submits a job that looks around, and compares what it saw with what is here. Returns an exit code."""
     cluster, root, data = read_cluster(path), root.resolve(), data.resolve()
     check_root(root)
+    check_path(root)
     for words in check_site(cluster, look(), str(path)):
         say(console, words)
     submission = ledger.new_submission(root, "check")

@@ -11,29 +11,39 @@
         arrays/NN.I.time-limits              how often in a row job I was stopped by its time limit
         arrays/NN.reserve                    room for a line on each job, for when the disk is full
         submitit/                            job scripts, pickles, logs
+    ROOT/.submissions/.claims/STUDY/         who submits or cancels now: claimed as a run is (benchmarks/attempts.py)
 
 An array is `intended` before sbatch is called, and `submitted` or `refused` after it. An intended one that nobody is
 working on any more is uncertain: sbatch may have been killed before or after the controller took it. `settle` asks
 for it by its name.
 """
 
+import getpass
 import os
 import re
 import secrets
+import shutil
+import stat
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.attempts import here, process_start
-from benchmarks.errors import RecordError
+from benchmarks.attempts import Attempt, Claim, claim, here, process_start, read_attempts
+from benchmarks.errors import InductiveError, OwnedError, RecordError
 from benchmarks.files import read_json, write_atomic, write_json
+from benchmarks.progress import count
 
 FOLDER = ".submissions"
+CLAIMS = ".claims"
 EXITED = r"(srun|slurmstepd): .*(Exited with exit code|Terminated|CANCELLED)"  # a line that gives no reason
 ERROR_BYTES, RESERVED = 4000, 500  # kept of a job's last error: on disk, and where the disk is full
+LOG_BYTES = 100_000  # of a job's log that are read for the reason of its death
+LINE = 300  # letters of it that are shown
+PASSED = ("runs to do", "completed successfully", " CANCELLED AT ", " DUE TO PREEMPTION ", " DUE TO NODE FAILURE")
 
 
 @dataclass(frozen=True)
@@ -111,14 +121,127 @@ class Array:
         return self.job if len(self.jobs) == 1 else f"{self.job}_{number}"
 
 
+@contextmanager
+def claimed(root: Path, study: str, patience: float = 0.0) -> Iterator[Claim]:
+    """The sole right to send jobs of a study, or to take them back, for as long as the context lasts.
+
+    Whoever has it looks at queue and ledger, decides and sends without another doing the same. It waits `patience`
+    seconds for somebody else to end; then OwnedError says who that is. Call `check` of what it yields before each step
+    that cannot be undone: whoever stood still for long may have been taken for dead.
+    """
+    folder = _made(root) / CLAIMS / study
+    for path in (folder.parent, folder, folder / "attempts"):
+        path.mkdir(exist_ok=True)
+        if is_own(path):
+            _open_to(path, (root / FOLDER).stat().st_mode & 0o7777, root.stat().st_gid)
+    end = time.monotonic() + patience
+    while True:
+        try:
+            held = claim(folder, user=getpass.getuser())
+            held.check()  # whoever was slow may have made a folder that was cleared away
+            break
+        except OwnedError as error:
+            if time.monotonic() >= end:
+                raise OwnedError(
+                    f"{study}: {_owner_text(read_attempts(folder)[-1])}; wait for it, or end it"
+                ) from error
+        time.sleep(1.0)
+    try:
+        yield held
+    finally:
+        with suppress(FileNotFoundError):  # another has taken over, and cleared this away
+            held.end(state="done")
+        for older in read_attempts(folder)[:-1]:
+            shutil.rmtree(older.path, ignore_errors=True)  # another user's stays
+
+
+def claimant(root: Path, study: str) -> str:
+    """Who is submitting or cancelling jobs of a study right now; '' when nobody is."""
+    attempts = read_attempts(root / FOLDER / CLAIMS / study)
+    return _owner_text(attempts[-1]) if attempts and attempts[-1].alive() else ""
+
+
+def _owner_text(attempt: Attempt) -> str:
+    user = (attempt.owner or {}).get("user", "somebody")
+    return f"{user} is submitting or cancelling its jobs right now: {attempt.owner_text()}"
+
+
+def _made(root: Path) -> Path:
+    """The folder of all submissions, safe to put one's own into. Raises InductiveError where it is not.
+
+    Where a group may write the runs folder, all of it may submit: nobody can remove or exchange what is another's (the
+    sticky bit), and each reads what the others have sent, but not their pickles.
+    """
+    folder = root / FOLDER
+    about = root.stat()
+    mode = 0o1000 | (about.st_mode & 0o777) if about.st_mode & 0o022 else 0o700
+    try:
+        folder.mkdir(mode=0o700)
+        _open_to(folder, mode, about.st_gid)
+    except FileExistsError:
+        if is_own(folder) and mode != 0o700 and stat.S_IMODE(folder.lstat().st_mode) == 0o700:
+            _open_to(folder, mode, about.st_gid)  # the runs folder was opened to a group since
+    check_folder(root)
+    return folder
+
+
+def _open_to(path: Path, mode: int, group: int) -> None:
+    """Gives a folder of one's own its mode, and its group where that may look into it."""
+    if mode != 0o700 and path.stat().st_gid != group:
+        os.chown(path, -1, group)
+    path.chmod(mode)
+
+
+def check_folder(root: Path) -> None:
+    """Raises InductiveError where the folder of all submissions is another's who should not have it, or where anybody
+    could exchange what lies in it: jobs run what they find there. One that is not there yet is fine."""
+    folder = root / FOLDER
+    try:
+        about = folder.lstat()
+    except FileNotFoundError:
+        return
+    shared = root.stat().st_mode & 0o022
+    if not stat.S_ISDIR(about.st_mode):
+        raise InductiveError(f"{folder} is no folder: remove it, and `submit` makes one")
+    if about.st_uid not in (os.getuid(), 0, root.stat().st_uid) and not shared:
+        raise InductiveError(
+            f"{folder} belongs to {owner_of(folder)}, and jobs would run what lies in it: use a --runs of your own, or "
+            f"let the group write {root}"
+        )
+    if about.st_mode & 0o022 and not about.st_mode & 0o1000:
+        raise InductiveError(
+            f"{folder} has the mode {about.st_mode & 0o7777:o}: others could exchange what jobs run. "
+            f"`chmod +t {folder}` forbids it"
+        )
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        raise InductiveError(
+            f"{folder} belongs to {owner_of(folder)} and has the mode {about.st_mode & 0o7777:o}, so jobs that others "
+            f"have sent cannot be seen: their next `submit` opens it, where the group may write {root}"
+        )
+    for path in (*folder.glob("[!.]*-*-*"), *folder.glob("[!.]*-*-*/submitit")):
+        known = path.lstat()
+        if known.st_uid == os.getuid() and known.st_mode & 0o022:
+            raise InductiveError(f"{path} can be written by others, and jobs run what lies in it: `chmod go-w {path}`")
+        if known.st_uid not in (os.getuid(), 0) and not shared:
+            raise InductiveError(f"{path} belongs to {owner_of(path)}, in a runs folder that nobody shares: remove it")
+
+
+def owner_of(path: Path) -> str:
+    """The account that a file belongs to; its number where it has no name here."""
+    try:
+        return path.owner()
+    except KeyError:
+        return f"user {path.lstat().st_uid}"
+
+
 def new_submission(root: Path, study: str) -> Path:
-    """A new folder for a submission, readable by its owner alone."""
+    """A new folder for a submission: its owner's alone, but for the ledger, which a group that shares it may read."""
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    parent = root / FOLDER
-    parent.mkdir(mode=0o700, exist_ok=True)
-    folder = parent / f"{study}-{stamp}-{secrets.token_hex(3)}"
-    for path in (folder, folder / "arrays", folder / "submitit"):
+    folder = _made(root) / f"{study}-{stamp}-{secrets.token_hex(3)}"
+    readable = 0o750 if folder.parent.stat().st_mode & 0o070 else 0o700
+    for path, mode in ((folder, readable), (folder / "arrays", readable), (folder / "submitit", 0o700)):
         path.mkdir(mode=0o700)
+        _open_to(path, mode, folder.parent.stat().st_gid)
     return folder
 
 
@@ -146,16 +269,45 @@ def read_arrays(root: Path, study: str | None = None) -> list[Array]:
 
 
 def submissions(root: Path, study: str | None = None) -> list[Path]:
-    """Folders of submissions that are whole, oldest first."""
+    """Folders of submissions that are whole and readable, oldest first."""
+    return [folder for _, name, folder in _sorted(root) if study in (None, name)]
+
+
+def study_names(root: Path) -> list[str]:
+    """The studies that have been submitted."""
+    return sorted({name for _, name, _ in _sorted(root)})
+
+
+def _sorted(root: Path) -> list[tuple[str, str, Path]]:
+    """(time, study, folder) of each submission."""
     found = []
-    for folder in sorted((root / FOLDER).glob("*-*-*")):
+    for folder in (root / FOLDER).glob("[!.]*-*-*"):
         try:
             about = read_json(folder / "submission.json")
         except RecordError:
-            continue  # killed before anything was sent
-        if study is None or about.get("study") == study:
-            found.append((about.get("time", ""), folder))
-    return [folder for _, folder in sorted(found)]
+            continue  # killed before anything was sent, or another's, which `unread` counts
+        found.append((about.get("time", ""), about.get("study", ""), folder))
+    return sorted(found)
+
+
+def unread(root: Path) -> Iterator[str]:
+    """What of the ledger this account cannot read, in sentences: whose jobs nothing is known of."""
+    folder = root / FOLDER
+    if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK):
+        yield f"the submissions of {owner_of(folder)} cannot be read ({folder}); their jobs are not seen"
+        return
+    closed = [path for path in folder.glob("[!.]*-*-*") if not is_own(path) and not _is_readable(path)]
+    for user in sorted({owner_of(path) for path in closed}):
+        several = count(sum(owner_of(path) == user for path in closed), "submissions")
+        yield f"{several} of {user} cannot be read; their jobs are not seen"
+
+
+def _is_readable(submission: Path) -> bool:
+    """Whether another's submission can be read; one that was never sent needs not be."""
+    if not os.access(submission, os.R_OK | os.X_OK):
+        return False
+    about = submission / "submission.json"
+    return not about.exists() or (os.access(about, os.R_OK) and os.access(submission / "arrays", os.R_OK | os.X_OK))
 
 
 def note_error(array: Array, number: int, text: str) -> None:
@@ -242,6 +394,55 @@ def error_line(text: str) -> str:
 def held_back(submission: Path) -> frozenset[str]:
     """Runs that had no room in the queue when this submission was made."""
     return frozenset(read_json(submission / "submission.json").get("held", ()))
+
+
+def rest_name(submission: Path) -> str:
+    """The unique name of the job that submits what a submission has held back."""
+    return f"inductive-{submission.name}-rest"
+
+
+def leaves_a_rest(submission: Path) -> bool:
+    """Whether a job submits what a submission has held back."""
+    about = read_json(submission / "submission.json")
+    return bool(about.get("held")) and about.get("cluster", {}).get("over") == "dependent"
+
+
+def is_own(submission: Path) -> bool:
+    """Whether this account has made a submission."""
+    return submission.lstat().st_uid == os.getuid()
+
+
+def error_of(array: Array, number: int, errors: Mapping[int, str]) -> str:
+    """Why a job of an array died, in a line, as far as it could tell; '' where it told nothing."""
+    line = "".join(_shown(error_line(errors.get(number, ""))))
+    return next((line.removeprefix(f"{run}: ") for run in array.jobs[number] if line.startswith(f"{run}: ")), line)
+
+
+def log_path(array: Array, number: int) -> Path:
+    """The log of a job: what srun and Python have printed."""
+    return array.submission / "submitit" / f"{array.element(number)}_0_log.out"
+
+
+def log_reason(array: Array, number: int) -> str:
+    """Why a job began none of its runs, from its log: the first failure, or its last words; '' where it tells none."""
+    try:
+        with log_path(array, number).open("rb") as file:
+            text = file.read(LOG_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return ""
+    lines = _shown(text)
+    failed = re.search(r": failed after [^(]*\((.*)\)", "\n".join(lines))
+    if failed:
+        return failed[1]
+    if any(word in line for line in lines for word in PASSED):
+        return ""
+    return error_line("\n".join(lines))
+
+
+def _shown(text: str) -> list[str]:
+    """Lines with something in them, short, without the signs that a terminal would obey."""
+    lines = ("".join(sign if sign.isprintable() else " " for sign in line).strip() for line in text.splitlines())
+    return [line[:LINE] for line in lines if line]
 
 
 def _arrays(folder: Path) -> Iterator[Array]:

@@ -1,10 +1,11 @@
 """What SLURM says of our jobs: squeue first, accounting as a hint. Silence is not absence."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
-from slurm.commands import SECONDS, SilentError, SlurmError, call, fields, user
+from slurm.commands import SECONDS, SilentError, SlurmError, call, fields
 from slurm.ledger import Array
 
 OVER = {
@@ -42,14 +43,32 @@ class Queued:
         return self.state in WAITING
 
 
-def queue() -> dict[str, Queued]:
-    """Our jobs by id, ended ones that SLURM remembers included. Raises SilentError when the controller is silent."""
-    text = call("squeue", "-h", "-r", "-t", "all", "-u", user(), "-o", "%i|%j|%T|%r|%L|%N")
-    found = {}
-    for line in text.splitlines():
-        parts = line.strip().split("|")
-        if len(parts) == 6:
-            found[parts[0]] = Queued(*parts)
+FORMAT = "%i|%T|%r|%L|%N|%j"  # the name is the last: it alone may hold the sign between them
+HINT_SECONDS = 3.0  # that accounting is waited for
+TOGETHER = 500  # ids, or names, that one call of squeue is given
+UNKNOWN = "Invalid job id"  # squeue's word for a single id that it has forgotten; of several it leaves such out
+
+
+def queue(ids: Iterable[str], names: Iterable[str] = (), seconds: float = SECONDS) -> dict[str, Queued]:
+    """Jobs by id, ended ones that SLURM remembers included: those of these ids (of an array: all its elements) and of
+    these names, whoever's they are. Raises SilentError when the controller is silent."""
+    found: dict[str, Queued] = {}
+    for option, several in (("--jobs", sorted(set(ids))), ("--name", sorted(set(names)))):
+        for start in range(0, len(several), TOGETHER):
+            given = ",".join(several[start : start + TOGETHER])
+            try:
+                text = call("squeue", "-h", "-r", "-t", "all", f"{option}={given}", "-o", FORMAT, seconds=seconds)
+            except SilentError:
+                raise
+            except SlurmError as error:
+                if UNKNOWN not in str(error):
+                    raise
+                continue
+            for line in text.splitlines():
+                parts = line.split("|", FORMAT.count("|"))
+                if len(parts) == 6:
+                    id, state, reason, left, nodes, name = parts
+                    found[id] = Queued(id, name, state, reason, left, nodes)
     return found
 
 
@@ -86,3 +105,16 @@ def accounted(name: str) -> list[str]:
     except SlurmError:
         return []
     return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+@lru_cache(maxsize=1000)
+def accounted_states(job: str) -> dict[str, str]:
+    """How the elements of an array ended, by accounting; those that it knows no end of are missing."""
+    if shutil.which("sacct") is None:
+        return {}
+    try:
+        text = call("sacct", "-X", "-n", "-P", "-j", job, "--format=jobid,state", seconds=HINT_SECONDS)
+    except SlurmError:
+        return {}
+    rows = (line.split("|") for line in text.splitlines() if "|" in line)
+    return {row[0]: word for row in rows if (word := row[1].partition(" ")[0]) in OVER}

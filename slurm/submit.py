@@ -4,14 +4,16 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 
 from benchmarks import cost
+from benchmarks.attempts import Claim
 from benchmarks.errors import DONE, FAILED, ConfigError
 from benchmarks.files import write_json
-from benchmarks.progress import say
+from benchmarks.progress import count, say
 from benchmarks.run import Run
 from benchmarks.study import Study
 from models.hints import did_you_mean
@@ -27,6 +29,10 @@ from slurm.worker import Order
 
 UNSURE = (*SILENT, "temporarily unable")  # words of an sbatch that may have reached the controller
 TIMED_OUT = 124  # exit code of timeout(1)
+NO_START = (  # keys of cluster.toml that cannot make a job end before its first run
+    *("least_minutes", "checkpoint_seconds", "largest_array", "max_jobs", "over", "ask_above", "tflops"),
+    "sbatch_seconds",
+)
 TAKEN_UP = ("missing", "interrupted", "lost")  # what `submit` submits; `retry` names others
 
 
@@ -41,6 +47,7 @@ class Wish:
     data: Path
     command: str
     accept_code: bool = False
+    again: bool = False  # also where jobs like these have ended before their first run
 
 
 @dataclass(frozen=True)
@@ -87,10 +94,22 @@ def check_site(cluster: Cluster, site: Site, place: str) -> list[str]:
     return [f"warning: {key}: {words}" for key, words in refused]
 
 
+def check_path(root: Path) -> None:
+    """Raises ConfigError for a path that sbatch would read otherwise: it expands %, and splits at quotes."""
+    bad = sorted({sign for sign in str(root) if sign in "%\\'\"" or not sign.isprintable()})
+    if bad:
+        raise ConfigError(
+            "--runs", f"{str(root)!r} has {' and '.join(map(repr, bad))} in it, which sbatch would replace"
+        )
+
+
 def settle(found: Sequence[Array], queue: Mapping[str, Queued], console: Console) -> list[Array]:
     """Finds out what came of arrays whose sbatch nobody is waiting for any more. Returns all arrays as they are now."""
     return [
-        _settled(array, queue, console) if array.state == "intended" and not array.in_hand else array for array in found
+        _settled(array, queue, console)
+        if array.state == "intended" and not array.in_hand and ledger.is_own(array.submission)
+        else array
+        for array in found
     ]
 
 
@@ -142,8 +161,11 @@ def gpu_hours(planned: Matrix, cluster: Cluster) -> float:
     return seconds / cluster.runs_per_gpu / 3600
 
 
-def submit_matrix(wish: Wish, planned: Matrix, console: Console) -> int:
-    """Freezes the code and sends every array. Returns an exit code; what was sent is in the ledger in any case."""
+def submit_matrix(wish: Wish, planned: Matrix, claim: Claim, console: Console) -> int:
+    """Freezes the code and sends every array, while the claim on the study holds (OwnedError otherwise).
+
+    Returns an exit code; what was sent is in the ledger in any case."""
+    claim.check()  # a question may have waited for its answer, and others have taken this process for dead
     submission = ledger.new_submission(wish.root, wish.study.name)
     commit = freeze.freeze(submission, wish.path)
     about = {
@@ -153,6 +175,7 @@ def submit_matrix(wish: Wish, planned: Matrix, console: Console) -> int:
         "root": str(wish.root),
         "data": str(wish.data),
         "accept_code": wish.accept_code,
+        "again": wish.again,
         "cluster": {
             **wish.cluster.model_dump(mode="json"),
             "slots": wish.cluster.slots,
@@ -163,6 +186,8 @@ def submit_matrix(wish: Wish, planned: Matrix, console: Console) -> int:
     }
     write_json(submission / "submission.json", about)
     for number, jobs in enumerate(planned.arrays):
+        claim.check()
+        claim.beat(number, len(planned.arrays), None)
         array = ledger.intend(submission, number, [list(job) for job in jobs])
         executor = executor_for(submission, wish.cluster, array.name)
         orders = [Order(str(array.path), element).text() for element in range(len(jobs))]
@@ -181,22 +206,24 @@ def submit_matrix(wish: Wish, planned: Matrix, console: Console) -> int:
             sent = sum(len(one) for one in planned.arrays[:number])
             say(
                 console,
-                f"{sent} of {planned.jobs} jobs were submitted; the same command submits the rest, nothing twice",
+                f"{sent} of {count(planned.jobs, 'jobs')} were submitted; the same command submits the rest, nothing "
+                "twice",
             )
             return FAILED
         ledger.settled(array, "submitted", job)
-        say(console, f"job {job}: {len(jobs)} jobs, {sum(map(len, jobs))} runs")
+        say(console, f"job {job}: {count(len(jobs), 'jobs')}, {count(sum(map(len, jobs)), 'runs')}")
     if planned.held and wish.cluster.over == "dependent":
         after = f"afterany:{job}"
-        executor = executor_for(submission, wish.cluster.only_submits, rest_name(submission), after)
+        executor = executor_for(submission, wish.cluster.only_submits, ledger.rest_name(submission), after)
         rest = executor.submit(submit_rest, str(submission))
         say(console, f"job {rest.job_id} submits what is left once job {job} is over")
     return DONE
 
 
-def rest_name(submission: Path) -> str:
-    """The unique name of the job that submits what a submission has held back."""
-    return f"inductive-{submission.name}-rest"
+def alike(about: Mapping[str, Any], wish: Wish) -> bool:
+    """Whether a submission's jobs were started by the same settings as those of a wish would be."""
+    now, before = wish.cluster.model_dump(mode="json"), about["cluster"]
+    return all(before[key] == now[key] for key in now if key in before and key not in NO_START)
 
 
 def submit_rest(submission: str) -> str:

@@ -1,44 +1,73 @@
 """What `inductive cluster`, `submit`, `retry`, `cancel`, `logs` and `status` do on a cluster."""
 
+import hashlib
 import shlex
 import shutil
 import sys
 import time
+import tomllib
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 
 from benchmarks import cost, decoded, duplicates, start, verbs, views
-from benchmarks.asked import keep_text
+from benchmarks.asked import changes, keep_text
+from benchmarks.attempts import GRACE_SECONDS, Claim, read_attempts
 from benchmarks.datasets import Places, dataset
-from benchmarks.errors import DONE, InductiveError, RecordError
+from benchmarks.errors import DONE, FAILED, ConfigError, InductiveError, RecordError
+from benchmarks.execution import code_commit
 from benchmarks.files import read_json
-from benchmarks.progress import duration, say
+from benchmarks.progress import count, duration, say
 from benchmarks.record import check_root, find_record, read_record
 from benchmarks.run import Run
-from benchmarks.states import counted, run_state, selected
+from benchmarks.states import RunState, counted, run_state, selected
 from benchmarks.study import Study, load_study, study_path
+from models.hints import did_you_mean
 from slurm import ledger
 from slurm.cluster import Cluster, commented, read_cluster
-from slurm.commands import call
+from slurm.commands import SlurmError, call
+from slurm.ledger import Array
 from slurm.packing import JOB_START_SECONDS, short_of_time
-from slurm.queue import in_queue, queue
+from slurm.queue import in_queue
 from slurm.site import look, proposal
+from slurm.status import (
+    Dead,
+    Jobs,
+    ask,
+    ask_others,
+    began,
+    dead_jobs,
+    dead_notes,
+    earlier_notes,
+    ended_in,
+    judged,
+    listing,
+    note_over,
+    why_dead,
+)
 from slurm.submit import (
     TAKEN_UP,
     Matrix,
     Wish,
+    alike,
+    check_path,
     check_site,
     gpu_hours,
     matrix,
-    rest_name,
     settle,
     submit_matrix,
 )
 from slurm.worker import frozen
+
+REST_WAITS = 1800.0  # seconds that the job which submits the rest waits for somebody who submits right now
+CANCEL_WAITS = 30.0  # seconds that `cancel` does
 
 
 def cluster_init(path: Path, console: Console) -> int:
@@ -63,14 +92,24 @@ def submit_study(
     accept_code: bool,
     console: Console,
     states: Sequence[str] = TAKEN_UP,
+    again: bool = False,
 ) -> int:
-    """`inductive submit` (and `retry`, which takes up other states): returns the exit code."""
+    """`inductive submit` (and `retry`, `again`, which takes up other states): returns the exit code."""
     study, cluster = load_study(name, Places(data, root)), read_cluster(cluster_file)
+    if cluster.sbatch_seconds >= GRACE_SECONDS:
+        message = f"must be below {GRACE_SECONDS:g}: a `submit` that is silent for longer counts as dead on other hosts"
+        raise ConfigError("sbatch_seconds", message, str(cluster_file))
     for words in check_site(cluster, look(), str(cluster_file)):
         say(console, words)
     command = shlex.join(["inductive", *sys.argv[1:]])
-    wish = Wish(study, study_path(name), cluster, root.resolve(), data.resolve(), command, accept_code)
-    return submit_wish(wish, selected(study, only), dry_run, yes, console, states)
+    wish = Wish(study, study_path(name), cluster, root.resolve(), data.resolve(), command, accept_code, again)
+    runs = selected(study, only)
+    check_root(wish.root)
+    check_path(wish.root)
+    if dry_run:
+        return submit_wish(wish, runs, None, yes, console, states)
+    with ledger.claimed(wish.root, study.name) as claim:
+        return submit_wish(wish, runs, claim, yes, console, states)
 
 
 def submit_left(submission: Path) -> None:
@@ -81,36 +120,54 @@ def submit_left(submission: Path) -> None:
     path = submission / "study.toml"
     wish = Wish(study, path, Cluster(**values), root, settings.data, about["command"], settings.accept_code)
     runs = [run for run in study.runs if run.id in set(about["held"])]
-    submit_wish(wish, runs, False, True, Console(width=250), TAKEN_UP)
+    with ledger.claimed(root, study.name, REST_WAITS) as claim:
+        submit_wish(wish, runs, claim, True, Console(width=250), TAKEN_UP)
 
 
 def submit_wish(
-    wish: Wish, runs: Sequence[Run], dry_run: bool, yes: bool, console: Console, states: Sequence[str]
+    wish: Wish, runs: Sequence[Run], claim: Claim | None, yes: bool, console: Console, states: Sequence[str]
 ) -> int:
-    """Submits those of a study's runs that are open and in one of these states, as far as there is room."""
+    """Submits those of a study's runs that are open and in one of these states, as far as there is room.
+
+    `claim` is the claim on the study; without it nothing is sent or noted: a dry run."""
     study, cluster, root, data = wish.study, wish.cluster, wish.root, wish.data
-    check_root(root)
     check_prepared(study, runs, root, data)
-    jobs = queue()  # nothing is submitted while nobody knows what is queued
-    arrays = settle(ledger.read_arrays(root, study.name), jobs, console)
-    for path, (job, reason) in ledger.not_requeued(arrays).items():
-        say(console, f"job {job} was stopped and could not go back into the queue ({reason}); its runs are open again")
-        if not dry_run:
-            path.unlink(missing_ok=True)
-    uncertain = {run for array in arrays if array.state == "intended" for run in array.runs}
-    taken = in_queue(arrays, jobs)
+    ledger.check_folder(root)
+    for note in ledger.unread(root):
+        say(console, f"warning: {note}; a run that is on their list, too, is done by who comes first")
+    jobs = ask(root, study.name)  # nothing is submitted while nobody knows what is queued
     known = [run_state(run, root, study.evaluations[run.id]) for run in runs]
-    left = [one.run for one in known if one.state in states or (one.state == "finished" and one.waiting)]
-    open_runs = [run for run in left if run.id not in taken and run.id not in uncertain]
-    others = counted(one.state for one in known if one.run.id not in taken) or "no other runs"
-    listed = sum(one.run.id in taken for one in known)
-    say(
-        console,
-        f"{study.name}: {others}; {listed} on the lists of queued and running jobs",
-    )
+    jobs = ask_others(jobs, known)
+    arrays: Sequence[Array] = jobs.arrays
+    if claim is not None:
+        arrays = settle(arrays, jobs.queue, console)
+        note_over(known, jobs)
+    jobs = replace(jobs, arrays=arrays)
+    known = [judged(one, jobs) for one in known]
+    uncertain = {run for array in arrays if array.state == "intended" for run in array.runs}
+    taken = in_queue(arrays, jobs.queue)
+    listed = {one.run.id for one in known if (job := taken.get(one.run.id)) and not ended_in(one, job)}
+    dead = dead_jobs(jobs, known, root)
+    ended = {run for one in dead for run in one.runs} if "failed" in states else set()
+    left = [one.run for one in known if one.state in states or one.run.id in ended or _waits(one)]
+    open_runs = [run for run in left if run.id not in listed and run.id not in uncertain]
+    others = counted(one.state for one in known if one.run.id not in listed) or "no other runs"
+    say(console, f"{study.name}: {others}; {len(listed)} on the lists of queued and running jobs")
+    for note in (*dead_notes(dead), *earlier_notes(study, jobs)):
+        say(console, note)
+    own = [array for array in arrays if ledger.is_own(array.submission)]
+    for path, (stopped, reason) in ledger.not_requeued(own).items():
+        say(
+            console,
+            f"job {stopped} was stopped and could not go back into the queue ({reason}); its runs are open again",
+        )
+        if claim is not None:
+            path.unlink(missing_ok=True)
     if not open_runs:
         say(console, "nothing to submit")
         return DONE
+    if not wish.again:
+        check_start(wish, jobs)
     room = max(0, cluster.max_jobs - len({one.id for one in taken.values()}))
     planned = matrix(wish, open_runs, room)
     views.print_matrix(console, study, {run for array in planned.arrays for job in array for run in job})
@@ -119,14 +176,51 @@ def submit_wish(
     warning = short_of_time(cluster.minutes * 60.0 - cluster.signal_seconds, start_seconds)
     if warning:
         say(console, warning)
-    if dry_run or not planned.runs:
+    if claim is None or not planned.runs:
         return DONE
     keep_text(study, root)
     hours = gpu_hours(planned, cluster)
     if hours > cluster.ask_above and not yes and not click.confirm(f"submit about {hours:,.0f} GPU-hours?"):
         say(console, "nothing submitted")
         return DONE
-    return submit_matrix(wish, planned, console)
+    return submit_matrix(wish, planned, claim, console)
+
+
+def _waits(one: RunState) -> bool:
+    """Whether a finished run lacks evaluations."""
+    return one.state == "finished" and bool(one.waiting)
+
+
+def check_start(wish: Wish, jobs: Jobs) -> None:
+    """Raises InductiveError where jobs like those that would be submitted have ended before their first run.
+
+    Like them are those of the same settings and code, back to the last that began a run, or to the last `retry`. One is
+    an accident, a second is not."""
+    folders = list(dict.fromkeys(array.submission for array in jobs.arrays))
+    dead: list[Dead] = []
+    commit = code_commit()
+    for folder in reversed(folders):
+        about = read_json(folder / "submission.json")
+        if about["commit"] != commit or not alike(about, wish) or not ledger.is_own(folder):
+            break
+        sent = [(array, n) for array in jobs.arrays if array.submission == folder for n in range(len(array.jobs))]
+        if any(began(array, n, wish.root) for array, n in sent):
+            break
+        errors = {array.path: ledger.errors(array) for array, _ in sent}
+        found = [
+            Dead(array.element(n), reason, array.jobs[n])
+            for array, n in sent
+            if (reason := why_dead(array, n, errors[array.path], jobs, wish.root))
+        ]
+        dead = [*found, *dead]
+        if about.get("again"):
+            break
+    if len(dead) > 1:
+        raise InductiveError(
+            f"{'; '.join(dead_notes(dead))}. Nothing more is submitted until the cause is removed: see `python`, "
+            f"`setup` and `options` in the file of --cluster, which `inductive cluster check` proves; then `inductive "
+            f"retry {wish.study.name}` submits again"
+        )
 
 
 def _show(planned: Matrix, cluster: Cluster, console: Console) -> None:
@@ -136,7 +230,8 @@ def _show(planned: Matrix, cluster: Cluster, console: Console) -> None:
     )
     say(
         console,
-        f"{planned.runs} runs in {planned.jobs} jobs ({len(planned.arrays)} arrays) of {cluster.slots} side by side on "
+        f"{count(planned.runs, 'runs')} in {count(planned.jobs, 'jobs')} ({count(len(planned.arrays), 'arrays')}) of "
+        f"{cluster.slots} side by side on "
         f"{', '.join(cluster.partitions)}; longest job about {duration(longest)} of {cluster.minutes} min; "
         f"about {gpu_hours(planned, cluster):,.1f} GPU-hours",
     )
@@ -144,12 +239,14 @@ def _show(planned: Matrix, cluster: Cluster, console: Console) -> None:
     if assumed:
         say(
             console,
-            f"assumed {cluster.slot_tflops:g} TFLOP/s a slot ({cluster.computes_on}) for {assumed} runs whose speed "
-            f"nobody has measured here",
+            f"assumed {cluster.slot_tflops:g} TFLOP/s a slot ({cluster.computes_on}) for {count(assumed, 'runs')} "
+            "whose speed nobody has measured here",
         )
     if planned.held:
         later = "a job after these submits them" if cluster.over == "dependent" else "submit again later"
-        say(console, f"{len(planned.held)} runs are held back by max_jobs = {cluster.max_jobs}; {later}")
+        held = count(len(planned.held), "runs")
+        is_ = "is" if len(planned.held) == 1 else "are"
+        say(console, f"{held} {is_} held back by max_jobs = {cluster.max_jobs}; {later}")
 
 
 def check_prepared(study: Study, runs: Sequence[Run], root: Path, data: Path) -> None:
@@ -176,7 +273,8 @@ def retry_study(
     yes: bool,
     console: Console,
 ) -> int:
-    """`inductive retry`: submits runs that ended badly; the record of a diverged one is put aside first."""
+    """`inductive retry`: submits runs that ended badly, those whose job ended before its first run among them; the
+    record of a diverged one is put aside first."""
     study = load_study(name, Places(data, root))
     if "diverged" in states:
         for run in selected(study, only):
@@ -186,34 +284,178 @@ def retry_study(
                 shutil.move(root / run.id, aside)
                 say(console, f"{run.id}: its diverged record is now {aside}")
         states = [*states, "missing"]
-    return submit_study(name, cluster_file, only, root, data, False, yes, False, console, states)
+    return submit_study(name, cluster_file, only, root, data, False, yes, False, console, states, again=True)
 
 
-def cancel_study(name: str, only: str | None, root: Path, data: Path, console: Console) -> int:
-    """`inductive cancel`: marks, then cancels, every queued or running job of a study that has a matching run."""
-    study = load_study(name, Places(data, root))
-    wanted = {run.id for run in selected(study, only)}
-    jobs, count = queue(), 0
-    for array in settle(ledger.read_arrays(root, study.name), jobs, console):
-        if array.state != "submitted" or array.cancelled:
-            continue
-        elements = [number for number, job in enumerate(array.jobs) if wanted & set(job)]
-        alive = [n for n in elements if (one := jobs.get(array.element(n))) and one.name == array.name and not one.over]
-        if not alive:
-            continue
-        if len(elements) == len(array.jobs):
-            array.marker.touch()
-        for number in alive:
-            array.element_marker(number).touch()  # before scancel: a job that is starting reads it
-            call("scancel", array.element(number))
-            count += 1
-    rests = {rest_name(folder) for folder in ledger.submissions(root, study.name)}
-    for one in jobs.values():
-        if one.name in rests and not one.over and only is None:
-            call("scancel", one.id)
-            count += 1
-    say(console, f"{count} jobs cancelled; their runs are saved and `inductive submit` takes them up again")
+def cancel_study(name: str, only: str | None, root: Path, console: Console) -> int:
+    """`inductive cancel`: marks, then cancels, every queued or running job of a study that has a matching run.
+
+    By the ledger alone: whatever the study's text says now. Returns the exit code."""
+    name = submitted_name(name, root)
+    with ledger.claimed(root, name, CANCEL_WAITS) as claim:
+        jobs = ask(root, name)
+        arrays = settle(jobs.arrays, jobs.queue, console)
+        _check_glob(only, arrays, name)
+        cancelled, others, failed = 0, 0, 0
+        for array in arrays:
+            elements = [n for n, job in enumerate(array.jobs) if only is None or any(fnmatchcase(r, only) for r in job)]
+            alive = [number for number in elements if _to_cancel(array, number, jobs)]
+            if not alive:
+                continue
+            if not ledger.is_own(array.submission):
+                others += len(alive)
+                continue
+            claim.check()
+            claim.beat(cancelled, 0, None)
+            if len(elements) == len(array.jobs):
+                array.marker.touch()
+            for number in alive:
+                array.element_marker(number).touch()  # before scancel: a job that is starting reads it
+            try:
+                call("scancel", *([array.job] if array.cancelled else map(array.element, alive)))
+            except SlurmError as error:
+                say(console, f"job {array.job}: {count(len(alive), 'jobs')} could not be cancelled: {error}")
+                failed += len(alive)
+            else:
+                cancelled += len(alive)
+        rests = {ledger.rest_name(folder) for folder in ledger.submissions(root, name) if ledger.is_own(folder)}
+        for one in jobs.queue.values():
+            if one.name in rests and not one.over and only is None:
+                call("scancel", one.id)
+                cancelled += 1
+    say(
+        console,
+        f"{count(cancelled, 'jobs')} cancelled; their runs are saved and `inductive submit` takes them up again",
+    )
+    if others:
+        say(console, f"{count(others, 'jobs')} of other accounts are left alone: only they can cancel them")
+    return FAILED if failed else DONE
+
+
+def _to_cancel(array: Array, number: int, jobs: Jobs) -> bool:
+    """Whether a job waits or runs, and is not ending by an earlier `cancel`."""
+    one = jobs.alive(array, number) if array.state == "submitted" else None
+    return one is not None and not (one.state == "COMPLETING" and array.is_cancelled(number))
+
+
+def submitted_name(study: str, root: Path) -> str:
+    """The name under which a study, given by name or path, was submitted. Raises ConfigError, with the nearest."""
+    name = Path(study).stem if study.endswith(".toml") else study
+    names = ledger.study_names(root)
+    if name not in names:
+        for note in ledger.unread(root):
+            raise InductiveError(note)
+        there = f"there are {', '.join(names)}" if names else "nothing has been submitted"
+        raise ConfigError("", f"no jobs of '{name}' under {root}; {there}{did_you_mean(name, names)}")
+    return name
+
+
+def _check_glob(only: str | None, arrays: Sequence[Array], name: str) -> None:
+    ids = [run for array in arrays for run in array.runs]
+    if only is not None and not any(fnmatchcase(run, only) for run in ids):
+        raise ConfigError(
+            "--only", f"'{only}' matches no run of the jobs that {name} was submitted in{did_you_mean(only, ids)}"
+        )
+
+
+def show_jobs(study: str | None, root: Path, prune: bool, yes: bool, as_json: bool, console: Console) -> int:
+    """`inductive cluster jobs`: a row a submission, by the ledger and SLURM's word; with `prune` what is over goes."""
+    names = [submitted_name(study, root)] if study else ledger.study_names(root)
+    rows, over = [], []
+    for name in names:
+        jobs = ask(root, name)
+        for folder in ledger.submissions(root, name):
+            rows.append(_submission(folder, jobs, root, current_text(study or name)))
+            if ledger.is_own(folder) and not ledger.claimant(root, name) and is_over(folder, jobs, root):
+                over.append(folder)
+    if as_json:
+        views.print_json({"submissions": rows, "notes": list(ledger.unread(root))})
+    else:
+        columns = ("submission", "time", "text", "jobs", "runs", "reasons")
+        views.table(console, "", dict.fromkeys(columns, "left"), [[_cell(row[key]) for key in columns] for row in rows])
+        say(console, f"{count(len(rows), 'submissions')}; logs: {root / ledger.FOLDER}/SUBMISSION/submitit/")
+        for note in ledger.unread(root):
+            say(console, note)
+    if prune:
+        kept = len(rows) - len(over)
+        summary = f"{count(len(over), 'submissions')} of which all jobs are over; {kept} kept"
+        if over and (yes or click.confirm(f"remove {summary}?")):
+            for folder in over:
+                shutil.rmtree(folder)
+            say(console, f"removed: {summary}")
+        else:
+            say(console, f"nothing removed: {summary}")
     return DONE
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{amount} {state}" for state, amount in value.items())
+    return "; ".join(value) if isinstance(value, list) else str(value)
+
+
+def _submission(folder: Path, jobs: Jobs, root: Path, now: str | None) -> dict[str, Any]:
+    """One submission: which text of the study, its jobs by state, its runs, why jobs died, where logs lie."""
+    about = read_json(folder / "submission.json")
+    text = (folder / "study.toml").read_text(encoding="utf-8")
+    arrays = [array for array in jobs.arrays if array.submission == folder]
+    states: Counter[str] = Counter()
+    reasons: dict[str, None] = {}
+    for array in arrays:
+        errors = ledger.errors(array)
+        for number in range(len(array.jobs)):
+            one = jobs.queue.get(array.element(number)) if array.state == "submitted" else None
+            ended = "cancelled" if array.is_cancelled(number) else "over"
+            state = one.state.lower() if one else ended if array.state == "submitted" else array.state
+            states[state.replace("intended", "uncertain")] += 1
+            reason = ledger.error_of(array, number, errors) or array.said or why_dead(array, number, {}, jobs, root)
+            if reason:
+                reasons[reason] = None
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return {
+        "submission": folder.name,
+        "study": about["study"],
+        "time": about["time"].partition(".")[0],
+        "user": ledger.owner_of(folder),
+        "text": digest + ("" if now is None else f", {_text_words(text, now)}"),
+        "ids": [array.job for array in arrays if array.job],
+        "jobs": dict(states),
+        "runs": len({run for array in arrays for run in array.runs}),
+        "reasons": list(reasons),
+        "logs": str(folder / "submitit"),
+    }
+
+
+def current_text(study: str) -> str | None:
+    """The text of a study as it is now; None where only its name is known."""
+    try:
+        return study_path(study).read_text(encoding="utf-8")
+    except ConfigError:
+        return None
+
+
+def _text_words(text: str, now: str) -> str:
+    """'current', or 'earlier: budget.steps, seed': what has changed since."""
+    if text == now:
+        return "current"
+    try:
+        keys = [line.partition(":")[0] for line in changes(text, now)]
+    except tomllib.TOMLDecodeError:
+        return "earlier"
+    return f"earlier: {listing(keys)}" if keys else "current but for comments"
+
+
+def is_over(submission: Path, jobs: Jobs, root: Path) -> bool:
+    """Whether nothing of a submission waits, runs or is uncertain, for SLURM or by its runs' own signs of life."""
+    if any(one.name == ledger.rest_name(submission) and not one.over for one in jobs.queue.values()):
+        return False
+    for array in (one for one in jobs.arrays if one.submission == submission):
+        if array.state == "intended" or any(jobs.alive(array, number) for number in range(len(array.jobs))):
+            return False
+        attempts = (attempt for run in array.runs for attempt in read_attempts(root / run)[-1:])
+        if any(attempt.slurm_job.partition("_")[0] == array.job and attempt.alive() for attempt in attempts):
+            return False
+    return True
 
 
 def show_logs(run_id: str, root: Path, follow: bool, console: Console) -> int:

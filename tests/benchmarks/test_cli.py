@@ -1,6 +1,7 @@
 """The command line as a user meets it: from plan to page, and every kind of bad input."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -282,3 +283,33 @@ def test_a_study_says_what_is_kept_of_each_image(study: Path, inductive: Inducti
         [record] = (tmp_path / kept).glob("resnet*")
         with opened_pass(record / "evaluations" / "0001.npz") as arrays:
             assert any(name.endswith(".logits") for name in arrays.files) == (kept == "logits")
+
+
+EARLY = """
+import sys
+sys.argv[0] = "/anywhere/bin/inductive"  # as the installed command has it
+from benchmarks.cli import main
+main(["list", "recipes"])
+"""
+
+
+def test_ctrl_c_while_the_command_is_imported(tmp_path: Path) -> None:
+    """A click that stops itself at its import: one line and exit code 130, as later."""
+    (tmp_path / "click.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(9)\n")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    done = subprocess.run([sys.executable, "-c", EARLY], env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
+def test_ctrl_c_in_a_verb(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same line."""
+    from benchmarks import cli, views
+
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(views, "print_listing", interrupted)
+    with pytest.raises(SystemExit) as end:
+        cli.main(["list", "recipes"])
+    assert end.value.code == 130
+    assert capsys.readouterr().err.strip() == "interrupted"

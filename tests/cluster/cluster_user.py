@@ -56,13 +56,18 @@ class User:
 
     def inductive(self, *arguments: str, code: int | None = 0, seconds: float = 300) -> str:
         """Calls the command; returns all that it said. `code` is the exit code it must have."""
-        command = [sys.executable, "-m", "benchmarks.cli", *arguments]
-        whole = {**(self.bed.environment if self.bed else os.environ), "PYTHONPATH": str(ROOT), **self.environment}
+        command, whole = self.call(*arguments)
         done = subprocess.run(command, cwd=self.folder, env=whole, capture_output=True, text=True, timeout=seconds)
         assert code is None or done.returncode == code, (
             f"{arguments}: exit {done.returncode}\n{done.stdout}{done.stderr}"
         )
         return done.stdout + done.stderr
+
+    def call(self, *arguments: str) -> tuple[list[str], dict[str, str]]:
+        """The command's words and its environment."""
+        command = [sys.executable, "-m", "benchmarks.cli", *arguments]
+        whole = {**(self.bed.environment if self.bed else os.environ), "PYTHONPATH": str(ROOT), **self.environment}
+        return command, whole
 
     def states(self) -> dict[str, str]:
         """The state of every run, by the command."""

@@ -344,3 +344,57 @@ def test_edited_while_queued(bed: Testbed, tmp_path: Path) -> None:
     there.until("all jobs to end", lambda: not jobs(bed), 240)
     results = list((checkout / "runs").glob("[!.]*/result.json"))
     assert len(results) == 24
+
+
+def test_jobs_that_die_before_their_first_run(bed: Testbed, tmp_path: Path) -> None:
+    """A wrong python: the reason is shown, submission stops soon, and goes on once the file is put right."""
+    there = user(tmp_path / "u", bed, 5, python="/no/such/python")
+    only = ("--only", "*-s0-*")
+    words = "ended before (its|their) first run: .*env: .*/no/such/python.*: No such file or directory"
+    for _ in range(2):
+        said = there.inductive("submit", "study.toml", *only, code=None)
+        there.until("all jobs to end", lambda: not jobs(bed), 60)
+        assert re.search(words, there.inductive("status", "study.toml"))
+    assert re.search(words, there.inductive("submit", "study.toml", "--yes", *only, code=2))
+    assert "No such file" in there.inductive("cluster", "jobs", "study.toml")
+    text = (there.folder / "cluster.toml").read_text().replace("/no/such/python", "")
+    (there.folder / "cluster.toml").write_text(text)
+    said = there.inductive("submit", "study.toml", *only)
+    assert re.search(words, said)
+    there.until("the runs to finish", lambda: list(there.states().values()).count("finished") == 8, 180)
+
+
+def test_two_shells_and_an_edit(bed: Testbed, tmp_path: Path) -> None:
+    """Two `submit`s at once send every run once; whoever asks sees the jobs; after an edit they are jobs of an earlier
+    text, which `cancel` ends."""
+    there = user(tmp_path / "u", bed, 5, minutes=1, signal_seconds=20, tflops=1e-7)
+    bed.call("scontrol", "update", "partition=low", "state=down")  # nothing need start for this
+    command, whole = there.call("submit", "study.toml", "--yes")
+    both = [
+        subprocess.Popen(
+            command, cwd=there.folder, env=whole, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=120)[0] for process in both]
+    codes = sorted(process.returncode for process in both)
+    assert codes in ([0, 4], [0, 0]), said
+    sent = jobs(bed)
+    lists = [
+        run
+        for path in (there.folder / "runs" / ".submissions").glob("study-*/arrays/*.json")
+        for job in json.loads(path.read_text())["jobs"]
+        for run in job
+    ]
+    assert len(lists) == len(set(lists)) == 24
+    there.environment["LOGNAME"] = "nobody"
+    assert set(there.states().values()) == {"queued"}
+    assert "nothing to submit" in there.inductive("submit", "study.toml", "--yes")
+    there.environment.clear()
+    text = (there.folder / "study.toml").read_text().replace("steps = 5", "steps = 6")
+    (there.folder / "study.toml").write_text(text)
+    assert f"{len(sent)} jobs of earlier texts of this study: " in there.inductive("status", "study.toml")
+    assert re.search(r"earlier: budget.steps +\d+ pending", there.inductive("cluster", "jobs", "study.toml"))
+    assert f"{len(sent)} jobs cancelled" in there.inductive("cancel", "study.toml")
+    there.until("all jobs to go", lambda: not jobs(bed), 60)
+    assert "removed: 1 submission" in there.inductive("cluster", "jobs", "study.toml", "--prune", "--yes")

@@ -88,8 +88,22 @@ def sbatch(state: dict[str, Any], arguments: list[str], file: Path) -> int:
 
 
 def squeue(state: dict[str, Any], arguments: list[str], file: Path) -> int:
+    state["squeues"] = state.get("squeues", 0) + 1
+    save(state, file)
+    wanted = {name: given.split(",") for name, equals, given in (one.partition("=") for one in arguments) if equals}
+    if "-j" in arguments:
+        wanted["--jobs"] = arguments[arguments.index("-j") + 1].split(",")
+    ids, names = wanted.get("--jobs", []), wanted.get("--name", [])
+    known = {key.partition("_")[0] for key in state["jobs"]} | set(state["jobs"])
+    if len(ids) == 1 and ids[0] not in known:
+        print("slurm_load_jobs error: Invalid job id specified", file=sys.stderr)
+        return 1
+    format = arguments[arguments.index("-o") + 1]
     for key, one in state["jobs"].items():
-        print(f"{key}|{one['name']}|{one['state']}|{one.get('reason', 'None')}|10:00|{one.get('node', '')}")
+        if key in ids or key.partition("_")[0] in ids or one["name"] in names:
+            shown = {"%i": key, "%T": one["state"], "%r": one.get("reason", "None"), "%L": "10:00"}
+            shown |= {"%N": one.get("node", ""), "%j": one["name"]}
+            print(re.sub("%[a-zA-Z]", lambda sign: shown[sign.group()], format))  # noqa: B023
     return 0
 
 
@@ -97,6 +111,7 @@ def scancel(state: dict[str, Any], arguments: list[str], file: Path) -> int:
     for key, one in state["jobs"].items():
         if key in arguments or key.partition("_")[0] in arguments or f"--name={one['name']}" in arguments:
             one["state"] = "CANCELLED"
+    state.setdefault("scancelled", []).append(arguments)
     save(state, file)
     return 0
 

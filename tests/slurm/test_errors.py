@@ -22,7 +22,7 @@ Submit = Callable[..., tuple[int, str]]
 
 def remarks(tmp_path: Path) -> dict[str, str]:
     found, _ = cluster_states(load_study(str(tmp_path / "study.toml")), tmp_path / "runs")
-    return {one.run.run.id: one.remark for one in found}
+    return {one.run.run.id: one.remark or one.run.reason for one in found}
 
 
 def logs(run: str, root: Path) -> str:
@@ -47,18 +47,23 @@ def test_what_ends_before_our_code_begins(fake: Any, submit: Submit, tmp_path: P
     submit(4, minutes=1, signal_seconds=10, tflops=1e-9, runs_per_gpu=1)
     [array] = ledger.read_arrays(tmp_path / "runs")
     fake.now("FAILED")
-    assert set(remarks(tmp_path).values()) == {""}
+    unknown = {
+        run: f"job {array.element(number)} ended before its first run: failed (Priority)"
+        for number, job in enumerate(array.jobs)
+        for run in job
+    }
+    assert remarks(tmp_path) == unknown
     trace = "Traceback (most recent call last):\nModuleNotFoundError: No module named 'torch'\n"
     trace += "srun: error: node1: task 0: Exited with exit code 1\n"
     assert script_of(array, array.job, trace, 7, tmp_path) == 7
     [run] = array.jobs[1]
-    expected = f"job {array.job}_1: ModuleNotFoundError: No module named 'torch'"
-    assert remarks(tmp_path) == {one: expected if one == run else "" for one in array.runs}
+    expected = f"job {array.job}_1 ended before its first run: ModuleNotFoundError: No module named 'torch'"
+    assert remarks(tmp_path) == {**unknown, run: expected}
     said = logs(run, tmp_path / "runs")
     assert f"{run} has not begun" in said
     assert trace.splitlines()[0] in said and f"{array.job}_1_0_log.out" in said
     assert script_of(array, array.job, "", 0, tmp_path) == 0  # started again, it ends well
-    assert set(remarks(tmp_path).values()) == {""}
+    assert ledger.errors(array) == {}
 
 
 JOB = """
@@ -84,7 +89,9 @@ def test_what_stops_the_worker(fake: Any, submit: Submit, tmp_path: Path) -> Non
     kept = study.read_text()
     study.write_text("question = 1\n")
     assert started(array, tmp_path).returncode == 1
-    assert {text.partition(":")[0] for text in remarks(tmp_path).values()} == {f"job {array.job}"}
+    assert {text.partition(":")[0] for text in remarks(tmp_path).values()} == {
+        f"job {array.job} ended before its first run"
+    }
     assert "question" in next(iter(remarks(tmp_path).values()))
     assert "Traceback (most recent call last)" in ledger.errors(array)[0]
     study.write_text(kept)

@@ -1,26 +1,32 @@
 """Submission: what is left, once, noted before and after; faults 23 and 24 of a sweep, with fake commands."""
 
+import getpass
 import json
 import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from benchmarks.errors import InductiveError
+from benchmarks.attempts import GRACE_SECONDS
+from benchmarks.errors import ConfigError, InductiveError, OwnedError
 from benchmarks.study import load_study
 from slurm import ledger
 from slurm.cluster import Cluster
 from slurm.commands import SilentError
 from slurm.executor import executor_for
-from slurm.submit import rest_name, submit_rest
+from slurm.ledger import rest_name
+from slurm.queue import queue
+from slurm.submit import submit_rest
 
 Submit = Callable[..., tuple[int, str]]
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,7 +47,7 @@ def test_asked_twice_submitted_once(fake: Any, submit: Submit, tmp_path: Path) -
     code, said = submit(6)
     assert (code, len(fake.jobs)) == (0, 1)
     assert re.search(r"vit none pico, digits r=8, digits +6 of 6", said)
-    assert "6 runs in 1 jobs (1 arrays) of 2 side by side on gpu" in said
+    assert "6 runs in 1 job (1 array) of 2 side by side on gpu" in said
     assert listed(tmp_path) == runs_of(tmp_path)
     code, said = submit(6)
     assert (code, len(fake.jobs)) == (0, 1)
@@ -55,7 +61,7 @@ def test_a_dry_run_sends_nothing(fake: Any, submit: Submit, tmp_path: Path) -> N
     """Neither a job nor a folder."""
     code, said = submit(6, dry_run=True)
     assert (code, fake.jobs) == (0, {})
-    assert "6 runs in 1 jobs" in said
+    assert "6 runs in 1 job " in said
     assert "assumed 0.025 TFLOP/s a slot (cpu) for 6 runs" in said
     assert not (tmp_path / "runs" / ledger.FOLDER).exists()
 
@@ -205,7 +211,7 @@ def test_another_cluster_counts_from_one(fake: Any, submit: Submit, tmp_path: Pa
     submit(5)
     fake.set(jobs={key: {**one, "name": "somebody-elses"} for key, one in fake.jobs.items()})
     _, said = submit(5)
-    assert "5 runs in 1 jobs" in said
+    assert "5 runs in 1 job " in said
 
 
 def test_an_unprepared_study_is_refused(fake: Any, submit: Submit, tmp_path: Path) -> None:
@@ -306,6 +312,197 @@ def test_cancel_marks_before_it_cancels(fake: Any, submit: Submit, tmp_path: Pat
     [array] = ledger.read_arrays(tmp_path / "runs")
     assert [array.is_cancelled(n) for n, job in enumerate(array.jobs)] == [first in job for job in array.jobs]
     _, said = submit(5, **SHORT)
-    assert "1 runs in 1 jobs" in said
+    assert "1 run in 1 job " in said
     verbs.cancel_study(str(tmp_path / "study.toml"), None, tmp_path / "runs", Console(quiet=True))
     assert {one["state"] for one in fake.jobs.values()} == {"CANCELLED"}
+
+
+COMMAND = [sys.executable, "-m", "benchmarks.cli"]
+
+
+def by_command(tmp_path: Path, *verb: str) -> "subprocess.Popen[str]":
+    """The command, as another shell would call it."""
+    files = ("--cluster", "cluster.toml", "--runs", "runs", "--data", "data")
+    arguments = [*COMMAND, *verb, "study.toml", *files, "--yes"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        arguments, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def test_the_second_of_two_submissions_stops(fake: Any, submit: Submit, tmp_path: Path) -> None:
+    """While one waits for sbatch another shell is told who submits, and sends nothing; once that one is killed, the
+    next takes over at once."""
+    submit(5, dry_run=True, **SHORT)
+    fake.set(hang=[1])
+    with by_command(tmp_path, "submit") as first:
+        end = time.monotonic() + 120
+        while fake.state.get("calls", 0) < 1 and time.monotonic() < end:
+            time.sleep(0.05)
+        with pytest.raises(OwnedError) as error:
+            submit(5, **SHORT)
+        said = f"{getpass.getuser()} is submitting or cancelling its jobs right now: host {socket.gethostname()}"
+        assert re.search(rf"study: {re.escape(said)}, process \d+, since 20", str(error.value))
+        assert fake.state["calls"] == 1
+        os.killpg(first.pid, signal.SIGKILL)
+    fake.set(hang=[])
+    code, said = submit(5, **SHORT)
+    assert code == 0
+    assert "cut off" in said
+    assert sum(one["state"] == "PENDING" for one in fake.jobs.values()) == 5
+    assert listed(tmp_path) == runs_of(tmp_path)
+
+
+def test_two_submissions_at_once(fake: Any, submit: Submit, tmp_path: Path) -> None:
+    """Two processes started together: every run is on one list, whoever came first; the other stopped (exit code 4)
+    or found nothing left to submit."""
+    submit(5, dry_run=True, **SHORT)
+    both = [by_command(tmp_path, "submit") for _ in range(2)]
+    said = [process.communicate(timeout=240)[0] for process in both]
+    codes = sorted(process.returncode for process in both)
+    assert codes in ([0, 4], [0, 0]), said
+    assert sum("nothing to submit" in one for one in said) == codes.count(0) - 1, said
+    assert len(fake.jobs) == 5
+    assert listed(tmp_path) == runs_of(tmp_path)
+
+
+def test_an_owner_on_another_host_has_a_time_of_grace(fake: Any, submit: Submit, tmp_path: Path) -> None:
+    """Nobody can ask for its process; without a sign of life it counts as dead, and when it wakes it sends nothing."""
+    submit(2, dry_run=True)
+    (tmp_path / "runs").mkdir(exist_ok=True)
+    with pytest.raises(OwnedError, match="took over"), ledger.claimed(tmp_path / "runs", "study") as sleeper:
+        owner = json.loads((sleeper.path / "owner.json").read_text())
+        (sleeper.path / "owner.json").write_text(json.dumps({**owner, "host": "another"}))
+        with pytest.raises(OwnedError, match="host another"):
+            submit(2)
+        for sign in (sleeper.path / "owner.json", sleeper.path):
+            os.utime(sign, (time.time() - GRACE_SECONDS - 60,) * 2)
+        assert submit(2)[0] == 0
+        sleeper.check()
+
+
+def test_the_job_that_submits_the_rest_waits(
+    fake: Any, submit: Submit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody submits when it starts: it does not fail, it comes after them."""
+    submit(4, **SHORT, max_jobs=2, over="dependent")
+    fake.now("COMPLETED")
+    [folder] = ledger.submissions(tmp_path / "runs")
+    waits: list[float] = []
+    claim = ledger.claimed(tmp_path / "runs", "study")
+    claim.__enter__()
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            claim.__exit__(None, None, None)
+
+    monkeypatch.setattr(ledger, "time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    submit_rest(str(folder))
+    assert len(waits) == 3
+    assert len(listed(tmp_path)) == 4
+
+
+def test_paths_that_sbatch_would_read_otherwise(fake: Any, submit: Submit, tmp_path: Path) -> None:
+    """%j in the path of the records would become a number in the path of the logs."""
+    from slurm.submit import check_path
+
+    check_path(Path("/data/müller 1/runs"))
+    for bad in ("/data/%j", "/data/a\nb", "/data/it's", "/data/a\\b"):
+        with pytest.raises(ConfigError, match="which sbatch would replace"):
+            check_path(Path(bad))
+
+
+def die(tmp_path: Path, job: str, words: str) -> None:
+    """The log of a job that came to nothing."""
+    [folder] = ledger.submissions(tmp_path / "runs")[-1:]
+    (folder / "submitit" / f"{job}_0_log.out").write_text(
+        f"{words}\nsrun: error: n1: task 0: Exited with exit code 127\n"
+    )
+
+
+def test_a_second_job_that_ends_before_its_first_run(fake: Any, submit: Submit, tmp_path: Path) -> None:
+    """A wrong python: the first is shown with its reason and sent again, the second stops submission, with or without
+    --yes; another python, or `retry`, submits."""
+    words = "env: '/no/python': No such file or directory"
+    wrong = {"python": "/no/python"}
+    for number in (101, 102):
+        assert submit(2, **wrong)[0] == 0
+        die(tmp_path, str(number), words)
+        fake.now("FAILED", reason="NonZeroExitCode")
+    with pytest.raises(InductiveError) as error:
+        submit(2, **wrong)
+    assert f"jobs 101, 102 ended before their first run: {words}" in str(error.value)
+    assert "`python`" in str(error.value)
+    assert "inductive retry study" in str(error.value)
+    assert len(fake.jobs) == 2
+    code, said = submit(2, python=sys.executable)
+    assert code == 0
+    assert f"job 102 ended before its first run: {words}" in said
+    assert len(fake.jobs) == 3
+
+
+def test_a_retry_counts_anew(fake: Any, submit: Submit, tmp_path: Path) -> None:
+    """What SLURM says is the reason where there is no log; runs that never began are retried, too."""
+    from rich.console import Console
+
+    from slurm import verbs
+
+    for _ in range(2):
+        submit(2)
+        fake.now("FAILED", reason="JobLaunchFailure")
+    with pytest.raises(
+        InductiveError, match=r"jobs 101, 102 ended before their first run: failed \(JobLaunchFailure\)"
+    ):
+        submit(2)
+    files = (str(tmp_path / "study.toml"), tmp_path / "cluster.toml")
+    states = ["failed", "lost", "interrupted"]
+    where = (tmp_path / "runs", tmp_path / "data")
+    assert verbs.retry_study(*files, states, None, *where, True, Console(quiet=True)) == 0
+    assert len(fake.jobs) == 3
+    fake.now("FAILED", reason="JobLaunchFailure")
+    assert submit(2)[0] == 0  # one since the retry
+    fake.now("FAILED", reason="JobLaunchFailure")
+    with pytest.raises(InductiveError, match="jobs 103, 104"):
+        submit(2)
+
+
+@pytest.mark.parametrize("end", ["CANCELLED", "NODE_FAIL", "PREEMPTED", "COMPLETED"])
+def test_ends_that_say_nothing_of_the_settings(fake: Any, submit: Submit, end: str) -> None:
+    """A job that was cancelled or lost its node is no reason to stop."""
+    for _ in range(4):
+        assert submit(2)[0] == 0
+        fake.now(end)
+    assert len(fake.jobs) == 4
+
+
+def test_what_a_job_tells_of_its_death(fake: Any, submit: Submit, tmp_path: Path) -> None:
+    """Its own words before its log; a mark that it could not go back into the queue is told, too."""
+    submit(2)
+    fake.now("FAILED", reason="NonZeroExitCode")
+    [array] = ledger.read_arrays(tmp_path / "runs")
+    (array.path.parent / "00.0.error").write_text("OSError: No space left on device\x1b[31m\n")
+    (array.path.parent / "00.0.not-requeued").write_text("the controller did not answer\n")
+    _, said = submit(2)
+    assert "job 101 ended before its first run: OSError: No space left on device [31m" in said
+    assert "job 101 was stopped and could not go back into the queue (the controller did not answer)" in said
+
+
+def test_hundreds_of_arrays_in_few_questions(fake: Any, submit: Submit, tmp_path: Path) -> None:
+    """Jobs are asked for by their ids, five hundred at a time, whatever LOGNAME says."""
+    submit(12, **SHORT, largest_array=1)
+    before = fake.state.get("squeues", 0)
+    assert "nothing to submit" in submit(12, **SHORT, largest_array=1)[1]
+    assert fake.state["squeues"] == before + 1
+    asked = queue(map(str, range(1, 1201)))
+    assert fake.state["squeues"] == before + 4
+    assert sorted(asked) == sorted(fake.jobs)
+    assert queue(["7"]) == {}  # which squeue calls an invalid id
+
+
+def test_names_with_the_sign_between_fields(fake: Any) -> None:
+    """A job of an earlier version, whose name has a `|` in it, is seen."""
+    fake.set(jobs={"7": {"name": "inductive-a|b-00", "state": "RUNNING", "reason": "None"}})
+    assert queue(["7"])["7"].name == "inductive-a|b-00"

@@ -1,5 +1,6 @@
 """Retrying what ended badly, and the logs of a run."""
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -39,11 +40,13 @@ def test_failed_runs_wait_for_a_retry(fake: Any, submit: Submit, tmp_path: Path)
     bad, diverged, _ = load_study(str(tmp_path / "study.toml")).runs
     claim(begun(tmp_path / "runs", bad)).end(state="failed", step=0, error="boom")
     folder = begun(tmp_path / "runs", diverged)
-    (folder / "result.json").write_text(json.dumps({"format": 1, "state": "diverged", "diverged_at": 2}))
+    result = {"format": 1, "state": "diverged", "step": 2, "steps": 3, "images": 128, "diverged_at": 2}
+    result["parameters"] = {"backbone": 1, "position": 0, "head": 1}
+    (folder / "result.json").write_text(json.dumps(result))
     execution = {"device": "cpu", "sources": run_sources(diverged, tmp_path / "runs")}
     (folder / "execution.json").write_text(json.dumps(execution))
     _, said = submit(3)
-    assert "1 runs in 1 jobs" in said
+    assert "1 run in 1 job " in said
     assert "1 failed, 1 diverged" in said
     fake.now("COMPLETED")
     retry(tmp_path, "failed")
@@ -77,3 +80,58 @@ def test_logs(fake: Any, submit: Submit, tmp_path: Path, monkeypatch: pytest.Mon
     fresh = begun(tmp_path / "other", run)
     with pytest.raises(InductiveError, match="has not begun"):
         verbs.show_logs(run.id, fresh.parent, False, console)
+
+
+def jobs_table(tmp_path: Path, *, prune: bool = False, as_json: bool = False) -> str:
+    console = Console(width=250, record=True, file=io.StringIO())
+    study = str(tmp_path / "study.toml")
+    assert verbs.show_jobs(study, tmp_path / "runs", prune, True, as_json, console) == 0
+    return console.export_text()
+
+
+def test_jobs_by_the_ledger(fake: Any, submit: Submit, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two submissions, of two texts: the states of their jobs, why one died, and which of them can go."""
+    submit(2)
+    fake.now("FAILED", reason="JobLaunchFailure")
+    submit(3)  # the text has another list of seeds now
+    jobs_table(tmp_path, as_json=True)
+    first, second = json.loads(capsys.readouterr().out)["submissions"]
+    assert (first["jobs"], first["runs"], first["ids"]) == ({"failed": 1}, 2, ["101"])
+    assert first["text"].endswith("earlier: seed")
+    assert first["reasons"] == ["failed (JobLaunchFailure)"]
+    assert (second["jobs"], second["runs"], second["reasons"]) == ({"pending": 1}, 3, [])
+    assert second["text"].endswith("current")
+    assert Path(second["logs"]).is_dir()
+    said = jobs_table(tmp_path, prune=True)
+    assert "removed: 1 submission of which all jobs are over; 1 kept" in said
+    assert [folder.name for folder in ledger.submissions(tmp_path / "runs")] == [second["submission"]]
+    assert "nothing removed: 0 submissions" in jobs_table(tmp_path, prune=True)
+
+
+def test_an_uncertain_submission_is_not_removed(fake: Any, submit: Submit, tmp_path: Path) -> None:
+    """Nor one of which SLURM has forgotten a job whose run still gives signs of life."""
+    submit(1)
+    [array] = ledger.read_arrays(tmp_path / "runs")
+    fake.set(jobs={})
+    known = json.loads(array.path.read_text())
+    array.path.write_text(json.dumps({**known, "state": "intended"}))
+    assert "nothing removed" in jobs_table(tmp_path, prune=True)
+    array.path.write_text(json.dumps(known))
+    [run] = load_study(str(tmp_path / "study.toml")).runs
+    mine = claim(begun(tmp_path / "runs", run))
+    owner = json.loads((mine.path / "owner.json").read_text())
+    (mine.path / "owner.json").write_text(json.dumps({**owner, "host": "elsewhere", "slurm_job": array.job}))
+    assert "nothing removed" in jobs_table(tmp_path, prune=True)
+    mine.end(state="interrupted", step=0)
+    assert "removed: 1 submission" in jobs_table(tmp_path, prune=True)
+
+
+def test_an_array_is_cancelled_at_once(fake: Any, submit: Submit, tmp_path: Path) -> None:
+    """One call of scancel, however many jobs it has; of some of its jobs one call, too."""
+    short = {"minutes": 3, "signal_seconds": 30, "tflops": 1e-9, "runs_per_gpu": 1}
+    submit(4, **short)
+    study = str(tmp_path / "study.toml")
+    verbs.cancel_study(study, "*-d[01]-*", tmp_path / "runs", Console(quiet=True))
+    assert fake.state["scancelled"] == [["101_0", "101_1"]]
+    verbs.cancel_study(study, None, tmp_path / "runs", Console(quiet=True))
+    assert fake.state["scancelled"] == [["101_0", "101_1"], ["101"]]
