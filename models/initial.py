@@ -88,6 +88,11 @@ def torch_own(fan_in: int, fan_out: int) -> Mapping[str, Draw]:
     return {"weight": uniform(fan_in**-0.5), "bias": uniform(fan_in**-0.5)}
 
 
+def torch_weights(fan_in: int, fan_out: int) -> Mapping[str, Draw]:
+    """The same with biases 0."""
+    return {"weight": uniform(fan_in**-0.5), "bias": constant(0.0)}
+
+
 def he_in(fan_in: int, fan_out: int) -> Mapping[str, Draw]:
     """He et al. (2015): variance 2 / fan in, biases 0."""
     return {"weight": normal(math.sqrt(2 / fan_in)), "bias": constant(0.0)}
@@ -152,6 +157,7 @@ TORCH = Scheme(
     head=torch_own,
     class_token=normal(0.02),
 )
+TORCH7_RESNET = replace(TORCH, source="facebook/fb.resnet.torch", conv=he_out, head=torch_weights)
 TORCHVISION_RESNET = replace(TORCH, source="torchvision, resnet.py", conv=he_out)
 HE = Scheme("He et al. (2015), section 2.2", he_in, he_in, conv=he_in, patches=he_in, head=he_in)
 TIMM_VIT = Scheme(

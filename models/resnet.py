@@ -5,8 +5,9 @@ in (with zero padding, borders excepted). Blocks per stage and width give the CI
 ResNet-20) and the ImageNet ones (2-2-2-2 of width 64 is ResNet-18, 3-4-6-3 is ResNet-34, and of bottleneck blocks
 ResNet-50); a stage doubles the width of the one before.
 
-Initial weights: in the literature those of He et al. (2015), normal with variance 2 / fan in, the classifier too; in
-the library torchvision's, convolutions by the fan out and the classifier as torch makes it.
+Initial weights: in the literature those of fb.resnet.torch, the code of the paper's group: convolutions by He's rule
+(2015) and the fan out, the classifier uniform within 1 / sqrt(fan in), its biases 0; in the library torchvision's, the
+same but for the biases. He's rule by the fan in, the classifier too, was worse (docs/fairness.md).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from models.grids import Grid, halvings
-from models.initial import HE, TORCHVISION_RESNET, Scheme
+from models.initial import TORCH7_RESNET, TORCHVISION_RESNET, Scheme
 from models.network import DropPath, Head, Network, Parts, drop_path_rates
 
 Padding = Literal["zeros", "circular"]
@@ -177,7 +178,7 @@ class ResNet(Network):
         multiples of the total stride.
     """
 
-    schemes: ClassVar[Mapping[str, Scheme]] = {"library": TORCHVISION_RESNET, "literature": HE}
+    schemes: ClassVar[Mapping[str, Scheme]] = {"library": TORCHVISION_RESNET, "literature": TORCH7_RESNET}
 
     def __init__(
         self,

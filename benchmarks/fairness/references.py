@@ -240,7 +240,7 @@ class Pair:
 PAIRS = {
     pair.family: pair
     for pair in (
-        Pair("resnet", {"torchvision": torchvision_resnet, "He (2015)": he_resnet, "torch's layers": plain_resnet}),
+        Pair("resnet", {"torchvision": torchvision_resnet, "He, fan in": he_resnet, "torch's layers": plain_resnet}),
         Pair("vit", {"timm": timm_vit, "timm, jax": jax_vit}, 800, {"position": "learned_1d"}),
         Pair(
             "convnext",

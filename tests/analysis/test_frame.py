@@ -1,5 +1,6 @@
 """The frame against the records it was made from: nothing lost, nothing invented, nothing that stops it."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -15,7 +16,8 @@ from analysis.findings import find
 from analysis.frame import COLUMNS, RUN, load
 from analysis.methods import sentences
 from benchmarks.errors import RecordError
-from benchmarks.record import read_record
+from benchmarks.record import configuration_digest, read_record
+from benchmarks.run import canonical
 from benchmarks.study import Study
 
 
@@ -107,7 +109,7 @@ def test_ways_to_start_are_told_apart_in_label_ledger_and_method(made_up: Any, t
     said = next(
         text for text in sentences(study, frame, find(study, frame, tmp_path)) if text.startswith("Initial weights")
     )
-    assert "resnet (literature): He et al. (2015), section 2.2; resnet (library): torchvision, resnet.py" in said
+    assert "resnet (literature): facebook/fb.resnet.torch; resnet (library): torchvision, resnet.py" in said
 
 
 def test_records_of_an_earlier_protocol_are_arms_of_their_own(made_up: Any, tmp_path: Path) -> None:
@@ -115,13 +117,15 @@ def test_records_of_an_earlier_protocol_are_arms_of_their_own(made_up: Any, tmp_
     study = made_up.study_of(made_up.SMALL, models=[{"name": "resnet"}])
     made_up.write_study(tmp_path, study)
     for run in study.runs:
-        earlier = tmp_path / f"{run.id[:-8]}0{run.id[-7:]}"
+        delta = run.delta | {"protocol": 1}
+        earlier = tmp_path / (run.id[:-8] + hashlib.sha256(canonical(delta).encode()).hexdigest()[:8])
         shutil.copytree(tmp_path / run.id, earlier)
         config = json.loads((earlier / "config.json").read_text())
-        config["run"] |= {"protocol": 1}
-        config["delta"] |= {"protocol": 1}
-        del config["run"]["initial"]
-        (earlier / "config.json").write_text(json.dumps(config | {"id": earlier.name}))
+        settings = {key: value for key, value in config["run"].items() if key != "initial"} | {"protocol": 1}
+        config |= {"id": earlier.name, "run": settings, "delta": delta}
+        if "digest" in config:
+            config["digest"] = configuration_digest(settings)
+        (earlier / "config.json").write_text(json.dumps(config))
     frame = load(tmp_path)
     assert frame.problems.empty and len(frame.runs) == 2 * len(study.runs)
     assert {arm.arm.protocol: set(arm.runs["initial"]) for arm in split(frame)} == {1: {"-"}, 2: {"literature"}}
