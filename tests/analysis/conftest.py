@@ -67,7 +67,7 @@ def accuracy_of(run: Run, evaluation: Evaluation) -> float:
     hunger = 0.35 if run.model in ("resnet", "conv_stem_vit") else 1.0
     at_home = ceiling - hunger * 0.42 * (100 / run.train_size) ** 0.75
     at_home += 0.012 * noise("shared", run.draw, run.seed, run.train_size)
-    at_home += 0.008 * noise(run.id)
+    at_home += 0.008 * noise("own", *(item for item in run.settings().items() if item[0] != "protocol"))
     away = abs(math.log2(evaluation.resolution / run.resolution)) * (0.15 if run.model == "vit" else 0.3)
     return round(COUNT * min(1.0, max(0.1, at_home * (1 - away)))) / COUNT
 
