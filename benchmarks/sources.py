@@ -59,18 +59,11 @@ def entry_points(run: Run) -> tuple[str, ...]:
 
 def run_sources(run: Run) -> dict[str, str]:
     """Digest (8 hex digits) of each symbol a run's weights depend on, by `module:symbol`."""
-    shared = _shared(entry_points(run), run.data, run.recipe, run.part_sizes, run.steps)
-    return shared | {name: _digest(repr(fact)) for name, fact in _ready_made(run).items()}
+    ready_made = {name: _digest(repr(fact)) for name, fact in _ready_made(run).items()}
+    return {**slice_digests(entry_points(run)), **_facts(run.data, run.recipe, run.part_sizes, run.steps), **ready_made}
 
 
 @lru_cache(maxsize=4096)
-def _shared(
-    entries: tuple[str, ...], data: Dataset, recipe: Recipe, part_sizes: tuple[int, int], steps: int
-) -> dict[str, str]:
-    """The sources of all runs with these entry points and facts."""
-    return {**slice_digests(entries), **_facts(data, recipe, part_sizes, steps)}
-
-
 def _facts(data: Dataset, recipe: Recipe, part_sizes: tuple[int, int], steps: int) -> Mapping[str, str]:
     """Digests of what the data set and the recipe come to for a run."""
     facts = {

@@ -131,10 +131,10 @@ def test_a_path_that_is_part_of_a_run_is_refused(study: Study, tmp_path: Path) -
     with pytest.raises(RecordError, match=r"study\.toml: names the path '/home/me/pets'"):
         pack(study, b'dataset = "folder:/home/me/pets"\n', tmp_path / "runs", tmp_path / "x.zip")
     assert pack(study, b'question = "https://site/a/b, and/or ../x"\n', tmp_path / "runs", tmp_path / "y.zip").runs == 8
-    config = tmp_path / "runs" / study.runs[0].id / "config.json"
-    config.write_text(config.read_text().replace('"init_from": ""', '"init_from": "/home/me/weights.pth"'))
+    begun = expand({**tomllib.loads(TEXT), "init_from": "/home/me/weights.pth"}, "which")
+    write_records(tmp_path / "runs", begun)
     with pytest.raises(RecordError, match=r"config\.json: names the path"):
-        write(study, tmp_path)
+        pack(begun, TEXT.encode(), tmp_path / "runs", tmp_path / "which.zip")
     assert not (tmp_path / "which.zip").exists()
     with pytest.raises(RecordError, match="there is no record of which to pack"):
         pack(study, b"", tmp_path / "nowhere", tmp_path / "x.zip")
