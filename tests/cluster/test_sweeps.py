@@ -376,7 +376,7 @@ def test_two_shells_and_an_edit(bed: Testbed, tmp_path: Path) -> None:
         )
         for _ in range(2)
     ]
-    said = [process.communicate(timeout=120)[0] for process in both]
+    said = [process.communicate(timeout=300)[0] for process in both]
     codes = sorted(process.returncode for process in both)
     assert codes in ([0, 4], [0, 0]), said
     sent = jobs(bed)
