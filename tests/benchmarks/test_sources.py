@@ -52,8 +52,9 @@ class Copy:
 
 
 def forget() -> None:
-    sources._slice.cache_clear()
-    sources._definition.cache_clear()
+    for one in vars(sources).values():
+        if hasattr(one, "cache_clear") and one.__name__ != "_module":
+            one.cache_clear()
 
 
 @pytest.fixture
