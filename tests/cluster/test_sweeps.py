@@ -17,6 +17,7 @@ import pytest
 from cluster_user import CLUSTER, ROOT, STEPS, User, user
 from testbed import LARGEST_ARRAY, WITHOUT_GPUS, Testbed
 
+from benchmarks.attempts import BEAT_SECONDS
 from slurm.cluster import Cluster
 from slurm.executor import executor_for
 from slurm.site import look, unfit
@@ -291,7 +292,8 @@ def test_a_submission_cut_off(bed: Testbed, tmp_path: Path) -> None:
 
 
 def test_a_run_that_hangs_is_left_behind(bed: Testbed, tmp_path: Path) -> None:
-    """Stopped by SIGSTOP when its job is preempted: its sibling is saved within the grace, the job says who was not,
+    """In a system call that does not return (its heartbeat goes into a pipe nobody reads; SLURM would wake up a process
+    that is merely stopped) when its job is preempted: its sibling is saved within the grace, the job says who was not,
     goes back into the queue, and takes up both."""
     there = user(tmp_path / "u", bed, 100_000, tflops=1000.0)  # so that both are in one job
     there.inductive("submit", "study.toml", "--only", "resnet-*-s0-*")
@@ -299,7 +301,9 @@ def test_a_run_that_hangs_is_left_behind(bed: Testbed, tmp_path: Path) -> None:
     runs = there.folder / "runs"
     owners = {path.parents[2].name: path for path in runs.glob("[!.]*/attempts/0001/owner.json")}
     hung, healthy = sorted(owners)
-    os.kill(json.loads(owners[hung].read_text())["pid"], signal.SIGSTOP)
+    os.mkfifo(owners[hung].with_name(".heartbeat.tmp"))
+    beat = owners[hung].with_name("heartbeat")
+    there.until("the run to hang", lambda: time.time() - beat.stat().st_mtime > 2 * BEAT_SECONDS, 60)
     for node in ("node1", "node2"):
         bed.call("sbatch", f"--nodelist={node}", *HIGH)
     (log,) = (runs / ".submissions").glob("*/submitit/*_0_log.out")
