@@ -25,7 +25,7 @@ def contrasts(models: int, kind: str) -> np.ndarray:
     return np.array([np.eye(models)[i] - np.eye(models)[j] for i, j in pairs_of(models, kind)])
 
 
-@pytest.mark.parametrize(("models", "seeds"), [(2, 3), (3, 2), (3, 3), (4, 5), (6, 3), (9, 3), (9, 10)])
+@pytest.mark.parametrize(("models", "seeds"), [(2, 3), (3, 2), (3, 3), (4, 5), (6, 3), (9, 3), (9, 10), (16, 5)])
 def test_all_pairs_are_tukeys(models: int, seeds: int) -> None:
     """Reference: scipy.stats.studentized_range, whose quantile over the square root of 2 is that of the largest |t|."""
     df = (models - 1) * (seeds - 1)
