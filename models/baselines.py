@@ -9,7 +9,7 @@ Shapes: B images, C channels, H x W pixels, N patch tokens of width D, K classes
 | `simple_cnn` | 3x3      | all places (translation)           | yes            |
 
 Initial weights: of `mixer` in the literature those of the authors' JAX code (LeCun, a classifier of 0), in the library
-timm's (Glorot, patches LeCun, a classifier of 0); of the others He et al. (2015) and torch's own.
+timm's (Glorot, patches LeCun, a classifier of 0); of the others torch's own, as the courses that teach them have it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from models.grids import Grid
-from models.initial import HE, JAX_MIXER, TIMM_MIXER, TORCH, Scheme
+from models.initial import JAX_MIXER, TIMM_MIXER, Scheme
 from models.network import DropPath, FixedSize, Head, Network, Parts, as_tokens, drop_path_rates
 from models.resnet import Padding
 from models.vit import MLP, PatchEmbedding
@@ -33,8 +33,6 @@ class PlainMLP(FixedSize):
 
     It knows nothing of images: a fixed permutation of the pixels, the same in training and test, changes nothing.
     """
-
-    schemes: ClassVar[Mapping[str, Scheme]] = {"library": TORCH, "literature": HE}
 
     def __init__(self, *, image_size: int, in_channels: int, num_classes: int, width: int, depth: int) -> None:
         super().__init__(image_size)
@@ -140,8 +138,6 @@ class SimpleCNN(Network):
     zeros or circular, of the convolutions; with circular padding the logits are invariant to cyclic shifts by multiples
     of the total stride, where it divides the image.
     """
-
-    schemes: ClassVar[Mapping[str, Scheme]] = {"library": TORCH, "literature": HE}
 
     def __init__(
         self,

@@ -16,6 +16,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from models.initial import TORCH
 from models.network import AttentionLayer, Network
 from models.options import ModelError, Scalar, parse_way
 from models.registry import carry_ways, check_resolution, create_model, family, load, sources
@@ -321,12 +322,14 @@ def source_code(subject: Subject) -> None:
 
 
 def first_loss(subject: Subject) -> None:
-    """Untrained, the loss is near that of equal probabilities."""
+    """Untrained, the loss is near that of equal probabilities; by torch's own rule logits have a std of up to 1, which
+    adds about half of its square."""
     network = subject.build().train()
     with torch.random.fork_rng(devices=[]):
         logits = network(subject.batch(64).float())
     loss = nn.functional.cross_entropy(logits, torch.arange(64) % CLASSES).item()
-    require(abs(loss - math.log(CLASSES)) < 0.3, f"the first loss is {loss:.2f}, not about {math.log(CLASSES):.2f}")
+    most = 0.75 if network.scheme("literature") is TORCH else 0.3
+    require(abs(loss - math.log(CLASSES)) < most, f"the first loss is {loss:.2f}, not about {math.log(CLASSES):.2f}")
 
 
 def compiled(subject: Subject) -> None:

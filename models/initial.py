@@ -159,7 +159,6 @@ TORCH = Scheme(
 )
 TORCH7_RESNET = replace(TORCH, source="facebook/fb.resnet.torch", conv=he_out, head=torch_weights)
 TORCHVISION_RESNET = replace(TORCH, source="torchvision, resnet.py", conv=he_out)
-HE = Scheme("He et al. (2015), section 2.2", he_in, he_in, conv=he_in, patches=he_in, head=he_in)
 TIMM_VIT = Scheme(
     "timm, vision_transformer.py",
     small,
