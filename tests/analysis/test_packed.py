@@ -42,7 +42,7 @@ def test_a_run_of_two_roots_is_one_row_or_a_problem(
     (tmp_path / "joined").mkdir()
     frame = load(roots.joined([root, archive], tmp_path / "joined"), study)
     assert len(frame.runs) == len(study.runs)
-    assert frame.runs["state"].value_counts().to_dict() == {"finished": len(study.runs) - 1, "missing": 1}
+    assert frame.runs["state"].value_counts().to_dict() == {"finished": len(study.runs) - 1, "failed": 1}
     assert frame.problems["folder"].tolist() == [study.runs[0].id]
     assert "accuracy: 0.125 and" in frame.problems["problem"][0]
     assert str(tmp_path) not in frame.problems["problem"][0]

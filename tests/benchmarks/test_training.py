@@ -270,7 +270,7 @@ def test_the_networks_own_randomness_is_one_stream_a_step() -> None:
 
 def test_evaluation_goes_on_with_fewer_images_where_memory_is_short(caplog: pytest.LogCaptureFixture) -> None:
     """Reference: the logits with room for all. 60 images find room, then none does."""
-    network, room = build_model(tiny(), EXECUTION), 60
+    network, room = build_model(tiny(initial="torch"), EXECUTION), 60
 
     def shown(x: torch.Tensor) -> torch.Tensor:
         if len(x) > room:

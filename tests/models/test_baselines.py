@@ -54,9 +54,9 @@ def test_mlp_by_torch_layers(randomise: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["mlp", "mixer"])
-def test_fixed_networks_resize_their_input(name: str) -> None:
+def test_fixed_networks_resize_their_input(name: str, randomise: Any) -> None:
     """Another resolution gives the logits of the image resized by torch (bilinear, antialiased) to the training one."""
-    network, x = make(name), images(2, 3, 24, 20)
+    network, x = randomise(make(name)), images(2, 3, 24, 20)
     resized = nn.functional.interpolate(x, size=(16, 16), mode="bilinear", antialias=True)
     torch.testing.assert_close(network(x), network(resized))
     assert network.resizes_input and models.family(name).resizes_input

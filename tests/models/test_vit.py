@@ -151,7 +151,7 @@ def test_drop_path() -> None:
 def test_dropped_branches_follow_the_global_generator() -> None:
     """Reseeding torch's generator repeats a training pass bit for bit; another seed does not."""
     network = models.create_model(
-        "vit", image_size=8, in_channels=1, num_classes=10, size="pico", scale=8, drop_path=0.5
+        "vit", image_size=8, in_channels=1, num_classes=10, size="pico", scale=8, drop_path=0.5, initial="torch"
     )
     x, outputs = images(8, 1, 8, 8).float(), []
     for seed in (1, 1, 2):
