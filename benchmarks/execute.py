@@ -242,7 +242,7 @@ def _evaluate(
     training has just ended (`trained`) it writes, last of all, the result."""
     code = sources.evaluation_code()
     ended = [one.number for one in read_attempts(folder) if one.ended is not None and one.ended["state"] == "finished"]
-    done = unfinished_pass(folder, max(ended, default=0)).measured_by(code)
+    done = unfinished_pass(folder, max(ended, default=0), code)
     if measurer.left_out is not None:
         duplicates.check_same_list(run.id, done.entries, measurer.left_out)
     before = {entry["id"] for entry in done.entries}
@@ -257,10 +257,13 @@ def _evaluate(
         if trained is not None:
             job.claim.write_json(folder / TRAINED, dict(trained))
         if len(done.entries) > len(before):
-            write_evaluations(folder, job.claim.number, done.entries, done.arrays, job.claim.check)
-            for path in done.files:  # what they held is in the new one
-                path.unlink()
-            done.files.clear()
+            write()
+
+    def write() -> None:
+        write_evaluations(folder, job.claim.number, done.entries, done.arrays, job.claim.check)
+        for path in done.files:  # what they held is in the new one
+            path.unlink(missing_ok=True)
+        done.files.clear()
 
     with job.timed("evaluation"):
         for number, one in enumerate(left):
@@ -279,10 +282,8 @@ def _evaluate(
             done.arrays |= measured[1]
             job.evaluated(one.id, measured[0][0]["count"], time.perf_counter() - began)
         job.claim.check()
-        if left:
-            write_evaluations(folder, job.claim.number, done.entries, done.arrays, job.claim.check)
-            for path in done.files:
-                path.unlink()
+        if left or done.files:  # also where others have measured all: an attempt that stalls may take its pass back
+            write()
         if trained is not None:
             job.claim.write_json(folder / "result.json", dict(trained))
             drop_checkpoints(folder)

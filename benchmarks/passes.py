@@ -73,16 +73,10 @@ class Pass:
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     files: list[Path] = field(default_factory=list)
 
-    def measured_by(self, code: str) -> "Pass":
-        """What of it this measuring code has measured."""
-        entries = [entry for entry in self.entries if entry.get("code") == code]
-        ids = {entry["id"] for entry in entries} | {"labels"}
-        return Pass(entries, {n: a for n, a in self.arrays.items() if n.partition(".")[0] in ids}, self.files)
 
-
-def unfinished_pass(folder: Path, since: int) -> Pass:
-    """What attempts after number `since` have measured of a pass that none of them has ended. A torn file is removed:
-    what it held is measured anew."""
+def unfinished_pass(folder: Path, since: int, code: str) -> Pass:
+    """What attempts after number `since` have measured, by this measuring code, of a pass that none of them has ended.
+    A torn file holds nothing: what it held is measured anew. One of other code is none of it."""
     found = Pass()
     for path in pass_paths(folder):
         if int(path.stem) <= since:
@@ -92,7 +86,9 @@ def unfinished_pass(folder: Path, since: int) -> Pass:
                 entries = list(parsed_json(opened["index"].tobytes()))
                 arrays = {name: opened[name] for name in opened.files if name != "index"}
         except (RecordError, *DAMAGE):
-            path.unlink()
+            found.files.append(path)
+            continue
+        if any(entry.get("code") != code for entry in entries):
             continue
         again = {entry["id"] for entry in entries}
         found.entries = [entry for entry in found.entries if entry["id"] not in again] + entries

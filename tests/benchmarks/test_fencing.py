@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
+from benchmarks import passes
 from benchmarks.attempts import Attempt, claim
 from benchmarks.errors import OwnedError
 from benchmarks.job import Outcome
 from benchmarks.metrics import Metrics, read_metrics
-from benchmarks.run import Run
+from benchmarks.record import read_record
+from benchmarks.run import Evaluation, Run
 
 Make = Callable[..., Run]
 Perform = Callable[..., Outcome]
@@ -80,6 +82,31 @@ def test_a_stalled_attempt_adds_nothing_to_a_finished_record(
     assert left(tmp_path / run.id) == finished
     assert [row["step"] for row in read_metrics(tmp_path / run.id / "metrics.jsonl")] == list(range(1, 13))
     assert not list((tmp_path / run.id).glob("checkpoint-*"))
+
+
+def test_a_pass_that_is_taken_back_is_never_the_owners(
+    tiny: Make, perform: Perform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An attempt stalls just after it has renamed a pass with all that was wanted; another finishes the run from there.
+    Reference: the record as that one has left it, which has both evaluations."""
+    monkeypatch.setattr("benchmarks.execute.SAVE_SECONDS", 0.0)
+    run, both = tiny(), [Evaluation(resolution=side) for side in (8, 12)]
+    write, finished = passes.write_atomic, dict[str, bytes]()
+
+    def stalls(path: Path, data: bytes, check: Callable[[], None]) -> None:
+        write(path, data, check)
+        if path.name == "0001.npz" and len(passes.read_entries(path)) == 2:
+            with monkeypatch.context() as patched:
+                patched.setattr(Attempt, "alive", lambda self: False)  # as another host sees it after the grace time
+                assert perform(run, evaluations=both) == Outcome("finished", "0 evaluations")
+            finished.update(left(tmp_path / run.id))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(passes, "write_atomic", stalls)
+        with pytest.raises(OwnedError):
+            perform(run, evaluations=both)
+    assert left(tmp_path / run.id) == finished
+    assert [one["id"] for one in read_record(tmp_path / run.id).evaluations] == [one.id for one in both]
 
 
 def rows(path: Path) -> list[int]:
