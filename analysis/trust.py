@@ -3,10 +3,11 @@
 Each check says what it found, or that it found nothing; what the records do not tell is said as well.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from analysis import wording
 from analysis.arms import ArmData
@@ -16,6 +17,7 @@ from analysis.traces import Trace, traces
 from benchmarks.asked import TIME, Asked, changes, differences, earlier_results, kept_texts
 from benchmarks.beside import beside, in_a_cell
 from benchmarks.record import read_record
+from benchmarks.run import PROTOCOL
 from benchmarks.study import Study
 from benchmarks.validity import UNREADABLE, leftovers
 
@@ -40,11 +42,10 @@ class Trust:
 
 def trust(studies: Sequence[Study], root: Path, found: Sequence[Trace], arms: Sequence[ArmData]) -> Trust:
     """All checks. `found` are the traces of the runs of all `studies`, `arms` the arms of their records."""
-    first = min((one.finished_at for one in found if one.finished_at is not None), default=None)
     return Trust(
         (
-            *(finding for study in studies for finding in _edits(study, root, first)),
-            _left_out(studies, root),
+            *(finding for study in studies for finding in _edits(study, root, found)),
+            *_left_out(studies, root),
             *_mixed(found, arms),
             _leftovers(studies, root),
             _accepted(found),
@@ -52,9 +53,9 @@ def trust(studies: Sequence[Study], root: Path, found: Sequence[Trace], arms: Se
     )
 
 
-def _edits(study: Study, root: Path, first: datetime | None) -> Iterator[Finding]:
+def _edits(study: Study, root: Path, found: Sequence[Trace]) -> Iterator[Finding]:
     """What of the study's file was changed after its first result, [paper] and comments apart, and which results of
-    earlier texts are not on the page. `first` is the time of the first result of the study as it is now."""
+    earlier texts are not on the page. `found` may hold traces of other studies' runs, too."""
     name = f"study {study.name}"
     kept, torn = kept_texts(study.name, root)
     if torn:
@@ -66,8 +67,9 @@ def _edits(study: Study, root: Path, first: datetime | None) -> Iterator[Finding
         return
     earlier, beyond = earlier_results(study, kept, root)
     ids = [run for runs in earlier.values() for run in runs]
-    times = [one.finished_at for one in traces(root, ids) if one.finished_at is not None]
-    first = min([*times, *([first] if first else [])], default=None)
+    now = {run.id for run in study.runs}
+    own = [*traces(root, ids), *(one for one in found if one.run in now)]
+    first = min((one.finished_at for one in own if one.finished_at is not None), default=None)
     yield _edits_since(study, kept, first, bool(ids))
     dates = {one.text: one.first_run.strftime(TIME) for one in kept}
     if ids:
@@ -107,9 +109,19 @@ def _edits_since(study: Study, kept: Sequence[Asked], first: datetime | None, ea
     return Finding(f"Edits of {name} since its first result ({when}): {len(details)}.", True, tuple(details))
 
 
-def _left_out(studies: Sequence[Study], root: Path) -> Finding:
-    """Finished runs beside those of the studies that could stand in their tables."""
-    others = beside(studies, root)
+def _left_out(studies: Sequence[Study], root: Path) -> Iterator[Finding]:
+    """Finished runs beside those of the studies that could stand in their tables, and those of another protocol."""
+    found = beside(studies, root)
+    others = {name: settings for name, settings in found.items() if settings.get("protocol") == PROTOCOL}
+    yield _could_stand(studies, others)
+    apart = sorted(f"protocol {found[name].get('protocol')}" for name in found.keys() - others.keys())
+    if apart:
+        text = f"{wording.count(len(apart), 'finished runs')} of another protocol under the same runs folder"
+        yield Finding(f"{text} {'is' if len(apart) == 1 else 'are'} not shown ({counted(apart)}).", True)
+
+
+def _could_stand(studies: Sequence[Study], others: Mapping[str, Mapping[str, Any]]) -> Finding:
+    """`others` by their ids, which are of no study here."""
     if not others:
         return Finding("No finished run that could stand in these tables was left out.", False)
     same = in_a_cell(studies, others)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.datasets import Places
 from benchmarks.errors import ConfigError, RecordError
 from benchmarks.files import read_json, write_json
 from benchmarks.record import read_record
@@ -83,7 +84,7 @@ def earlier_results(study: Study, kept: Sequence[Asked], root: Path) -> tuple[di
         if not differences(one.text, study.text):
             continue
         try:
-            runs = expand(tomllib.loads(one.text), study.name).runs
+            runs = expand(tomllib.loads(one.text), study.name, Places(data=None, runs=root)).runs
         except (ConfigError, ModelError) as error:
             beyond[one.text] = str(error)
             continue

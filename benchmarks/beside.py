@@ -1,4 +1,5 @@
-"""Finished runs beside those of some studies that could stand in their tables: other seeds, sizes or models.
+"""Finished runs beside those of some studies that could stand in their tables: other seeds, sizes or models, and those
+of another protocol.
 
 A report names them, since leaving runs out is a choice. An archive of `inductive pack` holds their configurations in
 `.beside/`, so that a report of it says what a report of the folder said.
@@ -14,8 +15,9 @@ from benchmarks.study import Study
 
 BESIDE = ".beside"
 
-# What of a configuration decides an arm; a run that agrees in it with a run of the study could stand in its tables.
-SAME = ("dataset", "size", "recipe", "budget", "resolution", "validation", "precision", "protocol")
+# What of a configuration decides an arm, the protocol apart: a run that agrees in it with a run of the study, and is of
+# its protocol, could stand in its tables.
+SAME = ("dataset", "size", "recipe", "budget", "resolution", "validation", "precision")
 
 
 def beside(studies: Sequence[Study], root: Path) -> dict[str, Mapping[str, Any]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from analysis.arms import split
 from analysis.frame import load
@@ -14,6 +15,9 @@ from analysis.provenance import provenance
 from analysis.traces import traces
 from analysis.trust import Finding, trust
 from benchmarks.asked import keep_text
+from benchmarks.datasets import Places
+from benchmarks.decoded import make_ready
+from benchmarks.folders import keep_copy
 from benchmarks.speed.synthetic import write_record, write_records
 from benchmarks.study import Study, expand
 
@@ -77,6 +81,50 @@ def test_results_of_earlier_texts_count(tmp_path: Path) -> None:
         said = "19 results of earlier versions of study which (recipe.learning_rate 0.001) are not shown."
         assert (hidden.text, hidden.alarming) == (said, True)
         assert hidden.details == ("19 of the text of 2025-12-31 23:00:00 UTC: recipe.learning_rate 0.001",)
+
+
+def test_results_of_earlier_texts_of_a_folder_of_images_count(tmp_path: Path) -> None:
+    """The images are not where the report is made, the runs folder has their index. Reference: what was written."""
+    for number in range(60):
+        place = tmp_path / "data" / "pets" / ("ape", "cat")[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), number).save(place / f"{number}.png")
+    make_ready("folder:pets", tmp_path / "data")
+    root = tmp_path / "runs"
+    keep_copy("folder:pets", tmp_path / "data", root)
+    table = 'dataset = "folder:pets"\ntrain_size = 20\n' + RATE
+    before, now = (table.format(rate) for rate in ("1e-3", "3e-3"))
+    places = Places(data=None, runs=root)
+    old, new = (dataclasses.replace(expand(tomllib.loads(one), "which", places), text=one) for one in (before, now))
+    write_records(root, old)
+    kept(root, "which", "2025-12-31 23:00:00 UTC", before)
+    assert checks(new, root)[1].text.startswith("2 results of earlier versions of study which (recipe.learning_rate")
+
+
+def test_each_study_has_a_first_result_of_its_own(made_up: Any, tmp_path: Path) -> None:
+    """A study edited after another one's first result, and before its own, was not edited after a result."""
+    one, other = made_up.study_of(made_up.SMALL), made_up.study_of(made_up.SMALL, seed=9)
+    other = dataclasses.replace(other, name="other", text=TEXT)
+    made_up.write_study(tmp_path, one)
+    kept(tmp_path, "other", "2026-01-02 00:00:00 UTC", TEXT.replace('"A"', '"B"'))
+    kept(tmp_path, "other", "2026-01-03 00:00:00 UTC", TEXT)
+    found = traces(tmp_path, [run.id for study in (one, other) for run in study.runs])
+    said = [finding.text for finding in trust([one, other], tmp_path, found, []).findings]
+    assert "No result yet, so no edit of study other came after one." in said
+
+
+def test_runs_of_an_earlier_protocol_are_counted(made_up: Any, tmp_path: Path) -> None:
+    """They are in no table of the study; reference: the four that were written here."""
+    study = made_up.study_of(made_up.SMALL, models=[{"name": "resnet"}], seed=[0, 1])
+    made_up.write_study(tmp_path, study)
+    for run in study.runs:
+        path = (tmp_path / run.id).rename(tmp_path / f"{run.id}-1") / "config.json"
+        config = json.loads(path.read_text())
+        del config["run"]["initial"]
+        path.write_text(json.dumps(config | {"run": config["run"] | {"protocol": 1}}))
+    left_out, apart = checks(study, tmp_path)[1:3]
+    assert not left_out.alarming and apart.alarming
+    assert apart.text == "4 finished runs of another protocol under the same runs folder are not shown (protocol 1)."
 
 
 def test_a_kept_text_that_no_longer_expands_is_named(small: tuple[Study, Path]) -> None:

@@ -139,6 +139,7 @@ STOPPED: dict[str, dict[str, Any]] = {
     },
     "resnet, average": {"model": "resnet", "recipe": {"ema": 0.9, "batch_size": 8}},
     "dropout": {"model": "course_vit", "size": "course", "options": {"patch_size": 2}},
+    "dropout of attention": {"model": "cct"},
     "vit, bfloat16": {"precision": "bfloat16", "options": {"drop_path": 0.3}},
     "resnet, bfloat16": {"model": "resnet", "precision": "bfloat16"},
     "every augmentation, several resolutions": {
