@@ -15,13 +15,13 @@ from analysis import statistics
 
 LEAST = 0.10  # below the median, in accuracy: ten points
 DEVIATIONS = 6  # below the median, in median absolute deviations
-ABOVE_CHANCE = 0.05  # of a median beside which a run at chance has collapsed
+ABOVE_CHANCE = 0.05  # of a median beside which a run at chance has collapsed, and twice the margin of chance
 FEWEST = 3  # runs of a cell: of two nobody can say which is the odd one
 
 RULE = (
     f"A run has collapsed that lies more than {100 * LEAST:g} points, and more than {DEVIATIONS} median absolute "
     f"deviations, below the median test accuracy of its cell, or at chance (within two binomial standard errors) where "
-    f"that median is {100 * ABOVE_CHANCE:g} points above it; cells of {FEWEST} runs or more."
+    f"that median is {100 * ABOVE_CHANCE:g} points, and four such errors, above it; cells of {FEWEST} runs or more."
 )
 
 
@@ -32,8 +32,9 @@ def collapsed(accuracies: NDArray[np.float64], classes: int, images: float) -> N
     median, chance = float(np.median(accuracies)), statistics.chance(classes)
     deviation = float(np.median(np.abs(accuracies - median)))
     far = accuracies < median - max(LEAST, DEVIATIONS * deviation)
-    at_chance = accuracies <= chance + 2 * np.sqrt(chance * (1 - chance) / images)
-    return far | (at_chance & (median >= chance + ABOVE_CHANCE))
+    margin = 2 * float(np.sqrt(chance * (1 - chance) / images))
+    at_chance = accuracies <= chance + margin
+    return far | (at_chance & (median >= chance + max(ABOVE_CHANCE, 2 * margin)))
 
 
 def runs_of(home: pd.DataFrame, cell: list[str]) -> set[Any]:

@@ -32,6 +32,25 @@ def test_the_rule(accuracies: list[float], expected: list[bool]) -> None:
     assert collapsed(np.array(accuracies), 10, 597).tolist() == expected
 
 
+@pytest.mark.parametrize(
+    ("accuracies", "expected"),
+    [
+        ([0.57, 0.56, 0.58], [False] * 3),  # all within two standard errors of a half: none stands out
+        ([0.66, 0.65, 0.57], [False, False, True]),
+    ],
+)
+def test_few_test_images_of_two_classes(accuracies: list[float], expected: list[bool]) -> None:
+    """Reference: two binomial standard errors of 200 images are 7.1 points, more than the 5 of the rule."""
+    assert collapsed(np.array(accuracies), 2, 200).tolist() == expected
+
+
+@pytest.mark.parametrize("runs", [3, 5, 10])
+def test_ordinary_cells_are_seldom_marked(runs: int) -> None:
+    """As docs/statistics.md says: normal errors with a spread of three points, a thousand cells."""
+    cells = np.random.default_rng(0).normal(0.6, 0.03, (1000, runs))
+    assert np.mean([collapsed(cell, 10, 2000).any() for cell in cells]) <= 0.01
+
+
 def test_a_collapsed_seed_is_marked_and_said(made_up: Any, tmp_path: Path) -> None:
     """In the row of its cell and no other; the page, the answers and the terminal say so, with the numbers."""
     study = made_up.study_of(made_up.SMALL)
