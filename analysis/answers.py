@@ -112,6 +112,7 @@ def _unequal_answers(found: Findings) -> list[Answer]:
         "updates": "updates",
         "images_seen": "images seen",
         "batch_norm_short": "the images that BatchNorm normalised by",
+        "initial": "how weights start",
         "augmentation": "augmentation",
         "recipe": "the recipe",
         "trials": "tuning trials",

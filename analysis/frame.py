@@ -27,8 +27,10 @@ from benchmarks.roots import opened
 from benchmarks.start import run_sources
 from benchmarks.study import Study
 from benchmarks.validity import UNREADABLE, problem, valid_record
+from models.ready_made import is_ready_made
 
 STARVED_BELOW = 0.99
+LOADED, READY_MADE = "loaded", "ready-made"  # of the column initial, where `initial` of the run says nothing
 
 COLUMNS = {
     # the run, as configured
@@ -40,7 +42,8 @@ COLUMNS = {
     "position": "positional encoding; '-' where the model has none to choose",
     "position_options": "options of the encoding itself that differ within an arm, 'key=value, ...'; '-' if none",
     "options": "further model options that differ within an arm, as 'key=value, ...'; '-' if none",
-    "initial": "how weights start: literature or library; '-' in records of before there was a choice",
+    "initial": "how weights start: literature, library, torch; ready-made, as a library makes its own; loaded: from "
+    "init_from or weights; '-' in records of before there was a choice",
     "label": "display name: model, and what differs between runs of this model",
     "dataset": "name of the data set",
     "classes": "of the data set",
@@ -213,6 +216,13 @@ def load(root: Path | str, *studies: Study, runs: Iterable[str] | None = None) -
     return Frame(rows[list(COLUMNS)], table, pd.DataFrame(problems, columns=columns), recipes, starved_below, data)
 
 
+def _initial(settings: Mapping[str, Any]) -> str:
+    """How the weights of a run really started; `initial` says it of networks of ours that begin anew."""
+    if settings.get("init_from") or settings["options"].get("weights", "none") != "none":
+        return LOADED
+    return READY_MADE if is_ready_made(settings["model"]) else str(settings.get("initial", NONE))
+
+
 def _configured(name: str, settings: Mapping[str, Any], data: Dataset) -> dict[str, Any]:
     """The columns that the configuration decides; labels and the recipe's name are completed afterwards."""
     [(kind, amount)] = settings["budget"].items()
@@ -232,7 +242,7 @@ def _configured(name: str, settings: Mapping[str, Any], data: Dataset) -> dict[s
         **{key: settings[key] for key in same},
         "classes": data.classes,
         "position": str(settings["options"].get("position", NONE)),
-        "initial": settings.get("initial", NONE),
+        "initial": _initial(settings),
         "position_options": NONE,
         "options": NONE,
         "validation": float(settings["validation"]),

@@ -9,7 +9,7 @@ from analysis import collapses, comparisons, page, statistics, wording
 from analysis.arms import Arm, told_apart
 from analysis.fairness import DONE
 from analysis.findings import Findings
-from analysis.frame import Frame
+from analysis.frame import LOADED, Frame
 from analysis.naming import NONE
 from analysis.tables import each_row
 from benchmarks.study import Study
@@ -198,11 +198,12 @@ def _source(model: str, initial: str) -> str:
 def _initial(frame: Frame) -> list[str]:
     """How the weights of each model start, and where that is from."""
     pairs = dict.fromkeys(zip(frame.runs["model"], frame.runs["initial"], strict=True))
-    found = {(model, way): _source(model, way) for model, way in pairs if way != NONE}
+    found = {(model, way): _source(model, way) for model, way in pairs if way not in (NONE, LOADED)}
     said = "; ".join(f"{model} ({way}): {source}" for (model, way), source in found.items() if source)
-    if not said:
-        return []
-    return [f"Initial weights are those of each family's own convention, drawn from the seed: {said}."]
+    loaded = [model for model, way in pairs if way == LOADED]
+    drawn = f"Initial weights are those of each family's own convention, drawn from the seed: {said}."
+    others = f"Weights of {wording.names(loaded)} were loaded: init_from, or the model's option `weights`."
+    return [drawn] * bool(said) + [others] * bool(loaded)
 
 
 def _passes(low: float, high: float) -> str:

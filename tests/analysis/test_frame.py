@@ -112,6 +112,23 @@ def test_ways_to_start_are_told_apart_in_label_ledger_and_method(made_up: Any, t
     assert "resnet (literature): facebook/fb.resnet.torch; resnet (library): torchvision, resnet.py" in said
 
 
+def test_what_initial_says_nothing_of_is_not_called_by_it(made_up: Any, tmp_path: Path) -> None:
+    """Weights that are loaded, and networks that a library makes; reference: docs/studies.md."""
+    ready_made = {"name": "timm:resnet10t", "size": "own"}
+    both = made_up.study_of(
+        made_up.SMALL, resolution=32, models=[{"name": "resnet", "init_from": ["", "weights.pth"]}, ready_made]
+    )
+    frame = load(tmp_path, both)
+    assert frame.runs.groupby("label")["initial"].unique().map(list).to_dict() == {
+        "resnet init_from=none": ["literature"],
+        "resnet init_from=weights.pth": ["loaded"],
+        "timm:resnet10t": ["ready-made"],
+    }
+    said = "\n".join(sentences(both, frame, find(both, frame, tmp_path)))
+    assert "timm:resnet10t (ready-made): timm, as it makes the network" in said
+    assert "Weights of resnet were loaded" in said
+
+
 def test_records_of_an_earlier_protocol_are_arms_of_their_own(made_up: Any, tmp_path: Path) -> None:
     """They are read, shown as what they were, in no table with those of today, and not continued."""
     study = made_up.study_of(made_up.SMALL, models=[{"name": "resnet"}])
