@@ -135,7 +135,7 @@ class Scheme:
 
     `linear`: linear maps. `hidden`: those of MLPs in blocks. `conv`: convolutions. `patches`: the one that cuts the
     image into patches. `head`: the classifier. `joint`: queries, keys and values are drawn as the one map that they
-    are computed by, not as three.
+    are computed by, not as three. `behind`: the map behind attention, where it is no linear map like the others.
     """
 
     source: str
@@ -146,6 +146,7 @@ class Scheme:
     head: Rule
     class_token: Draw = ZERO
     joint: bool = False
+    behind: Rule | None = None
 
 
 TORCH = Scheme(
@@ -176,7 +177,14 @@ JAX_VIT = Scheme(
     patches=lecun,
     head=zeros,
 )
-PYCLS_VIT = replace(JAX_VIT, source="facebookresearch/pycls, vit.py", conv=torch_own, patches=he_out)
+PYCLS_VIT = replace(
+    JAX_VIT,
+    source="facebookresearch/pycls, vit.py",
+    conv=torch_own,
+    patches=he_out,
+    joint=True,
+    behind=torch_weights,
+)
 TIMM_HYBRID = replace(TIMM_VIT, source="timm, vision_transformer_hybrid.py and resnetv2.py", conv=he_out)
 SWIN = replace(TIMM_VIT, source="microsoft/Swin-Transformer and timm")
 CONVIT = replace(TIMM_VIT, source="facebookresearch/convit and timm", class_token=normal(0.02))

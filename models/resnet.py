@@ -5,9 +5,10 @@ in (with zero padding, borders excepted). Blocks per stage and width give the CI
 ResNet-20) and the ImageNet ones (2-2-2-2 of width 64 is ResNet-18, 3-4-6-3 is ResNet-34, and of bottleneck blocks
 ResNet-50); a stage doubles the width of the one before.
 
-Initial weights: in the literature those of fb.resnet.torch, the code of the paper's group: convolutions by He's rule
-(2015) and the fan out, the classifier uniform within 1 / sqrt(fan in), its biases 0; in the library torchvision's, the
-same but for the biases. He's rule by the fan in, the classifier too, was worse (docs/fairness.md).
+Initial weights: in the literature those of fb.resnet.torch, the training code that the paper's authors refer to and
+build on (they published none for it): convolutions by He's rule (2015) and the fan out, the classifier uniform within
+1 / sqrt(fan in), its biases 0; in the library torchvision's, the same but for the biases. He's rule by the fan in, the
+classifier too, came out lower (docs/fairness.md).
 """
 
 from __future__ import annotations

@@ -56,6 +56,13 @@ class Projection(nn.Linear):
         return scheme.linear(self.in_features, self.out_features // (1 if scheme.joint else 3))
 
 
+class BehindAttention(nn.Linear):
+    """The map of what attention has mixed: B N D -> B N D."""
+
+    def initial_by(self, scheme: Scheme) -> Mapping[str, Draw]:
+        return (scheme.behind or scheme.linear)(*fans(self))
+
+
 class Attention(AttentionLayer):
     """Multi-head self-attention with the encoding's hooks: B N D -> B N D.
 
@@ -66,7 +73,7 @@ class Attention(AttentionLayer):
         super().__init__()
         self.heads, self.head_width, self.dropout = heads, width // heads, dropout
         self.qkv = Projection(width, 3 * width, bias=qkv_bias)
-        self.out = nn.Linear(width, width)
+        self.out = BehindAttention(width, width)
 
     def project(self, tokens: Tensor, grid: Grid) -> Tensor:
         """Queries, keys and values of tokens, side by side: B N D -> B N 3D."""

@@ -80,6 +80,28 @@ def redrawn(family: str, **options: Any) -> Callable[[Mapping[str, Any]], nn.Mod
     return build
 
 
+def pycls_conv_stem(dims: Mapping[str, Any]) -> nn.Module:
+    """Our network, drawn by torch as `init_weights_vit` of facebookresearch/pycls (models/vit.py) has it."""
+    network = ours("conv_stem_vit", "literature")
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d):
+            module.reset_parameters()
+        if isinstance(module, nn.Conv2d) and module.bias is not None:  # the last of the stem
+            nn.init.normal_(module.weight, std=math.sqrt(2 / module.out_channels))
+            nn.init.zeros_(module.bias)
+        if isinstance(module, nn.Linear):
+            nn.init.zeros_(module.bias)
+            if name.endswith("out"):
+                nn.init.kaiming_uniform_(module.weight, a=math.sqrt(5))
+            elif name == "head":
+                nn.init.zeros_(module.weight)
+            else:
+                nn.init.xavier_uniform_(module.weight)
+            if "mlp" in name:
+                nn.init.normal_(module.bias, std=1e-6)
+    return network
+
+
 def ours(family: str, initial: str, **options: Any) -> Network:
     return models.create_model(family, size="micro", seed=1, initial=initial, **SMALL, **options)  # type: ignore[arg-type]
 
@@ -98,6 +120,7 @@ CASES: list[tuple[str, str, Callable[[Mapping[str, Any]], nn.Module], dict[str, 
     ("mixer", "library", references.timm_mixer, {}),
     ("mixer", "literature", flax_mixer, {}),
     ("cct", "library", references.DescribedCCT, {"position": "learned_1d"}),
+    ("conv_stem_vit", "literature", pycls_conv_stem, {}),
     ("simple_cnn", "library", redrawn("simple_cnn"), {}),
     ("mlp", "library", redrawn("mlp"), {}),
     ("attention_mlp", "library", redrawn("attention_mlp"), {}),

@@ -17,7 +17,7 @@ from models.initial import initialise, keyed_generator, normal, truncated_normal
 
 GOLDEN = {
     "vit": "7ebad92257b671ac",
-    "conv_stem_vit": "755420d342372afa",
+    "conv_stem_vit": "76d0f81f41234a2b",
     "cct": "f342afb0c8c40fcf",
     "resnet": "51b72967bc12f572",
     "convnext": "47a091f8670c5eac",
