@@ -3,9 +3,9 @@
 A stack of 3x3 convolutions with batch norm and ReLU, then a 1x1 convolution to the width, replaces the patch
 embedding; the rest, positions included, is `models.vit`. The stem adds locality and shared weights below the
 first attention. Any image size will do: a stride of 2 rounds up.
-Initial weights: in the literature those of the authors' code (pycls: as `models.vit`, but queries, keys and values drawn
-as one map, the weights behind attention and the stem as torch makes them, the stem's last convolution He's by the fan
-out); in the library timm's, as for its ViT.
+Initial weights: in the literature those of the authors' code (pycls: as `models.vit`, but queries, keys and values
+drawn as one map, the weights behind attention and the stem as torch makes them, the stem's last convolution He's by the
+fan out); in the library timm's, as for its ViT.
 """
 
 from __future__ import annotations
