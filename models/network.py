@@ -115,7 +115,11 @@ class Network(nn.Module, ABC):
 
     @classmethod
     def scheme(cls, initial: str) -> Scheme:
-        """How layers start: as in the family's `literature`, as in its `library`, or as layers of `torch` do."""
+        """How layers start: as in the family's `literature`, as in its `library`, or as layers of `torch` do.
+
+        Raises ModelError where `schemes` lacks it."""
+        if initial != "torch" and initial not in cls.schemes:
+            raise ModelError(f"{cls.__name__}.schemes has no {initial!r}; it has {', '.join(cls.schemes) or 'nothing'}")
         return TORCH if initial == "torch" else cls.schemes[initial]
 
     def set_attention(self, form: AttentionForm) -> None:

@@ -13,7 +13,8 @@ from torch import nn
 
 import models
 from models.contract import weights_outside_position
-from models.initial import initialise, keyed_generator, normal, truncated_normal, uniform, xavier
+from models.initial import TORCH, initialise, keyed_generator, normal, truncated_normal, uniform, xavier
+from models.network import Network
 
 GOLDEN = {
     "vit": "7ebad92257b671ac",
@@ -153,6 +154,14 @@ def test_a_parameter_without_a_rule_is_refused() -> None:
     network = nn.Sequential(nn.Linear(2, 2), nn.PReLU())
     with pytest.raises(TypeError, match=r"PReLU at `1` states no initial value for \['weight'\]"):
         initialise(network, 0)
+
+
+def test_a_scheme_that_a_class_lacks_is_named() -> None:
+    """A plugin's network may declare one of the two."""
+    lacking = type("Lacking", (Network,), {"schemes": {"literature": TORCH}})
+    assert lacking.scheme("torch") is lacking.scheme("literature") is TORCH
+    with pytest.raises(models.ModelError, match=r"Lacking\.schemes has no 'library'; it has literature"):
+        lacking.scheme("library")
 
 
 def test_more_depth_moves_no_other_weight() -> None:
