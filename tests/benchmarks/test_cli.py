@@ -286,7 +286,8 @@ def test_a_study_says_what_is_kept_of_each_image(study: Path, inductive: Inducti
 
 
 EARLY = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever starts the tests in the background ignores it
 sys.argv[0] = "/anywhere/bin/inductive"  # as the installed command has it
 from benchmarks.cli import main
 main(["list", "recipes"])
