@@ -87,6 +87,8 @@ def _unpack(path: Path, folder: Path) -> None:
                 place = PurePosixPath(name)
                 if place.is_absolute() or ".." in place.parts:
                     raise RecordError(f"{path}: {name} would lie outside of the archive")
+                if name.startswith(".") and place.parts[0] not in SHARED:  # such as .compiled, whose code torch loads
+                    raise RecordError(f"{path}: {name} is no file of a record")
                 _check_size(path, archive, name)
                 (folder / place).parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(name) as packed, (folder / place).open("xb+") as file:

@@ -211,6 +211,14 @@ def test_members_made_to_fill_memory_or_disk_are_refused(
     assert not list(cached.iterdir())
 
 
+@pytest.mark.parametrize("name", [".compiled/fx.py", ".reruns/.compiled/fx.py", "./.compiled/fx.py", ".submissions/x"])
+def test_what_is_no_record_is_refused(name: str, cached: Path, tmp_path: Path) -> None:
+    """Above all what torch.compile has kept: `rerun` would look for it there, and execute it."""
+    with pytest.raises(RecordError, match=r"is no file of a record"):
+        roots.opened(archive_of(tmp_path / "given.zip", {name: b"x"}))
+    assert not list(cached.iterdir())
+
+
 def test_a_pass_that_is_packed_too_tightly_is_refused(cached: Path, tmp_path: Path) -> None:
     """Its arrays are what is large, and the outer archive has only the small file."""
     buffer = io.BytesIO()
