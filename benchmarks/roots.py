@@ -83,6 +83,7 @@ def _unpack(path: Path, folder: Path) -> None:
                 raise RecordError(f"{path}: made by a newer version of the suite (format {about['format']})")
             if set(archive.namelist()) != {MANIFEST, *about["files"]}:
                 raise RecordError(f"{path}: its files are not those of its manifest")
+            whole = 0
             for name, digest in about["files"].items():
                 place = PurePosixPath(name)
                 if place.is_absolute() or ".." in place.parts:
@@ -90,6 +91,9 @@ def _unpack(path: Path, folder: Path) -> None:
                 if name.startswith(".") and place.parts[0] not in SHARED:  # such as .compiled, whose code torch loads
                     raise RecordError(f"{path}: {name} is no file of a record")
                 _check_size(path, archive, name)
+                whole += archive.getinfo(name).file_size
+                if whole > SMALL and whole > RATIO * path.stat().st_size:  # of many members, each small enough
+                    raise RecordError(f"{path}: would unpack to more than {RATIO} times its size; it is not read")
                 (folder / place).parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(name) as packed, (folder / place).open("xb+") as file:
                     shutil.copyfileobj(packed, file, MEGABYTE)

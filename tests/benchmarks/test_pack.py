@@ -211,6 +211,14 @@ def test_members_made_to_fill_memory_or_disk_are_refused(
     assert not list(cached.iterdir())
 
 
+def test_many_small_members_made_to_fill_the_disk_are_refused(cached: Path, tmp_path: Path) -> None:
+    """Each has 7 MB, which a file of a record may have; all of them would fill any disk."""
+    archive = archive_of(tmp_path / "given.zip", {f"run{n}/config.json": ZEROS[: 7 * 2**20] for n in range(4)})
+    with pytest.raises(RecordError, match="would unpack to more than 100 times its size"):
+        roots.opened(archive)
+    assert not list(cached.iterdir())
+
+
 @pytest.mark.parametrize("name", [".compiled/fx.py", ".reruns/.compiled/fx.py", "./.compiled/fx.py", ".submissions/x"])
 def test_what_is_no_record_is_refused(name: str, cached: Path, tmp_path: Path) -> None:
     """Above all what torch.compile has kept: `rerun` would look for it there, and execute it."""
