@@ -150,6 +150,22 @@ def test_a_flipped_byte_of_the_arrays(two: Study, tmp_path: Path) -> None:
     assert said in load(root, two).problems["problem"][0]
 
 
+def test_a_pass_that_is_merged_while_it_is_read(two: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever goes on with a pass writes a file of its own and removes the earlier one: to a reader who has listed the
+    earlier one it is no damage. Reference: the same evaluations."""
+    root, run = tmp_path / "runs", two.runs[0]
+    passes, wanted = root / run.id / "evaluations", two.evaluations[run.id]
+
+    def merged(path: str) -> list[dict[str, Any]]:
+        if (passes / "0001.npz").exists():
+            (passes / "0001.npz").rename(passes / "0002.npz")
+        return read_entries(path)
+
+    monkeypatch.setattr("benchmarks.record.read_entries", merged)
+    state = run_state(run, root, wanted)
+    assert (state.state, state.waiting) == ("finished", ())
+
+
 def doubled(folder: Path) -> None:
     path = folder / "metrics.jsonl"
     path.write_bytes(path.read_bytes() + path.read_bytes())
