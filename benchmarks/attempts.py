@@ -119,11 +119,17 @@ class Attempt:
         return str((self.owner or {}).get("slurm_job") or "")
 
     def over(self) -> str:
-        """What SLURM said of its job when that was over and this attempt had not ended: `FAILED`; '' otherwise."""
+        """What SLURM said of its job when that was over and this attempt had not ended: `FAILED`; '' otherwise, and
+        where it has given a sign of life since: SLURM's word was of an earlier start of the job."""
+        note = self.path / "over"
         try:
-            return (self.path / "over").read_text(encoding="utf-8").strip()
+            word, noted = note.read_text(encoding="utf-8").strip(), note.stat().st_mtime
         except FileNotFoundError:
             return ""
+        with suppress(OSError):
+            if noted < (self.path / "heartbeat").stat().st_mtime <= _server_time(self.path.parent):
+                return ""
+        return word
 
     def note_over(self, word: str) -> None:
         """Leaves SLURM's word that its job is over, for all who ask later whether it is alive."""

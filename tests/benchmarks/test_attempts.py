@@ -183,6 +183,18 @@ def test_slurms_word_ends_the_time_of_grace(tmp_path: Path) -> None:
     assert claim(tmp_path).number == 2
 
 
+def test_slurms_word_of_an_earlier_start(tmp_path: Path) -> None:
+    """It came late, and the job runs again: a sign of life after it counts more, unless it is of the future."""
+    fresh = _elsewhere(tmp_path, 10)
+    fresh.note_over("PENDING")
+    noted = (fresh.path / "over").stat().st_mtime
+    for beat, alive in ((noted, False), (noted + 0.001, True), (noted + 100, False)):
+        (fresh.path / "heartbeat").touch()
+        os.utime(fresh.path / "heartbeat", (beat, beat))
+        time.sleep(0.05)
+        assert (fresh.alive(), fresh.over()) == (alive, "" if alive else "PENDING")
+
+
 def test_another_users_process_that_proc_does_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many login nodes show only one's own (hidepid): it is not dead for that."""
     first = claim(tmp_path)
