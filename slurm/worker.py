@@ -147,7 +147,13 @@ def _work(array: Array, element: int, seen: list[int], errors: Errors) -> str:
         local.run_tasks(tasks, cluster["slots"], reporter, seen, seconds_to_save)
     except KeyboardInterrupt:
         names = ", ".join(signal.Signals(number).name for number in seen)
-        again = not array.is_cancelled(element) and requeue(job, seen, cluster["requeue"], mark, ends)
+        hopeless = False
+        if not ends:  # nothing had begun yet: else such a job would go back for ever, without an attempt that counts
+            seconds_to_save()
+            hopeless = array.time_limits(element) >= HOPELESS
+        if hopeless:
+            errors.add(f"{TOO_LITTLE}: {HOPELESS} times in a row it was over before a run had begun; raise `minutes`")
+        again = not (hopeless or array.is_cancelled(element)) and requeue(job, seen, cluster["requeue"], mark, ends)
         saved = f"all is saved but {', '.join(reporter.lost)}" if reporter.lost else "all is saved"
         say(console, f"stopped by {names}: {saved}; {'back into the queue' if again else 'not requeued'}")
         return "requeued" if again else "stopped"

@@ -79,9 +79,11 @@ def test_the_next_submit_reads_the_mark(fake: Any, submit: Submit, tmp_path: Pat
     """It names job and reason, once; a dry run leaves the mark."""
     submit(3)
     [array] = ledger.read_arrays(tmp_path / "runs")
-    fake.now("TIMEOUT")
     array.requeue_mark(0).write_text("the controller was away\n")
     expected = f"job {array.element(0)} was stopped and could not go back into the queue (the controller was away)"
+    fake.now("RUNNING")
+    assert expected not in submit(3)[1]  # it may still succeed
+    fake.now("TIMEOUT")
     assert expected in submit(3, dry_run=True)[1]
     assert expected in submit(3)[1]
     assert expected not in submit(3)[1]
@@ -198,6 +200,25 @@ def test_a_job_gives_up_what_is_only_start(
     record = read_record(tmp_path / "runs" / task.run.id)
     assert (record.state, record.reason) == ("failed", failed[task.run.id])
     assert "too little time per job" in record.reason
+
+
+def test_a_job_whose_time_is_over_before_a_run_begins(
+    fake: Any, submit: Submit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes back twice; the third time it is given up, with the reason, though no run has an attempt."""
+    submit(1)
+    [array] = ledger.read_arrays(tmp_path / "runs")
+    monkeypatch.setenv("SLURM_JOB_ID", "101")
+    end = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + 100))
+    fake.now("RUNNING", end=end)
+    outcomes = []
+    for _ in range(HOPELESS):
+        errors = worker.Errors(array, 0)
+        outcomes.append(worker._work(array, 0, [USR2], errors))
+    assert outcomes == ["requeued", "requeued", "stopped"]
+    assert fake.state["requeued"] == ["101", "101"]
+    assert errors.lines[0].startswith("too little time per job: 3 times in a row")
+    assert not list((tmp_path / "runs").glob("[!.]*/attempts"))
 
 
 def test_only_time_limits_count(fake: Any, submit: Submit, tmp_path: Path) -> None:
