@@ -401,6 +401,15 @@ def rest_name(submission: Path) -> str:
     return f"inductive-{submission.name}-rest"
 
 
+def rest_error(submission: Path) -> str:
+    """Why that job ended badly, in a line; '' where it did not."""
+    try:
+        text = (submission / "arrays" / "rest.0.error").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return "".join(_shown(error_line(text)))
+
+
 def leaves_a_rest(submission: Path) -> bool:
     """Whether a job submits what a submission has held back."""
     about = read_json(submission / "submission.json")

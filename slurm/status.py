@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -194,7 +195,8 @@ def cluster_states(study: Study, root: Path) -> tuple[list[ClusterState], list[s
     dead = dead_jobs(jobs, states, root)
     for one in dead:
         remarks |= dict.fromkeys(one.runs, f"job {one.id} ended before its first run: {one.reason}")
-    notes += [*dead_notes(dead), *earlier_notes(study, jobs)]
+    left = {one.run.id for one in states if one.state in OPEN} - taken.keys()
+    notes += [*dead_notes(dead), *rest_notes(found, left), *earlier_notes(study, jobs)]
     known = [_state(one, taken.get(one.run.id), remarks.get(one.run.id, ""), jobs) for one in states]
     explained = {run for one in dead for run in one.runs}
     errors = {run: error for run, error in ledger.last_errors(found).items() if run not in explained}
@@ -312,6 +314,13 @@ def dead_notes(dead: Sequence[Dead]) -> Iterator[str]:
         ids = [one.id for one in dead if one.reason == reason]
         their = "its first run" if len(ids) == 1 else "their first run"
         yield f"{'job' if len(ids) == 1 else 'jobs'} {listing(ids)} ended before {their}: {reason}"
+
+
+def rest_notes(arrays: Sequence[Array], left: AbstractSet[str]) -> Iterator[str]:
+    """Why the job that was to submit what was held back did not, where some of that is still left."""
+    for folder in dict.fromkeys(array.submission for array in arrays):
+        if (reason := ledger.rest_error(folder)) and left & ledger.held_back(folder):
+            yield f"the job that submits what was held back ended badly: {reason}; submit again"
 
 
 def earlier_notes(study: Study, jobs: Jobs) -> Iterator[str]:

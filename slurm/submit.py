@@ -1,6 +1,7 @@
 """From a study to the queue: what is left to do, in jobs of equal length, submitted once and noted in the ledger."""
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -215,7 +216,12 @@ def submit_matrix(wish: Wish, planned: Matrix, claim: Claim, console: Console) -
     if planned.held and wish.cluster.over == "dependent":
         after = f"afterany:{job}"
         executor = executor_for(submission, wish.cluster.only_submits, ledger.rest_name(submission), after)
-        rest = executor.submit(submit_rest, str(submission))
+        try:
+            rest = executor.submit(submit_rest, str(submission))
+        except (FailedJobError, FailedSubmissionError) as error:
+            said = " ".join(str(error).split())
+            say(console, f"the job that submits what is left could not be sent ({said}): submit again later")
+            return FAILED
         say(console, f"job {rest.job_id} submits what is left once job {job} is over")
     return DONE
 
@@ -235,5 +241,7 @@ def submit_rest(submission: str) -> str:
     site = {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}
     with clean_env():  # a job submitted from a job would inherit its SLURM variables
         os.environ.update(site)  # but this one says where the site's configuration lies
-        submit_left(Path(submission))
+        code = submit_left(Path(submission))
+    if code != DONE:
+        sys.exit(code)  # so that the end of its log is kept as its error
     return "done"

@@ -112,8 +112,8 @@ def submit_study(
         return submit_wish(wish, runs, claim, yes, console, states)
 
 
-def submit_left(submission: Path) -> None:
-    """Submits what a submission has held back and nothing else, as it was asked for then."""
+def submit_left(submission: Path) -> int:
+    """Submits what a submission has held back and nothing else, as it was asked for then. Returns the exit code."""
     about = read_json(submission / "submission.json")
     study, settings, root = frozen(submission)
     values = {key: value for key, value in about["cluster"].items() if key in Cluster.model_fields}
@@ -121,7 +121,7 @@ def submit_left(submission: Path) -> None:
     wish = Wish(study, path, Cluster(**values), root, settings.data, about["command"], settings.accept_code)
     runs = [run for run in study.runs if run.id in set(about["held"])]
     with ledger.claimed(root, study.name, REST_WAITS) as claim:
-        submit_wish(wish, runs, claim, True, Console(width=250), TAKEN_UP)
+        return submit_wish(wish, runs, claim, True, Console(width=250), TAKEN_UP)
 
 
 def submit_wish(
@@ -140,8 +140,8 @@ def submit_wish(
     jobs = ask_others(jobs, known)
     arrays: Sequence[Array] = jobs.arrays
     if claim is not None:
+        note_over(known, jobs)  # while SLURM's word is fresh
         arrays = settle(arrays, jobs.queue, console)
-        note_over(known, jobs)
     jobs = replace(jobs, arrays=arrays)
     known = [judged(one, jobs) for one in known]
     uncertain = {run for array in arrays if array.state == "intended" for run in array.runs}
@@ -157,6 +157,8 @@ def submit_wish(
         say(console, note)
     own = [array for array in arrays if ledger.is_own(array.submission)]
     for path, (stopped, reason) in ledger.not_requeued(own).items():
+        if (one := jobs.queue.get(stopped)) and not one.over:
+            continue  # it still asks the controller, again and again
         say(
             console,
             f"job {stopped} was stopped and could not go back into the queue ({reason}); its runs are open again",
@@ -243,7 +245,8 @@ def _show(planned: Matrix, cluster: Cluster, console: Console) -> None:
             "whose speed nobody has measured here",
         )
     if planned.held:
-        later = "a job after these submits them" if cluster.over == "dependent" else "submit again later"
+        follows = cluster.over == "dependent" and planned.runs
+        later = "a job after these submits them" if follows else "submit again later"
         held = count(len(planned.held), "runs")
         is_ = "is" if len(planned.held) == 1 else "are"
         say(console, f"{held} {is_} held back by max_jobs = {cluster.max_jobs}; {later}")
@@ -377,15 +380,27 @@ def show_jobs(study: str | None, root: Path, prune: bool, yes: bool, as_json: bo
         for note in ledger.unread(root):
             say(console, note)
     if prune:
-        kept = len(rows) - len(over)
-        summary = f"{count(len(over), 'submissions')} of which all jobs are over; {kept} kept"
+        summary = f"{count(len(over), 'submissions')} of which all jobs are over; {len(rows) - len(over)} kept"
         if over and (yes or click.confirm(f"remove {summary}?")):
-            for folder in over:
-                shutil.rmtree(folder)
+            _remove(over, names, root)
             say(console, f"removed: {summary}")
         else:
             say(console, f"nothing removed: {summary}")
     return DONE
+
+
+def _remove(over: Sequence[Path], names: Sequence[str], root: Path) -> None:
+    """Removes submissions. Raises OwnedError while somebody submits jobs of their study: what is sent meanwhile may
+    not have been in the ledger when they were judged."""
+    for name in names:
+        folders = [folder for folder in ledger.submissions(root, name) if folder in over]
+        if not folders:
+            continue
+        with ledger.claimed(root, name):
+            jobs = ask(root, name)
+            for folder in folders:
+                if is_over(folder, jobs, root):
+                    shutil.rmtree(folder)
 
 
 def _cell(value: Any) -> str:
@@ -411,6 +426,8 @@ def _submission(folder: Path, jobs: Jobs, root: Path, now: str | None) -> dict[s
             reason = ledger.error_of(array, number, errors) or array.said or why_dead(array, number, {}, jobs, root)
             if reason:
                 reasons[reason] = None
+    if rest := ledger.rest_error(folder):
+        reasons[f"the job that submits what was held back: {rest}"] = None
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     return {
         "submission": folder.name,

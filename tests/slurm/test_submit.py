@@ -26,6 +26,7 @@ from slurm.commands import SilentError
 from slurm.executor import executor_for
 from slurm.ledger import rest_name
 from slurm.queue import queue
+from slurm.status import cluster_states
 from slurm.submit import submit_rest
 
 Submit = Callable[..., tuple[int, str]]
@@ -204,6 +205,42 @@ def test_a_dependent_job_submits_what_is_over(
     assert sum("rest" in one["name"] for one in fake.jobs.values()) == 2  # nothing is over after the last
     assert len(listed(tmp_path)) == 7
     assert all("-s7-" not in run for run in listed(tmp_path))
+
+
+def test_what_keeps_the_rest_from_being_submitted(
+    fake: Any,
+    submit: Submit,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Where SLURM refuses the job that submits the rest, or what it submits, somebody is told; where there is no room
+    at all, no job is promised."""
+    from rich.console import Console
+
+    from slurm import verbs
+
+    fake.set(fail=[2])
+    code, said = submit(4, **SHORT, max_jobs=2, over="dependent")
+    assert code == 3
+    assert "the job that submits what is left could not be sent (sbatch: error: " in said
+    assert "held back by max_jobs = 2; submit again later" in submit(4, **SHORT, max_jobs=2, over="dependent")[1]
+    fake.now("COMPLETED")
+    assert submit(4, **SHORT, max_jobs=2, over="dependent")[0] == 0
+    folder = ledger.submissions(tmp_path / "runs")[-1]
+    fake.now("COMPLETED")
+    fake.set(fail=[fake.state["calls"] + 1])
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    with pytest.raises(SystemExit) as end:  # so that its script keeps the end of its log
+        submit_rest(str(folder))
+    assert end.value.code == 3
+    (folder / "arrays" / "rest.0.error").write_text("exit code 3\nPermission denied\n")
+    notes = cluster_states(load_study(str(tmp_path / "study.toml")), tmp_path / "runs")[1]
+    assert "the job that submits what was held back ended badly: Permission denied; submit again" in notes
+    capsys.readouterr()
+    verbs.show_jobs("study", tmp_path / "runs", False, False, True, Console(quiet=True))
+    reasons = {one["submission"]: one["reasons"] for one in json.loads(capsys.readouterr().out)["submissions"]}
+    assert reasons[folder.name] == ["the job that submits what was held back: Permission denied"]
 
 
 def test_another_cluster_counts_from_one(fake: Any, submit: Submit, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks.attempts import claim
-from benchmarks.errors import InductiveError
+from benchmarks.errors import InductiveError, OwnedError
 from benchmarks.run import Run
 from benchmarks.start import run_sources
 from benchmarks.study import load_study
@@ -124,6 +124,21 @@ def test_an_uncertain_submission_is_not_removed(fake: Any, submit: Submit, tmp_p
     assert "nothing removed" in jobs_table(tmp_path, prune=True)
     mine.end(state="interrupted", step=0)
     assert "removed: 1 submission" in jobs_table(tmp_path, prune=True)
+
+
+def test_nothing_is_removed_while_somebody_submits(
+    fake: Any, submit: Submit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who began after the table was made, while it waits for an answer, must not lose what they send."""
+    submit(1)
+    fake.now("COMPLETED")
+    [folder] = ledger.submissions(tmp_path / "runs")
+    other = ledger.claimed(tmp_path / "runs", "study")
+    monkeypatch.setattr(verbs.click, "confirm", lambda text: bool(other.__enter__()))
+    with pytest.raises(OwnedError, match="is submitting or cancelling its jobs right now"):
+        verbs.show_jobs(None, tmp_path / "runs", True, False, False, Console(quiet=True))
+    assert folder.is_dir()
+    other.__exit__(None, None, None)
 
 
 def test_an_array_is_cancelled_at_once(fake: Any, submit: Submit, tmp_path: Path) -> None:
