@@ -162,7 +162,8 @@ def _work(array: Array, element: int, seen: list[int], errors: Errors) -> str:
 
 @contextmanager
 def noted() -> Iterator[list[int]]:
-    """The signals that have arrived; handlers that do nothing but note them, from here to the end of the process."""
+    """The signals that have arrived, by handlers that do nothing but note them. After it they are ignored, for Python
+    takes its handlers away as it ends, and a job whose runs are done would die of a late USR2 (exit code 140)."""
     seen: list[int] = []
 
     def note(number: int, frame: object) -> None:
@@ -171,7 +172,11 @@ def noted() -> Iterator[list[int]]:
     for number in SIGNALS:
         signal.signal(number, note)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-    yield seen
+    try:
+        yield seen
+    finally:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def drop_leftovers(folder: Path, job: str) -> None:
@@ -269,7 +274,8 @@ def too_little_time(record: Record, job: str, checkpoint_seconds: float) -> str:
     start = total - work
     if work >= min(checkpoint_seconds, FAIR_SHARE * start / HOPELESS):
         return ""
-    return f"{TOO_LITTLE}: {start:.0f} s of {total:.0f} s were start; raise `minutes` and `inductive retry`"
+    words = f"{start:.0f} s of {total:.0f} s were start, besides the jobs' own"
+    return f"{TOO_LITTLE}: {words}; raise `minutes` and `inductive retry`"
 
 
 def newest_step(folder: Path) -> int:

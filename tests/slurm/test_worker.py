@@ -317,6 +317,19 @@ def test_signals_from_exec_on(number: int, fake: Any, submit: Submit, tmp_path: 
     assert results == ["finished"] * 3
 
 
+def test_a_signal_that_comes_after_the_work(fake: Any, submit: Submit, tmp_path: Path) -> None:
+    """While Python ends, and has taken its own handlers away: the job ends well all the same."""
+    submit(3)
+    [array] = ledger.read_arrays(tmp_path / "runs")
+    array.element_marker(0).touch()  # so that there is nothing to do
+    environment = {**os.environ, "SLURM_JOB_ID": array.element(0), "PYTHONPATH": str(array.submission / "code")}
+    late = "class Late:\n    def __del__(self):\n        os.kill(os.getpid(), signal.SIGUSR2)\n"
+    late += "sys.modules['late'] = Late()  # goes when the interpreter does\n"
+    command = [sys.executable, "-c", JOB + late, Order(str(array.path), 0).text()]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout.split()) == (0, ["cancelled"])
+
+
 def test_a_cancelled_job_ends_at_once(fake: Any, submit: Submit, tmp_path: Path) -> None:
     """Whoever starts it: SLURM after a node's failure, a requeue that came too late."""
     submit(3)
