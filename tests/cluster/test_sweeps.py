@@ -137,7 +137,7 @@ def test_more_jobs_than_an_array_may_have(bed: Testbed, tmp_path: Path) -> None:
 
 def test_what_is_over_comes_by_a_dependent_job(bed: Testbed, tmp_path: Path) -> None:
     """24 jobs, ten of them in the queue at once: submitted once, all arrive."""
-    there = user(tmp_path / "u", bed, 5, minutes=1, signal_seconds=20, tflops=1e-7, max_jobs=10, over="dependent")
+    there = user(tmp_path / "u", bed, 5, minutes=2, signal_seconds=20, tflops=1e-7, max_jobs=10, over="dependent")
     said = there.inductive("submit", "study.toml", "--yes")
     assert "14 runs are held back by max_jobs = 10; a job after these submits them" in said
     there.until("all runs to be finished", lambda: set(there.states().values()) == {"finished"}, 400)
