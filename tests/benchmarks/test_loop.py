@@ -229,7 +229,7 @@ def test_bfloat16_computes_in_it_and_keeps_weights_in_float32(
 ) -> None:
     """The hooks of the layers see bfloat16; weights, gradients and what is recorded are float32. Reference for the
     result: the float32 run, from which it differs, in the first loss by less than 2 %."""
-    alike = {"model": model, "initial": "library"}  # the ViT's literature begins with a classifier of 0: one loss for all
+    alike = {"model": model, "initial": "library"}  # by its literature a ViT begins at one loss whatever it computes in
     run, exact = tiny(precision="bfloat16", **alike), tiny(**alike)
     assert run.id != exact.id
     one = begin(run)
