@@ -166,8 +166,7 @@ def _origin(spec: Dataset, data: Path) -> str:
 
 
 def _reader_digest(reader: str) -> str:
-    code = sources.slice_digests((reader,))
-    return hashlib.sha256(repr(code).encode()).hexdigest()[:16]
+    return sources.combined(tuple(sources.slice_digests((reader,)).items()))
 
 
 def _mapped(spec: Dataset, data: Path, known: Mapping[str, Any]) -> Images:

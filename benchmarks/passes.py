@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from benchmarks.errors import OwnedError, RecordError
 from benchmarks.files import parsed_json, write_atomic
+from benchmarks.sources import same_code
 
 # What numpy, zipfile and json raise for an archive with flipped or missing bytes. A flipped flag makes a member look
 # encrypted, or its compression unknown: zipfile says so by RuntimeError and by NotImplementedError, which is one.
@@ -88,7 +89,7 @@ def unfinished_pass(folder: Path, since: int, code: str) -> Pass:
         except (RecordError, *DAMAGE):
             found.files.append(path)
             continue
-        if any(entry.get("code") != code for entry in entries):
+        if not all(same_code(entry.get("code"), code) for entry in entries):
             continue
         again = {entry["id"] for entry in entries}
         found.entries = [entry for entry in found.entries if entry["id"] not in again] + entries

@@ -244,7 +244,7 @@ def _evaluations(place: str) -> list[dict[str, Any]]:
 
 def missing_evaluations(record: Record, wanted: list[Evaluation], code: str) -> list[Evaluation]:
     """The evaluations not yet done, or done by other measuring code (`code`: sources.evaluation_code())."""
-    done = {entry["id"] for entry in record.evaluations if entry.get("code") == code}
+    done = {entry["id"] for entry in record.evaluations if sources.same_code(entry.get("code"), code)}
     return [evaluation for evaluation in wanted if evaluation.id not in done]
 
 

@@ -8,6 +8,7 @@ names do not count, and a change of anything outside the slice touches nothing.
 import ast
 import hashlib
 import importlib.util
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from importlib.metadata import version
@@ -94,25 +95,58 @@ def file_digest(path: Path, changed: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+# Digests of measuring code that were made when the names of modules were part of them, and what the same code has now.
+WITH_MODULES = {"619b7e6a": "10045c1b"}
+
+
 def evaluation_code() -> str:
     """Digest of the code that measures a finished run."""
-    return _combined(_slice(("benchmarks.evaluation:Measurer", "benchmarks.evaluation:evaluate")))
+    return combined(_slice(("benchmarks.evaluation:Measurer", "benchmarks.evaluation:evaluate")))
 
 
-@lru_cache(maxsize=16)
-def _combined(digests: tuple[tuple[str, str], ...]) -> str:
-    return _digest("".join(f"{name}={digest};" for name, digest in digests))
+def same_code(recorded: str | None, code: str) -> bool:
+    """Whether an evaluation was made by the measuring code whose digest is `code`."""
+    return recorded is not None and WITH_MODULES.get(recorded, recorded) == code
+
+
+@lru_cache(maxsize=64)
+def combined(digests: tuple[tuple[str, str], ...]) -> str:
+    """One digest of many definitions, whatever modules they are in."""
+    own = sorted((_own_name(name), digest) for name, digest in digests)
+    return _digest("".join(f"{name}={digest};" for name, digest in own))
 
 
 def changes(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[str, ...]:
-    """The symbols that differ between two slices, each with how: `models.vit:Block (changed)`."""
-    if old == new:
-        return ()
-    words = []
-    for name in sorted(old.keys() | new.keys()):
-        if old.get(name) != new.get(name):
-            words.append(f"{name} ({'new' if name not in old else 'gone' if name not in new else 'changed'})")
-    return tuple(words)
+    """The definitions and facts that differ between two slices, each with how: `models.vit:Block (changed)`.
+
+    What is the same in another module has not changed: a definition is known by its own name and its digest.
+    """
+    return () if old == new else _changes(tuple(old.items()), tuple(new.items()))
+
+
+@lru_cache(maxsize=4096)
+def _changes(old: tuple[tuple[str, str], ...], new: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    before, after = _only_in(old, new), _only_in(new, old)
+    named_before, named_after = set(map(_own_name, before)), set(map(_own_name, after))
+    words = [f"{name} ({'changed' if _own_name(name) in named_before else 'new'})" for name in after]
+    return tuple(sorted([*words, *(f"{name} (gone)" for name in before if _own_name(name) not in named_after)]))
+
+
+def _only_in(these: tuple[tuple[str, str], ...], others: tuple[tuple[str, str], ...]) -> list[str]:
+    """The names of what `these` hold and the others do not."""
+    left = Counter((_own_name(name), digest) for name, digest in others)
+    names = []
+    for name, digest in these:
+        left[_own_name(name), digest] -= 1
+        if left[_own_name(name), digest] < 0:
+            names.append(name)
+    return names
+
+
+def _own_name(name: str) -> str:
+    """`module:symbol` without its module; a fact ("data set digits") as it is."""
+    module, _, symbol = name.partition(":")
+    return symbol if symbol.isidentifier() and " " not in module else name
 
 
 def slice_digests(entries: Iterable[str]) -> dict[str, str]:
