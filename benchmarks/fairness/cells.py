@@ -24,10 +24,12 @@ RATE = 1e-3
 OTHER_RATES = (3e-3, 3e-4)
 LONG = 2000  # steps
 OURS = "ours"  # followed by how its weights start: "ours library"
-WAYS = {  # the families whose ways to start are tried against each other
-    "resnet": (f"{OURS} library", f"{OURS} literature", f"{OURS} torch"),
-    "vit": (f"{OURS} library", f"{OURS} literature"),
+_TWO = (f"{OURS} library", f"{OURS} literature")
+WAYS = {  # the families that have two ways to start, tried against each other; of a ResNet torch's own as well
+    "resnet": (*_TWO, f"{OURS} torch"),
+    **dict.fromkeys(("vit", "mixer", "conv_stem_vit", "resnet_vit", "conv_attention", "iso_conv"), _TWO),
 }
+MAIN = ("resnet", "vit")  # whose ways are tried at other rates and budgets, too
 
 
 @dataclass(frozen=True)
@@ -61,17 +63,18 @@ class Cell:
 def plan(seeds: int) -> list[Cell]:
     """Every cell, the most telling first: a stop leaves whole tables behind."""
     first = [(family, name, PAIRS[family].steps, RATE) for family, names in WAYS.items() for name in names]
+    main = [cell for cell in first if cell[0] in MAIN]
     beside = [(one.family, name, one.steps, RATE) for one in PAIRS.values() for name in beside_each_other(one)]
-    rates = [(family, name, steps, rate) for rate in OTHER_RATES for family, name, steps, _ in first]
-    long = [(family, name, LONG, RATE) for family, name, _, _ in first]
+    rates = [(family, name, steps, rate) for rate in OTHER_RATES for family, name, steps, _ in main]
+    long = [(family, name, LONG, rate) for rate in (RATE, *OTHER_RATES) for family, name, _, _ in main]
     more = [(one.family, name, one.steps, RATE) for one in PAIRS.values() for name in one.references]
     wanted = dict.fromkeys([*first, *beside, *rates, *long, *more])
     return [Cell(*one, seed) for one in wanted for seed in range(seeds)]
 
 
-def beside_each_other(pair: Pair) -> tuple[str, str]:
-    """Ours, by the way in which its library starts it, and the reference that decides."""
-    return f"{OURS} library", next(iter(pair.references))
+def beside_each_other(pair: Pair) -> tuple[str, ...]:
+    """Ours, by the way in which its library starts it, and the reference that decides, if there is one."""
+    return (f"{OURS} library", *list(pair.references)[:1])
 
 
 def build(cell: Cell, setting: Setting) -> nn.Module:

@@ -225,12 +225,13 @@ class DescribedCCT(nn.Module):
 
 @dataclass(frozen=True)
 class Pair:
-    """A family beside its references, by name, the first of which decides. `options` are what ours is told beyond its
+    """A family beside its references, by name, the first of which decides; without one, only its ways to start are
+    tried against each other. `options` are what ours is told beyond its
     size, `steps` how long all train, `pixels` the side of their images where the reference needs a certain one.
     """
 
     family: str
-    references: Mapping[str, Callable[[Dimensions], nn.Module]]
+    references: Mapping[str, Callable[[Dimensions], nn.Module]] = field(default_factory=dict)
     steps: int = 400
     options: Mapping[str, Scalar] = field(default_factory=dict)
     pixels: int | None = None
@@ -245,21 +246,20 @@ PAIRS = {
         Pair(
             "convnext",
             {"timm": timm_convnext},
-            200,
-            {"stages": "2-2-4-2", "width": 12, "patch_size": 1},
+            options={"stages": "2-2-4-2", "width": 12, "patch_size": 1},
             note="four stages, as timm's has, on single pixels",
         ),
-        Pair("swin", {"timm": timm_swin}, 100),
-        Pair("cct", {"authors' description": DescribedCCT}, 100, {"position": "learned_1d"}),
-        Pair("convit", {"timm": timm_convit}, 100, {"class_token": True}, note="with a class token, as timm's"),
+        Pair("swin", {"timm": timm_swin}),
+        Pair("cct", {"authors' description": DescribedCCT}, options={"position": "learned_1d"}),
+        Pair("convit", {"timm": timm_convit}, options={"class_token": True}, note="with a class token, as timm's"),
         Pair(
             "coatnet",
             {"timm": timm_coatnet},
-            100,
-            {"strides": "2-2-2-2-2"},
+            options={"strides": "2-2-2-2-2"},
             pixels=64,
             note="strides of 2 throughout, as timm's, on images enlarged to 64 px",
         ),
-        Pair("mixer", {"timm": timm_mixer}, 200),
+        Pair("mixer", {"timm": timm_mixer}),
+        *(Pair(family) for family in ("conv_stem_vit", "resnet_vit", "conv_attention", "iso_conv")),
     )
 }
