@@ -11,7 +11,7 @@ from analysis.cells import at_home
 from analysis.comparisons import declared
 from analysis.ranking import rank
 from analysis.tables import each_group
-from benchmarks.study import Study
+from benchmarks.plan.study import Study
 
 
 @dataclass(frozen=True)

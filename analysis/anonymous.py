@@ -14,7 +14,7 @@ import pandas as pd
 from analysis.frame import Frame
 from analysis.traces import Trace
 from analysis.trust import Finding, Trust
-from benchmarks.study import Study
+from benchmarks.plan.study import Study
 
 # An absolute path, or one below a home. Not what follows a letter or a dot: 'and/or', '../x'.
 PATH = re.compile(r"(?<![\w./~<])(?:~[\w.-]*/|/)[^\s/'\",;()<>\[\]]+(?:/[^\s/'\",;()<>\[\]]+)*/?")

@@ -12,8 +12,8 @@ import pandas as pd
 from analysis import wording
 from analysis.frame import ARM, Frame
 from analysis.tables import each_group
-from benchmarks.datasets import DATASETS, Dataset
-from benchmarks.run import Run
+from benchmarks.data.catalogue import DATASETS, Dataset
+from benchmarks.plan.run import Run
 
 
 class MixedArmsError(ValueError):

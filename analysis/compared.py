@@ -9,7 +9,7 @@ from analysis import agreement, comparisons, image_bootstrap, variance
 from analysis.arms import ArmData
 from analysis.cells import at_home, summarise
 from analysis.predictions import correctness
-from benchmarks.study import Study
+from benchmarks.plan.study import Study
 
 MEASURES = {  # beside accuracy: column of the frame, and what is possible
     "nll": (0.0, float("inf")),

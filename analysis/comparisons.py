@@ -17,9 +17,9 @@ from analysis.cells import at_home, estimate_of, marks
 from analysis.data_efficiency import notes, scope
 from analysis.tables import each_group, each_row
 from analysis.wording import Answer
-from benchmarks.comparisons import Family, pairs_of
-from benchmarks.run import Run
-from benchmarks.study import Study
+from benchmarks.plan.comparisons import Family, pairs_of
+from benchmarks.plan.run import Run
+from benchmarks.plan.study import Study
 
 SHOWN = 6  # pairs of a verdict that a sentence names; the table has all
 

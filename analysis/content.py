@@ -21,7 +21,7 @@ from analysis.provenance import Provenance
 from analysis.sections import Drawing, Section
 from analysis.tables import each_row
 from analysis.trust import Trust
-from benchmarks.study import Study
+from benchmarks.plan.study import Study
 
 DEMONSTRATION = "Interpolation demonstration"
 

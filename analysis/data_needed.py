@@ -19,7 +19,7 @@ from analysis.curves import Curves, curves_of, missing_sizes, paired
 from analysis.equivalence import Crossing, Factor
 from analysis.naming import NONE
 from analysis.tables import each_group
-from benchmarks.study import Study
+from benchmarks.plan.study import Study
 
 
 @dataclass(frozen=True)

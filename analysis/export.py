@@ -16,9 +16,9 @@ from analysis.frame import Frame, load
 from analysis.tables import each_group, each_row
 from benchmarks.errors import InductiveError
 from benchmarks.files import read_json, write_atomic
-from benchmarks.metrics import read_metrics
-from benchmarks.run import Evaluation
-from benchmarks.study import Study
+from benchmarks.plan.run import Evaluation
+from benchmarks.plan.study import Study
+from benchmarks.records.metrics import read_metrics
 
 METRICS = ("step", "loss", "learning_rate", "accuracy", "validation_loss", "validation_accuracy")
 Scalars = list[tuple[int, dict[str, float]]]

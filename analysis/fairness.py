@@ -11,8 +11,8 @@ from analysis import wording
 from analysis.arms import ArmData, one_arm
 from analysis.cells import by_carry
 from analysis.tables import each_group
-from benchmarks.cost import facts
-from benchmarks.run import Run
+from benchmarks.plan.run import Run
+from benchmarks.records.cost import facts
 
 TOLERANCE = 0.10  # parameters and MACs further than this from the arm's median are marked
 ACTIVE = ("queued", "running", "interrupted", "lost")

@@ -13,8 +13,8 @@ from analysis.compared import Compared, compare
 from analysis.data_needed import Needed
 from analysis.frame import ARM, Frame
 from analysis.resolution_findings import Resolutions, resolutions_of
-from benchmarks.run import default_evaluation
-from benchmarks.study import Study
+from benchmarks.plan.run import default_evaluation
+from benchmarks.plan.study import Study
 
 STATES = ("finished", "failed", "diverged", "stale", "lost", "interrupted", "running", "queued", "missing")
 

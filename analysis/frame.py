@@ -19,14 +19,14 @@ from analysis import collapses
 from analysis.naming import NONE, differing, hardware, name_recipes, text
 from analysis.studies import joined
 from analysis.tables import each_group
-from benchmarks.datasets import Dataset, Places, dataset
+from benchmarks.data.catalogue import Dataset, Places, dataset
 from benchmarks.errors import RecordError
-from benchmarks.recipes import Recipe, augmentation_words, typed
-from benchmarks.record import Record
-from benchmarks.roots import opened
-from benchmarks.start import run_sources
-from benchmarks.study import Study
-from benchmarks.validity import UNREADABLE, problem, valid_record
+from benchmarks.plan.recipes import Recipe, augmentation_words, typed
+from benchmarks.plan.study import Study
+from benchmarks.records.init_from import run_sources
+from benchmarks.records.record import Record
+from benchmarks.records.roots import opened
+from benchmarks.records.validity import UNREADABLE, problem, valid_record
 from models.ready_made import is_ready_made
 
 STARVED_BELOW = 0.99

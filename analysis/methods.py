@@ -12,7 +12,7 @@ from analysis.findings import Findings
 from analysis.frame import LOADED, Frame
 from analysis.naming import NONE
 from analysis.tables import each_row
-from benchmarks.study import Study
+from benchmarks.plan.study import Study
 
 
 def sentences(study: Study, frame: Frame, findings: Sequence[Findings]) -> list[str]:

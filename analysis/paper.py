@@ -6,7 +6,7 @@ import pandas as pd
 
 from analysis.frame import Frame
 from benchmarks.errors import ConfigError
-from benchmarks.paper import Paper
+from benchmarks.plan.paper import Paper
 from models.hints import did_you_mean
 
 

@@ -16,8 +16,8 @@ from analysis.cells import at_home
 from analysis.frame import load
 from analysis.multivariate_t import critical_value
 from analysis.tables import each_group
-from benchmarks.comparisons import Family, pairs_of
-from benchmarks.study import Study
+from benchmarks.plan.comparisons import Family, pairs_of
+from benchmarks.plan.study import Study
 
 POWER = 0.8
 ASSUMED = 0.01  # residual standard deviation of accuracy where nothing is known: one point

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from analysis.tables import each_row
 from benchmarks.errors import RecordError
-from benchmarks.record import DAMAGE, opened_pass
+from benchmarks.records.record import DAMAGE, opened_pass
 
 Correct = Mapping[str, NDArray[np.bool_]]  # by run id: (images,), in the order of the part
 

@@ -23,8 +23,8 @@ from analysis.studies import joined
 from analysis.traces import of_all, traces
 from analysis.trust import trust
 from benchmarks.errors import ConfigError
-from benchmarks.record import write_atomic
-from benchmarks.study import Study
+from benchmarks.plan.study import Study
+from benchmarks.records.record import write_atomic
 from models.hints import did_you_mean
 
 FORMATS = ("html", "latex", "markdown", "csv")

@@ -18,8 +18,8 @@ from analysis.naming import NONE
 from analysis.ranking import rank, told
 from analysis.tables import each_row
 from analysis.wording import Answer, Scope
-from benchmarks.run import Evaluation, Run
-from benchmarks.study import Study
+from benchmarks.plan.run import Evaluation, Run
+from benchmarks.plan.study import Study
 from models import family
 
 

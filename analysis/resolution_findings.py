@@ -9,7 +9,7 @@ from analysis.arms import ArmData
 from analysis.carrying import default_and_chosen, several_ways
 from analysis.cells import by_carry, summarise
 from analysis.resolution_summary import summary
-from benchmarks.study import Study
+from benchmarks.plan.study import Study
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from benchmarks.comparisons import Family
 from benchmarks.errors import ConfigError
-from benchmarks.paper import merged
-from benchmarks.run import Evaluation
-from benchmarks.study import Study
+from benchmarks.plan.comparisons import Family
+from benchmarks.plan.paper import merged
+from benchmarks.plan.run import Evaluation
+from benchmarks.plan.study import Study
 
 
 def joined(studies: Sequence[Study]) -> Study:

@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from benchmarks.asked import parsed_time
-from benchmarks.record import DAMAGE
+from benchmarks.records.record import DAMAGE
+from benchmarks.records.study_texts import parsed_time
 
 SPEED = ("state", "step", "seconds", "images_per_second", "evaluation_rates")  # of an attempt's ended.json
 PROCESSOR = ("cpu", "gpu")  # of its environment.json

@@ -14,12 +14,12 @@ from analysis.arms import ArmData
 from analysis.naming import hardware
 from analysis.provenance import LIBRARIES, counted
 from analysis.traces import Trace, traces
-from benchmarks.asked import TIME, Asked, changes, differences, earlier_results, kept_texts
-from benchmarks.beside import beside, in_a_cell
-from benchmarks.record import read_record
-from benchmarks.run import PROTOCOL
-from benchmarks.study import Study
-from benchmarks.validity import UNREADABLE, leftovers
+from benchmarks.plan.run import PROTOCOL
+from benchmarks.plan.study import Study
+from benchmarks.records.neighbours import beside, in_a_cell
+from benchmarks.records.record import read_record
+from benchmarks.records.study_texts import TIME, Asked, changes, differences, earlier_results, kept_texts
+from benchmarks.records.validity import UNREADABLE, leftovers
 
 
 @dataclass(frozen=True)

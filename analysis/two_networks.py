@@ -8,11 +8,11 @@ from rich.console import Console
 
 from analysis.agreement import McNemar, error_consistency, mcnemar
 from analysis.predictions import read_correct
-from benchmarks import views
+from benchmarks.cli import views
 from benchmarks.errors import ConfigError, RecordError
-from benchmarks.progress import say
-from benchmarks.record import Record
-from benchmarks.run import default_evaluation
+from benchmarks.plan.run import default_evaluation
+from benchmarks.records.record import Record
+from benchmarks.running.progress import say
 
 
 def compare(a: Record, b: Record) -> tuple[McNemar, float]:

@@ -14,8 +14,8 @@ from rich.console import Console
 
 from benchmarks.errors import DONE, FAILED, INTERRUPTED, InductiveError
 from benchmarks.files import read_json, write_json
-from benchmarks.progress import say
-from benchmarks.record import check_root
+from benchmarks.records.record import check_root
+from benchmarks.running.progress import say
 from slurm import freeze, ledger
 from slurm.cluster import Cluster, read_cluster
 from slurm.commands import SlurmError, call

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from benchmarks.cost import CPU_FLOPS, GPU_FLOPS
 from benchmarks.errors import ConfigError
+from benchmarks.records.cost import CPU_FLOPS, GPU_FLOPS
 from models.hints import did_you_mean
 
 ASSUMED = {"cuda": GPU_FLOPS / 1e12, "cpu": CPU_FLOPS / 1e12}  # TFLOP/s of a slot

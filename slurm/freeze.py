@@ -10,8 +10,8 @@ import subprocess
 from pathlib import Path
 
 import models
-from benchmarks.execution import COMMIT, code_commit
 from benchmarks.files import write_atomic
+from benchmarks.records.environment import COMMIT, code_commit
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 PLUGINS = "plugins"

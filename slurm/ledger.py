@@ -11,7 +11,7 @@
         arrays/NN.I.time-limits              how often in a row job I was stopped by its time limit
         arrays/NN.reserve                    room for a line on each job, for when the disk is full
         submitit/                            job scripts, pickles, logs
-    ROOT/.submissions/.claims/STUDY/         who submits or cancels now: claimed as a run is (benchmarks/attempts.py)
+    ROOT/.submissions/.claims/STUDY/         who submits or cancels now: claimed as a run is (records/attempts)
 
 An array is `intended` before sbatch is called, and `submitted` or `refused` after it. An intended one that nobody is
 working on any more is uncertain: sbatch may have been killed before or after the controller took it. `settle` asks
@@ -32,10 +32,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.attempts import Attempt, Claim, claim, here, process_start, read_attempts
 from benchmarks.errors import InductiveError, OwnedError, RecordError
 from benchmarks.files import read_json, write_atomic, write_json
-from benchmarks.progress import count
+from benchmarks.records.attempts import Attempt, Claim, claim, here, process_start, read_attempts
+from benchmarks.running.progress import count
 
 FOLDER = ".submissions"
 CLAIMS = ".claims"

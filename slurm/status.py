@@ -9,10 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.attempts import BEAT_SECONDS, GRACE_SECONDS, Attempt, read_attempts
-from benchmarks.progress import count
-from benchmarks.states import RunState, study_states
-from benchmarks.study import Study
+from benchmarks.plan.study import Study
+from benchmarks.records.attempts import BEAT_SECONDS, GRACE_SECONDS, Attempt, read_attempts
+from benchmarks.records.states import RunState, study_states
+from benchmarks.running.progress import count
 from slurm import ledger
 from slurm.commands import SECONDS, SlurmError
 from slurm.ledger import Array

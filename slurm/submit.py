@@ -10,13 +10,13 @@ from typing import Any
 from rich.console import Console
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-from benchmarks import cost
-from benchmarks.attempts import Claim
 from benchmarks.errors import DONE, FAILED, ConfigError
 from benchmarks.files import write_json
-from benchmarks.progress import count, say
-from benchmarks.run import Run
-from benchmarks.study import Study
+from benchmarks.plan.run import Run
+from benchmarks.plan.study import Study
+from benchmarks.records import cost
+from benchmarks.records.attempts import Claim
+from benchmarks.running.progress import count, say
 from models.hints import did_you_mean
 from slurm import freeze, ledger
 from slurm.cluster import Cluster

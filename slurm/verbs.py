@@ -17,18 +17,20 @@ from typing import Any
 import click
 from rich.console import Console
 
-from benchmarks import cost, decoded, duplicates, start, verbs, views
-from benchmarks.asked import changes, keep_text
-from benchmarks.attempts import GRACE_SECONDS, Claim, read_attempts
-from benchmarks.datasets import Places, dataset
+from benchmarks.cli import verbs, views
+from benchmarks.data import duplicates, store
+from benchmarks.data.catalogue import Places, dataset
 from benchmarks.errors import DONE, FAILED, ConfigError, InductiveError, RecordError
-from benchmarks.execution import code_commit
 from benchmarks.files import read_json
-from benchmarks.progress import count, duration, say
-from benchmarks.record import check_root, find_record, read_record
-from benchmarks.run import Run
-from benchmarks.states import RunState, counted, run_state, selected
-from benchmarks.study import Study, load_study, study_path
+from benchmarks.plan.run import Run
+from benchmarks.plan.study import Study, load_study, study_path
+from benchmarks.records import cost, init_from
+from benchmarks.records.attempts import GRACE_SECONDS, Claim, read_attempts
+from benchmarks.records.environment import code_commit
+from benchmarks.records.record import check_root, find_record, read_record
+from benchmarks.records.states import RunState, counted, run_state, selected
+from benchmarks.records.study_texts import changes, keep_text
+from benchmarks.running.progress import count, duration, say
 from models.hints import did_you_mean
 from slurm import ledger
 from slurm.cluster import Cluster, commented, read_cluster
@@ -256,14 +258,14 @@ def check_prepared(study: Study, runs: Sequence[Run], root: Path, data: Path) ->
     """Raises InductiveError, naming `inductive prepare`, unless all that the runs need lies on disk."""
     for name in dict.fromkeys(run.dataset for run in runs):
         spec = dataset(name, Places(data, root))
-        if not spec.bundled and not decoded.is_ready(spec, data):
+        if not spec.bundled and not store.is_ready(spec, data):
             raise InductiveError(f"{name} is not prepared under {data}: `inductive prepare {study.name} --data {data}`")
         if any(duplicates.wanted(study.evaluations[run.id]) for run in runs if run.dataset == name):
             duplicates.read_list(name, data)
     for run in runs:
         verbs.check_weights(run)
         if run.init_from:
-            start.weights_path(run, root)
+            init_from.weights_path(run, root)
 
 
 def retry_study(

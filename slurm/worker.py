@@ -20,17 +20,17 @@ from pathlib import Path
 from rich.console import Console
 
 import models
-from benchmarks import local
-from benchmarks.attempts import Attempt, claim, slurm_job
-from benchmarks.datasets import Places
+from benchmarks.data.catalogue import Places
 from benchmarks.errors import FAILED, OwnedError
-from benchmarks.execute import Settings
 from benchmarks.files import read_json
-from benchmarks.local import Ending, Task
-from benchmarks.progress import Lines, say
-from benchmarks.record import Record
-from benchmarks.states import run_state
-from benchmarks.study import Study, read_study
+from benchmarks.plan.study import Study, read_study
+from benchmarks.records.attempts import Attempt, claim, slurm_job
+from benchmarks.records.record import Record
+from benchmarks.records.states import run_state
+from benchmarks.running import local
+from benchmarks.running.execute import Settings
+from benchmarks.running.local import Ending, Task
+from benchmarks.running.progress import Lines, say
 from slurm.commands import SilentError, SlurmError, call
 from slurm.freeze import load_plugins
 from slurm.ledger import Array, note_error, read_array

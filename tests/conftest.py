@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.execute import Settings, execute
-from benchmarks.job import Outcome
-from benchmarks.run import Run, make_run
-from benchmarks.study import single
+from benchmarks.plan.run import Run, make_run
+from benchmarks.plan.study import single
+from benchmarks.running.attempt_log import Outcome
+from benchmarks.running.execute import Settings, execute
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -39,7 +39,7 @@ def inductive(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]
     def call(
         *arguments: str, timeout: float = 300, environment: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "benchmarks.cli", *arguments]
+        command = [sys.executable, "-m", "benchmarks.cli.main", *arguments]
         whole = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **(environment or {})}
         return subprocess.run(
             command, cwd=tmp_path, env=whole, capture_output=True, text=True, timeout=timeout, check=False

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.recipes import Recipe
-from benchmarks.run import Run
-from benchmarks.study import OTHER, TEXTS, expand
+from benchmarks.plan.recipes import Recipe
+from benchmarks.plan.run import Run
+from benchmarks.plan.study import OTHER, TEXTS, expand
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"

@@ -9,8 +9,8 @@ from typing import Any
 import click
 import torch
 
-from benchmarks.datasets import Places, dataset
-from benchmarks.decoded import load_images, make_ready
+from benchmarks.data.catalogue import Places, dataset
+from benchmarks.data.store import load_images, make_ready
 from benchmarks.errors import USAGE, InductiveError
 from benchmarks.fairness.cells import Setting, plan, train
 from benchmarks.fairness.tables import tables

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import models
-from benchmarks.datasets import Dataset, Images
+from benchmarks.data.catalogue import Dataset, Images
+from benchmarks.data.subsets import draw_subset
 from benchmarks.fairness.references import PAIRS, Pair
-from benchmarks.subsets import draw_subset
 from models.linear import set_linear
 from models.network import Network
 

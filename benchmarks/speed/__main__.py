@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.errors import USAGE, InductiveError
 from benchmarks.files import write_json
-from benchmarks.local import keep_memory
+from benchmarks.running.local import keep_memory
 from benchmarks.speed.children import FamilyClock
 from benchmarks.speed.clock import Plan
 from benchmarks.speed.tables import machine_facts, write_block

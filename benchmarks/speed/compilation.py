@@ -12,19 +12,19 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from benchmarks.compiling import CompileForm
-from benchmarks.decoded import load_images
-from benchmarks.execute import Settings, execute
-from benchmarks.execution import choose_device, execution_for
-from benchmarks.run import Run
+from benchmarks.data.store import load_images
+from benchmarks.data.subsets import draw_subset
+from benchmarks.plan.run import Run
+from benchmarks.plan.study import single
+from benchmarks.running.execute import Settings, execute
 from benchmarks.speed.cases import DATASET, Case, cases_of, run_of, write_images
 from benchmarks.speed.clock import Clock, Plan, Summary, Tell, Variant, summarise, take_turns
 from benchmarks.speed.start import in_warm_process
 from benchmarks.speed.sweep import run_all
 from benchmarks.speed.tables import Table, milliseconds, ratio_words
-from benchmarks.study import single
-from benchmarks.subsets import draw_subset
-from benchmarks.training import Training
+from benchmarks.training.compiling import CompileForm
+from benchmarks.training.kernels import choose_device, execution_for
+from benchmarks.training.training import Training
 
 PRECISIONS = ("float32", "bfloat16")
 STEPS = 1000  # of the runs that are begun; one step of each is done

@@ -5,10 +5,10 @@ another resolution than the training one, where positions are carried.
 """
 
 import models
-from benchmarks.execution import KERNELS
 from benchmarks.speed.clock import Clock, Plan, Tell, Variant, summarise, take_turns
 from benchmarks.speed.steps import CLASSES, forward_pass, training_step
 from benchmarks.speed.tables import Table, milliseconds, ratio_words
+from benchmarks.training.kernels import KERNELS
 from models.network import Network
 
 TRAINED, CARRIED = 32, 48

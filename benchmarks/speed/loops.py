@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from benchmarks.local import slots
+from benchmarks.running.local import slots
 from benchmarks.speed.cases import CASES, RESOLUTION, Case, network_of, random_images
 from benchmarks.speed.steps import CLASSES
 

@@ -96,7 +96,7 @@ def peak_megabytes() -> float:
 def planned(runs: int) -> dict[str, float]:
     """Expands the grid: every run validated, its id computed, its evaluations listed."""
     start = time.perf_counter()
-    from benchmarks.study import expand
+    from benchmarks.plan.study import expand
 
     study = expand(grid(runs), "planning")
     evaluations = sum(map(len, study.evaluations.values()))

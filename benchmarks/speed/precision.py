@@ -9,14 +9,14 @@ from pathlib import Path
 from scipy import stats
 
 from benchmarks.errors import InductiveError
-from benchmarks.execute import Settings
-from benchmarks.local import Task, run_tasks, slots
-from benchmarks.record import read_record
-from benchmarks.run import Run, make_run
+from benchmarks.plan.run import Run, make_run
+from benchmarks.plan.study import single
+from benchmarks.records.record import read_record
+from benchmarks.running.execute import Settings
+from benchmarks.running.local import Task, run_tasks, slots
 from benchmarks.speed.cases import Quiet
 from benchmarks.speed.clock import Clock, Plan, Tell
 from benchmarks.speed.tables import Table
-from benchmarks.study import single
 
 MODELS = ("vit", "resnet")
 PRECISIONS = ("float32", "bfloat16")

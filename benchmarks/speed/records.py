@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.files import write_atomic
+from benchmarks.plan.study import load_study
 from benchmarks.speed.clock import Clock, Plan, Tell, Variant, summarise, take_turns
 from benchmarks.speed.planning import grid
 from benchmarks.speed.synthetic import write_records
 from benchmarks.speed.tables import Table
-from benchmarks.study import load_study
 
 RUNS, EVERY = 10_000, 50  # one run in fifty has not finished
 QUICK: dict[str, Any] = {"models": [{"name": "resnet"}], "resolution": [32], "train_size": [100, 300], "seed": [0, 1]}
@@ -41,16 +41,16 @@ CLUSTER = 'partitions = ["gpu"]\ndevice = "cpu"\nruns_per_gpu = 2\ncpus_per_job 
 
 LOOKS = {  # what a process of its own does: name, code, seconds and MB that are wanted at most
     "status": (
-        "from benchmarks.cli import cli\ncli.main(['status', study, '--runs', runs], standalone_mode=False)",
+        "from benchmarks.cli.main import cli\ncli.main(['status', study, '--runs', runs], standalone_mode=False)",
         (3, 2000),
     ),
     "frame": (
-        "from pathlib import Path\nfrom analysis.frame import load\nfrom benchmarks.study import load_study\n"
+        "from pathlib import Path\nfrom analysis.frame import load\nfrom benchmarks.plan.study import load_study\n"
         "load(Path(runs), load_study(study))",
         (20, 2000),
     ),
     "report": (
-        "from benchmarks.cli import cli\n"
+        "from benchmarks.cli.main import cli\n"
         "cli.main(['report', study, '--runs', runs, '-o', runs + '-page'], standalone_mode=False)",
         (90, 2000),
     ),
@@ -58,7 +58,7 @@ LOOKS = {  # what a process of its own does: name, code, seconds and MB that are
 LOOKS_AHEAD = {  # the same, of a study of which nothing has been run
     "status, all missing": (LOOKS["status"][0], (3, 2000)),
     "submit --dry-run": (
-        "from benchmarks.cli import cli\n"
+        "from benchmarks.cli.main import cli\n"
         "cli.main(['submit', study, '--runs', runs, '--cluster', runs + '.toml', '--dry-run'], standalone_mode=False)",
         (10, 2000),
     ),

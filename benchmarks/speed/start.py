@@ -8,22 +8,22 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from benchmarks.decoded import load_images
+from benchmarks.data.store import load_images
+from benchmarks.data.subsets import draw_subset
 from benchmarks.errors import InductiveError
-from benchmarks.evaluation import Measurer
-from benchmarks.execute import Settings, execute
-from benchmarks.execution import execution_for
-from benchmarks.local import keep_memory
-from benchmarks.run import Evaluation, Run
+from benchmarks.plan.run import Evaluation, Run
+from benchmarks.plan.study import single
+from benchmarks.running.execute import Settings, execute
+from benchmarks.running.local import keep_memory
 from benchmarks.speed.cases import DATASET, RESOLUTION, TRAIN, Case, cases_of, run_of, write_images
 from benchmarks.speed.clock import Clock, Plan, Tell, Variant, summarise, take_turns
 from benchmarks.speed.planning import peak_megabytes
 from benchmarks.speed.steps import CLASSES
 from benchmarks.speed.sweep import run_all
 from benchmarks.speed.tables import Table, milliseconds
-from benchmarks.study import single
-from benchmarks.subsets import draw_subset
-from benchmarks.training import build_model
+from benchmarks.training.evaluation import Measurer
+from benchmarks.training.kernels import execution_for
+from benchmarks.training.training import build_model
 
 RESOLUTIONS = (RESOLUTION, 48, 64)
 START_GOAL = 0.3

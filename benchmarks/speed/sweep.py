@@ -15,14 +15,14 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.errors import InductiveError
-from benchmarks.execute import Settings
-from benchmarks.local import Task, run_tasks, slots
-from benchmarks.run import Run
+from benchmarks.plan.run import Run
+from benchmarks.plan.study import single
+from benchmarks.running.execute import Settings
+from benchmarks.running.local import Task, run_tasks, slots
 from benchmarks.speed.cases import RESOLUTION, Case, Quiet, cases_of, run_of, write_images
 from benchmarks.speed.clock import Clock, Plan, Tell, Turn, Variant, summarise, take_turns
 from benchmarks.speed.loops import Elsewhere
 from benchmarks.speed.tables import Table
-from benchmarks.study import single
 
 OURS = ("float32", "bfloat16")
 LONGER = 4  # times as many steps as theirs, which start before the clock does

@@ -12,12 +12,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks.metrics import logged
-from benchmarks.passes import packed
-from benchmarks.record import FORMAT, config_values
-from benchmarks.run import Evaluation, Run
-from benchmarks.sources import evaluation_code, run_sources
-from benchmarks.study import Study
+from benchmarks.plan.run import Evaluation, Run
+from benchmarks.plan.study import Study
+from benchmarks.records.evaluation_files import packed
+from benchmarks.records.metrics import logged
+from benchmarks.records.record import FORMAT, config_values
+from benchmarks.records.sources import evaluation_code, run_sources
 
 ENDINGS = ("interrupted", "failed", "diverged", "lost", "stale", "missing")  # of those that are not finished
 EXECUTION = {"device": "cpu", "capability": "AVX2", "threads": 1, "layout": "contiguous", "precision": "float32"}
@@ -43,7 +43,7 @@ def write_record(root: Path, run: Run, evaluations: Iterable[Evaluation], state:
     files: dict[str, bytes] = {}
     sources = run_sources(run)
     if state == "stale":
-        sources = sources | {"benchmarks.training:Training": "00000000"}
+        sources = sources | {"benchmarks.training.training:Training": "00000000"}
     ended, steps = state in ("finished", "stale", "diverged"), run.steps
     step = steps if state in ("finished", "stale") else steps // 2
     files["config.json"] = _json(config_values(run, "0" * 16))

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from benchmarks.errors import InductiveError
-from benchmarks.execution import environment, platform_bits
 from benchmarks.files import write_atomic
+from benchmarks.records.environment import environment
 from benchmarks.speed.clock import MOST_OTHERS, Summary, Turn
+from benchmarks.training.kernels import platform_bits
 
 
 @dataclass(frozen=True)

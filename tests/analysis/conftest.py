@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.record import FORMAT, write_evaluations
-from benchmarks.run import Evaluation, Run, canonical
-from benchmarks.sources import run_sources
-from benchmarks.study import Study, expand
+from benchmarks.plan.run import Evaluation, Run, canonical
+from benchmarks.plan.study import Study, expand
+from benchmarks.records.record import FORMAT, write_evaluations
+from benchmarks.records.sources import run_sources
 
 CEILING = {
     "resnet": 0.985,
@@ -96,7 +96,7 @@ def write_record(
         "execution.json": {"device": "cpu", "capability": "AVX2", "threads": 1, "sources": run_sources(run)},
     }
     if state == "stale":
-        write["execution.json"]["sources"] = {**run_sources(run), "benchmarks.training:Training": "00000000"}
+        write["execution.json"]["sources"] = {**run_sources(run), "benchmarks.training.training:Training": "00000000"}
     if state in ("finished", "stale", "diverged"):
         diverged = state == "diverged"
         train, validation = run.part_sizes

@@ -17,10 +17,10 @@ from analysis.arms import ArmData, split
 from analysis.frame import load
 from analysis.image_bootstrap import bootstrap
 from analysis.predictions import correctness
-from benchmarks import cli
+from benchmarks.cli.main import main
 from benchmarks.errors import ConfigError, RecordError
-from benchmarks.record import read_record, write_evaluations
-from benchmarks.run import Run, default_evaluation
+from benchmarks.plan.run import Run, default_evaluation
+from benchmarks.records.record import read_record, write_evaluations
 
 IMAGES = 200
 FIVE = ("digits", "mnist", "fashion_mnist", "kmnist", "svhn")
@@ -314,14 +314,14 @@ def test_the_command_shows_two_networks(made_up: Any, tmp_path: Path, capsys: py
     command = ["show", a.id, "--against", b.id, "--runs", str(tmp_path)]
     for arguments in (command, [*command, "--json"]):
         with pytest.raises(SystemExit) as end:
-            cli.main(arguments)
+            main(arguments)
         assert end.value.code == 0
     said, _, values = capsys.readouterr().out.partition("{")
     assert f"McNemar's exact test: p = {expected.p:.3g}" in said
     assert "Of their architectures it says nothing" in said
     for other, near in ((f"{b.id[:-1]}x", f"did you mean `{b.id}`?"), ("nosuch", f"an id looks like {first}")):
         with pytest.raises(SystemExit) as end:
-            cli.main(["show", a.id, "--against", other, "--runs", str(tmp_path)])
+            main(["show", a.id, "--against", other, "--runs", str(tmp_path)])
         assert end.value.code == 2
         assert f"no run '{other}' among the 9 under {tmp_path}; {near}" in capsys.readouterr().err
     found = json.loads("{" + values)

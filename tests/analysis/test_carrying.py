@@ -15,8 +15,8 @@ from analysis.findings import Anchors, Findings
 from analysis.frame import load
 from analysis.report import write_report
 from analysis.resolution_sections import summaries
-from benchmarks.run import Evaluation, Run
-from benchmarks.study import Study
+from benchmarks.plan.run import Evaluation, Run
+from benchmarks.plan.study import Study
 
 ACCURACY = {16: 0.5, 32: 0.8, 64: 0.6}
 

@@ -15,8 +15,8 @@ from analysis.arms import split
 from analysis.frame import load
 from analysis.report import write_report
 from analysis.statistics import Estimate
-from benchmarks.run import default_evaluation
-from benchmarks.study import Study
+from benchmarks.plan.run import default_evaluation
+from benchmarks.plan.study import Study
 
 FAMILIES = [
     {"name": "everything"},
@@ -178,7 +178,7 @@ def test_the_test_set_is_resampled_when_asked(declared: tuple[Study, Path], tmp_
     """Pairs whose predictions were kept are resampled, the others said; the same bytes twice."""
     study, root = declared
     labels = np.arange(50, dtype=np.int16) % 10
-    from benchmarks.record import write_evaluations
+    from benchmarks.records.record import write_evaluations
 
     for number, run in enumerate(study.runs):
         if run.position == "none" and run.seed == 0:

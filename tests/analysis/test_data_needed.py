@@ -33,7 +33,7 @@ from analysis.page import Cell, Row, Table
 from analysis.palette import looks
 from analysis.report import write_report
 from analysis.wording import Answer
-from benchmarks.run import Evaluation, Run
+from benchmarks.plan.run import Evaluation, Run
 
 SIZES = [100, 200, 400, 800, 1200]
 

@@ -14,9 +14,9 @@ import pytest
 from analysis.export import export
 from analysis.frame import load
 from benchmarks.errors import InductiveError
-from benchmarks.metrics import read_metrics
+from benchmarks.plan.study import Study, expand
+from benchmarks.records.metrics import read_metrics
 from benchmarks.speed.synthetic import write_records
-from benchmarks.study import Study, expand
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -149,7 +149,7 @@ def test_nothing_but_the_export_knows_of_trackers() -> None:
         for path in (ROOT / room).rglob("*.py")
         if "wandb" in path.read_text(encoding="utf-8") or "tensorboard" in path.read_text(encoding="utf-8")
     ]
-    assert sorted(knowing) == ["analysis/export.py", "benchmarks/cli.py"]
+    assert sorted(knowing) == ["analysis/export.py", "benchmarks/cli/main.py"]
 
 
 def test_the_command(made: tuple[Study, Path], tmp_path: Path, inductive: Callable[..., Any]) -> None:

@@ -14,7 +14,7 @@ from analysis import ablation, figures
 from analysis.arms import MixedArmsError, split
 from analysis.frame import load
 from analysis.palette import KNOWN, SPARE, looks
-from benchmarks.study import Study
+from benchmarks.plan.study import Study
 
 
 def drawn(study: Study, root: Path) -> dict[str, Figure]:

@@ -14,7 +14,7 @@ import pytest
 from analysis import latex, latex_text, markdown
 from analysis.report import FORMATS, parsed_formats, write_report
 from benchmarks.errors import ConfigError
-from benchmarks.study import Study
+from benchmarks.plan.study import Study
 
 HOSTILE = "<script>alert(1)</script> \\input{/etc/passwd} 100% $x^2$ a_b #1 ~ {} [l](u) | `c`"
 

@@ -16,9 +16,9 @@ from analysis.findings import find
 from analysis.frame import COLUMNS, RUN, load
 from analysis.methods import sentences
 from benchmarks.errors import RecordError
-from benchmarks.record import configuration_digest, read_record
-from benchmarks.run import canonical
-from benchmarks.study import Study
+from benchmarks.plan.run import canonical
+from benchmarks.plan.study import Study
+from benchmarks.records.record import configuration_digest, read_record
 
 
 def test_a_row_per_run_and_evaluation(made_up: Any, small: tuple[Study, Path]) -> None:
@@ -164,7 +164,7 @@ def test_states_and_reasons(made_up: Any, tmp_path: Path) -> None:
     runs = load(tmp_path, study).runs
     assert runs["state"].tolist() == states + ["missing"] * (len(study.runs) - len(states))
     assert runs["reason"][3] == "RuntimeError: out of memory"
-    assert "benchmarks.training:Training" in runs["reason"][1]
+    assert "benchmarks.training.training:Training" in runs["reason"][1]
     assert runs["diverged_at"][2] == 120
     assert np.isnan(runs["train_accuracy"][2])
 

@@ -11,7 +11,7 @@ from analysis.arms import Arm, told_apart
 from analysis.head import Head, OfArm, head
 from analysis.report import write_report
 from analysis.wording import Answer, Scope
-from benchmarks.run import PROTOCOL
+from benchmarks.plan.run import PROTOCOL
 
 ARM = Arm("cifar10", "nano", "plain", "steps", 20000, 32, 0.2, "float32", PROTOCOL)
 WORDS = "cifar10, size nano, recipe plain, 20,000 steps, trained at 32 px"

@@ -43,7 +43,7 @@ from analysis.layout import WIDTH
 from analysis.palette import looks
 from analysis.report import write_report
 from analysis.sections import Drawing
-from benchmarks.study import Study
+from benchmarks.plan.study import Study
 
 LABELS = ["resnet", "vit learned_1d", "vit rope_axial"]
 LONG = {label: f"{label}, as long a name as somebody may well give a model in print"[:60] for label in LABELS}

@@ -19,9 +19,9 @@ from analysis.findings import find
 from analysis.frame import load
 from analysis.methods import protocol, warnings
 from analysis.report import write_report
-from benchmarks.cost import facts
-from benchmarks.run import Run
-from benchmarks.study import Study, single
+from benchmarks.plan.run import Run
+from benchmarks.plan.study import Study, single
+from benchmarks.records.cost import facts
 
 
 def with_true_macs(root: Path, study: Study) -> None:

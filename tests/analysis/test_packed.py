@@ -7,10 +7,10 @@ import pytest
 
 from analysis.frame import load
 from analysis.report import write_report
-from benchmarks import roots
-from benchmarks.pack import pack
-from benchmarks.passes import packed, read_entries
-from benchmarks.study import Study
+from benchmarks.plan.study import Study
+from benchmarks.records import roots
+from benchmarks.records.archive import pack
+from benchmarks.records.evaluation_files import packed, read_entries
 
 
 def test_the_report_of_an_archive_is_that_of_the_folder(

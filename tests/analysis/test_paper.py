@@ -12,8 +12,8 @@ from analysis.html import table_of_all
 from analysis.paper import apply
 from analysis.report import FORMATS, write_report
 from benchmarks.errors import ConfigError
-from benchmarks.paper import Paper, merged
-from benchmarks.study import Study, expand
+from benchmarks.plan.paper import Paper, merged
+from benchmarks.plan.study import Study, expand
 
 PAPER = {
     "labels": {"resnet": "ResNet-8", "vit learned_1d": "ViT"},

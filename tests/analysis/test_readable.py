@@ -15,9 +15,9 @@ from analysis.frame import load
 from analysis.provenance import provenance
 from analysis.traces import traces
 from analysis.trust import trust
-from benchmarks.passes import packed, read_entries
+from benchmarks.plan.study import Study, expand
+from benchmarks.records.evaluation_files import packed, read_entries
 from benchmarks.speed.synthetic import write_records
-from benchmarks.study import Study, expand
 
 STRANGE = (None, True, -1, 10**400, 1.5, float("nan"), "", "text", [], [1], [[]], {}, {"a": 1})
 

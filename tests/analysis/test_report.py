@@ -11,7 +11,7 @@ import pytest
 
 from analysis.frame import load
 from analysis.report import write_report
-from benchmarks.study import Study
+from benchmarks.plan.study import Study
 
 
 class Page(HTMLParser):

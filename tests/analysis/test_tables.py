@@ -21,7 +21,7 @@ from analysis.ranking import rank, told
 from analysis.statistics import Estimate
 from analysis.verdicts import of_families
 from analysis.wording import difference, interval, points, value
-from benchmarks.study import Study
+from benchmarks.plan.study import Study
 
 
 @pytest.fixture

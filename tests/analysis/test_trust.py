@@ -14,12 +14,12 @@ from analysis.frame import load
 from analysis.provenance import provenance
 from analysis.traces import traces
 from analysis.trust import Finding, trust
-from benchmarks.asked import keep_text
-from benchmarks.datasets import Places
-from benchmarks.decoded import make_ready
-from benchmarks.folders import keep_copy
+from benchmarks.data.catalogue import Places
+from benchmarks.data.folders import keep_copy
+from benchmarks.data.store import make_ready
+from benchmarks.plan.study import Study, expand
+from benchmarks.records.study_texts import keep_text
 from benchmarks.speed.synthetic import write_record, write_records
-from benchmarks.study import Study, expand
 
 TEXT = 'question = "Which?"\nexpect = "A"\nseed = [0, 1]\n\n[[models]]\nname = "resnet"\n'
 FIRST = "2026-01-01 00:00:08 UTC"  # of the records of tests/analysis/conftest.py: started at midnight, took 8 s
@@ -167,7 +167,10 @@ def test_runs_left_out_are_listed(made_up: Any, tmp_path: Path) -> None:
     [
         ({"capability": "AVX512"}, "hardware: cpu AVX2 (17 runs); cpu AVX512 (1 run)"),
         ({"torch": "2.6.0"}, "torch: - (17 runs); 2.6.0 (1 run)"),
-        ({"sources": {"benchmarks.training:Training": "00"}}, "benchmarks.training:Training (2 versions)"),
+        (
+            {"sources": {"benchmarks.training.training:Training": "00"}},
+            "benchmarks.training.training:Training (2 versions)",
+        ),
     ],
 )
 def test_mixed_comparisons_are_named(small: tuple[Study, Path], change: dict[str, Any], said: str) -> None:

@@ -13,8 +13,8 @@ from analysis.report import write_report
 from analysis.traces import of_all, traces
 from analysis.verify import verify
 from benchmarks.errors import RecordError
-from benchmarks.record import write_evaluations
-from benchmarks.study import Study
+from benchmarks.plan.study import Study
+from benchmarks.records.record import write_evaluations
 
 
 @pytest.fixture

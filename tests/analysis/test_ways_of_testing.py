@@ -16,8 +16,8 @@ from analysis.findings import csv_tables, find
 from analysis.frame import load
 from analysis.report import write_report
 from analysis.resolution_sections import summaries
-from benchmarks.run import Evaluation, Run
-from benchmarks.study import Study
+from benchmarks.plan.run import Evaluation, Run
+from benchmarks.plan.study import Study
 
 OTHERS = [
     {"resolution": [8, 16], "images": ["canvas", "patch"]},

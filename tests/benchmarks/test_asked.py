@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
-from benchmarks.asked import changes, keep_text, kept_texts
-from benchmarks.study import Study
+from benchmarks.plan.study import Study
+from benchmarks.records.study_texts import changes, keep_text, kept_texts
 
 TEXT = 'question = "Which?"\nexpect = "A"\nseed = [0, 1]\n\n[[models]]\nname = "resnet"\n'
 

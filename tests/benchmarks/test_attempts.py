@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import attempts
-from benchmarks.attempts import GRACE_SECONDS, Attempt, claim, here, process_start, read_attempts
 from benchmarks.errors import OwnedError
 from benchmarks.files import read_json, write_json
+from benchmarks.records import attempts
+from benchmarks.records.attempts import GRACE_SECONDS, Attempt, claim, here, process_start, read_attempts
 
 
 def _try(folder: Path, gate: "multiprocessing.synchronize.Barrier", results: "multiprocessing.Queue[str]") -> None:
@@ -51,7 +51,7 @@ def test_the_owner_is_named(tmp_path: Path) -> None:
 
 def _claimed_by_another_process(folder: Path) -> subprocess.Popen[str]:
     code = (
-        "import sys; from pathlib import Path; from benchmarks.attempts import claim\n"
+        "import sys; from pathlib import Path; from benchmarks.records.attempts import claim\n"
         "claim(Path(sys.argv[1])); print('claimed', flush=True); sys.stdin.read()"
     )
     process = subprocess.Popen(

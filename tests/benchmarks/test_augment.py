@@ -12,8 +12,9 @@ from scipy import stats
 from torch import Tensor
 from torchvision.transforms.v2 import TrivialAugmentWide
 
-from benchmarks import augment, operations, randomness
-from benchmarks.recipes import Recipe, augmentations
+from benchmarks import randomness
+from benchmarks.plan.recipes import Recipe, augmentations
+from benchmarks.training import augment, operations
 
 BATCH, CLASSES = 64, 10
 EVERYTHING = {

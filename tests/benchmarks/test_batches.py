@@ -11,15 +11,16 @@ import torch.nn.functional as F
 from scipy import stats
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks import augment, randomness
-from benchmarks.batches import Batches, Normaliser, resize
-from benchmarks.cost import cells
-from benchmarks.decoded import load_images
+from benchmarks import randomness
+from benchmarks.data.store import load_images
+from benchmarks.data.subsets import draw_subset
 from benchmarks.errors import ImpossibleError
-from benchmarks.recipes import augmentations
-from benchmarks.run import Run, make_run
-from benchmarks.study import single
-from benchmarks.subsets import draw_subset
+from benchmarks.plan.recipes import augmentations
+from benchmarks.plan.run import Run, make_run
+from benchmarks.plan.study import single
+from benchmarks.records.cost import cells
+from benchmarks.training import augment
+from benchmarks.training.batches import Batches, Normaliser, resize
 
 CPU = torch.device("cpu")
 DIGITS = load_images("digits", Path("data"))

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks import batchnorm
-from benchmarks.batchnorm import estimate, with_statistics
+from benchmarks.training import batchnorm
+from benchmarks.training.batchnorm import estimate, with_statistics
 
 
 def network() -> nn.Module:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.checkpoints import KEEP, checkpoint_paths, drop_checkpoints, load_checkpoint, save_checkpoint
+from benchmarks.records.checkpoints import KEEP, checkpoint_paths, drop_checkpoints, load_checkpoint, save_checkpoint
 
 
 def _state(step: int) -> dict[str, object]:

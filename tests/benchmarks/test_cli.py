@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.record import opened_pass
-from benchmarks.study import load_study
+from benchmarks.cli.main import main
+from benchmarks.plan.study import load_study
+from benchmarks.records.record import opened_pass
 
 Inductive = Callable[..., "subprocess.CompletedProcess[str]"]
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +52,7 @@ def test_from_plan_to_page_interrupted_in_the_middle(study: Path, inductive: Ind
     assert plan["states"] == {"missing": 8}
     assert all(cell["macs"] > 0 and cell["parameters"] > 0 and cell["seconds_per_run"] > 0 for cell in plan["cells"])
 
-    command = [sys.executable, "-m", "benchmarks.cli", "run", str(study), "--jobs", "2"]
+    command = [sys.executable, "-m", "benchmarks.cli.main", "run", str(study), "--jobs", "2"]
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -248,11 +249,9 @@ def test_native_windows_is_refused_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """WSL2 is the way there."""
-    from benchmarks import cli
-
-    monkeypatch.setattr(cli.os, "name", "nt")
+    monkeypatch.setattr(os, "name", "nt")
     with pytest.raises(SystemExit) as end:
-        cli.main(["list", "models"])
+        main(["list", "models"])
     assert end.value.code == 2
     assert capsys.readouterr().err == "error: native Windows is not supported; use WSL2\n"
 
@@ -263,7 +262,7 @@ def test_a_foreign_package_named_models_is_refused_by_name(tmp_path: Path) -> No
     (tmp_path / "models" / "__init__.py").write_text("")
     (tmp_path / "models" / "hints.py").write_text("def did_you_mean(*_): return ''")
     done = subprocess.run(
-        [sys.executable, "-c", "from benchmarks.cli import main; main(['list', 'models'])"],
+        [sys.executable, "-c", "from benchmarks.cli.main import main; main(['list', 'models'])"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -289,7 +288,7 @@ EARLY = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever starts the tests in the background ignores it
 sys.argv[0] = "/anywhere/bin/inductive"  # as the installed command has it
-from benchmarks.cli import main
+from benchmarks.cli.main import main
 main(["list", "recipes"])
 """
 
@@ -304,13 +303,13 @@ def test_ctrl_c_while_the_command_is_imported(tmp_path: Path) -> None:
 
 def test_ctrl_c_in_a_verb(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The same line."""
-    from benchmarks import cli, views
+    from benchmarks.cli import views
 
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(views, "print_listing", interrupted)
     with pytest.raises(SystemExit) as end:
-        cli.main(["list", "recipes"])
+        main(["list", "recipes"])
     assert end.value.code == 130
     assert capsys.readouterr().err.strip() == "interrupted"

@@ -4,9 +4,9 @@ import tomllib
 
 import pytest
 
-from benchmarks.comparisons import Family, pairs_of
 from benchmarks.errors import ConfigError
-from benchmarks.study import Study, expand, load_study, study_names
+from benchmarks.plan.comparisons import Family, pairs_of
+from benchmarks.plan.study import Study, expand, load_study, study_names
 
 MODELS = """
 dataset = "digits"

@@ -10,14 +10,14 @@ import torch
 from torch import nn
 from torch._dynamo.exc import Unsupported
 
-from benchmarks import compiling, execution
-from benchmarks.compiling import compiled
 from benchmarks.errors import InductiveError
-from benchmarks.execution import KERNELS, Kernels, execution_for
 from benchmarks.files import read_json
-from benchmarks.job import Outcome
-from benchmarks.run import Run
-from benchmarks.training import model_of
+from benchmarks.plan.run import Run
+from benchmarks.running.attempt_log import Outcome
+from benchmarks.training import compiling, kernels
+from benchmarks.training.compiling import compiled
+from benchmarks.training.kernels import KERNELS, Kernels, execution_for
+from benchmarks.training.training import model_of
 
 Make = Callable[..., Run]
 Perform = Callable[..., Outcome]
@@ -82,7 +82,7 @@ def test_the_rule_is_a_number_of_steps(tiny: Make, monkeypatch: pytest.MonkeyPat
     """No device has one until it has been measured; with one, runs of fewer steps are not compiled."""
     assert {kernels.compile_from for kernels in KERNELS.values()} == {math.inf}
     assert execution_for(tiny(), "cpu")["compile"] == "off"
-    monkeypatch.setitem(execution.KERNELS, ("cpu", "float32"), Kernels("explicit", compile_from=100))
+    monkeypatch.setitem(kernels.KERNELS, ("cpu", "float32"), Kernels("explicit", compile_from=100))
     found = [execution_for(tiny(budget={"steps": steps}), "cpu")["compile"] for steps in (99, 100)]
     assert found == ["off", "network"]
     assert execution_for(tiny(budget={"steps": 100}), "cpu", "off")["compile"] == "off"

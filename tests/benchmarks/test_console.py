@@ -8,8 +8,8 @@ from subprocess import CompletedProcess
 import pytest
 
 from benchmarks.console import printable
+from benchmarks.plan.study import load_study
 from benchmarks.speed.synthetic import write_record
-from benchmarks.study import load_study
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m[red]red[/red]\u202egnp.exe"
 SHOWN = r"\x1b]0;owned\x07\x1b[2J\x9b31m[red]red[/red]\u202egnp.exe"

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from benchmarks import official, prepare
-from benchmarks.datasets import DATASETS, Images, dataset
-from benchmarks.decoded import load_images
+from benchmarks.data import official
+from benchmarks.data.catalogue import DATASETS, Images, dataset
+from benchmarks.data.store import load_images
 from benchmarks.errors import ConfigError, InductiveError
+from benchmarks.running import prepare
 from models.sizes import SCALES
 
 NOWHERE = Path("nowhere")

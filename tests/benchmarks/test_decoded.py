@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import decoded
-from benchmarks.dataset_files import read_digits
-from benchmarks.datasets import DATASETS, Dataset, Images, dataset
-from benchmarks.decoded import build, digests, is_ready, load_images, make_ready
-from benchmarks.duplicates import Duplicates, find, list_path, read_list, write_list
+from benchmarks.data import store
+from benchmarks.data.catalogue import DATASETS, Dataset, Images, dataset
+from benchmarks.data.duplicates import Duplicates, find, list_path, read_list, write_list
+from benchmarks.data.readers import read_digits
+from benchmarks.data.store import build, digests, is_ready, load_images, make_ready
 from benchmarks.errors import InductiveError, RecordError
-from benchmarks.execute import Outcome, Settings, execute
 from benchmarks.files import read_json, write_json
-from benchmarks.record import opened_pass, read_record
-from benchmarks.run import Run
-from benchmarks.study import expand
+from benchmarks.plan.run import Run
+from benchmarks.plan.study import expand
+from benchmarks.records.record import opened_pass, read_record
+from benchmarks.running.execute import Outcome, Settings, execute
 
 STORED = "stored"
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,11 +39,11 @@ def read_stored(spec: Dataset, data: Path, download: bool) -> Images:
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data folder with the set `stored`, which goes through the store."""
-    spec = replace(dataset("digits"), name=STORED, reader="benchmarks.dataset_files:read_stored", files=("stored.bin",))
+    spec = replace(dataset("digits"), name=STORED, reader="benchmarks.data.readers:read_stored", files=("stored.bin",))
     monkeypatch.setitem(DATASETS, STORED, spec)
-    monkeypatch.setattr("benchmarks.dataset_files.read_stored", read_stored, raising=False)
-    monkeypatch.setattr(decoded, "_reader_digest", lambda reader: "0" * 16)
-    monkeypatch.setattr(decoded.sources, "run_sources", lambda run: {})
+    monkeypatch.setattr("benchmarks.data.readers.read_stored", read_stored, raising=False)
+    monkeypatch.setattr(store, "_reader_digest", lambda reader: "0" * 16)
+    monkeypatch.setattr(store.sources, "run_sources", lambda run: {})
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "stored.bin").write_bytes(b"\0")
     load_images.cache_clear()
@@ -95,7 +95,7 @@ def test_it_is_decoded_once(data: Path, monkeypatch: pytest.MonkeyPatch) -> None
     """The files may go once the store has them; nothing is read or written again."""
     assert make_ready(STORED, data)
     before = {path: path.stat().st_mtime_ns for path in (data / ".decoded").iterdir()}
-    monkeypatch.setattr("benchmarks.dataset_files.read_stored", None)
+    monkeypatch.setattr("benchmarks.data.readers.read_stored", None)
     (data / "stored.bin").unlink()
     assert not make_ready(STORED, data)
     assert len(stored(data).train) == 1200
@@ -153,7 +153,7 @@ def test_two_builders_do_no_harm(data: Path) -> None:
 
     def work(_: int) -> bool:
         build(dataset(STORED), data, download=False)
-        return bool((decoded._mapped(dataset(STORED), data, read_json(data / ".decoded" / "stored.json")).train
+        return bool((store._mapped(dataset(STORED), data, read_json(data / ".decoded" / "stored.json")).train
                      == reference.train).all())  # fmt: skip
 
     with ThreadPoolExecutor(10) as pool:

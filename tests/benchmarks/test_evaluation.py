@@ -14,18 +14,18 @@ from PIL import Image
 from torchvision.transforms import functional as tv
 
 from analysis.predictions import read_correct
-from benchmarks import training
-from benchmarks.calibration import calibration_error
-from benchmarks.decoded import load_images
-from benchmarks.evaluation import Measurer, centred, evaluate
-from benchmarks.execute import Outcome
-from benchmarks.execution import execution_for
-from benchmarks.record import opened_pass, read_record, write_evaluations
-from benchmarks.run import Evaluation, Run, make_run
-from benchmarks.states import run_state
-from benchmarks.subsets import draw_subset
-from benchmarks.training import build_model, logits_of
-from benchmarks.wanted import Lacking, evaluations_of, read_wishes
+from benchmarks.data.store import load_images
+from benchmarks.data.subsets import draw_subset
+from benchmarks.plan.evaluations import Lacking, evaluations_of, read_wishes
+from benchmarks.plan.run import Evaluation, Run, make_run
+from benchmarks.records.record import opened_pass, read_record, write_evaluations
+from benchmarks.records.states import run_state
+from benchmarks.running.execute import Outcome
+from benchmarks.training import training
+from benchmarks.training.calibration import calibration_error
+from benchmarks.training.evaluation import Measurer, centred, evaluate
+from benchmarks.training.kernels import execution_for
+from benchmarks.training.training import build_model, logits_of
 
 Make = Callable[..., Run]
 Perform = Callable[..., Outcome]

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks.attempts import read_attempts
-from benchmarks.job import Outcome
-from benchmarks.record import opened_pass, read_record
-from benchmarks.run import Run
+from benchmarks.plan.run import Run
+from benchmarks.records.attempts import read_attempts
+from benchmarks.records.record import opened_pass, read_record
+from benchmarks.running.attempt_log import Outcome
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -99,13 +99,13 @@ def test_neighbours_leave_no_trace(
 ALLOCATOR = """
 import sys
 from pathlib import Path
-from benchmarks.local import keep_memory
+from benchmarks.running.local import keep_memory
 if sys.argv[2] == "kept":
     keep_memory()
 import json, torch
-from benchmarks.execute import Settings, execute
-from benchmarks.run import make_run
-from benchmarks.study import single
+from benchmarks.running.execute import Settings, execute
+from benchmarks.plan.run import make_run
+from benchmarks.plan.study import single
 run = make_run(json.loads(sys.argv[3]))
 execute(run, Path(sys.argv[1]), single(run).evaluations[run.id], Settings(Path("data")), lambda: False)
 """
@@ -124,11 +124,11 @@ def test_the_allocator_does_not_decide_bits(kind: str, tiny: Callable[..., Run],
 KILLED = """
 import json, os, random, signal, sys, time
 from pathlib import Path
-import benchmarks.preload
+import benchmarks.running.preload
 from benchmarks import sources
-from benchmarks.execute import Settings, execute
-from benchmarks.run import make_run
-from benchmarks.study import single
+from benchmarks.running.execute import Settings, execute
+from benchmarks.plan.run import make_run
+from benchmarks.plan.study import single
 
 run, roots = make_run(json.loads(sys.argv[1])), [Path(root) for root in sys.argv[2:]]
 moments = random.Random(3)

@@ -14,18 +14,19 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import attempts, sources, training
-from benchmarks.checkpoints import checkpoint_paths
 from benchmarks.errors import OwnedError, RecordError, StaleError
-from benchmarks.evaluation import evaluate
 from benchmarks.files import read_json, write_json
-from benchmarks.job import Outcome
-from benchmarks.metrics import read_metrics
-from benchmarks.passes import read_entries
-from benchmarks.record import opened_pass, read_record
-from benchmarks.run import Evaluation, Run, default_evaluation
-from benchmarks.states import run_state
-from benchmarks.study import single
+from benchmarks.plan.run import Evaluation, Run, default_evaluation
+from benchmarks.plan.study import single
+from benchmarks.records import attempts, sources
+from benchmarks.records.checkpoints import checkpoint_paths
+from benchmarks.records.evaluation_files import read_entries
+from benchmarks.records.metrics import read_metrics
+from benchmarks.records.record import opened_pass, read_record
+from benchmarks.records.states import run_state
+from benchmarks.running.attempt_log import Outcome
+from benchmarks.training import training
+from benchmarks.training.evaluation import evaluate
 
 Make = Callable[..., Run]
 Perform = Callable[..., Outcome]
@@ -117,7 +118,7 @@ def test_evaluations_survive_a_kill(
     tiny: Make, perform: Perform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What lies on disk where the process ends without a chance to save: all but the one that was being made."""
-    monkeypatch.setattr("benchmarks.execute.SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("benchmarks.running.execute.SAVE_SECONDS", 0.0)
     run = tiny()
 
     def killed(measurer: Any, wanted: list[Evaluation], *rest: Any) -> Any:
@@ -126,7 +127,7 @@ def test_evaluations_survive_a_kill(
         return evaluate(measurer, wanted, *rest)
 
     with monkeypatch.context() as patched:
-        patched.setattr("benchmarks.execute.evaluate", killed)
+        patched.setattr("benchmarks.running.execute.evaluate", killed)
         with pytest.raises(SystemExit):
             perform(run, evaluations=FOUR)
     entries = read_entries(tmp_path / run.id / "evaluations" / "0001.npz")
@@ -287,9 +288,9 @@ def test_damaged_checkpoints_cost_steps_and_no_more(damaged: int, tiny: Make, pe
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from benchmarks.execute import Settings, execute
-from benchmarks.run import make_run
-from benchmarks.study import single
+from benchmarks.running.execute import Settings, execute
+from benchmarks.plan.run import make_run
+from benchmarks.plan.study import single
 import json, torch
 torch.set_num_threads(1)
 run = make_run(json.loads(sys.argv[1]))

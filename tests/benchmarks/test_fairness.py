@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from torch import nn
 
 import models
-from benchmarks.datasets import dataset
+from benchmarks.data.catalogue import dataset
 from benchmarks.errors import InductiveError
 from benchmarks.fairness import references
 from benchmarks.fairness.__main__ import fairness

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from benchmarks import passes
-from benchmarks.attempts import Attempt, claim
 from benchmarks.errors import OwnedError
-from benchmarks.job import Outcome
-from benchmarks.metrics import Metrics, read_metrics
-from benchmarks.record import read_record
-from benchmarks.run import Evaluation, Run
+from benchmarks.plan.run import Evaluation, Run
+from benchmarks.records import evaluation_files
+from benchmarks.records.attempts import Attempt, claim
+from benchmarks.records.metrics import Metrics, read_metrics
+from benchmarks.records.record import read_record
+from benchmarks.running.attempt_log import Outcome
 
 Make = Callable[..., Run]
 Perform = Callable[..., Outcome]
@@ -25,11 +25,11 @@ Perform = Callable[..., Outcome]
 STALLED = """
 import json, os, signal, sys
 from pathlib import Path
-from benchmarks.attempts import Claim
+from benchmarks.records.attempts import Claim
 from benchmarks.errors import OwnedError
-from benchmarks.execute import Settings, execute
-from benchmarks.run import make_run
-from benchmarks.study import single
+from benchmarks.running.execute import Settings, execute
+from benchmarks.plan.run import make_run
+from benchmarks.plan.study import single
 
 settings, root, at = json.loads(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 check, checks = Claim.check, 0
@@ -89,20 +89,20 @@ def test_a_pass_that_is_taken_back_is_never_the_owners(
 ) -> None:
     """An attempt stalls just after it has renamed a pass with all that was wanted; another finishes the run from there.
     Reference: the record as that one has left it, which has both evaluations."""
-    monkeypatch.setattr("benchmarks.execute.SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("benchmarks.running.execute.SAVE_SECONDS", 0.0)
     run, both = tiny(), [Evaluation(resolution=side) for side in (8, 12)]
-    write, finished = passes.write_atomic, dict[str, bytes]()
+    write, finished = evaluation_files.write_atomic, dict[str, bytes]()
 
     def stalls(path: Path, data: bytes, check: Callable[[], None]) -> None:
         write(path, data, check)
-        if path.name == "0001.npz" and len(passes.read_entries(path)) == 2:
+        if path.name == "0001.npz" and len(evaluation_files.read_entries(path)) == 2:
             with monkeypatch.context() as patched:
                 patched.setattr(Attempt, "alive", lambda self: False)  # as another host sees it after the grace time
                 assert perform(run, evaluations=both) == Outcome("finished", "0 evaluations")
             finished.update(left(tmp_path / run.id))
 
     with monkeypatch.context() as patched:
-        patched.setattr(passes, "write_atomic", stalls)
+        patched.setattr(evaluation_files, "write_atomic", stalls)
         with pytest.raises(OwnedError):
             perform(run, evaluations=both)
     assert left(tmp_path / run.id) == finished

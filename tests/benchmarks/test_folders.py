@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
-from benchmarks import folders
-from benchmarks.datasets import Places, dataset
-from benchmarks.decoded import load_images
+from benchmarks.data import folders
+from benchmarks.data.catalogue import Places, dataset
+from benchmarks.data.store import load_images
 from benchmarks.errors import ConfigError, InductiveError
-from benchmarks.prepare import data_set
-from benchmarks.run import make_run
-from benchmarks.sources import run_sources
+from benchmarks.plan.run import make_run
+from benchmarks.records.sources import run_sources
+from benchmarks.running.prepare import data_set
 
 NAME = "folder:pets"
 
@@ -102,7 +102,7 @@ def test_a_run_of_a_folder_has_a_portable_id(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "pets", other / "pets")
     there = make_run(settings, Places(other))
     assert there.id == first
-    assert "benchmarks.dataset_files:read_folder" in run_sources(there)
+    assert "benchmarks.data.readers:read_folder" in run_sources(there)
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:

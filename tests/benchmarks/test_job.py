@@ -4,9 +4,9 @@ import logging
 import time
 from pathlib import Path
 
-from benchmarks.attempts import claim
 from benchmarks.files import read_json
-from benchmarks.job import LOG_BYTES, attempt
+from benchmarks.records.attempts import claim
+from benchmarks.running.attempt_log import LOG_BYTES, attempt
 
 
 def test_endless_logs_are_bounded(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.local import gpu_of
-from benchmarks.record import read_record
-from benchmarks.study import Study, load_study
+from benchmarks.plan.study import Study, load_study
+from benchmarks.records.record import read_record
+from benchmarks.running.local import gpu_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,7 +42,7 @@ def _study(folder: Path, steps: int, model: str = "resnet") -> Path:
 def _started(folder: Path, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
     """`inductive run` in a process group of its own, as from a terminal."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.cli", "run", *arguments],
+        [sys.executable, "-m", "benchmarks.cli.main", "run", *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -193,9 +193,9 @@ HANGING = """
 import json, os, signal, sys, time
 from pathlib import Path
 from benchmarks import local
-from benchmarks.execute import Settings
-from benchmarks.progress import Lines
-from benchmarks.study import load_study
+from benchmarks.running.execute import Settings
+from benchmarks.running.progress import Lines
+from benchmarks.plan.study import load_study
 from rich.console import Console
 
 class Watching(Lines):
@@ -247,7 +247,7 @@ from benchmarks import local
 def probe(queue):
     server = f"/proc/{os.getppid()}/task"
     names = [open(f"{server}/{thread}/comm").read().strip() for thread in os.listdir(server)]
-    warm = all(name in sys.modules for name in ("benchmarks.preload", "models.swin", "torch._dynamo"))
+    warm = all(name in sys.modules for name in ("benchmarks.running.preload", "models.swin", "torch._dynamo"))
     queue.put({"warm": warm, "bad fork": torch.cuda._is_in_bad_fork(), "threads": len(names), "names": names})
 if __name__ == "__main__":
     with local._signals_blocked():

@@ -10,17 +10,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks import training
-from benchmarks.decoded import load_images
+from benchmarks.data.store import load_images
+from benchmarks.data.subsets import draw_subset
 from benchmarks.errors import ConfigError, InductiveError
-from benchmarks.execution import execution_for
 from benchmarks.files import read_json
-from benchmarks.job import Outcome
-from benchmarks.metrics import logged, read_metrics
-from benchmarks.record import opened_pass, read_record
-from benchmarks.run import Run, make_run
-from benchmarks.subsets import draw_subset
-from benchmarks.training import Training, build_model
+from benchmarks.plan.run import Run, make_run
+from benchmarks.records.metrics import logged, read_metrics
+from benchmarks.records.record import opened_pass, read_record
+from benchmarks.running.attempt_log import Outcome
+from benchmarks.training import training
+from benchmarks.training.kernels import execution_for
+from benchmarks.training.training import Training, build_model
 
 Make = Callable[..., Run]
 Perform = Callable[..., Outcome]

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cli, roots, sources
-from benchmarks.record import read_record
-from benchmarks.states import study_states
-from benchmarks.study import Study, load_study
+from benchmarks.cli.main import main
+from benchmarks.plan.study import Study, load_study
+from benchmarks.records import roots, sources
+from benchmarks.records.record import read_record
+from benchmarks.records.states import study_states
 
 ARCHIVE = Path(__file__).parent / "before_rooms.zip"
 BEFORE = ("benchmarks.training:Training", "models.registry:create_model", "benchmarks.dataset_files:read_digits")
@@ -55,7 +56,7 @@ def test_running_the_study_again_does_nothing(study: Study, tmp_path: Path, caps
     root = unpacked(tmp_path)
     before = {path: path.stat().st_mtime_ns for run in study.runs for path in (root / run.id).rglob("*")}
     with pytest.raises(SystemExit) as end:
-        cli.main(["run", str(tmp_path / "before.toml"), "--runs", str(root)])
+        main(["run", str(tmp_path / "before.toml"), "--runs", str(root)])
     assert end.value.code == 0, capsys.readouterr()
     assert {path: path.stat().st_mtime_ns for run in study.runs for path in (root / run.id).rglob("*")} == before
 

@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import roots
-from benchmarks.beside import beside, in_a_cell
 from benchmarks.errors import RecordError
-from benchmarks.pack import pack
-from benchmarks.passes import packed, read_entries
-from benchmarks.record import read_record
+from benchmarks.plan.study import Study, expand, load_study
+from benchmarks.records import roots
+from benchmarks.records.archive import pack
+from benchmarks.records.evaluation_files import packed, read_entries
+from benchmarks.records.neighbours import beside, in_a_cell
+from benchmarks.records.record import read_record
+from benchmarks.records.states import study_states
 from benchmarks.speed.synthetic import write_records
-from benchmarks.states import study_states
-from benchmarks.study import Study, expand, load_study
 
 TEXT = 'question = "Which?"\nseed = [0, 1, 2, 3, 4, 5, 6, 7]\ntest_resolutions = [4, 8]\n[[models]]\nname = "resnet"\n'
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.errors import RecordError
-from benchmarks.passes import packed, read_entries
+from benchmarks.records.evaluation_files import packed, read_entries
 
 ENTRIES = [{"id": "9a1b2c3d", "accuracy": 0.5, "name": "é"}, {"id": "00000000", "accuracy": 1.0, "name": "b"}]
 

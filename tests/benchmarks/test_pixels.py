@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.pixels import CHUNK, Selected, moments, to_device
+from benchmarks.training.pixels import CHUNK, Selected, moments, to_device
 
 WHOLE = np.random.default_rng(0).integers(0, 256, (50, 3, 4, 4), dtype=np.uint8)
 

@@ -10,13 +10,13 @@ import timm
 import torch
 import torchvision
 
-from benchmarks import sources
+from benchmarks.cli.views import listing
 from benchmarks.errors import ConfigError
-from benchmarks.execute import Outcome
-from benchmarks.record import read_record
-from benchmarks.run import PROTOCOL, Evaluation, Run, make_run
-from benchmarks.study import expand
-from benchmarks.views import listing
+from benchmarks.plan.run import PROTOCOL, Evaluation, Run, make_run
+from benchmarks.plan.study import expand
+from benchmarks.records import sources
+from benchmarks.records.record import read_record
+from benchmarks.running.execute import Outcome
 
 Inductive = Callable[..., "subprocess.CompletedProcess[str]"]
 

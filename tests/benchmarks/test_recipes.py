@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from benchmarks.errors import ConfigError
-from benchmarks.recipes import (
+from benchmarks.plan.recipes import (
     ABOUT,
     FOLDER,
     Recipe,

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 import models
 from benchmarks.errors import ConfigError, ImpossibleError
-from benchmarks.recipes import Recipe, recipe_values
-from benchmarks.run import (
+from benchmarks.plan.recipes import Recipe, recipe_values
+from benchmarks.plan.run import (
     PROTOCOL,
     Budget,
     Evaluation,
@@ -272,7 +272,7 @@ def test_the_delta_names_what_differs_and_no_more() -> None:
 def test_a_raised_protocol_gives_every_run_a_new_id(monkeypatch: pytest.MonkeyPatch) -> None:
     """The protocol is the way to say that a configuration means something else now."""
     before = make_run({}).id
-    monkeypatch.setattr("benchmarks.run.PROTOCOL", PROTOCOL + 1)
+    monkeypatch.setattr("benchmarks.plan.run.PROTOCOL", PROTOCOL + 1)
     assert make_run({"protocol": PROTOCOL + 1}).id != before
 
 

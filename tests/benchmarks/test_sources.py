@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 import models
-from benchmarks import sources
-from benchmarks.run import Run, make_run
+from benchmarks.plan.run import Run, make_run
+from benchmarks.records import sources
 from models.registry import load
 
-ROOT = Path(sources.__file__).parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 ChangedBy = Callable[[Run, str, str], tuple[str, ...]]  # run, file, definition -> what has changed
 
 ROPE = make_run({"options": {"position": "rope_axial"}})
@@ -110,9 +110,9 @@ def test_text_that_means_nothing_changes_no_digest(copy: Copy) -> None:
 def test_an_annotated_name_is_the_same_name(copy: Copy) -> None:
     """An annotation may be added to or taken from a variable without making a run stale."""
     before = sources.run_sources(STRONG)
-    copy.edit("benchmarks/augment.py", "\nOPERATIONS: tuple[Operation, ...] =", "\nOPERATIONS =")
-    copy.edit("benchmarks/operations.py", "    ratio = x.shape[2]", "    count: int\n    ratio = x.shape[2]")
-    assert sources.changes(before, sources.run_sources(STRONG)) == ("benchmarks.operations:rotate (changed)",)
+    copy.edit("benchmarks/training/augment.py", "\nOPERATIONS: tuple[Operation, ...] =", "\nOPERATIONS =")
+    copy.edit("benchmarks/training/operations.py", "    ratio = x.shape[2]", "    count: int\n    ratio = x.shape[2]")
+    assert sources.changes(before, sources.run_sources(STRONG)) == ("benchmarks.training.operations:rotate (changed)",)
 
 
 @pytest.mark.parametrize(
@@ -127,21 +127,21 @@ def test_an_annotated_name_is_the_same_name(copy: Copy) -> None:
         ("models/registry.py", "position_summaries"),
         ("models/registry.py", "resolve_options"),
         ("models/hints.py", "did_you_mean"),
-        ("benchmarks/dataset_files.py", "read_cifar"),
-        ("benchmarks/decoded.py", "load_images"),
-        ("benchmarks/augment.py", "crop"),
-        ("benchmarks/augment.py", "randaugment"),
-        ("benchmarks/augment.py", "_rectangle"),
-        ("benchmarks/recipes.py", "augmentations"),
-        ("benchmarks/recipes.py", "Recipe"),
-        ("benchmarks/run.py", "Evaluation"),
-        ("benchmarks/run.py", "make_run"),
-        ("benchmarks/subsets.py", "part_sizes"),
-        ("benchmarks/evaluation.py", "evaluate"),
-        ("benchmarks/execute.py", "execute"),
-        ("benchmarks/record.py", "read_record"),
-        ("benchmarks/study.py", "expand"),
-        ("benchmarks/cli.py", "run"),
+        ("benchmarks/data/readers.py", "read_cifar"),
+        ("benchmarks/data/store.py", "load_images"),
+        ("benchmarks/training/augment.py", "crop"),
+        ("benchmarks/training/augment.py", "randaugment"),
+        ("benchmarks/training/augment.py", "_rectangle"),
+        ("benchmarks/plan/recipes.py", "augmentations"),
+        ("benchmarks/plan/recipes.py", "Recipe"),
+        ("benchmarks/plan/run.py", "Evaluation"),
+        ("benchmarks/plan/run.py", "make_run"),
+        ("benchmarks/data/subsets.py", "part_sizes"),
+        ("benchmarks/training/evaluation.py", "evaluate"),
+        ("benchmarks/running/execute.py", "execute"),
+        ("benchmarks/records/record.py", "read_record"),
+        ("benchmarks/plan/study.py", "expand"),
+        ("benchmarks/cli/main.py", "run"),
     ],
 )
 def test_a_change_elsewhere_touches_nothing(file: str, name: str, changed_by: ChangedBy) -> None:
@@ -153,13 +153,13 @@ def test_a_new_augmentation_touches_no_recorded_run(copy: Copy) -> None:
     """A recipe gains a switch and augment.py a function: no run made before knows of it."""
     before = [sources.run_sources(run) for run in (ROPE, STRONG)]
     copy.edit(
-        "benchmarks/recipes.py",
+        "benchmarks/plan/recipes.py",
         '        "erase": recipe.erasing > 0,\n',
         '        "blur": recipe.blur > 0,\n        "erase": recipe.erasing > 0,\n',
     )
-    copy.edit("benchmarks/recipes.py", "    erasing: Share", "    blur: Share = Field(0.0)\n    erasing: Share")
+    copy.edit("benchmarks/plan/recipes.py", "    erasing: Share", "    blur: Share = Field(0.0)\n    erasing: Share")
     added = "\n\ndef blur(x, weights, draw, recipe):\n    return x, weights\n"
-    copy.write("benchmarks/augment.py", copy.read("benchmarks/augment.py") + added)
+    copy.write("benchmarks/training/augment.py", copy.read("benchmarks/training/augment.py") + added)
     after = [sources.run_sources(run) for run in (ROPE, STRONG)]
     assert after == before
 
@@ -175,19 +175,19 @@ def test_a_new_augmentation_touches_no_recorded_run(copy: Copy) -> None:
         ("models/initial.py", "normal"),
         ("models/registry.py", "create_model"),
         ("models/registry.py", "constructor_arguments"),
-        ("benchmarks/training.py", "Training"),
-        ("benchmarks/training.py", "learning_rate"),
-        ("benchmarks/training.py", "make_optimizer"),
-        ("benchmarks/training.py", "build_model"),
-        ("benchmarks/run.py", "Budget"),
-        ("benchmarks/batches.py", "Batches"),
-        ("benchmarks/batches.py", "Normaliser"),
-        ("benchmarks/batches.py", "resize"),
+        ("benchmarks/training/training.py", "Training"),
+        ("benchmarks/training/training.py", "learning_rate"),
+        ("benchmarks/training/training.py", "make_optimizer"),
+        ("benchmarks/training/training.py", "build_model"),
+        ("benchmarks/plan/run.py", "Budget"),
+        ("benchmarks/training/batches.py", "Batches"),
+        ("benchmarks/training/batches.py", "Normaliser"),
+        ("benchmarks/training/batches.py", "resize"),
         ("benchmarks/randomness.py", "hashes"),
-        ("benchmarks/dataset_files.py", "read_digits"),
-        ("benchmarks/subsets.py", "class_sequence"),
-        ("benchmarks/subsets.py", "validation_mask"),
-        ("benchmarks/subsets.py", "draw_subset"),
+        ("benchmarks/data/readers.py", "read_digits"),
+        ("benchmarks/data/subsets.py", "class_sequence"),
+        ("benchmarks/data/subsets.py", "validation_mask"),
+        ("benchmarks/data/subsets.py", "draw_subset"),
     ],
 )
 def test_a_change_of_what_a_run_is_made_of_is_named(file: str, name: str, changed_by: ChangedBy) -> None:
@@ -207,7 +207,9 @@ def test_an_augmentation_in_use_is_noticed_with_all_it_is_made_of(
     module: str, name: str, changed_by: ChangedBy
 ) -> None:
     """The strong recipe's slice must hold the helpers too: an operation of RandAugment decides weights."""
-    assert changed_by(STRONG, f"benchmarks/{module}.py", name) == (f"benchmarks.{module}:{name} (changed)",)
+    assert changed_by(STRONG, f"benchmarks/training/{module}.py", name) == (
+        f"benchmarks.training.{module}:{name} (changed)",
+    )
 
 
 @pytest.mark.parametrize(
@@ -215,15 +217,20 @@ def test_an_augmentation_in_use_is_noticed_with_all_it_is_made_of(
 )
 def test_an_augmentation_that_is_off_is_no_part_of_a_run(module: str, name: str, changed_by: ChangedBy) -> None:
     """What breaks otherwise: a change of one augmentation makes every run stale."""
-    assert changed_by(STRONG, f"benchmarks/{module}.py", name) == ()
+    assert changed_by(STRONG, f"benchmarks/training/{module}.py", name) == ()
 
 
 @pytest.mark.parametrize(
     ("file", "old", "new", "symbol"),
     [
-        ("benchmarks/dataset_files.py", "TEST = 597", "TEST = 598", "benchmarks.dataset_files:DIGITS_TEST"),
-        ("benchmarks/training.py", "0.5 * (1 + math.cos", "0.6 * (1 + math.cos", "benchmarks.training:learning_rate"),
-        ("benchmarks/run.py", "max(1, math.ceil(images", "max(2, math.ceil(images", "benchmarks.run:Budget"),
+        ("benchmarks/data/readers.py", "TEST = 597", "TEST = 598", "benchmarks.data.readers:DIGITS_TEST"),
+        (
+            "benchmarks/training/training.py",
+            "0.5 * (1 + math.cos",
+            "0.6 * (1 + math.cos",
+            "benchmarks.training.training:learning_rate",
+        ),
+        ("benchmarks/plan/run.py", "max(1, math.ceil(images", "max(2, math.ceil(images", "benchmarks.plan.run:Budget"),
         ("benchmarks/randomness.py", "0x9E3779B97F4A7C15", "0x9E3779B97F4A7C17", "benchmarks.randomness:_GAMMA"),
     ],
 )
@@ -237,12 +244,12 @@ def test_a_changed_number_is_noticed(copy: Copy, file: str, old: str, new: str, 
 def test_new_and_gone_symbols_are_named(copy: Copy) -> None:
     """A function that is renamed is one gone and one new, and its user has changed."""
     before = sources.run_sources(ROPE)
-    text = copy.read("benchmarks/training.py")
-    copy.write("benchmarks/training.py", text.replace("make_optimizer", "optimizer_for"))
+    text = copy.read("benchmarks/training/training.py")
+    copy.write("benchmarks/training/training.py", text.replace("make_optimizer", "optimizer_for"))
     assert sources.changes(before, sources.run_sources(ROPE)) == (
-        "benchmarks.training:Training (changed)",
-        "benchmarks.training:make_optimizer (gone)",
-        "benchmarks.training:optimizer_for (new)",
+        "benchmarks.training.training:Training (changed)",
+        "benchmarks.training.training:make_optimizer (gone)",
+        "benchmarks.training.training:optimizer_for (new)",
     )
 
 
@@ -251,18 +258,18 @@ def test_facts_of_the_run_are_digested() -> None:
     one, other = (sources.run_sources(make_run({"train_size": n, "recipe": "plain"})) for n in (500, 600))
     assert sources.changes(one, other) == ("images and steps (changed)",)
     assert {"data set digits", "augmentations", "images and steps"} <= one.keys()
-    assert "benchmarks.augment:crop" in one
-    assert "benchmarks.augment:flip" not in one  # digits are not mirrored
+    assert "benchmarks.training.augment:crop" in one
+    assert "benchmarks.training.augment:flip" not in one  # digits are not mirrored
 
 
 def test_the_measuring_code_is_noticed(copy: Copy) -> None:
     """Evaluations made by other measuring code are done again; training is not."""
     before, trained = sources.evaluation_code(), sources.run_sources(ROPE)
     for name in ("evaluate", "Measurer"):
-        copy.change("benchmarks/evaluation.py", name)
+        copy.change("benchmarks/training/evaluation.py", name)
         assert sources.evaluation_code() != before
         before = sources.evaluation_code()
-    copy.change("benchmarks/training.py", "logits_of")
+    copy.change("benchmarks/training/training.py", "logits_of")
     assert sources.evaluation_code() != before
     assert sources.run_sources(ROPE) == trained
 
@@ -280,7 +287,7 @@ def test_a_slice_holds_the_model_and_no_other(model: str) -> None:
     others = {models.family(other).entry for other in models.model_names()} - {entry}
     bases = {f"{base.__module__}:{base.__qualname__}" for base in load(entry).__mro__}
     assert not (others - bases) & found.keys()
-    assert not {name for name in found if name.partition(":")[0] == "benchmarks.augment"}
+    assert not {name for name in found if name.partition(":")[0] == "benchmarks.training.augment"}
 
 
 @pytest.mark.parametrize("position", models.position_names())
@@ -311,7 +318,8 @@ def test_what_is_not_followed_is_there(name: str) -> None:
 def test_taking_a_slice_imports_nothing_heavy() -> None:
     """Status and plan take slices of every run; with torch imported they would take seconds before a word appears."""
     code = (
-        "import sys; from benchmarks.run import make_run; from benchmarks.sources import run_sources, evaluation_code;"
+        "import sys; from benchmarks.plan.run import make_run; "
+        "from benchmarks.records.sources import run_sources, evaluation_code;"
         "run_sources(make_run({'recipe': 'strong'})); evaluation_code(); print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

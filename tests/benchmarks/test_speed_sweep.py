@@ -13,7 +13,7 @@ from scipy import stats
 
 import models
 from benchmarks.errors import InductiveError
-from benchmarks.execute import Settings
+from benchmarks.running.execute import Settings
 from benchmarks.speed import children, planning, precision, sweep
 from benchmarks.speed.cases import CASES, TEST, TRAIN, Case, cases_of, network_of, run_of, write_images
 from benchmarks.speed.clock import Plan, Summary, Turn
@@ -22,7 +22,7 @@ from benchmarks.speed.loops import Elsewhere, Loop
 from benchmarks.speed.scale import tiny
 from benchmarks.speed.steps import CLASSES
 from benchmarks.speed.tables import contention_words
-from benchmarks.training import model_of
+from benchmarks.training.training import model_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALLEST = CASES[-1]

@@ -11,16 +11,17 @@ import pytest
 import safetensors.torch
 import torch
 
-from benchmarks import start, verbs
+from benchmarks.cli import verbs
 from benchmarks.errors import ConfigError, RecordError, StaleError
-from benchmarks.execute import Settings
 from benchmarks.files import read_json, write_json
-from benchmarks.job import Outcome
-from benchmarks.local import Task
-from benchmarks.record import read_record
-from benchmarks.rerun import compare, prepare_rerun, rerun_root
-from benchmarks.run import Run, make_run
-from benchmarks.states import run_state
+from benchmarks.plan.run import Run, make_run
+from benchmarks.records import init_from
+from benchmarks.records.record import read_record
+from benchmarks.records.states import run_state
+from benchmarks.running.attempt_log import Outcome
+from benchmarks.running.execute import Settings
+from benchmarks.running.local import Task
+from benchmarks.running.rerun import compare, prepare_rerun, rerun_root
 from models import weights_file
 
 Make = Callable[..., Run]
@@ -189,7 +190,7 @@ def test_two_kinds_of_weights_are_one_too_many() -> None:
 
 def test_kinds_of_files_are_those_that_can_be_read() -> None:
     """Reference: models.weights_file, which a status must not import."""
-    assert start.SUFFIXES == weights_file.SUFFIXES
+    assert init_from.SUFFIXES == weights_file.SUFFIXES
 
 
 def test_a_record_of_before_there_was_a_choice_is_the_same_run(first: Run, perform: Perform, tmp_path: Path) -> None:

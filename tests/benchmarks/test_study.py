@@ -7,9 +7,9 @@ import pytest
 
 import models
 from benchmarks.errors import ConfigError
-from benchmarks.recipes import recipe_values
-from benchmarks.run import Run, make_run
-from benchmarks.study import FOLDER, Study, check_name, expand, load_study, single, study_names
+from benchmarks.plan.recipes import recipe_values
+from benchmarks.plan.run import Run, make_run
+from benchmarks.plan.study import FOLDER, Study, check_name, expand, load_study, single, study_names
 
 
 def study(text: str) -> Study:

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks import subsets
-from benchmarks.decoded import load_images
+from benchmarks.data import subsets
+from benchmarks.data.store import load_images
+from benchmarks.data.subsets import Subset, draw_subset, part_sizes, stratified_order
 from benchmarks.errors import ImpossibleError
 from benchmarks.randomness import key
-from benchmarks.subsets import Subset, draw_subset, part_sizes, stratified_order
 
 Labels = NDArray[np.int64]
 SHARES = (0.1, 0.2, 0.5)

@@ -3,10 +3,10 @@
 from collections import Counter
 from pathlib import Path
 
-from benchmarks.record import read_record
+from benchmarks.plan.study import expand
+from benchmarks.records.record import read_record
+from benchmarks.records.states import STATES, study_states
 from benchmarks.speed.synthetic import ENDINGS, write_records
-from benchmarks.states import STATES, study_states
-from benchmarks.study import expand
 
 
 def test_made_up_records_are_those_of_their_runs(tmp_path: Path) -> None:

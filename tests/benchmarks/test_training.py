@@ -14,12 +14,12 @@ from torch import nn
 
 import models
 from benchmarks import randomness
-from benchmarks.decoded import load_images
-from benchmarks.execution import execution_for
-from benchmarks.recipes import Recipe
-from benchmarks.run import Run, make_run
-from benchmarks.subsets import draw_subset
-from benchmarks.training import Training, build_model, learning_rate, logits_of, make_optimizer, seed_device
+from benchmarks.data.store import load_images
+from benchmarks.data.subsets import draw_subset
+from benchmarks.plan.recipes import Recipe
+from benchmarks.plan.run import Run, make_run
+from benchmarks.training.kernels import execution_for
+from benchmarks.training.training import Training, build_model, learning_rate, logits_of, make_optimizer, seed_device
 
 DIGITS = load_images("digits", Path("data"))
 LINEAR = execution_for(make_run({}), "cpu")["linear"]

@@ -15,13 +15,13 @@ from analysis.frame import load
 from analysis.traces import traces
 from analysis.trust import trust
 from benchmarks.errors import FAILED, RecordError
-from benchmarks.execute import Settings, execute
-from benchmarks.pack import pack
-from benchmarks.passes import packed, read_entries
+from benchmarks.plan.study import Study, load_study
+from benchmarks.records.archive import pack
+from benchmarks.records.evaluation_files import packed, read_entries
+from benchmarks.records.states import run_state, study_states
+from benchmarks.records.validity import valid_record
+from benchmarks.running.execute import Settings, execute
 from benchmarks.speed.synthetic import write_records
-from benchmarks.states import run_state, study_states
-from benchmarks.study import Study, load_study
-from benchmarks.validity import valid_record
 
 TEXT = 'seed = [0, 1]\ntest_resolutions = [4, 8]\n[[models]]\nname = "resnet"\n'
 
@@ -161,7 +161,7 @@ def test_a_pass_that_is_merged_while_it_is_read(two: Study, tmp_path: Path, monk
             (passes / "0001.npz").rename(passes / "0002.npz")
         return read_entries(path)
 
-    monkeypatch.setattr("benchmarks.record.read_entries", merged)
+    monkeypatch.setattr("benchmarks.records.record.read_entries", merged)
     state = run_state(run, root, wanted)
     assert (state.state, state.waiting) == ("finished", ())
 

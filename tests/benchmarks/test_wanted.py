@@ -8,8 +8,8 @@ import pytest
 
 import models
 from benchmarks.errors import ConfigError
-from benchmarks.run import Evaluation, default_evaluation
-from benchmarks.study import Study, expand, load_study
+from benchmarks.plan.run import Evaluation, default_evaluation
+from benchmarks.plan.study import Study, expand, load_study
 
 HEAD = 'size = "pico"\n'
 VIT = '[[models]]\nname = "vit"\n'

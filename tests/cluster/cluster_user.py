@@ -65,7 +65,7 @@ class User:
 
     def call(self, *arguments: str) -> tuple[list[str], dict[str, str]]:
         """The command's words and its environment."""
-        command = [sys.executable, "-m", "benchmarks.cli", *arguments]
+        command = [sys.executable, "-m", "benchmarks.cli.main", *arguments]
         whole = {**(self.bed.environment if self.bed else os.environ), "PYTHONPATH": str(ROOT), **self.environment}
         return command, whole
 

@@ -17,7 +17,7 @@ import pytest
 from cluster_user import CLUSTER, ROOT, STEPS, User, user
 from testbed import LARGEST_ARRAY, WITHOUT_GPUS, Testbed
 
-from benchmarks.attempts import BEAT_SECONDS
+from benchmarks.records.attempts import BEAT_SECONDS
 from slurm.cluster import Cluster
 from slurm.executor import executor_for
 from slurm.site import look, unfit
@@ -200,7 +200,7 @@ def test_a_job_gets_what_it_asks_for(bed: Testbed, tmp_path: Path) -> None:
     there.inductive("cluster", "check")
     assert node_of(bed) == WITHOUT_GPUS
     bed.call("scontrol", "update", "partition=low", "state=down")
-    command = ["env", "--default-signal=INT", sys.executable, "-m", "benchmarks.cli", "cluster", "check"]
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "benchmarks.cli.main", "cluster", "check"]
     whole = {**bed.environment, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, cwd=tmp_path, env=whole, stdout=subprocess.PIPE, text=True) as process:
         there.until("the job to wait", lambda: jobs(bed), 60)

@@ -218,7 +218,7 @@ def test_a_proposal_for_a_mixed_partition(fake: object) -> None:
 @pytest.mark.parametrize(
     ("keys", "expected"),
     [
-        ({"device": "cpu"}, 0.025),  # benchmarks.cost: 25 GFLOP/s a core
+        ({"device": "cpu"}, 0.025),  # benchmarks.records.cost: 25 GFLOP/s a core
         ({"gpus_per_job": 0}, 0.025),
         ({}, 2.0),
         ({"device": "cpu", "tflops": 0.5}, 0.5),

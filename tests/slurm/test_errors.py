@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from benchmarks.study import load_study
+from benchmarks.plan.study import load_study
 from slurm import ledger, verbs
 from slurm.status import cluster_states
 from slurm.worker import Order

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks.attempts import GRACE_SECONDS, claim, read_attempts
 from benchmarks.errors import InductiveError
-from benchmarks.states import run_state
-from benchmarks.study import load_study
+from benchmarks.plan.study import load_study
+from benchmarks.records.attempts import GRACE_SECONDS, claim, read_attempts
+from benchmarks.records.states import run_state
 from slurm import ledger, status
 from slurm.status import cluster_states, settle_lost, with_slurm
 
@@ -65,7 +65,7 @@ def test_running_and_lost(fake: Any, submit: Submit, tmp_path: Path, monkeypatch
     assert states(tmp_path)[run.id][0] == "running"  # its last heartbeat is young
     for sign in (mine.path / "heartbeat", mine.path / "owner.json", mine.path):
         os.utime(sign, (1.0, 1.0))
-    monkeypatch.setattr("benchmarks.attempts.GRACE_SECONDS", 1e12)  # what a record alone would wait for
+    monkeypatch.setattr("benchmarks.records.attempts.GRACE_SECONDS", 1e12)  # what a record alone would wait for
     assert states(tmp_path)[run.id] == ("lost", f"its job {job} is over (failed)")
     assert status.OLD < 300
 

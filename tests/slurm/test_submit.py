@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.attempts import GRACE_SECONDS
 from benchmarks.errors import ConfigError, InductiveError, OwnedError
-from benchmarks.study import load_study
+from benchmarks.plan.study import load_study
+from benchmarks.records.attempts import GRACE_SECONDS
 from slurm import ledger
 from slurm.cluster import Cluster
 from slurm.commands import SilentError
@@ -354,7 +354,7 @@ def test_cancel_marks_before_it_cancels(fake: Any, submit: Submit, tmp_path: Pat
     assert {one["state"] for one in fake.jobs.values()} == {"CANCELLED"}
 
 
-COMMAND = [sys.executable, "-m", "benchmarks.cli"]
+COMMAND = [sys.executable, "-m", "benchmarks.cli.main"]
 
 
 def by_command(tmp_path: Path, *verb: str) -> "subprocess.Popen[str]":

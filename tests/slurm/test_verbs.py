@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from benchmarks.attempts import claim
 from benchmarks.errors import InductiveError, OwnedError
-from benchmarks.run import Run
-from benchmarks.start import run_sources
-from benchmarks.study import load_study
+from benchmarks.plan.run import Run
+from benchmarks.plan.study import load_study
+from benchmarks.records.attempts import claim
+from benchmarks.records.init_from import run_sources
 from slurm import ledger, verbs
 
 Submit = Callable[..., tuple[int, str]]

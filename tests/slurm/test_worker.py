@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.attempts import claim, slurm_job
-from benchmarks.record import read_record
-from benchmarks.run import Evaluation
+from benchmarks.plan.run import Evaluation
+from benchmarks.records.attempts import claim, slurm_job
+from benchmarks.records.record import read_record
 from slurm import ledger, worker
 from slurm.worker import HOPELESS, Order, give_up, no_progress, requeue, tasks_of, time_left, too_little_time
 
@@ -182,7 +182,7 @@ def test_a_job_gives_up_what_is_only_start(
     fake: Any, submit: Submit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three attempts in one job, little more than start: given up once its time limit has stopped it three times."""
-    from benchmarks.execute import execute
+    from benchmarks.running.execute import execute
 
     submit(1)
     [array] = ledger.read_arrays(tmp_path / "runs")
@@ -256,7 +256,7 @@ def test_an_evaluation_is_progress(perform: Any, tiny: Any, tmp_path: Path) -> N
 
 def test_a_job_takes_what_is_left(fake: Any, submit: Submit, tmp_path: Path) -> None:
     """Not what is finished, nor what has failed in this job before it was requeued."""
-    from benchmarks.execute import execute
+    from benchmarks.running.execute import execute
 
     submit(4)
     [array] = ledger.read_arrays(tmp_path / "runs")

@@ -1,0 +1,157 @@
+"""`inductive check FILE`: a user's own encodings and models put to the contract, with their symmetries and cost."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+import models
+from benchmarks.errors import DONE, FAILED, ConfigError
+from benchmarks.plan.study import load_plugin
+from benchmarks.running.progress import say
+from benchmarks.speed.clock import MachineClock, Plan, Variant, summarise, take_turns
+from benchmarks.speed.steps import training_step
+from models import contract
+from models.contract import CHECKS, Subject
+from models.symmetries import layouts, symmetries
+
+SIDES = (8, 16, 32, 64, 224)  # training resolutions at which a model is tried, the smallest first
+BATCH, PIXELS = 32, 32  # of the measured training step
+TURNS = Plan(rounds=5, most=15, warmup=2, seconds=0.3, patience=20)
+
+
+def check_file(path: Path, console: Console) -> int:
+    """Checks everything that a plugin's file declares, and prints what it is like. Returns the exit code."""
+    failed = 0
+    for one in load_plugin(path, "check"):
+        before = failed
+        is_encoding = isinstance(one, models.Encoding)
+        say(console, f"{'position' if is_encoding else 'model'} {one.name}: {one.summary}")
+        for subject in subjects(one):
+            failed += _put_to_contract(one, subject, path, console)
+        if failed == before:
+            for line in portrait(one):
+                say(console, f"  {line}")
+    say(console, f"{failed} checks failed" if failed else "all checks hold")
+    return FAILED if failed else DONE
+
+
+def _put_to_contract(one: models.Encoding | models.Family, subject: Subject, path: Path, console: Console) -> int:
+    """Makes every check, says which hold and why others do not, and returns how many failed."""
+    held, failed = [], []
+    for name, check in checks(one):
+        complaint = _complaint(check, subject, path)
+        words = name.replace("_", " ")
+        if complaint is None:
+            held.append(words)
+        else:
+            promise = " ".join((check.__doc__ or "").strip().partition("\n\n")[0].split())
+            failed.append(f"    failed: {words}: {complaint} ({promise})")
+    with_class = " with a class token" if subject.options.get("class_token") else ""
+    what = f"contract, {subject.name} of {subject.image_size} px{with_class}"
+    say(console, f"  {what}: {len(held)} of {len(held) + len(failed)} checks hold: {', '.join(held)}")
+    for line in failed:
+        say(console, line)
+    return len(failed)
+
+
+def subjects(one: models.Encoding | models.Family) -> list[Subject]:
+    """What a declaration is checked in: the ViT with and without a class token, or the model at its smallest."""
+    if isinstance(one, models.Family):
+        for side in SIDES:
+            subject = Subject(one.name, {}, one.sizes[0], side)
+            if subject.takes(side):
+                return [subject]
+        raise ConfigError("check", f"{one.name} of size {one.sizes[0]} takes none of {', '.join(map(str, SIDES))} px")
+    options: dict[str, models.Scalar] = {"position": one.name, "scale": 8}
+    found = [Subject("vit", options), Subject("vit", {**options, "class_token": True})]
+    return [*found, Subject("iso_conv", options)] if one.additive else found
+
+
+def checks(one: models.Encoding | models.Family) -> Iterator[tuple[str, Callable[[Subject], None]]]:
+    yield from CHECKS.items()
+    yield "compiled", contract.compiled
+    if isinstance(one, models.Encoding):
+        yield "other_weights", other_weights
+
+
+def other_weights(subject: Subject) -> None:
+    """With the same seed, all weights outside the encoding are those of the network without position."""
+    without = Subject(subject.name, {**subject.options, "position": "none"}).build()
+    mine, theirs = map(contract.weights_outside_position, (subject.build(), without))
+    contract.require(mine == theirs, "a weight outside the encoding differs: it must be named position.*")
+
+
+def _complaint(check: Callable[[Subject], None], subject: Subject, path: Path) -> str | None:
+    """What is wrong, in a line that names the plugin's own line where it raised; None when the check holds."""
+    try:
+        check(subject)
+    except Exception as error:  # noqa: BLE001  # a user's code can raise anything; the other checks go on
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        place = f"{path.name} line {lines[-1]}: " if lines else ""
+        kind = "" if isinstance(error, AssertionError | models.ModelError) else f"{type(error).__name__}: "
+        return place + kind + " ".join(str(error).split())
+    return None
+
+
+def portrait(one: models.Encoding | models.Family) -> Iterator[str]:
+    """Symmetries, ways of being carried and cost, in lines."""
+    subject = subjects(one)[0]
+    resolved = models.resolve_options(subject.name, size=subject.size, options=subject.options)
+    patch = int(resolved.get("patch_size", max(1, subject.image_size // 8)))
+    side = subject.image_size if subject.image_size >= 4 * patch else 4 * patch  # enough places to tell layouts apart
+    network = contract.random_network(replace(subject, image_size=side))
+    blind = symmetries(network, side, patch)
+    seen = [name for name in layouts(2) if name not in blind]
+    count = side // patch
+    yield f"does not notice, on {count} x {count} patches of {patch} px: {', '.join(blind) or 'nothing'}"
+    yield f"tells apart: {', '.join(seen) or 'nothing'}"
+    sides = ", ".join(map(str, subject.sides))
+    yield f"other resolutions taken, of those around {subject.image_size} px: {sides}"
+    if network.resizes_input:
+        yield "at another grid: every image is resized to the training resolution"
+    else:
+        said = f"by {' or '.join(subject.ways)}; the first by default" if subject.ways else "nothing to carry"
+        yield f"at another grid: {said}"
+    yield from cost(one)
+
+
+def cost(one: models.Encoding | models.Family) -> Iterator[str]:
+    """Parameters and MACs, and for an encoding the time of a training step against none, measured in turns."""
+    if isinstance(one, models.Family):
+        subject = subjects(one)[0]
+        facts = subject.build().describe(subject.image_size, subject.image_size)
+        yield f"cost at {subject.image_size} px: {sum(facts.parameters.values()):,} parameters, {facts.macs:,} MACs"
+        return
+    built = {
+        name: models.create_model("vit", image_size=PIXELS, in_channels=3, num_classes=10, position=name)
+        for name in (one.name, "none")
+    }
+    for network in built.values():
+        network.set_attention("explicit")  # as every run on a CPU
+    mine, none = (built[name].describe(PIXELS, PIXELS) for name in (one.name, "none"))
+    more = mine.macs - none.macs
+    yield (
+        f"cost in the nano ViT at {PIXELS} px: {mine.parameters['position']:,} parameters, {more:+,} MACs "
+        f"({more / none.macs:+.1%}) against none"
+    )
+    variants = [Variant(name, training_step(network, BATCH, PIXELS), "none") for name, network in built.items()]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        taken = summarise(take_turns(variants, TURNS, MachineClock()), one.name, "none")
+    finally:
+        torch.set_num_threads(threads)
+    if taken.ratio is None:
+        yield "time of a training step: the machine was too busy to measure it"
+    else:
+        low, high = taken.low or taken.ratio, taken.high or taken.ratio
+        yield (
+            f"time of a training step, one thread here, against none: {taken.ratio:.2f} times "
+            f"(quartiles {low:.2f} to {high:.2f}, {taken.clean} rounds)"
+        )

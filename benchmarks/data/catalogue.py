@@ -1,0 +1,182 @@
+"""The data sets: what is known of each without loading it. Their files are read in dataset_files.py, once.
+
+Planning, ids and refusals use `dataset(name)` alone, which imports nothing heavy. A data set of the user's own,
+`folder:PATH`, is declared by an index of its folder (folders.py).
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.errors import ConfigError
+from models.hints import did_you_mean
+
+FOLDER = "folder:"
+
+
+def _from_environment(variable: str, otherwise: str) -> Path:
+    return Path(os.environ.get(variable) or otherwise)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where folders of images are looked for: in the data folder, then among the indices kept under a runs folder.
+
+    The defaults are the command's: INDUCTIVE_DATA or `data`, INDUCTIVE_RUNS or `runs`. Without `data` only the indices
+    count, which the records were made with.
+    """
+
+    data: Path | None = field(default_factory=lambda: _from_environment("INDUCTIVE_DATA", "data"))
+    runs: Path | None = field(default_factory=lambda: _from_environment("INDUCTIVE_RUNS", "runs"))
+
+
+@dataclass(frozen=True)
+class Images:
+    """Both parts, at native resolution: images uint8 (N, C, H, W), labels int64 (N,).
+
+    `digests` has the SHA-256 of each part, images and labels together, once loaded from the store (decoded.py);
+    `official` says whether its files were found to be the official ones, and by what.
+    """
+
+    train: NDArray[np.uint8]
+    train_labels: NDArray[np.int64]
+    test: NDArray[np.uint8]
+    test_labels: NDArray[np.int64]
+    digests: Mapping[str, str] = field(default_factory=dict)
+    official: str = ""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What is known of a data set before it is loaded.
+
+    `native_resolution` is in pixels (square); `scale` is the reference scale that decides patch, stem and window;
+    `train_counts` are the images of each class in the training part. `flips` says whether a mirrored image keeps
+    its meaning. `interpolation_only` marks sets so small that another test resolution shows no new detail.
+    """
+
+    name: str
+    title: str
+    channels: int
+    native_resolution: int
+    scale: int
+    train_counts: tuple[int, ...]
+    test_count: int
+    flips: bool
+    reader: str  # `module:function` that reads its files: (Dataset, data folder, download) -> Images
+    reference: str
+    interpolation_only: bool = False
+    kind: str = ""  # torchvision's class; '' where it has none
+    files: tuple[str, ...] = ()  # under the data folder; none for a bundled set
+    megabytes: int = 0  # to download
+
+    @property
+    def classes(self) -> int:
+        return len(self.train_counts)
+
+    @property
+    def bundled(self) -> bool:
+        return not self.files
+
+    @property
+    def source(self) -> str:
+        """Where it comes from, and how much of it there is to download."""
+        if self.bundled or not self.megabytes:
+            return self.reference
+        reader = f"torchvision.datasets.{self.kind}" if self.kind else "no class of torchvision"
+        return f"{reader}, {self.megabytes:,} MB to download; {self.reference}"
+
+
+def _files(name: str) -> str:
+    return f"benchmarks.data.readers:{name}"
+
+
+def _mnist_like(name: str, title: str, kind: str, counts: tuple[int, ...], megabytes: int, reference: str) -> Dataset:
+    """A set in MNIST's format; none of them is mirrored: digits and letters would become other signs or none."""
+    files = tuple(f"{kind}/raw/{part}-ubyte" for part in (
+        "train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"))  # fmt: skip
+    return Dataset(name, title, 1, 28, 32, counts, 10_000, False, _files("read_mnist"), reference,
+                   kind=kind, files=files, megabytes=megabytes)  # fmt: skip
+
+
+def _cifar(name: str, kind: str, folder: str, names: tuple[str, ...], classes: int, megabytes: int) -> Dataset:
+    return Dataset(
+        name, f"CIFAR-{classes} (32x32, colour)", 3, 32, 32, (50_000 // classes,) * classes, 10_000, True,
+        _files("read_cifar"), "Krizhevsky, Learning multiple layers of features from tiny images, 2009",
+        kind=kind, files=tuple(f"{folder}/{file}" for file in names), megabytes=megabytes,
+    )  # fmt: skip
+
+
+_BATCHES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta")
+_LETTERS = tuple(f"EMNIST/raw/emnist-letters-{part}-ubyte" for part in (
+    "train-images-idx3", "train-labels-idx1", "test-images-idx3", "test-labels-idx1"))  # fmt: skip
+
+DATASETS = {
+    spec.name: spec
+    for spec in (
+        Dataset(
+            "digits", "handwritten digits (scikit-learn, 8x8, grey)", 1, 8, 8,
+            (119, 121, 118, 122, 121, 122, 121, 120, 116, 120), 597, False, _files("read_digits"),
+            "bundled with scikit-learn (UCI ML hand-written digits, test part)", interpolation_only=True,
+        ),
+        _mnist_like(
+            "mnist", "handwritten digits (28x28, grey)", "MNIST",
+            (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949), 12,
+            "LeCun, Bottou, Bengio and Haffner, Gradient-based learning applied to document recognition, 1998",
+        ),
+        _mnist_like(
+            "fashion_mnist", "articles of clothing (28x28, grey)", "FashionMNIST", (6000,) * 10, 31,
+            "Xiao, Rasul and Vollgraf, arXiv:1708.07747, 2017",
+        ),
+        _mnist_like(
+            "kmnist", "cursive Japanese characters (28x28, grey)", "KMNIST", (6000,) * 10, 21,
+            "Clanuwat et al., arXiv:1812.01718, 2018",
+        ),
+        Dataset(
+            "emnist_letters", "handwritten letters, both cases as one (28x28, grey)", 1, 28, 32, (4800,) * 26, 20_800,
+            False, _files("read_emnist_letters"), "Cohen, Afshar, Tapson and van Schaik, arXiv:1702.05373, 2017",
+            kind="EMNIST", files=_LETTERS, megabytes=562,
+        ),
+        _cifar("cifar10", "CIFAR10", "cifar-10-batches-py", _BATCHES, 10, 170),
+        _cifar("cifar100", "CIFAR100", "cifar-100-python", ("train", "test", "meta"), 100, 169),
+        Dataset(
+            "svhn", "house numbers (32x32, colour)", 3, 32, 32,
+            (4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659), 26_032, False, _files("read_svhn"),
+            "Netzer et al., Reading digits in natural images with unsupervised feature learning, 2011",
+            kind="SVHN", files=("SVHN/train_32x32.mat", "SVHN/test_32x32.mat"), megabytes=246,
+        ),
+        Dataset(
+            "stl10", "STL-10, labelled part (96x96, colour)", 3, 96, 64, (500,) * 10, 8000, True,
+            _files("read_stl10"), "Coates, Lee and Ng, An analysis of single-layer networks, 2011",
+            kind="STL10", megabytes=2640,
+            files=tuple(f"stl10_binary/{file}.bin" for file in ("train_X", "train_y", "test_X", "test_y")),
+        ),
+        Dataset(
+            "tiny_imagenet", "Tiny ImageNet (64x64, colour; its validation part is the test part)", 3, 64, 64,
+            (500,) * 200, 10_000, True, _files("read_tiny_imagenet"),
+            "Stanford CS231n; a part of ImageNet, Russakovsky et al., arXiv:1409.0575, 2014",
+            files=("tiny-imagenet-200/train", "tiny-imagenet-200/val"), megabytes=248,
+        ),
+    )
+}  # fmt: skip
+
+
+def dataset(name: str, places: Places | None = None) -> Dataset:
+    """The data set of this name; `places` is where a folder of images is looked for.
+
+    Raises ConfigError with the nearest match."""
+    if name.startswith(FOLDER):
+        from benchmarks.data.folders import declared
+
+        return declared(name, places or Places())
+    if name not in DATASETS:
+        raise ConfigError(
+            "dataset",
+            f"unknown data set '{name}'; there are {', '.join(DATASETS)} and {FOLDER}PATH"
+            f"{did_you_mean(name, DATASETS)}",
+        )
+    return DATASETS[name]

@@ -1,0 +1,153 @@
+"""Which evaluations of a run a study wants: those at its test resolutions, and those of its [[evaluations]] tables.
+
+A key of such a table may be a list, which is then an axis. What a kind of model does not have (a way of carrying
+positions, patches, BatchNorm) is not asked of it; what no model of the study has is refused, with the nearest.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from pydantic import Field
+
+import models
+from benchmarks.errors import ConfigError, ImpossibleError
+from benchmarks.plan.run import (
+    BatchNorm,
+    Evaluation,
+    Frozen,
+    Images,
+    Part,
+    Run,
+    refuse_resolution,
+    unknown_key,
+    validated,
+)
+from models.hints import did_you_mean
+
+
+class Wish(Frozen):
+    """One point of the axes of an [[evaluations]] table; without a resolution: at the run's test resolutions."""
+
+    resolution: Annotated[int, Field(ge=1)] | None = None
+    images: Images = "resize"
+    crop: Annotated[float, Field(gt=0, le=1)] = 1.0
+    carry: str = "default"
+    batchnorm: BatchNorm = "kept"
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """The wishes of one table; `place` is where it stands in the file, `models[0].evaluations[1]`."""
+
+    place: str
+    each: tuple[Wish, ...]
+
+
+def read_wishes(tables: Any, prefix: str) -> tuple[Wishes, ...]:
+    """The [[evaluations]] tables under `prefix` ('models[0].' or ''). Raises ConfigError for the first thing wrong."""
+    if not isinstance(tables, list) or not all(isinstance(table, Mapping) for table in tables):
+        raise ConfigError(f"{prefix}evaluations", "is not a list of tables: write [[evaluations]]")
+    found = []
+    for number, table in enumerate(tables):
+        place = f"{prefix}evaluations[{number}]"
+        unknown_key(table, Wish.model_fields, f"{place}.")
+        axes = {key: value if isinstance(value, list) else [value] for key, value in table.items()}
+        for key, values in axes.items():
+            if not values:
+                raise ConfigError(f"{place}.{key}", "is an empty list: an axis needs a value")
+        points = (dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values()))
+        found.append(Wishes(place, tuple(validated(Wish, point, f"{place}.") for point in points)))
+    return tuple(found)
+
+
+@dataclass
+class Lacking:
+    """What was asked of models that do not have it, by (place, key, value), and what some model had."""
+
+    asked: dict[tuple[str, str, str], str] = field(default_factory=dict)  # to what is there instead, in words
+    had: set[tuple[str, str, str]] = field(default_factory=set)
+    ways: dict[str, None] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raises ConfigError for the first thing that no model of the study has."""
+        for (place, key, value), what in self.asked.items():
+            if (place, key, value) in self.had:
+                continue
+            if key == "carry":
+                known = ("default", "all", *self.ways)
+                what += f"; there are {', '.join(known)}{did_you_mean(value, known)}"
+            raise ConfigError(f"{place}.{key}", f"{value!r}: no model of the study {what}")
+
+
+def evaluations_of(
+    run: Run, wishes: tuple[Wishes, ...], resolutions: list[int], parts: tuple[Part, ...], lacking: Lacking
+) -> Iterator[Evaluation | ImpossibleError]:
+    """What is wanted of a run, part by part; an ImpossibleError, with its place, for what cannot be.
+
+    `resolutions` are those of wishes that name none. Notes in `lacking` what the run's model does not have.
+    """
+    for table in wishes:
+        for wish in table.each:
+            if not _has(run, wish, table.place, lacking):
+                continue
+            for resolution in resolutions if wish.resolution is None else [wish.resolution]:
+                try:
+                    carries = _checked(run, wish, resolution, f"{table.place}.resolution")
+                except ImpossibleError as error:
+                    yield error
+                    continue
+                at_home = resolution == run.resolution  # there every kind of images is the same
+                for part, carry in itertools.product(parts, carries):
+                    yield Evaluation(
+                        part=part,
+                        resolution=resolution,
+                        images="resize" if at_home else wish.images,
+                        carry=carry,
+                        crop=wish.crop,
+                        batchnorm=wish.batchnorm,
+                    )
+
+
+def _has(run: Run, wish: Wish, place: str, lacking: Lacking) -> bool:
+    """Whether the run's model has all that is wished for."""
+    has = []
+    if wish.carry not in ("default", "all"):
+        lacking.ways |= dict.fromkeys(models.carry_ways(run.model, options=run.options))
+        way = models.own_way(run.model, options=run.options, text=wish.carry)
+        has.append(("carry", wish.carry, way is not None, "is carried to another grid so"))
+    if wish.images == "patch":
+        patches = _abilities(run).patch is not None
+        has.append(("images", "patch", patches, "cuts its images into patches by one convolution"))
+    if wish.batchnorm == "reestimated":
+        has.append(("batchnorm", "reestimated", _abilities(run).batch_norm, "has a BatchNorm"))
+    for key, value, there, what in has:
+        if there:
+            lacking.had.add((place, key, value))
+        else:
+            lacking.asked.setdefault((place, key, value), what)
+    return all(there for *_, there, _ in has)
+
+
+def _abilities(run: Run) -> models.Abilities:
+    return models.abilities(run.model, size=run.size, options=run.options, train_resolution=run.resolution)
+
+
+def _checked(run: Run, wish: Wish, resolution: int, key: str) -> tuple[str, ...]:
+    """The ways of carrying to evaluate with; raises ImpossibleError for images that the model cannot take."""
+    if wish.images == "patch":
+        try:
+            models.check_patch(_abilities(run).patch or 1, resolution, run.resolution)
+        except models.ModelError as error:
+            raise ImpossibleError(key, f"model {run.model}: {error}") from error
+        return ("-",)  # as many tokens as in training
+    refuse_resolution(run, resolution, key)
+    ways = models.carry_ways(run.model, options=run.options)
+    if resolution == run.resolution or not ways:
+        return ("-",)
+    if wish.carry == "all":
+        return ways
+    if wish.carry == "default":
+        return ways[:1]
+    return (models.own_way(run.model, options=run.options, text=wish.carry) or "-",)

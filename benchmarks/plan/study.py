@@ -1,0 +1,362 @@
+"""Studies: a question and the grid of runs that answers it, declared in one TOML file.
+
+Any field of a run or option of a model may be a list, which is then an axis; axes multiply. `[[models]]` lists the
+models, each with its own options; `[[arms]]` pairs what must not be multiplied, such as a data set with its
+resolution. The expansion is one pure function, and refuses what cannot be run before anything runs.
+"""
+
+import itertools
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import models
+from benchmarks.data.catalogue import Places
+from benchmarks.errors import ConfigError, ImpossibleError
+from benchmarks.plan import recipes
+from benchmarks.plan.comparisons import Family, read_families
+from benchmarks.plan.evaluations import Lacking, evaluations_of, read_wishes
+from benchmarks.plan.paper import Paper, read_paper
+from benchmarks.plan.run import Evaluation, Run, default_evaluation, make_run, refuse_resolution, unknown_key
+from models.encodings import ENCODINGS
+from models.hints import did_you_mean
+
+FOLDER = Path(__file__).parent.parent / "studies"
+
+GRID = tuple(name for name in Run.model_fields if name not in ("model", "options", "protocol"))
+TEXTS = ("question", "cost", "expect")
+BESIDE = ("test_resolutions", "evaluations", "trials")  # what is measured and stated of a run: no part of it
+OTHER = (
+    *("models", "arms", *BESIDE, "comparisons", "duplicates", "invalid", "starved_below", "predictions", "plugins"),
+    "paper",
+)
+SEQUENCES = tuple(f"recipe.{key}" for key in recipes.SEQUENCES)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study, expanded. `evaluations` has the wanted evaluations of each run, by run id.
+
+    `left_out` lists (what, why) for cells that the study leaves out (`invalid = "leave_out"`); `predictions` says
+    what is kept of each image; `starved_below` is the training accuracy below which a cell is marked as starved;
+    `comparisons` are the families of comparisons that the page corrects as a whole;
+    `trials` has, by run id, the configurations tried in tuning before its recipe was fixed, where that is stated;
+    `paper` is how the report looks in print; `text` is the file, '' for a study that was never one;
+    `parts` are the studies that are looked at as one, none of a study that is one.
+    """
+
+    name: str
+    question: str
+    cost: str
+    expect: str
+    runs: tuple[Run, ...]
+    evaluations: Mapping[str, list[Evaluation]]
+    test_resolutions: tuple[int, ...]
+    left_out: tuple[tuple[str, str], ...] = ()
+    starved_below: float = 0.99
+    predictions: str = "auto"
+    comparisons: tuple[Family, ...] = ()
+    trials: Mapping[str, int] = field(default_factory=dict)
+    paper: Paper = field(default_factory=Paper)
+    text: str = ""
+    parts: tuple["Study", ...] = ()
+
+
+def study_names() -> tuple[str, ...]:
+    """The shipped studies."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+
+
+def study_path(study: str) -> Path:
+    """The file of a shipped name or of a path. Raises ConfigError with the nearest match."""
+    if study in study_names():
+        return FOLDER / f"{study}.toml"
+    path = Path(study)
+    if path.is_file():
+        return path
+    if path.suffix == ".toml" or "/" in study:
+        raise ConfigError("", "there is no such file", study)
+    known = ", ".join(study_names())
+    raise ConfigError(
+        "", f"unknown study '{study}'; there are {known}, or give a path{did_you_mean(study, study_names())}"
+    )
+
+
+def check_name(path: Path) -> None:
+    """Raises ConfigError unless a study's file has a name that folders, jobs and their lists can have."""
+    if not re.fullmatch(r"\w[\w.+ -]*", path.stem):
+        raise ConfigError(
+            "",
+            f"{path.stem!r} names folders and jobs: letters, digits, space and _ . + -, of which . + - and space not "
+            "at the beginning; rename the file",
+            repr(str(path)),
+        )
+
+
+def load_study(study: str, places: Places | None = None) -> Study:
+    """The study of a shipped name or a path; `places` is where its data sets `folder:PATH` are looked for.
+
+    Raises ConfigError naming file, key, what is allowed, nearest match."""
+    path = study_path(study)
+    check_name(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+        table = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError("", f"not TOML: {error}", str(path)) from error
+    except OSError as error:
+        raise ConfigError("", f"cannot be read ({error.strerror})", str(path)) from error
+    try:
+        for number, plugin in enumerate(_plugins(table)):
+            load_plugin(path.parent / plugin, f"plugins[{number}]")
+        return replace(expand(table, path.stem, places), text=text)
+    except ConfigError as error:
+        raise error.at(str(path)) from error
+
+
+def read_study(path: Path, name: str, places: Places | None = None) -> Study:
+    """A study's file under the name it has elsewhere, whose plugins are loaded already. Raises ConfigError."""
+    return expand(tomllib.loads(path.read_text(encoding="utf-8")), name, places)
+
+
+def load_plugin(path: Path, key: str) -> tuple[models.Encoding | models.Family, ...]:
+    """Registers what a plugin's file declares, and returns it. Raises ConfigError with the key that named it."""
+    try:
+        return models.load_plugin(models.read_plugin(path))
+    except models.ModelError as error:
+        raise ConfigError(key, str(error)) from error
+
+
+def _plugins(table: Mapping[str, Any]) -> list[str]:
+    files = table.get("plugins", [])
+    if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
+        raise ConfigError("plugins", f"{files!r} is not a list of Python files")
+    return files
+
+
+def expand(table: Mapping[str, Any], name: str, places: Places | None = None) -> Study:
+    """The runs and evaluations that a study's table declares. Raises ConfigError for the first thing wrong."""
+    unknown_key(table, (*TEXTS, *GRID, *OTHER), "")
+    _check_types(table)
+    runs: dict[str, Run] = {}
+    evaluations: dict[str, list[Evaluation]] = {}
+    trials: dict[str, int] = {}
+    left_out: list[tuple[str, str]] = []
+    leave_out = table.get("invalid", "refuse") == "leave_out"
+    leave_out_duplicates = table.get("duplicates", "keep") == "leave_out"
+    lacking = Lacking()
+    for cell, where in _cells(table):
+        wished, wishes, tried = (cell.pop(key) for key in BESIDE)
+        try:
+            run = make_run(cell, places)
+        except ConfigError as error:
+            if not (leave_out and isinstance(error, ImpossibleError)):
+                raise ConfigError(_place(error.key, where, cell), error.message) from error
+            left_out.append((_describe(cell), str(error)))
+            continue
+        at = []
+        for resolution in wished or [run.resolution]:
+            try:
+                refuse_resolution(run, resolution, "test_resolutions")
+                at.append(resolution)
+            except ImpossibleError as error:
+                if not leave_out:
+                    raise ConfigError(_place(error.key, where, cell), error.message) from error
+                left_out.append((f"{_describe(cell)}, evaluation at {resolution}", str(error)))
+        if not at:
+            continue
+        parts = (*run.measured_parts, "test_unique") if leave_out_duplicates else run.measured_parts
+        wanted = [default_evaluation(run, part, resolution) for part in parts for resolution in at]
+        for found in evaluations_of(run, wishes, at, parts, lacking):
+            if isinstance(found, Evaluation):
+                wanted.append(found)
+            elif leave_out:
+                left_out.append((f"{_describe(cell)}, an evaluation", str(found)))
+            else:
+                raise ConfigError(f"{found.key} (with {where.model}: {_describe(cell)})", found.message) from found
+        if tried is not None and trials.setdefault(run.id, tried) != tried:
+            message = f"is {tried} here and {trials[run.id]} elsewhere in the study, for one and the same run"
+            raise ConfigError(_place("trials", where, cell), f"{message}: {run.id}")
+        runs.setdefault(run.id, run)
+        evaluations[run.id] = list(dict.fromkeys([*evaluations.get(run.id, []), *wanted]))
+    lacking.check()
+    if not runs:
+        raise ConfigError("models", "the study has no runs left" if left_out else "the study declares no runs")
+    resolutions = sorted({one.resolution for wanted in evaluations.values() for one in wanted})
+    return Study(
+        name=name,
+        question=table.get("question", ""),
+        cost=table.get("cost", ""),
+        expect=table.get("expect", ""),
+        runs=tuple(runs.values()),
+        evaluations=evaluations,
+        test_resolutions=tuple(resolutions),
+        left_out=tuple(dict.fromkeys(left_out)),
+        starved_below=float(table.get("starved_below", 0.99)),
+        predictions=table.get("predictions", "auto"),
+        comparisons=read_families(table.get("comparisons", []), tuple(runs.values())),
+        trials=trials,
+        paper=read_paper(table.get("paper", {})),
+    )
+
+
+def single(run: Run) -> Study:
+    """One run as a study, evaluated at its training resolution."""
+    wanted = [default_evaluation(run, part, run.resolution) for part in run.measured_parts]
+    return Study(run.id, "", "", "", (run,), {run.id: wanted}, (run.resolution,))
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where the values of a cell stand in the file: its model's table, its arm's, and the keys each of them sets."""
+
+    model: str
+    arm: str
+    arm_keys: frozenset[str]
+    model_keys: frozenset[str]
+
+    def prefix(self, key: str) -> str:
+        """What stands before a key of the run: the table that sets it, 'models[0].', or nothing for the study's."""
+        table = self.model if key in self.model_keys else self.arm if key in self.arm_keys else ""
+        return f"{table}." if table else ""
+
+
+def _cells(table: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], Where]]:
+    """Every cell as settings for `make_run`, with what is given BESIDE it, and where its model stands in the file."""
+    base = {key: value for key, value in table.items() if key in (*GRID, *BESIDE)}
+    for number, arm in enumerate(table.get("arms", [{}])):
+        unknown_key(arm, (*GRID, *BESIDE), f"arms[{number}].")
+        for place, model in enumerate(table["models"]):
+            options, own = _split_model(model, f"models[{place}]")
+            where = Where(f"models[{place}]", f"arms[{number}]", frozenset(arm), frozenset(own))
+            merged = _merge(_merge(base, arm), own)
+            beside = {
+                "test_resolutions": _resolutions(merged.pop("test_resolutions", []), where.prefix("test_resolutions")),
+                "evaluations": read_wishes(merged.pop("evaluations", []), where.prefix("evaluations")),
+                "trials": _trials(merged.pop("trials", None), where.prefix("trials")),
+            }
+            merged["model"] = model["name"]
+            axes = [*_axes(merged), *((f"options.{key}", value) for key, value in options.items())]
+            for values in itertools.product(*(_listed(path, value) for path, value in axes)):
+                yield _nested([path for path, _ in axes], values) | beside, where
+
+
+def _split_model(model: Any, place: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A [[models]] table as (model options, fields of the run). Raises ConfigError for a key that is neither."""
+    if not isinstance(model, Mapping):
+        raise ConfigError(place, f"{model!r} is not a table with a `name`")
+    if not isinstance(model.get("name"), str):
+        raise ConfigError(f"{place}.name", "is required: " + ", ".join(models.model_names()))
+    try:
+        options = {option.name for option in models.family(model["name"]).options}
+        if "position" in options:  # those of every encoding: which of them a cell can have is seen in the cell
+            options |= {option.name for encoding in ENCODINGS.values() for option in encoding.options}
+    except models.ModelError as error:
+        raise ConfigError(f"{place}.name", str(error)) from error
+    unknown_key(model, ("name", *GRID, *BESIDE, *options), f"{place}.")
+    own = {key: value for key, value in model.items() if key in (*GRID, *BESIDE) and key not in options}
+    return {key: value for key, value in model.items() if key in options}, own
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`above` over `below`; changes to a recipe add up unless the recipe is named anew."""
+    merged = {**below, **above}
+    if isinstance(above.get("recipe"), Mapping) and "name" not in above["recipe"] and "recipe" in below:
+        lower = below["recipe"] if isinstance(below["recipe"], Mapping) else {"name": below["recipe"]}
+        merged["recipe"] = {**lower, **above["recipe"]}
+    return merged
+
+
+def _axes(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """(dotted path, value) of every field, tables of recipe and budget taken apart."""
+    for key, value in settings.items():
+        if key in ("recipe", "budget") and isinstance(value, Mapping):
+            yield from ((f"{key}.{inner}", inside) for inner, inside in value.items())
+        else:
+            yield key, value
+
+
+def _listed(path: str, value: Any) -> list[Any]:
+    """The values of an axis; a field that is itself a sequence is an axis only as a list of lists."""
+    if not isinstance(value, list):
+        return [value]
+    if path in SEQUENCES and not (value and isinstance(value[0], list)):
+        return [value]
+    if not value:
+        raise ConfigError(path, "is an empty list: an axis needs a value")
+    return value
+
+
+def _nested(paths: list[str], values: tuple[Any, ...]) -> dict[str, Any]:
+    """Settings for `make_run` from dotted paths."""
+    settings: dict[str, Any] = {"options": {}}
+    for path, value in zip(paths, values, strict=True):
+        key, _, inner = path.partition(".")
+        if inner:
+            settings.setdefault(key, {})
+            settings[key] = {**settings[key], inner: value}
+        else:
+            settings[key] = value
+    return settings
+
+
+def _resolutions(value: Any, prefix: str) -> list[int]:
+    values = value if isinstance(value, list) else [value]
+    for one in values:
+        if type(one) is not int or one < 1:
+            raise ConfigError(f"{prefix}test_resolutions", f"{one!r} is not a number of pixels")
+    return sorted(set(values))
+
+
+def _trials(value: Any, prefix: str) -> int | None:
+    if value is None or (type(value) is int and value >= 0):
+        return value
+    what = "a list is no axis here" if isinstance(value, list) else f"{value!r} is not a whole number from 0 on"
+    raise ConfigError(f"{prefix}trials", f"{what}: one number of configurations tried in tuning; 0 for none")
+
+
+def _check_types(table: Mapping[str, Any]) -> None:
+    for key in TEXTS:
+        if not isinstance(table.get(key, ""), str):
+            raise ConfigError(key, f"{table[key]!r} is not a text")
+    for key in ("models", "arms"):
+        value = table.get(key, [{}])
+        if value == []:
+            raise ConfigError(key, "is an empty list")
+        if not isinstance(value, list) or not all(isinstance(one, Mapping) for one in value):
+            raise ConfigError(key, f"is not a list of tables: write [[{key}]]")
+    if not table.get("models"):
+        raise ConfigError("models", "is required: at least one [[models]] table with a `name`")
+    allowed = {
+        "invalid": ("refuse", "leave_out"),
+        "duplicates": ("keep", "leave_out"),
+        "predictions": ("auto", "logits", "top5", "none"),
+    }
+    for key, values in allowed.items():
+        if table.get(key, values[0]) not in values:
+            hint = did_you_mean(str(table[key]), values)
+            raise ConfigError(key, f"{table[key]!r} is not one of {', '.join(values)}{hint}")
+    share = table.get("starved_below", 0.99)
+    if type(share) not in (int, float) or not 0 <= share <= 1:
+        raise ConfigError("starved_below", f"{share!r} is not a share between 0 and 1")
+
+
+def _place(key: str, where: Where, cell: Mapping[str, Any]) -> str:
+    """Where in the file the value of a refused cell stands."""
+    if key in ("model", "options") or key.startswith("options."):
+        return where.model + key.removeprefix("model").removeprefix("options")
+    by_model = ("resolution", "test_resolutions", "train_size", "validation", "size")
+    said = f"{key} (with {where.model}: {_describe(cell)})" if key in by_model else key
+    return where.prefix(key.partition(".")[0]) + said
+
+
+def _describe(cell: Mapping[str, Any]) -> str:
+    """A cell in words: what identifies it in the grid."""
+    options = " ".join(str(value) for value in cell.get("options", {}).values())
+    given = {
+        name: cell[name] for name in ("size", "dataset", "train_size", "resolution", "draw", "seed") if name in cell
+    }
+    return " ".join([f"{cell.get('model', 'vit')} {options}".strip(), *(f"{k} {v}" for k, v in given.items())])

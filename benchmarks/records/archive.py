@@ -1,0 +1,150 @@
+"""`inductive pack STUDY`: the records of a study as one archive to give away, free of host, account and paths.
+
+A zip file: `manifest.json`, `study.toml`, and the runs folder as docs/records.md describes it, without logs,
+checkpoints and, unless asked for, weights. Equal records make equal bytes. `benchmarks.records.roots` reads it in
+place.
+"""
+
+import hashlib
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from benchmarks.errors import RecordError
+from benchmarks.files import read_json_or, write_atomic_by
+from benchmarks.plan.study import Study
+from benchmarks.records.neighbours import BESIDE, beside
+from benchmarks.records.states import RunState, study_states
+
+FORMAT = 1
+MANIFEST, STUDY = "manifest.json", "study.toml"
+README = """The records of a study, made by `inductive pack`. `report`, `show`, `status` and `rerun` read them here:
+
+    inductive report study.toml --runs THIS.zip
+
+manifest.json lists every file with its SHA-256; docs/records.md of the suite describes them.
+"""
+TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can say
+
+AS_THEY_ARE = ("config.json", "execution.json", "metrics.jsonl", "result.json", "accepted.json")
+OWNER = {"host": "-", "boot": "-", "pid_namespace": "-", "pid": 0, "process_start": "-", "slurm_job": None}
+HIDDEN = ("command", "variables", "hostname", "user")  # of environment.json
+
+# An absolute path of two parts or more, or one below a home; not what follows a letter or a dot: 'and/or', '../x', and
+# no address: 'https://x/y'. But 'folder:/home/me' names one.
+PATH = re.compile(r"(?<![\w./~])(?:~[\w.-]*/|/)[\w.@+-]+/[\w.@+/-]*")
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What came of it: the archive, how many runs are in it, and which are not, with the reason."""
+
+    path: Path
+    runs: int
+    left_out: dict[str, str]
+
+
+def pack(study: Study, text: bytes, root: Path, out: Path, weights: bool = False) -> Packed:
+    """Writes the archive of a study's records under `root`; `text` is the study's file.
+
+    Runs that are missing, running or unreadable are left out, and said. Raises RecordError for a file that names a
+    path which is part of a run's identity: it cannot be hidden.
+    """
+    states = study_states(study, root)
+    left_out = {one.run.id: reason for one in states if (reason := _unfit(one, root))}
+    kept = [one.run.id for one in states if one.run.id not in left_out]
+    if not kept:
+        raise RecordError(f"{root}: there is no record of {study.name} to pack")
+    digests: dict[str, str] = {}
+
+    def write(file: IO[bytes]) -> None:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+
+            def add(name: str, data: bytes) -> None:
+                digests[name] = hashlib.sha256(data).hexdigest()
+                archive.writestr(zipfile.ZipInfo(name, TIME), data, zipfile.ZIP_DEFLATED)
+
+            add("README.txt", README.encode())
+            add(STUDY, _checked(STUDY, text))
+            for name, data in _shared(root, study, kept):
+                add(name, data)
+            for run, settings in beside([study], root).items():
+                add(f"{BESIDE}/{run}.json", veiled(json.dumps({"run": settings}, indent=1), ()).encode())
+            for run in kept:
+                for name, data in _files(root / run, weights):
+                    add(f"{run}/{name}", data)
+            about = {"format": FORMAT, "study": study.name, "runs": kept, "left_out": left_out, "files": digests}
+            archive.writestr(zipfile.ZipInfo(MANIFEST, TIME), json.dumps(about, indent=1) + "\n", zipfile.ZIP_DEFLATED)
+
+    write_atomic_by(out, write)
+    return Packed(out, len(kept), left_out)
+
+
+def _unfit(one: RunState, root: Path) -> str:
+    """Why a run cannot be packed; '' when it can."""
+    if one.state in ("missing", "running"):
+        return one.state
+    if one.state == "failed" and one.record is None:
+        return veiled(one.reason.replace(f"{root}/", ""), ())
+    return ""
+
+
+def _shared(root: Path, study: Study, runs: list[str]) -> Iterator[tuple[str, bytes]]:
+    """What runs share: manifests of their subsets, indices of folders of images, the texts of the study."""
+    subsets = sorted({str(read_json_or(root / run / "config.json")["subset"]) for run in runs})
+    paths = [root / ".subsets" / f"{digest}.json" for digest in subsets]
+    paths += sorted((root / ".datasets").glob("*.json")) + sorted((root / ".studies" / study.name).glob("*.json"))
+    for path in paths:
+        if path.is_file():
+            name = path.relative_to(root).as_posix()
+            yield name, _checked(name, path.read_bytes())
+
+
+def _files(folder: Path, weights: bool) -> Iterator[tuple[str, bytes]]:
+    """The files of a record, in a fixed order, without what tells who made it and where."""
+    names = (*AS_THEY_ARE, *(["weights.safetensors"] if weights else []))
+    for name in names:
+        if (folder / name).is_file():
+            data = (folder / name).read_bytes()
+            yield name, data if name.endswith(".safetensors") else _checked(f"{folder.name}/{name}", data)
+    for path in (*sorted(folder.glob("evaluations/[0-9]*.npz")), *sorted(folder.glob("plugins/*.py"))):
+        yield path.relative_to(folder).as_posix(), path.read_bytes()
+    for attempt in sorted(folder.glob("attempts/[0-9]*")):
+        owner = read_json_or(attempt / "owner.json", {})
+        hosts = (str(owner.get("host", "")),)
+        cleaned = {"owner": {**owner, **OWNER} if owner else {}}
+        environment = read_json_or(attempt / "environment.json", {})
+        cleaned["environment"] = {key: value for key, value in environment.items() if key not in HIDDEN}
+        ended = read_json_or(attempt / "ended.json", {})
+        last = (str(ended.get("error") or "").strip().splitlines() or [""])[-1]
+        cleaned["ended"] = {**ended, "error": veiled(last, hosts) or None} if ended else {}
+        for kind, values in cleaned.items():
+            if values:
+                name = f"attempts/{attempt.name}/{kind}.json"
+                yield name, _checked(f"{folder.name}/{name}", _json(values))
+
+
+def _json(values: Any) -> bytes:
+    return (json.dumps(values, indent=1, allow_nan=False) + "\n").encode()
+
+
+def veiled(text: str, hosts: tuple[str, ...]) -> str:
+    """A text without paths and without the names of these hosts."""
+    for host in filter(None, hosts):
+        text = re.sub(rf"(?<!\w){re.escape(host)}(?!\w)", "HOST", text)
+    return PATH.sub("PATH", text)
+
+
+def _checked(name: str, data: bytes) -> bytes:
+    """The file as it is. Raises RecordError where it names a path."""
+    found = PATH.search(data.decode("utf-8", errors="replace"))
+    if found:
+        raise RecordError(
+            f"{name}: names the path {found.group()!r}, which cannot be hidden without making it another run; train "
+            f"from a path that is relative to where `inductive` is run, or leave it out of the study"
+        )
+    return data

@@ -1,0 +1,103 @@
+"""Where a run's weights come from when they are not drawn: `init_from`, a run, a record's folder or a weights file.
+
+What lies there is among the sources of the run, by its SHA-256: when it changes, the run is stale.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.errors import ConfigError, RecordError
+from benchmarks.files import read_json
+from benchmarks.plan.run import Run
+from benchmarks.records import sources
+from models.hints import did_you_mean
+from models.options import ModelError
+
+if TYPE_CHECKING:  # torch is for those who load weights, not for those who ask whether they are there
+    from models.network import Network
+    from models.transfer import Fitted
+
+log = logging.getLogger("inductive")
+
+KEY = "init_from"
+SUFFIXES = (".safetensors", ".pth", ".pt")
+
+
+def weights_path(run: Run, root: Path) -> Path:
+    """The file of the weights that a run starts from.
+
+    A run is looked for under `root`, and for a rerun under the folder above. Raises ConfigError when the file is not
+    there, with the nearest run, or the run has not finished.
+    """
+    given = Path(run.init_from)
+    if given.suffix in SUFFIXES:
+        if not given.is_file():
+            raise ConfigError(KEY, f"there is no file {given}")
+        return given
+    folders = [root / given, *([root.parent / given] if root.name.startswith(".") else []), given]
+    folder = next((one for one in folders if (one / "config.json").exists()), None)
+    if folder is None:
+        known = [path.parent.name for path in root.glob("[!.]*/config.json")]
+        raise ConfigError(
+            KEY,
+            f"'{given}' is neither a run under {root}, nor the folder of a record, nor a file "
+            f"({', '.join(SUFFIXES)}){did_you_mean(str(given), known)}",
+        )
+    if not (folder / "result.json").exists():
+        raise ConfigError(KEY, f"run {folder.name} has not finished: train it first")
+    if not (folder / "weights.safetensors").exists():
+        raise ConfigError(KEY, f"run {folder.name} has no weights: it diverged, or they were not kept")
+    return folder / "weights.safetensors"
+
+
+def weights_digest(path: Path) -> str:
+    """SHA-256 of a weights file, computed anew when the file is touched."""
+    return sources.file_digest(path, path.stat().st_mtime_ns)
+
+
+def run_sources(run: Run, root: Path) -> dict[str, str]:
+    """What a run's weights depend on: the source code, and the weights it starts from ('not there' when gone)."""
+    if not run.init_from:
+        return sources.run_sources(run)
+    try:
+        digest = weights_digest(weights_path(run, root))
+    except ConfigError:
+        digest = "not there"
+    return sources.run_sources(run) | {source_name(run): digest}
+
+
+def source_name(run: Run) -> str:
+    """The name, among a run's sources, of the weights it starts from."""
+    return f"weights of {run.init_from}"
+
+
+def start(network: Network, run: Run, root: Path) -> Fitted | None:
+    """Loads the weights that a run starts from into its network, and returns what was not taken as it is; None for a
+    run whose weights are drawn.
+
+    Raises ConfigError when they cannot be had or do not fit, RecordError when they are not those of the run named.
+    """
+    from models.transfer import fit
+    from models.weights_file import read_weights
+
+    if not run.init_from:
+        return None
+    path = weights_path(run, root)
+    result = path.parent / "result.json"
+    if path.name == "weights.safetensors" and result.exists():
+        recorded = read_json(result)["weights_sha256"]
+    else:
+        recorded = weights_digest(path)
+    if recorded != weights_digest(path):
+        raise RecordError(f"{path}: not the weights that the result was made with (other SHA-256)")
+    try:
+        fitted = fit(network, read_weights(path), str(path))
+    except ModelError as error:
+        raise ConfigError(KEY, str(error)) from error
+    for names, what in ((fitted.fresh, "of other classes, so drawn anew"), (fitted.carried, "carried to this grid")):
+        if names:
+            log.warning("started from %s: %s: %s", run.init_from, what, ", ".join(names))
+    return fitted

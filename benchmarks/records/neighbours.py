@@ -1,0 +1,68 @@
+"""Finished runs beside those of some studies that could stand in their tables: other seeds, sizes or models, and those
+of another protocol.
+
+A report names them, since leaving runs out is a choice. An archive of `inductive pack` holds their configurations in
+`.beside/`, so that a report of it says what a report of the folder said.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.errors import RecordError
+from benchmarks.files import read_json
+from benchmarks.plan.study import Study
+
+BESIDE = ".beside"
+
+# What of a configuration decides an arm, the protocol apart: a run that agrees in it with a run of the study, and is of
+# its protocol, could stand in its tables.
+SAME = ("dataset", "size", "recipe", "budget", "resolution", "validation", "precision")
+
+
+def beside(studies: Sequence[Study], root: Path) -> dict[str, Mapping[str, Any]]:
+    """The settings of such runs under `root` by id, in the order of their ids; unreadable folders are passed over."""
+    mine = {run.id: run.settings() for study in studies for run in study.runs}
+    arms = {_key(settings) for settings in mine.values()}
+    places = {path.stem: path for path in root.glob(f"{BESIDE}/*.json")}
+    places |= {path.parent.name: path for path in root.glob("[!.]*/result.json")}
+    found = {}
+    for name, path in sorted(places.items()):
+        settings = _settings(path) if name not in mine else None
+        if settings is not None and _key(settings) in arms:
+            found[name] = settings
+    return found
+
+
+def in_a_cell(studies: Sequence[Study], found: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Those of `found` that are another draw or seed of a cell that a study has."""
+    cells = {_cell(run.settings()) for study in studies for run in study.runs}
+    return {name for name, settings in found.items() if _cell(settings) in cells}
+
+
+def _settings(path: Path) -> Mapping[str, Any] | None:
+    """What a file of BESIDE says, or the folder of a result.json where it says that the run has finished."""
+    packed = path.parent.name == BESIDE
+    try:
+        config = read_json(path if packed else path.with_name("config.json"))
+        result = {"state": "finished"} if packed else read_json(path)
+    except RecordError:
+        return None
+    if not (isinstance(config, dict) and isinstance(result, dict) and result.get("state") == "finished"):
+        return None
+    settings = config.get("run")
+    return settings if isinstance(settings, dict) else None
+
+
+def _key(settings: Mapping[str, Any]) -> str:
+    return repr([_plain(settings.get(name)) for name in SAME])
+
+
+def _cell(settings: Mapping[str, Any]) -> str:
+    return repr([_plain(value) for name, value in sorted(settings.items()) if name not in ("draw", "seed")])
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return sorted((key, _plain(inner)) for key, inner in value.items())
+    return [_plain(one) for one in value] if isinstance(value, (list, tuple)) else value

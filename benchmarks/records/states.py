@@ -1,0 +1,78 @@
+"""The state of every run of a study, from its records alone."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from benchmarks.errors import ConfigError, RecordError
+from benchmarks.plan.run import Evaluation, Run
+from benchmarks.plan.study import Study
+from benchmarks.records import init_from, sources
+from benchmarks.records.record import STATES, Record, missing_evaluations
+from benchmarks.records.validity import leftovers, valid_record
+from models.hints import did_you_mean
+
+__all__ = ["STATES", "RunState", "counted", "run_state", "selected", "study_states"]
+
+
+@dataclass(frozen=True)
+class RunState:
+    """A run of a study with its state; `waiting` are the evaluations it still lacks. `reason`, of a finished run: what
+    attempts that had lost it have left in its record.
+
+    `record` is None where there is none, and where nothing is left to be done: ten thousand fill a memory.
+    """
+
+    run: Run
+    state: str
+    reason: str
+    waiting: tuple[Evaluation, ...]
+    record: Record | None
+
+
+def run_state(run: Run, root: Path, wanted: list[Evaluation], *, whole: bool = False) -> RunState:
+    """The state of one run. A record that cannot be read or is not valid is `failed`, with the reason; `whole`: see
+    `valid_record`."""
+    folder = root / run.id
+    try:
+        files = os.listdir(folder)  # noqa: PTH208  (as in files.read_json_or)
+    except (FileNotFoundError, NotADirectoryError):
+        files = []
+    if "config.json" not in files:
+        return RunState(run, "missing", "", tuple(wanted), None)
+    try:
+        record = valid_record(folder, run, now_sources=init_from.run_sources(run, root), whole=whole)
+    except RecordError as error:
+        return RunState(run, "failed", str(error), tuple(wanted), None)
+    waiting = missing_evaluations(record, wanted, sources.evaluation_code())
+    if record.state in ("diverged", "stale"):
+        waiting = []
+    done = record.result is not None and not waiting
+    reason = leftovers(record, files, whole=whole) if record.state == "finished" else record.reason
+    return RunState(run, record.state, reason, tuple(waiting), None if done else record)
+
+
+def study_states(study: Study, root: Path) -> list[RunState]:
+    """The state of every run, in the study's order."""
+    return [run_state(run, root, study.evaluations[run.id]) for run in study.runs]
+
+
+def selected(study: Study, only: str | None) -> tuple[Run, ...]:
+    """The runs whose ids match a glob. Raises ConfigError, with the nearest id, when none is left."""
+    if only is None:
+        return study.runs
+    runs = tuple(run for run in study.runs if fnmatchcase(run.id, only))
+    if not runs:
+        ids = [run.id for run in study.runs]
+        hint = did_you_mean(only, ids) or f"; an id looks like {ids[0]}"
+        raise ConfigError("--only", f"'{only}' matches none of the {len(ids)} runs of {study.name}{hint}")
+    return runs
+
+
+def counted(states: Iterable[str]) -> str:
+    """'3 finished, 1 failed': the states there are, in their usual order."""
+    counts = Counter(states)
+    return ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])

@@ -1,0 +1,117 @@
+"""What was asked, and when: the texts that a study has had, kept beside the records that answer them.
+
+`.studies/NAME/DIGEST.json` under the runs folder holds one text of a study's file and when it was first run. The name
+is the digest of the text, so that whoever writes it writes the same, and no file changes. The report lists what of a
+study was edited after its first result, whichever text that was of, and what it leaves out of earlier texts.
+"""
+
+import hashlib
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.data.catalogue import Places
+from benchmarks.errors import ConfigError, RecordError
+from benchmarks.files import read_json, write_json
+from benchmarks.plan.study import Study, expand
+from benchmarks.records.record import read_record
+from models.options import ModelError
+
+FOLDER = ".studies"
+TIME = "%Y-%m-%d %H:%M:%S UTC"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A text of a study, and when it was first run (UTC)."""
+
+    first_run: datetime
+    text: str
+
+
+def keep_text(study: Study, root: Path) -> None:
+    """Keeps the text of a study that is about to be run, unless it is kept already."""
+    path = root / FOLDER / study.name / f"{hashlib.sha256(study.text.encode()).hexdigest()[:16]}.json"
+    if study.text and not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"study": study.name, "first_run": datetime.now(UTC).strftime(TIME), "text": study.text})
+
+
+def kept_texts(name: str, root: Path) -> tuple[list[Asked], list[str]]:
+    """(the texts that a study has been run with, oldest first; names of files that are torn or somebody else's)."""
+    asked, torn = [], []
+    for path in sorted((root / FOLDER / name).glob("[!.]*.json")):
+        try:
+            one = read_json(path)
+            asked.append(Asked(parsed_time(one["first_run"]), one["text"]))
+            tomllib.loads(one["text"])
+        except (RecordError, LookupError, TypeError, ValueError):
+            torn.append(path.name)
+    return sorted(asked, key=lambda one: (one.first_run, one.text)), torn
+
+
+def parsed_time(text: str) -> datetime:
+    """A time as records write it."""
+    return datetime.strptime(text, TIME).replace(tzinfo=UTC)
+
+
+def changes(old: str, new: str) -> list[str]:
+    """`key: old -> new` for what differs between two texts of a study; not comments, layout or [paper]."""
+    return [f"{key}: {before} -> {after}" for key, (before, after) in differences(old, new).items()]
+
+
+def differences(old: str, new: str) -> dict[str, tuple[str, str]]:
+    """(old, new) by key for what differs between two texts of a study; not comments, layout or [paper]."""
+    before, after = (flat(tomllib.loads(text)) for text in (old, new))
+    gone = "absent"
+    return {
+        key: (before.get(key, gone), after.get(key, gone))
+        for key in dict.fromkeys([*before, *after])
+        if before.get(key) != after.get(key) and not key.startswith("paper")
+    }
+
+
+def earlier_results(study: Study, kept: Sequence[Asked], root: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """What finished under `root` of earlier texts of a study and is no run of it now: (ids of runs by the newest text
+    that has them; why, by text, for those that can no longer be expanded)."""
+    seen = {run.id for run in study.runs}
+    found: dict[str, list[str]] = {}
+    beyond: dict[str, str] = {}
+    for one in reversed(kept):
+        if not differences(one.text, study.text):
+            continue
+        try:
+            runs = expand(tomllib.loads(one.text), study.name, Places(data=None, runs=root)).runs
+        except (ConfigError, ModelError) as error:
+            beyond[one.text] = str(error)
+            continue
+        new = [run.id for run in runs if run.id not in seen]
+        seen.update(new)
+        finished = [run for run in new if _finished(root / run)]
+        if finished:
+            found[one.text] = finished
+    return found, beyond
+
+
+def _finished(folder: Path) -> bool:
+    try:
+        return read_record(folder).state == "finished"
+    except RecordError:
+        return False
+
+
+def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """A table's values as text by dotted key; lists of tables by their places, `models[0].name`."""
+    values: dict[str, str] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            values |= flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list) and value and all(isinstance(one, Mapping) for one in value):
+            for place, one in enumerate(value):
+                values |= flat(one, f"{prefix}{key}[{place}].")
+        else:
+            values[f"{prefix}{key}"] = repr(value)
+    return values

@@ -1,0 +1,298 @@
+"""Runs side by side on this machine: one process a run, forked from a warm server, one slot a core or GPU.
+
+Children ignore the signals of the terminal and watch a pipe from their parent: a byte on it, or its end, means save
+and exit. So Ctrl-C reaches them in order, and a parent that is killed leaves nobody training on.
+"""
+
+import ctypes
+import math
+import multiprocessing
+import os
+import platform
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+from benchmarks.errors import InductiveError, OwnedError, StaleError
+from benchmarks.plan.run import Evaluation, Run
+from benchmarks.running.attempt_log import Outcome
+from benchmarks.running.execute import Settings, execute
+from benchmarks.running.progress import Display
+from models import ModelError
+
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # hang-up: the terminal was closed
+IGNORED = (*STOPPING, signal.SIGUSR1, signal.SIGUSR2)
+PRELOAD = "benchmarks.running.preload"
+
+STOP = "stopping: every run finishes its step and saves"
+SAVING = "already stopping: the runs are being saved, nothing is lost; this takes a few seconds"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One call of `execute`, for a child process."""
+
+    run: Run
+    evaluations: list[Evaluation]
+    root: Path
+    settings: Settings
+    until: int | None = None
+    gpus: int = 1
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a task ended: state finished, interrupted, diverged, failed, lost, owned or stale, with a line on it."""
+
+    task: Task
+    state: str
+    line: str
+    seconds: float
+
+
+@dataclass
+class _Active:
+    task: Task
+    process: ForkServerProcess
+    pipe: Connection
+    slot: int
+    began: float = field(default_factory=time.monotonic)
+    ending: tuple[str, str] | None = None
+    left_behind: bool = False
+
+
+def slots(device: str) -> int:
+    """How many runs go side by side by default: one a GPU, else one a core that this process may use; one on mps."""
+    if device == "cuda":
+        import torch
+
+        return max(1, torch.cuda.device_count())
+    if device == "mps":
+        return 1
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def gpu_of(slot: int, visible: str | None, gpus: int) -> str:
+    """The GPU of a slot: slots go round the GPUs that this process was given, and never beyond them."""
+    given = visible.split(",") if visible else [str(number) for number in range(gpus)]
+    return given[slot % len(given)]
+
+
+def run_tasks(
+    tasks: list[Task],
+    jobs: int,
+    reporter: Display,
+    stopping: list[int] | None = None,
+    seconds_to_save: Callable[[], float] | None = None,
+) -> list[Ending]:
+    """Runs all tasks, `jobs` at a time, until done or stopped by SIGINT, SIGTERM or SIGHUP.
+
+    Whoever handles signals by itself gives the list `stopping`, to which its handlers add their numbers, and
+    `seconds_to_save`, called once all are told to stop: who has not saved by then (a process that hangs) is killed and
+    left behind, its ending `lost`. Without it all are waited for. A task that fails stops no other. After a stop the
+    endings of tasks never started are missing. Raises KeyboardInterrupt once everything is saved when it was stopped.
+    """
+    waiting, active, endings = deque(tasks), list[_Active](), list[Ending]()
+    free = list(range(jobs))
+    with _stop_requested() if stopping is None else nullcontext(stopping) as stopped:
+        with _signals_blocked():
+            context = _warm_context()
+        told, patience, deadline = 0, 0.0, math.inf
+        while active or (waiting and not stopped):
+            while waiting and free and not stopped:
+                try:
+                    active.append(_start(context, waiting[0], free[0]))
+                except (EOFError, ConnectionError):  # the fork server was killed, perhaps because memory is short
+                    endings += [
+                        Ending(task, "failed", "the fork server died; nothing was started", 0.0) for task in waiting
+                    ]
+                    waiting.clear()
+                    break
+                waiting.popleft()
+                free.pop(0)
+                reporter.started(active[-1].task)
+            if len(stopped) > told:
+                for number in range(told, len(stopped)):
+                    reporter.said(SAVING if number else STOP)
+                for one in active if not told else []:
+                    with suppress(OSError):  # it may have ended this moment
+                        one.pipe.send_bytes(b"stop")
+                if not told and seconds_to_save is not None:
+                    patience = seconds_to_save()
+                    deadline = time.monotonic() + patience
+                told = len(stopped)
+            wait([one.pipe for one in active] + [one.process.sentinel for one in active], timeout=0.2)
+            for one in list(active):
+                _listen(one, reporter)
+                if time.monotonic() > deadline and one.process.is_alive():
+                    _leave_behind(one, patience)
+                if one.left_behind or not one.process.is_alive():
+                    one.process.join(timeout=1.0 if one.left_behind else None)
+                    _listen(one, reporter)
+                    endings.append(_ending(one))
+                    active.remove(one)
+                    free.append(one.slot)
+                    reporter.ended(endings[-1])
+        if stopped:
+            if len(stopped) > told:
+                reporter.said(SAVING)
+            raise KeyboardInterrupt
+    return endings
+
+
+def _listen(one: _Active, reporter: Display) -> None:
+    """Takes what a child has sent: its progress, and how it ended."""
+    with suppress(EOFError, OSError):
+        while one.pipe.poll():
+            kind, *values = one.pipe.recv()
+            if kind == "step":
+                reporter.step(one.task, *values)
+            else:
+                one.ending = (values[0], values[1])
+
+
+def _leave_behind(one: _Active, patience: float) -> None:
+    """Kills a child that has not saved in time; one in a system call dies once that returns, and is not waited for."""
+    one.process.kill()
+    one.left_behind = True
+    one.ending = one.ending or ("lost", f"did not save within {patience:.0f} s: killed and left behind")
+
+
+def _ending(one: _Active) -> Ending:
+    code = one.process.exitcode
+    state, line = one.ending or (
+        "failed",
+        f"its process exited without reporting (exit code {code}: {_signal_name(code)})",
+    )
+    one.pipe.close()
+    return Ending(one.task, state, line, time.monotonic() - one.began)
+
+
+def _signal_name(code: int | None) -> str:
+    return signal.Signals(-code).name if code is not None and code < 0 else "no signal"
+
+
+def _warm_context() -> Any:
+    """The fork server's context, the server started with all signals blocked: what it forks inherits that."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([PRELOAD])
+    resource_tracker.ensure_running()
+    signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)  # the resource tracker's start has unblocked two of them
+    forkserver.ensure_running()
+    return context
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _stop_requested() -> Iterator[list[int]]:
+    """A list that is filled by SIGINT or SIGTERM. A second signal changes nothing: everything is being saved."""
+    seen: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        seen.append(number)  # nothing else: a handler may interrupt a print, which must not be entered twice
+
+    before = {number: signal.signal(number, note) for number in STOPPING}
+    try:
+        yield seen
+    finally:
+        for number, handler in before.items():  # once stopped, only the last words are left: let nothing cut them
+            signal.signal(number, signal.SIG_IGN if seen else handler)
+
+
+def _start(context: Any, task: Task, slot: int) -> _Active:
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_child, args=(theirs, task, slot), daemon=False)
+    process.start()
+    theirs.close()
+    return _Active(task, process, ours, slot)
+
+
+def _child(pipe: Connection, task: Task, slot: int) -> None:
+    """The body of a child process: one run, then the end."""
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)
+    if task.settings.device == "cuda":
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu_of(slot, os.environ.get("CUDA_VISIBLE_DEVICES"), task.gpus)
+    keep_memory()
+    state, line = work(task, stop=_Pipe(pipe).ended, tell=_teller(pipe))
+    with suppress(OSError):  # the parent may be gone
+        pipe.send(("end", state, line))
+    sys.exit(0 if state != "failed" else 1)
+
+
+def work(task: Task, stop: Callable[[], bool], tell: Callable[[int, int, float | None], None]) -> tuple[str, str]:
+    """Executes a task and puts what can go wrong into (state, line); a failure is recorded in the run's folder."""
+    os.environ["HF_HUB_OFFLINE"] = "1"  # training never touches the network; read by libraries at their import
+    try:
+        outcome: Outcome = execute(task.run, task.root, task.evaluations, task.settings, stop, tell, task.until)
+    except OwnedError as error:
+        return "owned", str(error)
+    except StaleError as error:
+        return "stale", str(error)
+    except (InductiveError, ModelError) as error:
+        return "failed", str(error)
+    except Exception as error:  # noqa: BLE001  (the boundary of a run: recorded by execute, and it stops no other)
+        return "failed", f"{type(error).__name__}: {error}".splitlines()[0]
+    return outcome.state, outcome.did
+
+
+class _Pipe:
+    """The parent's pipe, asked whether it says stop; once it has, that stays."""
+
+    def __init__(self, pipe: Connection):
+        self.pipe, self.seen = pipe, False
+
+    def ended(self) -> bool:
+        if not self.seen:
+            with suppress(EOFError, OSError):
+                if not self.pipe.poll():
+                    return False
+                self.pipe.recv_bytes()
+            self.seen = True
+        return True
+
+
+def _teller(pipe: Connection) -> Callable[[int, int, float | None], None]:
+    """Sends progress to the parent, a few times a second."""
+    last = 0.0
+
+    def tell(step: int, steps: int, rate: float | None) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last > 0.25:
+            last = now
+            with suppress(OSError):
+                pipe.send(("step", step, steps, rate))
+
+    return tell
+
+
+def keep_memory() -> None:
+    """Tells glibc to keep what it has freed: without it every large tensor is mapped and unmapped (1.1 to 1.3x)."""
+    if platform.libc_ver()[0] == "glibc":
+        mallopt = ctypes.CDLL(None).mallopt
+        for parameter, value in (
+            (-4, 0),
+            (-1, 2**31 - 1),
+            (-2, 2**28),
+        ):  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
+            mallopt(parameter, value)

@@ -1,0 +1,197 @@
+"""The training loop: updates, their metrics, checkpoints, and what to do when memory is short or a loss is not finite.
+
+A step waits for the device only where a row of metrics is wanted: the first ten steps, about a hundred more, the last,
+and those after which the network is measured on the validation part. Test images are not touched.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.errors import RecordError
+from benchmarks.files import read_json
+from benchmarks.plan.run import Evaluation, Run
+from benchmarks.records.checkpoints import drop_checkpoints, load_checkpoint, save_checkpoint
+from benchmarks.records.init_from import source_name
+from benchmarks.records.metrics import Metrics
+from benchmarks.records.record import FORMAT
+from benchmarks.running.attempt_log import Job, Outcome
+from benchmarks.training.batchnorm import batch_norms
+from benchmarks.training.evaluation import Measurer
+from benchmarks.training.training import Training
+
+log = logging.getLogger("inductive")
+
+Progress = Callable[[int, int, float | None], None]  # step, steps, images a second
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who watches a training: `stop` is polled between steps, `progress` told of each. `until` ends it at a step."""
+
+    stop: Callable[[], bool]
+    progress: Progress
+    checkpoint_seconds: float
+    until: int | None = None
+
+
+class ShortOfMemoryError(Exception):
+    """The device had no room for a step."""
+
+
+def train(
+    make: Callable[[], Training], measure: Callable[[Training], Measurer], folder: Path, job: Job, watch: Watch
+) -> Training | None:
+    """Trains to the end and returns the training, or None when it stopped or diverged (`job.outcome` says which).
+
+    When the device has no room for a step, micro-batches are halved and the run starts anew: the size decides the
+    bits, so the steps before must have it, too. Raises torch.OutOfMemoryError when one image is too many.
+    """
+    while True:
+        training = make()
+        try:
+            return training if _train(training, measure(training), folder, job, watch) else None
+        except ShortOfMemoryError as error:
+            job.claim.check()
+            _halve(training, folder, job, error)
+        del training  # its memory is needed for the next
+
+
+def _halve(training: Training, folder: Path, job: Job, error: ShortOfMemoryError) -> None:
+    """Halves the micro-batch in execution.json, and removes what was trained with the larger one."""
+    size = training.micro_batch
+    if size == 1:
+        raise error.__cause__ or error
+    half = (size + 1) // 2
+    log.warning("no memory for %d images at once: from step 0 again with %d (%s)", size, half, error.__cause__)
+    if batch_norms(training.model):
+        log.warning("BatchNorm normalises by these %d images now: not comparable with runs of the full batch", half)
+    drop_checkpoints(folder)
+    job.execution["micro_batch"] = half
+    execution = read_json(folder / "execution.json") | {"micro_batch": half}
+    job.claim.write_json(folder / "execution.json", execution)
+
+
+def _train(training: Training, measurer: Measurer, folder: Path, job: Job, watch: Watch) -> bool:
+    """Trains to the end, or says why not: returns True when the last step is done."""
+    run, steps = training.run, training.steps
+    metrics = Metrics(folder / "metrics.jsonl", steps, run.validation_interval, job.claim.check)
+    checkpoint = load_checkpoint(folder)
+    if checkpoint is not None:
+        if checkpoint["run"] != run.id:
+            raise RecordError(f"{folder}: its checkpoint is of another run, {checkpoint['run']}")
+        training.restore(checkpoint["training"])
+    metrics.start(training.step)
+    job.step = training.step
+    job.claim.started_at(training.step)
+    began, saved = training.step, time.monotonic()
+    last = steps if watch.until is None else min(watch.until, steps)
+
+    def save() -> None:
+        job.claim.check()
+        try:
+            metrics.write()
+        except OSError as error:  # the rows are kept and written with the next checkpoint
+            log.warning("metrics could not be written (%s); no checkpoint at step %d", error, training.step)
+            return
+        save_checkpoint(folder, training.step, {"run": run.id, "training": training.state()}, job.claim.check)
+
+    def diverged() -> bool:
+        job.claim.check()
+        metrics.finish()
+        job.claim.write_json(folder / "result.json", result(training, job, None, None, diverged_at=training.step))
+        drop_checkpoints(folder)
+        job.step = training.step
+        job.outcome = Outcome("diverged", f"loss not finite at step {training.step}")
+        return False
+
+    job.ready()
+    with job.timed("training"):
+        start = time.perf_counter()
+        while training.step < last:
+            try:
+                row = training.update(read=metrics.wants(training.step + 1) or training.step + 1 == last)
+            except torch.OutOfMemoryError as error:
+                raise ShortOfMemoryError from error
+            if row is None:
+                return diverged()
+            if metrics.validates(training.step):
+                before = time.perf_counter()
+                with training.averaged():
+                    row |= _validated(measurer, run)
+                start += time.perf_counter() - before  # images a second are those of training
+            metrics.add(training.step, row)
+            job.step = training.step
+            rate = (training.step - began) * run.recipe.batch_size / (time.perf_counter() - start)
+            job.images_per_second = rate
+            job.claim.beat(training.step, steps, rate)
+            watch.progress(training.step, steps, rate)
+            if training.step == last:
+                break
+            stopping = watch.stop()
+            if stopping or time.monotonic() - saved >= watch.checkpoint_seconds:
+                if training.diverged():  # nothing is saved that has not been looked at
+                    return diverged()
+                save()
+                saved = time.monotonic()
+            if stopping:
+                job.outcome = Outcome("interrupted", f"stopped at step {training.step} of {steps}")
+                return False
+    if watch.until is not None:
+        metrics.finish()
+        job.outcome = Outcome("interrupted", f"did the first {last} steps, as asked")
+        return True
+    save()
+    metrics.finish()  # a disk that is still full now fails the run
+    return True
+
+
+def _validated(measurer: Measurer, run: Run) -> dict[str, Any]:
+    """The network as it is (or its averaged weights), on the validation part at the training resolution."""
+    _, accuracy, loss = measurer.score("validation", Evaluation(part="validation", resolution=run.resolution))
+    return {"validation_accuracy": accuracy, "validation_loss": loss if math.isfinite(loss) else None}
+
+
+def result(
+    training: Training,
+    job: Job,
+    loss: float | None,
+    accuracy: float | None,
+    weights: str | None = None,
+    diverged_at: int | None = None,
+) -> dict[str, Any]:
+    """The content of result.json; see docs/records.md."""
+    run, model = training.run, training.model
+    step = run.steps if diverged_at is None else diverged_at
+    facts = model.describe(run.resolution, run.resolution)
+    train, validation = run.part_sizes
+    said: dict[str, Any] = {}
+    if training.micro_batch < run.recipe.batch_size:
+        said = {"micro_batch": training.micro_batch, "batch_norm": bool(batch_norms(model))}
+    if run.recipe.ema:
+        said["weights"] = f"average of decay {run.recipe.ema:g}"
+    if training.began is not None:
+        said["init_from"] = asdict(training.began) | {"weights_sha256": job.execution["sources"][source_name(run)]}
+    return {
+        "format": FORMAT,
+        "id": run.id,
+        "state": "finished" if diverged_at is None else "diverged",
+        "step": step,
+        "steps": run.steps,
+        "diverged_at": diverged_at,
+        "images": step * run.recipe.batch_size,
+        "train_images": train,
+        "validation_images": validation,
+        "train_loss": loss,
+        "train_accuracy": accuracy,
+        "parameters": facts.parameters,
+        "macs": facts.macs,
+        "weights_sha256": weights,
+        **said,
+    }

@@ -1,0 +1,96 @@
+"""`inductive prepare`: everything a study needs from outside, so that training never touches the network.
+
+`STEPS` is what is prepared, in order; each takes a study and the data folder and says a line for what it did.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import models
+from benchmarks.data import duplicates, folders, official, store
+from benchmarks.data.catalogue import FOLDER, Dataset, Places, dataset
+from benchmarks.errors import InductiveError
+from benchmarks.files import read_json
+from benchmarks.plan.study import Study
+from benchmarks.training.training import model_of
+from models.weights_file import read_weights
+
+
+def data_sets(study: Study, data: Path) -> Iterator[str]:
+    """The data sets of a study, and the lists of duplicates it wants left out."""
+    for name in dict.fromkeys(run.dataset for run in study.runs):
+        yield from data_set(name, data)
+        if any(duplicates.wanted(study.evaluations[run.id]) for run in study.runs if run.dataset == name):
+            found = duplicates.read_list(name, data)
+            yield f"{name}: {len(found.indices):,} test images are listed in {duplicates.list_path(name, data)}"
+
+
+def weights(study: Study, data: Path) -> Iterator[str]:
+    """The weights of ready-made networks, by the libraries' own download into their own cache; files are looked for."""
+    wanted = {(run.model, str(run.options["weights"])): run for run in study.runs if "weights" in run.options}
+    for (model, source), run in wanted.items():
+        try:
+            if source.startswith("library"):
+                model_of(run)
+                yield f"{model}: weights {source} are there"
+            elif source.startswith("file:"):
+                path = Path(source.removeprefix("file:"))
+                yield f"{model}: weights {path}, {len(read_weights(path))} tensors"
+        except models.ModelError as error:
+            raise InductiveError(str(error)) from error
+
+
+STEPS: tuple[Callable[[Study, Path], Iterator[str]], ...] = (data_sets, weights)
+
+
+def data_set(name: str, data: Path) -> Iterator[str]:
+    """Downloads, verifies, indexes and decodes a data set; what is done already is only verified."""
+    if name.startswith(FOLDER) and folders.place(name, data).is_dir():
+        before = _fingerprint(name, data)
+        index = folders.current_index(name, data, anew=True)
+        folders.declared.cache_clear()
+        again = "unchanged" if before == index.fingerprint else "indexed"
+        yield f"{name}: {again}: {_said(index.dataset())}"
+    spec = dataset(name, Places(data))
+    if spec.bundled:
+        yield f"{name}: {spec.reference}; nothing to do"
+    elif store.is_ready(spec, data, whole=True) and not (words := _words(spec, data))[1]:
+        yield f"{name}: ready at {data / folders.STORE}, every byte as decoded; {words[0]}"
+    else:
+        images = store.build(spec, data, download=True)
+        store.load_images.cache_clear()
+        size = sum(array.nbytes for array in (images.train, images.test)) / 1e6
+        yield f"{name}: decoded to {data / folders.STORE}, {size:,.0f} MB: {_said(spec)}; {images.official}"
+
+
+def _words(spec: Dataset, data: Path) -> tuple[str, bool]:
+    """What is known of the origin of what was decoded, and whether decoding it anew would make it verified."""
+    words = store.load_images(spec.name, data).official
+    if words.startswith(official.UNVERIFIED) and all((data / file).exists() for file in spec.files):
+        words = official.checked(spec, data)
+        return words, not words.startswith(official.UNVERIFIED)
+    return words, False
+
+
+def find_duplicates(name: str, data: Path) -> Iterator[str]:
+    """Lists the test images that equal a training image, for `duplicates = "leave_out"`."""
+    found = duplicates.find(store.load_images(name, data))
+    if not len(found.indices):
+        yield f"{name}: no test image equals a training image to the byte; no list is written"
+        return
+    path = duplicates.write_list(name, data, found)
+    yield f"{name}: {len(found.indices):,} test images equal a training image to the byte; listed in {path}"
+
+
+def _said(spec: Dataset) -> str:
+    colour = "grey" if spec.channels == 1 else "colour"
+    side = spec.native_resolution
+    return (
+        f"{sum(spec.train_counts):,} training and {spec.test_count:,} test images, {side}x{side}, {colour}, "
+        f"{spec.classes} classes"
+    )
+
+
+def _fingerprint(name: str, data: Path) -> str:
+    path = folders.index_path(name, data)
+    return str(read_json(path).get("fingerprint", "")) if path.exists() else ""

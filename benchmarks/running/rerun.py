@@ -1,0 +1,154 @@
+"""A recorded run again, locally, and what became of it: equal to the bit, within a stated tolerance, or different."""
+
+import json
+import math
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.errors import OwnedError, RecordError
+from benchmarks.files import write_json
+from benchmarks.plan.run import Evaluation
+from benchmarks.records import init_from, sources
+from benchmarks.records.attempts import read_attempts
+from benchmarks.records.metrics import read_metrics
+from benchmarks.records.record import Record, read_record
+
+RELATIVE_LOSS = 1e-3
+"""Largest relative difference of the loss in the opening metrics: rounding grows from 1e-7 a step, chaotically."""
+OPENING_ROWS = 10
+STANDARD_ERRORS = 3.0
+TOLERANCE = (
+    f"losses of the first {OPENING_ROWS} logged steps within {RELATIVE_LOSS:g} of their value, final accuracies within "
+    f"{STANDARD_ERRORS:g} binomial standard errors of a difference; it applies where sources, device, hardware or "
+    f"library versions differ, otherwise equality to the bit is promised"
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`verdict` is 'equal', 'within tolerance' or 'different'; `differences` says what differs, `compared` what was
+    compared, `conditions` what was not the same in the first place (sources, device, hardware, versions)."""
+
+    verdict: str
+    compared: tuple[str, ...]
+    differences: tuple[str, ...]
+    conditions: tuple[str, ...]
+
+
+def rerun_root(root: Path) -> Path:
+    """Where runs are trained again, hidden under the runs folder."""
+    return root / ".reruns"
+
+
+def prepare_rerun(record: Record, device: str | None, first: int | None) -> list[Evaluation]:
+    """Makes an empty folder for the rerun with the recorded execution, and returns the evaluations to repeat.
+
+    `device` replaces the recorded one where the user asks for it. Raises RecordError when the record has not come as
+    far as is to be compared (step `first`, or the end), OwnedError while another rerun of the same run is alive.
+    """
+    folder = rerun_root(record.path.parent) / record.id
+    attempts = read_attempts(folder)
+    if attempts and attempts[-1].alive():
+        raise OwnedError(f"{record.id}: a rerun of it is going on: {attempts[-1].owner_text()}")
+    reached = max((int(row["step"]) for row in read_metrics(record.path / "metrics.jsonl")), default=0)
+    if record.execution is None or (record.result is None and (first is None or first > reached)):
+        ask = f"; `--first {reached}` compares what there is" if reached else ""
+        raise RecordError(f"{record.id}: is {record.state} after step {reached}, so there is no more to compare{ask}")
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    execution = dict(record.execution)
+    if device is not None and device != execution["device"]:
+        from benchmarks.training.kernels import execution_for
+
+        execution |= execution_for(record.run(), device)
+    execution["sources"] = init_from.run_sources(record.run(), record.path.parent)
+    write_json(folder / "execution.json", execution)
+    return [Evaluation(**entry["evaluation"]) for entry in record.evaluations]
+
+
+def conditions(record: Record, again: Record) -> tuple[str, ...]:
+    """What of sources, device, hardware and versions is not as it was when the record was made."""
+    from benchmarks.training.kernels import platform_bits
+
+    then = record.execution or {}
+    now = {**(again.execution or {}), **platform_bits(str((again.execution or {})["device"]))}
+    changed = sources.changes(then.get("sources", {}), now.get("sources", {}))
+    kept = {key: value for key, value in then.items() if key != "sources"}
+    return (
+        *changed,
+        *(f"{key}: {value} then, {now.get(key)} now" for key, value in kept.items() if now.get(key) != value),
+    )
+
+
+def compare(record: Record, first: int | None) -> Verdict:
+    """Compares a record with its rerun: the opening metrics up to step `first`, or everything when it is None."""
+    again = read_record(rerun_root(record.path.parent) / record.id)
+    limit = first if first is not None else math.inf
+    old, new = (
+        [row for row in read_metrics(one.path / "metrics.jsonl") if row["step"] <= limit] for one in (record, again)
+    )
+    compared, exact = [f"{len(new)} rows of metrics"], _metric_differences(old, new)
+    close = _opening_differences(old, new)
+    if first is None:
+        compared += ["result and final weights", f"{len(record.evaluations)} evaluations"]
+        then, now = record.result or {}, again.result or {}
+        exact += [f"{key}: {then.get(key)} then, {now.get(key)} now" for key in then if then[key] != now.get(key)]
+        if then.get("state") != now.get("state"):
+            close.append(f"state: {then.get('state')} then, {now.get('state')} now")
+        for text, apart in _evaluation_differences(record.evaluations, again.evaluations):
+            exact.append(text)
+            close += [text] if apart else []
+    unlike = conditions(record, again)
+    if not exact:
+        verdict = "equal"
+    else:
+        verdict = "within tolerance" if unlike and not close else "different"
+    return Verdict(verdict, tuple(compared), tuple(dict.fromkeys([*close, *exact])), unlike)
+
+
+def _metric_differences(old: list[dict[str, float]], new: list[dict[str, float]]) -> list[str]:
+    if len(old) != len(new):
+        return [f"rows of metrics: {len(old)} then, {len(new)} now"]
+    for then, now in zip(old, new, strict=True):
+        if then != now:
+            return [f"metrics from step {then['step']:.0f} on: {json.dumps(then)} then, {json.dumps(now)} now"]
+    return []
+
+
+def _opening_differences(old: list[dict[str, float]], new: list[dict[str, float]]) -> list[str]:
+    if len(old) != len(new):
+        return [f"rows of metrics: {len(old)} then, {len(new)} now"]
+    pairs = list(zip(old, new, strict=True))[:OPENING_ROWS]
+    apart = [(then, now) for then, now in pairs if abs(then["loss"] - now["loss"]) > RELATIVE_LOSS * abs(then["loss"])]
+    return [f"loss at step {then['step']:.0f}: {then['loss']!r} then, {now['loss']!r} now" for then, now in apart[:1]]
+
+
+def _evaluation_differences(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[tuple[str, bool]]:
+    """(what differs, whether beyond the tolerance) for each evaluation whose accuracy or likelihood differs."""
+    again = {entry["id"]: entry for entry in new}
+    found = []
+    for entry in old:
+        now = again.get(entry["id"])
+        what = f"{entry['evaluation']['part']} at {entry['evaluation']['resolution']} px"
+        if now is None:
+            found.append((f"{what}: not done again", True))
+        elif (entry["accuracy"], entry["nll"]) != (now["accuracy"], now["nll"]):
+            mean = (entry["accuracy"] + now["accuracy"]) / 2
+            error = math.sqrt(2 * mean * (1 - mean) / entry["count"])
+            apart = abs(entry["accuracy"] - now["accuracy"]) > STANDARD_ERRORS * error
+            then, here = (f"accuracy {one['accuracy']:.4f}, likelihood {one['nll']}" for one in (entry, now))
+            found.append((f"{what}: {then} then, {here} now", apart))
+    return found
+
+
+def recorded_settings(record: Record) -> dict[str, Any]:
+    """The recorded execution without what only describes, for display."""
+    return {key: value for key, value in (record.execution or {}).items() if key != "sources"}
+
+
+def environment_of(record: Record) -> dict[str, Any]:
+    """The environment of the last attempt, or nothing."""
+    return record.attempt_list[-1].environment() if record.attempt_list else {}

@@ -1,0 +1,126 @@
+"""How a run is computed: everything that decides its bits, set by rule and never by timing.
+
+The first attempt writes it to `execution.json`; every later attempt and `inductive rerun` use what is written.
+"""
+
+import math
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, Literal
+
+import torch
+
+import models
+from benchmarks.errors import InductiveError
+from benchmarks.plan.run import Run
+from benchmarks.training.compiling import CompileForm
+from models.linear import LinearForm
+from models.network import AttentionForm
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """How networks are computed: attention, linear maps, the layout of convolutional ones, CPU threads a run."""
+
+    attention: AttentionForm
+    linear: LinearForm = "torch"
+    convolutions: str = "channels_last"
+    threads: int = 1
+    compiled: CompileForm = "network"
+    compile_from: float = math.inf  # steps of a run that earn its compilation
+
+
+X86 = platform.machine() in ("x86_64", "AMD64")  # where oneDNN has been measured
+
+KERNELS = {
+    ("cpu", "float32"): Kernels("explicit", linear="onednn"),
+    ("cpu", "bfloat16"): Kernels("explicit"),
+    ("cuda", "float32"): Kernels("fused"),
+    ("cuda", "bfloat16"): Kernels("fused"),
+    ("mps", "float32"): Kernels("explicit"),
+}
+"""By device and precision, from measurements. On CPUs torch's fused attention gains nothing in float32 at our numbers
+of tokens, and in bfloat16 its step takes two to six times as long. Linear maps in float32 by oneDNN take half the time
+on processors of AMD. Channels last gives convolutional networks 1.3 to 1.5x, one thread a run and a run a core up to
+1.5x. No run is compiled unless it is asked for: on CPUs that does not pay (table `compile` of `make bench`), and for
+GPUs there is no number of steps here until that table has been made on one.
+"""
+
+
+def choose_device(wanted: str) -> str:
+    """'cpu', 'cuda' or 'mps' for a wanted 'auto' (a GPU where there is one, else cpu), or as named.
+
+    Raises InductiveError when the device asked for is not there: no silent fall-back.
+    """
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there[wanted]:
+        raise InductiveError(
+            f"--device {wanted}: there is none here; available are {', '.join(d for d in there if there[d])}"
+        )
+    return wanted
+
+
+CompileChoice = Literal["rule", "off", "network", "graphs"]
+
+
+def check_compile(choice: CompileChoice, device: str) -> None:
+    """Raises InductiveError for CUDA graphs where there is no CUDA."""
+    if choice == "graphs" and device != "cuda":
+        raise InductiveError(
+            f"--compile graphs: CUDA graphs need a CUDA GPU, and runs go to {device}; allowed: network"
+        )
+
+
+def execution_for(run: Run, device: str, compiling: CompileChoice = "rule") -> dict[str, Any]:
+    """The settings that decide the bits of a run on a device.
+
+    `micro_batch` images go through the network at once; the gradients of a batch are added up. Raises InductiveError
+    where the device is not known to compute in the run's precision.
+    """
+    kernels = KERNELS.get((device, run.precision))
+    if kernels is None:
+        allowed = ", ".join(precision for known, precision in KERNELS if known == device)
+        raise InductiveError(f"{run.id}: precision {run.precision} on {device} is not supported; allowed: {allowed}")
+    check_compile(compiling, device)
+    by_rule = kernels.compiled if run.steps >= kernels.compile_from else "off"
+    form = by_rule if compiling == "rule" else compiling
+    onednn = kernels.linear == "onednn" and torch.backends.mkldnn.is_available() and X86 and form == "off"
+    convolutional = models.family(run.model).layout == "channels_last"
+    return {
+        "device": device,
+        "threads": kernels.threads,
+        "attention": kernels.attention,
+        "linear": "onednn" if onednn else "torch",  # compiled linear maps are the compiler's
+        "compile": form,
+        "layout": kernels.convolutions if convolutional else "contiguous",
+        "precision": run.precision,
+        "micro_batch": run.recipe.batch_size,
+        **platform_bits(device),
+    }
+
+
+def platform_bits(device: str) -> dict[str, str]:
+    """What decides bits but cannot be set: CPU or GPU type and library versions."""
+    hardware = torch.cuda.get_device_name() if device == "cuda" else torch.backends.cpu.get_cpu_capability()
+    versions = {name: version(name) for name in ("torch", "torchvision", "timm", "numpy")}
+    return {"machine": platform.machine(), "capability": hardware, **versions}
+
+
+def apply_execution(execution: Mapping[str, Any]) -> list[str]:
+    """Sets this process up as written. Returns what of it cannot be had here, so that bits may differ.
+
+    Raises InductiveError when the device is not there.
+    """
+    torch.set_num_threads(execution["threads"])
+    choose_device(execution["device"])
+    if execution["device"] == "cuda":  # float32 means float32: TF32 would give CNNs and ViTs different precisions
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with it
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    now = platform_bits(execution["device"])
+    return [f"{name}: {execution[name]} then, {value} now" for name, value in now.items() if execution[name] != value]
