@@ -27,7 +27,7 @@ from benchmarks.records.init_from import run_sources
 from benchmarks.records.record import Record
 from benchmarks.records.roots import opened
 from benchmarks.records.validity import UNREADABLE, problem, valid_record
-from models.ready_made import is_ready_made
+from models.catalogue.ready_made import is_ready_made
 
 STARVED_BELOW = 0.99
 LOADED, READY_MADE = "loaded", "ready-made"  # of the column initial, where `initial` of the run says nothing

@@ -6,14 +6,10 @@ logits, parts = model.forward_parts(images)
 model.describe(48, 48).macs
 """
 
-from models.abilities import Abilities, abilities, own_way
-from models.declaration import Family
-from models.encodings import Encoding
-from models.grids import check_patch
-from models.hints import did_you_mean
-from models.options import ModelError, Option, OptionError, Scalar, parse_way
-from models.plugins import Plugin, load_plugin, loaded_plugins, plugin_source, plugins_behind, read_plugin
-from models.registry import (
+from models.catalogue.abilities import Abilities, abilities, own_way
+from models.catalogue.declaration import Family
+from models.catalogue.plugins import Plugin, load_plugin, loaded_plugins, plugin_source, plugins_behind, read_plugin
+from models.catalogue.registry import (
     INITIAL,
     carry_ways,
     check_resolution,
@@ -28,7 +24,11 @@ from models.registry import (
     sources,
     unknown,
 )
-from models.sizes import SCALES, TIERS
+from models.catalogue.sizes import SCALES, TIERS
+from models.grids import check_patch
+from models.hints import did_you_mean
+from models.options import ModelError, Option, OptionError, Scalar, parse_way
+from models.positions.encodings import Encoding
 
 __all__ = [
     "INITIAL",

@@ -31,7 +31,7 @@ class OptionError(ModelError):
 class Option:
     """One setting of a model.
 
-    ``default`` is None where the size and the reference scale decide it (``models.sizes``). ``allowed``
+    ``default`` is None where the size and the reference scale decide it (``models.catalogue.sizes``). ``allowed``
     closes the set of values, ``minimum`` and ``maximum`` bound a number (inclusive), ``pattern`` is a regular
     expression for a text, and ``example`` shows a text that matches.
     """

@@ -16,9 +16,9 @@ from benchmarks.plan.study import load_plugin
 from benchmarks.running.progress import say
 from benchmarks.speed.clock import MachineClock, Plan, Variant, summarise, take_turns
 from benchmarks.speed.steps import training_step
-from models import contract
-from models.contract import CHECKS, Subject
-from models.symmetries import layouts, symmetries
+from models.checks import contract
+from models.checks.contract import CHECKS, Subject
+from models.checks.symmetries import layouts, symmetries
 
 SIDES = (8, 16, 32, 64, 224)  # training resolutions at which a model is tried, the smallest first
 BATCH, PIXELS = 32, 32  # of the measured training step

@@ -32,7 +32,7 @@ from benchmarks.running.execute import Settings
 from benchmarks.running.local import Ending, Task
 from benchmarks.running.progress import duration, reporter_for, say
 from benchmarks.training.kernels import CompileChoice, check_compile, choose_device
-from models.ready_made import is_ready_made
+from models.catalogue.ready_made import is_ready_made
 
 SETTLED = ("finished", "diverged", "stale")  # states in which `run` does not train
 

@@ -23,7 +23,7 @@ from benchmarks.records.record import Record
 from benchmarks.records.states import RunState, counted, study_states
 from benchmarks.running.progress import duration, say
 from benchmarks.running.rerun import environment_of, recorded_settings
-from models.ready_made import SUMMARIES, WEIGHTS
+from models.catalogue.ready_made import SUMMARIES, WEIGHTS
 
 
 def print_json(values: Any) -> None:
@@ -103,7 +103,7 @@ def counted_models(size: str, image_size: int) -> tuple[list[dict[str, Any]], li
 
 def vit_sizes() -> list[dict[str, Any]]:
     """The published ViT sizes: what ours has, computed, beside what was printed."""
-    from models.published import SIDES, VIT_SIZES, compute
+    from models.catalogue.published import SIDES, VIT_SIZES, compute
 
     rows = []
     for name, one in VIT_SIZES.items():

@@ -22,7 +22,7 @@ from benchmarks.data.catalogue import FOLDER, Dataset, Places
 from benchmarks.data.subsets import stratified_order
 from benchmarks.errors import ConfigError, InductiveError
 from benchmarks.files import read_json, write_json
-from models.sizes import SCALES
+from models.catalogue.sizes import SCALES
 
 FORMAT = 1
 STORE = ".decoded"  # under the data folder: what is derived from the data sets, and may be deleted

@@ -21,8 +21,8 @@ from benchmarks.plan.comparisons import Family, read_families
 from benchmarks.plan.evaluations import Lacking, evaluations_of, read_wishes
 from benchmarks.plan.paper import Paper, read_paper
 from benchmarks.plan.run import Evaluation, Run, default_evaluation, make_run, refuse_resolution, unknown_key
-from models.encodings import ENCODINGS
 from models.hints import did_you_mean
+from models.positions.encodings import ENCODINGS
 
 FOLDER = Path(__file__).parent.parent / "studies"
 

@@ -18,7 +18,7 @@ from models.options import ModelError
 
 if TYPE_CHECKING:  # torch is for those who load weights, not for those who ask whether they are there
     from models.network import Network
-    from models.transfer import Fitted
+    from models.trained.transfer import Fitted
 
 log = logging.getLogger("inductive")
 
@@ -80,8 +80,8 @@ def start(network: Network, run: Run, root: Path) -> Fitted | None:
 
     Raises ConfigError when they cannot be had or do not fit, RecordError when they are not those of the run named.
     """
-    from models.transfer import fit
-    from models.weights_file import read_weights
+    from models.libraries.weights_file import read_weights
+    from models.trained.transfer import fit
 
     if not run.init_from:
         return None

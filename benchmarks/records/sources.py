@@ -18,7 +18,7 @@ import models
 from benchmarks.data.catalogue import Dataset
 from benchmarks.plan.recipes import Recipe, augmentations
 from benchmarks.plan.run import Run
-from models.ready_made import is_ready_made, library_of
+from models.catalogue.ready_made import is_ready_made, library_of
 
 PACKAGES = ("benchmarks", "models")
 
@@ -33,14 +33,14 @@ REGISTRIES = {
     "benchmarks.plan.run:Run",
     "benchmarks.data.subsets:part_sizes",
     "models",
-    "models.encodings",
-    "models.families",
+    "models.positions.encodings",
+    "models.catalogue.families",
     "models.hints",
-    "models.ready_made",
-    "models.registry:check_resolution",
-    "models.registry:family",
-    "models.registry:resolve_options",
-    "models.sizes",
+    "models.catalogue.ready_made",
+    "models.catalogue.registry:check_resolution",
+    "models.catalogue.registry:family",
+    "models.catalogue.registry:resolve_options",
+    "models.catalogue.sizes",
 }
 
 
@@ -52,7 +52,7 @@ def entry_points(run: Run) -> tuple[str, ...]:
         "benchmarks.data.subsets:draw_subset",
         run.data.reader,
         *(f"benchmarks.training.augment:{name}" for name in augmentations(run.recipe, run.data.flips)),
-        "models.registry:create_model",
+        "models.catalogue.registry:create_model",
         *(("benchmarks.records.init_from:start",) if run.init_from else ()),
         *models.sources(run.model, options=run.options),
     )

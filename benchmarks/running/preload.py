@@ -16,7 +16,7 @@ import benchmarks.running.local  # noqa: F401
 import models
 from benchmarks.plan.run import make_run
 from benchmarks.records import sources
-from models.encodings import ENCODINGS
+from models.positions.encodings import ENCODINGS
 
 torch.set_num_threads(1)
 for _name in models.model_names():

@@ -13,7 +13,7 @@ from benchmarks.errors import InductiveError
 from benchmarks.files import read_json
 from benchmarks.plan.study import Study
 from benchmarks.training.training import model_of
-from models.weights_file import read_weights
+from models.libraries.weights_file import read_weights
 
 
 def data_sets(study: Study, data: Path) -> Iterator[str]:

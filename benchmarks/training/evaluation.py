@@ -22,7 +22,7 @@ from benchmarks.training.pixels import Pixels, Selected
 from benchmarks.training.training import arithmetic, logits_of
 from models.network import Network
 from models.options import parse_way
-from models.patches import at_patch
+from models.trained.patches import at_patch
 
 LOGITS_BYTES = 4_000_000  # above this for all evaluations of a run, five best classes are kept instead of logits
 

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.encodings import check_lookhere
 from models.grids import Grid
 from models.initial import Draw, constant, normal
 from models.network import Choices
@@ -23,6 +22,7 @@ from models.positions.base import (
     resize_image,
     without_autocast,
 )
+from models.positions.encodings import check_lookhere
 
 
 def offset_index(grid: Grid, table: Grid) -> Tensor:

@@ -8,7 +8,7 @@ import pytest
 
 from analysis.palette import KNOWN, SPARE, Look
 from models import model_names
-from models.encodings import ENCODINGS
+from models.positions.encodings import ENCODINGS
 
 # Machado, Oliveira and Fernandes (2009), severity 1.0, on linear RGB.
 EYES = {

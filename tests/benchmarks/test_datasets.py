@@ -24,7 +24,7 @@ from benchmarks.data.catalogue import DATASETS, Images, dataset
 from benchmarks.data.store import load_images
 from benchmarks.errors import ConfigError, InductiveError
 from benchmarks.running import prepare
-from models.sizes import SCALES
+from models.catalogue.sizes import SCALES
 
 NOWHERE = Path("nowhere")
 ROOT = Path(__file__).resolve().parents[2]

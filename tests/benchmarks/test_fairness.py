@@ -22,8 +22,8 @@ from benchmarks.fairness import references
 from benchmarks.fairness.__main__ import fairness
 from benchmarks.fairness.cells import Setting
 from benchmarks.fairness.tables import difference, tables
-from models import contract
 from models.cct import CCT
+from models.checks import contract
 from models.network import Network
 
 POSITIONAL = ("position", "pos_embed", "bias_table", "rel_pos", "directions", "pos_proj", "gat", "cpb")

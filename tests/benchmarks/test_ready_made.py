@@ -77,8 +77,8 @@ def test_other_weights_make_a_record_stale(weights: Path) -> None:
     """The file's digest and the library's version are among the sources, the library's code is not."""
     run = evaluated(weights)
     before = sources.run_sources(run)
-    assert f"weights {weights}" in before and "timm" in before and "models.timm_adapter:Timm" in before
-    assert not any(name.startswith(("models.vit", "models.torchvision_adapter")) for name in before)
+    assert f"weights {weights}" in before and "timm" in before and "models.libraries.timm_networks:Timm" in before
+    assert not any(name.startswith(("models.vit", "models.libraries.torchvision_networks")) for name in before)
     torch.save(timm.create_model("test_vit", num_classes=10).state_dict(), weights)
     assert sources.changes(before, sources.run_sources(run)) == (f"weights {weights} (changed)",)
     assert not {"timm", "torchvision"} & set(sources.run_sources(make_run({})))

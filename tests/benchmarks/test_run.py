@@ -21,8 +21,8 @@ from benchmarks.plan.run import (
     make_run,
     refuse_resolution,
 )
-from models.encodings import ENCODINGS
-from models.registry import declared_options
+from models.catalogue.registry import declared_options
+from models.positions.encodings import ENCODINGS
 
 Settings = dict[str, Any]
 

@@ -12,7 +12,7 @@ import pytest
 import models
 from benchmarks.plan.run import Run, make_run
 from benchmarks.records import sources
-from models.registry import load
+from models.catalogue.registry import load
 
 ROOT = Path(__file__).resolve().parents[2]
 ChangedBy = Callable[[Run, str, str], tuple[str, ...]]  # run, file, definition -> what has changed
@@ -124,8 +124,8 @@ def test_an_annotated_name_is_the_same_name(copy: Copy) -> None:
         ("models/resnet.py", "ResNet"),
         ("models/swin.py", "Swin"),
         ("models/conv_stem_vit.py", "ConvStemViT"),
-        ("models/registry.py", "position_summaries"),
-        ("models/registry.py", "resolve_options"),
+        ("models/catalogue/registry.py", "position_summaries"),
+        ("models/catalogue/registry.py", "resolve_options"),
         ("models/hints.py", "did_you_mean"),
         ("benchmarks/data/readers.py", "read_cifar"),
         ("benchmarks/data/store.py", "load_images"),
@@ -173,8 +173,8 @@ def test_a_new_augmentation_touches_no_recorded_run(copy: Copy) -> None:
         ("models/vit.py", "PatchEmbedding"),
         ("models/network.py", "attend"),
         ("models/initial.py", "normal"),
-        ("models/registry.py", "create_model"),
-        ("models/registry.py", "constructor_arguments"),
+        ("models/catalogue/registry.py", "create_model"),
+        ("models/catalogue/registry.py", "constructor_arguments"),
         ("benchmarks/training/training.py", "Training"),
         ("benchmarks/training/training.py", "learning_rate"),
         ("benchmarks/training/training.py", "make_optimizer"),
@@ -293,7 +293,7 @@ def test_a_slice_holds_the_model_and_no_other(model: str) -> None:
 @pytest.mark.parametrize("position", models.position_names())
 def test_a_slice_holds_the_encoding(position: str) -> None:
     """Reference: the encoding's declared class."""
-    from models.encodings import ENCODINGS
+    from models.positions.encodings import ENCODINGS
 
     found = sources.run_sources(make_run({"model": "vit", "options": {"position": position}, "size": "base"}))
     assert ENCODINGS[position].entry in found

@@ -22,7 +22,7 @@ from benchmarks.running.attempt_log import Outcome
 from benchmarks.running.execute import Settings
 from benchmarks.running.local import Task
 from benchmarks.running.rerun import compare, prepare_rerun, rerun_root
-from models import weights_file
+from models.libraries import weights_file
 
 Make = Callable[..., Run]
 Perform = Callable[..., Outcome]
@@ -189,7 +189,7 @@ def test_two_kinds_of_weights_are_one_too_many() -> None:
 
 
 def test_kinds_of_files_are_those_that_can_be_read() -> None:
-    """Reference: models.weights_file, which a status must not import."""
+    """Reference: models.libraries.weights_file, which a status must not import."""
     assert init_from.SUFFIXES == weights_file.SUFFIXES
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from models import contract
+from models.checks import contract
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,6 +1,6 @@
 """The contract of `models.network`, held by every registered model and encoding; a new one is tested by being there.
 
-The checks themselves are `models.contract`, which `inductive check` puts a user's own models to.
+The checks themselves are `models.checks.contract`, which `inductive check` puts a user's own models to.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 import models
-from models import contract
-from models.contract import CHECKS, Subject
+from models.checks import contract
+from models.checks.contract import CHECKS, Subject
 
 SCALE = 8
 VARIANTS: dict[str, list[dict[str, Any]]] = {

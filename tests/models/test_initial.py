@@ -12,7 +12,7 @@ from scipy import stats
 from torch import nn
 
 import models
-from models.contract import weights_outside_position
+from models.checks.contract import weights_outside_position
 from models.initial import TORCH, initialise, keyed_generator, normal, truncated_normal, uniform, xavier
 from models.network import Network
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 import models
-from models.contract import Subject, random_network
-from models.encodings import ENCODINGS
+from models.checks.contract import Subject, random_network
 from models.linear import set_linear
+from models.positions.encodings import ENCODINGS
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 import models
-from models.contract import Subject, random_images, random_network, randomise
-from models.patches import at_patch, patch_embedding, resized_embedding
+from models.checks.contract import Subject, random_images, random_network, randomise
+from models.trained.patches import at_patch, patch_embedding, resized_embedding
 from models.vit import PatchEmbedding
 
 

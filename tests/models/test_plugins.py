@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 import models
-from models import contract, plugins
-from models.contract import CHECKS, Subject
-from models.encodings import ENCODINGS
-from models.families import FAMILIES
+from models.catalogue import plugins
+from models.catalogue.families import FAMILIES
+from models.checks import contract
+from models.checks.contract import CHECKS, Subject
 from models.network import attend
+from models.positions.encodings import ENCODINGS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "own-models.md"
 RING, PATCH_MEAN = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
@@ -74,7 +75,10 @@ def test_importing_models_loads_no_torch_and_plugins_are_offered_everywhere() ->
 
 def test_what_a_plugin_imports_is_not_its_own() -> None:
     """A shipped family and a shipped encoding at its top level, by import: it declares its own encoding alone."""
-    imports = "from models.encodings import ENCODINGS\nfrom models.families import VIT\nNONE = ENCODINGS['none']\n"
+    imports = (
+        "from models.positions.encodings import ENCODINGS\nfrom models.catalogue.families import VIT\n"
+        "NONE = ENCODINGS['none']\n"
+    )
     before = models.model_names(), models.position_names()
     (declared,) = models.load_plugin(plugged(imports + RING))
     assert declared.name == "ring" and declared.entry == "plugin_ring:Ring"

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 import models
-from models.encodings import ENCODINGS
+from models.catalogue.registry import load
+from models.checks.symmetries import differences, layouts, relaid
 from models.initial import initialise
 from models.positions.absolute import (
     Conditional,
@@ -26,10 +27,9 @@ from models.positions.absolute import (
 )
 from models.positions.base import Position
 from models.positions.biases import Alibi2d, Bias2d, ContinuousBias, LookHere
+from models.positions.encodings import ENCODINGS
 from models.positions.relative import Relative1d, Relative2d
 from models.positions.rotary import RopeAxial, RopeMixed, pair_tables, turn
-from models.registry import load
-from models.symmetries import differences, layouts, relaid
 
 GRID, LARGER = (3, 4), (5, 6)
 FINE = (6, 12)  # twice the rows, three times the columns

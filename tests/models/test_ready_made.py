@@ -20,12 +20,12 @@ from torchvision.models._api import BUILTIN_MODELS, register_model
 from torchvision.models.vision_transformer import VisionTransformer, interpolate_embeddings
 
 import models
-from models import ready_made
-from models.adapter import Adapted
+from models.catalogue import ready_made
+from models.catalogue.registry import load
+from models.libraries.adapter import Adapted
+from models.libraries.timm_networks import resampling
 from models.network import Network
-from models.patches import at_patch
-from models.registry import load
-from models.timm_adapter import resampling
+from models.trained.patches import at_patch
 
 SMALL = "torchvision:vit_small_of_this_test"
 MEMORYLESS = ("torchvision:regnet_y_128gf", "torchvision:vit_l_16", "timm:vit_giant_patch14_224")

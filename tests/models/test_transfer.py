@@ -8,7 +8,7 @@ import torch
 
 from models import ModelError, create_model
 from models.network import Network
-from models.transfer import Fitted, fit
+from models.trained.transfer import Fitted, fit
 
 TABLES = {  # learned tables whose shape is that of the training grid
     "learned_1d": ("position.table",),

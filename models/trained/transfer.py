@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from models.libraries.weights_file import misfit
 from models.network import Network
 from models.options import ModelError
-from models.weights_file import misfit
 
 PREFIX = "net."  # under which the networks of other libraries lie; files have it or not
 

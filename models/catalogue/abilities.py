@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from models.encodings import ENCODINGS
+from models.catalogue.registry import carry_ways, chosen_position, create_model, load
 from models.options import ModelError, Scalar, parse_way
-from models.registry import carry_ways, chosen_position, create_model, load
+from models.positions.encodings import ENCODINGS
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def _abilities(name: str, size: str, options: tuple[tuple[str, Scalar], ...], im
     import torch
     from torch.nn.modules.batchnorm import _BatchNorm
 
-    from models.patches import patch_embedding
+    from models.trained.patches import patch_embedding
 
     chosen: dict[str, Any] = dict(options)
     with torch.device("meta"):

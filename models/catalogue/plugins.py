@@ -1,6 +1,6 @@
 """A user's own encodings and models: one Python file outside the checkout, loaded by name and kept with the records.
 
-A plugin declares at its top level what it adds, as `models.encodings` and `models.families` do:
+A plugin declares at its top level what it adds, as `models.positions.encodings` and `models.catalogue.families` do:
 
     RING = Encoding("ring", "a learned vector per ring around the centre", "Ring", ways=("recompute",))
 
@@ -20,11 +20,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import CodeType, ModuleType
 
-from models.declaration import Family
-from models.encodings import Encoding
+from models.catalogue.declaration import Family
+from models.catalogue.registry import register, registered
 from models.hints import did_you_mean
 from models.options import ModelError
-from models.registry import register, registered
+from models.positions.encodings import Encoding
 
 PREFIX = "plugin_"  # of the module's name
 NAME = r"[a-z][a-z0-9_]*"  # of a file, a model or an encoding: they become parts of module names and run ids

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from models.contract import random_images
+from models.checks.contract import random_images
 from models.network import Network
 
 EQUAL = 1e-8  # largest difference of logits that counts as none, in double precision

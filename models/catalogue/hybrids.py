@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.declaration import (
+from models.catalogue.declaration import (
     CLASS_TOKEN,
     DEPTH,
     DROP_PATH,
@@ -22,8 +22,8 @@ from models.declaration import (
     check_transformer,
     patched_image,
 )
+from models.catalogue.sizes import OWN_SIZES, TIERS
 from models.options import SEQUENCE, ModelError, Option, numbers
-from models.sizes import OWN_SIZES, TIERS
 
 
 def check_convit(options: Options) -> None:

@@ -16,11 +16,11 @@ from timm.layers.patch_embed import PatchEmbed
 from timm.models import get_arch_pretrained_cfgs, get_pretrained_cfg
 from torch import Tensor, nn
 
-from models.adapter import Adapted, Mechanism, attention_modules
 from models.grids import patch_grid
+from models.libraries.adapter import Adapted, Mechanism, attention_modules
+from models.libraries.weights_file import GET, misfit, read_weights
 from models.network import AttentionForm
 from models.options import ModelError
-from models.weights_file import GET, misfit, read_weights
 
 # Classes whose explicit form hands softmax(q k') to a dropout `attn_drop`, where it is read.
 READABLE = {"Attention", "AttentionCl", "AttentionRope", "ClassAttn", "EvaAttention", "RelPosAttention"}

@@ -64,7 +64,7 @@ def compute(name: str, num_classes: int = 1000) -> Computed:
     """Count a published size on the meta device, which needs no memory for the two billion parameters of G/14."""
     import torch
 
-    from models.registry import create_model
+    from models.catalogue.registry import create_model
 
     patch = VIT_SIZES[name].patch
     with torch.device("meta"):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from models.encodings import ENCODINGS, check_encoding
+from models.catalogue.sizes import SCALES, TIERS
 from models.grids import patch_grid
 from models.options import SEQUENCE, ModelError, Option, Scalar, numbers
-from models.sizes import SCALES, TIERS
+from models.positions.encodings import ENCODINGS, check_encoding
 
 Options = dict[str, Scalar]
 

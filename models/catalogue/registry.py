@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from models.declaration import SCALE, Family
-from models.encodings import ADDITIVE, ENCODINGS, SHIPPED, Encoding, encoding_ways
-from models.families import FAMILIES
+from models.catalogue.declaration import SCALE, Family
+from models.catalogue.families import FAMILIES
+from models.catalogue.ready_made import is_ready_made, library_of, ready_made, ready_made_arguments
+from models.catalogue.sizes import dimensions
 from models.hints import did_you_mean
 from models.options import ModelError, Option, OptionError, Scalar, numbers
-from models.ready_made import is_ready_made, library_of, ready_made, ready_made_arguments
-from models.sizes import dimensions
+from models.positions.encodings import ADDITIVE, ENCODINGS, SHIPPED, Encoding, encoding_ways
 
 if TYPE_CHECKING:
     from models.network import Network

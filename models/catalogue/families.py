@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from models.declaration import (
+from models.catalogue.declaration import (
     CLASS_TOKEN,
     DEPTH,
     DROP_PATH,
@@ -28,10 +28,10 @@ from models.declaration import (
     patched_training_image,
     windowed_image,
 )
-from models.hybrids import HYBRIDS
-from models.ladder import LADDER, TOKENS_ONLY
+from models.catalogue.hybrids import HYBRIDS
+from models.catalogue.ladder import LADDER, TOKENS_ONLY
+from models.catalogue.sizes import OWN_SIZES, TIERS
 from models.options import SEQUENCE, ModelError, Option, numbers
-from models.sizes import OWN_SIZES, TIERS
 
 
 def check_conv_stem(options: Options) -> None:

@@ -11,14 +11,17 @@ import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from models.declaration import Family
+from models.catalogue.declaration import Family
 from models.hints import did_you_mean
 from models.options import ModelError, Option, Scalar
 
 if TYPE_CHECKING:
-    from models.adapter import Adapted
+    from models.libraries.adapter import Adapted
 
-LIBRARIES = {"timm": "models.timm_adapter:Timm", "torchvision": "models.torchvision_adapter:Torchvision"}
+LIBRARIES = {
+    "timm": "models.libraries.timm_networks:Timm",
+    "torchvision": "models.libraries.torchvision_networks:Torchvision",
+}
 SUMMARIES = {
     "timm:NAME": "any network of timm, as `timm.list_models()` names it, with or without weights",
     "torchvision:NAME": "any classifier of torchvision, as `torchvision.models.list_models()` names it, likewise",

@@ -6,14 +6,14 @@ the same reference scale, and a test holds that. The scale is the data set's usu
 224): it decides patch, stem and window, which therefore do not move with the training resolution.
 
 Whatever stands here is only a default: each entry is an option of its family, recorded with every run. Sizes of
-the literature keep their own names, heads and patch, at every scale (`models.published`).
+the literature keep their own names, heads and patch, at every scale (`models.catalogue.published`).
 """
 
 from __future__ import annotations
 
+from models.catalogue.published import VIT_SIZES
 from models.hints import did_you_mean
 from models.options import ModelError, Scalar
-from models.published import VIT_SIZES
 
 TIERS = ("pico", "nano", "micro", "tiny", "small", "base")
 SCALES = (8, 32, 64, 224)

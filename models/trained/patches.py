@@ -14,8 +14,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from models.adapter import Adapted
 from models.grids import check_patch
+from models.libraries.adapter import Adapted
 from models.network import Network
 from models.options import ModelError
 from models.vit import PatchEmbedding

@@ -17,11 +17,11 @@ from torchvision.models.maxvit import MaxVit
 from torchvision.models.swin_transformer import SwinTransformer
 from torchvision.models.vision_transformer import VisionTransformer, interpolate_embeddings
 
-from models.adapter import Adapted
 from models.grids import nearest_multiples, patch_grid
+from models.libraries.adapter import Adapted
+from models.libraries.weights_file import GET, misfit, offline, read_weights
 from models.network import AttentionForm, AttentionLayer
 from models.options import ModelError
-from models.weights_file import GET, misfit, offline, read_weights
 
 AUXILIARY = ("aux1", "aux2", "AuxLogits")  # further classifiers of GoogLeNet and Inception, for training as published
 CONTAINERS = ("features", "trunk_output", "blocks", "layers")  # where a network keeps its stages, if not at the top

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.declaration import (
+from models.catalogue.declaration import (
     DEPTH,
     DROP_PATH,
     HEADS,
@@ -24,8 +24,8 @@ from models.declaration import (
     patched_image,
     patched_training_image,
 )
-from models.encodings import ADDITIVE, check_encoding
 from models.options import ModelError, Option
+from models.positions.encodings import ADDITIVE, check_encoding
 
 TOKENS_ONLY = Option("position", str, "learned_1d", "positional encoding, of those added to tokens", allowed=ADDITIVE)
 KERNEL = Option("kernel", int, 3, "tokens along the side of a kernel", allowed=(3, 5, 7))

@@ -16,10 +16,10 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from models.catalogue.registry import carry_ways, check_resolution, create_model, family, load, sources
 from models.initial import TORCH
 from models.network import AttentionLayer, Network
 from models.options import ModelError, Scalar, parse_way
-from models.registry import carry_ways, check_resolution, create_model, family, load, sources
 
 CLASSES = 10
 
