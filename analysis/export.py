@@ -12,8 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from analysis.frame import Frame, load
-from analysis.tables import each_group, each_row
+from analysis.frame.frame import Frame, load
+from analysis.frame.rows import each_group, each_row
 from benchmarks.errors import InductiveError
 from benchmarks.files import read_json, write_atomic
 from benchmarks.plan.run import Evaluation

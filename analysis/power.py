@@ -9,13 +9,15 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, special
 
-from analysis import comparisons, statistics, wording
-from analysis.arms import Arm, ArmData, split
-from analysis.block_model import blocks, fit
-from analysis.cells import at_home
-from analysis.frame import load
-from analysis.multivariate_t import critical_value
-from analysis.tables import each_group
+from analysis import wording
+from analysis.frame.arms import Arm, ArmData, split
+from analysis.frame.cells import at_home
+from analysis.frame.frame import load
+from analysis.frame.rows import each_group
+from analysis.questions.comparisons import comparisons
+from analysis.statistics import intervals
+from analysis.statistics.block_model import blocks, fit
+from analysis.statistics.multivariate_t import critical_value
 from benchmarks.plan.comparisons import Family, pairs_of
 from benchmarks.plan.study import Study
 
@@ -77,7 +79,7 @@ def _of_family(arm: ArmData, family: Family, labels: Sequence[str], reference: s
     rows = rows[rows["label"].isin(members)]
     result = []
     for size, runs in each_group(planned, "train_size", ordered=True):
-        units, noun = statistics.planned_units(runs), statistics.unit_noun(runs)
+        units, noun = intervals.planned_units(runs), intervals.unit_noun(runs)
         there = runs["label"].nunique()
         if there < 2:
             continue

@@ -11,17 +11,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import anonymous, figures, fonts, html, latex, markdown, paper
-from analysis.anonymous import Veil
-from analysis.content import Content, gather
-from analysis.findings import csv_tables, find
-from analysis.frame import Frame, load
-from analysis.palette import looks
-from analysis.provenance import provenance
-from analysis.references import bibliography
-from analysis.studies import joined
-from analysis.traces import of_all, traces
-from analysis.trust import trust
+from analysis.elements import figures, fonts
+from analysis.elements.palette import looks
+from analysis.formats import html, latex, markdown
+from analysis.formats.references import bibliography
+from analysis.frame import paper
+from analysis.frame.frame import Frame, load
+from analysis.frame.studies import joined
+from analysis.page.content import Content, gather
+from analysis.page.findings import csv_tables, find
+from analysis.provenance import anonymous
+from analysis.provenance.anonymous import Veil
+from analysis.provenance.digests import of_all, traces
+from analysis.provenance.provenance import provenance
+from analysis.provenance.trust import trust
 from benchmarks.errors import ConfigError
 from benchmarks.plan.study import Study
 from benchmarks.records.record import write_atomic

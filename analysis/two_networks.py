@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from analysis.agreement import McNemar, error_consistency, mcnemar
-from analysis.predictions import read_correct
+from analysis.frame.predictions import read_correct
+from analysis.questions.comparisons.agreement import McNemar, error_consistency, mcnemar
 from benchmarks.cli import views
 from benchmarks.errors import ConfigError, RecordError
 from benchmarks.plan.run import default_evaluation

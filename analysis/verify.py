@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.html import SEAL, seal
-from analysis.traces import of_all, traces
+from analysis.formats.html import SEAL, seal
+from analysis.provenance.digests import of_all, traces
 from benchmarks.errors import RecordError
 
 DIGESTS = re.compile(r'<script type="application/json" id="inductive-digests">(.*?)</script>', re.DOTALL)

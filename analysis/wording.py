@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from analysis.statistics import Estimate
+from analysis.statistics.intervals import Estimate
 
 ABSENT = "–"
 # Signs in tables; `signs` says what each means.

@@ -45,7 +45,8 @@ LOOKS = {  # what a process of its own does: name, code, seconds and MB that are
         (3, 2000),
     ),
     "frame": (
-        "from pathlib import Path\nfrom analysis.frame import load\nfrom benchmarks.plan.study import load_study\n"
+        "from pathlib import Path\nfrom analysis.frame.frame import load\n"
+        "from benchmarks.plan.study import load_study\n"
         "load(Path(runs), load_study(study))",
         (20, 2000),
     ),
@@ -107,7 +108,7 @@ def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:
         name="records",
         about=f"Looking at the made-up records of {len(expanded.runs):,} runs with "
         f"{sum(map(len, expanded.evaluations.values())):,} evaluations, one run in {EVERY} not finished, in a new "
-        "process each, Python's start included: `inductive status`, `analysis.frame.load`, `inductive report`. "
+        "process each, Python's start included: `inductive status`, `analysis.frame.frame.load`, `inductive report`. "
         "`status, all missing` and `submit --dry-run` are of 10,000 runs on digits, a draw for each seed, none of them "
         "begun, with commands that stand in for SLURM's.",
         header=["look", "seconds", "of a core, s", "peak memory, MB", "wanted", "clean rounds"],

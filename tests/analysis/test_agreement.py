@@ -11,12 +11,14 @@ import pytest
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 
-from analysis import aggregate, comparisons, image_bootstrap, two_networks, variance
-from analysis.agreement import consistency, error_consistency, mcnemar
-from analysis.arms import ArmData, split
-from analysis.frame import load
-from analysis.image_bootstrap import bootstrap
-from analysis.predictions import correctness
+from analysis import two_networks
+from analysis.frame.arms import ArmData, split
+from analysis.frame.frame import load
+from analysis.frame.predictions import correctness
+from analysis.questions.comparisons import comparisons, image_bootstrap, variance
+from analysis.questions.comparisons.agreement import consistency, error_consistency, mcnemar
+from analysis.questions.comparisons.image_bootstrap import bootstrap
+from analysis.questions.over_data_sets import aggregate
 from benchmarks.cli.main import main
 from benchmarks.errors import ConfigError, RecordError
 from benchmarks.plan.run import Run, default_evaluation

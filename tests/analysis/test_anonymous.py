@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from analysis.anonymous import Veil, kind
+from analysis.provenance.anonymous import Veil, kind
 from analysis.report import FORMATS, write_report
 
 HOST, ACCOUNT, COMMIT = "gpu17.cs.example.edu", "alice", "0123456789abcdef0123456789abcdef01234567"

@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 
 from analysis import power
-from analysis.block_model import blocks, fit, simultaneous, vary_alike
-from analysis.multivariate_t import critical_value
+from analysis.statistics.block_model import blocks, fit, simultaneous, vary_alike
+from analysis.statistics.multivariate_t import critical_value
 
 KINDS = ("all pairs", "against one")
 

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis import ablation, across_arms, carrying, resolution_figures, resolution_summary
-from analysis.arms import ArmData, split
-from analysis.cells import by_carry
-from analysis.findings import Anchors, Findings
-from analysis.frame import load
+from analysis.frame.arms import ArmData, split
+from analysis.frame.cells import by_carry
+from analysis.frame.frame import load
+from analysis.page.findings import Anchors, Findings
+from analysis.questions.positions import ablation
+from analysis.questions.resolution import across_arms, carrying, resolution_figures, resolution_summary
+from analysis.questions.resolution.resolution_sections import summaries
 from analysis.report import write_report
-from analysis.resolution_sections import summaries
 from benchmarks.plan.run import Evaluation, Run
 from benchmarks.plan.study import Study
 

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis import page, wording
-from analysis.cells import at_home, summarise
-from analysis.collapses import collapsed
-from analysis.frame import load
+from analysis import wording
+from analysis.elements import linked
+from analysis.frame.cells import at_home, summarise
+from analysis.frame.frame import load
+from analysis.questions.accuracy.collapses import collapsed
 from analysis.report import write_report
 
 
@@ -62,7 +63,7 @@ def test_a_collapsed_seed_is_marked_and_said(made_up: Any, tmp_path: Path) -> No
     assert frame.runs.loc[frame.runs["collapsed"], "run"].tolist() == [broken.id]
     table = summarise(at_home(frame.rows), frame.runs, "accuracy")
     assert table.loc[table["collapsed"], ["label", "train_size"]].to_numpy().tolist() == [["resnet", 300]]
-    signs = {(row.label, row.train_size): page.signs_of(row) for row in table.itertuples()}
+    signs = {(row.label, row.train_size): linked.signs_of(row) for row in table.itertuples()}
     assert [key for key, sign in signs.items() if wording.COLLAPSED in sign] == [("resnet", 300)]
     report = write_report(study, tmp_path / "runs", tmp_path / "out", ("html", "latex"))
     (said,) = [line for line in report.answers if line.startswith("Collapsed")]

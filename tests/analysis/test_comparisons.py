@@ -10,11 +10,14 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis import ablation, comparisons, data_efficiency, power, wording
-from analysis.arms import split
-from analysis.frame import load
+from analysis import power, wording
+from analysis.frame.arms import split
+from analysis.frame.frame import load
+from analysis.questions.accuracy import data_efficiency
+from analysis.questions.comparisons import comparisons
+from analysis.questions.positions import ablation
 from analysis.report import write_report
-from analysis.statistics import Estimate
+from analysis.statistics.intervals import Estimate
 from benchmarks.plan.run import default_evaluation
 from benchmarks.plan.study import Study
 

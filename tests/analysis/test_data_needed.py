@@ -10,28 +10,20 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis import (
-    across_arms,
-    against,
-    axes,
-    curve_figures,
-    data_efficiency,
-    data_needed,
-    data_needed_answers,
-    equivalence,
-    fits,
-    fitted,
-    statistics,
-    wording,
-)
-from analysis.arms import ArmData, split
-from analysis.cells import at_home
-from analysis.curves import curves_of, paired
-from analysis.findings import Anchors
-from analysis.frame import load
-from analysis.page import Cell, Row, Table
-from analysis.palette import looks
+from analysis import wording
+from analysis.elements import axes
+from analysis.elements.linked import Cell, Row, Table
+from analysis.elements.palette import looks
+from analysis.frame.arms import ArmData, split
+from analysis.frame.cells import at_home
+from analysis.frame.frame import load
+from analysis.page.findings import Anchors
+from analysis.questions.accuracy import data_efficiency
+from analysis.questions.data_needed import against, curve_figures, data_needed, data_needed_answers, fitted
+from analysis.questions.resolution import across_arms
 from analysis.report import write_report
+from analysis.statistics import equivalence, fits, intervals
+from analysis.statistics.curves import curves_of, paired
 from analysis.wording import Answer
 from benchmarks.plan.run import Evaluation, Run
 
@@ -126,7 +118,7 @@ def test_fits_of_an_arm(arm: ArmData) -> None:
     error = np.mean([1 - one for one in curves.values()], axis=(0, 1))
     root = (error / (1 - error)) ** 0.5
     slopes = [-np.polyfit(np.log(SIZES), np.log(1 - one), 1, w=root)[0] for one in curves["resnet"]]
-    expected = statistics.t_interval(slopes)
+    expected = intervals.t_interval(slopes)
     assert (table.loc["resnet", "slope_low"], table.loc["resnet", "slope_high"]) == pytest.approx(
         (expected.low, expected.high)
     )
@@ -272,7 +264,7 @@ def test_the_answer_has_the_numbers_of_the_tables(arm: ArmData) -> None:
     levels = seeds_of(arm, "resnet")[:, 0]
     needs = [np.interp(level, curve, np.log(SIZES)) - math.log(100) for level, curve in
              zip(levels, seeds_of(arm, "vit learned_1d"), strict=True)]  # fmt: skip
-    found = statistics.exponentiated(statistics.t_interval(needs))
+    found = intervals.exponentiated(intervals.t_interval(needs))
     assert f"{found.mean:.2f}× [{found.low:.2f}, " in answer.text
     assert "vit none: the curves do not cross up to 1,200. " in beside.text
     assert beside.text.endswith(" 3 seeds): " + beside.body) and beside.lead == "Crossings"
@@ -361,7 +353,7 @@ def test_many_ranges_are_counted_and_what_is_not_known_is_said() -> None:
 def test_an_interval_without_an_end_is_written_as_open() -> None:
     """Reference: by hand; a factor of 0 does not exist, nor does one of infinity."""
     ends = ((0.0, 1.14), (2.9, math.inf), (0.035, 4.1), (1e-9, 2.0), (0.0, math.inf))
-    found = [wording.factor_interval(statistics.Estimate(1.0, *end, 3)) for end in ends]
+    found = [wording.factor_interval(intervals.Estimate(1.0, *end, 3)) for end in ends]
     assert found == ["(0, 1.14]", "[2.9, ∞)", "[0.035, 4.1]", "(0, 2.0]", ""]
     closed = Table("", "model", ("x",), (Row(Cell("a"), (Cell("1×", found[0]),)),), n="n = 3 seeds")
     assert closed.basis == "Brackets: 95 % t-intervals, n = 3 seeds."

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis import equivalence, statistics
-from analysis.equivalence import crossing, factor_at, factor_for, reach, regions
+from analysis.statistics import equivalence, intervals
+from analysis.statistics.equivalence import crossing, factor_at, factor_for, reach, regions
 
 SHARES = np.array([5, 10, 30, 50, 100]) / 100 * 1_281_167
 DEIT = np.array([34.71, 48.03, 66.10, 74.57, 79.91]) / 100  # d'Ascoli et al. 2021, figure 1: DeiT-S, ConViT-S
@@ -197,4 +197,4 @@ def test_a_factor_is_a_t_interval_over_logs() -> None:
     _, _, [a], [b] = simulated(4, 1)
     found = factor_at(SIZES, a, SIZES[3], b[:, 3])
     single = [factor_at(SIZES, a[[i]], SIZES[3], b[[i], 3]).log.mean for i in range(4)]
-    assert found.log == statistics.t_interval(single)
+    assert found.log == intervals.t_interval(single)

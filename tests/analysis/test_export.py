@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from analysis.export import export
-from analysis.frame import load
+from analysis.frame.frame import load
 from benchmarks.errors import InductiveError
 from benchmarks.plan.study import Study, expand
 from benchmarks.records.metrics import read_metrics

@@ -10,10 +10,11 @@ import pytest
 from matplotlib import rcParams
 from matplotlib.figure import Figure
 
-from analysis import ablation, figures
-from analysis.arms import MixedArmsError, split
-from analysis.frame import load
-from analysis.palette import KNOWN, SPARE, looks
+from analysis.elements import figures
+from analysis.elements.palette import KNOWN, SPARE, looks
+from analysis.frame.arms import MixedArmsError, split
+from analysis.frame.frame import load
+from analysis.questions.positions import ablation
 from benchmarks.plan.study import Study
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from analysis import fits, fitted
-from analysis.fits import fit
+from analysis.questions.data_needed import fitted
+from analysis.statistics import fits
+from analysis.statistics.fits import fit
 
 IMAGENET = 1_281_167
 SHARES = np.array([0.05, 0.1, 0.3, 0.5, 1.0]) * IMAGENET

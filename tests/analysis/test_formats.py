@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from analysis import latex, latex_text, markdown
+from analysis.formats import latex, latex_text, markdown
 from analysis.report import FORMATS, parsed_formats, write_report
 from benchmarks.errors import ConfigError
 from benchmarks.plan.study import Study

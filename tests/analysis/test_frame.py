@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.arms import MixedArmsError, one_arm, split
-from analysis.fairness import ledger
-from analysis.findings import find
-from analysis.frame import COLUMNS, RUN, load
-from analysis.methods import sentences
+from analysis.frame.arms import MixedArmsError, one_arm, split
+from analysis.frame.frame import COLUMNS, RUN, load
+from analysis.page.findings import find
+from analysis.page.methods import sentences
+from analysis.questions.fairness.fairness import ledger
 from benchmarks.errors import RecordError
 from benchmarks.plan.run import canonical
 from benchmarks.plan.study import Study

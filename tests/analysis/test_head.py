@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from analysis.arms import Arm, told_apart
-from analysis.head import Head, OfArm, head
+from analysis.frame.arms import Arm, told_apart
+from analysis.page.head import Head, OfArm, head
 from analysis.report import write_report
 from analysis.wording import Answer, Scope
 from benchmarks.plan.run import PROTOCOL

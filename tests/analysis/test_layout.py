@@ -22,27 +22,21 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from analysis import (
-    ablation,
-    across_arms,
-    curve_figures,
-    data_needed,
-    figures,
-    latex,
-    markdown,
-    paper,
-    resolution,
-    resolution_figures,
-)
-from analysis.arms import MixedArmsError, split
-from analysis.axes import STYLE
-from analysis.content import Chapter, chapters
-from analysis.findings import find
-from analysis.frame import Frame, load
-from analysis.layout import WIDTH
-from analysis.palette import looks
+from analysis.elements import figures
+from analysis.elements.axes import STYLE
+from analysis.elements.layout import WIDTH
+from analysis.elements.palette import looks
+from analysis.formats import latex, markdown
+from analysis.frame import paper
+from analysis.frame.arms import MixedArmsError, split
+from analysis.frame.frame import Frame, load
+from analysis.page.content import Chapter, chapters
+from analysis.page.findings import find
+from analysis.questions.accuracy.sections import Drawing
+from analysis.questions.data_needed import curve_figures, data_needed
+from analysis.questions.positions import ablation
+from analysis.questions.resolution import across_arms, resolution, resolution_figures
 from analysis.report import write_report
-from analysis.sections import Drawing
 from benchmarks.plan.study import Study
 
 LABELS = ["resnet", "vit learned_1d", "vit rope_axial"]

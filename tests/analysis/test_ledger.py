@@ -11,13 +11,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analysis import page
-from analysis.answers import answers
-from analysis.arms import split
-from analysis.fairness import by_resolution, ledger
-from analysis.findings import find
-from analysis.frame import load
-from analysis.methods import protocol, warnings
+from analysis.elements import linked
+from analysis.frame.arms import split
+from analysis.frame.frame import load
+from analysis.page.answers import answers
+from analysis.page.findings import find
+from analysis.page.methods import protocol, warnings
+from analysis.questions.fairness.fairness import by_resolution, ledger
 from analysis.report import write_report
 from benchmarks.plan.run import Run
 from benchmarks.plan.study import Study, single
@@ -110,7 +110,7 @@ def test_tuning_trials_are_in_the_ledger(
 
     frame = load(root, study)
     findings = find(study, frame, root)
-    shown = page.ledger_table(findings[0].ledger, findings[0].data, findings[0].links)
+    shown = linked.ledger_table(findings[0].ledger, findings[0].data, findings[0].links)
     cells = {row.name.text: row.cells[shown.head.index("tuning trials")] for row in shown.rows}
     assert (cells["resnet"].text, cells["resnet"].signs) == (said[0], "≠" if unequal else "")
     unlike = [answer.text for answer, _ in answers(frame, findings) if answer.lead.startswith("Not equal")]
@@ -208,11 +208,11 @@ def test_unequal_recipes_and_budgets_are_warned_of_at_the_top(made_up: Any, tmp_
         made_up.write_study(root, study)
         found = warnings(find(study, load(root, study), root))
         report = write_report(study, root, root / "out")
-        page = report.page.read_text(encoding="utf-8")
+        linked = report.page.read_text(encoding="utf-8")
         assert report.warnings == list(found)
         if said is None:
             assert found == ()
-            assert 'class="warnings"' not in page
+            assert 'class="warnings"' not in linked
         else:
             assert said in " ".join(found)
-            assert page.index(said) < page.index("<h2>Answers</h2>")
+            assert linked.index(said) < linked.index("<h2>Answers</h2>")

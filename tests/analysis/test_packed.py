@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from analysis.frame import load
+from analysis.frame.frame import load
 from analysis.report import write_report
 from benchmarks.plan.study import Study
 from benchmarks.records import roots

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.palette import KNOWN, SPARE, Look
+from analysis.elements.palette import KNOWN, SPARE, Look
 from models import model_names
 from models.positions.encodings import ENCODINGS
 

@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analysis.frame import load
-from analysis.html import table_of_all
-from analysis.paper import apply
+from analysis.formats.html import table_of_all
+from analysis.frame.frame import load
+from analysis.frame.paper import apply
 from analysis.report import FORMATS, write_report
 from benchmarks.errors import ConfigError
 from benchmarks.plan.paper import Paper, merged

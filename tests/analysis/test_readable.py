@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.arms import split
-from analysis.frame import load
-from analysis.provenance import provenance
-from analysis.traces import traces
-from analysis.trust import trust
+from analysis.frame.arms import split
+from analysis.frame.frame import load
+from analysis.provenance.digests import traces
+from analysis.provenance.provenance import provenance
+from analysis.provenance.trust import trust
 from benchmarks.plan.study import Study, expand
 from benchmarks.records.evaluation_files import packed, read_entries
 from benchmarks.speed.synthetic import write_records

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from analysis import arms, fairness
-from analysis.frame import Frame, load
+from analysis.frame import arms
+from analysis.frame.frame import Frame, load
+from analysis.questions.fairness import fairness
 from analysis.report import write_report
 
 

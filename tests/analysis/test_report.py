@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analysis.frame import load
+from analysis.frame.frame import load
 from analysis.report import write_report
 from benchmarks.plan.study import Study
 

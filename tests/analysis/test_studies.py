@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from analysis import comparisons
-from analysis.against import against
-from analysis.arms import split
-from analysis.frame import load
-from analysis.studies import joined
+from analysis.frame.arms import split
+from analysis.frame.frame import load
+from analysis.frame.studies import joined
+from analysis.questions.comparisons import comparisons
+from analysis.questions.data_needed.against import against
 from benchmarks.errors import ConfigError
 
 

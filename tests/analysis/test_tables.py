@@ -10,16 +10,20 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis import ablation, data_efficiency, data_needed, data_needed_answers, fairness, resolution
-from analysis.arms import ArmData, MixedArmsError, split
-from analysis.cells import at_home, by_carry, summarise
-from analysis.curves import curves_of, paired
-from analysis.findings import Anchors
-from analysis.frame import load
-from analysis.page import grid
-from analysis.ranking import rank, told
-from analysis.statistics import Estimate
-from analysis.verdicts import of_families
+from analysis.elements.linked import grid
+from analysis.frame.arms import ArmData, MixedArmsError, split
+from analysis.frame.cells import at_home, by_carry, summarise
+from analysis.frame.frame import load
+from analysis.page.findings import Anchors
+from analysis.questions.accuracy import data_efficiency
+from analysis.questions.accuracy.ranking import rank, told
+from analysis.questions.comparisons.verdicts import of_families
+from analysis.questions.data_needed import data_needed, data_needed_answers
+from analysis.questions.fairness import fairness
+from analysis.questions.positions import ablation
+from analysis.questions.resolution import resolution
+from analysis.statistics.curves import curves_of, paired
+from analysis.statistics.intervals import Estimate
 from analysis.wording import difference, interval, points, value
 from benchmarks.plan.study import Study
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from analysis.arms import split
-from analysis.frame import load
-from analysis.provenance import provenance
-from analysis.traces import traces
-from analysis.trust import Finding, trust
+from analysis.frame.arms import split
+from analysis.frame.frame import load
+from analysis.provenance.digests import traces
+from analysis.provenance.provenance import provenance
+from analysis.provenance.trust import Finding, trust
 from benchmarks.data.catalogue import Places
 from benchmarks.data.folders import keep_copy
 from benchmarks.data.store import make_ready

@@ -9,8 +9,8 @@ from subprocess import CompletedProcess
 import numpy as np
 import pytest
 
+from analysis.provenance.digests import of_all, traces
 from analysis.report import write_report
-from analysis.traces import of_all, traces
 from analysis.verify import verify
 from benchmarks.errors import RecordError
 from benchmarks.plan.study import Study

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import resolution
-from analysis.arms import ArmData, split
-from analysis.cells import at_home, by_carry
-from analysis.findings import csv_tables, find
-from analysis.frame import load
+from analysis.frame.arms import ArmData, split
+from analysis.frame.cells import at_home, by_carry
+from analysis.frame.frame import load
+from analysis.page.findings import csv_tables, find
+from analysis.questions.resolution import resolution
+from analysis.questions.resolution.resolution_sections import summaries
 from analysis.report import write_report
-from analysis.resolution_sections import summaries
 from benchmarks.plan.run import Evaluation, Run
 from benchmarks.plan.study import Study
 

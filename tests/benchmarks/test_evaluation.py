@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import functional as tv
 
-from analysis.predictions import read_correct
+from analysis.frame.predictions import read_correct
 from benchmarks.data.store import load_images
 from benchmarks.data.subsets import draw_subset
 from benchmarks.plan.evaluations import Lacking, evaluations_of, read_wishes

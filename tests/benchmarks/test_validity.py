@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.arms import split
-from analysis.frame import load
-from analysis.traces import traces
-from analysis.trust import trust
+from analysis.frame.arms import split
+from analysis.frame.frame import load
+from analysis.provenance.digests import traces
+from analysis.provenance.trust import trust
 from benchmarks.errors import FAILED, RecordError
 from benchmarks.plan.study import Study, load_study
 from benchmarks.records.archive import pack

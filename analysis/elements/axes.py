@@ -1,0 +1,153 @@
+"""What the figures share: their style, points, lines and bars side by side, axes and legends.
+
+Shares come in, per cent are drawn. Nothing uses pyplot, so there is no global state.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from analysis import wording
+from analysis.elements import layout
+from analysis.elements.palette import GREY, INK, Look
+from analysis.statistics import intervals
+from analysis.statistics.intervals import Estimate
+
+STYLE: dict[Any, Any] = {  # Any: matplotlib's stubs list every key
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so text has the same widths everywhere
+    "font.size": 9,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.color": GREY,
+    "grid.alpha": 0.25,
+    "grid.linewidth": 0.5,
+    "text.color": INK,
+    "text.parse_math": False,  # names are shown as they are, dollar signs included
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+}
+DODGE = 0.012  # how far neighbouring models stand apart, as share of the axis: their bars would hide each other
+BESIDE = -0.45  # where the points of runs stand, in distances between neighbours
+
+
+def lines(axes: Axes, rows: pd.DataFrame, name: str, x: str, value: str, styles: Mapping[str, Look]) -> list[str]:
+    """Points, mean line and bars for each group `name`; returns the groups, in the order of the rows."""
+    known = rows.dropna(subset=[value])
+    order = list(dict.fromkeys(known[name]))
+    places = dodged(known[x].unique().tolist(), order)
+    bounds = (0.0, 1.0) if value == "accuracy" else None
+    for label in order:
+        look = styles[label]
+        mine = known[known[name] == label]
+        at = sorted(mine[x].unique())
+        xs = [places(place, label) for place in at]
+        cells = [mine[mine[x] == place] for place in at]
+        estimates = [intervals.over_seeds(cell, value, bounds=bounds) for cell in cells]
+        points = [
+            (places(place, label, BESIDE), 100 * y)
+            for place, cell in zip(at, cells, strict=True)
+            for y in sorted(cell[value])
+        ]
+        axes.plot(*zip(*points, strict=True), ".", color=look.colour, markersize=3, alpha=0.75, zorder=2)
+        bars(axes, xs, estimates, look)
+    return order
+
+
+def bars(axes: Axes, x: Sequence[float], estimates: Sequence[Estimate], look: Look, scale: float = 100) -> None:
+    """A line through the means, with a vertical bar where there is an interval; shares become per cent."""
+    axes.add_line(handle(look, x, [scale * estimate.mean for estimate in estimates]))
+    axes.autoscale_view()
+    for at, estimate in zip(x, estimates, strict=True):
+        if estimate.has_interval:
+            ends = [scale * estimate.low, scale * estimate.high]
+            axes.plot([at, at], ends, color=look.colour, linewidth=1, alpha=0.8, zorder=2)
+
+
+def handle(look: Look, x: Sequence[float], y: Sequence[float]) -> Line2D:
+    return Line2D(
+        x,
+        y,
+        color=look.colour,
+        marker=look.marker,
+        linestyle=look.line,
+        linewidth=1.3 * look.weight,
+        markersize=5 * look.weight**0.5,
+        markeredgewidth=0,
+        zorder=3,
+    )
+
+
+def dodged(places: Sequence[float], names: Sequence[str]) -> Callable[..., float]:
+    """Where a model stands at a place of a logarithmic axis: all side by side, in a fixed order. A third argument
+    moves it further, in distances between neighbours."""
+    logs = sorted(math.log(place) for place in places)
+    width = logs[-1] - logs[0] if logs else 0.0
+    nearest = min((b - a for a, b in itertools.pairwise(logs)), default=1.0)
+    gap = min(DODGE * (width or 1.0), 0.5 * nearest / max(1, len(names)))
+    offset = {name: i - (len(names) - 1) / 2 for i, name in enumerate(names)}
+    return lambda place, name, beside=0.0: place * math.exp(gap * (offset[name] + beside))
+
+
+def chance_line(axes: Axes, level: float, narrow: bool = False) -> None:
+    """A dotted line at chance, and the word beside the axes, where it covers no points. When `narrow` it stands on the
+    line, at the end from which the points are further."""
+    points = np.concatenate([np.empty((0, 2)), *(line.get_xydata() for line in axes.lines)])
+    axes.axhline(100 * level, color=INK, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
+    left = narrow and _lowest_is_right(points)
+    axes.annotate(
+        f"chance {wording.percent(level)}",
+        (0 if left else 1, 100 * level),
+        xytext=(2 if left else 0, 1) if narrow else (4, 0),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        ha="right" if narrow and not left else "left",
+        va="bottom" if narrow else "center",
+        color=INK,
+        fontsize=8,
+    )
+
+
+def _lowest_is_right(points: np.ndarray) -> bool:
+    """Whether the lowest of (x, y) `points` lies in the right half of their logarithmic axis."""
+    if not len(points):
+        return False
+    xs, ys = points.T
+    return bool(xs[ys.argmin()] > math.sqrt(xs.min() * xs.max()))
+
+
+def log_ticks(axes: Axes, values: pd.Series, label: str) -> None:
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator(sorted(set(values.tolist()))))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: wording.number(round(x))))
+    axes.set_xlabel(label)
+
+
+def percent_axis(axes: Axes, value: str = "accuracy") -> None:
+    if value == "accuracy":
+        axes.set_ylim(0, 100)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g} %"))
+
+
+def legend(figure: Figure, names: Iterable[str], styles: Mapping[str, Look], above: bool = False) -> None:
+    """In the order of `names`, which is that of the tables: the same in every figure, the study's or its [paper]'s.
+    Where `layout.place_legend` puts it."""
+    order = list(names)
+    layout.place_legend(figure, [handle(styles[name], [], []) for name in order], order, above)

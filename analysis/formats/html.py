@@ -1,0 +1,131 @@
+"""The report as one HTML page that needs nothing else: no network, no file beside it, its own data in it.
+
+Everything shown is text that Jinja2 escapes; the figures are SVG whose text matplotlib escapes. A content security
+policy lets the page's own script run and nothing else, and nothing be fetched.
+"""
+
+import base64
+import hashlib
+import io
+import json
+import re
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from analysis.elements import figures
+from analysis.elements.layout import PHONE
+from analysis.frame.frame import COLUMNS, EVALUATION, Frame
+from analysis.page.content import Content
+from analysis.provenance.digests import Trace
+from analysis.questions.accuracy.sections import Drawing
+
+TEMPLATES = Path(__file__).parent / "templates"
+SEAL = re.compile(r'(<meta name="inductive-seal" content=")([0-9a-f]*)(">)')
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that lies in the page: its name, what it is, and a data: address to save it from."""
+
+    name: str
+    about: str
+    href: str
+
+
+def page(content: Content, frame: Frame, found: Sequence[Trace], beside: bool) -> str:
+    """The page. `found` are the traces of its runs; `beside` whether CSV tables lie beside it."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.globals["svg"], environment.globals["narrow_svg"] = _svg, _narrow_svg
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    text = environment.get_template("page.html.j2").render(
+        content=content,
+        files=_files(frame, found),
+        columns=COLUMNS,
+        digests=_json_in_html({one.run: dict(one.parts) for one in found}),
+        script=script,
+        script_digest=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
+        beside=beside,
+    )
+    return SEAL.sub(rf"\g<1>{seal(text)}\g<3>", text, count=1)
+
+
+def seal(text: str) -> str:
+    """A digest of the page without its seal: whether somebody has changed it by hand."""
+    return hashlib.sha256(SEAL.sub(r"\1\3", text, count=1).encode()).hexdigest()
+
+
+def table_of_all(frame: Frame) -> pd.DataFrame:
+    """One row per run and evaluation; a run without an evaluation has one row, its evaluation empty."""
+    return frame.runs.merge(frame.rows[["run", *EVALUATION]], on="run", how="left")[list(COLUMNS)]
+
+
+def _svg(drawing: Drawing) -> Markup:
+    return Markup(figures.svg(drawing.figure, drawing.name))  # text in it was escaped by matplotlib
+
+
+def _narrow_svg(drawing: Drawing) -> Markup:
+    return Markup(figures.svg(drawing.draw(width=PHONE), f"{drawing.name}-narrow"))
+
+
+def _files(frame: Frame, found: Sequence[Trace]) -> list[File]:
+    configurations = {
+        one.run: {"run": dict(one.config), "execution": dict(one.execution)} for one in found if one.parts
+    }
+    return [
+        _file(
+            "runs.csv.gz",
+            "one row per run and evaluation",
+            lambda file: table_of_all(frame).to_csv(file, index=False, lineterminator="\n"),
+        ),
+        _file(
+            "configurations.json.gz",
+            "configuration and execution of every run",
+            lambda file: json.dump(configurations, file, indent=1, sort_keys=True),
+        ),
+    ]
+
+
+def _file(name: str, about: str, write: Callable[[TextIO], None]) -> File:
+    packing = _Packing()
+    with io.TextIOWrapper(io.BufferedWriter(packing, 1 << 20), encoding="utf-8", newline="") as file:
+        write(file)
+        file.flush()
+        packed = packing.packed()
+    return File(name, about, f"data:application/gzip;base64,{base64.b64encode(packed).decode()}")
+
+
+class _Packing(io.RawIOBase):
+    """A file that is packed as it is written: the text of ten thousand records would take hundreds of megabytes."""
+
+    def __init__(self) -> None:
+        self._packer = zlib.compressobj(zlib.Z_BEST_COMPRESSION, wbits=16 + zlib.MAX_WBITS)  # gzip, without the time
+        self._parts: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        self._parts.append(self._packer.compress(data))
+        return memoryview(data).nbytes
+
+    def packed(self) -> bytes:
+        return b"".join([*self._parts, self._packer.flush()])
+
+
+def _json_in_html(value: Mapping[str, Any]) -> str:
+    """JSON that cannot end the element that it stands in."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).replace("<", "\\u003c")

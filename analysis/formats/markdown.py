@@ -1,0 +1,64 @@
+"""The report as Markdown, for a README: answers, figures as PNG beside it, tables."""
+
+import re
+
+from analysis import wording
+from analysis.elements import linked
+from analysis.page.content import Content
+
+SPECIAL = re.compile(r"[\\`*_<|~$&#]|\](?=[(\[:])")
+
+
+def text_of(content: Content) -> str:
+    """One document, made to lie beside the folder `figures`."""
+    lines: list[str] = []
+    for study in content.studies:
+        lines += [f"# {escape(study.question or study.name)}", ""]
+    lines += [f"> **Mind:** {escape(warning)}\n" for warning in content.warnings]
+    lines += [f"{escape(content.answers.common)}\n"] if content.answers.common else []
+    lines += [
+        *(f"- **{escape(answer.lead)}**{_conditions(answer.conditions)}: {escape(answer.body)}"
+          for answer, _ in content.answers),
+        "",
+        escape(wording.BRACKETS),
+        "",
+        f"Runs: {', '.join(f'{number:,} {state}' for state, number in content.states.items())}.",
+        "",
+    ]  # fmt: skip
+    for chapter in content.chapters:
+        lines += [f"## {escape(chapter.title)}", ""]
+        for section in chapter.sections:
+            lines += [f"*{escape(section.title)}*", ""]
+            lines += [f"{escape(section.remark)}\n"] if section.remark else []
+            for one in section.figures:
+                lines += [f"![{escape(one.alt)}](figures/{one.name}.png)\n", f"{escape(one.caption)}\n"]
+            for title, table in [*(("", table) for table in section.tables), *section.folded]:
+                lines += [*_table(title, table), ""]
+    lines += [f"{escape(sign)}: {escape(meaning)}.\n" for sign, meaning in content.signs.items()]
+    lines += [f"Made by Inductive from records of the digest `{content.digest}`.", ""]
+    return "\n".join(lines)
+
+
+def _conditions(text: str) -> str:
+    return f" ({escape(text)})" if text else ""
+
+
+def _table(title: str, table: linked.Table) -> list[str]:
+    about = " ".join(part for part in (f"{title}." if title else "", table.about, table.basis) if part)
+    return [
+        escape(about),
+        "",
+        f"| {' | '.join(map(escape, (table.corner, *table.head)))} |",
+        f"|---|{'---:|' * len(table.head)}",
+        *(f"| {' | '.join(_cell(cell) for cell in (row.name, *row.cells))} |" for row in table.rows),
+    ]
+
+
+def _cell(cell: linked.Cell) -> str:
+    parts = (f"{cell.text} {cell.signs}".rstrip(), cell.interval, cell.aside, cell.note)
+    return "<br>".join(escape(part) for part in parts if part)
+
+
+def escape(text: str) -> str:
+    """Text that Markdown, and the HTML in it, leaves as it is. Brackets are special only as those of a link."""
+    return SPECIAL.sub(lambda found: "&lt;" if found[0] == "<" else "\\" + found[0], " ".join(text.split()))

@@ -1,0 +1,145 @@
+"""Arms: the parts of a study within which runs may be compared.
+
+Fixed steps and fixed epochs are different questions, and so are other data, recipes, sizes and training resolutions.
+A table or figure therefore holds one arm; `one_arm` refuses anything else.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from analysis import wording
+from analysis.frame.frame import ARM, Frame
+from analysis.frame.rows import each_group
+from benchmarks.data.catalogue import DATASETS, Dataset
+from benchmarks.plan.run import Run
+
+
+class MixedArmsError(ValueError):
+    """A table or figure was asked to hold runs that do not answer the same question."""
+
+
+def default(field: str) -> object:
+    """What a run has in this field unless it is told otherwise."""
+    return Run.model_fields[field].get_default()
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What all runs of an arm have in common: the columns `frame.ARM`, which make it, and the classes of its data."""
+
+    dataset: str
+    size: str
+    recipe: str
+    budget_kind: str
+    budget: float
+    resolution: int
+    validation: float
+    precision: str
+    protocol: int
+    classes: int = field(default=0, compare=False)
+
+    @property
+    def interpolation_only(self) -> bool:
+        """Whether another test resolution shows no new detail; nobody says that of a folder of images."""
+        return self.dataset in DATASETS and DATASETS[self.dataset].interpolation_only
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """Each thing that makes the arm, by its name, in words."""
+        return {
+            "data set": self.dataset,
+            "size": f"size {self.size}",
+            "recipe": f"recipe {self.recipe}",
+            "budget": f"{wording.number(self.budget)} {self.budget_kind}",
+            "training resolution": f"trained at {self.resolution} px",
+            "precision": self.precision,
+            "validation": self.validation_words,
+            "protocol": f"protocol {self.protocol}",
+        }
+
+    @property
+    def unsaid(self) -> set[str]:
+        """The parts that go without saying, as they are what a run has by default; no two arms have the same words."""
+        return {name for name in ("precision", "validation", "protocol") if getattr(self, name) == default(name)}
+
+    @property
+    def words(self) -> str:
+        """'digits, size sketch, recipe plain, 600 steps, trained at 8 px': what every claim names."""
+        return ", ".join(text for name, text in self.parts.items() if name not in self.unsaid)
+
+    @property
+    def validation_words(self) -> str:
+        if self.validation == 0:
+            return "no validation part"
+        if self.validation < 1:
+            return f"validation is {100 * self.validation:g} % of n"
+        return f"oracle validation: {wording.number(self.validation)} labelled images outside n"
+
+
+@dataclass(frozen=True)
+class ArmData:
+    """An arm with its runs (whatever their state) and its evaluations; rows of `Frame.runs` and `Frame.rows`."""
+
+    arm: Arm
+    dataset: Dataset
+    runs: pd.DataFrame
+    rows: pd.DataFrame
+
+
+def one_arm(table: pd.DataFrame) -> Arm:
+    """The arm that all rows of `table` belong to.
+
+    Raises MixedArmsError, naming the columns and their values, when there are several, and ValueError when there is
+    no row at all."""
+    if table.empty:
+        raise ValueError("one_arm: there are no rows")
+    mixed = {name: sorted(table[name].unique().tolist(), key=str) for name in ARM if table[name].nunique() > 1}
+    if mixed:
+        said = "; ".join(f"{name}: {', '.join(map(str, values))}" for name, values in mixed.items())
+        raise MixedArmsError(f"these runs do not answer the same question and belong in separate tables ({said})")
+    first = {name: table[name].tolist()[0] for name in (*ARM, "classes")}
+    return Arm(**first)
+
+
+@dataclass(frozen=True)
+class Apart:
+    """Arms beside each other: what all have in `common`, in words; the names of the parts in which they are
+    `differing`; and of each arm its `own` words, which tell it from the others."""
+
+    arms: tuple[Arm, ...]
+    common: str
+    differing: tuple[str, ...]
+    own: tuple[str, ...]
+
+    def words_of(self, some: Sequence[Arm]) -> str:
+        """Some of the arms, in their order: 'recipe none; recipe plain', 'every arm', all of one that is alone."""
+        if len(self.arms) == 1:
+            return self.arms[0].words
+        if len(some) == len(self.arms):
+            return "every arm"
+        return "; ".join(own for arm, own in zip(self.arms, self.own, strict=True) if arm in some)
+
+
+def told_apart(arms: Sequence[Arm]) -> Apart:
+    """What unlike arms have in common, and what tells each from the others; nothing of no arm."""
+    if not arms:
+        return Apart((), "", (), ())
+    parts = [arm.parts for arm in arms]
+    differing = tuple(name for name in parts[0] if len({words[name] for words in parts}) > 1)
+    common = [text for name, text in parts[0].items() if name not in (*differing, *arms[0].unsaid)]
+    own = tuple(", ".join(words[name] for name in differing) for words in parts)
+    return Apart(tuple(arms), ", ".join(common), differing, own)
+
+
+def split(frame: Frame) -> list[ArmData]:
+    """The arms of a frame, in the order in which their runs appear."""
+    arms = []
+    for key, runs in each_group(frame.runs, ARM):
+        rows = frame.rows
+        for name, wanted in zip(ARM, key, strict=True):
+            rows = rows[rows[name] == wanted]
+        arm = one_arm(runs)
+        arms.append(ArmData(arm, frame.datasets[arm.dataset], runs, rows))
+    return arms

@@ -1,0 +1,130 @@
+"""From runs to cells: a number for each model and train size, with its interval, what is missing and what is odd.
+
+A cell is made of the runs that differ in draw and seed alone. Every table of the page is made by `summarise`, so all
+of them count, mark and list runs in the same way.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from analysis.frame.arms import one_arm
+from analysis.frame.naming import NONE
+from analysis.frame.rows import each_group, each_row
+from analysis.statistics import intervals
+from analysis.statistics.intervals import Estimate
+
+NEEDED = [
+    *("run", "label", "line", "train_size", "test_resolution"),
+    *("draw", "seed", "draw_runs", "count", "state", "starved", "collapsed"),
+]
+
+
+def usual(rows: pd.DataFrame) -> pd.DataFrame:
+    """The evaluations that tables and figures show: resized whole images, each model's default way of carrying
+    positions, BatchNorm as trained. `resolution.by_evaluation` has the others."""
+    return rows[
+        (rows["images"] == "resize") & rows["carry_default"] & (rows["crop"] == 1) & (rows["batchnorm"] == "kept")
+    ]
+
+
+def at_home(rows: pd.DataFrame, part: str = "test") -> pd.DataFrame:
+    """The evaluations at the training resolution, one a run."""
+    rows = usual(rows)
+    return rows[(rows["part"] == part) & (rows["test_resolution"] == rows["resolution"]) & (rows["carry"] == NONE)]
+
+
+def trained(rows: pd.DataFrame) -> pd.DataFrame:
+    """The evaluations at the training resolution, for the accuracy on the training images that stands in each row."""
+    return at_home(rows).dropna(subset=["train_accuracy"])
+
+
+def by_carry(rows: pd.DataFrame, part: str = "test") -> pd.DataFrame:
+    """The usual evaluations at all resolutions, with a column `line`: the label, and how positions were carried where a
+    model was evaluated in several ways. The evaluation at the training resolution, where nothing is carried, belongs
+    to every way."""
+    rows = usual(rows)
+    rows = rows[rows["part"] == part]
+    lines = []
+    for label, mine in each_group(rows, "label"):
+        ways = sorted(set(mine["carry"]) - {NONE})
+        if len(ways) <= 1:
+            lines.append(mine.assign(line=label))
+        else:
+            lines += [mine[mine["carry"].isin([way, NONE])].assign(line=f"{label}, carry {way}") for way in ways]
+    return pd.concat(lines) if lines else rows.assign(line=rows["label"])
+
+
+def summarise(
+    rows: pd.DataFrame,
+    runs: pd.DataFrame,
+    value: str,
+    resolutions: Sequence[int] | None = None,
+    bounds: tuple[float, float] | None = (0.0, 1.0),
+) -> pd.DataFrame:
+    """One row per line (column `line` if there, else label) and train size, and per test resolution if given.
+
+    rows: evaluations of one arm, at most one per run and row of the result. runs: all runs of that arm.
+    Columns of the result: label, line, train_size, [test_resolution], mean, low, high (shares; NaN if there is none),
+    n (units of the interval), done and planned (runs), planned_n (units), images (size of the test part),
+    starved, stale, collapsed, runs (ids of the done ones, separated by spaces). Lines in the order of `runs`, sizes
+    ascending.
+    Raises MixedArmsError for several arms, ValueError for several rows of a run in one cell.
+    """
+    one_arm(runs)
+    if "line" not in rows:
+        rows = rows.assign(line=rows["label"])
+    rows = rows[[*NEEDED, value]]  # few columns: pandas copies them all for every cell
+    places: Sequence[int | None] = [None] if resolutions is None else resolutions
+    result: list[dict[str, Any]] = []
+    for label, planned in each_group(runs, "label"):
+        mine = rows[rows["label"] == label]
+        for line in list(dict.fromkeys(mine["line"])) or [label]:
+            for train_size, cell in each_group(planned, "train_size", ordered=True):
+                of_cell = mine[(mine["line"] == line) & (mine["train_size"] == train_size)]
+                for resolution in places:
+                    at = of_cell if resolution is None else of_cell[of_cell["test_resolution"] == resolution]
+                    place = {} if resolution is None else {"test_resolution": resolution}
+                    key = {"label": label, "line": line, "train_size": train_size, **place}
+                    result.append(key | _cell(at.dropna(subset=[value]), cell, value, bounds))
+    return pd.DataFrame(result)
+
+
+def _cell(rows: pd.DataFrame, planned: pd.DataFrame, value: str, bounds: tuple[float, float] | None) -> dict[str, Any]:
+    if rows["run"].duplicated().any():
+        raise ValueError(f"summarise: several evaluations of {rows.loc[rows['run'].duplicated(), 'run'].iloc[0]}")
+    estimate = intervals.over_seeds(rows, value, bounds=bounds)
+    ordered = rows.sort_values(intervals.UNITS)
+    return {
+        "mean": estimate.mean,
+        "low": estimate.low,
+        "high": estimate.high,
+        "n": estimate.n,
+        "done": len(rows),
+        "planned": len(planned),
+        "planned_n": intervals.planned_units(planned),
+        "images": float(rows["count"].max()),
+        **marks(rows),
+        "runs": " ".join(ordered["run"]),
+    }
+
+
+def kind(runs: pd.DataFrame) -> dict[str, str]:
+    """Model and positional encoding of the runs of one label: what `palette.looks` goes by."""
+    [(model, position)] = each_row(runs, ["model", "position"])
+    return {"model": model, "position": position}
+
+
+def marks(runs: pd.DataFrame) -> dict[str, bool]:
+    """Whether any of `runs` is starved, stale, or has collapsed."""
+    return {
+        "starved": bool(runs["starved"].any()),
+        "stale": bool((runs["state"] == "stale").any()),
+        "collapsed": bool(runs["collapsed"].any()),
+    }
+
+
+def estimate_of(row: Any) -> Estimate:
+    """The estimate in a row of `summarise` (or of a table of differences), as `tables.each_row` gives it."""
+    return Estimate(row.mean, row.low, row.high, row.n)

@@ -1,0 +1,386 @@
+"""One tidy table of records: one row per run and evaluation.
+
+    frame = load(Path("runs"), load_study("quickstart"))    # or several studies; none: every record in the folder
+    frame.rows.groupby(["label", "train_size"])["accuracy"].mean()
+
+`COLUMNS` names every column once, with its unit. An option that a model does not have is "-", never NaN, because
+pandas' groupby silently drops rows with NaN keys. A folder that cannot be read is a row of `problems`.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import models
+from analysis.frame.naming import NONE, differing, hardware, name_recipes, text
+from analysis.frame.rows import each_group
+from analysis.frame.studies import joined
+from analysis.questions.accuracy import collapses
+from benchmarks.data.catalogue import Dataset, Places, dataset
+from benchmarks.errors import RecordError
+from benchmarks.plan.recipes import Recipe, augmentation_words, typed
+from benchmarks.plan.study import Study
+from benchmarks.records.init_from import run_sources
+from benchmarks.records.record import Record
+from benchmarks.records.roots import opened
+from benchmarks.records.validity import UNREADABLE, problem, valid_record
+from models.catalogue.ready_made import is_ready_made
+
+STARVED_BELOW = 0.99
+LOADED, READY_MADE = "loaded", "ready-made"  # of the column initial, where `initial` of the run says nothing
+
+COLUMNS = {
+    # the run, as configured
+    "run": "id of the run, and name of its folder",
+    "state": "missing, queued, running, interrupted, finished, failed, diverged, lost or stale",
+    "reason": "why it failed (last line of the traceback, or what is wrong in its record) or is stale (what changed)",
+    "model": "family of the model",
+    "size": "tier or published size",
+    "position": "positional encoding; '-' where the model has none to choose",
+    "position_options": "options of the encoding itself that differ within an arm, 'key=value, ...'; '-' if none",
+    "options": "further model options that differ within an arm, as 'key=value, ...'; '-' if none",
+    "initial": "how weights start: literature, library, torch; ready-made, as a library makes its own; loaded: from "
+    "init_from or weights; '-' in records of before there was a choice",
+    "label": "display name: model, and what differs between runs of this model",
+    "dataset": "name of the data set",
+    "classes": "of the data set",
+    "train_size": "labels used, images; validation included where it is a share",
+    "validation": "below 1: share of train_size; from 1 on: images outside train_size (oracle); 0: none",
+    "resolution": "training resolution, pixels",
+    "recipe": "name of the recipe, and the numbers in which runs of that name differ, but for a model's own",
+    "recipe_own": "what of it differs between the models of an arm, as 'key=value, ...'; '-' if nothing",
+    "augmentation": "of the recipe, in words",
+    "budget_kind": "steps, epochs or images",
+    "budget": "amount of budget_kind",
+    "draw": "number of the subset draw",
+    "seed": "number of the seed",
+    "draw_runs": "where draws and seeds are crossed: runs planned of its cell and draw, whose mean is one unit; else 1",
+    "precision": "of the network's arithmetic",
+    "protocol": "version of what a configuration means",
+    # the run, as it went
+    "attempts": "processes that worked on the run",
+    "updates": "optimiser steps done",
+    "images_seen": "images processed in training, repeats counted",
+    "train_images": "images trained on",
+    "validation_images": "images of the validation part",
+    "train_loss": "cross-entropy on the training images without augmentation, final weights, nats",
+    "train_accuracy": "accuracy on the same, share 0..1",
+    "starved": "True: mean train_accuracy over the run's cell is below the study's limit",
+    "collapsed": "True: its test accuracy is far below those of its cell (docs/statistics.md)",
+    "batch_norm_images": "images its BatchNorm normalised by, where memory was too short for a batch; NaN: a batch",
+    "diverged_at": "step at which the loss stopped being finite",
+    "parameters_backbone": "trained numbers without position and head",
+    "parameters_position": "trained numbers of the positional encoding",
+    "parameters_head": "trained numbers of the classifier",
+    "macs": "multiply-accumulates an image at the training resolution; FLOPs are twice that",
+    "images_per_second": "in training, of the last attempt that measured it",
+    "training_seconds": "in training, all attempts",
+    "hardware": "device, its capability, and processor: of the attempt that images_per_second is of, else the last",
+    # the run, as the study speaks of it
+    "trials": "configurations tried in tuning before its recipe was fixed, as the study states; NaN: not stated",
+    # the evaluation
+    "evaluation": "id of the evaluation",
+    "part": "test, validation, or test_unique (the test part without known duplicates)",
+    "test_resolution": "pixels",
+    "images": "how the images got that size: resize, canvas or patch (docs/studies.md)",
+    "carry": "how positions were carried to that size; '-' at the training resolution or without positions",
+    "carry_default": "True: that is the model's default way, or there is nothing to carry",
+    "crop": "share of the image's side that was shown, from its middle: 1 for all of it",
+    "batchnorm": "statistics of BatchNorm: kept from training, or reestimated on the images as they were shown",
+    "count": "images evaluated",
+    "accuracy": "top-1, share 0..1",
+    "nll": "mean negative log-likelihood, nats",
+    "calibration": "expected calibration error, 15 bins of equal width, predicted class, share 0..1; NaN: not measured",
+    "evaluated_per_second": "images a second of this evaluation, as measured; NaN where that was not recorded",
+    "predictions": "kept of each image: logits, top5 or none",
+}
+EVALUATION = [
+    *("evaluation", "part", "test_resolution", "images", "carry", "carry_default", "crop", "batchnorm"),
+    *("count", "accuracy", "nll", "calibration", "evaluated_per_second", "predictions"),
+]
+SCORES = ["accuracy", "nll", "calibration"]
+RUN = [name for name in COLUMNS if name not in EVALUATION]
+
+MEASURED = [  # numbers that a run may not have come to, or that nobody states: NaN until then
+    *("updates", "images_seen", "train_images", "validation_images", "train_loss", "train_accuracy", "diverged_at"),
+    "batch_norm_images",
+    *("parameters_backbone", "parameters_position", "parameters_head", "macs"),
+    *("images_per_second", "training_seconds", "trials"),
+]
+
+# What must agree for runs to be comparable: an arm of the study. A table or figure holds one arm.
+ARM = [
+    "dataset",
+    "size",
+    "recipe",
+    "budget_kind",
+    "budget",
+    "resolution",
+    "validation",
+    "precision",
+    "protocol",
+]
+CELL = [*ARM, "label", "train_size"]  # the runs of a cell differ in draw and seed alone
+
+
+@dataclass(frozen=True)
+class Frame:
+    """`rows`: a row per run and evaluation (COLUMNS). `runs`: a row per run whatever its state (RUN columns).
+    `problems`: a row per folder that cannot be read (columns folder, problem). `recipes`: full name of a recipe to
+    its numbers. `starved_below`: the share used for the column starved. `datasets`: what is known of each, by name."""
+
+    rows: pd.DataFrame
+    runs: pd.DataFrame
+    problems: pd.DataFrame
+    recipes: dict[str, dict[str, Any]]
+    starved_below: float
+    datasets: dict[str, Dataset]
+
+
+def load(root: Path | str, *studies: Study, runs: Iterable[str] | None = None) -> Frame:
+    """The records under `root`, in the order of the studies or by name.
+
+    `root` may be an archive of `inductive pack`. With studies: their runs (one of several is one run), whether or not
+    they have a folder, with the evaluations they ask for; finished runs whose sources have changed since are "stale".
+    Without: every folder that is not hidden, with all evaluations. `runs` limits both to these ids. Unreadable folders
+    are counted in `problems`; a run of a study behind such a folder stays in `Frame.runs`, as "failed", with the
+    problem as reason. Raises ConfigError for studies that do not go together, RecordError where there is no such folder
+    and no study.
+    """
+    root = opened(Path(root))
+    if not root.is_dir() and not studies:
+        raise RecordError(f"{root}: there is no such folder of records")
+    study = joined(studies) if studies else None
+    expected: dict[str, dict[str, Any] | None]
+    if study is None:
+        folders = root.iterdir()
+        expected = dict.fromkeys(sorted(p.name for p in folders if p.is_dir() and not p.name.startswith(".")))
+    else:
+        expected = {run.id: run.settings() for run in study.runs}
+    planned = {run.id: run for run in study.runs} if study is not None else {}
+    data = {run.dataset: run.data for run in planned.values()}
+    sources = {name: run_sources(run, root) for name, run in planned.items()}
+    asked = {name: {one.id for one in study.evaluations[name]} for name in expected} if study is not None else {}
+    if runs is not None:
+        wanted = set(runs)
+        expected = {name: settings for name, settings in expected.items() if name in wanted}
+
+    run_rows, evaluation_rows, problems, settings_of = [], [], [], {}
+    for name, settings in expected.items():
+        record: Record | None = None
+        wrong = ""
+        if (root / name).is_dir():
+            try:
+                record = valid_record(root / name, planned.get(name), now_sources=sources.get(name), whole=True)
+                settings = settings or record.config["run"]
+                used = settings["dataset"]
+                data[used] = data.get(used) or dataset(used, Places(data=None, runs=root))
+                row = {**_configured(name, settings, data[used]), **_happened(record)}
+                rates = _evaluation_rates(record)
+                evaluations = [_evaluated(name, entry, settings, rates) for entry in record.evaluations]
+                evaluations = [e for e in evaluations if name not in asked or e["evaluation"] in asked[name]]
+            except UNREADABLE as error:
+                wrong, settings = problem(error), expected[name]
+                problems.append({"folder": name, "problem": wrong})
+                record = None
+        if record is None:
+            if settings is None:
+                continue
+            state = "failed" if wrong else "missing"
+            configured = _configured(name, settings, data[settings["dataset"]])
+            row = {**configured, "state": state, "reason": wrong, "attempts": 0}
+            evaluations = []
+        assert settings is not None
+        settings_of[name] = settings
+        run_rows.append(row)
+        evaluation_rows += evaluations
+
+    starved_below = study.starved_below if study is not None else STARVED_BELOW
+    table = pd.DataFrame(run_rows, columns=RUN)
+    table["trials"] = table["run"].map(study.trials if study is not None else {})
+    table[MEASURED] = table[MEASURED].astype(float)
+    recipes = name_recipes(table, settings_of, ARM)
+    _name_labels(table, settings_of)
+    _mark_starved(table, starved_below)
+    _count_draws(table)
+    evaluated = pd.DataFrame(evaluation_rows, columns=["run", *EVALUATION])
+    measured = [*SCORES, "evaluated_per_second"]
+    evaluated[measured] = evaluated[measured].astype(float)
+    evaluated["carry_default"] = evaluated["carry_default"].astype(bool)
+    _mark_collapsed(table, evaluated)
+    rows = table.merge(evaluated, on="run", how="inner")
+    columns = ["folder", "problem"]
+    return Frame(rows[list(COLUMNS)], table, pd.DataFrame(problems, columns=columns), recipes, starved_below, data)
+
+
+def _initial(settings: Mapping[str, Any]) -> str:
+    """How the weights of a run really started; `initial` says it of networks of ours that begin anew."""
+    if settings.get("init_from") or settings["options"].get("weights", "none") != "none":
+        return LOADED
+    return READY_MADE if is_ready_made(settings["model"]) else str(settings.get("initial", NONE))
+
+
+def _configured(name: str, settings: Mapping[str, Any], data: Dataset) -> dict[str, Any]:
+    """The columns that the configuration decides; labels and the recipe's name are completed afterwards."""
+    [(kind, amount)] = settings["budget"].items()
+    same = (
+        "model",
+        "size",
+        "dataset",
+        "train_size",
+        "resolution",
+        "draw",
+        "seed",
+        "precision",
+        "protocol",
+    )
+    return {
+        "run": name,
+        **{key: settings[key] for key in same},
+        "classes": data.classes,
+        "position": str(settings["options"].get("position", NONE)),
+        "initial": _initial(settings),
+        "position_options": NONE,
+        "options": NONE,
+        "validation": float(settings["validation"]),
+        "recipe": settings["recipe"]["name"],
+        "recipe_own": NONE,
+        "augmentation": augmentation_words(recipe_of(settings["recipe"]), data.flips),
+        "budget_kind": kind,
+        "budget": float(amount),
+    }
+
+
+def recipe_of(values: Mapping[str, Any]) -> Recipe:
+    """The recipe of a configuration's plain values. Raises pydantic's ValidationError for another version's."""
+    return Recipe.model_validate(typed(values))
+
+
+def _happened(record: Record) -> dict[str, Any]:
+    """The columns that the record of the run decides. Numbers that the run has not come to are absent (NaN)."""
+    attempts = record.attempt_list
+    measured = [attempt for attempt in attempts if (attempt.ended or {}).get("images_per_second")]
+    seconds = [(a.get("seconds") or {}).get("training") for a in record.attempts]
+    execution = record.execution or {}
+    row: dict[str, Any] = {
+        "state": record.state,
+        "reason": record.reason or "",
+        "attempts": len(record.attempts),
+        "images_per_second": measured[-1].summary()["images_per_second"] if measured else None,
+        "training_seconds": sum(s for s in seconds if s is not None) if any(seconds) else None,
+        "hardware": hardware(execution, (measured or attempts)[-1].environment() if attempts else {}) or NONE,
+    }
+    result = record.result
+    if result is not None:
+        same = (
+            "train_images",
+            "validation_images",
+            "train_loss",
+            "train_accuracy",
+            "diverged_at",
+            "macs",
+        )
+        row |= {key: result[key] for key in same}
+        row |= {f"parameters_{part}": result["parameters"][part] for part in ("backbone", "position", "head")}
+        row |= {"updates": result["step"], "images_seen": result["images"]}
+        row["batch_norm_images"] = result["micro_batch"] if result.get("batch_norm") else None
+    return row
+
+
+def _evaluation_rates(record: Record) -> dict[str, float]:
+    """Images a second by evaluation id, of the last attempt that measured it."""
+    rates: dict[str, float] = {}
+    for attempt in record.attempts:
+        rates |= attempt.get("evaluation_rates") or {}
+    return rates
+
+
+def _evaluated(
+    name: str, entry: Mapping[str, Any], settings: Mapping[str, Any], rates: Mapping[str, float]
+) -> dict[str, Any]:
+    how = entry["evaluation"]
+    default = default_way(settings["model"], settings["options"])
+    return {
+        "run": name,
+        "evaluation": entry["id"],
+        "part": how["part"],
+        "test_resolution": how["resolution"],
+        "images": how["images"],
+        "carry": how["carry"],
+        "carry_default": how["carry"] == NONE or default in (None, how["carry"]),
+        "crop": float(how.get("crop", 1.0)),  # absent in records of before there was a choice
+        "batchnorm": how.get("batchnorm", "kept"),
+        "count": entry["count"],
+        "accuracy": entry["accuracy"],
+        "nll": entry["nll"],
+        "calibration": entry.get("calibration"),  # absent in records of before it was measured
+        "predictions": entry["predictions"],
+        "evaluated_per_second": rates.get(entry["id"]),
+    }
+
+
+def default_way(model: str, options: Mapping[str, Any]) -> str | None:
+    """A model's default way of carrying positions; None without one, and for a plugin's model that is not loaded."""
+    try:
+        return next(iter(models.carry_ways(model, options=options)), None)
+    except models.ModelError:
+        return None
+
+
+def _named_settings(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What can tell apart runs of one model in an arm: its options, and the weights it starts from."""
+    further = {"initial": settings.get("initial", NONE), "init_from": settings.get("init_from") or "none"}
+    return {**settings["options"], **further}
+
+
+def _name_labels(table: pd.DataFrame, settings: Mapping[str, Mapping[str, Any]]) -> None:
+    """Fills the columns label, options and position_options: the model and those of its options that differ within
+    some arm.
+
+    Options that differ only between arms (stochastic depth follows the recipe) are no part of the name, so a model
+    has one name in the whole study. Options that not all runs of a model have belong to their encoding.
+    """
+    named: dict[str, dict[str, None]] = {}  # model to its differing option keys, in order
+    common: dict[str, set[str]] = {}
+    for (model, *_), group in each_group(table, ["model", *ARM]):
+        options = [_named_settings(settings[run]) for run in group["run"]]
+        named.setdefault(model, {}).update(dict.fromkeys(differing(options)))
+        shared = set.intersection(*(set(one) for one in options))
+        common[model] = common.get(model, shared) & shared
+
+    columns: dict[str, list[str]] = {"position_options": [], "options": [], "label": []}
+    for run, model in zip(table["run"], table["model"], strict=True):
+        values = _named_settings(settings[run])
+        keys = [key for key in named[model] if key in values and key != "position"]
+        own = ", ".join(f"{key}={text(values[key])}" for key in keys if key not in common[model])
+        others = ", ".join(f"{key}={text(values[key])}" for key in keys if key in common[model])
+        position = str(values["position"]) if "position" in named[model] else ""
+        columns["position_options"].append(own or NONE)
+        columns["options"].append(others or NONE)
+        columns["label"].append(" ".join(part for part in (model, position, own, others) if part))
+    for name, texts in columns.items():
+        table[name] = pd.Series(texts, index=table.index, dtype="str")
+
+
+def _mark_starved(table: pd.DataFrame, limit: float) -> None:
+    cell_mean = table.groupby(CELL)["train_accuracy"].transform("mean")
+    table["starved"] = (cell_mean < limit).astype(bool)
+
+
+def _mark_collapsed(table: pd.DataFrame, evaluated: pd.DataFrame) -> None:
+    """Fills collapsed, from the test accuracy at the training resolution."""
+    home = evaluated[(evaluated["part"] == "test") & (evaluated["images"] == "resize") & (evaluated["carry"] == NONE)]
+    home = home[(home["crop"] == 1) & (home["batchnorm"] == "kept")].merge(table[["run", "classes", *CELL]], on="run")
+    found = collapses.runs_of(home[home["test_resolution"] == home["resolution"]], CELL)
+    table["collapsed"] = table["run"].isin(found)
+
+
+def _count_draws(table: pd.DataFrame) -> None:
+    """Fills draw_runs. It is the plan that decides what a unit is: of three draws with three seeds each, the first
+    three runs to finish may be three seeds of one draw, and no interval over draws."""
+    draws = table.groupby(CELL)["draw"].transform("nunique")
+    seeds = table.groupby([*CELL, "draw"])["seed"].transform("nunique")
+    table["draw_runs"] = seeds.where(draws > 1, 1).astype(int)

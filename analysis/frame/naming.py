@@ -1,0 +1,98 @@
+"""Names in tables: what differs, in words, what a recipe is called where models have their own, what hardware is."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+import models
+from analysis.frame.rows import each_group
+
+NONE = "-"  # an option that a model does not have, a setting that an evaluation does not have
+Settings = Mapping[str, Any]  # of a run, as config.json has them
+
+
+def text(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, (list, tuple, bool)) else str(value)
+
+
+def differing(tables: Sequence[Settings]) -> list[str]:
+    """Keys, in order of appearance, with several values in the tables that have them."""
+    values: dict[str, set[str]] = {}
+    for table in tables:
+        for key, value in table.items():
+            values.setdefault(key, set()).add(text(value))
+    return [key for key, seen in values.items() if len(seen) > 1]
+
+
+def hardware(execution: Settings, environment: Settings) -> str:
+    """'cpu AVX2, AMD EPYC': device and capability, which decide bits, and the processor, which decides speed.
+
+    Of execution.json and environment.json; what they do not tell is left out.
+    """
+    processor = str(environment.get("gpu") or environment.get("cpu") or "")
+    device = " ".join(str(execution[key]) for key in ("device", "capability") if execution.get(key))
+    return ", ".join(part for part in (device, processor) if part)
+
+
+def name_recipes(table: pd.DataFrame, settings: Mapping[str, Settings], arm: Sequence[str]) -> dict[str, Any]:
+    """Fills the columns `recipe` and `recipe_own`; returns every recipe's full name with its numbers.
+
+    A full name is the file's, and the numbers in which recipes of one name differ. In `recipe`, which decides the arm
+    (the columns `arm`), a key is left out when it differs between models but is one and the same for each of them:
+    that is a model's own, `recipe_own` says it, and the ledger marks it.
+    """
+    by_name: dict[str, list[Settings]] = {}
+    for run in table["run"]:
+        by_name.setdefault(settings[run]["recipe"]["name"], []).append(settings[run]["recipe"])
+    numbered = {name: differing(recipes) for name, recipes in by_name.items()}
+
+    def named(recipe: Settings, without: Sequence[str] = ()) -> str:
+        changes = [f"{key}={text(recipe[key])}" for key in numbered[recipe["name"]] if key not in without]
+        return f"{recipe['name']} ({', '.join(changes)})" if changes else str(recipe["name"])
+
+    called: dict[str, str] = {}
+    for _, group in each_group(table, [name for name in arm if name != "recipe"]):
+        recipes: dict[str, list[Settings]] = {}
+        for run in group["run"]:
+            recipes.setdefault(_model(settings[run]), []).append(settings[run]["recipe"])
+        varied = {key for own in recipes.values() for key in differing(own)}
+        own = [key for key in differing([settings[run]["recipe"] for run in group["run"]]) if key not in varied]
+        names = " / ".join(dict.fromkeys(settings[run]["recipe"]["name"] for run in group["run"]))
+        for run in group["run"]:
+            recipe = settings[run]["recipe"]
+            if "name" in own:
+                changes = ", ".join(f"{key}={text(recipe[key])}" for key in recipe if key in varied)
+                called[run] = f"{names}, by model" + (f" ({changes})" if changes else "")
+            else:
+                called[run] = named(recipe, own) + (", by model" if own else "")
+    table["recipe"] = pd.Series([called[run] for run in table["run"]], index=table.index, dtype="str")
+    owned: dict[str, str] = {}
+    for _, group in each_group(table, list(arm)):
+        effective = {run: _effective(settings[run]) for run in group["run"]}
+        keys = differing(list(effective.values()))
+        for run, values in effective.items():
+            owned[run] = ", ".join(f"{key}={text(values[key])}" for key in keys) or NONE
+    table["recipe_own"] = pd.Series([owned[run] for run in table["run"]], index=table.index, dtype="str")
+    return {named(settings[run]["recipe"]): dict(settings[run]["recipe"]) for run in table["run"]}
+
+
+def _model(settings: Settings) -> str:
+    """What tells models apart, but for what follows from the recipe."""
+    options = {key: value for key, value in settings["options"].items() if key != "drop_path"}
+    return json.dumps([settings["model"], options], sort_keys=True)
+
+
+def _effective(settings: Settings) -> dict[str, Any]:
+    """A recipe as it reaches the model: '-' for what the model has no use for, its own rate of drop path."""
+    values = dict(settings["recipe"])
+    if values["drop_path"] or settings["options"].get("drop_path"):
+        values["drop_path"] = settings["options"].get("drop_path", NONE)
+    if values.get("train_resolutions"):
+        try:
+            resized = models.family(settings["model"]).resizes_input
+        except models.ModelError:  # of a plugin that is not loaded
+            resized = False
+        values["train_resolutions"] = NONE if resized else values["train_resolutions"]
+    return values

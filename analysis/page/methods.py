@@ -1,0 +1,239 @@
+"""What the numbers of a page mean, in sentences, and the numbers of its recipes."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import models
+from analysis import wording
+from analysis.elements import linked
+from analysis.frame.arms import Arm, told_apart
+from analysis.frame.frame import LOADED, Frame
+from analysis.frame.naming import NONE
+from analysis.frame.rows import each_row
+from analysis.page.findings import Findings
+from analysis.questions.accuracy import collapses
+from analysis.questions.comparisons import comparisons
+from analysis.questions.fairness.fairness import DONE
+from analysis.statistics import intervals
+from benchmarks.plan.study import Study
+
+
+def sentences(study: Study, frame: Frame, findings: Sequence[Findings]) -> list[str]:
+    """Sentences on what the numbers mean, arm by arm where they differ."""
+    if not findings:
+        return []
+    return [
+        "Intervals are 95 % Student t-intervals over independent units, cut at 0 and 100 %. One unit, or units that "
+        "are all equal, give no interval. What varies: "
+        + _each(findings, lambda found: intervals.covers(found.data.runs))
+        + ".",
+        "All intervals are conditional on the fixed test set. What another test set of that size would change is not "
+        "in them: " + _each(findings, _test_error) + ".",
+        "Models share draws and seeds, so differences are taken run by run between the same draw and seed, and the "
+        "interval is that of the differences. “Cannot be told apart” means that it contains 0, not that the models "
+        "are equal.",
+        comparisons.sentence(study),
+        "n counts every label used: " + _each(findings, lambda found: found.arm.validation_words) + ".",
+        "Training ends with the budget, and the final weights are evaluated: nothing is chosen on the test part. "
+        "Budget: " + _each(findings, _budget) + ".",
+        f"A cell is starved when the mean accuracy of its final weights on its own training images, without "
+        f"augmentation, is below {wording.percent(frame.starved_below)}.",
+        collapses.RULE,
+        "Retention at a test resolution is (accuracy there − chance) / (accuracy at the training resolution − chance), "
+        "computed run by run; it is not given for a run within two binomial standard errors of chance.",
+        "Every test resolution is measured on the one final checkpoint of a run; images are resized in one antialiased "
+        "step from their native pixels, by the same function as in training.",
+        *_upsampled(findings),
+        *_initial(frame),
+        "MACs are multiply-accumulates of one image at the training resolution, attention products included; "
+        "FLOPs = 2 × MACs.",
+    ]
+
+
+def protocol(frame: Frame, findings: Sequence[Findings]) -> list[str]:
+    """What was done, arm by arm, and every recipe by its numbers: data, models, subsets, runs."""
+    return [*map(_done, findings), *(_recipe(name, values) for name, values in frame.recipes.items())]
+
+
+def _done(found: Findings) -> str:
+    arm, runs = found.arm, found.data.runs
+    data = found.data.dataset
+    sizes = wording.names(wording.number(size) for size in sorted(runs["train_size"].unique()))
+    resolutions = wording.names(str(side) for side in sorted(found.data.rows["test_resolution"].unique()))
+    evaluated = f"and tested at {resolutions} px" if resolutions else "and not yet tested"
+    return (
+        f"Data set {data.name}: {data.title}, {sum(data.train_counts):,} training and {data.test_count:,} test images "
+        f"of {data.classes} classes; {data.source}. {wording.names(dict.fromkeys(runs['label']))}, size {arm.size}, "
+        f"were trained on {sizes} images (stratified by class, nested, the same for every model; "
+        f"{arm.validation_words}) at {arm.resolution} px in {arm.precision} for {wording.number(arm.budget)} "
+        f"{arm.budget_kind} by recipe {arm.recipe}, {evaluated}. Runs: {len(runs):,}, of "
+        f"{wording.count(runs['draw'].nunique(), 'draws')} and {wording.count(runs['seed'].nunique(), 'seeds')}. "
+        f"Configurations tried in tuning before the recipe of a model was fixed: {_trials(found)}."
+    )
+
+
+def _trials(found: Findings) -> str:
+    """'50 for each model', 'not stated', or '50 (resnet); not stated (vit none and vit learned_1d)'."""
+    labels: dict[str, list[str]] = {}
+    for row in each_row(found.ledger):
+        labels.setdefault(row.trials, []).append(row.label)
+    if len(labels) == 1:
+        [words] = labels
+        return words if len(found.ledger) == 1 or words == "not stated" else f"{words} for each model"
+    return "; ".join(f"{words} ({wording.names(mine)})" for words, mine in labels.items())
+
+
+def _recipe(name: str, values: Mapping[str, Any]) -> str:
+    idle = {"name", *_without_effect(values)}
+    said = [f"{key.replace('_', ' ')} {_plain(value)}" for key, value in values.items() if key not in idle and value]
+    return f"Recipe {name}: {', '.join(said)}; what is not named is 0 or off."
+
+
+def _without_effect(values: Mapping[str, Any]) -> set[str]:
+    """Numbers of a recipe that something else in it turns off."""
+    return {
+        *({"momentum"} if values["optimizer"] != "sgd" else {"betas"}),
+        *({"rrc_scale", "rrc_ratio"} if values["rrc_scale"] == 1 else ()),
+        *({"randaugment_magnitude"} if not values["randaugment_operations"] else ()),
+        *({"final_learning_rate"} if values["schedule"] != "cosine" else ()),
+    }
+
+
+def warnings(findings: Sequence[Findings]) -> tuple[str, ...]:
+    """What a reader must know before comparing models: that they had unlike recipes, tuning or budgets."""
+    where: dict[tuple[str, str], list[Arm]] = {}
+    for found in findings:
+        for text in _unlike(found):
+            where.setdefault(text, []).append(found.arm)
+    apart = told_apart([found.arm for found in findings])
+    return (*(f"{what} ({apart.words_of(arms)}){so}" for (what, so), arms in where.items()), *_budgets(findings))
+
+
+def _unlike(found: Findings) -> Iterator[tuple[str, str]]:
+    """What is said of an arm's models before and behind its name."""
+    odd = found.ledger["unequal"].str.split()
+    if odd.map(lambda columns: "recipe" in columns or "augmentation" in columns).any():
+        yield (
+            "The models of this comparison have recipes of their own",
+            ": what is said of a model holds for model and recipe together. The fairness ledger shows every number "
+            "that differs.",
+        )
+    if odd.map(lambda columns: "trials" in columns).any():
+        tuned = "were not" if found.data.runs["trials"].notna().all() else "are not known to be"
+        yield (
+            f"The models of this comparison {tuned} tuned alike",
+            f"; configurations tried before their recipes were fixed: {_trials(found)}. A difference may be one of "
+            "tuning.",
+        )
+
+
+def _budgets(findings: Sequence[Findings]) -> list[str]:
+    """Arms that differ in their budget alone and do not have the same models: a budget came with the model."""
+    alike: dict[str, list[Findings]] = {}
+    for found in findings:
+        key = repr(dataclasses.replace(found.arm, budget_kind="", budget=0))
+        alike.setdefault(key, []).append(found)
+    said = []
+    for group in alike.values():
+        if len({frozenset(found.data.runs["label"]) for found in group}) > 1:
+            each = "; ".join(
+                f"{wording.number(found.arm.budget)} {found.arm.budget_kind}: "
+                f"{wording.names(dict.fromkeys(found.data.runs['label']))}"
+                for found in group
+            )
+            said.append(f"Models of this study were trained for unlike budgets, and are never in one table: {each}.")
+    return said
+
+
+def _each(findings: Sequence[Findings], say: Callable[[Findings], str]) -> str:
+    """What `say` has for each arm, once where all agree."""
+    said = {found.arm.words: say(found) for found in findings}
+    if len(set(said.values())) == 1:
+        return next(iter(said.values()))
+    return "; ".join(f"{words}: {text}" for words, text in said.items())
+
+
+def _test_error(found: Findings) -> str:
+    images = found.data.dataset.test_count
+    errors = [
+        f"{100 * intervals.binomial_se(at, images):.1f} points at {wording.percent(at)}" for at in (0.5, 0.9, 0.98)
+    ]
+    return f"with {images:,} images its binomial standard error is {wording.names(errors)}"
+
+
+def _budget(found: Findings) -> str:
+    runs = found.data.runs
+    done = runs[runs["state"].isin(DONE)]
+    amount = f"{wording.number(found.arm.budget)} {found.arm.budget_kind}"
+    if done.empty:
+        return amount
+    updates = wording.span(done["updates"].min(), done["updates"].max())
+    passes = done["images_seen"] / done["train_images"]
+    return (
+        f"{amount}, that is {updates} updates and {_passes(passes.min(), passes.max())} passes over the training images"
+    )
+
+
+def _upsampled(findings: Sequence[Findings]) -> list[str]:
+    """Where images have more pixels than detail; of sets that demonstrate interpolation their own section says so."""
+    sizes: dict[str, set[int]] = {}
+    for found in findings:
+        data = found.data.dataset
+        if not data.interpolation_only:
+            seen = {found.arm.resolution, *found.data.rows["test_resolution"]}
+            above = {int(side) for side in seen if side > data.native_resolution}
+            sizes.setdefault(f"{data.name} has {data.native_resolution} px", set()).update(above)
+    return [
+        f"Images above their native resolution are upsampled and hold no more detail: {what}, and those of "
+        f"{wording.names(map(str, sorted(above)))} px are upsampled."
+        for what, above in sizes.items()
+        if above
+    ]
+
+
+def _source(model: str, initial: str) -> str:
+    try:
+        return models.initial_source(model, initial)
+    except models.ModelError:  # of a plugin that is not loaded
+        return ""
+
+
+def _initial(frame: Frame) -> list[str]:
+    """How the weights of each model start, and where that is from."""
+    pairs = dict.fromkeys(zip(frame.runs["model"], frame.runs["initial"], strict=True))
+    found = {(model, way): _source(model, way) for model, way in pairs if way not in (NONE, LOADED)}
+    said = "; ".join(f"{model} ({way}): {source}" for (model, way), source in found.items() if source)
+    loaded = [model for model, way in pairs if way == LOADED]
+    drawn = f"Initial weights are those of each family's own convention, drawn from the seed: {said}."
+    others = f"Weights of {wording.names(loaded)} were loaded: init_from, or the model's option `weights`."
+    return [drawn] * bool(said) + [others] * bool(loaded)
+
+
+def _passes(low: float, high: float) -> str:
+    texts = list(dict.fromkeys((f"{low:,.3g}", f"{high:,.3g}")))
+    return " to ".join(texts)
+
+
+def recipe_table(frame: Frame) -> linked.Table | None:
+    """Every number of every recipe used, recipes across."""
+    names = list(frame.recipes)
+    if not names:
+        return None
+    keys = [key for key in frame.recipes[names[0]] if key != "name"]
+    rows = tuple(
+        linked.Row(
+            linked.Cell(key),
+            tuple(linked.Cell(_plain(frame.recipes[name].get(key))) for name in names),
+        )
+        for key in keys
+    )
+    return linked.Table("", "recipe.", tuple(names), rows, "words")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    return str(value)

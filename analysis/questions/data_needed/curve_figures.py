@@ -1,0 +1,133 @@
+"""Figures on learning curves beyond the curves themselves: fits, factors of data, and budgets side by side."""
+
+import math
+from collections.abc import Mapping
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from analysis import wording
+from analysis.elements.axes import STYLE, bars, dodged, legend, lines, log_ticks, percent_axis
+from analysis.elements.layout import WIDTH, canvas, is_narrow, panels, settle
+from analysis.elements.palette import INK, Look, looks
+from analysis.frame.arms import one_arm
+from analysis.frame.cells import at_home, estimate_of
+from analysis.frame.rows import each_group, each_row
+from analysis.questions.data_needed.fitted import each_fit, errors_of
+from analysis.questions.resolution.across_arms import BUDGET
+from analysis.statistics import fits, intervals
+
+BOUNDS = {"at least": "^", "at most": "v"}
+TICKS = (1, 2, 5)  # of every power of ten on an axis of factors or errors
+
+
+def fitted_curves(rows: pd.DataFrame, styles: Mapping[str, Look] | None = None, width: float = WIDTH) -> Figure:
+    """Test error against train size, both logarithmic: geometric means with t-intervals over log errors, and the fitted
+    form; dotted beyond the largest size, up to twice that. `rows`: the evaluations of one arm."""
+    one_arm(rows)
+    styles = styles or looks(rows)
+    home = at_home(rows)
+    with matplotlib.rc_context(STYLE):
+        figure = canvas(width, 4.6)
+        axes = figure.add_subplot()
+        labels = list(dict.fromkeys(home["label"]))
+        fitted = []
+        places = dodged(home["train_size"].unique().tolist(), labels)
+        for label, curves, fit, _ in each_fit(rows):
+            look = styles[label]
+            errors = [fits.mean_error(column) for column in errors_of(curves, int(home["count"].max())).T.tolist()]
+            at = [places(size, label) for size in curves.sizes]
+            for place, error in zip(at, errors, strict=True):
+                if error.has_interval:
+                    axes.plot([place, place], [100 * error.low, 100 * error.high], color=look.colour, linewidth=1)
+            axes.plot(at, [100 * error.mean for error in errors], look.marker, color=look.colour, markersize=5)
+            for low, high, style in ((fit.sizes[0], fit.sizes[-1], "-"), (fit.sizes[-1], 2 * fit.sizes[-1], ":")):
+                sizes = np.geomspace(low, high, 60 if style == "-" else 20)
+                line = [100 * fit.error(size).mean for size in np.clip(sizes, low, high)]
+                axes.plot(sizes, line, style, color=look.colour, linewidth=1.2)
+            fitted.append(label)
+        axes.set_yscale("log")
+        log_ticks(axes, home["train_size"], "training images n (log scale); dotted: up to twice the largest n")
+        _decades(axes, "{:g} %")
+        axes.set_ylabel("test error (log scale)")
+        names = [label for label in labels if label in fitted]
+        legend(figure, names, {label: Look(one.colour, one.marker, "-") for label, one in styles.items()})
+        return settle(figure)
+
+
+def factors(
+    table: pd.DataFrame, styles: Mapping[str, Look] | None = None, x: str = "train_size", width: float = WIDTH
+) -> Figure:
+    """Data-equivalence factors against `x` (train_size or accuracy), on a logarithmic axis: t-intervals as bars, bounds
+    as triangles that point to where the factor lies. `table`: `data_needed.by_train_size` or `.by_accuracy`."""
+    [reference] = table["reference"].unique()
+    known = table.dropna(subset=["mean"])
+    styles = styles or looks(table)
+    with matplotlib.rc_context(STYLE):
+        figure = canvas(width, 4.2)
+        axes = figure.add_subplot()
+        order = list(dict.fromkeys(known["label"]))
+        places = dodged(known[x].unique().tolist(), order)
+        for label, mine in each_group(known, "label"):
+            look = styles[label]
+            sure = mine[mine["bound"] == ""]
+            xs = [places(place, label) for place in sure[x]]
+            bars(axes, xs, [estimate_of(row) for row in each_row(sure)], look, scale=1)
+            for row in each_row(mine[mine["bound"] != ""]):
+                at = places(getattr(row, x), label)
+                axes.plot(
+                    [at], [row.mean], BOUNDS[row.bound], color=look.colour, markersize=6, fillstyle="none", zorder=2
+                )
+        axes.axhline(1, color=INK, linewidth=0.8, zorder=0)
+        axes.set_yscale("log")
+        _decades(axes, "{:g}×")
+        axes.set_ylabel(f"images needed over those of {reference}")
+        log_ticks(axes, known[x], "training images n of the model (log scale)")
+        if x == "accuracy":
+            axes.set_xscale("linear")
+            axes.xaxis.set_major_locator(FixedLocator(sorted(set(known[x].tolist()))))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f} %"))
+            axes.set_xlabel("test accuracy that both reach")
+        legend(figure, order, styles)
+        return settle(figure)
+
+
+def side_by_side(
+    rows: pd.DataFrame, styles: Mapping[str, Look] | None = None, value: str = "accuracy", width: float = WIDTH
+) -> Figure:
+    """Test accuracy (or `value` "train_accuracy") against train size, a panel for each budget, on the same axes.
+
+    `rows`: the evaluations of arms that differ in budget alone (MixedArmsError otherwise); arms are never drawn into
+    one panel."""
+    one_arm(rows.assign(**{name: rows[name].iloc[0] for name in BUDGET}))
+    homes = {one_arm(mine): at_home(mine) for _, mine in each_group(rows, list(BUDGET))}
+    styles = styles or looks(rows)
+    ylabel = "test accuracy" if value == "accuracy" else "accuracy on the training images"
+    with matplotlib.rc_context(STYLE):
+        figure, grid = panels(len(homes), width, 3.5, ylabel)
+        for axes, (arm, home) in zip(grid, homes.items(), strict=True):
+            lines(axes, home, "label", "train_size", value, styles)
+            axes.set_title(f"{wording.number(arm.budget)} {arm.budget_kind}")
+            log_ticks(axes, at_home(rows)["train_size"], "")
+            percent_axis(axes)
+            if value == "accuracy":
+                chance = intervals.chance(arm.classes)
+                axes.axhline(100 * chance, color=INK, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
+        figure.supxlabel("training images n (log scale)", fontsize=9, color=INK)
+        names = dict.fromkeys(at_home(rows)["label"])
+        legend(figure, names, styles, above=is_narrow(figure))  # below is what the panels' axes have in common
+        return settle(figure)
+
+
+def _decades(axes: Axes, form: str) -> None:
+    """Ticks at 1, 2 and 5 of every power of ten that the axis shows."""
+    low, high = axes.get_ylim()
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [step * 10.0**power for power in powers for step in TICKS if low <= step * 10.0**power <= high]
+    axes.yaxis.set_major_locator(FixedLocator(ticks))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: form.format(round(y, 6))))

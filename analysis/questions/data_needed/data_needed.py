@@ -1,0 +1,258 @@
+"""How many times the images: data-equivalence factors and crossings of an arm, as tables.
+
+The reference A is that of each family of many against one that the study declares, or the leader (`against`).
+`data_needed_answers` says in words what the tables hold.
+"""
+
+import math
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from analysis import wording
+from analysis.frame.arms import ArmData, one_arm
+from analysis.frame.cells import at_home, kind, marks
+from analysis.frame.naming import NONE
+from analysis.frame.rows import each_group
+from analysis.questions.data_needed import fitted
+from analysis.questions.data_needed.against import Against, against, lead
+from analysis.statistics import equivalence, intervals
+from analysis.statistics.curves import Curves, curves_of, missing_sizes, paired
+from analysis.statistics.equivalence import Crossing, Factor
+from benchmarks.plan.study import Study
+
+
+@dataclass(frozen=True)
+class Needed:
+    """The tables of an arm, in long form: `at_reference`, `by_train_size`, `by_accuracy` and `crossings`, one reference
+    of `against` after the other, and `fits` (`fitted.table`). Empty where there is one model or one size."""
+
+    against: tuple[Against, ...]
+    at_reference: pd.DataFrame
+    by_train_size: pd.DataFrame
+    by_accuracy: pd.DataFrame
+    crossings: pd.DataFrame
+    fits: pd.DataFrame
+
+    @property
+    def any(self) -> bool:
+        """Whether there is anything to show."""
+        return not (self.by_train_size.empty and self.fits.empty)
+
+
+def needed(arm: ArmData, study: Study | None = None) -> Needed:
+    """All of them, with the families of the study where one is given."""
+    held = against(arm, study)
+
+    def stacked(make: Callable[[ArmData, str, Collection[str]], pd.DataFrame]) -> pd.DataFrame:
+        tables = [table for one in held if len(table := make(arm, one.reference, one.labels))]
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+    at = [at_reference(arm, one) for one in held]
+    at_references = pd.concat(at, ignore_index=True) if at else pd.DataFrame()
+    factors = (at_references, stacked(by_train_size), stacked(by_accuracy))
+    return Needed(held, *factors, stacked(crossings), fitted.table(arm))
+
+
+def at_reference(arm: ArmData, held: Against) -> pd.DataFrame:
+    """The images that each model of `held` (B) needs for what the reference (A) reaches with n = held.train_size, over
+    n: in each unit N_B(a_A(n)) / n. Fewest first.
+
+    Columns: label, line, reference, train_size (n), accuracy and reference_accuracy (those of B and A with n images,
+    each with _low and _high, over all its units there; NaN where it has none), bound, mean, low, high, n, reached (as
+    in `by_train_size`, but units whose accuracy lies on B's curve), why ('', or why B is not compared), done, planned,
+    incomplete, starved, stale, model, position, runs, reference_runs."""
+    name, size, noun = held.reference, held.train_size, intervals.unit_noun(arm.runs)
+    rows = at_home(arm.rows)
+    there = rows[rows["train_size"] == size]
+    pairs = {label: pair for label, _, pair in _pairs(arm, name, held.labels)}
+    result = []
+    for label in held.labels:
+        why = _why_not(pairs[label][1], name, size, noun) if label in pairs else "no result"
+        factor = None
+        if not why:
+            b, a = pairs[label]
+            factor = equivalence.factor_at(b.sizes, b.values, size, a.values[:, a.sizes.index(size)]).inverse
+        accuracies = _accuracy(there, label, "accuracy") | _accuracy(there, name, "reference_accuracy")
+        origin = _origin(arm, label, name, *pairs.get(label, (None, None)))
+        result.append({**_key(arm, label, name, size), **accuracies, **_told(factor), "why": why, **origin})
+    result.sort(key=lambda one: (math.isnan(one["mean"]), one["mean"]))
+    return pd.DataFrame(result)
+
+
+def _accuracy(rows: pd.DataFrame, label: str, column: str) -> dict[str, float]:
+    found = intervals.over_seeds(rows[rows["label"] == label], "accuracy", bounds=(0.0, 1.0))
+    return {column: found.mean, f"{column}_low": found.low, f"{column}_high": found.high}
+
+
+STEPS = (0.05, 0.02, 0.01)  # distances between the accuracies at which a factor is given: the first that gives a few
+FEW = 5
+
+
+def by_train_size(arm: ArmData, reference: str | None = None, labels: Collection[str] | None = None) -> pd.DataFrame:
+    """The factor of each model (B: those of `labels`, else all) against the reference (A, else the leader) at each of
+    B's train sizes.
+
+    Columns: label, line, reference, train_size, bound ('', 'at least', 'at most', 'unknown'), mean, low, high (factors;
+    low and high may be 0 and infinite), n (units), reached (units whose accuracy lies on A's curve), done and planned
+    (units that both have whole), incomplete (sizes left out of A's or B's curve because runs are missing),
+    starved, stale, model, position (of B), runs, reference_runs (ids)."""
+    result = []
+    for label, name, (b, a) in _pairs(arm, reference, labels):
+        for size in sorted(arm.runs.loc[arm.runs["label"] == label, "train_size"].unique()):
+            known = len(b) and size in b.sizes
+            of_size = b.values[:, b.sizes.index(size)] if known else None
+            factor = None if of_size is None else equivalence.factor_at(a.sizes, a.values, size, of_size)
+            result.append({**_key(arm, label, name, size), **_told(factor), **_origin(arm, label, name, b, a)})
+    return pd.DataFrame(result)
+
+
+def by_accuracy(arm: ArmData, reference: str | None = None, labels: Collection[str] | None = None) -> pd.DataFrame:
+    """The same as a function of accuracy, at round values that some pair reaches; accuracy instead of train_size."""
+    pairs = [one for one in _pairs(arm, reference, labels) if len(one[2][0])]
+    result = []
+    for level in _levels([both for *_, both in pairs]):
+        for label, name, (b, a) in pairs:
+            factor = equivalence.factor_for(a.sizes, a.values, b.sizes, b.values, level)
+            key = {"label": label, "line": label, "reference": name, "accuracy": level}
+            result.append({**key, **_told(factor), **_origin(arm, label, name, b, a)})
+    table = pd.DataFrame(result)
+    return table if table.empty else table[table.groupby("accuracy")["reached"].transform("max") > 0]
+
+
+def crossings(arm: ArmData, reference: str | None = None, labels: Collection[str] | None = None) -> pd.DataFrame:
+    """Where the order of each model and the reference changes.
+
+    Columns: label, line, reference, pieces (N* as '[low, high]', in images; 0 and inf where it is unbounded; '' where
+    it is empty; '-' without an interval), changes (True: A is above somewhere and below elsewhere), words, n, done,
+    planned, incomplete, starved, stale, model, position, runs, reference_runs."""
+    result = []
+    for label, name, (b, a) in _pairs(arm, reference, labels):
+        shared = [size for size in a.sizes if size in b.sizes]
+        found = None
+        if len(a) and shared:
+            a_at, b_at = (one.values[:, [one.sizes.index(size) for size in shared]] for one in (a, b))
+            found = equivalence.crossing(shared, a_at - b_at)
+        pieces = " ".join(f"[{low:.0f}, {high:.0f}]" for low, high in found.pieces) if found else NONE
+        result.append(
+            {
+                "label": label,
+                "line": label,
+                "reference": name,
+                "pieces": pieces,
+                "changes": bool(found and found.changes),
+                "words": crossing_words(found, shared),
+                "n": len(a.values),
+                **_origin(arm, label, name, b, a),
+            }
+        )
+    return pd.DataFrame(result)
+
+
+MANY = 3  # pieces of N* from which on words say how many there are, between which ends
+
+
+def crossing_words(found: Crossing | None, sizes: list[int]) -> str:
+    """N* in words, as said of the reference's curve and another's. Many pieces are counted: the table has them."""
+    if found is None:
+        return "no interval, so no crossing can be given"
+    first, last = wording.number(sizes[0]), wording.number(sizes[-1])
+    if not found.pieces:
+        return f"the curves do not cross up to {last}"
+    if found.pieces == ((0.0, math.inf),):
+        return f"the two cannot be told apart at any size from {first} to {last}"
+    low, high = found.pieces[0][0], found.pieces[-1][1]
+    below = [f"below {first}"] if low == 0 else []
+    above = [f"above {last}"] if high == math.inf else []
+    unknown = f" (how far {' and '.join([*below, *above])} is not known)" if below or above else ""
+    if len(found.pieces) >= MANY:
+        ends = f"{first if below else _end(low)} and {last if above else _end(high)}"
+        where = f"in {len(found.pieces)} ranges between {ends}"
+    else:
+        where = wording.names(piece_words(*piece) for piece in found.pieces)
+    changes = "the order changes: " if found.changes else ""
+    return f"{changes}the two cannot be told apart {where}{unknown}"
+
+
+def piece_words(low: float, high: float) -> str:
+    """A piece of N* by what is known of it: 'up to 255', 'from 2,900 on', 'from 772 to 5,670', 'at any size'."""
+    if low == 0:
+        return "at any size" if high == math.inf else f"up to {_end(high)}"
+    return f"from {_end(low)} {'on' if high == math.inf else f'to {_end(high)}'}"
+
+
+def _end(images: float) -> str:
+    """Three digits of it: where curves can be told apart is not known to an image."""
+    return wording.number(round(images, -max(0, math.floor(math.log10(images)) - 2)))
+
+
+def _pairs(
+    arm: ArmData, reference: str | None, labels: Collection[str] | None = None
+) -> Iterator[tuple[str, str, tuple[Curves, Curves]]]:
+    """(label of B, label of A, paired curves of B and A) for each B. Raises KeyError for an unknown reference."""
+    one_arm(arm.runs)
+    if reference is None:
+        first = lead(arm)
+        if first is None:
+            return
+        reference = first.label
+    curves = {label: curves_of(mine) for label, mine in each_group(at_home(arm.rows), "label")}
+    if reference not in curves:
+        raise KeyError(f"no run of {reference!r} in this arm; there are {wording.names(curves)}")
+    for label in dict.fromkeys(arm.runs["label"]):
+        if label != reference and label in curves and (labels is None or label in labels):
+            yield label, reference, paired(curves[label], curves[reference])
+
+
+def _levels(pairs: list[tuple[Curves, Curves]]) -> list[float]:
+    """Round accuracies between the smallest and the largest mean that both of some pair have."""
+    means = [tuple(curves.values.mean(axis=0) for curves in pair) for pair in pairs]
+    ends = [(max(a.min(), b.min()), min(a.max(), b.max())) for a, b in means]
+    shared = [(low, high) for low, high in ends if low < high]
+    levels: list[float] = []
+    for step in STEPS:
+        reached = (range(math.ceil(low / step), math.floor(high / step) + 1) for low, high in shared)
+        levels = sorted({round(step * k, 2) for ks in reached for k in ks})
+        if len(levels) >= FEW:
+            break
+    return levels
+
+
+def _key(arm: ArmData, label: str, reference: str, size: int) -> dict[str, Any]:
+    return {"label": label, "line": label, "reference": reference, "train_size": size}
+
+
+def _told(factor: Factor | None) -> dict[str, Any]:
+    if factor is None:
+        return {"bound": "unknown", "mean": math.nan, "low": math.nan, "high": math.nan, "n": 0, "reached": 0}
+    found = factor.factor
+    numbers = {"mean": found.mean, "low": found.low, "high": found.high}
+    return {"bound": factor.bound, **numbers, "n": found.n, "reached": factor.reached}
+
+
+def _origin(arm: ArmData, label: str, reference: str, b: Curves | None, a: Curves | None) -> dict[str, Any]:
+    """What numbers of these curves rest on; nothing where there are none."""
+    of = [arm.runs[arm.runs["label"] == one] for one in (label, reference)]
+    planned = min(map(intervals.planned_units, of))
+    about = {**marks(pd.concat(of)), **kind(of[0])}
+    if a is None or b is None:
+        return {"done": 0, "planned": planned, "incomplete": "", **about, "runs": "", "reference_runs": ""}
+    left_out = {int(size) for runs, one in zip(of, (b, a), strict=True) for size in missing_sizes(runs, one).split()}
+    done = {"done": len(b), "planned": planned, "incomplete": " ".join(map(str, sorted(left_out)))}
+    return {**done, **about, "runs": b.runs, "reference_runs": a.runs}
+
+
+def lacks(done: int, planned: int, incomplete: str, noun: str) -> tuple[str, ...]:
+    """What a number says that does not rest on all planned runs: '2 of 3 seeds', 'without n = 1,000'."""
+    units = () if done == planned else (f"{done} of {wording.count(planned, noun)}",)
+    sizes = wording.names(wording.number(int(size)) for size in incomplete.split())
+    return (*units, f"without n = {sizes}") if sizes else units
+
+
+def _why_not(a: Curves, name: str, size: int, noun: str) -> str:
+    """Why a model is not compared that has the curves `a` of `name` in common with it; '' if it is."""
+    if len(a.values) < 2:
+        return f"{wording.count(len(a), noun)} that both have{' whole' if noun == 'draws' else ''}"
+    return "" if size in a.sizes else f"beside which {name}'s curve is without n = {wording.number(size)}"

@@ -1,0 +1,90 @@
+"""The tables of `data_needed` in words: what each model needs for what the reference reaches; where curves cross."""
+
+import math
+
+import pandas as pd
+
+from analysis import wording
+from analysis.frame.arms import ArmData
+from analysis.frame.cells import estimate_of
+from analysis.frame.naming import NONE
+from analysis.frame.rows import each_row
+from analysis.page.findings import Anchors
+from analysis.page.head import Said
+from analysis.questions.accuracy.data_efficiency import notes, scope
+from analysis.questions.data_needed.against import Against
+from analysis.questions.data_needed.data_needed import MANY, Needed, lacks
+from analysis.statistics import intervals
+from analysis.statistics.intervals import Estimate
+from analysis.wording import Answer
+
+
+def answers(arm: ArmData, of: Needed, links: Anchors) -> list[Said]:
+    """For each reference two answers, each with the anchor of the table that has its numbers; nothing where the
+    reference has no interval."""
+    said: list[Said] = []
+    for place, held in enumerate(of.against, start=1):
+        at, crossings = (table[table["reference"] == held.reference] for table in (of.at_reference, of.crossings))
+        if at["reference_accuracy_low"].notna().any():
+            said += [
+                (_factors(arm, held, at), links.needed(place)),
+                (_crossings(arm, held, crossings), links.crossings(place)),
+            ]
+    return said
+
+
+def _factors(arm: ArmData, held: Against, table: pd.DataFrame) -> Answer:
+    """What each model would need for what the reference reaches with so many images."""
+    name, size, noun = held.reference, held.train_size, intervals.unit_noun(arm.runs)
+    of_label = notes(arm.runs, size)  # without the models that were not planned with it
+    needs: list[str] = []
+    without: dict[str, list[str]] = {}
+    first = table.iloc[0]
+    for row in each_row(table):
+        if row.why:
+            without.setdefault(row.why, []).append(row.label)
+            continue
+        reached = Estimate(row.accuracy, row.accuracy_low, row.accuracy_high, row.n)
+        there = [] if math.isnan(row.accuracy) else [wording.value(reached)]
+        factor = wording.factor(estimate_of(row), row.bound)
+        lacking = lacks(row.done, row.planned, row.incomplete, noun)
+        needs.append(
+            f"{wording.noted(row.label, *there, *of_label.get(row.label, ()))} {wording.noted(factor, *lacking)}"
+        )
+    images = wording.number(size)
+    level = Estimate(first["reference_accuracy"], first["reference_accuracy_low"], first["reference_accuracy_high"], 0)
+    text = f"with {images} images {wording.noted(name, *of_label.get(name, ()))} reaches {wording.value(level)}."
+    if held.passed:
+        verb = "lacks" if len(held.passed) == 1 else "lack"
+        text += f" {wording.names(held.passed)} could lead but {verb} runs there."
+    if needs:
+        text += (
+            f" For as much, {_others(held)} would need so many times the images (in brackets: what they reach with "
+            f"{images}): {'; '.join(needs)}."
+        )
+    if without:
+        text += f" Not compared: {'; '.join(wording.noted(wording.names(of), why) for why, of in without.items())}."
+    return Answer("Data needed", scope(arm, size), text)
+
+
+def _others(held: Against) -> str:
+    """'the others', or 'those declared against it (“encodings”)'."""
+    named = wording.names(f"“{family}”" for family in held.families)
+    return "the others" if held.leads else f"those declared against it ({named})"
+
+
+def _crossings(arm: ArmData, held: Against, table: pd.DataFrame) -> Answer:
+    """Where the others' curves and the reference's cross: changed orders first, then what cannot be told apart."""
+    said: dict[str, list[str]] = {}
+    unclear = ~table["pieces"].isin(["", NONE])
+    for row in each_row(
+        table.assign(clear=~unclear).sort_values(["changes", "clear"], ascending=[False, True], kind="stable")
+    ):
+        lacking = lacks(row.done, row.planned, row.incomplete, intervals.unit_noun(arm.runs))
+        words = f"{row.words}; the table has them" if row.pieces.count("[") >= MANY else row.words
+        said.setdefault(words, []).append(wording.noted(row.label, *lacking))
+    parts = "; ".join(f"{wording.names(labels)}: {words}" for words, labels in said.items())
+    text = f"beside {held.reference}, by the paired t-interval of each alone, size by size: {parts}."
+    if unclear.any() and not table["changes"].all():
+        text += f" The order is not seen to change{' for the others' if table['changes'].any() else ''}."
+    return Answer("Crossings", scope(arm, held.train_size), text)

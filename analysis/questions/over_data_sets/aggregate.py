@@ -1,0 +1,143 @@
+"""One number over several data sets: given from five on, and never instead of each by itself."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from analysis import wording
+from analysis.frame.arms import ArmData
+from analysis.frame.cells import at_home
+from analysis.frame.frame import ARM
+from analysis.frame.rows import each_group, each_row
+from analysis.statistics import intervals
+from analysis.statistics.intervals import Estimate, t_interval
+from analysis.wording import Answer, Scope
+
+ENOUGH = 5  # data sets
+
+
+def interquartile_mean(scores: pd.DataFrame) -> Estimate | None:
+    """The mean of the middle half of the data sets' scores (rliable: Agarwal et al. 2021), unit by unit, with its
+    t-interval over units. None below ENOUGH data sets.
+
+    scores: a row a unit (draw or seed), a column a data set, on one scale (`normalised`); NaN where there is no run.
+    Units that every data set has count, and `n` is their number: with one there is no interval, with none the mean is
+    of the data sets' means. The interval holds for these data sets: units vary in it, data sets do not. It is not the
+    percentile interval of rliable, which with two to five runs a data set covers 73 to 92 % instead of 95 %. Raises
+    ValueError for a data set without a run.
+    """
+    if scores.isna().all().any():
+        raise ValueError("interquartile_mean: a data set has no run")
+    if scores.shape[1] < ENOUGH:
+        return None
+    shared = scores.dropna()
+    if shared.empty:
+        return Estimate(float(_middle(scores.mean().to_numpy()[None])[0]), math.nan, math.nan, 0)
+    return t_interval(_middle(shared.to_numpy()), bounds=(-math.inf, 1.0))
+
+
+def _middle(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Row by row the mean without the lowest and the highest quarter."""
+    return np.asarray(stats.trim_mean(scores, 0.25, axis=1))
+
+
+def normalised(accuracy: float, chance: float) -> float:
+    """Accuracy above chance as a share of what is possible, so that data sets of any number of classes compare."""
+    return (accuracy - chance) / (1 - chance)
+
+
+SAME = [name for name in ARM if name not in ("dataset", "resolution")]
+OWN = "each its own"  # the resolution of data sets that were trained at one each, not all at the same
+
+
+def over_data_sets(arms: Sequence[ArmData]) -> pd.DataFrame:
+    """A row per model and train size that arms of several data sets have in common.
+
+    Columns: SAME; resolution (px that all were trained at, or OWN); train_size; label; data_sets (number); names (of
+    the data sets); mean, low, high (interquartile mean of accuracy above chance as a share of what is possible; NaN
+    below five data sets); n, units (draws or seeds that all its data sets have); runs (ids of those).
+
+    Means of one resolution and train size can be compared: all are over the same data sets, those that each model with
+    five or more has. A data set trained at several resolutions is never mixed with itself: then each has a row."""
+    if not arms:
+        return pd.DataFrame()
+    rows = pd.concat([at_home(arm.rows).assign(chance=intervals.chance(arm.arm.classes)) for arm in arms])
+    rows = rows.dropna(subset=["accuracy"])
+    rows["score"] = [normalised(*both) for both in zip(rows["accuracy"], rows["chance"], strict=True)]
+    result = []
+    for key, similar in each_group(rows, SAME):
+        for resolution, mine in _by_resolution(similar):
+            for size, at_size in each_group(mine, "train_size"):
+                names = {**dict(zip(SAME, key, strict=True)), "resolution": resolution, "train_size": size}
+                result += [{**names, **row} for row in _models(at_size)]
+    return pd.DataFrame(result)
+
+
+def _by_resolution(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """(resolution, rows) with one training resolution a data set."""
+    if rows["resolution"].nunique() > 1 and (rows.groupby("dataset")["resolution"].nunique() == 1).all():
+        yield OWN, rows
+    else:
+        yield from ((f"{resolution} px", mine) for resolution, mine in each_group(rows, "resolution"))
+
+
+def _models(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """The rows of the models of one resolution and train size, over the data sets that they have in common."""
+    sets = {label: list(dict.fromkeys(mine["dataset"])) for label, mine in each_group(rows, "label")}
+    wide = [mine for mine in sets.values() if len(mine) >= ENOUGH]
+    common = [name for name in wide[0] if all(name in mine for mine in wide)] if wide else []
+    for label, mine in each_group(rows, "label"):
+        names = sets[label]
+        found = Estimate(math.nan, math.nan, math.nan, 0)
+        if len(names) >= ENOUGH and len(common) >= ENOUGH:
+            names = common
+            mine = mine[mine["dataset"].isin(common)]
+            unit = "draw" if mine["draw"].nunique() > 1 else "seed"  # runs of one draw are not independent
+            scores = mine.pivot_table("score", unit, "dataset")
+            found = interquartile_mean(scores) or found
+            shared = mine[unit].isin(scores.dropna().index)
+            mine = mine[shared] if shared.any() else mine
+        if len(names) > 1:
+            noun = intervals.unit_noun(mine)
+            ends = {"mean": found.mean, "low": found.low, "high": found.high}
+            units = {"n": found.n, "units": noun}
+            about = {"label": label, "data_sets": len(names), "names": ", ".join(names)}
+            yield {**about, **ends, **units, "runs": " ".join(mine["run"])}
+
+
+def answers(arms: Sequence[ArmData]) -> list[Answer]:
+    """What is said over data sets at each resolution and train size: nothing of one, that each stands by itself below
+    five in common."""
+    table = over_data_sets(arms)
+    if table.empty:
+        return []
+    said = []
+    for key, mine in each_group(table.dropna(subset=["mean"]), [*SAME, "resolution", "train_size"]):
+        names = dict(zip([*SAME, "resolution", "train_size"], key, strict=True))
+        mine = mine.sort_values("mean", ascending=False, kind="stable")
+        estimates = {row.label: (Estimate(row.mean, row.low, row.high, row.n), row.units) for row in each_row(mine)}
+        means = [wording.noted(label, *_notes(*found)) for label, found in estimates.items()]
+        budget = f"{wording.number(names['budget'])} {names['budget_kind']}"
+        at = "each at a resolution of its own" if names["resolution"] == OWN else f"trained at {names['resolution']}"
+        about = f"{mine['names'].iloc[0]}; size {names['size']}, recipe {names['recipe']}, {budget}, {at}"
+        body = (
+            "interquartile mean of accuracy above chance, as a share of what is possible; t-intervals over what the "
+            f"data sets share, which themselves do not vary: {wording.names(means)}."
+        )
+        lead = f"Over {mine['data_sets'].iloc[0]} data sets, with {wording.number(names['train_size'])} images"
+        said.append(Answer(lead, Scope(about), body))
+    if not said:
+        lead = f"{table['data_sets'].max()} data sets"
+        needed = f"{ENOUGH}" if table["data_sets"].max() < ENOUGH else f"{ENOUGH} that its models have in common"
+        said.append(Answer(lead, Scope(), f"each is shown by itself; one number over them needs {needed}."))
+    return said
+
+
+def _notes(found: Estimate, units: str) -> tuple[str, str]:
+    shared = wording.count(found.n, units)
+    return wording.value(found), shared if found.has_interval else f"no interval from {shared}"

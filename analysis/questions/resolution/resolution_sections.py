@@ -1,0 +1,222 @@
+"""The sections on resolutions beyond accuracy by test resolution: areas, ways of carrying positions, the matrix."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+from analysis import wording
+from analysis.elements import captions, linked
+from analysis.elements.linked import Cell, Row, Table
+from analysis.elements.palette import Look
+from analysis.frame.rows import each_group, each_row
+from analysis.page.findings import Findings
+from analysis.questions.accuracy import sections
+from analysis.questions.accuracy.sections import Drawing, Section, pixels, upsampling
+from analysis.questions.resolution import across_arms, resolution_figures
+from analysis.questions.resolution.carrying import choices, ways_words
+from analysis.statistics.intervals import Estimate, unit_noun
+from analysis.wording import ABSENT
+
+PANELS = "A panel a model."
+
+
+def summaries(table: pd.DataFrame, found: Findings) -> Table:
+    """`resolution_summary.summary` at its largest train size. An area over another span than that of the study, from
+    its smallest to its largest test resolution, names its own: the two are not comparable."""
+    size = table["train_size"].max()
+    table = table[table["train_size"] == size]
+    span, others = (table["from"].min(), table["to"].max()), False
+    rows, noun = [], unit_noun(found.data.runs)
+    for row in each_row(table.rename(columns={"from": "start", "to": "end"})):
+        href = found.links.cell(row.label, row.train_size)
+        signs = linked.signs_of(row)
+        notes = [linked.lacks(n, row.planned_n, noun) for n in (row.n, row.best_accuracy_n, row.best_gain_n)]
+        best = Cell(ABSENT) if math.isnan(row.best) else Cell(f"{row.best:.0f} px", href=href)
+        area = _share(row, "area", row.n, href, notes[0], signs)
+        if not math.isnan(row.area) and (row.start, row.end) != span:
+            area, others = replace(area, aside=f"{row.start} to {row.end} px"), True
+        there = _share(row, "best_accuracy", row.best_accuracy_n, href, "" if math.isnan(row.best) else notes[1])
+        cells = (area, best, there, _gain(row, href, notes[2]))
+        rows.append(Row(linked.model_name(row.label, found.data, found.links, row.line), cells))
+    about = (
+        f"Curves over test resolution, trained on {wording.number(size)} images at {found.arm.resolution} px. Area: "
+        f"test accuracy averaged over log resolution, {span[0]} to {span[1]} px"
+        f"{' or the span below it' if others else ''}. Best test resolution: chosen on validation; accuracy there and "
+        "gain over the training resolution: on test."
+    )
+    head = ("area, per cent", "best test resolution", "accuracy there", "gain, points")
+    return Table(
+        about, "model", head, tuple(rows), n=linked.units(table, noun, ("n", "best_accuracy_n", "best_gain_n"))
+    )
+
+
+def _share(row: Any, name: str, n: int, href: str, note: str, signs: str = "") -> Cell:
+    mean, low, high = (getattr(row, name + end) for end in ("", "_low", "_high"))
+    estimate = Estimate(mean, low, high, n)
+    if math.isnan(estimate.mean):
+        return Cell(ABSENT, note=note, href=href if note else "")
+    return Cell(wording.mean(estimate), wording.interval(estimate) or "no interval", note, signs, href)
+
+
+def _gain(row: Any, href: str, note: str) -> Cell:
+    estimate = Estimate(row.best_gain, row.best_gain_low, row.best_gain_high, row.best_gain_n)
+    if math.isnan(estimate.mean) or row.best == row.home:
+        return Cell(ABSENT)
+    return Cell(wording.difference(estimate), wording.interval(estimate) or "no interval", note, href=href)
+
+
+def test_resolution(found: Findings, styles: Mapping[str, Look]) -> Section:
+    """Accuracy and retention by test resolution; where anything may be claimed, with areas and best resolutions."""
+    section = sections.test_resolution(found, styles)
+    summary = found.resolutions.summary
+    return section if summary.empty else replace(section, tables=(*section.tables, summaries(summary, found)))
+
+
+WAYS = {  # what a word in the name of a line means
+    "resize": "resize: the whole image with more or fewer pixels; scale and number of tokens change together",
+    "canvas": "canvas: the image as in training in the middle of a larger canvas of the training images' mean (of a "
+    "smaller one: its middle); the scale stays, tokens come or go around it",
+    "patch": "patch: resized, with patches that grow as the image does (their kernel by the pseudo-inverse of the "
+    "resizing, as FlexiViT's); the number of tokens stays",
+    "carry": "carry: another way than the model's default of carrying positions to the grid",
+    "crop": "crop: the middle of the image, by this share of its side",
+    "BatchNorm": "BatchNorm re-estimated: its statistics are taken anew from the run's training images as shown there",
+}
+
+
+def by_evaluation(found: Findings) -> Section:
+    """What another resolution changes, part by part: a row for each way of testing a model. Evaluations that show the
+    whole image and those that crop, and so change the apparent size of what is in it, stand in tables of their own."""
+    table = found.by_evaluation
+    size = wording.number(table["train_size"].max())
+    cropped = table["line"].str.contains(", crop ")
+    tables = []
+    for mine, what in ((table[~cropped], "whole images"), (table[cropped], "the middle of each image")):
+        if len(mine):
+            about = f"Mean test accuracy, {what}, trained on {size} images at {found.arm.resolution} px, in per cent."
+            tables.append(linked.grid(mine, found.data, found.links, "test_resolution", pixels(found), about))
+    if not found.resolutions.by_evaluation.empty:
+        tables.append(summaries(found.resolutions.by_evaluation, found))
+    said = [meaning for word, meaning in WAYS.items() if table["line"].str.contains(f", {word}", regex=False).any()]
+    remark = f"{'. '.join(text[0].upper() + text[1:] for text in said)}."
+    drawn = []
+    if table["mean"].notna().any():
+        shows = (
+            f"Test accuracy against test resolution (log scale), by way of testing, with {size} images; "
+            f"{found.arm.words}"
+        )
+        draw = partial(resolution_figures.ways_of_testing, table)
+        drawn.append(Drawing(f"ways-of-testing-{found.number}", draw, table, shows, _lines(table, "line", "Ways")))
+    remark = f"{remark} {upsampling(found)}".rstrip()
+    return Section(found.arm.words, tuple(drawn), tuple(tables), remark=remark)
+
+
+def _lines(table: pd.DataFrame, by: str, what: str) -> str:
+    """What the marks of curves mean, in panels of a model each, where several lines of one stand side by side."""
+    known = table.dropna(subset=["mean"])
+    several = known[known.groupby("label")[by].transform("nunique") > 1]
+    return captions.legend(PANELS, captions.MEANS, captions.bars(table), captions.beside(several, by, what))
+
+
+def carrying(found: Findings) -> Section:
+    """Each model's default way of carrying positions beside the one chosen on validation, and the ablation by it."""
+    of, size = found.resolutions, found.data.runs["train_size"].max()
+    images = wording.number(size)
+    heads = pixels(found)
+    tables = []
+    for table, what in ((of.carrying, "Mean test accuracy"), (of.carrying_retention, "Retention")):
+        about = f"{what}, trained on {images} images at {found.arm.resolution} px, in per cent."
+        at = table[table["train_size"] == size]
+        tables.append(linked.grid(at, found.data, found.links, "test_resolution", heads, about))
+    tables.append(summaries(of.carrying_summary, found))
+    if not of.positions_chosen.empty:
+        for reference, table in each_group(of.positions_chosen, "reference"):
+            about = (
+                f"Test accuracy minus that of {reference}, each by the way chosen on validation where it has several, "
+                f"in points; trained on {images} images."
+            )
+            tables.append(linked.grid(table, found.data, found.links, "test_resolution", heads, about, difference=True))
+    there = choices(found.data.rows)
+    said = [f"{label}: {words}" for label in dict.fromkeys(there["label"]) if (words := ways_words(there, label, size))]
+    if said:
+        remark = f"Chosen on validation, with {images} images: {'. '.join(said)}."
+    else:
+        remark = "There is no validation part to choose a way on, so only the ways themselves are shown."
+    behind = of.carrying[of.carrying["train_size"] == size]
+    shows = (
+        f"Test accuracy against test resolution (log scale), by way of carrying positions, with {images} images; "
+        f"{found.arm.words}"
+    )
+    draw = partial(resolution_figures.ways_of_testing, behind, "default")
+    drawn = (Drawing(f"carrying-{found.number}", draw, behind, shows, _lines(behind, "line", "Ways")),)
+    return Section(found.arm.words, drawn, tuple(tables), remark=remark)
+
+
+def matrices(findings: Sequence[Findings]) -> list[Section]:
+    """Training against test resolution, for arms that differ in training resolution alone. A number is of one arm."""
+    made = []
+    arms = [found.data for found in findings]
+    for number, places in enumerate(across_arms.beside(arms, across_arms.RESOLUTION), start=1):
+        group = sorted((findings[place] for place in places), key=lambda found: found.arm.resolution)
+        matrix = across_arms.resolution_matrix([found.data for found in group])
+        if matrix.empty:
+            continue
+        sides = wording.names(str(found.arm.resolution) for found in group)
+        words = group[0].arm.words.replace(f"trained at {group[0].arm.resolution} px", f"trained at {sides} px")
+        drawn = []
+        if matrix["mean"].notna().any():
+            size = wording.number(matrix["train_size"].max())
+            draw_map, draw_curves = (
+                partial(one, matrix) for one in (resolution_figures.heat_map, resolution_figures.matrix_curves)
+            )
+            by = f"Test accuracy by test resolution and training resolution, with {size} images"
+            curves = (
+                f"Test accuracy against test resolution (log scale), a line for each training resolution, with {size} "
+                "images"
+            )
+            cells = _cells(matrix)
+            marks = _lines(matrix, "train_resolution", "Training resolutions")
+            drawn = [
+                Drawing(f"resolution-matrix-{number}", draw_map, matrix, f"{by}, as heat maps; {words}", cells),
+                Drawing(f"resolution-matrix-curves-{number}", draw_curves, matrix, f"{curves}; {words}", marks),
+            ]
+        remark = (
+            "Rows of different training resolutions are different arms, equal in all else; they stand beside each "
+            f"other here and are mixed in no number. {upsampling(group[0])}"
+        )
+        made.append(Section(words, tuple(drawn), (_matrix(matrix, group),), remark=remark.rstrip()))
+    return made
+
+
+HEAT = f"{PANELS} Cells: mean test accuracy in per cent, one colour scale for all models."
+
+
+def _cells(matrix: pd.DataFrame) -> str:
+    """What the cells of a heat map are; some are empty where not all places were measured."""
+    places = matrix["train_resolution"].nunique() * matrix["test_resolution"].nunique() * matrix["label"].nunique()
+    return captions.legend(HEAT, "Empty: not measured." if matrix["mean"].notna().sum() < places else "")
+
+
+def _matrix(matrix: pd.DataFrame, group: Sequence[Findings]) -> Table:
+    """Rows of models and training resolutions; columns of test resolutions, empty where none was asked for."""
+    across = sorted(matrix["test_resolution"].unique().tolist())
+    rows: dict[str, list[Row]] = {}
+    for found in group:
+        side = found.arm.resolution
+        mine = matrix[matrix["train_resolution"] == side]
+        mine = mine.assign(line=mine["line"] + f", trained at {side} px")
+        view = linked.grid(mine, found.data, found.links, "test_resolution", str, "")
+        labels = mine.drop_duplicates(["label", "line"])["label"]
+        for label, row in zip(labels, view.rows, strict=True):
+            there = dict(zip(view.head, row.cells, strict=True))
+            cells = tuple(there.get(str(at), Cell("")) for at in across)
+            rows.setdefault(label, []).append(Row(row.name, cells))
+    size = wording.number(matrix["train_size"].max())
+    about = f"Mean test accuracy in per cent by training and test resolution, trained on {size} images."
+    head = tuple(f"{at} px" for at in across)
+    n = linked.units(matrix, unit_noun(group[0].data.runs))
+    return Table(about, "model", head, tuple(row for of_label in rows.values() for row in of_label), n=n)
