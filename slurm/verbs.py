@@ -19,9 +19,11 @@ from rich.console import Console
 
 from benchmarks.cli import verbs, views
 from benchmarks.data import duplicates, store
-from benchmarks.data.catalogue import Places, dataset
+from benchmarks.data.catalogue import dataset
+from benchmarks.data.dataset import Places
 from benchmarks.errors import DONE, FAILED, ConfigError, InductiveError, RecordError
 from benchmarks.files import read_json
+from benchmarks.plan.evaluations import leave_out_duplicates
 from benchmarks.plan.run import Run
 from benchmarks.plan.study import Study, load_study, study_path
 from benchmarks.records import cost, init_from
@@ -260,7 +262,7 @@ def check_prepared(study: Study, runs: Sequence[Run], root: Path, data: Path) ->
         spec = dataset(name, Places(data, root))
         if not spec.bundled and not store.is_ready(spec, data):
             raise InductiveError(f"{name} is not prepared under {data}: `inductive prepare {study.name} --data {data}`")
-        if any(duplicates.wanted(study.evaluations[run.id]) for run in runs if run.dataset == name):
+        if any(leave_out_duplicates(study.evaluations[run.id]) for run in runs if run.dataset == name):
             duplicates.read_list(name, data)
     for run in runs:
         verbs.check_weights(run)

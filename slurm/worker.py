@@ -20,7 +20,7 @@ from pathlib import Path
 from rich.console import Console
 
 import models
-from benchmarks.data.catalogue import Places
+from benchmarks.data.dataset import Places
 from benchmarks.errors import FAILED, OwnedError
 from benchmarks.files import read_json
 from benchmarks.plan.study import Study, read_study
@@ -29,8 +29,8 @@ from benchmarks.records.record import Record
 from benchmarks.records.states import run_state
 from benchmarks.running import local
 from benchmarks.running.execute import Settings
-from benchmarks.running.local import Ending, Task
 from benchmarks.running.progress import Lines, say
+from benchmarks.running.task import Ending, Task
 from slurm.commands import SilentError, SlurmError, call
 from slurm.freeze import load_plugins
 from slurm.ledger import Array, note_error, read_array

@@ -4,43 +4,112 @@ import ast
 import re
 import tomllib
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-MAY_IMPORT = {
+PACKAGES = {
     "models": {"models"},
     "benchmarks": {"benchmarks", "models"},
     "slurm": {"slurm", "benchmarks", "models"},  # plugins and hints are the models'
     "analysis": {"analysis", "benchmarks", "models"},
 }
+# The rooms of each package from the ground up: a room imports those before it and itself. A file at a package's door
+# that is named here is ground, which imports ground alone; all others at the door are one room, in its place.
+ROOMS = {
+    "models": "grids hints options initial linear network | positions | DOOR | libraries | trained | catalogue | "
+    "checks",
+    "benchmarks": "errors files console randomness slices | data | plan | records | training | running | DOOR | speed "
+    "| fairness | cli",
+}
+REST = ("slurm.submit", "slurm.verbs")  # the job that submits what was held back
+DOORS = 16  # files that a newcomer sees on opening a folder; the architectures are as many as they are
 
 
-def _imports(path: Path) -> Iterator[tuple[str, bool]]:
-    """Each imported module's first name, and whether the import stands at the top level."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {module_of(path): path for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
+
+
+def imports_of(module: str) -> Iterator[tuple[str, bool]]:
+    """Each of our modules that a module imports, and whether the import stands at the top level."""
+    tree = ast.parse(FILES[module].read_text(encoding="utf-8"))
     top = {id(node) for node in tree.body}
     for node in ast.walk(tree):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
-        yield from ((name.split(".")[0], id(node) in top) for name in names)
+        if isinstance(node, ast.ImportFrom) and node.module:
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name if name in FILES else node.module for name in inner]
+        yield from ((name, id(node) in top) for name in names if name in FILES and name != module)
 
 
-@pytest.mark.parametrize("room", MAY_IMPORT)
-def test_arrows_run_one_way(room: str) -> None:
-    """models <- benchmarks <- slurm, analysis; cli.py alone may import all, inside verbs."""
-    for path in (ROOT / room).rglob("*.py"):
-        for name, top in _imports(path):
-            if name in MAY_IMPORT and name not in MAY_IMPORT[room]:
-                assert (path.name, top) == ("cli.py", False), f"{path.relative_to(ROOT)} imports {name}"
+def room_of(module: str, rooms: list[str]) -> int:
+    """The number of a module's room, from the ground up."""
+    _, *inner = module.split(".")
+    if not inner:
+        return -1  # the package itself, which only gathers names
+    name = inner[0]
+    found = [number for number, room in enumerate(rooms) if name in room.split()]
+    return found[0] if found else rooms.index("DOOR")
+
+
+def test_arrows_between_packages_run_one_way() -> None:
+    """models <- benchmarks <- slurm, analysis; the command alone may import all, inside verbs."""
+    for module in FILES:
+        for name, top in imports_of(module):
+            package, other = module.split(".")[0], name.split(".")[0]
+            if other not in PACKAGES[package]:
+                assert module.startswith("benchmarks.cli.") and not top, f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_arrows_between_rooms_run_one_way(package: str) -> None:
+    rooms = [room.strip() for room in ROOMS[package].split("|")]
+    wrong = [
+        f"{module} imports {name}"
+        for module in FILES
+        if module.startswith(f"{package}.")
+        for name, _ in imports_of(module)
+        if name.startswith(f"{package}.") and room_of(name, rooms) > room_of(module, rooms)
+    ]
+    assert wrong == []
+
+
+def test_no_circle_of_modules() -> None:
+    """Reference: the topological sort of the standard library."""
+    graph = {m: {name for name, _ in imports_of(m) if name.count(".") and (m, name) != REST} for m in FILES}
+    try:
+        list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(f"a circle: {' -> '.join(error.args[1])}")
+
+
+def test_no_door_is_crowded() -> None:
+    """The architectures, each a file, stand at the door of models."""
+    for folder in {path.parent for path in FILES.values()} - {ROOT / "models"}:
+        files = [path.name for path in folder.glob("*.py") if path.name != "__init__.py"]
+        limit = 22 if folder == ROOT / "benchmarks" / "speed" else DOORS  # a table a file
+        assert len(files) <= limit, f"{folder.relative_to(ROOT)} shows {len(files)} files"
+
+
+def test_every_room_says_what_it_holds() -> None:
+    for path in FILES.values():
+        if path.name == "__init__.py":
+            assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), (
+                f"{path.relative_to(ROOT)} says nothing"
+            )
 
 
 def test_submitit_is_imported_in_slurm_alone() -> None:
     """The cluster's engine stays in its room."""
-    for room in ("models", "benchmarks", "analysis"):
-        for path in (ROOT / room).rglob("*.py"):
-            assert "submitit" not in {name for name, _ in _imports(path)}, path
+    for module, path in FILES.items():
+        if not module.startswith("slurm"):
+            assert not re.search(r"^\s*(import|from) submitit", path.read_text(encoding="utf-8"), re.MULTILINE), path
 
 
 def test_tests_have_no_packages() -> None:
@@ -56,13 +125,12 @@ def test_links_lead_somewhere(document: Path) -> None:
             assert (document.parent / link).exists(), f"{document.name} links to {link}"
 
 
-def test_the_readme_names_every_file_of_the_rooms() -> None:
-    """The file tree is only useful while it is whole."""
+def test_the_readme_shows_every_room() -> None:
+    """Its tree is of use only while it is whole."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for room in MAY_IMPORT:
-        for path in (ROOT / room).rglob("*.py"):
-            if path.name != "__init__.py":
-                assert path.name in readme, f"README.md's file tree lacks {path.relative_to(ROOT)}"
+    for path in FILES.values():
+        if path.name == "__init__.py":
+            assert f"{path.parent.name}/" in readme, f"README.md's tree lacks {path.parent.relative_to(ROOT)}"
 
 
 def test_the_checkout_is_an_application() -> None:

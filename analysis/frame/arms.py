@@ -12,7 +12,8 @@ import pandas as pd
 from analysis import wording
 from analysis.frame.frame import ARM, Frame
 from analysis.frame.rows import each_group
-from benchmarks.data.catalogue import DATASETS, Dataset
+from benchmarks.data.catalogue import DATASETS
+from benchmarks.data.dataset import Dataset
 from benchmarks.plan.run import Run
 
 

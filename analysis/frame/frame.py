@@ -19,7 +19,8 @@ from analysis.frame.naming import NONE, differing, hardware, name_recipes, text
 from analysis.frame.rows import each_group
 from analysis.frame.studies import joined
 from analysis.questions.accuracy import collapses
-from benchmarks.data.catalogue import Dataset, Places, dataset
+from benchmarks.data.catalogue import dataset
+from benchmarks.data.dataset import Dataset, Places
 from benchmarks.errors import RecordError
 from benchmarks.plan.recipes import Recipe, augmentation_words, typed
 from benchmarks.plan.study import Study

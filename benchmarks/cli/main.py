@@ -14,7 +14,7 @@ import click
 from benchmarks import end_early
 from benchmarks.cli.options import Choice, options
 from benchmarks.console import printable
-from benchmarks.data.catalogue import Places
+from benchmarks.data.dataset import Places
 from benchmarks.errors import DONE, FAILED, INTERRUPTED, OTHERS, USAGE, ConfigError, InductiveError, OwnedError
 
 EPILOG = """\b

@@ -17,9 +17,10 @@ from rich.console import Console
 import models
 from benchmarks.cli import views
 from benchmarks.data import duplicates
-from benchmarks.data.catalogue import Places
+from benchmarks.data.dataset import Places
 from benchmarks.data.store import make_ready
 from benchmarks.errors import DONE, FAILED, INTERRUPTED, OTHERS, ConfigError
+from benchmarks.plan.evaluations import leave_out_duplicates
 from benchmarks.plan.run import Run, make_run
 from benchmarks.plan.study import Study, load_plugin, load_study, single
 from benchmarks.records import init_from
@@ -29,8 +30,8 @@ from benchmarks.records.study_texts import keep_text
 from benchmarks.records.validity import valid_record
 from benchmarks.running import local, rerun
 from benchmarks.running.execute import Settings
-from benchmarks.running.local import Ending, Task
 from benchmarks.running.progress import duration, reporter_for, say
+from benchmarks.running.task import Ending, Task
 from benchmarks.training.kernels import CompileChoice, check_compile, choose_device
 from models.catalogue.ready_made import is_ready_made
 
@@ -82,7 +83,7 @@ def run_study(
     keep_text(study, root)
     for name in dict.fromkeys(run.dataset for run in runs):
         _ready(name, settings.data, console)
-        if any(duplicates.wanted(study.evaluations[run.id]) for run in runs if run.dataset == name):
+        if any(leave_out_duplicates(study.evaluations[run.id]) for run in runs if run.dataset == name):
             duplicates.read_list(name, settings.data)
     states = [run_state(run, root, study.evaluations[run.id]) for run in runs]
     stale = [one for one in states if one.state == "stale" and not settings.accept_code]

@@ -1,94 +1,13 @@
-"""The data sets: what is known of each without loading it. Their files are read in dataset_files.py, once.
+"""The data sets: what is known of each without loading it. Their files are read in readers.py, once.
 
 Planning, ids and refusals use `dataset(name)` alone, which imports nothing heavy. A data set of the user's own,
 `folder:PATH`, is declared by an index of its folder (folders.py).
 """
 
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
-
+from benchmarks.data.dataset import FOLDER, Dataset, Places
+from benchmarks.data.folders import declared
 from benchmarks.errors import ConfigError
 from models.hints import did_you_mean
-
-FOLDER = "folder:"
-
-
-def _from_environment(variable: str, otherwise: str) -> Path:
-    return Path(os.environ.get(variable) or otherwise)
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where folders of images are looked for: in the data folder, then among the indices kept under a runs folder.
-
-    The defaults are the command's: INDUCTIVE_DATA or `data`, INDUCTIVE_RUNS or `runs`. Without `data` only the indices
-    count, which the records were made with.
-    """
-
-    data: Path | None = field(default_factory=lambda: _from_environment("INDUCTIVE_DATA", "data"))
-    runs: Path | None = field(default_factory=lambda: _from_environment("INDUCTIVE_RUNS", "runs"))
-
-
-@dataclass(frozen=True)
-class Images:
-    """Both parts, at native resolution: images uint8 (N, C, H, W), labels int64 (N,).
-
-    `digests` has the SHA-256 of each part, images and labels together, once loaded from the store (decoded.py);
-    `official` says whether its files were found to be the official ones, and by what.
-    """
-
-    train: NDArray[np.uint8]
-    train_labels: NDArray[np.int64]
-    test: NDArray[np.uint8]
-    test_labels: NDArray[np.int64]
-    digests: Mapping[str, str] = field(default_factory=dict)
-    official: str = ""
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """What is known of a data set before it is loaded.
-
-    `native_resolution` is in pixels (square); `scale` is the reference scale that decides patch, stem and window;
-    `train_counts` are the images of each class in the training part. `flips` says whether a mirrored image keeps
-    its meaning. `interpolation_only` marks sets so small that another test resolution shows no new detail.
-    """
-
-    name: str
-    title: str
-    channels: int
-    native_resolution: int
-    scale: int
-    train_counts: tuple[int, ...]
-    test_count: int
-    flips: bool
-    reader: str  # `module:function` that reads its files: (Dataset, data folder, download) -> Images
-    reference: str
-    interpolation_only: bool = False
-    kind: str = ""  # torchvision's class; '' where it has none
-    files: tuple[str, ...] = ()  # under the data folder; none for a bundled set
-    megabytes: int = 0  # to download
-
-    @property
-    def classes(self) -> int:
-        return len(self.train_counts)
-
-    @property
-    def bundled(self) -> bool:
-        return not self.files
-
-    @property
-    def source(self) -> str:
-        """Where it comes from, and how much of it there is to download."""
-        if self.bundled or not self.megabytes:
-            return self.reference
-        reader = f"torchvision.datasets.{self.kind}" if self.kind else "no class of torchvision"
-        return f"{reader}, {self.megabytes:,} MB to download; {self.reference}"
 
 
 def _files(name: str) -> str:
@@ -170,8 +89,6 @@ def dataset(name: str, places: Places | None = None) -> Dataset:
 
     Raises ConfigError with the nearest match."""
     if name.startswith(FOLDER):
-        from benchmarks.data.folders import declared
-
         return declared(name, places or Places())
     if name not in DATASETS:
         raise ConfigError(

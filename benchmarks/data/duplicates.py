@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.data import folders
-from benchmarks.data.catalogue import Images, Places, dataset
+from benchmarks.data.catalogue import dataset
+from benchmarks.data.dataset import Images, Places
 from benchmarks.errors import InductiveError, RecordError
 from benchmarks.files import write_atomic
-from benchmarks.plan.run import Evaluation
 
 PART = "test_unique"  # of an evaluation: the test part without the images listed
 
@@ -59,11 +59,6 @@ def read_list(name: str, data: Path) -> Duplicates:
             raise InductiveError(f"{path}: line {number}: {first!r} is no index of a test image (0 to {count - 1:,})")
         found.add(int(first))
     return Duplicates(np.array(sorted(found), dtype=np.int64))
-
-
-def wanted(evaluations: Iterable[Evaluation]) -> bool:
-    """Whether any of the evaluations leaves duplicates out."""
-    return any(evaluation.part == PART for evaluation in evaluations)
 
 
 def check_same_list(what: str, entries: Iterable[Mapping[str, Any]], now: Duplicates) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import randomness
-from benchmarks.data.catalogue import FOLDER, Dataset, Places
+from benchmarks.data.dataset import FOLDER, Dataset, Places
 from benchmarks.data.subsets import stratified_order
 from benchmarks.errors import ConfigError, InductiveError
 from benchmarks.files import read_json, write_json

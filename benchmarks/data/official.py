@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.data.catalogue import FOLDER, Dataset
+from benchmarks.data.dataset import FOLDER, Dataset
 from benchmarks.errors import InductiveError
 from benchmarks.files import write_atomic
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks import randomness
 from benchmarks.data import folders
-from benchmarks.data.catalogue import Dataset, Images
+from benchmarks.data.dataset import Dataset, Images
 from benchmarks.data.official import TINY_IMAGENET, TINY_IMAGENET_MD5
 from benchmarks.data.subsets import stratified_order
 

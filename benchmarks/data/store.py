@@ -20,10 +20,11 @@ from typing import IO, Any
 import numpy as np
 
 from benchmarks.data import folders, official
-from benchmarks.data.catalogue import FOLDER, Dataset, Images, Places, dataset
+from benchmarks.data.catalogue import dataset
+from benchmarks.data.dataset import FOLDER, Dataset, Images, Places
 from benchmarks.errors import InductiveError, RecordError
 from benchmarks.files import read_json, write_atomic_by, write_json
-from benchmarks.records import sources
+from benchmarks.slices import code_digest
 
 FORMAT = 1
 NOT_CHECKED = f"{official.UNVERIFIED}: decoded before its files were compared; `inductive prepare` does"
@@ -167,7 +168,7 @@ def _origin(spec: Dataset, data: Path) -> str:
 
 
 def _reader_digest(reader: str) -> str:
-    return sources.combined(tuple(sources.slice_digests((reader,)).items()))
+    return code_digest((reader,))
 
 
 def _mapped(spec: Dataset, data: Path, known: Mapping[str, Any]) -> Images:

@@ -9,7 +9,8 @@ from typing import Any
 import click
 import torch
 
-from benchmarks.data.catalogue import Places, dataset
+from benchmarks.data.catalogue import dataset
+from benchmarks.data.dataset import Places
 from benchmarks.data.store import load_images, make_ready
 from benchmarks.errors import USAGE, InductiveError
 from benchmarks.fairness.cells import Setting, plan, train

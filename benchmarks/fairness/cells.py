@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import models
-from benchmarks.data.catalogue import Dataset, Images
+from benchmarks.data.dataset import Dataset, Images
 from benchmarks.data.subsets import draw_subset
 from benchmarks.fairness.references import PAIRS, Pair
 from models.linear import set_linear

@@ -5,13 +5,14 @@ positions, patches, BatchNorm) is not asked of it; what no model of the study ha
 """
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import Field
 
 import models
+from benchmarks.data import duplicates
 from benchmarks.errors import ConfigError, ImpossibleError
 from benchmarks.plan.run import (
     BatchNorm,
@@ -151,3 +152,8 @@ def _checked(run: Run, wish: Wish, resolution: int, key: str) -> tuple[str, ...]
     if wish.carry == "default":
         return ways[:1]
     return (models.own_way(run.model, options=run.options, text=wish.carry) or "-",)
+
+
+def leave_out_duplicates(evaluations: Iterable[Evaluation]) -> bool:
+    """Whether any of the evaluations leaves out the test images that are in the training part, too."""
+    return any(evaluation.part == duplicates.PART for evaluation in evaluations)

@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 import models
-from benchmarks.data.catalogue import Dataset, Places, dataset
+from benchmarks.data.catalogue import dataset
+from benchmarks.data.dataset import Dataset, Places
 from benchmarks.data.subsets import part_sizes
 from benchmarks.errors import ConfigError, ImpossibleError
 from benchmarks.plan.recipes import Recipe, plain, recipe_values, typed

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import models
-from benchmarks.data.catalogue import Places
+from benchmarks.data.dataset import Places
 from benchmarks.errors import ConfigError, ImpossibleError
 from benchmarks.plan import recipes
 from benchmarks.plan.comparisons import Family, read_families

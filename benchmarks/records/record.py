@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import models
-from benchmarks.data.catalogue import Places
+from benchmarks.data.dataset import Places
 from benchmarks.data.subsets import Subset
 from benchmarks.errors import ConfigError, RecordError
 from benchmarks.files import read_json_or, write_atomic, write_json
@@ -20,6 +20,7 @@ from benchmarks.plan.run import Evaluation, Run, canonical, make_run
 from benchmarks.records import sources
 from benchmarks.records.attempts import Attempt, read_attempts
 from benchmarks.records.evaluation_files import DAMAGE, opened_pass, read_entries, write_evaluations
+from benchmarks.slices import changes
 
 FORMAT = 1
 STATES = ("missing", "queued", "running", "interrupted", "finished", "failed", "diverged", "lost", "stale")
@@ -91,7 +92,7 @@ def read_record(folder: Path, *, now_sources: Mapping[str, str] | None = None) -
     result = _read(f"{place}/result.json", {"format": int, "state": str})
     state, reason = _state(result, () if result is not None else read_attempts(folder))
     if state in ("finished", "diverged") and now_sources is not None:
-        changed = sources.changes(recorded_sources(folder, execution), now_sources)
+        changed = changes(recorded_sources(folder, execution), now_sources)
         if changed:
             state, reason = "stale", f"changed since: {', '.join(changed)}"
     evaluations = _evaluations(place) if result is not None else []  # a pass that is still being made is no result

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.data.catalogue import Places
+from benchmarks.data.dataset import Places
 from benchmarks.errors import ConfigError, RecordError
 from benchmarks.files import read_json, write_json
 from benchmarks.plan.study import Study, expand

@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from benchmarks.data.catalogue import Places
+from benchmarks.data.dataset import Places
 from benchmarks.errors import ConfigError, InductiveError, RecordError
 from benchmarks.plan.recipes import typed
 from benchmarks.plan.run import Evaluation, Run, canonical, make_run

@@ -15,11 +15,12 @@ import safetensors.torch
 
 import models
 from benchmarks.data import duplicates, folders
-from benchmarks.data.catalogue import Images
+from benchmarks.data.dataset import Images
 from benchmarks.data.store import check_same_images, load_images
 from benchmarks.data.subsets import draw_subset
 from benchmarks.errors import RecordError, StaleError
 from benchmarks.files import read_json, write_json
+from benchmarks.plan.evaluations import leave_out_duplicates
 from benchmarks.plan.run import Evaluation, Run
 from benchmarks.records import init_from, sources
 from benchmarks.records.attempts import Claim, claim, read_attempts
@@ -37,6 +38,7 @@ from benchmarks.records.record import (
 from benchmarks.records.validity import valid_record
 from benchmarks.running.attempt_log import Job, Outcome, attempt
 from benchmarks.running.loop import Progress, Watch, result, train
+from benchmarks.slices import changes
 from benchmarks.training.compiling import use_cache
 from benchmarks.training.evaluation import Measurer, evaluate, predictions_kept
 from benchmarks.training.kernels import CompileChoice, apply_execution, choose_device, execution_for
@@ -91,7 +93,7 @@ def execute(
     write_config(folder, run, subset)
     write_plugins(folder, run)
     folders.keep_copy(data.name, settings.data, root)
-    left_out = duplicates.read_list(data.name, settings.data) if duplicates.wanted(evaluations) else None
+    left_out = duplicates.read_list(data.name, settings.data) if leave_out_duplicates(evaluations) else None
     finished = known is not None and known.result is not None
     if known is not None and known.result is not None:
         wanted = missing_evaluations(known, evaluations, sources.evaluation_code())
@@ -170,7 +172,7 @@ def _check_sources(run: Run, folder: Path, settings: Settings) -> None:
     if not path.exists():
         return
     now = init_from.run_sources(run, folder.parent)
-    changed = sources.changes(recorded_sources(folder, read_json(path)), now)
+    changed = changes(recorded_sources(folder, read_json(path)), now)
     if not changed:
         return
     if not settings.accept_code:

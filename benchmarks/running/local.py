@@ -19,14 +19,13 @@ from dataclasses import dataclass, field
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
-from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import InductiveError, OwnedError, StaleError
-from benchmarks.plan.run import Evaluation, Run
 from benchmarks.running.attempt_log import Outcome
-from benchmarks.running.execute import Settings, execute
+from benchmarks.running.execute import execute
 from benchmarks.running.progress import Display
+from benchmarks.running.task import Ending, Task
 from models import ModelError
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # hang-up: the terminal was closed
@@ -35,28 +34,6 @@ PRELOAD = "benchmarks.running.preload"
 
 STOP = "stopping: every run finishes its step and saves"
 SAVING = "already stopping: the runs are being saved, nothing is lost; this takes a few seconds"
-
-
-@dataclass(frozen=True)
-class Task:
-    """One call of `execute`, for a child process."""
-
-    run: Run
-    evaluations: list[Evaluation]
-    root: Path
-    settings: Settings
-    until: int | None = None
-    gpus: int = 1
-
-
-@dataclass(frozen=True)
-class Ending:
-    """How a task ended: state finished, interrupted, diverged, failed, lost, owned or stale, with a line on it."""
-
-    task: Task
-    state: str
-    line: str
-    seconds: float
 
 
 @dataclass

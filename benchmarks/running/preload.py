@@ -16,6 +16,7 @@ import benchmarks.running.local  # noqa: F401
 import models
 from benchmarks.plan.run import make_run
 from benchmarks.records import sources
+from benchmarks.slices import slice_digests
 from models.positions.encodings import ENCODINGS
 
 torch.set_num_threads(1)
@@ -23,7 +24,7 @@ for _name in models.model_names():
     importlib.import_module(models.family(_name).entry.partition(":")[0])
 _entries = [models.family(name).entry for name in models.model_names()] + [one.entry for one in ENCODINGS.values()]
 for _entry in _entries:  # parsed once (a third of a second for each run otherwise), and as they were when loaded
-    sources.slice_digests((_entry,))
+    slice_digests((_entry,))
 sources.run_sources(make_run({}))
 sources.evaluation_code()
 LOADED = True

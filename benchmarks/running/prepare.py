@@ -8,9 +8,11 @@ from pathlib import Path
 
 import models
 from benchmarks.data import duplicates, folders, official, store
-from benchmarks.data.catalogue import FOLDER, Dataset, Places, dataset
+from benchmarks.data.catalogue import dataset
+from benchmarks.data.dataset import FOLDER, Dataset, Places
 from benchmarks.errors import InductiveError
 from benchmarks.files import read_json
+from benchmarks.plan.evaluations import leave_out_duplicates
 from benchmarks.plan.study import Study
 from benchmarks.training.training import model_of
 from models.libraries.weights_file import read_weights
@@ -20,7 +22,7 @@ def data_sets(study: Study, data: Path) -> Iterator[str]:
     """The data sets of a study, and the lists of duplicates it wants left out."""
     for name in dict.fromkeys(run.dataset for run in study.runs):
         yield from data_set(name, data)
-        if any(duplicates.wanted(study.evaluations[run.id]) for run in study.runs if run.dataset == name):
+        if any(leave_out_duplicates(study.evaluations[run.id]) for run in study.runs if run.dataset == name):
             found = duplicates.read_list(name, data)
             yield f"{name}: {len(found.indices):,} test images are listed in {duplicates.list_path(name, data)}"
 

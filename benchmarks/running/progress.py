@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from benchmarks.console import printable
-
-if TYPE_CHECKING:
-    from benchmarks.running.local import Ending, Task
+from benchmarks.running.task import Ending, Task
 
 
 def reporter_for(console: Console, total: int, jobs: int) -> Display:

@@ -10,10 +10,11 @@ from typing import Any
 from benchmarks.errors import OwnedError, RecordError
 from benchmarks.files import write_json
 from benchmarks.plan.run import Evaluation
-from benchmarks.records import init_from, sources
+from benchmarks.records import init_from
 from benchmarks.records.attempts import read_attempts
 from benchmarks.records.metrics import read_metrics
 from benchmarks.records.record import Record, read_record
+from benchmarks.slices import changes
 
 RELATIVE_LOSS = 1e-3
 """Largest relative difference of the loss in the opening metrics: rounding grows from 1e-7 a step, chaotically."""
@@ -75,7 +76,7 @@ def conditions(record: Record, again: Record) -> tuple[str, ...]:
 
     then = record.execution or {}
     now = {**(again.execution or {}), **platform_bits(str((again.execution or {})["device"]))}
-    changed = sources.changes(then.get("sources", {}), now.get("sources", {}))
+    changed = changes(then.get("sources", {}), now.get("sources", {}))
     kept = {key: value for key, value in then.items() if key != "sources"}
     return (
         *changed,

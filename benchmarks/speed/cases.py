@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 import models
-from benchmarks.data.catalogue import FOLDER, Places
+from benchmarks.data.dataset import FOLDER, Places
 from benchmarks.plan.run import Run, make_run
-from benchmarks.running.local import Ending, Task
 from benchmarks.running.progress import Display
+from benchmarks.running.task import Ending, Task
 from benchmarks.speed.against_timm import timm_vit
 from benchmarks.speed.clock import Plan
 from benchmarks.speed.steps import CLASSES

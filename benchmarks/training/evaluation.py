@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import models
-from benchmarks.data.catalogue import Images
+from benchmarks.data.dataset import Images
 from benchmarks.data.duplicates import PART, Duplicates
 from benchmarks.data.subsets import Subset
 from benchmarks.plan.run import Evaluation, Run

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import models
 from benchmarks import randomness
-from benchmarks.data.catalogue import Images
+from benchmarks.data.dataset import Images
 from benchmarks.data.subsets import Subset
 from benchmarks.plan.recipes import Recipe
 from benchmarks.plan.run import Run

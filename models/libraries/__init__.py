@@ -1,0 +1,1 @@
+"""Networks of timm and torchvision under our contract, and weights from a file. Start at `adapter`."""

@@ -14,7 +14,7 @@ from analysis.frame.frame import load
 from analysis.provenance.digests import traces
 from analysis.provenance.provenance import provenance
 from analysis.provenance.trust import Finding, trust
-from benchmarks.data.catalogue import Places
+from benchmarks.data.dataset import Places
 from benchmarks.data.folders import keep_copy
 from benchmarks.data.store import make_ready
 from benchmarks.plan.study import Study, expand

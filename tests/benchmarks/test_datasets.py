@@ -20,7 +20,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from benchmarks.data import official
-from benchmarks.data.catalogue import DATASETS, Images, dataset
+from benchmarks.data.catalogue import DATASETS, dataset
+from benchmarks.data.dataset import Images
 from benchmarks.data.store import load_images
 from benchmarks.errors import ConfigError, InductiveError
 from benchmarks.running import prepare

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from benchmarks.data import store
-from benchmarks.data.catalogue import DATASETS, Dataset, Images, dataset
+from benchmarks.data.catalogue import DATASETS, dataset
+from benchmarks.data.dataset import Dataset, Images
 from benchmarks.data.duplicates import Duplicates, find, list_path, read_list, write_list
 from benchmarks.data.readers import read_digits
 from benchmarks.data.store import build, digests, is_ready, load_images, make_ready

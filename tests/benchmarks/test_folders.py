@@ -11,7 +11,8 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from benchmarks.data import folders
-from benchmarks.data.catalogue import Places, dataset
+from benchmarks.data.catalogue import dataset
+from benchmarks.data.dataset import Places
 from benchmarks.data.store import load_images
 from benchmarks.errors import ConfigError, InductiveError
 from benchmarks.plan.run import make_run

@@ -212,7 +212,7 @@ class Watching(Lines):
 beats, stopping, endings = set(), [], {}
 if __name__ == "__main__":
     study = load_study(sys.argv[1])
-    tasks = [local.Task(run, [], Path("runs"), Settings(Path("data"))) for run in study.runs[:2]]
+    tasks = [Task(run, [], Path("runs"), Settings(Path("data"))) for run in study.runs[:2]]
     try:
         local.run_tasks(tasks, 2, Watching(Console(file=sys.stderr), 2, 1), stopping, lambda: 20.0)
     except KeyboardInterrupt:

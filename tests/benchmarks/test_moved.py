@@ -14,6 +14,7 @@ from benchmarks.plan.study import Study, load_study
 from benchmarks.records import roots, sources
 from benchmarks.records.record import read_record
 from benchmarks.records.states import study_states
+from benchmarks.slices import changes
 
 ARCHIVE = Path(__file__).parent / "before_rooms.zip"
 BEFORE = ("benchmarks.training:Training", "models.registry:create_model", "benchmarks.dataset_files:read_digits")
@@ -66,8 +67,8 @@ def test_what_moves_has_not_changed_and_what_changes_is_named(study: Study, tmp_
     root = unpacked(tmp_path)
     then = dict((read_record(root / study.runs[0].id).execution or {})["sources"])
     now = sources.run_sources(study.runs[0])
-    assert sources.changes(then, now) == ()
+    assert changes(then, now) == ()
     home = next(name for name in now if name.endswith(":Training"))
-    assert sources.changes({**then, "benchmarks.training:Training": "00000000"}, now) == (f"{home} (changed)",)
-    assert sources.changes({**then, "old.place:Gone": "00000000"}, now) == ("old.place:Gone (gone)",)
-    assert sources.changes(then, {**now, "new.place:Added": "00000000"}) == ("new.place:Added (new)",)
+    assert changes({**then, "benchmarks.training:Training": "00000000"}, now) == (f"{home} (changed)",)
+    assert changes({**then, "old.place:Gone": "00000000"}, now) == ("old.place:Gone (gone)",)
+    assert changes(then, {**now, "new.place:Added": "00000000"}) == ("new.place:Added (new)",)

@@ -17,6 +17,7 @@ from benchmarks.plan.study import expand
 from benchmarks.records import sources
 from benchmarks.records.record import read_record
 from benchmarks.running.execute import Outcome
+from benchmarks.slices import changes
 
 Inductive = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -80,7 +81,7 @@ def test_other_weights_make_a_record_stale(weights: Path) -> None:
     assert f"weights {weights}" in before and "timm" in before and "models.libraries.timm_networks:Timm" in before
     assert not any(name.startswith(("models.vit", "models.libraries.torchvision_networks")) for name in before)
     torch.save(timm.create_model("test_vit", num_classes=10).state_dict(), weights)
-    assert sources.changes(before, sources.run_sources(run)) == (f"weights {weights} (changed)",)
+    assert changes(before, sources.run_sources(run)) == (f"weights {weights} (changed)",)
     assert not {"timm", "torchvision"} & set(sources.run_sources(make_run({})))
 
 

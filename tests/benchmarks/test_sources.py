@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import models
+from benchmarks import slices
 from benchmarks.plan.run import Run, make_run
 from benchmarks.records import sources
 from models.catalogue.registry import load
@@ -52,7 +53,7 @@ class Copy:
 
 
 def forget() -> None:
-    for one in vars(sources).values():
+    for one in [*vars(sources).values(), *vars(slices).values()]:
         if hasattr(one, "cache_clear") and one.__name__ != "_module":
             one.cache_clear()
 
@@ -60,7 +61,7 @@ def forget() -> None:
 @pytest.fixture
 def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Copy]:
     """A copy of the packages that a test may edit, and that the slices are then taken of."""
-    real_path, real_module = sources._path, sources._module
+    real_path, real_module = slices._path, slices._module
 
     def path(module: str) -> Path | None:
         found = real_path(module)
@@ -70,8 +71,8 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Copy]:
     def parsed(module: str) -> Any:
         return (real_module if path(module) == real_path(module) else real_module.__wrapped__)(module)
 
-    monkeypatch.setattr(sources, "_path", path)
-    monkeypatch.setattr(sources, "_module", parsed)
+    monkeypatch.setattr(slices, "_path", path)
+    monkeypatch.setattr(slices, "_module", parsed)
     yield Copy(tmp_path)
     forget()
 
@@ -83,7 +84,7 @@ def changed_by(copy: Copy) -> ChangedBy:
     def change(run: Run, file: str, name: str) -> tuple[str, ...]:
         before = sources.run_sources(run)
         copy.change(file, name)
-        return sources.changes(before, sources.run_sources(run))
+        return slices.changes(before, sources.run_sources(run))
 
     return change
 
@@ -92,7 +93,7 @@ def test_text_that_means_nothing_changes_no_digest(copy: Copy) -> None:
     """Comments, blank lines, line breaks, quotes, docstrings and annotations: a formatter must make nothing stale."""
     runs = (ROPE, STRONG, make_run({"model": "swin"}), make_run({"model": "conv_stem_vit"}))
     before = [sources.run_sources(run) for run in runs]
-    for path in (path for package in sources.PACKAGES for path in (ROOT / package).rglob("*.py")):
+    for path in (path for package in slices.PACKAGES for path in (ROOT / package).rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node):
@@ -104,7 +105,7 @@ def test_text_that_means_nothing_changes_no_digest(copy: Copy) -> None:
         text = "# a comment\n\n\n" + ast.unparse(ast.fix_missing_locations(tree))  # all formatting is lost as well
         copy.write(str(path.relative_to(ROOT)), text.replace("\n    def ", "\n\n    # a comment\n    def "))
     after = [sources.run_sources(run) for run in runs]
-    assert [sources.changes(one, other) for one, other in zip(before, after, strict=True)] == [()] * len(runs)
+    assert [slices.changes(one, other) for one, other in zip(before, after, strict=True)] == [()] * len(runs)
 
 
 def test_an_annotated_name_is_the_same_name(copy: Copy) -> None:
@@ -112,7 +113,7 @@ def test_an_annotated_name_is_the_same_name(copy: Copy) -> None:
     before = sources.run_sources(STRONG)
     copy.edit("benchmarks/training/augment.py", "\nOPERATIONS: tuple[Operation, ...] =", "\nOPERATIONS =")
     copy.edit("benchmarks/training/operations.py", "    ratio = x.shape[2]", "    count: int\n    ratio = x.shape[2]")
-    assert sources.changes(before, sources.run_sources(STRONG)) == ("benchmarks.training.operations:rotate (changed)",)
+    assert slices.changes(before, sources.run_sources(STRONG)) == ("benchmarks.training.operations:rotate (changed)",)
 
 
 @pytest.mark.parametrize(
@@ -238,7 +239,7 @@ def test_a_changed_number_is_noticed(copy: Copy, file: str, old: str, new: str, 
     """One digit in an expression, or in a constant of the module, is a change like any other."""
     before = sources.run_sources(ROPE)
     copy.edit(file, old, new)
-    assert sources.changes(before, sources.run_sources(ROPE)) == (f"{symbol} (changed)",)
+    assert slices.changes(before, sources.run_sources(ROPE)) == (f"{symbol} (changed)",)
 
 
 def test_new_and_gone_symbols_are_named(copy: Copy) -> None:
@@ -246,7 +247,7 @@ def test_new_and_gone_symbols_are_named(copy: Copy) -> None:
     before = sources.run_sources(ROPE)
     text = copy.read("benchmarks/training/training.py")
     copy.write("benchmarks/training/training.py", text.replace("make_optimizer", "optimizer_for"))
-    assert sources.changes(before, sources.run_sources(ROPE)) == (
+    assert slices.changes(before, sources.run_sources(ROPE)) == (
         "benchmarks.training.training:Training (changed)",
         "benchmarks.training.training:make_optimizer (gone)",
         "benchmarks.training.training:optimizer_for (new)",
@@ -256,7 +257,7 @@ def test_new_and_gone_symbols_are_named(copy: Copy) -> None:
 def test_facts_of_the_run_are_digested() -> None:
     """What follows from declarations: the data set's counts, the augmentations that apply, images and steps."""
     one, other = (sources.run_sources(make_run({"train_size": n, "recipe": "plain"})) for n in (500, 600))
-    assert sources.changes(one, other) == ("images and steps (changed)",)
+    assert slices.changes(one, other) == ("images and steps (changed)",)
     assert {"data set digits", "augmentations", "images and steps"} <= one.keys()
     assert "benchmarks.training.augment:crop" in one
     assert "benchmarks.training.augment:flip" not in one  # digits are not mirrored
@@ -302,16 +303,16 @@ def test_a_slice_holds_the_encoding(position: str) -> None:
 def test_a_definition_has_the_same_text_in_every_python() -> None:
     """Reference: written out by hand. Python 3.12 gave functions a new field, mostly empty, which no digest may see."""
     node = ast.parse("def f(x=1):\n    pass").body[0]
-    assert sources._text(node) == (
+    assert slices._text(node) == (
         "FunctionDef(name='f',args=arguments(args=[arg(arg='x')],defaults=[Constant(value=1)]),body=[Pass()])"
     )
 
 
-@pytest.mark.parametrize("name", sorted(sources.REGISTRIES))
+@pytest.mark.parametrize("name", sorted(slices.REGISTRIES))
 def test_what_is_not_followed_is_there(name: str) -> None:
     """A name in REGISTRIES that no longer exists would be followed under its new name, unnoticed."""
     module, _, symbol = name.partition(":")
-    definitions, _ = sources._module(module)
+    definitions, _ = slices._module(module)
     assert not symbol or symbol in definitions
 
 

@@ -1,0 +1,1 @@
+"""How accurate is each model with so many images? Start at `data_efficiency`."""

@@ -1,0 +1,1 @@
+"""What was equal between the models, and what was not. Start at `fairness`."""

@@ -1,0 +1,1 @@
+"""One number over several data sets. Start at `aggregate`."""

@@ -1,0 +1,1 @@
+"""What happens at another image resolution? Start at `resolution`."""
