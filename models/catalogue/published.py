@@ -50,27 +50,3 @@ VIT_SIZES = {
     "g/14": Published(1408, 40, 6144, 16, 14, "1011", (533.1, 1596.4)),
     "G/14": Published(1664, 48, 8192, 16, 14, "1843", (965.3, 2859.9)),
 }
-
-
-@dataclass(frozen=True)
-class Computed:
-    """What our network of a published size has: parameters with position and without head, FLOPs at 224 and 384 px."""
-
-    parameters: int
-    flops: tuple[int, int]
-
-
-def compute(name: str, num_classes: int = 1000) -> Computed:
-    """Count a published size on the meta device, which needs no memory for the two billion parameters of G/14."""
-    import torch
-
-    from models.catalogue.registry import create_model
-
-    patch = VIT_SIZES[name].patch
-    with torch.device("meta"):
-        network = create_model("vit", image_size=224, in_channels=3, num_classes=num_classes, size=name)
-    described = [network.describe(side // patch * patch, side // patch * patch) for side in SIDES]
-    parameters = described[0].parameters
-    head = described[0].parameters["head"] - num_classes  # one multiplication a weight; the biases multiply nothing
-    flops = [2 * (one.macs - head) for one in described]
-    return Computed(parameters["backbone"] + parameters["position"], (flops[0], flops[1]))

@@ -1,0 +1,28 @@
+"""What our networks of the published ViT sizes come to, beside what was published."""
+
+from dataclasses import dataclass
+
+import torch
+
+from models.catalogue.published import SIDES, VIT_SIZES
+from models.catalogue.registry import create_model
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What our network of a published size has: parameters with position and without head, FLOPs at 224 and 384 px."""
+
+    parameters: int
+    flops: tuple[int, int]
+
+
+def compute(name: str, num_classes: int = 1000) -> Computed:
+    """Count a published size on the meta device, which needs no memory for the two billion parameters of G/14."""
+    patch = VIT_SIZES[name].patch
+    with torch.device("meta"):
+        network = create_model("vit", image_size=224, in_channels=3, num_classes=num_classes, size=name)
+    described = [network.describe(side // patch * patch, side // patch * patch) for side in SIDES]
+    parameters = described[0].parameters
+    head = described[0].parameters["head"] - num_classes  # one multiplication a weight; the biases multiply nothing
+    flops = [2 * (one.macs - head) for one in described]
+    return Computed(parameters["backbone"] + parameters["position"], (flops[0], flops[1]))
