@@ -11,6 +11,7 @@ from benchmarks.fairness.cells import OURS, RATE, WAYS, Setting, beside_each_oth
 from benchmarks.fairness.references import PAIRS
 
 Row = Mapping[str, Any]
+Seeds = Mapping[int, Row]  # seed -> row
 Group = dict[tuple[str, str, int, float], dict[int, Row]]  # family, network, steps, rate -> seed -> row
 
 
@@ -45,24 +46,46 @@ def references(groups: Group, setting: Setting) -> str:
 
 
 def ways(groups: Group) -> str:
-    """A line for each family, budget and rate that any of its ways was tried at."""
+    """A line for each family, budget and rate that any of its ways was tried at, and one for each way at its best
+    rate, where several were."""
     names = list(dict.fromkeys(name for some in WAYS.values() for name in some))
     lines = []
-    for family, mine in WAYS.items():
-        for steps, rate in sorted({key[2:] for key in groups if key[0] == family and key[1] in mine}):
-            found = {name: groups.get((family, name, steps, rate), {}) for name in names}
-            cells = [f"{percent(one, 'test_accuracy')} ({percent(one, 'train_accuracy')})" for one in found.values()]
-            apart = difference(found[f"{OURS} literature"], found[f"{OURS} library"])
-            lines.append([f"`{family}`", str(steps), f"{rate:g}", *(c if c != "- (-)" else "-" for c in cells), apart])
+    for family, tried in WAYS.items():
+        for steps in sorted({key[2] for key in groups if key[0] == family and key[1] in tried}):
+            rates = sorted({key[3] for key in groups if key[:3:2] == (family, steps) and key[1] in tried})
+            at_rates = {
+                rate: {name: groups[key] for name in names if (key := (family, name, steps, rate)) in groups}
+                for rate in rates
+            }
+            lines += [_line(family, steps, f"{rate:g}", found, names) for rate, found in at_rates.items()]
+            if len(rates) > 1 and all(name in found for found in at_rates.values() for name in tried):
+                best = {
+                    name: max((found[name] for found in at_rates.values() if name in found), key=mean_accuracy)
+                    for name in tried
+                }
+                lines.append(_line(family, steps, "each its best", best, names))
     head = ("family", "steps", "rate", *(name.removeprefix(f"{OURS} ") for name in names), "literature - library")
     return "\n".join(markdown(head, lines))
 
 
-def percent(rows: Mapping[int, Row], key: str) -> str:
+def _line(family: str, steps: int, rate: str, found: Mapping[str, Seeds], names: Sequence[str]) -> list[str]:
+    cells = [
+        f"{percent(found[name], 'test_accuracy')} ({percent(found[name], 'train_accuracy')})" if name in found else "-"
+        for name in names
+    ]
+    apart = difference(found.get(f"{OURS} literature", {}), found.get(f"{OURS} library", {}))
+    return [f"`{family}`", str(steps), rate, *cells, apart]
+
+
+def mean_accuracy(rows: Seeds) -> float:
+    return statistics.mean(row["test_accuracy"] for row in rows.values())
+
+
+def percent(rows: Seeds, key: str) -> str:
     return f"{100 * statistics.mean(row[key] for row in rows.values()):.1f}" if rows else "-"
 
 
-def difference(ours: Mapping[int, Row], theirs: Mapping[int, Row]) -> str:
+def difference(ours: Seeds, theirs: Seeds) -> str:
     """Points of test accuracy, seed by seed: '-1.2 [-3.4, 1.0]'; '-' where no seed has both."""
     points = [100 * (ours[seed]["test_accuracy"] - theirs[seed]["test_accuracy"]) for seed in ours if seed in theirs]
     if not points:

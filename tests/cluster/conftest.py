@@ -35,5 +35,6 @@ def bed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     """A cluster; `indirect` parameters are its options."""
     options = getattr(request, "param", {})
     folder = Path("/tmp") / f"inductive-test-{os.getpid()}"
-    with cluster(folder, **options) as found:
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))  # several clusters, each its ports
+    with cluster(folder, **options, port=18200 + 100 * worker) as found:
         yield found

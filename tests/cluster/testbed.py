@@ -10,6 +10,7 @@ or Ubuntu. Every address is 127.0.0.1. By hand: `python tests/cluster/testbed.py
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 NODES = ("node1", "node2")
 WITHOUT_GPUS = "node3"  # of a mixed cluster
@@ -127,13 +129,14 @@ class Testbed:
         raise TimeoutError(f"waited {seconds:.0f} s for {what}; the logs are in {self.folder}")
 
     def _munge(self) -> None:
-        if subprocess.run(["munge", "-n"], capture_output=True, check=False).returncode == 0:
-            return
-        shutil.rmtree("/run/munge", ignore_errors=True)
-        Path("/run/munge").mkdir(mode=0o755)
-        shutil.chown("/run/munge", "munge", "munge")
-        subprocess.run(["runuser", "-u", "munge", "--", "/usr/sbin/munged"], check=True, timeout=30)
-        self._wait("munge", lambda: self.call("munge", "-n"))
+        with Path("/run/inductive-test-munge").open("w") as one, _locked(one):  # clusters side by side share its daemon
+            if subprocess.run(["munge", "-n"], capture_output=True, check=False).returncode == 0:
+                return
+            shutil.rmtree("/run/munge", ignore_errors=True)
+            Path("/run/munge").mkdir(mode=0o755)
+            shutil.chown("/run/munge", "munge", "munge")
+            subprocess.run(["runuser", "-u", "munge", "--", "/usr/sbin/munged"], check=True, timeout=30)
+            self._wait("munge", lambda: self.call("munge", "-n"))
 
     def _accounting(self) -> None:
         base = self.folder / "database"
@@ -223,6 +226,15 @@ class Testbed:
             for number, node in enumerate(NODES)
         ]
         (folder / "gres.conf").write_text("\n".join(devices) + "\n")
+
+
+@contextmanager
+def _locked(file: IO[str]) -> Iterator[None]:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _processes() -> Iterator[int]:
