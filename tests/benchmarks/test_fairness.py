@@ -268,9 +268,9 @@ def test_the_command_trains_and_goes_on(tmp_path: Path) -> None:
         assert done.exit_code == 0, done.output
         return len(json.loads(kept.read_text())["rows"])
 
-    assert rows("--minutes", "0.00001") < rows() == 4
+    assert rows("--minutes", "0.00001") < rows() == 6
     before = kept.read_bytes()
-    assert rows("--write", str(document)) == 4 and kept.read_bytes() == before
-    assert "| `mixer` | timm | 200 |" in document.read_text()
+    assert rows("--write", str(document)) == 6 and kept.read_bytes() == before
+    assert "| `mixer` | timm | 400 |" in document.read_text()
     with pytest.raises(InductiveError, match="holds trainings of another setting"):
         rows("--batch", "7")
