@@ -222,9 +222,9 @@ def test_help_is_quick_because_it_imports_nothing_heavy() -> None:
     """Reference: the modules loaded after --help, and after listing models and positions."""
     code = (
         "import sys\n"
-        "from benchmarks import cli\n"
+        "from benchmarks.cli.main import main\n"
         "try:\n"
-        "    cli.main({arguments})\n"
+        "    main({arguments})\n"
         "except SystemExit:\n"
         "    pass\n"
         "heavy = ['torch', 'timm', 'pandas', 'seaborn', 'matplotlib', 'scipy', 'sklearn', 'submitit']\n"

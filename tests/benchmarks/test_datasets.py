@@ -413,6 +413,6 @@ def test_a_download_that_fails_is_one_message(tmp_path: Path, monkeypatch: pytes
 
 def test_declarations_import_no_torch() -> None:
     """Planning looks at declarations alone; with torch imported it would take seconds before a word appears."""
-    code = "import sys; from benchmarks import datasets, folders; datasets.dataset('svhn'); print(*sys.modules)"
+    code = "import sys; from benchmarks.data import catalogue; catalogue.dataset('svhn'); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert not {"torch", "torchvision", "PIL", "sklearn"} & set(done.stdout.split())

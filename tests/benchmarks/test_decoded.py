@@ -23,6 +23,7 @@ from benchmarks.errors import InductiveError, RecordError
 from benchmarks.files import read_json, write_json
 from benchmarks.plan.run import Run
 from benchmarks.plan.study import expand
+from benchmarks.records import sources
 from benchmarks.records.record import opened_pass, read_record
 from benchmarks.running.execute import Outcome, Settings, execute
 
@@ -44,7 +45,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setitem(DATASETS, STORED, spec)
     monkeypatch.setattr("benchmarks.data.readers.read_stored", read_stored, raising=False)
     monkeypatch.setattr(store, "_reader_digest", lambda reader: "0" * 16)
-    monkeypatch.setattr(store.sources, "run_sources", lambda run: {})
+    monkeypatch.setattr(sources, "run_sources", lambda run: {})
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "stored.bin").write_bytes(b"\0")
     load_images.cache_clear()
