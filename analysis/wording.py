@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from analysis.statistics.intervals import Estimate
+from benchmarks.console import count as count
 
 ABSENT = "–"
 # Signs in tables; `signs` says what each means.
@@ -173,8 +174,3 @@ def names(items: Iterable[str]) -> str:
 def noted(name: str, *notes: str) -> str:
     """'resnet', or with notes 'resnet (starved; by 2.0 points)'."""
     return f"{name} ({'; '.join(notes)})" if notes else name
-
-
-def count(amount: int, noun: str) -> str:
-    """'1 seed', '3 seeds'; `noun` is the plural and ends in s."""
-    return f"{amount:,} {noun.removesuffix('s') if amount == 1 else noun}"

@@ -1,9 +1,71 @@
-"""Texts from records and logs on a terminal: what a stranger has written must not move its cursor or set its title."""
+"""What goes to a terminal: sentences, tables, plain values; amounts and times in words.
 
+Texts from records and logs may have been written by a stranger: they must not move the cursor or set the title.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
 import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # rich is loaded where something is printed: `inductive --help` is quick without it
+    from rich.console import Console
 
 KEPT = "\n\t"
 UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control and format characters (escape, right to left), halves, separators
+PIPE_WIDTH = 250  # columns in a pipe, so that an id stays on its line
+
+
+def terminal(*, stderr: bool = False) -> Console:
+    """The console of standard output, or of standard error."""
+    from rich.console import Console
+
+    wide = not (sys.stderr if stderr else sys.stdout).isatty() and "COLUMNS" not in os.environ
+    return Console(stderr=stderr, width=PIPE_WIDTH if wide else None)
+
+
+def say(console: Console, text: str) -> None:
+    """Prints a text as it is: no markup, no colours, no wrapping of long ids, no control characters."""
+    console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
+
+
+def table(console: Console, title: str, columns: Mapping[str, str], rows: Sequence[Sequence[Any]]) -> None:
+    """Prints a table; `columns` maps a heading to its alignment ('left' or 'right')."""
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for heading, justify in columns.items():
+        made.add_column(heading, justify="right" if justify == "right" else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(printable(str(value))) for value in row))
+    console.print(made)
+
+
+def print_json(values: Any) -> None:
+    """Prints plain values on standard output, for `--json`."""
+    print(json.dumps(values, indent=1))
+
+
+def count(amount: int, noun: str) -> str:
+    """'1 job', '1,200 jobs'; `noun` is the plural and ends in s."""
+    return f"{amount:,} {noun.removesuffix('s') if amount == 1 else noun}"
+
+
+def duration(seconds: float) -> str:
+    """'45 s', '7 min 30 s', '2 h 05 min', '3 d 4 h'."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
 def printable(text: str) -> str:

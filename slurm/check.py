@@ -1,4 +1,7 @@
-"""`inductive cluster check`: one tiny job that reports what a node sees and whether signals reach it."""
+"""`inductive cluster init` and `check`: cluster.toml proposed for a site, and proved by one tiny job.
+
+The job reports what a node sees and whether signals reach it.
+"""
 
 import json
 import os
@@ -12,24 +15,33 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmarks.console import say
 from benchmarks.errors import DONE, FAILED, INTERRUPTED, InductiveError
 from benchmarks.files import read_json, write_json
 from benchmarks.records.record import check_root
-from benchmarks.running.progress import say
 from slurm import freeze, ledger
-from slurm.cluster import Cluster, read_cluster
+from slurm.cluster import Cluster, commented, read_cluster
 from slurm.commands import SlurmError, call
-from slurm.executor import executor_for
-from slurm.site import look
-from slurm.submit import check_path, check_site
+from slurm.executor import check_path, executor_for
+from slurm.site import check_site, look, proposal
 
-PATIENCE = 600.0  # seconds that the job may wait and run
-LISTENS = 120.0  # seconds that the job waits for a signal: a file server may show its answer after a minute
+JOB_WAIT = 600.0  # seconds that the job may wait and run
+SIGNAL_WAIT = 120.0  # seconds that the job waits for a signal: a file server may show its answer after a minute
 ANSWER, SIGNALS = "answer.json", "signals.json"  # what the job writes: at once, and once a signal has come or not
 LEAST_FREE = 5  # gigabytes where records lie
 SKEW = 30.0  # seconds
 GPUS_NAMED = ("CUDA_VISIBLE_DEVICES", "SLURM_STEP_GPUS", "SLURM_JOB_GPUS")  # variables; the first that is set counts
 ROUNDING = 0.99  # of the memory that is asked for: control groups count in whole pages
+
+
+def write_cluster(path: Path, console: Console) -> None:
+    """Writes a commented cluster.toml for this site. Raises InductiveError where the file is there already."""
+    if path.exists():
+        raise InductiveError(f"{path} is there already; remove it, or name another with -o")
+    values, remarks = proposal(look())
+    path.write_text(commented(values, remarks), encoding="utf-8")
+    read_cluster(path)  # what is proposed is also accepted
+    say(console, f"{path} written from what this site says; read it, then `inductive cluster check --cluster {path}`")
 
 
 def check_cluster(path: Path, root: Path, data: Path, console: Console) -> int:
@@ -48,10 +60,10 @@ def check_cluster(path: Path, root: Path, data: Path, console: Console) -> int:
         order = json.dumps({"folder": str(submission), "root": str(root), "data": str(data)})
         say(console, f"accepted by sbatch --test-only: {_tested(executor, submission)}")
         job = str(executor.submit(look_around, order).job_id)
-        say(console, f"job {job} looks around on a node; this waits for it, at most {PATIENCE:.0f} s")
-        found = {**_wait(submission / ANSWER, job, PATIENCE), "data_here": data.is_dir()}
+        say(console, f"job {job} looks around on a node; this waits for it, at most {JOB_WAIT:.0f} s")
+        found = {**_wait(submission / ANSWER, job, JOB_WAIT), "data_here": data.is_dir()}
         call("scancel", "--signal=USR2", job)  # goes the way of the one before a time limit: to the steps of the job
-        found |= _wait(submission / SIGNALS, job, 2 * LISTENS)
+        found |= _wait(submission / SIGNALS, job, 2 * SIGNAL_WAIT)
         wrong = judge(found, cluster)
     except KeyboardInterrupt:
         say(console, f"interrupted: {_cancelled(name)}")
@@ -107,7 +119,7 @@ def look_around(text: str) -> str:
             "scontrol": shutil.which("scontrol") is not None,
         },
     )
-    came = signal.sigtimedwait({signal.SIGUSR2}, LISTENS)
+    came = signal.sigtimedwait({signal.SIGUSR2}, SIGNAL_WAIT)
     write_json(folder / SIGNALS, {"signals": came is not None})
     return "looked"
 
@@ -147,8 +159,8 @@ def _wait(answer: Path, job: str, seconds: float) -> dict[str, Any]:
                 continue
             logs = sorted((answer.parent / "submitit").glob(f"{job}*log*"))
             text = logs[-1].read_text(encoding="utf-8", errors="replace").strip().splitlines() if logs else []
-            said = " / ".join(text[-5:]) or "no log: is the folder seen on the node?"
-            raise InductiveError(f"job {job} ended without an answer: {said}")
+            words = " / ".join(text[-5:]) or "no log: is the folder seen on the node?"
+            raise InductiveError(f"job {job} ended without an answer: {words}")
         time.sleep(0.5)
     call("scancel", job)
     raise InductiveError(f"job {job} gave no answer within {seconds:.0f} s and was cancelled")

@@ -54,7 +54,9 @@ class Cluster(BaseModel):
         "", description="where that job runs, which asks for one CPU and no GPU; empty: in the partitions of the others"
     )
     requeue: bool = Field(True, description="whether the site lets a job put itself back into the queue")
-    ask_above: Annotated[float, Field(ge=0)] = Field(50.0, description="estimated GPU-hours above which `submit` asks")
+    ask_above: Annotated[float, Field(ge=0)] = Field(
+        50.0, description="estimated GPU-hours, or core-hours on CPUs, above which `submit` asks"
+    )
     tflops: Annotated[float, Field(ge=0)] = Field(
         0.0,
         description="assumed of a slot in training, in TFLOP/s, where no run has been measured yet; 0: by what runs "

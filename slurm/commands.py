@@ -10,7 +10,10 @@ import subprocess
 from benchmarks.errors import InductiveError
 
 SECONDS = 60.0
-SILENT = ("Unable to contact slurm controller", "Connection refused", "timed out", "Connection timed out")
+SILENT = (  # words of a command whose controller did not answer
+    *("Unable to contact slurm controller", "Connection refused", "timed out", "Connection timed out"),
+    "Zero Bytes were transmitted",
+)
 
 
 class SlurmError(InductiveError):
@@ -30,9 +33,9 @@ def call(*command: str, seconds: float = SECONDS) -> str:
     except subprocess.TimeoutExpired as error:
         raise SilentError(f"`{' '.join(command)}` did not end within {seconds:.0f} s") from error
     if done.returncode:
-        said = " ".join((done.stderr or done.stdout).split()) or f"exit code {done.returncode}"
-        kind = SilentError if any(sign in said for sign in SILENT) else SlurmError
-        raise kind(f"`{' '.join(command)}`: {said}")
+        words = " ".join((done.stderr or done.stdout).split()) or f"exit code {done.returncode}"
+        kind = SilentError if any(sign in words for sign in SILENT) else SlurmError
+        raise kind(f"`{' '.join(command)}`: {words}")
     return done.stdout
 
 

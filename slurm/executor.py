@@ -10,6 +10,7 @@ from typing import Any
 import submitit
 from submitit.core import utils
 
+from benchmarks.errors import ConfigError
 from slurm.cluster import Cluster
 from slurm.freeze import environment_lines
 from slurm.ledger import ERROR_BYTES
@@ -57,6 +58,15 @@ def executor_for(submission: Path, cluster: Cluster, name: str, dependency: str 
     executor.seconds = cluster.sbatch_seconds
     executor.update_parameters(**parameters(submission, cluster, name, dependency))
     return executor
+
+
+def check_path(root: Path) -> None:
+    """Raises ConfigError for a path that sbatch would read otherwise: it expands %, and splits at quotes."""
+    bad = sorted({sign for sign in str(root) if sign in "%\\'\"" or not sign.isprintable()})
+    if bad:
+        raise ConfigError(
+            "--runs", f"{str(root)!r} has {' and '.join(map(repr, bad))} in it, which sbatch would replace"
+        )
 
 
 def parameters(submission: Path, cluster: Cluster, name: str, dependency: str = "") -> dict[str, Any]:

@@ -32,10 +32,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.errors import InductiveError, OwnedError, RecordError
+from benchmarks.console import count
+from benchmarks.errors import ConfigError, InductiveError, OwnedError, RecordError
 from benchmarks.files import read_json, write_atomic, write_json
 from benchmarks.records.attempts import Attempt, Claim, claim, here, process_start, read_attempts
-from benchmarks.running.progress import count
+from models.hints import did_you_mean
 
 FOLDER = ".submissions"
 CLAIMS = ".claims"
@@ -276,6 +277,18 @@ def submissions(root: Path, study: str | None = None) -> list[Path]:
 def study_names(root: Path) -> list[str]:
     """The studies that have been submitted."""
     return sorted({name for _, name, _ in _sorted(root)})
+
+
+def submitted_name(study: str, root: Path) -> str:
+    """The name under which a study, given by name or path, was submitted. Raises ConfigError, with the nearest."""
+    name = Path(study).stem if study.endswith(".toml") else study
+    names = study_names(root)
+    if name not in names:
+        for note in unread(root):
+            raise InductiveError(note)
+        there = f"there are {', '.join(names)}" if names else "nothing has been submitted"
+        raise ConfigError("", f"no jobs of '{name}' under {root}; {there}{did_you_mean(name, names)}")
+    return name
 
 
 def _sorted(root: Path) -> list[tuple[str, str, Path]]:

@@ -45,7 +45,7 @@ class Queued:
 
 FORMAT = "%i|%T|%r|%L|%N|%j"  # the name is the last: it alone may hold the sign between them
 HINT_SECONDS = 3.0  # that accounting is waited for
-TOGETHER = 500  # ids, or names, that one call of squeue is given
+IDS_A_CALL = 500  # ids, or names, that one call of squeue is given
 UNKNOWN = "Invalid job id"  # squeue's word for a single id that it has forgotten; of several it leaves such out
 
 
@@ -54,8 +54,8 @@ def queue(ids: Iterable[str], names: Iterable[str] = (), seconds: float = SECOND
     these names, whoever's they are. Raises SilentError when the controller is silent."""
     found: dict[str, Queued] = {}
     for option, several in (("--jobs", sorted(set(ids))), ("--name", sorted(set(names)))):
-        for start in range(0, len(several), TOGETHER):
-            given = ",".join(several[start : start + TOGETHER])
+        for start in range(0, len(several), IDS_A_CALL):
+            given = ",".join(several[start : start + IDS_A_CALL])
             try:
                 text = call("squeue", "-h", "-r", "-t", "all", f"{option}={given}", "-o", FORMAT, seconds=seconds)
             except SilentError:

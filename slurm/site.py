@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from benchmarks.errors import ConfigError
 from models.hints import did_you_mean
 from slurm.cluster import Cluster
 from slurm.commands import SlurmError, call, fields, user
@@ -196,13 +197,13 @@ def proposal(site: Site) -> tuple[dict[str, Any], dict[str, str]]:
         values["max_jobs"] = max(1, site.most_jobs - 1)
     limit = "no limit" if first.minutes is None else f"at most {first.minutes}"
     words = "TERM, after the user's signal" if site.user_signal else "TERM alone"
-    told = [
+    partitions = [
         f"{one.name}: {' and '.join(map(str, one.nodes)) or 'no nodes'}"
         + (f", preempted with {one.grace} s of grace by {words}" if one.preempted and one.grace else "")
         for one in site.partitions
     ]
     remarks = {
-        "partitions": "; ".join(told),
+        "partitions": "; ".join(partitions),
         "gpu_type": "; ".join(f"{one.name}: {', '.join(one.gpu_types) or 'no types'}" for one in with_gpus)
         or "no GPUs",
         "minutes": limit,
@@ -238,3 +239,29 @@ def unfit(cluster: Cluster, partition: Partition) -> tuple[str, str] | None:
     gpus = f"{cluster.gpus_per_job} GPUs{f' ({cluster.gpu_type})' if cluster.gpu_type else ''}"
     request = f"{gpus}, {cluster.cpus_per_job} CPUs and {cluster.memory_gb:g} GB"
     return "partitions", f"no node has {request} together; {there}"
+
+
+def check_site(cluster: Cluster, site: Site, place: str) -> list[str]:
+    """Raises ConfigError for what this site will not do; `sbatch --test-only` lets most of it pass. Returns a warning
+    for each partition that no job can run in while another takes it."""
+    known = {one.name: one for one in site.partitions}
+    for name in cluster.partitions:
+        if name not in known:
+            raise ConfigError(
+                "partitions", f"there is no {name!r}; there are {', '.join(known)}{did_you_mean(name, known)}", place
+            )
+    reasons = [unfit(cluster, known[name]) for name in cluster.partitions] if cluster.check_limits else []
+    refused = [reason for reason in reasons if reason is not None]
+    if refused and len(refused) == len(reasons):
+        key, words = refused[0]
+        raise ConfigError(key, f"{words} (`check_limits = false` leaves it to SLURM)", place)
+    if cluster.largest_array >= site.largest_array:
+        raise ConfigError(
+            "largest_array", f"{cluster.largest_array} is not below the site's MaxArraySize {site.largest_array}", place
+        )
+    for key, value, allowed in (("account", cluster.account, site.accounts), ("qos", cluster.qos, site.qos)):
+        if value and allowed and value not in allowed:
+            raise ConfigError(
+                key, f"{value!r} is not yours; yours are {', '.join(allowed)}{did_you_mean(value, allowed)}", place
+            )
+    return [f"warning: {key}: {words}" for key, words in refused]

@@ -9,10 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.console import count
 from benchmarks.plan.study import Study
 from benchmarks.records.attempts import BEAT_SECONDS, GRACE_SECONDS, Attempt, read_attempts
 from benchmarks.records.states import RunState, study_states
-from benchmarks.running.progress import count
 from slurm import ledger
 from slurm.commands import SECONDS, SlurmError
 from slurm.ledger import Array
@@ -56,7 +56,7 @@ class Jobs:
 
 
 @dataclass(frozen=True)
-class Dead:
+class FailedStart:
     """A job that ended before any of its runs began, and why."""
 
     id: str
@@ -64,7 +64,7 @@ class Dead:
     runs: tuple[str, ...]
 
 
-def ask(root: Path, study: str, seconds: float = SECONDS) -> Jobs:
+def jobs_of(root: Path, study: str, seconds: float = SECONDS) -> Jobs:
     """Asks SLURM for a study's jobs; to be done before its records are read, for a job may end meanwhile. Raises
     SlurmError."""
     folders = set(ledger.submissions(root, study))
@@ -79,7 +79,7 @@ def ask(root: Path, study: str, seconds: float = SECONDS) -> Jobs:
     return Jobs(own, {**_ours(found, by_id), **named}, by_id)
 
 
-def ask_others(jobs: Jobs, states: Iterable[RunState], seconds: float = SECONDS) -> Jobs:
+def with_other_jobs(jobs: Jobs, states: Iterable[RunState], seconds: float = SECONDS) -> Jobs:
     """As well for the jobs of other studies that have runs of this one. Raises SlurmError."""
     own = {array.job for array in jobs.arrays}
     numbers = {_number(attempt.slurm_job) for one in states if (attempt := unended(one)) and not attempt.is_here}
@@ -160,9 +160,9 @@ def note_over(states: Iterable[RunState], jobs: Jobs) -> None:
 def settle_lost(study: Study, root: Path) -> None:
     """Before runs are trained here: what SLURM says of the jobs that had them before. Silence changes nothing."""
     try:
-        jobs = ask(root, study.name, STATUS_SECONDS)
+        jobs = jobs_of(root, study.name, STATUS_SECONDS)
         states = study_states(study, root)
-        jobs = ask_others(jobs, states, STATUS_SECONDS)
+        jobs = with_other_jobs(jobs, states, STATUS_SECONDS)
     except SlurmError:
         return
     note_over(states, jobs)
@@ -172,9 +172,9 @@ def cluster_states(study: Study, root: Path) -> tuple[list[ClusterState], list[s
     """All runs in the study's order, and what else is to be known, in sentences."""
     notes = list(ledger.unread(root))
     try:
-        jobs = ask(root, study.name, STATUS_SECONDS)
+        jobs = jobs_of(root, study.name, STATUS_SECONDS)
         states = study_states(study, root)
-        jobs = ask_others(jobs, states, STATUS_SECONDS)
+        jobs = with_other_jobs(jobs, states, STATUS_SECONDS)
     except SlurmError as error:
         states = study_states(study, root)
         arrays = ledger.read_arrays(root, study.name)
@@ -192,13 +192,13 @@ def cluster_states(study: Study, root: Path) -> tuple[list[ClusterState], list[s
         uncertain = (one for one in found if one.state == "intended" and not one.in_hand)
         remarks |= dict.fromkeys(_on_lists(uncertain), UNCERTAIN)
     states = [judged(one, jobs) for one in states]
-    dead = dead_jobs(jobs, states, root)
-    for one in dead:
+    failed = failed_starts(jobs, states, root)
+    for one in failed:
         remarks |= dict.fromkeys(one.runs, f"job {one.id} ended before its first run: {one.reason}")
     left = {one.run.id for one in states if one.state in OPEN} - taken.keys()
-    notes += [*dead_notes(dead), *rest_notes(found, left), *earlier_notes(study, jobs)]
+    notes += [*failed_start_notes(failed), *rest_notes(found, left), *earlier_notes(study, jobs)]
     known = [_state(one, taken.get(one.run.id), remarks.get(one.run.id, ""), jobs) for one in states]
-    explained = {run for one in dead for run in one.runs}
+    explained = {run for one in failed for run in one.runs}
     errors = {run: error for run, error in ledger.last_errors(found).items() if run not in explained}
     return [_with_error(one, errors) for one in known], notes
 
@@ -266,23 +266,23 @@ def _unknown(one: RunState, listed: set[str]) -> ClusterState:
     return ClusterState(one, remark="perhaps queued" if maybe else "")
 
 
-def dead_jobs(jobs: Jobs, states: Sequence[RunState], root: Path) -> list[Dead]:
+def failed_starts(jobs: Jobs, states: Sequence[RunState], root: Path) -> list[FailedStart]:
     """The last job that each open run was on the list of, where that ended before any of its runs began."""
     left = {one.run.id for one in states if one.state in OPEN}
-    found: list[Dead] = []
+    found: list[FailedStart] = []
     for array in reversed(jobs.arrays):
         errors = ledger.errors(array) if left & array.runs else {}
-        dead = [
-            Dead(array.element(number), reason, tuple(run for run in listed if run in left))
+        failed = [
+            FailedStart(array.element(number), reason, tuple(run for run in listed if run in left))
             for number, listed in enumerate(array.jobs)
-            if left & set(listed) and (reason := why_dead(array, number, errors, jobs, root))
+            if left & set(listed) and (reason := why_not_started(array, number, errors, jobs, root))
         ]
-        found = [*dead, *found]
+        found = [*failed, *found]
         left -= array.runs
     return found
 
 
-def why_dead(array: Array, number: int, errors: Mapping[int, str], jobs: Jobs, root: Path) -> str:
+def why_not_started(array: Array, number: int, errors: Mapping[int, str], jobs: Jobs, root: Path) -> str:
     """Why a job ended before any of its runs began; '' where it did not, or where that is nobody's fault.
 
     `errors` are the array's, as `ledger.errors` reads them."""
@@ -308,10 +308,10 @@ def began(array: Array, number: int, root: Path) -> bool:
     return any(attempt.slurm_job == job for run in array.jobs[number] for attempt in read_attempts(root / run))
 
 
-def dead_notes(dead: Sequence[Dead]) -> Iterator[str]:
+def failed_start_notes(failed: Sequence[FailedStart]) -> Iterator[str]:
     """One sentence a reason."""
-    for reason in dict.fromkeys(one.reason for one in dead):
-        ids = [one.id for one in dead if one.reason == reason]
+    for reason in dict.fromkeys(one.reason for one in failed):
+        ids = [one.id for one in failed if one.reason == reason]
         their = "its first run" if len(ids) == 1 else "their first run"
         yield f"{'job' if len(ids) == 1 else 'jobs'} {listing(ids)} ended before {their}: {reason}"
 

@@ -1,32 +1,60 @@
-"""From a study to the queue: what is left to do, in jobs of equal length, submitted once and noted in the ledger."""
+"""`inductive submit` and `retry`: what is left of a study, in jobs of equal length, sent once and noted in the ledger.
+
+Where `max_jobs` holds runs back, a job that starts after the others submits them (`submit_held`), and perhaps another
+such job with them.
+"""
 
 import os
+import shlex
+import shutil
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import click
 from rich.console import Console
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-from benchmarks.errors import DONE, FAILED, ConfigError
-from benchmarks.files import write_json
+from benchmarks.console import PIPE_WIDTH, count, duration, say, table
+from benchmarks.data.dataset import Places
+from benchmarks.errors import DONE, FAILED, ConfigError, InductiveError
+from benchmarks.files import read_json, write_json
 from benchmarks.plan.run import Run
-from benchmarks.plan.study import Study
+from benchmarks.plan.study import Study, load_study, study_path
 from benchmarks.records import cost
-from benchmarks.records.attempts import Claim
-from benchmarks.running.progress import count, say
-from models.hints import did_you_mean
+from benchmarks.records.attempts import GRACE_SECONDS, Claim
+from benchmarks.records.environment import code_commit
+from benchmarks.records.record import check_root
+from benchmarks.records.states import RunState, counted, run_state, selected
+from benchmarks.records.study_texts import keep_text
+from benchmarks.running import preflight
 from slurm import freeze, ledger
-from slurm.cluster import Cluster
+from slurm.cluster import Cluster, read_cluster
 from slurm.commands import SILENT, SlurmError, call
-from slurm.executor import executor_for, send
+from slurm.executor import check_path, executor_for, send
 from slurm.ledger import Array
-from slurm.packing import Estimate, arrays, pack
-from slurm.queue import Queued, accounted
-from slurm.site import Site, unfit
-from slurm.worker import Order
+from slurm.packing import JOB_START_SECONDS, Estimate, arrays, pack, short_of_time
+from slurm.queue import Queued, accounted, in_queue
+from slurm.site import check_site, look
+from slurm.status import (
+    FailedStart,
+    Jobs,
+    began,
+    earlier_notes,
+    ended_in,
+    failed_start_notes,
+    failed_starts,
+    jobs_of,
+    judged,
+    note_over,
+    why_not_started,
+    with_other_jobs,
+)
+from slurm.worker import Order, frozen
 
 UNSURE = (*SILENT, "temporarily unable")  # words of an sbatch that may have reached the controller
 TIMED_OUT = 124  # exit code of timeout(1)
@@ -34,21 +62,25 @@ NO_START = (  # keys of cluster.toml that cannot make a job end before its first
     *("least_minutes", "checkpoint_seconds", "largest_array", "max_jobs", "over", "ask_above", "tflops"),
     "sbatch_seconds",
 )
-TAKEN_UP = ("missing", "interrupted", "lost")  # what `submit` submits; `retry` names others
+SUBMITTED_STATES = ("missing", "interrupted", "lost")  # what `submit` submits; `retry` names others
+HELD_WAIT = 1800.0  # seconds that the job which submits what was held back waits for another that submits right now
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What `submit` was asked for."""
+class Request:
+    """What a user asks of `submit` or `retry`: which runs of a study go where."""
 
     study: Study
     path: Path  # the study's file
     cluster: Cluster
+    cluster_file: Path
     root: Path
     data: Path
     command: str
+    only: str | None = None  # a glob of run ids
+    states: tuple[str, ...] = SUBMITTED_STATES
     accept_code: bool = False
-    again: bool = False  # also where jobs like these have ended before their first run
+    again: bool = False  # by `retry`: also where jobs like these have ended before their first run
 
 
 @dataclass(frozen=True)
@@ -69,39 +101,359 @@ class Matrix:
         return sum(len(job) for array in self.arrays for job in array)
 
 
-def check_site(cluster: Cluster, site: Site, place: str) -> list[str]:
-    """Raises ConfigError for what this site will not do; `sbatch --test-only` lets most of it pass. Returns a warning
-    for each partition that no job can run in while another takes it."""
-    known = {one.name: one for one in site.partitions}
-    for name in cluster.partitions:
-        if name not in known:
-            raise ConfigError(
-                "partitions", f"there is no {name!r}; there are {', '.join(known)}{did_you_mean(name, known)}", place
-            )
-    reasons = [unfit(cluster, known[name]) for name in cluster.partitions] if cluster.check_limits else []
-    refused = [reason for reason in reasons if reason is not None]
-    if refused and len(refused) == len(reasons):
-        key, words = refused[0]
-        raise ConfigError(key, f"{words} (`check_limits = false` leaves it to SLURM)", place)
-    if cluster.largest_array >= site.largest_array:
-        raise ConfigError(
-            "largest_array", f"{cluster.largest_array} is not below the site's MaxArraySize {site.largest_array}", place
-        )
-    for key, value, allowed in (("account", cluster.account, site.accounts), ("qos", cluster.qos, site.qos)):
-        if value and allowed and value not in allowed:
-            raise ConfigError(
-                key, f"{value!r} is not yours; yours are {', '.join(allowed)}{did_you_mean(value, allowed)}", place
-            )
-    return [f"warning: {key}: {words}" for key, words in refused]
+def read_request(
+    name: str,
+    cluster_file: Path,
+    root: Path,
+    data: Path,
+    *,
+    only: str | None = None,
+    states: tuple[str, ...] = SUBMITTED_STATES,
+    accept_code: bool = False,
+) -> Request:
+    """A request by a study's name or file and a cluster's file. Raises ConfigError for what is wrong in either."""
+    study, cluster = load_study(name, Places(data, root)), read_cluster(cluster_file)
+    if cluster.sbatch_seconds >= GRACE_SECONDS:
+        message = f"must be below {GRACE_SECONDS:g}: a `submit` that is silent for longer counts as dead on other hosts"
+        raise ConfigError("sbatch_seconds", message, str(cluster_file))
+    return Request(
+        study,
+        study_path(name),
+        cluster,
+        cluster_file,
+        root.resolve(),
+        data.resolve(),
+        command=shlex.join(["inductive", *sys.argv[1:]]),
+        only=only,
+        states=states,
+        accept_code=accept_code,
+    )
 
 
-def check_path(root: Path) -> None:
-    """Raises ConfigError for a path that sbatch would read otherwise: it expands %, and splits at quotes."""
-    bad = sorted({sign for sign in str(root) if sign in "%\\'\"" or not sign.isprintable()})
-    if bad:
-        raise ConfigError(
-            "--runs", f"{str(root)!r} has {' and '.join(map(repr, bad))} in it, which sbatch would replace"
+def submit_study(request: Request, console: Console, *, dry_run: bool = False, yes: bool = False) -> int:
+    """`inductive submit`. A dry run sends and notes nothing; `yes` asks no question. Returns the exit code."""
+    for warning in check_site(request.cluster, look(), str(request.cluster_file)):
+        say(console, warning)
+    runs = selected(request.study, request.only)
+    check_root(request.root)
+    check_path(request.root)
+    if dry_run:
+        return _submit(request, runs, None, console, yes=yes)
+    with ledger.claimed(request.root, request.study.name) as claim:
+        return _submit(request, runs, claim, console, yes=yes)
+
+
+def retry_study(request: Request, console: Console, *, yes: bool = False) -> int:
+    """`inductive retry`: submits runs that ended badly, those whose job ended before its first run among them; the
+    record of a diverged one is put aside first. Returns the exit code."""
+    study, root = request.study, request.root
+    states = request.states
+    if "diverged" in states:
+        for run in selected(study, request.only):
+            if run_state(run, root, study.evaluations[run.id]).state == "diverged":
+                aside = root / ".retried" / f"{run.id}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+                aside.parent.mkdir(exist_ok=True)
+                shutil.move(root / run.id, aside)
+                say(console, f"{run.id}: its diverged record is now {aside}")
+        states = (*states, "missing")
+    return submit_study(replace(request, states=states, again=True), console, yes=yes)
+
+
+def submit_held(submission: str) -> str:
+    """The body of the job that submits what a submission has held back, from its frozen code and study."""
+    from submitit.helpers import clean_env
+
+    site = {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}
+    with clean_env():  # a job submitted from a job would inherit its SLURM variables
+        os.environ.update(site)  # but this one says where the site's configuration lies
+        code = _submit_held(Path(submission))
+    if code != DONE:
+        sys.exit(code)  # so that the end of its log is kept as its error
+    return "done"
+
+
+def _submit_held(submission: Path) -> int:
+    """Submits what a submission has held back and nothing else, as it was requested then. Returns the exit code."""
+    about = read_json(submission / "submission.json")
+    study, settings, root = frozen(submission)
+    values = {key: value for key, value in about["cluster"].items() if key in Cluster.model_fields}
+    request = Request(
+        study,
+        submission / "study.toml",
+        Cluster(**values),
+        submission / "submission.json",
+        root,
+        settings.data,
+        command=about["command"],
+        accept_code=settings.accept_code,
+    )
+    runs = [run for run in study.runs if run.id in set(about["held"])]
+    with ledger.claimed(root, study.name, HELD_WAIT) as claim:
+        return _submit(request, runs, claim, Console(width=PIPE_WIDTH), yes=True)
+
+
+def _submit(request: Request, runs: Sequence[Run], claim: Claim | None, console: Console, *, yes: bool) -> int:
+    """Submits those of some runs that are open, as far as there is room. Returns the exit code.
+
+    `claim` is the claim on the study; without it nothing is sent or noted: a dry run."""
+    study, cluster, root = request.study, request.cluster, request.root
+    preflight.check_prepared(study, runs, root, request.data)
+    ledger.check_folder(root)
+    for note in ledger.unread(root):
+        say(console, f"warning: {note}; a run that is on their list, too, is done by who comes first")
+    jobs, known = _look_at_queue(request, runs, claim, console)
+    open_runs = _open_runs(request, jobs, known, console)
+    _show_stopped(jobs, claim, console)
+    if not open_runs:
+        say(console, "nothing to submit")
+        return DONE
+    if not request.again:
+        check_start(request, jobs)
+    taken = {one.id for one in in_queue(jobs.arrays, jobs.queue).values()}
+    planned = matrix(request, open_runs, max(0, cluster.max_jobs - len(taken)))
+    _show_matrix(study, {run for array in planned.arrays for job in array for run in job}, console)
+    _show_plan(planned, cluster, console)
+    start_seconds = JOB_START_SECONDS + cost.measured_start(root, study)
+    warning = short_of_time(cluster.minutes * 60.0 - cluster.signal_seconds, start_seconds)
+    if warning:
+        say(console, warning)
+    if claim is None or not planned.runs:
+        return DONE
+    keep_text(study, root)
+    hours, unit = price(planned, cluster)
+    if hours > cluster.ask_above and not yes and not click.confirm(f"submit about {hours:,.0f} {unit}?"):
+        say(console, "nothing submitted")
+        return DONE
+    return send_matrix(request, planned, claim, console)
+
+
+def _look_at_queue(
+    request: Request, runs: Sequence[Run], claim: Claim | None, console: Console
+) -> tuple[Jobs, list[RunState]]:
+    """What ledger and SLURM know of the study's jobs, and the states of runs by that. With a claim, what SLURM calls
+    over is noted in the records, and what came of cut-off submissions in the ledger.
+
+    Raises SilentError: nothing is submitted while nobody knows what is queued."""
+    jobs = jobs_of(request.root, request.study.name)
+    known = [run_state(run, request.root, request.study.evaluations[run.id]) for run in runs]
+    jobs = with_other_jobs(jobs, known)
+    if claim is not None:
+        note_over(known, jobs)  # while SLURM's word is fresh
+        jobs = replace(jobs, arrays=settle(jobs.arrays, jobs.queue, console))
+    return jobs, [judged(one, jobs) for one in known]
+
+
+def _open_runs(request: Request, jobs: Jobs, known: Sequence[RunState], console: Console) -> list[Run]:
+    """The runs to submit: in the states requested, and on no list of a job that waits, runs or is uncertain."""
+    uncertain = {run for array in jobs.arrays if array.state == "intended" for run in array.runs}
+    taken = in_queue(jobs.arrays, jobs.queue)
+    listed = {one.run.id for one in known if (job := taken.get(one.run.id)) and not ended_in(one, job)}
+    failed = failed_starts(jobs, known, request.root)
+    never_began = {run for one in failed for run in one.runs} if "failed" in request.states else set()
+    others = counted(one.state for one in known if one.run.id not in listed) or "no other runs"
+    say(console, f"{request.study.name}: {others}; {len(listed)} on the lists of queued and running jobs")
+    for note in (*failed_start_notes(failed), *earlier_notes(request.study, jobs)):
+        say(console, note)
+    return [
+        one.run
+        for one in known
+        if (one.state in request.states or one.run.id in never_began or (one.state == "finished" and one.waiting))
+        and one.run.id not in listed
+        and one.run.id not in uncertain
+    ]
+
+
+def _show_stopped(jobs: Jobs, claim: Claim | None, console: Console) -> None:
+    """Reports the jobs that were stopped and could not go back into the queue; with a claim, for the last time."""
+    own = [array for array in jobs.arrays if ledger.is_own(array.submission)]
+    for path, (stopped, reason) in ledger.not_requeued(own).items():
+        if (one := jobs.queue.get(stopped)) and not one.over:
+            continue  # it still asks the controller, from time to time
+        say(
+            console,
+            f"job {stopped} was stopped and could not go back into the queue ({reason}); its runs are open again",
         )
+        if claim is not None:
+            path.unlink(missing_ok=True)
+
+
+def check_start(request: Request, jobs: Jobs) -> None:
+    """Raises InductiveError where jobs like those that would be submitted have ended before their first run.
+
+    Like them are those of the same settings and code, back to the last that began a run, or to the last `retry`. One is
+    an accident, a second is not."""
+    folders = list(dict.fromkeys(array.submission for array in jobs.arrays))
+    failed: list[FailedStart] = []
+    commit = code_commit()
+    for folder in reversed(folders):
+        about = read_json(folder / "submission.json")
+        if about["commit"] != commit or not alike(about, request) or not ledger.is_own(folder):
+            break
+        sent = [(array, n) for array in jobs.arrays if array.submission == folder for n in range(len(array.jobs))]
+        if any(began(array, n, request.root) for array, n in sent):
+            break
+        errors = {array.path: ledger.errors(array) for array, _ in sent}
+        found = [
+            FailedStart(array.element(n), reason, array.jobs[n])
+            for array, n in sent
+            if (reason := why_not_started(array, n, errors[array.path], jobs, request.root))
+        ]
+        failed = [*found, *failed]
+        if about.get("again"):
+            break
+    if len(failed) > 1:
+        raise InductiveError(
+            f"{'; '.join(failed_start_notes(failed))}. Nothing more is submitted until the cause is removed: see "
+            f"`python`, `setup` and `options` in the file of --cluster, which `inductive cluster check` proves; then "
+            f"`inductive retry {request.study.name}` submits again"
+        )
+
+
+def alike(about: Mapping[str, Any], request: Request) -> bool:
+    """Whether a submission's jobs were started by the same settings as those of a request would be."""
+    now, before = request.cluster.model_dump(mode="json"), about["cluster"]
+    return all(before[key] == now[key] for key in now if key in before and key not in NO_START)
+
+
+def matrix(request: Request, runs: Sequence[Run], room: int) -> Matrix:
+    """Jobs for runs, as many as there is room for in the queue."""
+    cluster = request.cluster
+    seconds, measured = estimates(request.study, runs, request.root, cluster.slot_tflops)
+    work = [Estimate(run.id, seconds[run.id]) for run in runs]
+    jobs = pack(work, cluster.slots, cluster.minutes * 60.0, cluster.least_minutes * 60.0, room)
+    sent, held = jobs[:room], [run for job in jobs[room:] for run in job]
+    frozen = tuple(tuple(map(tuple, array)) for array in arrays(sent, cluster.largest_array))
+    return Matrix(frozen, tuple(held), seconds, measured)
+
+
+def estimates(study: Study, runs: Sequence[Run], root: Path, tflops: float) -> tuple[dict[str, float], int]:
+    """Seconds of each run on its slot, and how many of them come from a measured speed."""
+    rates = cost.measured_rates(root, study)
+    found, measured = {}, 0
+    for run in runs:
+        rate = rates.get(cost.speed_key(run))
+        measured += rate is not None
+        wanted = study.evaluations[run.id]
+        found[run.id] = cost.run_seconds(run, wanted, cost.facts(run).macs, rate, tflops * 1e12)
+    return found, measured
+
+
+def price(planned: Matrix, cluster: Cluster) -> tuple[float, str]:
+    """What is submitted takes, and the unit: GPU-hours (hours of slots over runs a GPU), or core-hours where runs
+    compute on CPUs (hours of slots: a run is one thread)."""
+    hours = sum(planned.seconds[run] for array in planned.arrays for job in array for run in job) / 3600
+    return (hours / cluster.runs_per_gpu, "GPU-hours") if cluster.computes_on == "cuda" else (hours, "core-hours")
+
+
+def _show_matrix(study: Study, chosen: Collection[str], console: Console) -> None:
+    """How many of the runs are submitted: a row a model, size, data set, resolution and recipe, a column a train
+    size."""
+    there: dict[str, Counter[int]] = {}
+    submitted: dict[str, Counter[int]] = {}
+    for run in study.runs:
+        name = cost.cell_name(run).replace(f" n={run.train_size}", "")
+        there.setdefault(name, Counter())[run.train_size] += 1
+        submitted.setdefault(name, Counter())[run.train_size] += run.id in chosen
+    sizes = sorted({run.train_size for run in study.runs})
+    rows = [
+        [name, *(f"{submitted[name][size]} of {counts[size]}" if counts[size] else "" for size in sizes)]
+        for name, counts in there.items()
+    ]
+    columns = {"runs submitted": "left"} | {f"n={size:,}": "right" for size in sizes}
+    table(console, "", columns, rows)
+
+
+def _show_plan(planned: Matrix, cluster: Cluster, console: Console) -> None:
+    """How many jobs there are, how long they take, what was assumed, and what is held back."""
+    hours, unit = price(planned, cluster)
+    longest = max(
+        (sum(planned.seconds[run] for run in job) / cluster.slots for array in planned.arrays for job in array),
+        default=0.0,
+    )
+    say(
+        console,
+        f"{count(planned.runs, 'runs')} in {count(planned.jobs, 'jobs')} ({count(len(planned.arrays), 'arrays')}) of "
+        f"{cluster.slots} side by side on "
+        f"{', '.join(cluster.partitions)}; longest job about {duration(longest)} of {cluster.minutes} min; "
+        f"about {hours:,.1f} {unit}",
+    )
+    assumed = planned.runs + len(planned.held) - planned.measured
+    if assumed:
+        say(
+            console,
+            f"assumed {cluster.slot_tflops:g} TFLOP/s a slot ({cluster.computes_on}) for {count(assumed, 'runs')} "
+            "whose speed nobody has measured here",
+        )
+    if planned.held:
+        follows = cluster.over == "dependent" and planned.runs
+        later = "a job after these submits them" if follows else "submit again later"
+        held = count(len(planned.held), "runs")
+        is_ = "is" if len(planned.held) == 1 else "are"
+        say(console, f"{held} {is_} held back by max_jobs = {cluster.max_jobs}; {later}")
+
+
+def send_matrix(request: Request, planned: Matrix, claim: Claim, console: Console) -> int:
+    """Freezes the code and sends every array, while the claim on the study holds (OwnedError otherwise).
+
+    Returns an exit code; what was sent is in the ledger in any case."""
+    claim.check()  # a question may have waited for its answer, and others have taken this process for dead
+    submission = ledger.new_submission(request.root, request.study.name)
+    commit = freeze.freeze(submission, request.path)
+    about = {
+        "study": request.study.name,
+        "time": ledger.now(),
+        "command": request.command,
+        "root": str(request.root),
+        "data": str(request.data),
+        "accept_code": request.accept_code,
+        "again": request.again,
+        "cluster": {
+            **request.cluster.model_dump(mode="json"),
+            "slots": request.cluster.slots,
+            "computes_on": request.cluster.computes_on,
+        },
+        "commit": commit,
+        "held": list(planned.held),
+    }
+    write_json(submission / "submission.json", about)
+    for number, jobs in enumerate(planned.arrays):
+        claim.check()
+        claim.beat(number, len(planned.arrays), None)
+        array = ledger.intend(submission, number, [list(job) for job in jobs])
+        executor = executor_for(submission, request.cluster, array.name)
+        orders = [Order(str(array.path), element).text() for element in range(len(jobs))]
+        try:
+            job = send(executor, orders)
+        except (FailedJobError, FailedSubmissionError) as error:
+            refusal = " ".join(str(error).split())
+            if getattr(error.__cause__, "returncode", 0) == TIMED_OUT or any(sign in refusal for sign in UNSURE):
+                say(
+                    console,
+                    f"{array.name}: sbatch gave no answer ({refusal}); the next `submit` finds out what became of it",
+                )
+            else:
+                ledger.settled(array, "refused", said=refusal)
+                say(console, f"{array.name}: refused: {refusal}")
+            sent = sum(len(one) for one in planned.arrays[:number])
+            say(
+                console,
+                f"{sent} of {count(planned.jobs, 'jobs')} were submitted; the same command submits the rest, nothing "
+                "twice",
+            )
+            return FAILED
+        ledger.settled(array, "submitted", job)
+        say(console, f"job {job}: {count(len(jobs), 'jobs')}, {count(sum(map(len, jobs)), 'runs')}")
+    if planned.held and request.cluster.over == "dependent":
+        after = f"afterany:{job}"
+        executor = executor_for(submission, request.cluster.only_submits, ledger.rest_name(submission), after)
+        try:
+            rest = executor.submit(submit_held, str(submission))
+        except (FailedJobError, FailedSubmissionError) as error:
+            refusal = " ".join(str(error).split())
+            say(console, f"the job that submits what is left could not be sent ({refusal}): submit again later")
+            return FAILED
+        say(console, f"job {rest.job_id} submits what is left once job {job} is over")
+    return DONE
 
 
 def settle(found: Sequence[Array], queue: Mapping[str, Queued], console: Console) -> list[Array]:
@@ -131,117 +483,3 @@ def _settled(array: Array, queue: Mapping[str, Queued], console: Console) -> Arr
     known.marker.touch()
     say(console, f"{array.name}: its submission was cut off; job {job} lacks its orders and was cancelled")
     return ledger.settled(known, "refused", said="cut off between sbatch and its orders; cancelled")
-
-
-def matrix(wish: Wish, runs: Sequence[Run], room: int) -> Matrix:
-    """Jobs for runs, as many as there is room for in the queue."""
-    cluster = wish.cluster
-    seconds, measured = estimates(wish.study, runs, wish.root, cluster.slot_tflops)
-    work = [Estimate(run.id, seconds[run.id]) for run in runs]
-    jobs = pack(work, cluster.slots, cluster.minutes * 60.0, cluster.least_minutes * 60.0, room)
-    sent, held = jobs[:room], [run for job in jobs[room:] for run in job]
-    frozen = tuple(tuple(map(tuple, array)) for array in arrays(sent, cluster.largest_array))
-    return Matrix(frozen, tuple(held), seconds, measured)
-
-
-def estimates(study: Study, runs: Sequence[Run], root: Path, tflops: float) -> tuple[dict[str, float], int]:
-    """Seconds of each run on its slot, and how many of them come from a measured speed."""
-    rates = cost.measured_rates(root, study)
-    found, measured = {}, 0
-    for run in runs:
-        rate = rates.get(cost.speed_key(run))
-        measured += rate is not None
-        wanted = study.evaluations[run.id]
-        found[run.id] = cost.run_seconds(run, wanted, cost.facts(run).macs, rate, tflops * 1e12)
-    return found, measured
-
-
-def gpu_hours(planned: Matrix, cluster: Cluster) -> float:
-    """GPU-hours of what is submitted (slot-hours over runs a GPU; hours of jobs where they have no GPU)."""
-    seconds = sum(planned.seconds[run] for array in planned.arrays for job in array for run in job)
-    return seconds / cluster.runs_per_gpu / 3600
-
-
-def submit_matrix(wish: Wish, planned: Matrix, claim: Claim, console: Console) -> int:
-    """Freezes the code and sends every array, while the claim on the study holds (OwnedError otherwise).
-
-    Returns an exit code; what was sent is in the ledger in any case."""
-    claim.check()  # a question may have waited for its answer, and others have taken this process for dead
-    submission = ledger.new_submission(wish.root, wish.study.name)
-    commit = freeze.freeze(submission, wish.path)
-    about = {
-        "study": wish.study.name,
-        "time": ledger.now(),
-        "command": wish.command,
-        "root": str(wish.root),
-        "data": str(wish.data),
-        "accept_code": wish.accept_code,
-        "again": wish.again,
-        "cluster": {
-            **wish.cluster.model_dump(mode="json"),
-            "slots": wish.cluster.slots,
-            "computes_on": wish.cluster.computes_on,
-        },
-        "commit": commit,
-        "held": list(planned.held),
-    }
-    write_json(submission / "submission.json", about)
-    for number, jobs in enumerate(planned.arrays):
-        claim.check()
-        claim.beat(number, len(planned.arrays), None)
-        array = ledger.intend(submission, number, [list(job) for job in jobs])
-        executor = executor_for(submission, wish.cluster, array.name)
-        orders = [Order(str(array.path), element).text() for element in range(len(jobs))]
-        try:
-            job = send(executor, orders)
-        except (FailedJobError, FailedSubmissionError) as error:
-            said = " ".join(str(error).split())
-            if getattr(error.__cause__, "returncode", 0) == TIMED_OUT or any(sign in said for sign in UNSURE):
-                say(
-                    console,
-                    f"{array.name}: sbatch gave no answer ({said}); the next `submit` finds out what became of it",
-                )
-            else:
-                ledger.settled(array, "refused", said=said)
-                say(console, f"{array.name}: refused: {said}")
-            sent = sum(len(one) for one in planned.arrays[:number])
-            say(
-                console,
-                f"{sent} of {count(planned.jobs, 'jobs')} were submitted; the same command submits the rest, nothing "
-                "twice",
-            )
-            return FAILED
-        ledger.settled(array, "submitted", job)
-        say(console, f"job {job}: {count(len(jobs), 'jobs')}, {count(sum(map(len, jobs)), 'runs')}")
-    if planned.held and wish.cluster.over == "dependent":
-        after = f"afterany:{job}"
-        executor = executor_for(submission, wish.cluster.only_submits, ledger.rest_name(submission), after)
-        try:
-            rest = executor.submit(submit_rest, str(submission))
-        except (FailedJobError, FailedSubmissionError) as error:
-            said = " ".join(str(error).split())
-            say(console, f"the job that submits what is left could not be sent ({said}): submit again later")
-            return FAILED
-        say(console, f"job {rest.job_id} submits what is left once job {job} is over")
-    return DONE
-
-
-def alike(about: Mapping[str, Any], wish: Wish) -> bool:
-    """Whether a submission's jobs were started by the same settings as those of a wish would be."""
-    now, before = wish.cluster.model_dump(mode="json"), about["cluster"]
-    return all(before[key] == now[key] for key in now if key in before and key not in NO_START)
-
-
-def submit_rest(submission: str) -> str:
-    """The body of the job that submits what was held back, from the frozen code and study."""
-    from submitit.helpers import clean_env
-
-    from slurm.verbs import submit_left
-
-    site = {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}
-    with clean_env():  # a job submitted from a job would inherit its SLURM variables
-        os.environ.update(site)  # but this one says where the site's configuration lies
-        code = submit_left(Path(submission))
-    if code != DONE:
-        sys.exit(code)  # so that the end of its log is kept as its error
-    return "done"

@@ -1,4 +1,4 @@
-"""The body of a job: its runs, several side by side, until they are done or the job is told to stop.
+"""The body of a job: its runs, several side by side, until they are done or the job has to stop.
 
 submitit unpickles the name of `work` and a JSON text, nothing else. From exec on USR1, USR2 and TERM are blocked (the
 job's command says so) until handlers stand that only note them. A signal means: every run finishes its step and
@@ -20,6 +20,7 @@ from pathlib import Path
 from rich.console import Console
 
 import models
+from benchmarks.console import PIPE_WIDTH, say
 from benchmarks.data.dataset import Places
 from benchmarks.errors import FAILED, OwnedError
 from benchmarks.files import read_json
@@ -29,7 +30,7 @@ from benchmarks.records.record import Record
 from benchmarks.records.states import run_state
 from benchmarks.running import local
 from benchmarks.running.execute import Settings
-from benchmarks.running.progress import Lines, say
+from benchmarks.running.progress import Lines
 from benchmarks.running.task import Ending, Task
 from slurm.commands import SilentError, SlurmError, call
 from slurm.freeze import load_plugins
@@ -40,9 +41,9 @@ log = logging.getLogger("inductive")
 
 SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)
 BLOCKED = " ".join(f"--block-signal={number.name.removeprefix('SIG')}" for number in SIGNALS)
-HOPELESS = 3  # attempts in a row that began at the same step
+GIVE_UP_AFTER = 3  # attempts in a row that began at the same step
 GIVEN_UP, TOO_LITTLE = "no progress", "too little time per job"
-FAIR_SHARE = 10  # starts that the work of HOPELESS attempts takes, unless it takes a checkpoint interval
+FAIR_SHARE = 10  # starts that the work of GIVE_UP_AFTER attempts takes, unless it takes a checkpoint interval
 ANSWER_SECONDS = 15.0  # for scontrol to answer a job that is about to end
 EARLY_SECONDS = 60.0  # by which SLURM may send its signal too early
 MARGIN_SECONDS = 5.0  # before the job's end: nothing is tried again after that
@@ -52,7 +53,7 @@ BAD = ("failed", "lost")  # endings of a run that are errors of its job
 
 @dataclass(frozen=True)
 class Order:
-    """What a job is told: an array of a submission, and which of its jobs it is."""
+    """What a job is to do: an array of a submission, and which of its jobs it is."""
 
     array: str
     element: int
@@ -124,7 +125,7 @@ def _work(array: Array, element: int, seen: list[int], errors: Errors) -> str:
     mark.unlink(missing_ok=True)
     if array.is_cancelled(element):
         return "cancelled"
-    console = Console(width=250)
+    console = Console(width=PIPE_WIDTH)
     tasks, failed = tasks_of(array, element, job)
     for run, reason in failed.items():
         errors.add(f"{run}: {reason}")
@@ -147,13 +148,15 @@ def _work(array: Array, element: int, seen: list[int], errors: Errors) -> str:
         local.run_tasks(tasks, cluster["slots"], reporter, seen, seconds_to_save)
     except KeyboardInterrupt:
         names = ", ".join(signal.Signals(number).name for number in seen)
-        hopeless = False
+        too_short = False
         if not ends:  # nothing had begun yet: else such a job would go back for ever, without an attempt that counts
             seconds_to_save()
-            hopeless = array.time_limits(element) >= HOPELESS
-        if hopeless:
-            errors.add(f"{TOO_LITTLE}: {HOPELESS} times in a row it was over before a run had begun; raise `minutes`")
-        again = not (hopeless or array.is_cancelled(element)) and requeue(job, seen, cluster["requeue"], mark, ends)
+            too_short = array.time_limits(element) >= GIVE_UP_AFTER
+        if too_short:
+            errors.add(
+                f"{TOO_LITTLE}: {GIVE_UP_AFTER} times in a row it was over before a run had begun; raise `minutes`"
+            )
+        again = not (too_short or array.is_cancelled(element)) and requeue(job, seen, cluster["requeue"], mark, ends)
         saved = f"all is saved but {', '.join(reporter.lost)}" if reporter.lost else "all is saved"
         say(console, f"stopped by {names}: {saved}; {'back into the queue' if again else 'not requeued'}")
         return "requeued" if again else "stopped"
@@ -202,7 +205,7 @@ def tasks_of(array: Array, element: int, job: str) -> tuple[list[Task], dict[str
             failed[run.id] = state.reason
             continue
         reason = "" if state.record is None else no_progress(state.record)
-        if state.record is not None and not reason and array.time_limits(element) >= HOPELESS:
+        if state.record is not None and not reason and array.time_limits(element) >= GIVE_UP_AFTER:
             reason = too_little_time(state.record, job, settings.checkpoint_seconds)
         if state.record is not None and reason:
             failed[run.id] = give_up(state.record, reason)
@@ -239,40 +242,40 @@ def failed_in(record: Record, job: str) -> bool:
 
 
 def recent_attempts(record: Record) -> list[Attempt]:
-    """The last attempts, HOPELESS at most, since the run was given up."""
+    """The last attempts, GIVE_UP_AFTER at most, since the run was given up."""
     recent: list[Attempt] = []
     for attempt in record.attempt_list:
         error = str((attempt.ended or {}).get("error") or "")
         recent = [] if error.startswith((GIVEN_UP, TOO_LITTLE)) else [*recent, attempt]
-    return recent[-HOPELESS:]
+    return recent[-GIVE_UP_AFTER:]
 
 
 def no_progress(record: Record) -> str:
     """The reason to give a run up ('' for none): the last attempts all began at the same step, and none of them got as
     far as a checkpoint or, once the run is trained, to the end of an evaluation."""
     recent = recent_attempts(record)
-    if len(recent) < HOPELESS:
+    if len(recent) < GIVE_UP_AFTER:
         return ""
     if any((record.path / "evaluations" / f"{one.number:04d}.npz").exists() for one in recent):
         return ""
     starts, newest = {(attempt.owner or {}).get("start_step", 0) for attempt in recent}, newest_step(record.path)
     if len(starts) > 1 or newest > max(starts):
         return ""
-    return f"{GIVEN_UP} in {HOPELESS} attempts: each began at step {newest}; last: {record.reason}"
+    return f"{GIVEN_UP} in {GIVE_UP_AFTER} attempts: each began at step {newest}; last: {record.reason}"
 
 
 def too_little_time(record: Record, job: str, checkpoint_seconds: float) -> str:
     """The reason to give a run up ('' for none): the last attempts, all of them of this job and stopped, were little
     more than start. Their work together reaches neither the time between two checkpoints nor ten starts."""
     recent = recent_attempts(record)
-    mine = [(one.owner or {}).get("slurm_job") == job for one in recent]
+    of_this_job = [(one.owner or {}).get("slurm_job") == job for one in recent]
     seconds = [one.ended["seconds"] for one in recent if one.ended and one.ended["state"] == "interrupted"]
-    if len(recent) < HOPELESS or not all(mine) or len(seconds) < HOPELESS or not all(seconds):
+    if len(recent) < GIVE_UP_AFTER or not all(of_this_job) or len(seconds) < GIVE_UP_AFTER or not all(seconds):
         return ""
     total = sum(one["total"] for one in seconds)
     work = sum(one["training"] + one["evaluation"] for one in seconds)
     start = total - work
-    if work >= min(checkpoint_seconds, FAIR_SHARE * start / HOPELESS):
+    if work >= min(checkpoint_seconds, FAIR_SHARE * start / GIVE_UP_AFTER):
         return ""
     words = f"{start:.0f} s of {total:.0f} s were start, besides the jobs' own"
     return f"{TOO_LITTLE}: {words}; raise `minutes` and `inductive retry`"
@@ -321,7 +324,7 @@ def requeue(job: str, seen: list[int], allowed: bool, mark: Path, ends: float = 
 
     It is due after USR1 or USR2, and after the TERM of a preemption (which alone has a PreemptTime), as long as the job
     counts as running: SLURM requeues itself what it has already ended. While the controller does not answer it is asked
-    again and again, less and less often, until the job's end (`ends`, of time.monotonic) is near. `mark` is there, with
+    repeatedly, less and less often, until the job's end (`ends`, of time.monotonic) is near. `mark` is there, with
     the reason, for as long as it has not worked: the job may be killed at any moment.
     """
     if not allowed:

@@ -1,4 +1,7 @@
-"""`inductive check FILE`: a user's own encodings and models put to the contract, with their symmetries and cost."""
+"""`inductive check FILE`: a user's own encodings and models put to the contract, with their symmetries and cost.
+
+What loads torch is imported inside, so that `--help` is answered at once.
+"""
 
 from __future__ import annotations
 
@@ -6,34 +9,34 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+import click
 from rich.console import Console
 
 import models
+from benchmarks.console import say, terminal
 from benchmarks.errors import DONE, FAILED, ConfigError
 from benchmarks.plan.study import load_plugin
-from benchmarks.running.progress import say
-from benchmarks.speed.clock import MachineClock, Plan, Variant, summarise, take_turns
-from benchmarks.speed.steps import training_step
-from models.checks import contract
-from models.checks.contract import CHECKS, Subject
-from models.checks.symmetries import layouts, symmetries
+
+if TYPE_CHECKING:
+    from models.checks.contract import Subject
 
 SIDES = (8, 16, 32, 64, 224)  # training resolutions at which a model is tried, the smallest first
 BATCH, PIXELS = 32, 32  # of the measured training step
-TURNS = Plan(rounds=5, most=15, warmup=2, seconds=0.3, patience=20)
 
 
-def check_file(path: Path, console: Console) -> int:
-    """Checks everything that a plugin's file declares, and prints what it is like. Returns the exit code."""
-    failed = 0
-    for one in load_plugin(path, "check"):
+@click.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def check(file: Path) -> int:
+    """Put the encodings and models of your own FILE to the contract; print their symmetries and cost."""
+    console, failed = terminal(), 0
+    for one in load_plugin(file, "check"):
         before = failed
         is_encoding = isinstance(one, models.Encoding)
         say(console, f"{'position' if is_encoding else 'model'} {one.name}: {one.summary}")
         for subject in subjects(one):
-            failed += _put_to_contract(one, subject, path, console)
+            failed += _put_to_contract(one, subject, file, console)
         if failed == before:
             for line in portrait(one):
                 say(console, f"  {line}")
@@ -62,6 +65,8 @@ def _put_to_contract(one: models.Encoding | models.Family, subject: Subject, pat
 
 def subjects(one: models.Encoding | models.Family) -> list[Subject]:
     """What a declaration is checked in: the ViT with and without a class token, or the model at its smallest."""
+    from models.checks.contract import Subject
+
     if isinstance(one, models.Family):
         for side in SIDES:
             subject = Subject(one.name, {}, one.sizes[0], side)
@@ -74,7 +79,10 @@ def subjects(one: models.Encoding | models.Family) -> list[Subject]:
 
 
 def checks(one: models.Encoding | models.Family) -> Iterator[tuple[str, Callable[[Subject], None]]]:
-    yield from CHECKS.items()
+    """The checks of a declaration, by name: every network's, and that an encoding moves no weight but its own."""
+    from models.checks import contract
+
+    yield from contract.CHECKS.items()
     yield "compiled", contract.compiled
     if isinstance(one, models.Encoding):
         yield "other_weights", other_weights
@@ -82,9 +90,11 @@ def checks(one: models.Encoding | models.Family) -> Iterator[tuple[str, Callable
 
 def other_weights(subject: Subject) -> None:
     """With the same seed, all weights outside the encoding are those of the network without position."""
-    without = Subject(subject.name, {**subject.options, "position": "none"}).build()
-    mine, theirs = map(contract.weights_outside_position, (subject.build(), without))
-    contract.require(mine == theirs, "a weight outside the encoding differs: it must be named position.*")
+    from models.checks import contract
+
+    without = contract.Subject(subject.name, {**subject.options, "position": "none"}).build()
+    encoded, plain = map(contract.weights_outside_position, (subject.build(), without))
+    contract.require(encoded == plain, "a weight outside the encoding differs: it must be named position.*")
 
 
 def _complaint(check: Callable[[Subject], None], subject: Subject, path: Path) -> str | None:
@@ -101,6 +111,9 @@ def _complaint(check: Callable[[Subject], None], subject: Subject, path: Path) -
 
 def portrait(one: models.Encoding | models.Family) -> Iterator[str]:
     """Symmetries, ways of being carried and cost, in lines."""
+    from models.checks import contract
+    from models.checks.symmetries import layouts, symmetries
+
     subject = subjects(one)[0]
     resolved = models.resolve_options(subject.name, size=subject.size, options=subject.options)
     patch = int(resolved.get("patch_size", max(1, subject.image_size // 8)))
@@ -116,13 +129,18 @@ def portrait(one: models.Encoding | models.Family) -> Iterator[str]:
     if network.resizes_input:
         yield "at another grid: every image is resized to the training resolution"
     else:
-        said = f"by {' or '.join(subject.ways)}; the first by default" if subject.ways else "nothing to carry"
-        yield f"at another grid: {said}"
+        ways = f"by {' or '.join(subject.ways)}; the first by default" if subject.ways else "nothing to carry"
+        yield f"at another grid: {ways}"
     yield from cost(one)
 
 
 def cost(one: models.Encoding | models.Family) -> Iterator[str]:
     """Parameters and MACs, and for an encoding the time of a training step against none, measured in turns."""
+    import torch
+
+    from benchmarks.speed.clock import MachineClock, Plan, Variant, summarise, take_turns
+    from benchmarks.speed.steps import training_step
+
     if isinstance(one, models.Family):
         subject = subjects(one)[0]
         facts = subject.build().describe(subject.image_size, subject.image_size)
@@ -134,17 +152,18 @@ def cost(one: models.Encoding | models.Family) -> Iterator[str]:
     }
     for network in built.values():
         network.set_attention("explicit")  # as every run on a CPU
-    mine, none = (built[name].describe(PIXELS, PIXELS) for name in (one.name, "none"))
-    more = mine.macs - none.macs
+    encoded, none = (built[name].describe(PIXELS, PIXELS) for name in (one.name, "none"))
+    more = encoded.macs - none.macs
     yield (
-        f"cost in the nano ViT at {PIXELS} px: {mine.parameters['position']:,} parameters, {more:+,} MACs "
+        f"cost in the nano ViT at {PIXELS} px: {encoded.parameters['position']:,} parameters, {more:+,} MACs "
         f"({more / none.macs:+.1%}) against none"
     )
     variants = [Variant(name, training_step(network, BATCH, PIXELS), "none") for name, network in built.items()]
+    turns = Plan(rounds=5, most=15, warmup=2, seconds=0.3, patience=20)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        taken = summarise(take_turns(variants, TURNS, MachineClock()), one.name, "none")
+        taken = summarise(take_turns(variants, turns, MachineClock()), one.name, "none")
     finally:
         torch.set_num_threads(threads)
     if taken.ratio is None:

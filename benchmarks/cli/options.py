@@ -41,7 +41,7 @@ def options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
                                show_default=True, help="auto takes a CUDA GPU where there is one."),
         "checkpoint": click.option("--checkpoint-every", type=click.FloatRange(min=0, min_open=True), default=300.0,
                                    metavar="SECONDS", show_default=True, help="Time between checkpoints."),
-        "accept": click.option("--accept-code", is_flag=True, help="Go on with records of other sources; recorded."),
+        "accept": click.option("--accept-code", is_flag=True, help="Continue records of other sources; recorded."),
         "compile": click.option("--compile", "compiling", type=Choice(["rule", "off", "network", "graphs"]),
                                 default="rule", show_default=True, help="Compile what is trained, with CUDA graphs or "
                                 "without; rule: where it has been measured to pay. Recorded; rerun does the same."),
@@ -60,8 +60,8 @@ def _read_from(context: click.Context, option: click.Parameter, paths: tuple[Pat
     from benchmarks.records import roots
 
     if len(paths) == 1 and not paths[0].is_file():
-        asked = option.name is not None and context.get_parameter_source(option.name) != ParameterSource.DEFAULT
-        return roots.existing(paths[0]) if asked else paths[0]
+        named = option.name is not None and context.get_parameter_source(option.name) != ParameterSource.DEFAULT
+        return roots.existing(paths[0]) if named else paths[0]
 
     if len(paths) == 1:
         return roots.opened(paths[0])

@@ -69,6 +69,12 @@ def cell_key(run: Run) -> str:
     return canonical(settings)
 
 
+def cell_name(run: Run) -> str:
+    """A run's id without draw, seed and digest, with the size and recipe: names a cell in tables."""
+    name = run.model if run.position == "-" else f"{run.model} {run.position}"
+    return f"{name} {run.size}, {run.dataset} n={run.train_size} r={run.resolution}, {run.recipe.name}"
+
+
 def cells(study: Study, root: Path) -> list[Cell]:
     """The cells of a study in its order, with what each run of them takes."""
     groups: dict[str, list[Run]] = {}

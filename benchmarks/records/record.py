@@ -131,7 +131,7 @@ def _state(result: Mapping[str, Any] | None, attempts: tuple[Attempt, ...]) -> t
         return ("interrupted" if state == "finished" else state), lines[-1] if lines else ""
     if last.alive():
         return "running", last.owner_text()
-    return "lost", f"{last.owner_text()}, died without a word"
+    return "lost", f"{last.owner_text()}, exited without reporting"
 
 
 def recorded_sources(folder: Path, execution: Mapping[str, Any] | None) -> dict[str, str]:

@@ -75,16 +75,17 @@ def run_tasks(
     """Runs all tasks, `jobs` at a time, until done or stopped by SIGINT, SIGTERM or SIGHUP.
 
     Whoever handles signals by itself gives the list `stopping`, to which its handlers add their numbers, and
-    `seconds_to_save`, called once all are told to stop: who has not saved by then (a process that hangs) is killed and
-    left behind, its ending `lost`. Without it all are waited for. A task that fails stops no other. After a stop the
-    endings of tasks never started are missing. Raises KeyboardInterrupt once everything is saved when it was stopped.
+    `seconds_to_save`, called once all have been asked to stop: who has not saved by then (a process that hangs) is
+    killed and left behind, its ending `lost`. Without it all are waited for. A task that fails stops no other. After a
+    stop the endings of tasks never started are missing. Raises KeyboardInterrupt once everything is saved when it was
+    stopped.
     """
     waiting, active, endings = deque(tasks), list[_Active](), list[Ending]()
     free = list(range(jobs))
     with _stop_requested() if stopping is None else nullcontext(stopping) as stopped:
         with _signals_blocked():
             context = _warm_context()
-        told, patience, deadline = 0, 0.0, math.inf
+        announced, patience, deadline = 0, 0.0, math.inf  # announced: how many of the signals in `stopped`
         while active or (waiting and not stopped):
             while waiting and free and not stopped:
                 try:
@@ -98,16 +99,16 @@ def run_tasks(
                 waiting.popleft()
                 free.pop(0)
                 reporter.started(active[-1].task)
-            if len(stopped) > told:
-                for number in range(told, len(stopped)):
-                    reporter.said(SAVING if number else STOP)
-                for one in active if not told else []:
+            if len(stopped) > announced:
+                for number in range(announced, len(stopped)):
+                    reporter.message(SAVING if number else STOP)
+                for one in active if not announced else []:
                     with suppress(OSError):  # it may have ended this moment
                         one.pipe.send_bytes(b"stop")
-                if not told and seconds_to_save is not None:
+                if not announced and seconds_to_save is not None:
                     patience = seconds_to_save()
                     deadline = time.monotonic() + patience
-                told = len(stopped)
+                announced = len(stopped)
             wait([one.pipe for one in active] + [one.process.sentinel for one in active], timeout=0.2)
             for one in list(active):
                 _listen(one, reporter)
@@ -121,8 +122,8 @@ def run_tasks(
                     free.append(one.slot)
                     reporter.ended(endings[-1])
         if stopped:
-            if len(stopped) > told:
-                reporter.said(SAVING)
+            if len(stopped) > announced:
+                reporter.message(SAVING)
             raise KeyboardInterrupt
     return endings
 

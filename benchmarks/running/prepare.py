@@ -12,30 +12,30 @@ from benchmarks.data.catalogue import dataset
 from benchmarks.data.dataset import FOLDER, Dataset, Places
 from benchmarks.errors import InductiveError
 from benchmarks.files import read_json
-from benchmarks.plan.evaluations import leave_out_duplicates
 from benchmarks.plan.study import Study
+from benchmarks.running import preflight
 from benchmarks.training.training import model_of
 from models.libraries.weights_file import read_weights
 
 
 def data_sets(study: Study, data: Path) -> Iterator[str]:
     """The data sets of a study, and the lists of duplicates it wants left out."""
-    for name in dict.fromkeys(run.dataset for run in study.runs):
-        yield from data_set(name, data)
-        if any(leave_out_duplicates(study.evaluations[run.id]) for run in study.runs if run.dataset == name):
-            found = duplicates.read_list(name, data)
-            yield f"{name}: {len(found.indices):,} test images are listed in {duplicates.list_path(name, data)}"
+    for needed in preflight.data_sets(study, study.runs):
+        yield from data_set(needed.name, data)
+        if needed.list_of_duplicates:
+            found = duplicates.read_list(needed.name, data)
+            path = duplicates.list_path(needed.name, data)
+            yield f"{needed.name}: {len(found.indices):,} test images are listed in {path}"
 
 
 def weights(study: Study, data: Path) -> Iterator[str]:
     """The weights of ready-made networks, by the libraries' own download into their own cache; files are looked for."""
-    wanted = {(run.model, str(run.options["weights"])): run for run in study.runs if "weights" in run.options}
-    for (model, source), run in wanted.items():
+    for (model, source), run in preflight.weights(study.runs).items():
         try:
             if source.startswith("library"):
                 model_of(run)
                 yield f"{model}: weights {source} are there"
-            elif source.startswith("file:"):
+            else:
                 path = Path(source.removeprefix("file:"))
                 yield f"{model}: weights {path}, {len(read_weights(path))} tensors"
         except models.ModelError as error:
@@ -52,20 +52,20 @@ def data_set(name: str, data: Path) -> Iterator[str]:
         index = folders.current_index(name, data, anew=True)
         folders.declared.cache_clear()
         again = "unchanged" if before == index.fingerprint else "indexed"
-        yield f"{name}: {again}: {_said(index.dataset())}"
+        yield f"{name}: {again}: {_described(index.dataset())}"
     spec = dataset(name, Places(data))
     if spec.bundled:
         yield f"{name}: {spec.reference}; nothing to do"
-    elif store.is_ready(spec, data, whole=True) and not (words := _words(spec, data))[1]:
+    elif store.is_ready(spec, data, whole=True) and not (words := _origin(spec, data))[1]:
         yield f"{name}: ready at {data / folders.STORE}, every byte as decoded; {words[0]}"
     else:
         images = store.build(spec, data, download=True)
         store.load_images.cache_clear()
         size = sum(array.nbytes for array in (images.train, images.test)) / 1e6
-        yield f"{name}: decoded to {data / folders.STORE}, {size:,.0f} MB: {_said(spec)}; {images.official}"
+        yield f"{name}: decoded to {data / folders.STORE}, {size:,.0f} MB: {_described(spec)}; {images.official}"
 
 
-def _words(spec: Dataset, data: Path) -> tuple[str, bool]:
+def _origin(spec: Dataset, data: Path) -> tuple[str, bool]:
     """What is known of the origin of what was decoded, and whether decoding it anew would make it verified."""
     words = store.load_images(spec.name, data).official
     if words.startswith(official.UNVERIFIED) and all((data / file).exists() for file in spec.files):
@@ -84,7 +84,7 @@ def find_duplicates(name: str, data: Path) -> Iterator[str]:
     yield f"{name}: {len(found.indices):,} test images equal a training image to the byte; listed in {path}"
 
 
-def _said(spec: Dataset) -> str:
+def _described(spec: Dataset) -> str:
     colour = "grey" if spec.channels == 1 else "colour"
     side = spec.native_resolution
     return (

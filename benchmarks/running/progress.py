@@ -1,4 +1,4 @@
-"""What a user sees while runs go on: a bar with the time left on a terminal, a line a run elsewhere."""
+"""What a user sees while runs are trained: a bar with the time left on a terminal, a line a run elsewhere."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from benchmarks.console import printable
+from benchmarks.console import duration, say
 from benchmarks.running.task import Ending, Task
 
 
@@ -17,37 +17,15 @@ def reporter_for(console: Console, total: int, jobs: int) -> Display:
     return Bars(console, total, jobs) if console.is_terminal else Lines(console, total, jobs)
 
 
-def say(console: Console, text: str) -> None:
-    """Prints a text as it is: no markup, no colours, no wrapping of long ids, no control characters."""
-    console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
-
-
 class Display(Protocol):
-    """Who is told what happens while tasks are run, for as long as it is entered."""
+    """Shows what happens while tasks are run, for as long as it is entered."""
 
     def __enter__(self) -> Display: ...
     def __exit__(self, *error: object) -> None: ...
     def started(self, task: Task) -> None: ...
     def step(self, task: Task, step: int, steps: int, rate: float | None) -> None: ...
     def ended(self, ending: Ending) -> None: ...
-    def said(self, text: str) -> None: ...
-
-
-def duration(seconds: float) -> str:
-    """'45 s', '7 min 30 s', '2 h 05 min', '3 d 4 h'."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    return f"{whole // 86400} d {whole % 86400 // 3600} h"
-
-
-def count(amount: int, noun: str) -> str:
-    """'1 job', '1,200 jobs'; `noun` is the plural and ends in s."""
-    return f"{amount:,} {noun.removesuffix('s') if amount == 1 else noun}"
+    def message(self, text: str) -> None: ...
 
 
 class _Clock:
@@ -71,7 +49,7 @@ class Lines:
 
     def __init__(self, console: Console, total: int, jobs: int):
         self.console, self.clock = console, _Clock(total, jobs)
-        self.spoken = time.monotonic()
+        self.last_line = time.monotonic()
 
     def __enter__(self) -> Lines:
         return self
@@ -84,21 +62,21 @@ class Lines:
 
     def step(self, task: Task, step: int, steps: int, rate: float | None) -> None:
         self.clock.shares[task.run.id] = step / steps
-        if time.monotonic() - self.spoken > (60 if self.clock.total > 1 else 5):
+        if time.monotonic() - self.last_line > (60 if self.clock.total > 1 else 5):
             speed = f", {rate:,.0f} images/s" if rate else ""
-            self.said(f"{task.run.id}: step {step:,} of {steps:,}{speed}, {self.clock.left()}")
+            self.message(f"{task.run.id}: step {step:,} of {steps:,}{speed}, {self.clock.left()}")
 
     def ended(self, ending: Ending) -> None:
         self.clock.shares.pop(ending.task.run.id, None)
         self.clock.done += 1
-        count = f"[{self.clock.done}/{self.clock.total}]"
+        place = f"[{self.clock.done}/{self.clock.total}]"
         left = f", {self.clock.left()}" if self.clock.done < self.clock.total and self.clock.left() else ""
-        self.said(
-            f"{count} {ending.task.run.id}: {ending.state} after {duration(ending.seconds)} ({ending.line}){left}"
+        self.message(
+            f"{place} {ending.task.run.id}: {ending.state} after {duration(ending.seconds)} ({ending.line}){left}"
         )
 
-    def said(self, text: str) -> None:
-        self.spoken = time.monotonic()
+    def message(self, text: str) -> None:
+        self.last_line = time.monotonic()
         say(self.console, text)
 
 
@@ -140,7 +118,7 @@ class Bars:
         self.progress.remove_task(self.bars.pop(ending.task.run.id))
         self.progress.update(self.whole, completed=self.clock.done, note=self.clock.left())
         if ending.state != "finished":
-            self.said(f"{ending.task.run.id}: {ending.state} ({ending.line})")
+            self.message(f"{ending.task.run.id}: {ending.state} ({ending.line})")
 
-    def said(self, text: str) -> None:
+    def message(self, text: str) -> None:
         say(self.progress.console, text)

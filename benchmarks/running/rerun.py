@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.errors import OwnedError, RecordError
 from benchmarks.files import write_json
-from benchmarks.plan.run import Evaluation
+from benchmarks.plan.run import Evaluation, Run
 from benchmarks.records import init_from
 from benchmarks.records.attempts import read_attempts
 from benchmarks.records.metrics import read_metrics
@@ -43,11 +43,12 @@ def rerun_root(root: Path) -> Path:
     return root / ".reruns"
 
 
-def prepare_rerun(record: Record, device: str | None, first: int | None) -> list[Evaluation]:
+def prepare_rerun(record: Record, run: Run, device: str | None, first: int | None) -> list[Evaluation]:
     """Makes an empty folder for the rerun with the recorded execution, and returns the evaluations to repeat.
 
-    `device` replaces the recorded one where the user asks for it. Raises RecordError when the record has not come as
-    far as is to be compared (step `first`, or the end), OwnedError while another rerun of the same run is alive.
+    `run` is the record's, read with the data folder that it is trained from now. `device` replaces the recorded one
+    where the user asks for it. Raises RecordError when the record has not come as far as is to be compared (step
+    `first`, or the end), OwnedError while another rerun of the same run is alive.
     """
     folder = rerun_root(record.path.parent) / record.id
     attempts = read_attempts(folder)
@@ -64,8 +65,8 @@ def prepare_rerun(record: Record, device: str | None, first: int | None) -> list
     if device is not None and device != execution["device"]:
         from benchmarks.training.kernels import execution_for
 
-        execution |= execution_for(record.run(), device)
-    execution["sources"] = init_from.run_sources(record.run(), record.path.parent)
+        execution |= execution_for(run, device)
+    execution["sources"] = init_from.run_sources(run, record.path.parent)
     write_json(folder / "execution.json", execution)
     return [Evaluation(**entry["evaluation"]) for entry in record.evaluations]
 
@@ -143,13 +144,3 @@ def _evaluation_differences(old: list[dict[str, Any]], new: list[dict[str, Any]]
             then, here = (f"accuracy {one['accuracy']:.4f}, likelihood {one['nll']}" for one in (entry, now))
             found.append((f"{what}: {then} then, {here} now", apart))
     return found
-
-
-def recorded_settings(record: Record) -> dict[str, Any]:
-    """The recorded execution without what only describes, for display."""
-    return {key: value for key, value in (record.execution or {}).items() if key != "sources"}
-
-
-def environment_of(record: Record) -> dict[str, Any]:
-    """The environment of the last attempt, or nothing."""
-    return record.attempt_list[-1].environment() if record.attempt_list else {}

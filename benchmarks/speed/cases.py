@@ -116,7 +116,7 @@ def write_images(data: Path) -> None:
 
 
 class Quiet(Display):
-    """Says nothing of the runs it is told about."""
+    """Shows nothing."""
 
     def __enter__(self) -> "Quiet":
         return self
@@ -133,5 +133,5 @@ class Quiet(Display):
     def ended(self, ending: Ending) -> None:
         pass
 
-    def said(self, text: str) -> None:
+    def message(self, text: str) -> None:
         pass

@@ -219,7 +219,7 @@ def test_a_runs_folder_that_cannot_be_written_is_refused_at_once(inductive: Indu
 
 
 def test_help_is_quick_because_it_imports_nothing_heavy() -> None:
-    """Reference: the modules loaded after --help, and after listing models and positions."""
+    """Reference: the modules loaded after --help, of the command and of every verb, and after the quick verbs."""
     code = (
         "import sys\n"
         "from benchmarks.cli.main import main\n"
@@ -230,10 +230,28 @@ def test_help_is_quick_because_it_imports_nothing_heavy() -> None:
         "heavy = ['torch', 'timm', 'pandas', 'seaborn', 'matplotlib', 'scipy', 'sklearn', 'submitit']\n"
         "print([name for name in heavy if name in sys.modules])\n"
     )
-    for arguments in (["--help"], ["list", "positions"], ["list", "studies"], ["status", "quickstart"]):
+    quick = [["--help"], ["list", "positions"], ["list", "studies"], ["status", "quickstart"]]
+    for arguments in quick:
         program = code.format(arguments=arguments)
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
         assert done.stdout.strip().splitlines()[-1] == "[]", arguments
+
+
+def test_the_help_of_each_verb_is_its_docstring_and_quick() -> None:
+    """Reference: click's own short help of the loaded commands, and the modules that loading them all imports."""
+    code = (
+        "import sys\n"
+        "from click import Context\n"
+        "from benchmarks.cli.main import VERBS, _unloaded, cli\n"
+        "context = Context(cli)\n"
+        "for name in VERBS:\n"
+        "    verb = cli.get_command(context, name)\n"
+        "    assert verb.name == name, name\n"
+        "    assert verb.get_short_help_str(60) == _unloaded(name).get_short_help_str(60) != '', name\n"
+        "print([name for name in ['torch', 'timm', 'pandas', 'matplotlib', 'submitit'] if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("what", ["models", "positions", "datasets", "recipes", "studies"])
@@ -303,12 +321,12 @@ def test_ctrl_c_while_the_command_is_imported(tmp_path: Path) -> None:
 
 def test_ctrl_c_in_a_verb(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The same line."""
-    from benchmarks.cli import views
+    import benchmarks.cli.list
 
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(views, "print_listing", interrupted)
+    monkeypatch.setattr(benchmarks.cli.list, "print_listing", interrupted)
     with pytest.raises(SystemExit) as end:
         main(["list", "recipes"])
     assert end.value.code == 130

@@ -108,7 +108,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(
         assert process.returncode == 130, output
     assert "stopping: every run finishes its step and saves" in output
     assert "nothing is lost" in output
-    assert "The same command goes on" in output
+    assert "The same command resumes" in output
     assert _trainers(runs) == []
     states = _states(load_study(str(path)), runs, inductive, path)
     assert states.count("interrupted") == 2

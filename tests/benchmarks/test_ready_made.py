@@ -10,7 +10,7 @@ import timm
 import torch
 import torchvision
 
-from benchmarks.cli.views import listing
+from benchmarks.cli.list import listing
 from benchmarks.errors import ConfigError
 from benchmarks.plan.run import PROTOCOL, Evaluation, Run, make_run
 from benchmarks.plan.study import expand

@@ -11,13 +11,14 @@ import pytest
 import safetensors.torch
 import torch
 
-from benchmarks.cli import verbs
+from benchmarks.cli.run import work_through
 from benchmarks.errors import ConfigError, RecordError, StaleError
 from benchmarks.files import read_json, write_json
 from benchmarks.plan.run import Run, make_run
 from benchmarks.records import init_from
 from benchmarks.records.record import read_record
 from benchmarks.records.states import run_state
+from benchmarks.running import local
 from benchmarks.running.attempt_log import Outcome
 from benchmarks.running.execute import Settings
 from benchmarks.running.rerun import compare, prepare_rerun, rerun_root
@@ -125,7 +126,7 @@ def test_a_rerun_starts_from_the_same_weights(first: Run, tiny: Make, perform: P
     run = tiny(init_from=first.id)
     perform(run)
     record = read_record(tmp_path / run.id)
-    evaluations = prepare_rerun(record, None, None)
+    evaluations = prepare_rerun(record, run, None, None)
     perform(run, root=rerun_root(tmp_path), evaluations=evaluations)
     assert compare(record, None).verdict == "equal"
 
@@ -158,11 +159,11 @@ def test_missing_weights_are_said_before_anything_starts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """One error, and no process for the runs that could start."""
-    monkeypatch.setattr(verbs.local, "run_tasks", lambda *_: pytest.fail("started"))
+    monkeypatch.setattr(local, "run_tasks", lambda *_: pytest.fail("started"))
     runs = [tiny(seed=1), tiny(init_from=given(tmp_path, first))]
     tasks = [Task(run, [], tmp_path, Settings(Path("data"))) for run in runs]
     with pytest.raises(ConfigError, match=message):
-        verbs._run(tasks, 1, None)  # type: ignore[arg-type]
+        work_through(tasks, 1, None)  # type: ignore[arg-type]
 
 
 def test_weights_of_a_record_that_are_not_its_own(first: Run, tiny: Make, perform: Perform, tmp_path: Path) -> None:

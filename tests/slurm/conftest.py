@@ -80,7 +80,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
 @pytest.fixture
 def submit(tmp_path: Path) -> Callable[..., tuple[int, str]]:
     """Submits the study as the command does; returns the exit code and what was said."""
-    from slurm import verbs
+    from slurm.submit import read_request, submit_study
 
     def call(seeds: int = 6, dry_run: bool = False, only: str | None = None, **cluster: Any) -> tuple[int, str]:
         (tmp_path / "study.toml").write_text(STUDY.replace("SEEDS", str(list(range(seeds)))))
@@ -89,10 +89,9 @@ def submit(tmp_path: Path) -> Callable[..., tuple[int, str]]:
         (tmp_path / "cluster.toml").write_text("\n".join(lines) + "\n")
         with open(os.devnull, "w") as nowhere:  # noqa: PTH123
             console = Console(width=250, record=True, file=nowhere)
-            code = verbs.submit_study(
-                str(tmp_path / "study.toml"), tmp_path / "cluster.toml", only, tmp_path / "runs", tmp_path / "data",
-                dry_run, True, False, console,
-            )  # fmt: skip
+            files = (str(tmp_path / "study.toml"), tmp_path / "cluster.toml")
+            request = read_request(*files, tmp_path / "runs", tmp_path / "data", only=only)
+            code = submit_study(request, console, dry_run=dry_run, yes=True)
         return code, console.export_text()
 
     return call

@@ -9,11 +9,10 @@ import pytest
 from rich.console import Console
 
 from benchmarks.errors import ConfigError, InductiveError
-from slurm import verbs
+from slurm.check import write_cluster
 from slurm.cluster import Cluster, commented, read_cluster
 from slurm.commands import SlurmError
-from slurm.site import Node, gpus_of, look, minutes_of, proposal
-from slurm.submit import check_site
+from slurm.site import Node, check_site, gpus_of, look, minutes_of, proposal
 
 
 def test_what_is_proposed_for_a_site_is_accepted(fake: object, tmp_path: Path) -> None:
@@ -26,13 +25,13 @@ def test_what_is_proposed_for_a_site_is_accepted(fake: object, tmp_path: Path) -
     assert [node.count for node in mixed.nodes] == [3, 2, 1]
     assert (mixed.usual, mixed.gpu_types) == (Node((("v100", 2),), 16, 64000, 2), ("v100", "a100"))
     assert (site.largest_array, site.requeue, site.accounting, site.user_signal) == (1001, True, False, False)
-    verbs.cluster_init(tmp_path / "cluster.toml", Console(quiet=True))
+    write_cluster(tmp_path / "cluster.toml", Console(quiet=True))
     cluster = read_cluster(tmp_path / "cluster.toml")
     assert (cluster.partitions, cluster.gpus_per_job, cluster.cpus_per_job) == (("gpu",), 1, 16)
     assert (cluster.largest_array, cluster.minutes) == (1000, 1440)
     check_site(cluster, site, "cluster.toml")
     with pytest.raises(InductiveError, match="is there already"):
-        verbs.cluster_init(tmp_path / "cluster.toml", Console(quiet=True))
+        write_cluster(tmp_path / "cluster.toml", Console(quiet=True))
 
 
 def test_every_key_is_written_and_read_back(tmp_path: Path) -> None:

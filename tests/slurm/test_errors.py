@@ -13,7 +13,8 @@ import pytest
 from rich.console import Console
 
 from benchmarks.plan.study import load_study
-from slurm import ledger, verbs
+from slurm import ledger
+from slurm.logs import show_logs
 from slurm.status import cluster_states
 from slurm.worker import Order
 
@@ -28,7 +29,7 @@ def remarks(tmp_path: Path) -> dict[str, str]:
 def logs(run: str, root: Path) -> str:
     console = Console(width=250)
     with console.capture() as captured:
-        verbs.show_logs(run, root, False, console)
+        show_logs(run, root, console)
     return captured.get()
 
 

@@ -133,11 +133,11 @@ def test_the_record_is_asked_before_the_queue(
     assert "nothing to submit" in said  # a failed one waits for `retry`
     from rich.console import Console
 
-    from slurm import verbs
+    from slurm.submit import read_request, retry_study
 
     files = (str(tmp_path / "study.toml"), tmp_path / "cluster.toml")
-    where = (tmp_path / "runs", tmp_path / "data")
-    assert verbs.retry_study(*files, ["failed"], None, *where, True, Console(quiet=True)) == 0
+    request = read_request(*files, tmp_path / "runs", tmp_path / "data", states=("failed",))
+    assert retry_study(request, Console(quiet=True), yes=True) == 0
     assert ledger.read_arrays(tmp_path / "runs")[-1].runs == {failed.id}  # though the job still works on others
 
 
@@ -184,7 +184,7 @@ def test_jobs_of_earlier_texts(fake: Any, submit: Submit, tmp_path: Path) -> Non
     """Jobs of runs that an edit has removed are shown, and cancelled with the others."""
     from rich.console import Console
 
-    from slurm import verbs
+    from slurm.cancel import cancel_study
 
     submit(3)
     [job] = fake.jobs
@@ -194,13 +194,13 @@ def test_jobs_of_earlier_texts(fake: Any, submit: Submit, tmp_path: Path) -> Non
     assert notes == [f"1 job of earlier texts of this study: {job} (pending); `inductive cancel study` cancels all"]
     (tmp_path / "study.toml").write_text("no longer TOML")
     console = Console(width=250, record=True, file=io.StringIO())
-    assert verbs.cancel_study(str(tmp_path / "study.toml"), None, tmp_path / "runs", console) == 0
+    assert cancel_study(str(tmp_path / "study.toml"), None, tmp_path / "runs", console) == 0
     assert "1 job cancelled" in console.export_text()
     assert fake.jobs[job]["state"] == "CANCELLED"
     with pytest.raises(InductiveError, match=r"no jobs of 'studi' under .*; there are study; did you mean `study`"):
-        verbs.cancel_study("studi", None, tmp_path / "runs", console)
+        cancel_study("studi", None, tmp_path / "runs", console)
     with pytest.raises(InductiveError, match="'resnet' matches no run"):
-        verbs.cancel_study("study", "resnet", tmp_path / "runs", console)
+        cancel_study("study", "resnet", tmp_path / "runs", console)
 
 
 def test_a_controller_that_hangs(fake: Any, submit: Submit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

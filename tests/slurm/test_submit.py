@@ -27,7 +27,7 @@ from slurm.executor import executor_for
 from slurm.ledger import rest_name
 from slurm.queue import queue
 from slurm.status import cluster_states
-from slurm.submit import submit_rest
+from slurm.submit import submit_held
 
 Submit = Callable[..., tuple[int, str]]
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,9 +135,9 @@ KILLED = """
 import sys
 from pathlib import Path
 from rich.console import Console
-from slurm import verbs
+from slurm.submit import read_request, submit_study
 study, cluster, runs, data = sys.argv[1], *map(Path, sys.argv[2:])
-verbs.submit_study(study, cluster, None, runs, data, False, True, False, Console())
+submit_study(read_request(study, cluster, runs, data), Console(), yes=True)
 """
 
 
@@ -199,7 +199,7 @@ def test_a_dependent_job_submits_what_is_over(
         fake.now("COMPLETED")
         monkeypatch.setenv("SLURM_JOB_ID", "1")  # of the job that submits; its own jobs must not inherit it
         monkeypatch.setenv("SLURM_CONF", "/etc/elsewhere/slurm.conf")  # where sites do not use /etc/slurm
-        submit_rest(str(folder))
+        submit_held(str(folder))
         assert fake.state["environment"] == {"SLURM_CONF": "/etc/elsewhere/slurm.conf"}
         assert len(ledger.read_arrays(tmp_path / "runs")[-1].runs) == count
     assert sum("rest" in one["name"] for one in fake.jobs.values()) == 2  # nothing is over after the last
@@ -218,7 +218,7 @@ def test_what_keeps_the_rest_from_being_submitted(
     at all, no job is promised."""
     from rich.console import Console
 
-    from slurm import verbs
+    from slurm.jobs import show_jobs
 
     fake.set(fail=[2])
     code, said = submit(4, **SHORT, max_jobs=2, over="dependent")
@@ -232,13 +232,13 @@ def test_what_keeps_the_rest_from_being_submitted(
     fake.set(fail=[fake.state["calls"] + 1])
     monkeypatch.setenv("SLURM_JOB_ID", "1")
     with pytest.raises(SystemExit) as end:  # so that its script keeps the end of its log
-        submit_rest(str(folder))
+        submit_held(str(folder))
     assert end.value.code == 3
     (folder / "arrays" / "rest.0.error").write_text("exit code 3\nPermission denied\n")
     notes = cluster_states(load_study(str(tmp_path / "study.toml")), tmp_path / "runs")[1]
     assert "the job that submits what was held back ended badly: Permission denied; submit again" in notes
     capsys.readouterr()
-    verbs.show_jobs("study", tmp_path / "runs", False, False, True, Console(quiet=True))
+    show_jobs("study", tmp_path / "runs", Console(quiet=True), as_json=True)
     reasons = {one["submission"]: one["reasons"] for one in json.loads(capsys.readouterr().out)["submissions"]}
     assert reasons[folder.name] == ["the job that submits what was held back: Permission denied"]
 
@@ -253,7 +253,7 @@ def test_another_cluster_counts_from_one(fake: Any, submit: Submit, tmp_path: Pa
 
 def test_an_unprepared_study_is_refused(fake: Any, submit: Submit, tmp_path: Path) -> None:
     """The command that prepares it is named; nothing is sent."""
-    from slurm.verbs import check_prepared
+    from benchmarks.running.preflight import check_prepared
 
     (tmp_path / "other.toml").write_text(STUDY_OF_CIFAR)
     study = load_study(str(tmp_path / "other.toml"))
@@ -340,17 +340,17 @@ def test_cancel_marks_before_it_cancels(fake: Any, submit: Submit, tmp_path: Pat
     """Also for one job alone; what is cancelled is open to the next submission."""
     from rich.console import Console
 
-    from slurm import verbs
+    from slurm.cancel import cancel_study
 
     submit(5, **SHORT)
     first = runs_of(tmp_path)[0]
-    verbs.cancel_study(str(tmp_path / "study.toml"), first, tmp_path / "runs", Console(quiet=True))
+    cancel_study(str(tmp_path / "study.toml"), first, tmp_path / "runs", Console(quiet=True))
     assert sorted(one["state"] for one in fake.jobs.values()) == ["CANCELLED"] + ["PENDING"] * 4
     [array] = ledger.read_arrays(tmp_path / "runs")
     assert [array.is_cancelled(n) for n, job in enumerate(array.jobs)] == [first in job for job in array.jobs]
     _, said = submit(5, **SHORT)
     assert "1 run in 1 job " in said
-    verbs.cancel_study(str(tmp_path / "study.toml"), None, tmp_path / "runs", Console(quiet=True))
+    cancel_study(str(tmp_path / "study.toml"), None, tmp_path / "runs", Console(quiet=True))
     assert {one["state"] for one in fake.jobs.values()} == {"CANCELLED"}
 
 
@@ -437,14 +437,14 @@ def test_the_job_that_submits_the_rest_waits(
 
     monkeypatch.setattr(ledger, "time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
     monkeypatch.setenv("SLURM_JOB_ID", "1")
-    submit_rest(str(folder))
+    submit_held(str(folder))
     assert len(waits) == 3
     assert len(listed(tmp_path)) == 4
 
 
 def test_paths_that_sbatch_would_read_otherwise(fake: Any, submit: Submit, tmp_path: Path) -> None:
     """%j in the path of the records would become a number in the path of the logs."""
-    from slurm.submit import check_path
+    from slurm.executor import check_path
 
     check_path(Path("/data/müller 1/runs"))
     for bad in ("/data/%j", "/data/a\nb", "/data/it's", "/data/a\\b"):
@@ -485,7 +485,7 @@ def test_a_retry_counts_anew(fake: Any, submit: Submit, tmp_path: Path) -> None:
     """What SLURM says is the reason where there is no log; runs that never began are retried, too."""
     from rich.console import Console
 
-    from slurm import verbs
+    from slurm.submit import read_request, retry_study
 
     for _ in range(2):
         submit(2)
@@ -495,9 +495,9 @@ def test_a_retry_counts_anew(fake: Any, submit: Submit, tmp_path: Path) -> None:
     ):
         submit(2)
     files = (str(tmp_path / "study.toml"), tmp_path / "cluster.toml")
-    states = ["failed", "lost", "interrupted"]
-    where = (tmp_path / "runs", tmp_path / "data")
-    assert verbs.retry_study(*files, states, None, *where, True, Console(quiet=True)) == 0
+    states = ("failed", "lost", "interrupted")
+    request = read_request(*files, tmp_path / "runs", tmp_path / "data", states=states)
+    assert retry_study(request, Console(quiet=True), yes=True) == 0
     assert len(fake.jobs) == 3
     fake.now("FAILED", reason="JobLaunchFailure")
     assert submit(2)[0] == 0  # one since the retry

@@ -14,7 +14,11 @@ from benchmarks.plan.run import Run
 from benchmarks.plan.study import load_study
 from benchmarks.records.attempts import claim
 from benchmarks.records.init_from import run_sources
-from slurm import ledger, verbs
+from slurm import jobs, ledger
+from slurm.cancel import cancel_study
+from slurm.jobs import show_jobs
+from slurm.logs import show_logs
+from slurm.submit import read_request, retry_study
 
 Submit = Callable[..., tuple[int, str]]
 
@@ -30,8 +34,8 @@ def begun(root: Path, run: Run) -> Path:
 
 def retry(tmp_path: Path, *states: str) -> None:
     files = (tmp_path / "study.toml", tmp_path / "cluster.toml")
-    where = (tmp_path / "runs", tmp_path / "data")
-    assert verbs.retry_study(str(files[0]), files[1], states, None, *where, True, Console(quiet=True)) == 0
+    request = read_request(str(files[0]), files[1], tmp_path / "runs", tmp_path / "data", states=states)
+    assert retry_study(request, Console(quiet=True), yes=True) == 0
 
 
 def test_failed_runs_wait_for_a_retry(fake: Any, submit: Submit, tmp_path: Path) -> None:
@@ -72,20 +76,20 @@ def test_logs(fake: Any, submit: Submit, tmp_path: Path, monkeypatch: pytest.Mon
     console = Console(width=250, record=True, quiet=True)
     with console.capture() as captured:
         console.quiet = False
-        verbs.show_logs(run.id, tmp_path / "runs", False, console)
+        show_logs(run.id, tmp_path / "runs", console)
     said = captured.get()
     assert "WARNING something" in said
     assert "running, step 2 of 3" in said
     assert "101_0_log.out" in said
     fresh = begun(tmp_path / "other", run)
     with pytest.raises(InductiveError, match="has not begun"):
-        verbs.show_logs(run.id, fresh.parent, False, console)
+        show_logs(run.id, fresh.parent, console)
 
 
 def jobs_table(tmp_path: Path, *, prune: bool = False, as_json: bool = False) -> str:
     console = Console(width=250, record=True, file=io.StringIO())
     study = str(tmp_path / "study.toml")
-    assert verbs.show_jobs(study, tmp_path / "runs", prune, True, as_json, console) == 0
+    show_jobs(study, tmp_path / "runs", console, prune=prune, yes=True, as_json=as_json)
     return console.export_text()
 
 
@@ -134,9 +138,9 @@ def test_nothing_is_removed_while_somebody_submits(
     fake.now("COMPLETED")
     [folder] = ledger.submissions(tmp_path / "runs")
     other = ledger.claimed(tmp_path / "runs", "study")
-    monkeypatch.setattr(verbs.click, "confirm", lambda text: bool(other.__enter__()))
+    monkeypatch.setattr(jobs.click, "confirm", lambda text: bool(other.__enter__()))
     with pytest.raises(OwnedError, match="is submitting or cancelling its jobs right now"):
-        verbs.show_jobs(None, tmp_path / "runs", True, False, False, Console(quiet=True))
+        show_jobs(None, tmp_path / "runs", Console(quiet=True), prune=True)
     assert folder.is_dir()
     other.__exit__(None, None, None)
 
@@ -146,7 +150,7 @@ def test_an_array_is_cancelled_at_once(fake: Any, submit: Submit, tmp_path: Path
     short = {"minutes": 3, "signal_seconds": 30, "tflops": 1e-9, "runs_per_gpu": 1}
     submit(4, **short)
     study = str(tmp_path / "study.toml")
-    verbs.cancel_study(study, "*-d[01]-*", tmp_path / "runs", Console(quiet=True))
+    cancel_study(study, "*-d[01]-*", tmp_path / "runs", Console(quiet=True))
     assert fake.state["scancelled"] == [["101_0", "101_1"]]
-    verbs.cancel_study(study, None, tmp_path / "runs", Console(quiet=True))
+    cancel_study(study, None, tmp_path / "runs", Console(quiet=True))
     assert fake.state["scancelled"] == [["101_0", "101_1"], ["101"]]

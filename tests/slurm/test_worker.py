@@ -18,7 +18,7 @@ from benchmarks.plan.run import Evaluation
 from benchmarks.records.attempts import claim, slurm_job
 from benchmarks.records.record import read_record
 from slurm import ledger, worker
-from slurm.worker import HOPELESS, Order, give_up, no_progress, requeue, tasks_of, time_left, too_little_time
+from slurm.worker import GIVE_UP_AFTER, Order, give_up, no_progress, requeue, tasks_of, time_left, too_little_time
 
 Submit = Callable[..., tuple[int, str]]
 USR1, USR2, TERM = signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM
@@ -127,7 +127,7 @@ def test_no_progress_in_three_attempts(perform: Any, tiny: Any, tmp_path: Path) 
     assert perform(run, stop_at=2).state == "interrupted"  # a checkpoint at step 2
     folder = tmp_path / run.id
     assert not no_progress(read_record(folder))
-    for _ in range(HOPELESS - 1):
+    for _ in range(GIVE_UP_AFTER - 1):
         ended(folder, "failed", 2, 2, "boom")
         assert not no_progress(read_record(folder))
     ended(folder, "failed", 2, 2, "boom")
@@ -136,7 +136,7 @@ def test_no_progress_in_three_attempts(perform: Any, tiny: Any, tmp_path: Path) 
     assert record.state == "failed"
     assert record.reason == "no progress in 3 attempts: each began at step 2; last: boom"
     assert not no_progress(record)
-    for _ in range(HOPELESS):
+    for _ in range(GIVE_UP_AFTER):
         ended(folder, "interrupted", 2, 2)
     assert no_progress(read_record(folder))
     perform(run, stop_at=4)  # from 2 to 5
@@ -191,7 +191,7 @@ def test_a_job_gives_up_what_is_only_start(
     execute(task.run, task.root, task.evaluations, task.settings, lambda: True)
     for number in (1, 2):
         stopped(tmp_path / "runs" / task.run.id, 8.0, 0.2, number)
-    for _ in range(HOPELESS):
+    for _ in range(GIVE_UP_AFTER):
         [_], failed = tasks_of(array, 0, "101")
         assert failed == {}
         array.count_time_limit(0, True)
@@ -212,7 +212,7 @@ def test_a_job_whose_time_is_over_before_a_run_begins(
     end = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + 100))
     fake.now("RUNNING", end=end)
     outcomes = []
-    for _ in range(HOPELESS):
+    for _ in range(GIVE_UP_AFTER):
         errors = worker.Errors(array, 0)
         outcomes.append(worker._work(array, 0, [USR2], errors))
     assert outcomes == ["requeued", "requeued", "stopped"]
@@ -234,7 +234,7 @@ def test_submit_warns_of_short_jobs(fake: Any, submit: Submit, monkeypatch: pyte
     """A job's start is assumed to take 10 s; with 2 s measured of its runs, 30 s until the signal are less than three
     starts."""
     assert "warning" not in submit(3, dry_run=True, minutes=1, signal_seconds=30)[1]
-    monkeypatch.setattr("slurm.verbs.cost.measured_start", lambda root, study: 2.0)
+    monkeypatch.setattr("slurm.submit.cost.measured_start", lambda root, study: 2.0)
     expected = "warning: a job is told to save after 30 s, and its start is estimated at 12 s"
     assert expected in submit(3, dry_run=True, minutes=1, signal_seconds=30)[1]
     assert "warning" not in submit(3, dry_run=True, minutes=1, signal_seconds=24)[1]
@@ -247,7 +247,7 @@ def test_an_evaluation_is_progress(perform: Any, tiny: Any, tmp_path: Path) -> N
     for stop in (12, 2, 2, 2):  # trained; then an evaluation in each
         assert perform(run, stop_at=stop, evaluations=four).state == "interrupted"
         assert not no_progress(read_record(tmp_path / run.id))
-    for _ in range(HOPELESS - 1):
+    for _ in range(GIVE_UP_AFTER - 1):
         assert perform(run, stop_at=1, evaluations=four).state == "interrupted"
         assert not no_progress(read_record(tmp_path / run.id))
     assert perform(run, stop_at=1, evaluations=four).state == "interrupted"

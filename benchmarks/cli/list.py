@@ -1,0 +1,153 @@
+"""`inductive list`: what there is to choose from."""
+
+import math
+from typing import Any
+
+import click
+from rich.console import Console
+
+import models
+from benchmarks.cli.options import Choice, options
+from benchmarks.console import print_json, say, table, terminal
+from benchmarks.data.catalogue import DATASETS
+from benchmarks.errors import ConfigError
+from benchmarks.plan.recipes import recipe_about, recipe_names
+from benchmarks.plan.study import load_study, study_names
+from models.catalogue.ready_made import SUMMARIES, WEIGHTS
+
+
+@click.command("list")
+@click.argument("what", type=Choice(["models", "vit-sizes", "positions", "datasets", "recipes", "studies"]))
+@click.option("--size", help="With models: count parameters and MACs of every family that has this size.")
+@click.option("--image-size", type=click.IntRange(min=1), metavar="PIXELS", help="With --size; default: 32.")
+@options("plugin", "json")
+def list_(what: str, size: str | None, image_size: int | None, as_json: bool) -> None:
+    """What there is to choose from."""
+    if (size or image_size) and what != "models":
+        raise click.UsageError(f"--size and --image-size belong to `list models`, not to `list {what}`")
+    if image_size and not size:
+        raise click.UsageError("--image-size needs --size, such as --size tiny")
+    if as_json:
+        print_json(listing(what, size, image_size))
+    else:
+        print_listing(terminal(), what, size, image_size)
+
+
+def listing(what: str, size: str | None = None, image_size: int | None = None) -> list[dict[str, Any]]:
+    """The rows of `inductive list WHAT`; with a size, models are counted at that size and image size."""
+    if what == "models" and size is not None:
+        return counted_models(size, image_size or 32)[0]
+    if what == "models":
+        families = [models.family(name) for name in models.model_names()]
+        rows = [(f.name, f.sizes, f.options, f.summary) for f in families]
+        rows += [(name, ("own",), (WEIGHTS,), about) for name, about in SUMMARIES.items()]
+        return [
+            {"name": name, "sizes": list(sizes), "options": [option.name for option in options], "about": about}
+            for name, sizes, options, about in rows
+        ]
+    if what == "vit-sizes":
+        return vit_sizes()
+    if what == "positions":
+        return [{"name": name, "about": about} for name, about in models.position_summaries().items()]
+    if what == "datasets":
+        return [
+            {
+                "name": d.name,
+                "images": sum(d.train_counts),
+                "test": d.test_count,
+                "pixels": d.native_resolution,
+                "classes": d.classes,
+                "source": d.source,
+            }
+            for d in DATASETS.values()
+        ]
+    if what == "recipes":
+        return [{"name": name, **recipe_about(name)} for name in recipe_names()]
+    studies = [load_study(name) for name in study_names()]
+    return [{"name": s.name, "runs": len(s.runs), "question": s.question, "cost": s.cost} for s in studies]
+
+
+def counted_models(size: str, image_size: int) -> tuple[list[dict[str, Any]], list[str]]:
+    """Parameters and MACs of every family that has a size, and why the others are not there (on the meta device)."""
+    import torch
+
+    scale = min(models.SCALES, key=lambda known: abs(math.log(known / image_size)))
+    rows, refused = [], []
+    for name in models.model_names():
+        scaled: dict[str, Any] = (
+            {"scale": scale} if "scale" in {option.name for option in models.family(name).options} else {}
+        )
+        try:
+            with torch.device("meta"):
+                network = models.create_model(
+                    name, image_size=image_size, in_channels=3, num_classes=10, size=size, **scaled
+                )
+            found = network.describe(image_size, image_size)
+        except models.ModelError as error:
+            refused.append(str(error))
+            continue
+        row = {"name": name, **found.parameters, "parameters": sum(found.parameters.values())}
+        rows.append({**row, "macs": found.macs, "flops": 2 * found.macs})
+    if not rows:
+        raise ConfigError("--size", refused[0])
+    return rows, refused
+
+
+def vit_sizes() -> list[dict[str, Any]]:
+    """The published ViT sizes: what ours has, computed, beside what was printed."""
+    from models.catalogue.published import SIDES, VIT_SIZES
+    from models.checks.published_sizes import compute
+
+    rows = []
+    for name, one in VIT_SIZES.items():
+        found = compute(name)
+        row = {"name": name, "width": one.width, "depth": one.depth, "mlp": one.hidden, "heads": one.heads}
+        row |= {"patch": one.patch, "parameters": found.parameters, "published_parameters_m": one.parameters}
+        for side, flops, published in zip(SIDES, found.flops, one.gflops, strict=True):
+            row |= {f"flops_{side}": flops, f"published_gflops_{side}": published}
+        rows.append(row)
+    return rows
+
+
+def print_listing(console: Console, what: str, size: str | None = None, image_size: int | None = None) -> None:
+    """`inductive list WHAT` as a table."""
+    if what == "models" and size is not None:
+        return print_counted(console, size, image_size or 32)
+    if what == "vit-sizes":
+        return print_vit_sizes(console)
+    rows = listing(what)
+    columns = {key: "right" if isinstance(value, int) else "left" for key, value in rows[0].items()}
+    cells = [
+        [", ".join(v) if isinstance(v, list) else f"{v:,}" if isinstance(v, int) else v for v in r.values()]
+        for r in rows
+    ]
+    table(console, "", columns, cells)
+
+
+def print_counted(console: Console, size: str, image_size: int) -> None:
+    """Every family that has a size: parameters by part, MACs and FLOPs of one image."""
+    rows, refused = counted_models(size, image_size)
+    columns = {"name": "left"} | dict.fromkeys(("backbone", "position", "head", "parameters", "MACs", "FLOPs"), "right")
+    cells = [[f"{value:,}" if isinstance(value, int) else value for value in row.values()] for row in rows]
+    table(console, f"size {size}, images of 3 x {image_size} x {image_size}, 10 classes", columns, cells)
+    say(console, "FLOPs = 2 MACs, attention products counted")
+    for reason in refused:
+        say(console, f"left out: {reason}")
+
+
+def print_vit_sizes(console: Console) -> None:
+    """The published ViT sizes: computed, and in brackets as published."""
+    shape = ("name", "width", "depth", "mlp", "heads")  # the name tells the patch
+    columns = {key: "right" for key in (*shape, "millions", "GFLOPs 224", "GFLOPs 384")} | {"name": "left"}
+    cells = []
+    for row in vit_sizes():
+        line = [*(row[key] for key in shape), f"{row['parameters'] / 1e6:.1f} ({row['published_parameters_m']})"]
+        for side in (224, 384):
+            line.append(f"{row[f'flops_{side}'] / 1e9:.1f} ({row[f'published_gflops_{side}']:.1f})")
+        cells.append(line)
+    table(console, "", columns, cells)
+    say(
+        console,
+        "Computed, in brackets as published. Parameters with position and without head; GFLOPs = 2 x MACs / 1e9,\n"
+        "attention products counted, head not. A patch that does not divide the image leaves its border out.",
+    )

@@ -1,0 +1,27 @@
+"""`inductive pack`: one archive of a study's records, to give away."""
+
+from pathlib import Path
+
+import click
+
+from benchmarks.cli.options import options
+from benchmarks.console import say, terminal
+from benchmarks.data.dataset import Places
+from benchmarks.plan.study import load_study, study_path
+from benchmarks.records import archive
+
+
+@click.command()
+@click.argument("study")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Default: STUDY.zip.")  # fmt: skip
+@click.option("--weights", is_flag=True, help="With the final weights, to add evaluations or to start from.")
+@options("records", "where", "plugin")
+def pack(study: str, output: Path | None, weights: bool, root: Path, data: Path) -> None:
+    """One archive of the records, free of host, account and paths."""
+    loaded = load_study(study, Places(data, root))
+    made = archive.pack(loaded, study_path(study).read_bytes(), root, output or Path(f"{loaded.name}.zip"), weights)
+    console = terminal()
+    for run, reason in made.left_out.items():
+        say(console, f"left out: {run}: {reason}")
+    say(console, f"{made.runs} of {len(loaded.runs)} runs: {made.path}")

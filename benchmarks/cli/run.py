@@ -1,0 +1,142 @@
+"""`inductive run`: a study on this machine; and what `train` and `rerun` do as well (settings, processes, the end).
+
+What loads torch is imported inside, so that `--help` and a mistyped flag are answered at once.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+import models
+from benchmarks.cli.options import options
+from benchmarks.console import duration, say, terminal
+from benchmarks.data.dataset import Places
+from benchmarks.errors import DONE, FAILED, INTERRUPTED, OTHERS, ConfigError
+from benchmarks.plan.study import Study, load_study
+from benchmarks.records.record import check_root
+from benchmarks.records.states import counted, run_state, selected
+from benchmarks.records.study_texts import keep_text
+from benchmarks.running import preflight
+from benchmarks.running.progress import reporter_for
+from benchmarks.running.task import Ending, Task
+
+if TYPE_CHECKING:
+    from benchmarks.running.execute import Settings
+    from benchmarks.training.kernels import CompileChoice
+
+SETTLED = ("finished", "diverged", "stale")  # states in which `run` does not train
+
+
+@click.command()
+@click.argument("study")
+@options("only", "runs", "data", "device", "compile", "checkpoint", "accept", "plugin")
+@click.option("--jobs", type=click.IntRange(min=1), help="Runs side by side; default: one a core or GPU.")
+def run(study: str, only: str | None, jobs: int | None, root: Path, data: Path, **flags: Any) -> int:
+    """Bring a study as far as it can be brought on this machine."""
+    loaded = load_study(study, Places(data, root))
+    if (root / ".submissions").is_dir():
+        from slurm.status import settle_lost
+
+        settle_lost(loaded, root)
+    return run_study(loaded, only, jobs, root, settings_for(data, **flags), terminal())
+
+
+def settings_for(
+    data: Path, device: str, checkpoint_every: float, accept_code: bool, compiling: CompileChoice = "rule"
+) -> Settings:
+    """Execution settings from flags, the device chosen. Raises ConfigError for what cannot be had here."""
+    from benchmarks.running.execute import Settings
+    from benchmarks.training.kernels import check_compile, choose_device
+
+    if not math.isfinite(checkpoint_every):
+        raise ConfigError("--checkpoint-every", f"{checkpoint_every} is not a number of seconds")
+    command = shlex.join(["inductive", *sys.argv[1:]])
+    plugins = models.loaded_plugins()
+    device = choose_device(device)
+    check_compile(compiling, device)
+    return Settings(
+        data, device, checkpoint_every, accept_code=accept_code, compiling=compiling, command=command, plugins=plugins
+    )
+
+
+def run_study(
+    study: Study, only: str | None, jobs: int | None, root: Path, settings: Settings, console: Console
+) -> int:
+    """Trains and evaluates what of a study is left to do. Returns the exit code."""
+    from benchmarks.running import local
+
+    runs = selected(study, only)
+    settings = replace(settings, predictions=study.predictions)
+    check_root(root)
+    keep_text(study, root)
+    for line in preflight.decode(study, runs, settings.data):
+        say(console, line)
+    states = [run_state(run, root, study.evaluations[run.id]) for run in runs]
+    stale = [one for one in states if one.state == "stale" and not settings.accept_code]
+    gpus = local.slots("cuda") if settings.device == "cuda" else 0
+    tasks = [
+        Task(one.run, study.evaluations[one.run.id], root, settings, gpus=gpus)
+        for one in states
+        if one.state not in SETTLED or one.waiting or (one.state == "stale" and settings.accept_code)
+    ]
+    if settings.device == "mps" and (jobs or 1) > 1:
+        raise ConfigError("--jobs", "mps runs one process at a time")
+    jobs = min(jobs or local.slots(settings.device), max(1, len(tasks)))
+    say(
+        console,
+        f"{study.name}: {counted(one.state for one in states)}; "
+        f"{len(tasks)} to do on {settings.device}, {jobs} side by side",
+    )
+    for reason, several in Counter(one.reason for one in stale).items():
+        first = next(one.run.id for one in stale if one.reason == reason)
+        say(console, f"{several} stale, {first}{' and others' if several > 1 else ''}: {reason}")
+    if stale:
+        say(console, "--accept-code keeps stale records; to train one again, remove its folder")
+    began = time.monotonic()
+    try:
+        endings = work_through(tasks, jobs, console)
+    except KeyboardInterrupt:
+        now = [run_state(run, root, study.evaluations[run.id]).state for run in runs]
+        say(console, f"stopped: {counted(now)}. The same command resumes: {settings.command}")
+        return INTERRUPTED
+    return summary(endings, console, stale=len(stale), prefix=f"{study.name}, {duration(time.monotonic() - began)}: ")
+
+
+def work_through(tasks: Sequence[Task], jobs: int, console: Console) -> list[Ending]:
+    """Executes tasks, `jobs` side by side, and shows how far they are. Weights that are not there are found out before
+    anything starts (ConfigError); KeyboardInterrupt once everything is saved."""
+    from benchmarks.running import local
+
+    if not tasks:
+        return []
+    preflight.check_weights([task.run for task in tasks], tasks[0].root)
+    with reporter_for(console, len(tasks), jobs) as reporter:
+        return local.run_tasks(list(tasks), jobs, reporter)
+
+
+def summary(endings: Sequence[Ending], console: Console, *, stale: int = 0, prefix: str = "") -> int:
+    """Prints how tasks ended, what failed and who owns what. Returns the exit code; `stale` are records that were left
+    as they are, which is a failure as well."""
+    for ending in endings:
+        if ending.state in ("failed", "owned", "stale"):
+            line = ending.line.removeprefix(f"{ending.task.run.id}: ")
+            say(console, f"{ending.state}: {ending.task.run.id}: {line}")
+    known = ("diverged", "failed", "owned", "stale")
+    by_state = {state: sum(ending.state == state for ending in endings) for state in known}
+    words = ", ".join(f"{count} {state}" for state, count in by_state.items() if count)
+    done = len(endings) - sum(by_state.values())
+    say(console, f"{prefix}{done} done" + (f", {words}" if words else ""))
+    if by_state["failed"] or by_state["stale"] or stale:
+        return FAILED
+    return OTHERS if by_state["owned"] else DONE

@@ -1,0 +1,108 @@
+"""`inductive train`: one configuration, from flags."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from benchmarks.cli.options import options
+from benchmarks.cli.run import settings_for, summary, work_through
+from benchmarks.cli.show import print_configuration, print_show
+from benchmarks.console import say, terminal
+from benchmarks.data.dataset import Places
+from benchmarks.errors import INTERRUPTED, ConfigError
+from benchmarks.plan.run import Run, make_run
+from benchmarks.plan.study import single
+from benchmarks.records.record import check_root, read_record
+from benchmarks.records.states import run_state
+from benchmarks.running import preflight
+from benchmarks.running.task import Task
+
+if TYPE_CHECKING:
+    from benchmarks.running.execute import Settings  # loads torch
+
+
+@click.command()
+@click.option("--model", help="A name of `inductive list models`.")
+@click.option("--size", help="nano, micro, tiny, ... as the model has them.")
+@click.option("--position", help="A name of `inductive list positions`.")
+@click.option("--dataset", help="A name of `inductive list datasets`, or folder:PATH under the data folder.")
+@click.option("--train-size", type=int, metavar="N", help="Labels used, validation included.")
+@click.option("--resolution", type=int, metavar="PIXELS", help="Of training; default: the data set's own.")
+@click.option("--recipe", help="A name of `inductive list recipes`.")
+@click.option("--steps", type=int, help="Budget in optimiser steps.")
+@click.option("--epochs", type=float, help="Budget in passes over the training images.")
+@click.option("--images", type=int, help="Budget in images processed.")
+@click.option("--seed", type=int, help="Initialisation, order and augmentation.")
+@click.option("--draw", type=int, help="Picks the subset; default: the seed.")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Any key, as recipe.learning_rate=1e-3.")
+@options("runs", "data", "device", "compile", "checkpoint", "accept", "plugin")
+def train(changes: tuple[str, ...], root: Path, data: Path, device: str, compiling: Any, checkpoint_every: float,
+          accept_code: bool, **flags: Any) -> int:  # fmt: skip
+    """Train one configuration from flags; every key has a default."""
+    settings = settings_for(data, device, checkpoint_every, accept_code, compiling)
+    return train_one(run_of_flags(flags, changes, Places(data, root)), root, settings, terminal())
+
+
+def run_of_flags(flags: Mapping[str, Any], changes: tuple[str, ...], places: Places | None = None) -> Run:
+    """The run that flags describe. Raises ConfigError naming the flag or key."""
+    settings: dict[str, Any] = {}
+    for flag, value in flags.items():
+        if value is None:
+            continue
+        if flag in ("steps", "epochs", "images"):
+            settings.setdefault("budget", {})[flag] = value
+        elif flag == "position":
+            settings.setdefault("options", {})["position"] = value
+        else:
+            settings[flag] = value
+    for change in changes:
+        path, equals, text = change.partition("=")
+        if not equals:
+            raise ConfigError("--set", f"'{change}' is not KEY=VALUE")
+        key, dot, inner = path.partition(".")
+        if not dot:
+            settings[key] = _value(text)
+            continue
+        table = settings.get(key, {})
+        table = {"name": table} if isinstance(table, str) else table
+        if not isinstance(table, Mapping):
+            raise ConfigError(key, f"is {table!r}, so it has no `{inner}`", "train")
+        settings[key] = {**table, inner: _value(text)}
+    try:
+        return make_run(settings, places)
+    except ConfigError as error:
+        raise error.at("train") from error
+
+
+def _value(text: str) -> Any:
+    """A value as TOML would read it; anything else is a text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def train_one(run: Run, root: Path, settings: Settings, console: Console) -> int:
+    """Trains a run and shows its record. Returns the exit code."""
+    check_root(root)
+    study = single(run)
+    for line in preflight.decode(study, [run], settings.data):
+        say(console, line)
+    print_configuration(console, run)
+    say(console, f"run {run.id} on {settings.device}: {run.steps:,} steps")
+    task = Task(run, study.evaluations[run.id], root, settings)
+    try:
+        endings = work_through([task], 1, console)
+    except KeyboardInterrupt:
+        say(console, f"stopped and saved. The same command resumes: {settings.command}")
+        return INTERRUPTED
+    code = summary(endings, console)
+    if endings[0].state in ("finished", "diverged"):
+        print_show(console, read_record(root / run.id), run_state(run, root, []), configuration=False)
+    return code

@@ -1,0 +1,86 @@
+"""Preflight: whether all that runs need from outside is on disk, looked at before anything starts or is submitted.
+
+Runs need their data sets, the lists of duplicates that they leave out of the test, files of weights for ready-made
+networks, and the weights that `init_from` names. `inductive prepare` gets the first three (prepare.py); `run`, `train`,
+`rerun` and `submit` check all of them here.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.data import duplicates, store
+from benchmarks.data.catalogue import dataset
+from benchmarks.data.dataset import Places
+from benchmarks.errors import ConfigError, InductiveError
+from benchmarks.plan.evaluations import leave_out_duplicates
+from benchmarks.plan.run import Run
+from benchmarks.plan.study import Study
+from benchmarks.records import init_from
+from models.catalogue.ready_made import is_ready_made
+
+
+@dataclass(frozen=True)
+class Needed:
+    """A data set that runs need, and whether their evaluations leave out the test images of its list of duplicates."""
+
+    name: str
+    list_of_duplicates: bool
+
+
+def data_sets(study: Study, runs: Iterable[Run]) -> list[Needed]:
+    """The data sets of some runs of a study, each once, in the order of the runs."""
+    lists: dict[str, bool] = {}
+    for run in runs:
+        lists[run.dataset] = lists.get(run.dataset, False) or leave_out_duplicates(study.evaluations[run.id])
+    return [Needed(name, wanted) for name, wanted in lists.items()]
+
+
+def weights(runs: Iterable[Run]) -> dict[tuple[str, str], Run]:
+    """By model and source of weights ('library', 'library:NAME', 'file:PATH'): the first run of a ready-made network
+    that starts from them."""
+    found: dict[tuple[str, str], Run] = {}
+    for run in runs:
+        source = str(run.options.get("weights", "none"))
+        if source != "none" and is_ready_made(run.model):
+            found.setdefault((run.model, source), run)
+    return found
+
+
+def decode(study: Study, runs: Iterable[Run], data: Path) -> Iterator[str]:
+    """Decodes those data sets of runs whose files are there into the store, for all processes to map; a sentence each.
+
+    Raises InductiveError, with the two ways to get it, for a data set or a list of duplicates that is not there.
+    """
+    for needed in data_sets(study, runs):
+        if store.make_ready(needed.name, data):
+            yield f"{needed.name}: decoded once, for all runs, under {data}"
+        if needed.list_of_duplicates:
+            duplicates.read_list(needed.name, data)
+
+
+def check_weights(runs: Iterable[Run], root: Path) -> None:
+    """Raises ConfigError when the weights that a run starts from are not there: a ready-made network's file, or what
+    `init_from` names. The libraries' own weights are theirs to look for."""
+    runs = list(runs)
+    for _, source in weights(runs):
+        kind, _, place = source.partition(":")
+        if kind == "file" and not Path(place).is_file():
+            raise ConfigError("options.weights", f"there is no file {place}")
+    for run in runs:
+        if run.init_from:
+            init_from.weights_path(run, root)
+
+
+def check_prepared(study: Study, runs: Iterable[Run], root: Path, data: Path) -> None:
+    """Raises InductiveError, naming `inductive prepare`, unless all that the runs need is ready: nothing is decoded."""
+    runs = list(runs)
+    for needed in data_sets(study, runs):
+        spec = dataset(needed.name, Places(data, root))
+        if not spec.bundled and not store.is_ready(spec, data):
+            raise InductiveError(
+                f"{needed.name} is not prepared under {data}: `inductive prepare {study.name} --data {data}`"
+            )
+        if needed.list_of_duplicates:
+            duplicates.read_list(needed.name, data)
+    check_weights(runs, root)
