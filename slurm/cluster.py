@@ -191,16 +191,16 @@ def read_cluster(path: Path) -> Cluster:
 
 
 def commented(values: dict[str, Any], remarks: dict[str, str]) -> str:
-    """A cluster.toml with every key, what it means, and what the site said of it (`remarks`)."""
+    """A cluster.toml with every key, what it means, and what the site says of it (`remarks`)."""
     lines = ["# What `inductive submit --cluster cluster.toml` asks of this cluster, and how runs go there.", ""]
     tables = []
     for name, field in Cluster.model_fields.items():
         value = values.get(name, field.default)
-        said = f"# {name}: {field.description}" + (f" ({remarks[name]})" if name in remarks else "")
+        comment = f"# {name}: {field.description}" + (f" ({remarks[name]})" if name in remarks else "")
         if isinstance(value, dict):
-            tables += ["", said, f"[{name}]", *(f"{key} = {_toml(one)}" for key, one in value.items())]
+            tables += ["", comment, f"[{name}]", *(f"{key} = {_toml(one)}" for key, one in value.items())]
         else:
-            lines += [said, f"{name} = {_toml(value)}"]
+            lines += [comment, f"{name} = {_toml(value)}"]
     return "\n".join([*lines, *tables]) + "\n"
 
 

@@ -57,7 +57,7 @@ class Array:
     state: str  # intended, submitted, refused
     job: str = ""  # SLURM's id
     time: str = ""
-    said: str = ""
+    said: str = ""  # why it was refused, under the name that it has on disk
     writer: Mapping[str, Any] | None = None  # who is calling sbatch
 
     @property

@@ -5,7 +5,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks.errors import ConfigError
@@ -62,7 +62,7 @@ class Partition:
 
 @dataclass(frozen=True)
 class Site:
-    """What commands said; `accounts` and `qos` only where there is accounting."""
+    """What SLURM's commands answered; `accounts` and `qos` only where there is accounting."""
 
     partitions: tuple[Partition, ...]
     largest_array: int
@@ -72,7 +72,7 @@ class Site:
     accounts: tuple[str, ...] = ()
     qos: tuple[str, ...] = ()
     most_jobs: int | None = None
-    said: tuple[str, ...] = field(default=())
+    accounting_error: str = ""  # why accounting did not answer
 
 
 def look() -> Site:
@@ -87,13 +87,12 @@ def look() -> Site:
     accounting = "slurmdbd" in config.get("AccountingStorageType", "") and shutil.which("sacctmgr") is not None
     accounts: tuple[str, ...] = ()
     qos: tuple[str, ...] = ()
-    said: tuple[str, ...] = ()
-    most = None
+    accounting_error, most = "", None
     if accounting:
         try:
             accounts, qos, most = _association()
         except SlurmError as error:
-            said = (f"accounting: {error}",)
+            accounting_error = str(error)
     parameters = f"{config.get('SlurmctldParameters', '')},{config.get('PreemptParameters', '')}"
     return Site(
         tuple(found),
@@ -104,7 +103,7 @@ def look() -> Site:
         accounts,
         qos,
         most,
-        said,
+        accounting_error,
     )
 
 
@@ -172,7 +171,7 @@ def _association() -> tuple[tuple[str, ...], tuple[str, ...], int | None]:
 
 
 def proposal(site: Site) -> tuple[dict[str, Any], dict[str, str]]:
-    """Values of a cluster.toml for a site, and what the site said that led to each."""
+    """Values of a cluster.toml for a site, and what the site says that led to each."""
     with_gpus = [one for one in site.partitions if one.usual.gpus]
     first = min(with_gpus or site.partitions, key=lambda one: (not one.default, one.name))
     node = first.usual
@@ -202,6 +201,7 @@ def proposal(site: Site) -> tuple[dict[str, Any], dict[str, str]]:
         + (f", preempted with {one.grace} s of grace by {words}" if one.preempted and one.grace else "")
         for one in site.partitions
     ]
+    unknown = f"not known: {site.accounting_error}" if site.accounting_error else "none known"
     remarks = {
         "partitions": "; ".join(partitions),
         "gpu_type": "; ".join(f"{one.name}: {', '.join(one.gpu_types) or 'no types'}" for one in with_gpus)
@@ -209,8 +209,8 @@ def proposal(site: Site) -> tuple[dict[str, Any], dict[str, str]]:
         "minutes": limit,
         "largest_array": f"MaxArraySize {site.largest_array}",
         "requeue": f"JobRequeue {int(site.requeue)}",
-        "account": f"yours: {', '.join(site.accounts) or 'none known'}" if site.accounting else "no accounting here",
-        "qos": f"yours: {', '.join(site.qos) or 'none known'}" if site.accounting else "no accounting here",
+        "account": f"yours: {', '.join(site.accounts) or unknown}" if site.accounting else "no accounting here",
+        "qos": f"yours: {', '.join(site.qos) or unknown}" if site.accounting else "no accounting here",
     }
     return values, remarks
 

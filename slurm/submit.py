@@ -333,8 +333,8 @@ def estimates(study: Study, runs: Sequence[Run], root: Path, tflops: float) -> t
     for run in runs:
         rate = rates.get(cost.speed_key(run))
         measured += rate is not None
-        wanted = study.evaluations[run.id]
-        found[run.id] = cost.run_seconds(run, wanted, cost.facts(run).macs, rate, tflops * 1e12)
+        evaluations = study.evaluations[run.id]
+        found[run.id] = cost.run_seconds(run, evaluations, cost.facts(run).macs, rate, tflops * 1e12)
     return found, measured
 
 

@@ -192,11 +192,11 @@ def tasks_of(array: Array, element: int, job: str) -> tuple[list[Task], dict[str
     """The job's runs that are not done, as tasks for this node's slots, and by id why others have failed in this job:
     before it was started again, or just now, marked as failed because there is no hope for them."""
     study, settings, root = frozen(array.submission)
-    wanted = set(array.jobs[element])
+    listed = set(array.jobs[element])
     gpus = local.slots("cuda") if settings.device == "cuda" else 0
     tasks, failed = [], {}
     for run in study.runs:
-        if run.id not in wanted:
+        if run.id not in listed:
             continue
         state = run_state(run, root, study.evaluations[run.id])
         if state.state in ("diverged", "stale") or (state.state == "finished" and not state.waiting):

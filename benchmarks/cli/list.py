@@ -94,7 +94,7 @@ def counted_models(size: str, image_size: int) -> tuple[list[dict[str, Any]], li
 
 
 def vit_sizes() -> list[dict[str, Any]]:
-    """The published ViT sizes: what ours has, computed, beside what was printed."""
+    """The published ViT sizes: what ours has, computed, and what was printed."""
     from models.catalogue.published import SIDES, VIT_SIZES
     from models.checks.published_sizes import compute
 

@@ -1,6 +1,8 @@
 """The store of decoded data sets: shared, whole or rebuilt, and its digest held against every record."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.data import store
+from benchmarks.data import folders, store
 from benchmarks.data.catalogue import DATASETS, dataset
 from benchmarks.data.dataset import Dataset, Images
 from benchmarks.data.duplicates import Duplicates, find, list_path, read_list, write_list
@@ -295,7 +297,8 @@ def test_prepare_refuses_what_it_cannot_prepare(
 def test_a_folder_is_prepared_run_and_reported(
     tmp_path: Path, inductive: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
-    """The whole way of a user's own images on the command line; the report then needs the records alone."""
+    """The whole way of a user's own images on the command line; the report then needs the records alone. What trains
+    or compares again takes the data folder from --data, also where the records have lost their copy of the index."""
     from PIL import Image
 
     generator = np.random.default_rng(0)
@@ -306,6 +309,7 @@ def test_a_folder_is_prepared_run_and_reported(
             Image.fromarray(pixels).save(tmp_path / "mine" / "pets" / label / f"{number}.png")
     (tmp_path / "mine.toml").write_text(
         'dataset = "folder:pets"\nsize = "pico"\nrecipe = "digits"\ntrain_size = 20\nbudget = { steps = 3 }\n'
+        "seed = [0, 1]\n"
         '[[models]]\nname = "mlp"\n'
     )
     done = inductive("prepare", "mine.toml", "--data", "mine")
@@ -319,3 +323,11 @@ def test_a_folder_is_prepared_run_and_reported(
     done = inductive("report", "mine.toml", "-o", "page")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "page" / "index.html").exists()
+    shutil.rmtree(tmp_path / "runs" / folders.COPIES)
+    one, other = sorted(path.name for path in (tmp_path / "runs").glob("mlp-*"))
+    again = inductive("rerun", one, "--data", "mine", "--json")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["verdict"] == "equal"
+    both = inductive("show", one, "--against", other, "--data", "mine")
+    assert both.returncode == 0, both.stderr
+    assert "on 12 test images" in both.stdout

@@ -27,7 +27,7 @@ from slurm.executor import executor_for
 from slurm.ledger import rest_name
 from slurm.queue import queue
 from slurm.status import cluster_states
-from slurm.submit import submit_held
+from slurm.submit import Matrix, price, submit_held
 
 Submit = Callable[..., tuple[int, str]]
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,6 +63,7 @@ def test_a_dry_run_sends_nothing(fake: Any, submit: Submit, tmp_path: Path) -> N
     code, said = submit(6, dry_run=True)
     assert (code, fake.jobs) == (0, {})
     assert "6 runs in 1 job " in said
+    assert re.search(r"about 0\.\d core-hours", said)
     assert "assumed 0.025 TFLOP/s a slot (cpu) for 6 runs" in said
     assert not (tmp_path / "runs" / ledger.FOLDER).exists()
 
@@ -241,6 +242,24 @@ def test_what_keeps_the_rest_from_being_submitted(
     show_jobs("study", tmp_path / "runs", Console(quiet=True), as_json=True)
     reasons = {one["submission"]: one["reasons"] for one in json.loads(capsys.readouterr().out)["submissions"]}
     assert reasons[folder.name] == ["the job that submits what was held back: Permission denied"]
+
+
+def test_a_controller_that_sends_nothing_is_silent(fake: Any, tmp_path: Path) -> None:
+    """Its message when a connection breaks off, which is no refusal."""
+    (tmp_path / "bin" / "squeue").write_text(
+        "#!/bin/sh\necho 'slurm_load_jobs error: Zero Bytes were transmitted or received' >&2\nexit 1\n"
+    )
+    with pytest.raises(SilentError, match="Zero Bytes were transmitted"):
+        queue(["7"])
+
+
+def test_the_price_names_what_is_computed_on() -> None:
+    """By hand: two runs of an hour each, side by side. On a GPU that is an hour of it, on a CPU two of its cores."""
+    planned = Matrix(((("a", "b"),),), (), {"a": 3600.0, "b": 3600.0}, 0)
+    on_gpus = Cluster(partitions=("gpu",), runs_per_gpu=2)
+    on_cpus = Cluster(partitions=("cpu",), runs_per_gpu=2, gpus_per_job=0)
+    assert price(planned, on_gpus) == (1.0, "GPU-hours")
+    assert price(planned, on_cpus) == (2.0, "core-hours")
 
 
 def test_another_cluster_counts_from_one(fake: Any, submit: Submit, tmp_path: Path) -> None:
