@@ -1,6 +1,6 @@
 """`inductive cancel`: every queued or running job of a study, marked and then cancelled."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -43,18 +43,17 @@ def cancel_study(name: str, only: str | None, root: Path, console: Console) -> i
                 array.marker.touch()
             for number in alive:
                 array.element_marker(number).touch()  # before scancel: a job that is starting reads it
-            try:
-                call("scancel", *([array.job] if array.cancelled else map(array.element, alive)))
-            except SlurmError as error:
-                say(console, f"job {array.job}: {count(len(alive), 'jobs')} could not be cancelled: {error}")
-                failed += len(alive)
-            else:
+            if _scancel(array.job, [array.job] if array.cancelled else map(array.element, alive), len(alive), console):
                 cancelled += len(alive)
+            else:
+                failed += len(alive)
         rests = {ledger.rest_name(folder) for folder in ledger.submissions(root, name) if ledger.is_own(folder)}
         for one in jobs.queue.values():
             if one.name in rests and not one.over and only is None:
-                call("scancel", one.id)
-                cancelled += 1
+                if _scancel(one.id, [one.id], 1, console):
+                    cancelled += 1
+                else:
+                    failed += 1
     say(
         console,
         f"{count(cancelled, 'jobs')} cancelled; their runs are saved and `inductive submit` takes them up again",
@@ -62,6 +61,16 @@ def cancel_study(name: str, only: str | None, root: Path, console: Console) -> i
     if others:
         say(console, f"{count(others, 'jobs')} of other accounts are left alone: only they can cancel them")
     return FAILED if failed else DONE
+
+
+def _scancel(job: str, ids: Iterable[str], amount: int, console: Console) -> bool:
+    """Cancels jobs by one call. Returns whether SLURM took it; prints what it says where it did not."""
+    try:
+        call("scancel", *ids)
+    except SlurmError as error:
+        say(console, f"job {job}: {count(amount, 'jobs')} could not be cancelled: {error}")
+        return False
+    return True
 
 
 def _to_cancel(array: Array, number: int, jobs: Jobs) -> bool:

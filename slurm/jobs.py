@@ -71,7 +71,7 @@ def _cell(value: Any) -> str:
 
 
 def _submission(folder: Path, jobs: Jobs, root: Path, now: str | None) -> dict[str, Any]:
-    """One submission: which text of the study, its jobs by state, its runs, why jobs died, where logs lie."""
+    """One submission: which text of the study, its jobs by state, its runs, why jobs ended badly, where logs lie."""
     about = read_json(folder / "submission.json")
     text = (folder / "study.toml").read_text(encoding="utf-8")
     arrays = [array for array in jobs.arrays if array.submission == folder]

@@ -25,7 +25,7 @@ def show_logs(run_id: str, root: Path, console: Console, *, follow: bool = False
         say(console, f"{listed[0]} has not begun")
         _show_error(errors[listed[0]], root, console)
         return
-    place, shown = 0, ""
+    path, place, shown = folder, 0, ""  # the log that is printed, how much of it is, and the last line on the run
     while True:
         record = read_record(folder)
         if not record.attempt_list and record.id in errors:
@@ -35,8 +35,10 @@ def show_logs(run_id: str, root: Path, console: Console, *, follow: bool = False
         if not record.attempt_list:
             raise InductiveError(f"{record.id} has not begun")
         attempt = record.attempt_list[-1]
-        path = attempt.path / "log.txt"
-        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        log = attempt.path / "log.txt"
+        text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+        if log != path or len(text) < place:  # another attempt, or a log that was full and began anew
+            path, place = log, 0
         if text[place:]:
             say(console, text[place:].rstrip("\n"))
             place = len(text)

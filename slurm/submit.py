@@ -68,7 +68,7 @@ HELD_WAIT = 1800.0  # seconds that the job which submits what was held back wait
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asks of `submit` or `retry`: which runs of a study go where."""
+    """What a user asks of `submit` or `retry`: which runs of a study are sent, where, and from which data."""
 
     study: Study
     path: Path  # the study's file
@@ -187,7 +187,8 @@ def _submit_held(submission: Path) -> int:
         command=about["command"],
         accept_code=settings.accept_code,
     )
-    runs = [run for run in study.runs if run.id in set(about["held"])]
+    held = set(about["held"])
+    runs = [run for run in study.runs if run.id in held]
     with ledger.claimed(root, study.name, HELD_WAIT) as claim:
         return _submit(request, runs, claim, Console(width=PIPE_WIDTH), yes=True)
 

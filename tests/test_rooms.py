@@ -17,12 +17,14 @@ PACKAGES = {
     "analysis": {"analysis", "benchmarks", "models"},
 }
 # The rooms of each package from the ground up: a room imports those before it and itself. A file at a package's door
-# that is named here is ground, which imports ground alone; all others at the door are one room, in its place.
+# that is named here is ground, which imports ground alone; all others at the door are one room, in its place (slurm's
+# verbs, on top of what they share).
 ROOMS = {
     "models": "grids hints options initial linear network | positions | DOOR | libraries | trained | catalogue | "
     "checks",
     "benchmarks": "errors files console randomness slices | data | plan | records | training | running | DOOR | speed "
     "| fairness | cli",
+    "slurm": "commands cluster packing freeze ledger | site queue | status worker | executor | DOOR",
 }
 DOORS = 16  # files that a newcomer sees on opening a folder; the architectures are as many as they are
 

@@ -51,7 +51,7 @@ def check(cluster: Path, root: Path, data: Path) -> int:
 @click.option("--yes", is_flag=True, help="With --prune: do not ask.")
 @options("runs", "json")
 def jobs(study: str | None, prune: bool, yes: bool, root: Path, as_json: bool) -> int:
-    """What was submitted: when, which text of the study, the states of its jobs, why they died, where logs lie."""
+    """What was submitted: when, which text of the study, the states of its jobs, why some failed, where logs are."""
     from slurm.jobs import show_jobs
 
     show_jobs(study, root, terminal(), prune=prune, yes=yes, as_json=as_json)
@@ -65,7 +65,7 @@ def jobs(study: str | None, prune: bool, yes: bool, root: Path, as_json: bool) -
 @options("cluster", "only", "runs", "data", "accept", "plugin")
 def submit(study: str, cluster: Path, only: str | None, root: Path, data: Path, dry_run: bool, yes: bool,
            accept_code: bool) -> int:  # fmt: skip
-    """Send what is left of a study to a SLURM cluster; asking twice is safe."""
+    """Send what is left of a study to a SLURM cluster; submitting twice is safe."""
     from slurm.submit import read_request, submit_study
 
     request = read_request(study, cluster, root, data, only=only, accept_code=accept_code)

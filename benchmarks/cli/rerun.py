@@ -43,7 +43,7 @@ def rerun(run_id: str, first: int | None, device: str | None, trust_code: bool, 
         say(console, line)
     check_root(root)
     device = None if device is None else choose_device(device)
-    evaluations = again.prepare_rerun(record, run, device, first)
+    evaluations = again.prepare_rerun(record, run, device=device, first=first)
     chosen = device or str((record.execution or {})["device"])
     command = shlex.join(["inductive", *sys.argv[1:]])
     settings = Settings(data, chosen, command=command, plugins=models.loaded_plugins())

@@ -43,7 +43,7 @@ def rerun_root(root: Path) -> Path:
     return root / ".reruns"
 
 
-def prepare_rerun(record: Record, run: Run, device: str | None, first: int | None) -> list[Evaluation]:
+def prepare_rerun(record: Record, run: Run, *, device: str | None = None, first: int | None = None) -> list[Evaluation]:
     """Makes an empty folder for the rerun with the recorded execution, and returns the evaluations to repeat.
 
     `run` is the record's, read with the data folder that it is trained from now. `device` replaces the recorded one

@@ -126,7 +126,7 @@ def test_a_rerun_starts_from_the_same_weights(first: Run, tiny: Make, perform: P
     run = tiny(init_from=first.id)
     perform(run)
     record = read_record(tmp_path / run.id)
-    evaluations = prepare_rerun(record, run, None, None)
+    evaluations = prepare_rerun(record, run)
     perform(run, root=rerun_root(tmp_path), evaluations=evaluations)
     assert compare(record, None).verdict == "equal"
 

@@ -86,6 +86,25 @@ def test_logs(fake: Any, submit: Submit, tmp_path: Path, monkeypatch: pytest.Mon
         show_logs(run.id, fresh.parent, console)
 
 
+def test_logs_are_followed_into_a_new_file(
+    fake: Any, submit: Submit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log that was full begins anew, shorter than what has been printed: its lines are printed, too."""
+    submit(1, dry_run=True)
+    [run] = load_study(str(tmp_path / "study.toml")).runs
+    attempt = claim(begun(tmp_path / "runs", run))
+    log = attempt.path / "log.txt"
+    log.write_text("a long first line\n")
+    steps = [lambda: log.write_text("anew\n"), lambda: attempt.end(state="interrupted", step=0)]
+    monkeypatch.setattr("slurm.logs.time.sleep", lambda seconds: steps.pop(0)())
+    console = Console(width=250, record=True, file=io.StringIO())
+    show_logs(run.id, tmp_path / "runs", console, follow=True)
+    printed = console.export_text().splitlines()
+    assert printed[0] == "a long first line"
+    assert "anew" in printed
+    assert printed[-1].endswith("interrupted")
+
+
 def jobs_table(tmp_path: Path, *, prune: bool = False, as_json: bool = False) -> str:
     console = Console(width=250, record=True, file=io.StringIO())
     study = str(tmp_path / "study.toml")
@@ -143,6 +162,18 @@ def test_nothing_is_removed_while_somebody_submits(
         show_jobs(None, tmp_path / "runs", Console(quiet=True), prune=True)
     assert folder.is_dir()
     other.__exit__(None, None, None)
+
+
+def test_what_slurm_does_not_cancel(fake: Any, submit: Submit, tmp_path: Path) -> None:
+    """Every job is tried, the one that submits what was held back as well; the exit code says that some are left."""
+    submit(4, minutes=3, signal_seconds=30, tflops=1e-9, runs_per_gpu=1, max_jobs=2, over="dependent")
+    (tmp_path / "bin" / "scancel").write_text("#!/bin/sh\necho 'scancel: error: Access denied' >&2\nexit 1\n")
+    console = Console(width=250, record=True, file=io.StringIO())
+    assert cancel_study(str(tmp_path / "study.toml"), None, tmp_path / "runs", console) == 3
+    printed = console.export_text()
+    assert "job 101: 2 jobs could not be cancelled: " in printed
+    assert "job 102: 1 job could not be cancelled: " in printed
+    assert "0 jobs cancelled" in printed
 
 
 def test_an_array_is_cancelled_at_once(fake: Any, submit: Submit, tmp_path: Path) -> None:
