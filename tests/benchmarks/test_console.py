@@ -7,7 +7,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from benchmarks.console import printable
+from benchmarks.console import count, duration, printable
 from benchmarks.plan.study import load_study
 from benchmarks.speed.synthetic import write_record
 
@@ -25,6 +25,13 @@ SHOWN = r"\x1b]0;owned\x07\x1b[2J\x9b31m[red]red[/red]\u202egnp.exe"
 )
 def test_printable(text: str, expected: str) -> None:
     assert printable(text) == expected
+
+
+def test_amounts_and_times_in_words() -> None:
+    """By hand."""
+    assert [count(n, "jobs") for n in (0, 1, 1200)] == ["0 jobs", "1 job", "1,200 jobs"]
+    times = (45.4, 450, 7500, 3600 * 76)
+    assert [duration(seconds) for seconds in times] == ["45 s", "7 min 30 s", "2 h 05 min", "3 d 4 h"]
 
 
 def test_an_error_in_a_record_is_shown_and_not_obeyed(
