@@ -12,9 +12,9 @@ from scipy import optimize, special
 from analysis import wording
 from analysis.frame.arms import Arm, ArmData, split
 from analysis.frame.cells import at_home
+from analysis.frame.families import run_of_each_label
 from analysis.frame.frame import load
 from analysis.frame.rows import each_group
-from analysis.questions.comparisons import comparisons
 from analysis.statistics import intervals
 from analysis.statistics.block_model import blocks, fit
 from analysis.statistics.multivariate_t import critical_value
@@ -66,7 +66,7 @@ def detectable(study: Study, root: Path) -> list[Detectable]:
     found = []
     for arm in split(load(root, study)):
         for family in study.comparisons or (Family(name="all pairs"),):
-            labels, reference = family.of(comparisons.labelled(arm.runs, study))
+            labels, reference = family.of(run_of_each_label(arm.runs, study))
             if pairs_of(labels, reference):
                 found += _of_family(arm, family, labels, reference)
     return found

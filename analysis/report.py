@@ -1,4 +1,4 @@
-"""The report of studies: from records to a page, LaTeX, Markdown and CSV, all of the same findings.
+"""The report of studies: from records to a page, LaTeX, Markdown and CSV, all of the same numbers.
 
 A pure function of the records and the studies: the same bytes each time, no date of today, no path, no network.
 """
@@ -11,15 +11,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.elements import figures, fonts
+from analysis.elements import drawings, fonts
 from analysis.elements.palette import looks
+from analysis.elements.reported import reported_arms
 from analysis.formats import html, latex, markdown
 from analysis.formats.references import bibliography
 from analysis.frame import paper
 from analysis.frame.frame import Frame, load
 from analysis.frame.studies import joined
 from analysis.page.content import Content, gather
-from analysis.page.findings import csv_tables, find
+from analysis.page.tables import csv_tables
 from analysis.provenance import anonymous
 from analysis.provenance.anonymous import Veil
 from analysis.provenance.digests import of_all, traces
@@ -89,15 +90,15 @@ def write_report(
         frame = anonymous.hidden_frame(frame, veil)
         found = [anonymous.hidden_trace(one, veil) for one in found]
         study, *several = (anonymous.hidden_study(one, veil) for one in (study, *several))
-    findings = find(study, frame, root, resamples)
+    arms = reported_arms(study, frame, root, resamples)
     styles = looks(frame.runs, paper.highlighted(study.paper))
-    checks = trust(several, root, found, [one.data for one in findings])
+    checks = trust(several, root, found, [one.data for one in arms])
     if hide:
         checks = anonymous.hidden_trust(checks, veil)
-    content = gather(study, several, frame, findings, styles, checks, provenance(found), of_all(found))
+    content = gather(study, several, frame, arms, styles, checks, provenance(found), of_all(found))
 
     files: dict[str, bytes] = {}
-    tables = {f"tables/{name}.csv": table for name, table in csv_tables(frame, findings).items()}
+    tables = {f"tables/{name}.csv": table for name, table in csv_tables(frame, arms).items()}
     if "csv" in formats:
         tables |= {f"figures/{one.name}.csv": one.data for one in content.drawings}
         files |= {name: table.to_csv(index=False, lineterminator="\n").encode() for name, table in tables.items()}
@@ -132,7 +133,7 @@ def _printed(content: Content, formats: Sequence[str]) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     for one in content.drawings if kinds else ():
         figure = one.figure if column is None else one.draw(width=column / 25.4)
-        files |= {f"figures/{one.name}.{kind}": figures.printed(figure, kind) for kind in kinds}
+        files |= {f"figures/{one.name}.{kind}": drawings.printed(figure, kind) for kind in kinds}
     return files
 
 

@@ -17,15 +17,17 @@ PACKAGES = {
     "analysis": {"analysis", "benchmarks", "models"},
 }
 # The rooms of each package from the ground up: a room imports those before it and itself. A file at a package's door
-# that is named here is ground, which imports ground alone; all others at the door are one room, in its place (slurm's
-# verbs, on top of what they share).
+# that is named here stands in that place; all others at the door are one room, in the place of DOOR (slurm's verbs, on
+# top of what they share).
 ROOMS = {
     "models": "grids hints options initial linear network | positions | DOOR | libraries | trained | catalogue | "
     "checks",
     "benchmarks": "errors files console randomness slices | data | plan | records | training | running | DOOR | speed "
     "| fairness | cli",
     "slurm": "commands cluster packing freeze ledger | site queue | status worker | executor | DOOR",
+    "analysis": "statistics | wording | frame | provenance | elements | questions | page | formats | DOOR",
 }
+SHARED = ("analysis.questions.accuracy.ranking", "analysis.questions.comparisons.verdicts")  # for every question
 DOORS = 16  # files that a newcomer sees on opening a folder; the architectures are as many as they are
 
 
@@ -91,6 +93,22 @@ def test_arrows_between_rooms_run_one_way(package: str) -> None:
         if name.startswith(f"{package}.") and room_of(name, rooms) > room_of(module, rooms)
     ]
     assert wrong == []
+
+
+def test_no_question_imports_another() -> None:
+    """But for the ranking and the verdicts of declared families, which are for all."""
+    for module in FILES:
+        for name, _ in imports_of(module):
+            if module.startswith("analysis.questions.") and name.startswith("analysis.questions."):
+                same = module.split(".")[2] == name.split(".")[2]
+                assert same or name in SHARED, f"{module} imports {name}"
+
+
+def test_every_question_is_a_line_of_the_page() -> None:
+    """Each room of questions gives its `question`, which the list of the page takes; nothing else knows them all."""
+    rooms = {path.name for path in (ROOT / "analysis" / "questions").iterdir() if (path / "__init__.py").exists()}
+    listed = {name for name, _ in imports_of("analysis.page.questions") if name.startswith("analysis.questions.")}
+    assert listed == {f"analysis.questions.{room}.question" for room in rooms}
 
 
 def test_no_circle_of_modules() -> None:

@@ -146,6 +146,16 @@ def percent_axis(axes: Axes, value: str = "accuracy") -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g} %"))
 
 
+def decades(axes: Axes, form: str, steps: Sequence[int] = (1, 2, 5)) -> None:
+    """Ticks at these multiples of every power of ten of a logarithmic vertical axis, as `form` writes them."""
+    low, high = axes.get_ylim()
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
+    axes.yaxis.set_major_locator(FixedLocator(ticks))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: form.format(round(y, 6))))
+
+
 def legend(figure: Figure, names: Iterable[str], styles: Mapping[str, Look], above: bool = False) -> None:
     """In the order of `names`, which is that of the tables: the same in every figure, the study's or its [paper]'s.
     Where `layout.place_legend` puts it."""

@@ -19,12 +19,12 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from analysis.elements import figures
+from analysis.elements import drawings
+from analysis.elements.drawings import Drawing
 from analysis.elements.layout import PHONE
 from analysis.frame.frame import COLUMNS, EVALUATION, Frame
 from analysis.page.content import Content
 from analysis.provenance.digests import Trace
-from analysis.questions.accuracy.sections import Drawing
 
 TEMPLATES = Path(__file__).parent / "templates"
 SEAL = re.compile(r'(<meta name="inductive-seal" content=")([0-9a-f]*)(">)')
@@ -74,11 +74,11 @@ def table_of_all(frame: Frame) -> pd.DataFrame:
 
 
 def _svg(drawing: Drawing) -> Markup:
-    return Markup(figures.svg(drawing.figure, drawing.name))  # text in it was escaped by matplotlib
+    return Markup(drawings.svg(drawing.figure, drawing.name))  # text in it was escaped by matplotlib
 
 
 def _narrow_svg(drawing: Drawing) -> Markup:
-    return Markup(figures.svg(drawing.draw(width=PHONE), f"{drawing.name}-narrow"))
+    return Markup(drawings.svg(drawing.draw(width=PHONE), f"{drawing.name}-narrow"))
 
 
 def _files(frame: Frame, found: Sequence[Trace]) -> list[File]:

@@ -8,9 +8,10 @@ import pandas as pd
 
 from analysis import wording
 from analysis.elements import linked
+from analysis.elements.drawings import Drawing
+from analysis.elements.sections import Section
 from analysis.formats.latex_text import escape
 from analysis.page.content import Content
-from analysis.questions.accuracy.sections import Drawing, Section
 
 DOCUMENT = r"""\documentclass{article}
 \usepackage[utf8]{inputenc}

@@ -144,3 +144,13 @@ def split(frame: Frame) -> list[ArmData]:
         arm = one_arm(runs)
         arms.append(ArmData(arm, frame.datasets[arm.dataset], runs, rows))
     return arms
+
+
+def alike_but_for(arms: Sequence[ArmData], columns: Sequence[str]) -> list[list[int]]:
+    """The places in `arms` of those that are equal but for `columns` (of `frame.ARM`), where there are several; in
+    their order. The only way for arms to stand beside each other; they are never mixed in a number."""
+    same = [name for name in ARM if name not in columns]
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for place, data in enumerate(arms):
+        groups.setdefault(tuple(getattr(data.arm, name) for name in same), []).append(place)
+    return [places for places in groups.values() if len(places) > 1]

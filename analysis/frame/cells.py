@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.frame.arms import one_arm
+from analysis.frame.arms import ArmData, one_arm
 from analysis.frame.naming import NONE
 from analysis.frame.rows import each_group, each_row
 from analysis.statistics import intervals
@@ -23,7 +23,7 @@ NEEDED = [
 
 def usual(rows: pd.DataFrame) -> pd.DataFrame:
     """The evaluations that tables and figures show: resized whole images, each model's default way of carrying
-    positions, BatchNorm as trained. `resolution.by_evaluation` has the others."""
+    positions, BatchNorm as trained. the room `questions/resolution` has the others."""
     return rows[
         (rows["images"] == "resize") & rows["carry_default"] & (rows["crop"] == 1) & (rows["batchnorm"] == "kept")
     ]
@@ -89,6 +89,11 @@ def summarise(
                     key = {"label": label, "line": line, "train_size": train_size, **place}
                     result.append(key | _cell(at.dropna(subset=[value]), cell, value, bounds))
     return pd.DataFrame(result)
+
+
+def accuracy_by_train_size(arm: ArmData) -> pd.DataFrame:
+    """Test accuracy at the training resolution: a row per model and train size, as `summarise` describes it."""
+    return summarise(at_home(arm.rows), arm.runs, "accuracy")
 
 
 def _cell(rows: pd.DataFrame, planned: pd.DataFrame, value: str, bounds: tuple[float, float] | None) -> dict[str, Any]:

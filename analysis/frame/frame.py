@@ -18,7 +18,7 @@ import models
 from analysis.frame.naming import NONE, differing, hardware, name_recipes, text
 from analysis.frame.rows import each_group
 from analysis.frame.studies import joined
-from analysis.questions.accuracy import collapses
+from analysis.statistics import collapses
 from benchmarks.data.catalogue import dataset
 from benchmarks.data.dataset import Dataset, Places
 from benchmarks.errors import RecordError

@@ -7,36 +7,34 @@ from typing import Any
 import models
 from analysis import wording
 from analysis.elements import linked
+from analysis.elements.reported import ReportedArm
 from analysis.frame.arms import Arm, told_apart
 from analysis.frame.frame import LOADED, Frame
 from analysis.frame.naming import NONE
-from analysis.frame.rows import each_row
-from analysis.page.findings import Findings
-from analysis.questions.accuracy import collapses
-from analysis.questions.comparisons import comparisons
-from analysis.questions.fairness.fairness import DONE
-from analysis.statistics import intervals
+from analysis.frame.states import DONE
+from analysis.questions.comparisons.sentences import method as method_of_comparisons
+from analysis.questions.fairness.numbers import numbers as fairness
+from analysis.questions.fairness.sentences import trials_of_models
+from analysis.statistics import collapses, intervals
 from benchmarks.plan.study import Study
 
 
-def sentences(study: Study, frame: Frame, findings: Sequence[Findings]) -> list[str]:
+def sentences(study: Study, frame: Frame, arms: Sequence[ReportedArm]) -> list[str]:
     """Sentences on what the numbers mean, arm by arm where they differ."""
-    if not findings:
+    if not arms:
         return []
     return [
         "Intervals are 95 % Student t-intervals over independent units, cut at 0 and 100 %. One unit, or units that "
-        "are all equal, give no interval. What varies: "
-        + _each(findings, lambda found: intervals.covers(found.data.runs))
-        + ".",
+        "are all equal, give no interval. What varies: " + _each(arms, lambda arm: intervals.covers(arm.runs)) + ".",
         "All intervals are conditional on the fixed test set. What another test set of that size would change is not "
-        "in them: " + _each(findings, _test_error) + ".",
+        "in them: " + _each(arms, _test_error) + ".",
         "Models share draws and seeds, so differences are taken run by run between the same draw and seed, and the "
         "interval is that of the differences. “Cannot be told apart” means that it contains 0, not that the models "
         "are equal.",
-        comparisons.sentence(study),
-        "n counts every label used: " + _each(findings, lambda found: found.arm.validation_words) + ".",
+        method_of_comparisons(study),
+        "n counts every label used: " + _each(arms, lambda arm: arm.arm.validation_words) + ".",
         "Training ends with the budget, and the final weights are evaluated: nothing is chosen on the test part. "
-        "Budget: " + _each(findings, _budget) + ".",
+        "Budget: " + _each(arms, _budget) + ".",
         f"A cell is starved when the mean accuracy of its final weights on its own training images, without "
         f"augmentation, is below {wording.percent(frame.starved_below)}.",
         collapses.RULE,
@@ -44,23 +42,23 @@ def sentences(study: Study, frame: Frame, findings: Sequence[Findings]) -> list[
         "computed run by run; it is not given for a run within two binomial standard errors of chance.",
         "Every test resolution is measured on the one final checkpoint of a run; images are resized in one antialiased "
         "step from their native pixels, by the same function as in training.",
-        *_upsampled(findings),
+        *_upsampled(arms),
         *_initial(frame),
         "MACs are multiply-accumulates of one image at the training resolution, attention products included; "
         "FLOPs = 2 × MACs.",
     ]
 
 
-def protocol(frame: Frame, findings: Sequence[Findings]) -> list[str]:
+def protocol(frame: Frame, arms: Sequence[ReportedArm]) -> list[str]:
     """What was done, arm by arm, and every recipe by its numbers: data, models, subsets, runs."""
-    return [*map(_done, findings), *(_recipe(name, values) for name, values in frame.recipes.items())]
+    return [*map(_done, arms), *(_recipe(name, values) for name, values in frame.recipes.items())]
 
 
-def _done(found: Findings) -> str:
-    arm, runs = found.arm, found.data.runs
-    data = found.data.dataset
+def _done(reported: ReportedArm) -> str:
+    arm, runs = reported.arm, reported.runs
+    data = reported.data.dataset
     sizes = wording.names(wording.number(size) for size in sorted(runs["train_size"].unique()))
-    resolutions = wording.names(str(side) for side in sorted(found.data.rows["test_resolution"].unique()))
+    resolutions = wording.names(str(side) for side in sorted(reported.rows["test_resolution"].unique()))
     evaluated = f"and tested at {resolutions} px" if resolutions else "and not yet tested"
     return (
         f"Data set {data.name}: {data.title}, {sum(data.train_counts):,} training and {data.test_count:,} test images "
@@ -69,19 +67,12 @@ def _done(found: Findings) -> str:
         f"{arm.validation_words}) at {arm.resolution} px in {arm.precision} for {wording.number(arm.budget)} "
         f"{arm.budget_kind} by recipe {arm.recipe}, {evaluated}. Runs: {len(runs):,}, of "
         f"{wording.count(runs['draw'].nunique(), 'draws')} and {wording.count(runs['seed'].nunique(), 'seeds')}. "
-        f"Configurations tried in tuning before the recipe of a model was fixed: {_trials(found)}."
+        f"Configurations tried in tuning before the recipe of a model was fixed: {_trials(reported)}."
     )
 
 
-def _trials(found: Findings) -> str:
-    """'50 for each model', 'not stated', or '50 (resnet); not stated (vit none and vit learned_1d)'."""
-    labels: dict[str, list[str]] = {}
-    for row in each_row(found.ledger):
-        labels.setdefault(row.trials, []).append(row.label)
-    if len(labels) == 1:
-        [words] = labels
-        return words if len(found.ledger) == 1 or words == "not stated" else f"{words} for each model"
-    return "; ".join(f"{words} ({wording.names(mine)})" for words, mine in labels.items())
+def _trials(reported: ReportedArm) -> str:
+    return trials_of_models(reported.once(fairness).ledger)
 
 
 def _recipe(name: str, values: Mapping[str, Any]) -> str:
@@ -100,19 +91,19 @@ def _without_effect(values: Mapping[str, Any]) -> set[str]:
     }
 
 
-def warnings(findings: Sequence[Findings]) -> tuple[str, ...]:
+def warnings(arms: Sequence[ReportedArm]) -> tuple[str, ...]:
     """What a reader must know before comparing models: that they had unlike recipes, tuning or budgets."""
     where: dict[tuple[str, str], list[Arm]] = {}
-    for found in findings:
-        for text in _unlike(found):
-            where.setdefault(text, []).append(found.arm)
-    apart = told_apart([found.arm for found in findings])
-    return (*(f"{what} ({apart.words_of(arms)}){so}" for (what, so), arms in where.items()), *_budgets(findings))
+    for reported in arms:
+        for text in _unlike(reported):
+            where.setdefault(text, []).append(reported.arm)
+    apart = told_apart([reported.arm for reported in arms])
+    return (*(f"{what} ({apart.words_of(arms)}){so}" for (what, so), arms in where.items()), *_budgets(arms))
 
 
-def _unlike(found: Findings) -> Iterator[tuple[str, str]]:
+def _unlike(reported: ReportedArm) -> Iterator[tuple[str, str]]:
     """What is said of an arm's models before and behind its name."""
-    odd = found.ledger["unequal"].str.split()
+    odd = reported.once(fairness).ledger["unequal"].str.split()
     if odd.map(lambda columns: "recipe" in columns or "augmentation" in columns).any():
         yield (
             "The models of this comparison have recipes of their own",
@@ -120,52 +111,52 @@ def _unlike(found: Findings) -> Iterator[tuple[str, str]]:
             "that differs.",
         )
     if odd.map(lambda columns: "trials" in columns).any():
-        tuned = "were not" if found.data.runs["trials"].notna().all() else "are not known to be"
+        tuned = "were not" if reported.runs["trials"].notna().all() else "are not known to be"
         yield (
             f"The models of this comparison {tuned} tuned alike",
-            f"; configurations tried before their recipes were fixed: {_trials(found)}. A difference may be one of "
+            f"; configurations tried before their recipes were fixed: {_trials(reported)}. A difference may be one of "
             "tuning.",
         )
 
 
-def _budgets(findings: Sequence[Findings]) -> list[str]:
+def _budgets(arms: Sequence[ReportedArm]) -> list[str]:
     """Arms that differ in their budget alone and do not have the same models: a budget came with the model."""
-    alike: dict[str, list[Findings]] = {}
-    for found in findings:
-        key = repr(dataclasses.replace(found.arm, budget_kind="", budget=0))
-        alike.setdefault(key, []).append(found)
+    alike: dict[str, list[ReportedArm]] = {}
+    for reported in arms:
+        key = repr(dataclasses.replace(reported.arm, budget_kind="", budget=0))
+        alike.setdefault(key, []).append(reported)
     said = []
     for group in alike.values():
-        if len({frozenset(found.data.runs["label"]) for found in group}) > 1:
+        if len({frozenset(reported.runs["label"]) for reported in group}) > 1:
             each = "; ".join(
-                f"{wording.number(found.arm.budget)} {found.arm.budget_kind}: "
-                f"{wording.names(dict.fromkeys(found.data.runs['label']))}"
-                for found in group
+                f"{wording.number(reported.arm.budget)} {reported.arm.budget_kind}: "
+                f"{wording.names(dict.fromkeys(reported.runs['label']))}"
+                for reported in group
             )
             said.append(f"Models of this study were trained for unlike budgets, and are never in one table: {each}.")
     return said
 
 
-def _each(findings: Sequence[Findings], say: Callable[[Findings], str]) -> str:
+def _each(arms: Sequence[ReportedArm], say: Callable[[ReportedArm], str]) -> str:
     """What `say` has for each arm, once where all agree."""
-    said = {found.arm.words: say(found) for found in findings}
+    said = {reported.words: say(reported) for reported in arms}
     if len(set(said.values())) == 1:
         return next(iter(said.values()))
     return "; ".join(f"{words}: {text}" for words, text in said.items())
 
 
-def _test_error(found: Findings) -> str:
-    images = found.data.dataset.test_count
+def _test_error(reported: ReportedArm) -> str:
+    images = reported.data.dataset.test_count
     errors = [
         f"{100 * intervals.binomial_se(at, images):.1f} points at {wording.percent(at)}" for at in (0.5, 0.9, 0.98)
     ]
     return f"with {images:,} images its binomial standard error is {wording.names(errors)}"
 
 
-def _budget(found: Findings) -> str:
-    runs = found.data.runs
+def _budget(reported: ReportedArm) -> str:
+    runs = reported.runs
     done = runs[runs["state"].isin(DONE)]
-    amount = f"{wording.number(found.arm.budget)} {found.arm.budget_kind}"
+    amount = f"{wording.number(reported.arm.budget)} {reported.arm.budget_kind}"
     if done.empty:
         return amount
     updates = wording.span(done["updates"].min(), done["updates"].max())
@@ -175,13 +166,13 @@ def _budget(found: Findings) -> str:
     )
 
 
-def _upsampled(findings: Sequence[Findings]) -> list[str]:
+def _upsampled(arms: Sequence[ReportedArm]) -> list[str]:
     """Where images have more pixels than detail; of sets that demonstrate interpolation their own section says so."""
     sizes: dict[str, set[int]] = {}
-    for found in findings:
-        data = found.data.dataset
+    for reported in arms:
+        data = reported.data.dataset
         if not data.interpolation_only:
-            seen = {found.arm.resolution, *found.data.rows["test_resolution"]}
+            seen = {reported.arm.resolution, *reported.rows["test_resolution"]}
             above = {int(side) for side in seen if side > data.native_resolution}
             sizes.setdefault(f"{data.name} has {data.native_resolution} px", set()).update(above)
     return [

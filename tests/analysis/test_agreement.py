@@ -15,10 +15,12 @@ from analysis import two_networks
 from analysis.frame.arms import ArmData, split
 from analysis.frame.frame import load
 from analysis.frame.predictions import correctness
-from analysis.questions.comparisons import comparisons, image_bootstrap, variance
+from analysis.questions.comparisons import families as declared_families
+from analysis.questions.comparisons import image_bootstrap, variance
 from analysis.questions.comparisons.agreement import consistency, error_consistency, mcnemar
 from analysis.questions.comparisons.image_bootstrap import bootstrap
-from analysis.questions.over_data_sets import aggregate
+from analysis.questions.over_data_sets import numbers as over_sets
+from analysis.questions.over_data_sets import sentences as over_sets_sentences
 from benchmarks.cli.main import main
 from benchmarks.errors import ConfigError, RecordError
 from benchmarks.plan.run import Run, default_evaluation
@@ -173,7 +175,7 @@ def test_the_bootstrap_resamples_draws_where_they_are_crossed_with_seeds(made_up
     made_up.write_study(tmp_path, study)
     right = {run.id: predict(tmp_path, run, 0.5 + 0.1 * run.draw) for run in study.runs if run.model == "vit"}
     [arm] = split(load(tmp_path, study))
-    families = comparisons.differences(arm, study)
+    families = declared_families.differences(arm, study)
     whole = image_bootstrap.resampled(families, right, arm.runs, 4000).iloc[0]
     of_run = arm.runs.set_index("run")["draw"]
     pairs = pd.DataFrame({"run": whole["runs"].split(), "reference": whole["reference_runs"].split()})
@@ -194,22 +196,22 @@ def test_one_number_over_data_sets_from_five_on() -> None:
     generator = np.random.default_rng(0)
     values = generator.normal(0.1 * np.arange(1, 6), 0.01, (3, 5))
     scores = pd.DataFrame(values, columns=[f"set {i}" for i in range(1, 6)])
-    found = aggregate.interquartile_mean(scores)
+    found = over_sets.interquartile_mean(scores)
     assert found is not None
     seeds = [stats.trim_mean(row, 0.25) for row in values]
     ends = stats.t.interval(0.95, 2, np.mean(seeds), stats.sem(seeds))
     assert (found.mean, found.low, found.high, found.n) == pytest.approx((np.mean(seeds), *ends, 3))
-    assert aggregate.interquartile_mean(scores.iloc[:, :4]) is None
-    assert aggregate.normalised(0.55, 0.1) == pytest.approx(0.5)
+    assert over_sets.interquartile_mean(scores.iloc[:, :4]) is None
+    assert over_sets.normalised(0.55, 0.1) == pytest.approx(0.5)
 
     some = scores.mask(np.eye(3, 5) > 0)  # of every seed a data set lacks the run
-    apart = aggregate.interquartile_mean(some)
+    apart = over_sets.interquartile_mean(some)
     assert apart is not None and not apart.has_interval and apart.n == 0
     assert apart.mean == pytest.approx(stats.trim_mean(some.mean(), 0.25))
-    one = aggregate.interquartile_mean(some.fillna({"set 1": 0.1}))
+    one = over_sets.interquartile_mean(some.fillna({"set 1": 0.1}))
     assert one is not None and not one.has_interval and one.n == 1
     with pytest.raises(ValueError, match="has no run"):
-        aggregate.interquartile_mean(scores.assign(empty=math.nan))
+        over_sets.interquartile_mean(scores.assign(empty=math.nan))
 
 
 @pytest.mark.parametrize("seeds", [3, 5, 10])
@@ -223,7 +225,7 @@ def test_the_interval_over_data_sets_covers(seeds: int) -> None:
         return means + generator.normal(0, 0.01, (*shape, 1)) + generator.normal(0, 0.05, (*shape, 8))
 
     truth = stats.trim_mean(studies(200_000), 0.25, axis=1).mean()
-    found = [aggregate.interquartile_mean(pd.DataFrame(scores)) for scores in studies(2000, seeds)]
+    found = [over_sets.interquartile_mean(pd.DataFrame(scores)) for scores in studies(2000, seeds)]
     assert 0.93 < np.mean([one is not None and one.low <= truth <= one.high for one in found]) < 0.97
 
 
@@ -235,13 +237,13 @@ def test_over_data_sets_the_runs_of_a_draw_are_one_unit(made_up: Any, tmp_path: 
     crossed = made_up.study_of(made_up.SMALL, **changes, draw=[0, 1, 2], seed=[0, 1, 2])
     lacking = [run.id for run in crossed.runs if (run.model, run.dataset, run.draw) == ("resnet", "svhn", 2)]
     made_up.write_study(tmp_path / "crossed", crossed, skip=lacking)
-    table = aggregate.over_data_sets(split(load(tmp_path / "crossed", crossed))).set_index("label")
+    table = over_sets.over_data_sets(split(load(tmp_path / "crossed", crossed))).set_index("label")
     assert table["n"].to_dict() == {"resnet": 2, "vit none": 3, "vit learned_1d": 3}
     assert set(table["units"]) == {"draws"} and len(table["runs"].str.split().loc["resnet"]) == 5 * 2 * 3
 
     single = made_up.study_of(made_up.SMALL, **changes, draw=[0], seed=[0])
     made_up.write_study(tmp_path / "single", single)
-    [said] = aggregate.answers(split(load(tmp_path / "single", single)))
+    [said] = over_sets_sentences.answers(split(load(tmp_path / "single", single)))
     assert said.body.count("no interval from 1 seed") == 3 and "[" not in said.body
 
 
@@ -251,7 +253,7 @@ def test_few_data_sets_are_each_shown(made_up: Any, tmp_path: Path) -> None:
         study = made_up.study_of(made_up.SMALL, train_size=100, test_resolutions=[8], arms=arms)
         root = tmp_path / str(count)
         made_up.write_study(root, study)
-        said = aggregate.answers(split(load(root, study)))
+        said = over_sets_sentences.answers(split(load(root, study)))
         assert len(said) == (count > 1)
         if count == 2:
             assert said[0].text == "2 data sets: each is shown by itself; one number over them needs 5."
@@ -266,17 +268,17 @@ def test_no_number_is_of_one_data_set_at_two_resolutions(made_up: Any, tmp_path:
     study = made_up.study_of(made_up.SMALL, train_size=100, test_resolutions=[8, 16], arms=arms)
     made_up.write_study(tmp_path / "two", study)
     arms_there = split(load(tmp_path / "two", study))
-    table = aggregate.over_data_sets(arms_there)
+    table = over_sets.over_data_sets(arms_there)
     assert table.groupby("resolution")["label"].nunique().to_dict() == {"8 px": 3, "16 px": 3}
     for row in table.itertuples():
         assert row.data_sets == 5 and len(row.runs.split()) == 15
         assert all(f"-r{row.resolution.removesuffix(' px')}-" in run for run in row.runs.split())
-    assert ["trained at 8 px" in one.text for one in aggregate.answers(arms_there)] == [True, False]
+    assert ["trained at 8 px" in one.text for one in over_sets_sentences.answers(arms_there)] == [True, False]
 
     arms = [{"dataset": name, "resolution": pixels} for name, pixels in zip(FIVE, (8, 16, 16, 16, 16), strict=True)]
     study = made_up.study_of(made_up.SMALL, train_size=100, test_resolutions=[8, 16], arms=arms)
     made_up.write_study(tmp_path / "own", study)
-    [said] = aggregate.answers(split(load(tmp_path / "own", study)))
+    [said] = over_sets_sentences.answers(split(load(tmp_path / "own", study)))
     assert "each at a resolution of its own" in said.text
 
 
@@ -294,14 +296,14 @@ def test_models_are_compared_over_the_same_data_sets(made_up: Any, tmp_path: Pat
         return split(load(root, study))
 
     arms_there = without(resnet=names[0])
-    table = aggregate.over_data_sets(arms_there)
+    table = over_sets.over_data_sets(arms_there)
     assert set(table["names"]) == {", ".join(names[1:])} and table["mean"].notna().all()
-    [said] = aggregate.answers(arms_there)
+    [said] = over_sets_sentences.answers(arms_there)
     assert said.text.startswith(f"Over 5 data sets, with 100 images ({', '.join(names[1:])}; size")
 
     arms_there = without(resnet=names[0], vit=names[1])
-    assert aggregate.over_data_sets(arms_there)["mean"].isna().all()
-    assert [one.text for one in aggregate.answers(arms_there)] == [
+    assert over_sets.over_data_sets(arms_there)["mean"].isna().all()
+    assert [one.text for one in over_sets_sentences.answers(arms_there)] == [
         "5 data sets: each is shown by itself; one number over them needs 5 that its models have in common."
     ]
 

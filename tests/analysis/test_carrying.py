@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.frame.arms import ArmData, split
+from analysis.elements.reported import Anchors, ReportedArm
+from analysis.frame import carrying
+from analysis.frame.arms import ArmData, alike_but_for, split
 from analysis.frame.cells import by_carry
 from analysis.frame.frame import load
-from analysis.page.findings import Anchors, Findings
-from analysis.questions.positions import ablation
-from analysis.questions.resolution import across_arms, carrying, resolution_figures, resolution_summary
-from analysis.questions.resolution.resolution_sections import summaries
+from analysis.questions.data_needed.budgets import budget_groups
+from analysis.questions.positions import numbers as ablation
+from analysis.questions.resolution import figures, matrix
+from analysis.questions.resolution import numbers as resolution_numbers
+from analysis.questions.resolution import summary as resolution_summary
+from analysis.questions.resolution.sections import summaries
 from analysis.report import write_report
 from benchmarks.plan.run import Evaluation, Run
 from benchmarks.plan.study import Study
@@ -120,8 +124,10 @@ def test_every_number_of_a_summary_has_its_own_n(arm: ArmData) -> None:
     table = resolution_summary.summary(lacking, moved, arm.runs, [16, 32, 64]).set_index("label")
     assert table.loc["resnet", ["n", "best_accuracy_n", "best_gain_n"]].tolist() == [1, 2, 1]
     assert table.loc["vit none", ["n", "best_accuracy_n", "best_gain_n"]].tolist() == [2, 2, 2]
-    found = SimpleNamespace(data=arm, arm=arm.arm, links=Anchors(1, tuple(dict.fromkeys(arm.runs["label"]))))
-    view = summaries(table.reset_index(), cast(Findings, found))
+    found = SimpleNamespace(
+        data=arm, arm=arm.arm, runs=arm.runs, links=Anchors(1, tuple(dict.fromkeys(arm.runs["label"])))
+    )
+    view = summaries(table.reset_index(), cast(ReportedArm, found))
     assert [[cell.note for cell in row.cells] for row in view.rows if row.name.text == "resnet"] == [
         ["1/3 seeds", "", "2/3 seeds", "1/3 seeds"]
     ]
@@ -130,12 +136,12 @@ def test_every_number_of_a_summary_has_its_own_n(arm: ArmData) -> None:
 
 def test_ablation_away_by_default_and_by_the_chosen_way(arm: ArmData) -> None:
     """Reference: `accuracy`: none is 0.1 below by default; against the chosen way 0 at 64 px, where that is worse."""
-    for chosen, at_64 in ((False, -0.1), (True, 0.0)):
-        table = ablation.differences_away(arm, [16, 32, 64], chosen).set_index("test_resolution")
+    for away, at_64 in ((ablation.differences_away, -0.1), (resolution_numbers.positions_by_chosen_way, 0.0)):
+        table = away(arm, [16, 32, 64]).set_index("test_resolution")
         assert table["mean"].to_dict() == pytest.approx({16: -0.1, 32: -0.1, 64: at_64})
         assert (table["done"] == 3).all()
     one_way = ArmData(arm.arm, arm.dataset, arm.runs, arm.rows[arm.rows["carry_default"]])
-    assert ablation.differences_away(one_way, [16, 32, 64], chosen=True).empty
+    assert resolution_numbers.positions_by_chosen_way(one_way, [16, 32, 64]).empty
 
 
 def test_the_page_shows_both_ways(imagined: tuple[Study, Path], tmp_path: Path) -> None:
@@ -150,25 +156,25 @@ def test_the_page_shows_both_ways(imagined: tuple[Study, Path], tmp_path: Path) 
 
 def test_matrix_of_resolutions_is_arm_by_arm(made_up: Any, tmp_path: Path) -> None:
     """Reference: each arm's own mean by pandas; arms that differ in more than resolution are refused."""
-    table = {**made_up.SMALL, "dataset": "cifar10", "size": "nano", "train_size": [500]}
-    study = made_up.study_of(table, resolution=[16, 32], test_resolutions=[16, 32, 64])
+    base = {**made_up.SMALL, "dataset": "cifar10", "size": "nano", "train_size": [500]}
+    study = made_up.study_of(base, resolution=[16, 32], test_resolutions=[16, 32, 64])
     made_up.write_study(tmp_path / "runs", study)
     frame = load(tmp_path / "runs", study)
     arms = split(frame)
-    assert across_arms.beside(arms, across_arms.RESOLUTION) == [[0, 1]]
-    assert across_arms.budgets(arms) == []
-    matrix = across_arms.resolution_matrix(arms)
-    assert len(matrix) == 3 * 2 * 3
+    assert alike_but_for(arms, matrix.RESOLUTION) == [[0, 1]]
+    assert budget_groups(arms) == []
+    table = matrix.resolution_matrix(arms)
+    assert len(table) == 3 * 2 * 3
     test = frame.rows[frame.rows["part"] == "test"]
     means = test.groupby(["label", "resolution", "test_resolution"])["accuracy"].mean()
-    for row in matrix.itertuples():
+    for row in table.itertuples():
         assert row.mean == pytest.approx(means[row.label, row.train_resolution, row.test_resolution])
-    heat = resolution_figures.heat_map(matrix)
+    heat = figures.heat_map(table)
     assert sum(len(axes.texts) for axes in heat.axes) == 18
-    curves = resolution_figures.matrix_curves(matrix)
+    curves = figures.matrix_curves(table)
     assert sum(line.get_marker() not in ("None", "") for axes in curves.axes for line in axes.lines) == 6
     with pytest.raises(ValueError, match="resolution alone"):
-        across_arms.resolution_matrix(arms[:1])
+        matrix.resolution_matrix(arms[:1])
     html = write_report(study, tmp_path / "runs", tmp_path / "out").page.read_text()
     assert "trained at 16 px" in html
     assert "Training and test resolution" in html

@@ -10,8 +10,8 @@ from analysis import wording
 from analysis.elements import linked
 from analysis.frame.cells import at_home, summarise
 from analysis.frame.frame import load
-from analysis.questions.accuracy.collapses import collapsed
 from analysis.report import write_report
+from analysis.statistics.collapses import collapsed
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from scipy import stats
 from analysis import power, wording
 from analysis.frame.arms import split
 from analysis.frame.frame import load
-from analysis.questions.accuracy import data_efficiency
-from analysis.questions.comparisons import comparisons
-from analysis.questions.positions import ablation
+from analysis.questions.accuracy import sentences as accuracy_sentences
+from analysis.questions.comparisons import families as declared_families
+from analysis.questions.positions import sentences as ablation_sentences
 from analysis.report import write_report
 from analysis.statistics.intervals import Estimate
 from benchmarks.plan.run import default_evaluation
@@ -42,7 +42,7 @@ def test_a_family_is_tukeys_intervals_of_its_block_model(declared: tuple[Study, 
     """Reference: the two-way analysis of variance by hand on the pivoted accuracies, with Tukey's quantile."""
     study, root = declared
     [arm] = split(load(root, study))
-    table = comparisons.differences(arm, study)
+    table = declared_families.differences(arm, study)
     home = arm.rows[(arm.rows["part"] == "test") & (arm.rows["test_resolution"] == 8)]
     for size in (100, 300):
         y = home[home["train_size"] == size].pivot(index="seed", columns="label", values="accuracy")
@@ -72,15 +72,15 @@ def test_no_pair_of_a_family_has_another_verdict_elsewhere(made_up: Any, tmp_pat
     study = made_up.study_of(made_up.SMALL, comparisons=families, models=models)
     made_up.write_study(tmp_path / "runs", study)
     [arm] = split(load(tmp_path / "runs", study))
-    table = comparisons.differences(arm, study).set_index(["family", "train_size"])
-    for size, answer in zip((100, 300), data_efficiency.answers(arm, table.reset_index()), strict=True):
+    table = declared_families.differences(arm, study).set_index(["family", "train_size"])
+    for size, answer in zip((100, 300), accuracy_sentences.answers(arm, table.reset_index()), strict=True):
         assert answer.body.startswith("resnet has the highest")
         row = table.loc[("architectures", size)]
         ends = wording.interval(Estimate(row["mean"], row["low"], row["high"], 3))
         away = wording.interval(Estimate(-row["mean"], -row["high"], -row["low"], 3))
         assert (ends if row["low"] > 0 else away) in answer.body
         assert "By the simultaneous intervals of “architectures” for vit learned_1d; separate ones" in answer.body
-    for size, answer in zip((100, 300), ablation.answers(arm, table.reset_index()), strict=True):
+    for size, answer in zip((100, 300), ablation_sentences.answers(arm, table.reset_index()), strict=True):
         row = table.loc[("encoding", size)]
         assert f"vit none ({wording.points(Estimate(row['mean'], row['low'], row['high'], 3))})" in answer.body
         assert answer.body.endswith(
@@ -97,7 +97,7 @@ def test_missing_runs_are_counted_and_solved_by_least_squares(declared: tuple[St
     [arm] = split(frame)
     absent = next(run.id for run in study.runs if run.model == "resnet" and run.train_size == 100)
     rows = arm.rows[arm.rows["run"] != absent]
-    table = comparisons.differences(type(arm)(arm.arm, arm.dataset, arm.runs, rows), study)
+    table = declared_families.differences(type(arm)(arm.arm, arm.dataset, arm.runs, rows), study)
     mine = table[(table["family"] == "everything") & (table["train_size"] == 100)].set_index(["label", "reference"])
     assert mine.loc[("resnet", "vit none"), ["n", "done", "planned"]].tolist() == [2, 2, 3]
     assert mine.loc[("vit none", "vit learned_1d"), ["n", "done", "planned"]].tolist() == [3, 3, 3]
@@ -169,7 +169,7 @@ def test_a_plan_says_what_can_be_detected(made_up: Any, tmp_path: Path) -> None:
     [first, *_] = power.detectable(study, tmp_path)
     [arm] = split(load(tmp_path, study))
     assert first.known == "of 9 finished runs"
-    assert first.spread == comparisons.differences(arm, study)["residual"].iloc[0]
+    assert first.spread == declared_families.differences(arm, study)["residual"].iloc[0]
     heads, rows, meaning = power.plan_table(made_up.study_of(made_up.SMALL, seed=0), tmp_path)
     assert heads[-4:] == ["1 seed", "3 seeds", "5 seeds", "10 seeds"]
     assert rows[0][0] == "all pairs" and rows[0][-4] == "[none]"

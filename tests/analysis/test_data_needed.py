@@ -17,10 +17,10 @@ from analysis.elements.palette import looks
 from analysis.frame.arms import ArmData, split
 from analysis.frame.cells import at_home
 from analysis.frame.frame import load
-from analysis.page.findings import Anchors
-from analysis.questions.accuracy import data_efficiency
-from analysis.questions.data_needed import against, curve_figures, data_needed, data_needed_answers, fitted
-from analysis.questions.resolution import across_arms
+from analysis.questions.accuracy import sentences as accuracy_sentences
+from analysis.questions.data_needed import against, budgets, figures, fitted
+from analysis.questions.data_needed import numbers as data_needed
+from analysis.questions.data_needed import sentences as data_needed_sentences
 from analysis.report import write_report
 from analysis.statistics import equivalence, fits, intervals
 from analysis.statistics.curves import curves_of, paired
@@ -55,7 +55,7 @@ def seeds_of(arm: ArmData, label: str) -> np.ndarray:
 
 def answers(arm: ArmData) -> list[Answer]:
     """What is said against the leader: the data needed, and the crossings."""
-    return [answer for answer, _ in data_needed_answers.answers(arm, data_needed.needed(arm), Anchors(1, ()))]
+    return [answer for answer, _ in data_needed_sentences.answers(arm, data_needed.needed(arm), 1)]
 
 
 def test_factors_are_those_of_the_paired_curves(arm: ArmData) -> None:
@@ -209,7 +209,7 @@ def test_models_with_their_own_seeds_in_a_draw_are_not_compared(made_up: Any, tm
     study = made_up.study_of({**made_up.SMALL, "models": models}, draw=[0, 1])
     made_up.write_study(tmp_path, study)
     [crossed] = split(load(tmp_path, study))
-    small, _ = data_efficiency.answers(crossed)
+    small, _ = accuracy_sentences.answers(crossed)
     assert "resnet has the highest mean test accuracy of 2 models" in small.body
     assert small.body.endswith("for vit (no draw or seed that both have whole).")
     answer, _ = answers(crossed)
@@ -224,7 +224,7 @@ def test_a_model_without_a_whole_draw_is_named_beside_the_ranking(made_up: Any, 
     missing = [run.id for run in study.runs if run.model == "resnet" and run.seed == run.draw]
     made_up.write_study(tmp_path, study, skip=missing)
     [crossed] = split(load(tmp_path, study))
-    [answer] = data_efficiency.answers(crossed)
+    [answer] = accuracy_sentences.answers(crossed)
     assert "of 2 models" in answer.body
     assert answer.body.endswith(" Not in this order, as no draw has all its planned runs: resnet (0 of 2 draws).")
 
@@ -429,7 +429,7 @@ def test_what_is_held_against_what(
         mine = needed.by_train_size[needed.by_train_size["reference"] == reference]
         kept = alone[alone["label"].isin(labels)]
         pd.testing.assert_frame_equal(mine.reset_index(drop=True), kept.reset_index(drop=True))
-    found = data_needed_answers.answers(arm, needed, Anchors(1, ()))
+    found = data_needed_sentences.answers(arm, needed, 1)
     assert [anchor for _, anchor in found] == [
         f"{kind}-1-{place}" for place in range(1, len(expected) + 1) for kind in ("data-needed", "crossings")
     ]
@@ -483,10 +483,10 @@ def test_no_factor_is_drawn_where_no_pair_has_a_curve_in_common(made_up: Any, tm
 def test_figures_show_bounds_and_stop_at_twice_the_largest_size(arm: ArmData) -> None:
     """Reference: the table's rows with a bound; 2 x 1,200 images."""
     styles, table = looks(arm.runs), data_needed.by_train_size(arm)
-    [panel] = curve_figures.factors(table, styles).axes
+    [panel] = figures.factors(table, styles).axes
     triangles = [line for line in panel.lines if line.get_fillstyle() == "none"]
-    assert len(triangles) == (table["bound"].isin(curve_figures.BOUNDS) & table["mean"].notna()).sum() > 0
-    [panel] = curve_figures.fitted_curves(arm.rows, styles).axes
+    assert len(triangles) == (table["bound"].isin(figures.BOUNDS) & table["mean"].notna()).sum() > 0
+    [panel] = figures.fitted_curves(arm.rows, styles).axes
     ends = [float(np.max(np.asarray(line.get_xdata()))) for line in panel.lines if line.get_linestyle() == ":"]
     assert ends == pytest.approx([fits.REACH * 1200] * 3)
 
@@ -498,8 +498,8 @@ def test_steps_and_epochs_stand_side_by_side(made_up: Any, tmp_path: Path) -> No
     made_up.write_study(tmp_path / "runs", study)
     frame = load(tmp_path / "runs", study)
     arms = split(frame)
-    assert across_arms.budgets(arms) == [[0, 1]]
-    figure = curve_figures.side_by_side(frame.rows, looks(frame.runs))
+    assert budgets.budget_groups(arms) == [[0, 1]]
+    figure = figures.side_by_side(frame.rows, looks(frame.runs))
     assert [panel.get_title(loc="left") for panel in figure.axes] == ["600 steps", "20 epochs"]
     for panel, arm in zip(figure.axes, arms, strict=True):
         drawn = {
@@ -511,4 +511,4 @@ def test_steps_and_epochs_stand_side_by_side(made_up: Any, tmp_path: Path) -> No
     assert "600 steps beside 20 epochs" in section
     assert section.count("updates of a run") == 4
     only_steps = made_up.study_of(table, arms=[{"budget": {"steps": 600}}, {"budget": {"steps": 900}}])
-    assert across_arms.budgets(split(load(tmp_path / "none", only_steps))) == []
+    assert budgets.budget_groups(split(load(tmp_path / "none", only_steps))) == []

@@ -10,11 +10,14 @@ import pytest
 from matplotlib import rcParams
 from matplotlib.figure import Figure
 
-from analysis.elements import figures
+from analysis.elements import drawings
 from analysis.elements.palette import KNOWN, SPARE, looks
 from analysis.frame.arms import MixedArmsError, split
 from analysis.frame.frame import load
-from analysis.questions.positions import ablation
+from analysis.questions.accuracy.figures import accuracy_by_train_size
+from analysis.questions.positions import numbers as ablation
+from analysis.questions.positions.figures import differences_by_train_size
+from analysis.questions.resolution.figures import accuracy_by_test_resolution
 from benchmarks.plan.study import Study
 
 
@@ -22,10 +25,10 @@ def drawn(study: Study, root: Path) -> dict[str, Figure]:
     frame = load(root, study)
     [arm] = split(frame)
     return {
-        "n": figures.accuracy_by_train_size(frame.rows),
-        "r": figures.accuracy_by_test_resolution(frame.rows),
-        "retention": figures.accuracy_by_test_resolution(frame.rows, value="retention"),
-        "p": figures.differences_by_train_size(ablation.differences(arm), looks(frame.runs)),
+        "n": accuracy_by_train_size(frame.rows),
+        "r": accuracy_by_test_resolution(frame.rows),
+        "retention": accuracy_by_test_resolution(frame.rows, value="retention"),
+        "p": differences_by_train_size(ablation.differences(arm), looks(frame.runs)),
     }
 
 
@@ -46,7 +49,7 @@ def test_points_means_and_axes(small: tuple[Study, Path]) -> None:
 def test_svg_is_the_same_each_time_and_names_no_address(small: tuple[Study, Path]) -> None:
     study, root = small
     before = dict(rcParams)
-    first, second = ({name: figures.svg(f, name) for name, f in drawn(study, root).items()} for _ in range(2))
+    first, second = ({name: drawings.svg(f, name) for name, f in drawn(study, root).items()} for _ in range(2))
     assert first == second
     assert dict(rcParams) == before
     for text in first.values():
@@ -56,7 +59,7 @@ def test_svg_is_the_same_each_time_and_names_no_address(small: tuple[Study, Path
 
 def test_ids_of_several_figures_do_not_meet(small: tuple[Study, Path]) -> None:
     study, root = small
-    ids = [re.findall(r'\bid="([^"]+)"', figures.svg(f, name)) for name, f in drawn(study, root).items()]
+    ids = [re.findall(r'\bid="([^"]+)"', drawings.svg(f, name)) for name, f in drawn(study, root).items()]
     together = [one for each in ids for one in each]
     assert len(together) == len(set(together))
 
@@ -65,7 +68,7 @@ def test_every_reference_in_an_svg_is_there_and_names_are_text(small: tuple[Stud
     study, root = small
     rows = load(root, study).rows
     rows["label"] = rows["label"].replace("resnet", "$x$ <script>alert(1)</script>")
-    text = figures.svg(figures.accuracy_by_train_size(rows), "a")
+    text = drawings.svg(accuracy_by_train_size(rows), "a")
     tree = ElementTree.fromstring(text.replace("xlink:href", "href"))
     ids = {element.get("id") for element in tree.iter()}
     references = re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', text)
@@ -79,7 +82,7 @@ def test_mixed_budgets_are_refused(small: tuple[Study, Path]) -> None:
     study, root = small
     rows = load(root, study).rows
     rows.loc[rows["seed"] == 1, "budget_kind"] = "epochs"
-    for draw in (figures.accuracy_by_train_size, figures.accuracy_by_test_resolution):
+    for draw in (accuracy_by_train_size, accuracy_by_test_resolution):
         with pytest.raises(MixedArmsError, match="budget_kind"):
             draw(rows)
 

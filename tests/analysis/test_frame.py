@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.elements.reported import reported_arms
 from analysis.frame.arms import MixedArmsError, one_arm, split
 from analysis.frame.frame import COLUMNS, RUN, load
-from analysis.page.findings import find
 from analysis.page.methods import sentences
-from analysis.questions.fairness.fairness import ledger
+from analysis.questions.fairness.numbers import ledger
 from benchmarks.errors import RecordError
 from benchmarks.plan.run import canonical
 from benchmarks.plan.study import Study
@@ -107,7 +107,9 @@ def test_ways_to_start_are_told_apart_in_label_ledger_and_method(made_up: Any, t
     assert table["initial"].to_dict() == {f"resnet initial={word}": word for word in ("literature", "library")}
     assert all("initial" in marks.split() for marks in table["unequal"])
     said = next(
-        text for text in sentences(study, frame, find(study, frame, tmp_path)) if text.startswith("Initial weights")
+        text
+        for text in sentences(study, frame, reported_arms(study, frame, tmp_path))
+        if text.startswith("Initial weights")
     )
     assert "resnet (literature): facebook/fb.resnet.torch; resnet (library): torchvision, resnet.py" in said
 
@@ -124,7 +126,7 @@ def test_what_initial_says_nothing_of_is_not_called_by_it(made_up: Any, tmp_path
         "resnet init_from=weights.pth": ["loaded"],
         "timm:resnet10t": ["ready-made"],
     }
-    said = "\n".join(sentences(both, frame, find(both, frame, tmp_path)))
+    said = "\n".join(sentences(both, frame, reported_arms(both, frame, tmp_path)))
     assert "timm:resnet10t (ready-made): timm, as it makes the network" in said
     assert "Weights of resnet were loaded" in said
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from analysis.frame.arms import Arm, told_apart
-from analysis.page.head import Head, OfArm, head
+from analysis.page.order import Answers, ArmAnswers, in_order
 from analysis.report import write_report
 from analysis.wording import Answer, Scope
 from benchmarks.plan.run import PROTOCOL
@@ -21,11 +21,11 @@ def arm_like(**changes: Any) -> Arm:
     return dataclasses.replace(ARM, **changes)
 
 
-def of(arm: Arm, *claims: tuple[str, str], units: str = "3 seeds", limits: tuple[str, ...] = ()) -> OfArm:
+def of(arm: Arm, *claims: tuple[str, str], units: str = "3 seeds", limits: tuple[str, ...] = ()) -> ArmAnswers:
     """An arm with a claim for each (lead, anchor), whose body names its recipe, and limits of these bodies."""
     scope = Scope(arm.words, units)
     said = tuple((Answer(lead, scope, f"on {arm.recipe}."), anchor) for lead, anchor in claims)
-    return OfArm(arm, said, tuple((Answer("Starved", Scope(arm.words), body), "train-size") for body in limits))
+    return ArmAnswers(arm, said, tuple((Answer("Starved", Scope(arm.words), body), "train-size") for body in limits))
 
 
 def texts(answers: Any) -> list[str]:
@@ -36,7 +36,7 @@ CLAIMS = (("With 500 images", "train-size"), ("Data needed", "data-needed"), ("T
 
 
 def test_one_arm_is_said_in_full_and_in_order() -> None:
-    said = head([], [of(ARM, *CLAIMS, limits=("one cell.",))], [])
+    said = in_order([], [of(ARM, *CLAIMS, limits=("one cell.",))], [])
     assert said.lines == [
         f"With 500 images ({WORDS}; 3 seeds): on plain.",
         f"Data needed ({WORDS}; 3 seeds): on plain.",
@@ -45,11 +45,11 @@ def test_one_arm_is_said_in_full_and_in_order() -> None:
     ]
     assert said.common == ""
     assert not any(part.folded for part in said.parts)
-    assert head([], [], []).lines == []
+    assert in_order([], [], []).lines == []
 
 
 def test_two_arms_stand_open_one_behind_the_other() -> None:
-    said = head([], [of(ARM, *CLAIMS), of(arm_like(recipe="none"), *CLAIMS)], [])
+    said = in_order([], [of(ARM, *CLAIMS), of(arm_like(recipe="none"), *CLAIMS)], [])
     assert said.lines == [
         "2 arms, which differ in recipe; an answer holds for those that it names. In common: cifar10, size nano, "
         "20,000 steps, trained at 32 px; 3 seeds.",
@@ -66,7 +66,7 @@ def test_two_arms_stand_open_one_behind_the_other() -> None:
 def test_of_three_arms_the_foremost_answer_stands_open_and_none_is_dropped() -> None:
     first, last = [(Answer("Incomplete", Scope(), "1 run."), "states")], [(Answer("3 data sets", Scope(), "."), "x")]
     arms = [of(arm_like(recipe=recipe), *CLAIMS) for recipe in ("none", "plain", "strong")]
-    said = head(first, arms, last)
+    said = in_order(first, arms, last)
     assert [texts(part.shown) for part in said.parts] == [
         ["Data needed (recipe none): on none."],
         ["Data needed (recipe plain): on plain."],
@@ -84,7 +84,7 @@ def test_of_three_arms_the_foremost_answer_stands_open_and_none_is_dropped() -> 
 
 def foremost(*claims: tuple[str, str], dataset: str = "cifar10") -> list[str]:
     arms = [of(arm_like(dataset=dataset, recipe=recipe), *claims) for recipe in ("none", "plain", "strong")]
-    return [answer.lead for answer, _ in head([], arms, []).parts[0].shown]
+    return [answer.lead for answer, _ in in_order([], arms, []).parts[0].shown]
 
 
 def test_which_answers_are_foremost() -> None:
@@ -102,13 +102,13 @@ def test_which_answers_are_foremost() -> None:
 
 def test_demonstrations_come_last() -> None:
     sets = ("digits", "cifar10", "cifar100")
-    said = head([], [of(arm_like(dataset=name), *CLAIMS) for name in sets], [])
+    said = in_order([], [of(arm_like(dataset=name), *CLAIMS) for name in sets], [])
     assert [part.name for part in said.parts] == ["cifar10", "cifar100", "digits"]
 
 
 def test_seeds_are_said_where_they_differ() -> None:
     few = of(arm_like(recipe="none"), *CLAIMS, units="2 seeds")
-    said = head([], [of(ARM, *CLAIMS), few], [])
+    said = in_order([], [of(ARM, *CLAIMS), few], [])
     assert said.common.endswith("In common: cifar10, size nano, 20,000 steps, trained at 32 px.")
     assert texts(said)[0] == "With 500 images (recipe plain; 3 seeds): on plain."
     assert texts(said)[-1] == "Tested at 16 px (recipe none; 2 seeds): on none."
@@ -119,7 +119,7 @@ def test_limits_are_never_folded_and_said_once_of_arms_that_share_them() -> None
         of(arm_like(recipe=recipe), *CLAIMS, limits=("all.", *more))
         for recipe, more in (("none", ()), ("plain", ("some.",)), ("strong", ("some.",)))
     ]
-    assert texts(head([], arms, []).last) == [
+    assert texts(in_order([], arms, []).last) == [
         "Starved (every arm): all.",
         "Starved (recipe plain; recipe strong): some.",
     ]
@@ -179,4 +179,4 @@ def test_what_is_common_is_said_once_in_every_format(made_up: Any, tmp_path: Pat
 
 
 def test_a_head_is_a_sequence_of_answers() -> None:
-    assert list(Head("", (), (), ())) == []
+    assert list(Answers("", (), (), ())) == []

@@ -22,20 +22,25 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from analysis.elements import figures
+from analysis.elements import drawings as drawn_as
 from analysis.elements.axes import STYLE
+from analysis.elements.drawings import Drawing
 from analysis.elements.layout import WIDTH
 from analysis.elements.palette import looks
+from analysis.elements.reported import reported_arms
+from analysis.elements.sections import Chapter
 from analysis.formats import latex, markdown
 from analysis.frame import paper
 from analysis.frame.arms import MixedArmsError, split
 from analysis.frame.frame import Frame, load
-from analysis.page.content import Chapter, chapters
-from analysis.page.findings import find
-from analysis.questions.accuracy.sections import Drawing
-from analysis.questions.data_needed import curve_figures, data_needed
-from analysis.questions.positions import ablation
-from analysis.questions.resolution import across_arms, resolution, resolution_figures
+from analysis.page.content import chapters
+from analysis.questions.accuracy import figures as accuracy_figures
+from analysis.questions.data_needed import figures as data_figures
+from analysis.questions.data_needed import numbers as data_needed
+from analysis.questions.positions import figures as position_figures
+from analysis.questions.positions import numbers as ablation
+from analysis.questions.resolution import figures as resolution_figures
+from analysis.questions.resolution import matrix, retention
 from analysis.report import write_report
 from benchmarks.plan.study import Study
 
@@ -70,7 +75,7 @@ def recorded(made_up: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[St
 def shown(recorded: tuple[Study, Path]) -> tuple[Chapter, ...]:
     study, root = recorded
     frame = paper.apply(load(root, study), study.paper)
-    return chapters(find(study, frame, root), looks(frame.runs))
+    return chapters(reported_arms(study, frame, root), looks(frame.runs))
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +173,7 @@ def test_legends_have_the_order_of_the_tables(drawn: Callable[[str, float], Figu
 @pytest.mark.parametrize("kind", KINDS[::3])
 def test_the_same_bytes_twice_at_a_width(drawings: dict[str, Drawing], kind: str) -> None:
     draw = drawings[kind].draw
-    first, second = (figures.printed(draw(width=WIDTHS[1]), "pdf") for _ in range(2))
+    first, second = (drawn_as.printed(draw(width=WIDTHS[1]), "pdf") for _ in range(2))
     assert first == second
 
 
@@ -207,7 +212,11 @@ def test_without_an_interval_no_bars_are_explained(made_up: Any, tmp_path: Path)
     study = made_up.study_of(made_up.SMALL, seed=[0])
     made_up.write_study(tmp_path, study)
     frame = load(tmp_path, study)
-    every = [one for chapter in chapters(find(study, frame, tmp_path), looks(frame.runs)) for one in chapter.drawings]
+    every = [
+        one
+        for chapter in chapters(reported_arms(study, frame, tmp_path), looks(frame.runs))
+        for one in chapter.drawings
+    ]
     assert every
     assert not any("Bars" in one.caption for one in every)
 
@@ -215,7 +224,7 @@ def test_without_an_interval_no_bars_are_explained(made_up: Any, tmp_path: Path)
 def test_each_format_has_them(small: tuple[Study, Path], tmp_path: Path) -> None:
     study, root = small
     frame = load(root, study)
-    shown = chapters(find(study, frame, root), looks(frame.runs))
+    shown = chapters(reported_arms(study, frame, root), looks(frame.runs))
     write_report(study, root, tmp_path, ["html", "latex", "markdown"])
     html, text = ((tmp_path / name).read_text(encoding="utf-8") for name in ("index.html", "report.md"))
     every = [drawing for chapter in shown for drawing in chapter.drawings]
@@ -241,7 +250,7 @@ def test_printing_leaves_the_page_as_it_is(small: tuple[Study, Path], tmp_path: 
 def tables(frame: Frame) -> dict[str, pd.DataFrame]:
     """The table that each public function of figures takes."""
     arms = split(frame)
-    matrix = across_arms.resolution_matrix([arms[0], arms[1]])
+    resolutions = matrix.resolution_matrix([arms[0], arms[1]])
     return {
         "accuracy_by_train_size": arms[0].rows,
         "accuracy_by_test_resolution": arms[0].rows,
@@ -249,9 +258,9 @@ def tables(frame: Frame) -> dict[str, pd.DataFrame]:
         "fitted_curves": arms[0].rows,
         "factors": data_needed.by_train_size(arms[0]),
         "side_by_side": frame.rows[frame.rows["resolution"] == arms[0].arm.resolution],
-        "heat_map": matrix,
-        "matrix_curves": matrix,
-        "ways_of_testing": resolution.curve(arms[0], "accuracy", []),
+        "heat_map": resolutions,
+        "matrix_curves": resolutions,
+        "ways_of_testing": retention.curve(arms[0], "accuracy", []),
     }
 
 
@@ -260,22 +269,22 @@ def test_every_figure_is_a_function_of_its_table_alone(recorded: tuple[Study, Pa
     study, root = recorded
     frame = load(root, study)
     of = tables(frame)
-    modules = (figures, curve_figures, resolution_figures)
+    modules = (accuracy_figures, position_figures, data_figures, resolution_figures)
     public = {
         name: function
         for module in modules
         for name, function in inspect.getmembers(module, inspect.isfunction)
-        if function.__module__ == module.__name__ and not name.startswith("_") and name not in ("svg", "printed")
+        if function.__module__ == module.__name__ and not name.startswith("_")
     }
     assert set(public) == set(of)
     for name, draw in public.items():
         figure = draw(of[name])
         assert isinstance(figure, Figure)
         if "styles" in inspect.signature(draw).parameters:
-            assert figures.svg(figure, "a") == figures.svg(draw(of[name], looks(frame.runs)), "a")
+            assert drawn_as.svg(figure, "a") == drawn_as.svg(draw(of[name], looks(frame.runs)), "a")
 
 
 def test_budgets_side_by_side_differ_in_nothing_else(recorded: tuple[Study, Path]) -> None:
     study, root = recorded
     with pytest.raises(MixedArmsError, match="resolution"):
-        curve_figures.side_by_side(load(root, study).rows)
+        data_figures.side_by_side(load(root, study).rows)

@@ -11,13 +11,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analysis.elements import linked
+from analysis.elements.reported import reported_arms
 from analysis.frame.arms import split
 from analysis.frame.frame import load
 from analysis.page.answers import answers
-from analysis.page.findings import find
 from analysis.page.methods import protocol, warnings
-from analysis.questions.fairness.fairness import by_resolution, ledger
+from analysis.questions.fairness.numbers import by_resolution, ledger
+from analysis.questions.fairness.numbers import numbers as fairness
+from analysis.questions.fairness.sections import ledger_table
 from analysis.report import write_report
 from benchmarks.plan.run import Run
 from benchmarks.plan.study import Study, single
@@ -109,17 +110,17 @@ def test_tuning_trials_are_in_the_ledger(
     assert load(root).runs["trials"].isna().all()
 
     frame = load(root, study)
-    findings = find(study, frame, root)
-    shown = linked.ledger_table(findings[0].ledger, findings[0].data, findings[0].links)
+    arms = reported_arms(study, frame, root)
+    shown = ledger_table(arms[0].once(fairness).ledger, arms[0].data, arms[0].links)
     cells = {row.name.text: row.cells[shown.head.index("tuning trials")] for row in shown.rows}
     assert (cells["resnet"].text, cells["resnet"].signs) == (said[0], "≠" if unequal else "")
-    unlike = [answer.text for answer, _ in answers(frame, findings) if answer.lead.startswith("Not equal")]
+    unlike = [answer.text for answer, _ in answers(frame, arms) if answer.lead.startswith("Not equal")]
     assert any("tuning trials (resnet, vit none and vit learned_1d)" in text for text in unlike) == unequal
     named = f"{said[0]} (resnet); {said[1]} (vit none and vit learned_1d)"
     known = "are not known to be" if None in trials else "were not"
-    assert any(named in text and f"{known} tuned alike" in text for text in warnings(findings)) == unequal
+    assert any(named in text and f"{known} tuned alike" in text for text in warnings(arms)) == unequal
     alike = said[0] if said[0] == "not stated" else f"{said[0]} for each model"
-    assert protocol(frame, findings)[0].endswith(f"was fixed: {named if unequal else alike}.")
+    assert protocol(frame, arms)[0].endswith(f"was fixed: {named if unequal else alike}.")
 
 
 def test_trials_are_compared_at_the_same_train_size(made_up: Any, tmp_path: Path) -> None:
@@ -206,7 +207,7 @@ def test_unequal_recipes_and_budgets_are_warned_of_at_the_top(made_up: Any, tmp_
     ):
         root = tmp_path / name
         made_up.write_study(root, study)
-        found = warnings(find(study, load(root, study), root))
+        found = warnings(reported_arms(study, load(root, study), root))
         report = write_report(study, root, root / "out")
         linked = report.page.read_text(encoding="utf-8")
         assert report.warnings == list(found)

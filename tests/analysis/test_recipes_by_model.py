@@ -7,7 +7,7 @@ import pytest
 
 from analysis.frame import arms
 from analysis.frame.frame import Frame, load
-from analysis.questions.fairness import fairness
+from analysis.questions.fairness import numbers as fairness
 from analysis.report import write_report
 
 

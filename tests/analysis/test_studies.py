@@ -9,7 +9,8 @@ import pytest
 from analysis.frame.arms import split
 from analysis.frame.frame import load
 from analysis.frame.studies import joined
-from analysis.questions.comparisons import comparisons
+from analysis.questions.comparisons import families as declared_families
+from analysis.questions.comparisons.sentences import method
 from analysis.questions.data_needed.against import against
 from benchmarks.errors import ConfigError
 
@@ -47,13 +48,13 @@ def test_a_family_is_of_the_study_that_declares_it(made_up: Any, tmp_path: Path)
     other = dataclasses.replace(made_up.study_of(made_up.SMALL, size="nano"), name="other")
     both = joined([declares, other])
     made_up.write_study(tmp_path, both)
-    tables = {arm.arm.size: comparisons.differences(arm, both) for arm in split(load(tmp_path, both))}
+    tables = {arm.arm.size: declared_families.differences(arm, both) for arm in split(load(tmp_path, both))}
     assert set(tables["pico"]["family"]) == {"a"} and tables["nano"].empty
     assert {one.families for arm in split(load(tmp_path, both)) for one in against(arm, both)} == {("a",), ()}
-    said = comparisons.sentence(both)
+    said = method(both)
     assert said.startswith("Study made-up declares the family of comparisons “a” and study other declares no family")
     again = joined([declares, dataclasses.replace(other, comparisons=declares.comparisons)])
-    assert all(len(comparisons.differences(arm, again)) for arm in split(load(tmp_path, again)))
+    assert all(len(declared_families.differences(arm, again)) for arm in split(load(tmp_path, again)))
 
 
 def test_tuning_trials_of_all(made_up: Any) -> None:

@@ -11,17 +11,20 @@ import pytest
 from scipy import stats
 
 from analysis.elements.linked import grid
+from analysis.elements.reported import Anchors
 from analysis.frame.arms import ArmData, MixedArmsError, split
-from analysis.frame.cells import at_home, by_carry, summarise
+from analysis.frame.cells import accuracy_by_train_size, at_home, by_carry, summarise
 from analysis.frame.frame import load
-from analysis.page.findings import Anchors
-from analysis.questions.accuracy import data_efficiency
-from analysis.questions.accuracy.ranking import rank, told
+from analysis.questions.accuracy import sentences as accuracy_sentences
+from analysis.questions.accuracy.ranking import rank, ranking_words
 from analysis.questions.comparisons.verdicts import of_families
-from analysis.questions.data_needed import data_needed, data_needed_answers
-from analysis.questions.fairness import fairness
-from analysis.questions.positions import ablation
-from analysis.questions.resolution import resolution
+from analysis.questions.data_needed import numbers as data_needed
+from analysis.questions.data_needed import sentences as data_needed_sentences
+from analysis.questions.fairness import numbers as fairness
+from analysis.questions.positions import numbers as ablation
+from analysis.questions.positions import sentences as ablation_sentences
+from analysis.questions.resolution.retention import with_retention
+from analysis.questions.resolution.sentences import answers as resolution_answers
 from analysis.statistics.curves import curves_of, paired
 from analysis.statistics.intervals import Estimate
 from analysis.wording import difference, interval, points, value
@@ -37,7 +40,7 @@ def arm(small: tuple[Study, Path]) -> ArmData:
 
 def test_accuracy_by_train_size(arm: ArmData) -> None:
     """Reference: pandas' mean and scipy's t-interval over the three seeds of each cell."""
-    table = data_efficiency.curve(arm)
+    table = accuracy_by_train_size(arm)
     home = arm.rows[(arm.rows["part"] == "test") & (arm.rows["test_resolution"] == 8)]
     assert len(table) == 6
     for row in table.itertuples():
@@ -51,7 +54,7 @@ def test_accuracy_by_train_size(arm: ArmData) -> None:
 
 def test_a_cell_without_runs_stays_in_the_table(arm: ArmData) -> None:
     absent = arm.rows["label"] != "resnet"
-    table = data_efficiency.curve(ArmData(arm.arm, arm.dataset, arm.runs, arm.rows[absent]))
+    table = accuracy_by_train_size(ArmData(arm.arm, arm.dataset, arm.runs, arm.rows[absent]))
     resnet = table[table["label"] == "resnet"]
     assert resnet["done"].tolist() == [0, 0]
     assert resnet["planned"].tolist() == [3, 3]
@@ -73,7 +76,7 @@ def test_retention_by_hand(arm: ArmData) -> None:
     rows = arm.rows.copy()
     at_chance = rows["run"].iloc[0]
     rows.loc[rows["run"] == at_chance, "accuracy"] = 0.11
-    found = resolution.with_retention(rows)
+    found = with_retention(rows)
     assert found.loc[found["run"] == at_chance, "retention"].isna().all()
     for run, mine in found[found["run"] != at_chance].groupby("run"):
         home, away = (mine.loc[mine["test_resolution"] == r, "accuracy"].iloc[0] for r in (8, 16))
@@ -143,7 +146,7 @@ def test_only_a_model_with_most_runs_leads() -> None:
     assert (ranking.leader, [name for name, _ in ranking.lacking]) == ("B", ["A"])
     assert [name for name, _ in ranking.below] == ["A"]
     assert ranking.level == ranking.above == ranking.unknown == ()
-    text = told(ranking, "mean accuracy", {"A": ("2 of 3 seeds",)})
+    text = ranking_words(ranking, "mean accuracy", {"A": ("2 of 3 seeds",)})
     assert text.startswith("B has a mean accuracy of 76.0 %")
     assert "the most runs; outside of this, with fewer runs: A 81.0 % (2 of 3 seeds)." in text
     assert "cannot be told apart" not in text
@@ -154,7 +157,7 @@ def test_only_a_model_with_most_runs_leads() -> None:
     assert ranking is not None
     assert (ranking.leader, [name for name, _ in ranking.lacking]) == ("B", ["C"])
     assert [name for name, _ in ranking.above] == ["C"]
-    text = told(ranking, "mean accuracy", {"C": ("2 of 3 seeds",)})
+    text = ranking_words(ranking, "mean accuracy", {"C": ("2 of 3 seeds",)})
     assert text.startswith("B has the highest mean accuracy of the 2 of 3 models with the most runs, 76.0 %")
     assert "; outside of this, with fewer runs: C 87.1 % (2 of 3 seeds). Higher than it: C (2 of 3 seeds; +3.0" in text
 
@@ -174,7 +177,7 @@ def test_a_family_that_has_a_pair_gives_its_verdict() -> None:
     assert ranking is not None
     assert ranking.level == (("B", Estimate(-0.021, -0.051, 0.009, 3)),)
     assert [name for name, _ in ranking.below] == ["C"]
-    text = told(ranking, "mean accuracy", {})
+    text = ranking_words(ranking, "mean accuracy", {})
     assert "It cannot be told apart from B (−2.1 points [−5.1, 0.9]). Below it: C (by 29.0 points" in text
     said = "By the simultaneous intervals of “pairs” for B; separate ones for the others, the leader being chosen by"
     assert f" {said} looking." in text
@@ -183,7 +186,7 @@ def test_a_family_that_has_a_pair_gives_its_verdict() -> None:
     rows = pd.concat([rows, _made({"D": {0: 0.45, 1: 0.46, 2: 0.44}})])
     alone = rank(rows, "accuracy")
     assert alone is not None
-    text = told(alone, "mean accuracy", {})
+    text = ranking_words(alone, "mean accuracy", {})
     assert re.search(r"Below it: B \(by 2\.0 points \[[^]]*\]\), C \(by 29\.0\) and D \(by 36\.0 points \[", text)
 
 
@@ -195,7 +198,7 @@ def test_a_model_that_diverges_does_not_lead(made_up: Any, tmp_path: Path) -> No
         state = states.get(run.position, states.get(run.model, "finished"))
         made_up.write_record(tmp_path, run, study.evaluations[run.id], state)
     [arm] = split(load(tmp_path, study))
-    [answer] = data_efficiency.answers(arm)
+    [answer] = accuracy_sentences.answers(arm)
     assert answer.body.startswith("vit learned_1d has a mean test accuracy of")
     assert "No interval, so no order, for resnet (1 of 3 seeds; 2 of 3 runs diverged)." in answer.body
     assert answer.body.endswith("Without any result: vit none (0 of 3 seeds; 3 of 3 runs failed).")
@@ -207,7 +210,7 @@ def test_crossed_draws_count_when_whole(made_up: Any, tmp_path: Path) -> None:
     study = made_up.study_of(made_up.SMALL, draw=[0, 1, 2], seed=[0, 1, 2])
     made_up.write_study(tmp_path, study, [run.id for run in study.runs if (run.draw, run.seed) > (1, 0)])
     [arm] = split(load(tmp_path, study))
-    table = data_efficiency.curve(arm)
+    table = accuracy_by_train_size(arm)
     assert set(table[["n", "planned_n", "done", "planned"]].itertuples(index=False, name=None)) == {(1, 3, 4, 9)}
     assert table["low"].isna().all()
     home = at_home(arm.rows[arm.rows["label"] == "resnet"])
@@ -217,7 +220,7 @@ def test_crossed_draws_count_when_whole(made_up: Any, tmp_path: Path) -> None:
     assert whole.values == pytest.approx(of_draw.to_numpy()[None, :])
     assert len(whole) == 1
     assert not ablation.differences(arm)["low"].notna().any()
-    said = data_efficiency.answers(arm)
+    said = accuracy_sentences.answers(arm)
     assert all("[" not in answer.body and "(1 of 3 draws" in answer.body for answer in said)
     assert {answer.scope.units for answer in said} == {"3 draws, 3 seeds each"}
     links = Anchors(1, tuple(dict.fromkeys(arm.runs["label"])))
@@ -227,8 +230,8 @@ def test_crossed_draws_count_when_whole(made_up: Any, tmp_path: Path) -> None:
     assert set(ablation.differences(arm)["planned_n"]) == {3}
 
     none = arm.rows[arm.rows["seed"] == 0]
-    assert data_efficiency.answers(ArmData(arm.arm, arm.dataset, arm.runs, none)) == []
-    assert data_efficiency.curve(ArmData(arm.arm, arm.dataset, arm.runs, none))["n"].tolist() == [0] * 6
+    assert accuracy_sentences.answers(ArmData(arm.arm, arm.dataset, arm.runs, none)) == []
+    assert accuracy_by_train_size(ArmData(arm.arm, arm.dataset, arm.runs, none))["n"].tolist() == [0] * 6
 
 
 def test_curves_pair_over_whole_draws() -> None:
@@ -249,8 +252,8 @@ def test_curves_pair_over_whole_draws() -> None:
 
 
 def test_sentences_name_their_conditions(arm: ArmData) -> None:
-    needed = [one for one, _ in data_needed_answers.answers(arm, data_needed.needed(arm), Anchors(1, ()))]
-    said = [answer.text for answer in data_efficiency.answers(arm) + needed + ablation.answers(arm)]
+    needed = [one for one, _ in data_needed_sentences.answers(arm, data_needed.needed(arm), 1)]
+    said = [answer.text for answer in accuracy_sentences.answers(arm) + needed + ablation_sentences.answers(arm)]
     assert len(said) == 6
     for text in said:
         for condition in ("size pico", "recipe digits", "600 steps", "3 seeds"):
@@ -260,7 +263,7 @@ def test_sentences_name_their_conditions(arm: ArmData) -> None:
 
 
 def test_digits_claim_nothing_about_resolution(arm: ArmData) -> None:
-    [answer] = resolution.answers(arm)
+    [answer] = resolution_answers(arm)
     assert "nothing about architectures is claimed" in answer.text
     assert "resnet" not in answer.text
     assert "vit" not in answer.text
@@ -272,7 +275,7 @@ def test_another_data_set_does_claim(made_up: Any, tmp_path: Path) -> None:
     )
     made_up.write_study(tmp_path, study)
     [arm] = split(load(tmp_path, study))
-    said = [answer.text for answer in resolution.answers(arm)]
+    said = [answer.text for answer in resolution_answers(arm)]
     assert [text.split(",")[0] for text in said] == ["Tested at 16 px", "Tested at 64 px"]
     assert all("retention" in text and "[" in text for text in said)
 

@@ -9,12 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.elements.reported import reported_arms
 from analysis.frame.arms import ArmData, split
 from analysis.frame.cells import at_home, by_carry
 from analysis.frame.frame import load
-from analysis.page.findings import csv_tables, find
-from analysis.questions.resolution import resolution
-from analysis.questions.resolution.resolution_sections import summaries
+from analysis.page.tables import csv_tables
+from analysis.questions.resolution.numbers import numbers as resolution_numbers
+from analysis.questions.resolution.sections import summaries
+from analysis.questions.resolution.ways_of_testing import by_evaluation
 from analysis.report import write_report
 from benchmarks.plan.run import Evaluation, Run
 from benchmarks.plan.study import Study
@@ -100,7 +102,7 @@ def test_records_of_before(made_up: Any, tmp_path: Path) -> None:
 def test_the_table_of_ways(both: tuple[Study, Study, Path]) -> None:
     """Reference: `accuracy` at the middle seed; one at home belongs to every way of its crop and BatchNorm."""
     _, full, root = both
-    table = resolution.by_evaluation(arm_of(full, root), full)
+    table = by_evaluation(arm_of(full, root), full)
     assert set(table["train_size"]) == {300}
     assert (table["done"] == 3).all()
     found = {(row.line, row.test_resolution): round(row.mean, 6) for row in table.itertuples()}
@@ -126,21 +128,23 @@ def test_what_is_missing_is_said_and_what_is_not_asked_for_is_empty(
         made_up.SMALL, models=[{"name": "resnet"}], evaluations=[{"resolution": 12, "images": "canvas"}]
     )
     frame = load(root, more)
-    [found] = find(more, frame, root)
-    assert {(row.line, row.test_resolution): row.done for row in found.by_evaluation.itertuples()} == {
+    [found] = reported_arms(more, frame, root)
+    assert {
+        (row.line, row.test_resolution): row.done for row in found.once(resolution_numbers).by_way.itertuples()
+    } == {
         ("resnet, resize", 8): 3,
         ("resnet, resize", 16): 3,
         ("resnet, canvas", 8): 3,
         ("resnet, canvas", 12): 0,
     }
-    assert set(found.by_test_resolution["test_resolution"]) == {8, 16}
+    assert set(found.once(resolution_numbers).accuracy["test_resolution"]) == {8, 16}
     html = write_report(more, root, tmp_path / "out", ("html", "latex")).page.read_text()
     section = html[html.index('<section id="ways-of-testing">') : html.index('<section id="ledger">')]
     assert section.count("0/3 seeds") == 1
     assert "Canvas: the image as in training" in section
     assert "Patch:" not in section
-    [nothing] = find(plain, load(root, plain), root)
-    assert nothing.by_evaluation.empty
+    [nothing] = reported_arms(plain, load(root, plain), root)
+    assert nothing.once(resolution_numbers).by_way.empty
     assert "accuracy-by-evaluation" not in csv_tables(frame, [nothing])
 
 
@@ -154,19 +158,20 @@ def test_an_area_is_over_what_the_study_asks_of_its_way(made_up: Any, tmp_path: 
         asked = [one for one in study.evaluations[run.id] if (one.images, one.resolution) != ("canvas", 64)]
         made_up.write_record(tmp_path / "runs", run, asked, accuracy=accuracy)
     frame = load(tmp_path / "runs", study)
-    [found] = find(study, frame, tmp_path / "runs")
-    summary = found.resolutions.by_evaluation.set_index(found.resolutions.by_evaluation["line"].str.split(", ").str[1])
+    [found] = reported_arms(study, frame, tmp_path / "runs")
+    by_way = found.once(resolution_numbers).summary_by_way
+    summary = by_way.set_index(by_way["line"].str.split(", ").str[1])
     assert summary[["from", "to"]].T.to_dict("list") == {"resize": [16, 64], "canvas": [16, 64], "patch": [16, 32]}
     assert summary.loc[["resize", "patch"], "area"].tolist() == pytest.approx([(0.6 / 2 + 0.9 + 0.6 / 2) / 2, 0.85])
     assert np.isnan(summary.loc["canvas", "area"])
     assert summary["done"].to_dict() == {"resize": 3, "canvas": 0, "patch": 3}
-    shown = summaries(found.resolutions.by_evaluation, found)
+    shown = summaries(by_way, found)
     cells = {row.name.text.split(", ")[1]: row.cells[0] for row in shown.rows}
     assert {way: cell.aside for way, cell in cells.items()} == {"resize": "", "canvas": "", "patch": "16 to 32 px"}
     assert (cells["canvas"].text, cells["canvas"].note) == ("–", "0/3 seeds")
     assert "16 to 64 px or the span below it." in shown.about
-    other = found.resolutions.by_evaluation.assign(train_size=100, n=2)
-    assert summaries(pd.concat([other, found.resolutions.by_evaluation]), found).n == "n = 3 seeds"
+    other = by_way.assign(train_size=100, n=2)
+    assert summaries(pd.concat([other, by_way]), found).n == "n = 3 seeds"
 
 
 def test_upsampling_is_said(made_up: Any, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def rank(
     return Ranking(leader, means[leader], lacking, unranked, passed, above, level, below, unknown, family_of)
 
 
-def told(ranking: Ranking, what: str, notes: Mapping[str, tuple[str, ...]]) -> str:
+def ranking_words(ranking: Ranking, what: str, notes: Mapping[str, tuple[str, ...]]) -> str:
     """The ranking in words: `what` names the quantity ('mean test accuracy'), `notes` go in brackets after names."""
 
     def name(key: str, *more: str) -> str:

@@ -9,20 +9,28 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 
 from analysis import wording
+from analysis.elements.reported import ReportedArm
 from analysis.frame.cells import estimate_of
 from analysis.frame.rows import each_row
+from analysis.questions.comparisons import families
 from analysis.statistics.intervals import Estimate
 
 Verdicts = Mapping[tuple[str, str], tuple[str, Estimate]]  # (a, b): name of the family, its estimate of a - b
 
 
-def of_families(families: pd.DataFrame, train_size: int) -> Verdicts:
-    """The pairs of `comparisons.differences`' table at a train size, in both directions. Of several families that have
+def differences(arm: ReportedArm) -> pd.DataFrame:
+    """The differences of the families that the study declares, as `families.differences` describes them. To be taken by
+    `arm.once(differences)`: several questions judge by them."""
+    return families.differences(arm.data, arm.study)
+
+
+def of_families(table: pd.DataFrame, train_size: int) -> Verdicts:
+    """The pairs of a table of `families.differences` at a train size, in both directions. Of several families that have
     a pair the first that the study declares counts."""
     found: dict[tuple[str, str], tuple[str, Estimate]] = {}
-    if families.empty:
+    if table.empty:
         return found
-    for row in each_row(families[families["train_size"] == train_size]):
+    for row in each_row(table[table["train_size"] == train_size]):
         estimate = estimate_of(row)
         found.setdefault((row.label, row.reference), (row.family, estimate))
         found.setdefault((row.reference, row.label), (row.family, -estimate))

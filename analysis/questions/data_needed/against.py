@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from analysis.frame.arms import ArmData
 from analysis.frame.cells import at_home
+from analysis.frame.families import declared_families
 from analysis.frame.rows import each_group
 from analysis.questions.accuracy.ranking import rank
-from analysis.questions.comparisons.comparisons import declared
 from benchmarks.plan.study import Study
 
 
@@ -73,7 +73,7 @@ def against(arm: ArmData, study: Study | None = None) -> tuple[Against, ...]:
     if first is None:
         return ()
     families: dict[str, dict[str, tuple[str, ...]]] = {}
-    for family, by_label in declared(arm.runs, study) if study is not None else ():
+    for family, by_label in declared_families(arm.runs, study) if study is not None else ():
         labels, reference = family.of(by_label)
         if reference is not None and labels:
             families.setdefault(reference, {})[family.name] = labels

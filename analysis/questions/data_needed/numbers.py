@@ -1,7 +1,7 @@
 """How many times the images: data-equivalence factors and crossings of an arm, as tables.
 
 The reference A is that of each family of many against one that the study declares, or the leader (`against`).
-`data_needed_answers` says in words what the tables hold.
+`sentences` says in words what the tables hold.
 """
 
 import math
@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import wording
+from analysis.elements.reported import ReportedArm
 from analysis.frame.arms import ArmData, one_arm
 from analysis.frame.cells import at_home, kind, marks
 from analysis.frame.naming import NONE
@@ -25,7 +26,7 @@ from benchmarks.plan.study import Study
 
 
 @dataclass(frozen=True)
-class Needed:
+class DataNeeded:
     """The tables of an arm, in long form: `at_reference`, `by_train_size`, `by_accuracy` and `crossings`, one reference
     of `against` after the other, and `fits` (`fitted.table`). Empty where there is one model or one size."""
 
@@ -42,7 +43,12 @@ class Needed:
         return not (self.by_train_size.empty and self.fits.empty)
 
 
-def needed(arm: ArmData, study: Study | None = None) -> Needed:
+def numbers(arm: ReportedArm) -> DataNeeded:
+    """The tables of an arm, by the families that its study declares."""
+    return needed(arm.data, arm.study)
+
+
+def needed(arm: ArmData, study: Study | None = None) -> DataNeeded:
     """All of them, with the families of the study where one is given."""
     held = against(arm, study)
 
@@ -53,7 +59,7 @@ def needed(arm: ArmData, study: Study | None = None) -> Needed:
     at = [at_reference(arm, one) for one in held]
     at_references = pd.concat(at, ignore_index=True) if at else pd.DataFrame()
     factors = (at_references, stacked(by_train_size), stacked(by_accuracy))
-    return Needed(held, *factors, stacked(crossings), fitted.table(arm))
+    return DataNeeded(held, *factors, stacked(crossings), fitted.table(arm))
 
 
 def at_reference(arm: ArmData, held: Against) -> pd.DataFrame:
@@ -77,7 +83,7 @@ def at_reference(arm: ArmData, held: Against) -> pd.DataFrame:
             factor = equivalence.factor_at(b.sizes, b.values, size, a.values[:, a.sizes.index(size)]).inverse
         accuracies = _accuracy(there, label, "accuracy") | _accuracy(there, name, "reference_accuracy")
         origin = _origin(arm, label, name, *pairs.get(label, (None, None)))
-        result.append({**_key(arm, label, name, size), **accuracies, **_told(factor), "why": why, **origin})
+        result.append({**_key(arm, label, name, size), **accuracies, **_factor_columns(factor), "why": why, **origin})
     result.sort(key=lambda one: (math.isnan(one["mean"]), one["mean"]))
     return pd.DataFrame(result)
 
@@ -105,7 +111,9 @@ def by_train_size(arm: ArmData, reference: str | None = None, labels: Collection
             known = len(b) and size in b.sizes
             of_size = b.values[:, b.sizes.index(size)] if known else None
             factor = None if of_size is None else equivalence.factor_at(a.sizes, a.values, size, of_size)
-            result.append({**_key(arm, label, name, size), **_told(factor), **_origin(arm, label, name, b, a)})
+            result.append(
+                {**_key(arm, label, name, size), **_factor_columns(factor), **_origin(arm, label, name, b, a)}
+            )
     return pd.DataFrame(result)
 
 
@@ -117,7 +125,7 @@ def by_accuracy(arm: ArmData, reference: str | None = None, labels: Collection[s
         for label, name, (b, a) in pairs:
             factor = equivalence.factor_for(a.sizes, a.values, b.sizes, b.values, level)
             key = {"label": label, "line": label, "reference": name, "accuracy": level}
-            result.append({**key, **_told(factor), **_origin(arm, label, name, b, a)})
+            result.append({**key, **_factor_columns(factor), **_origin(arm, label, name, b, a)})
     table = pd.DataFrame(result)
     return table if table.empty else table[table.groupby("accuracy")["reached"].transform("max") > 0]
 
@@ -224,7 +232,7 @@ def _key(arm: ArmData, label: str, reference: str, size: int) -> dict[str, Any]:
     return {"label": label, "line": label, "reference": reference, "train_size": size}
 
 
-def _told(factor: Factor | None) -> dict[str, Any]:
+def _factor_columns(factor: Factor | None) -> dict[str, Any]:
     if factor is None:
         return {"bound": "unknown", "mean": math.nan, "low": math.nan, "high": math.nan, "n": 0, "reached": 0}
     found = factor.factor
@@ -244,7 +252,7 @@ def _origin(arm: ArmData, label: str, reference: str, b: Curves | None, a: Curve
     return {**done, **about, "runs": b.runs, "reference_runs": a.runs}
 
 
-def lacks(done: int, planned: int, incomplete: str, noun: str) -> tuple[str, ...]:
+def incomplete_words(done: int, planned: int, incomplete: str, noun: str) -> tuple[str, ...]:
     """What a number says that does not rest on all planned runs: '2 of 3 seeds', 'without n = 1,000'."""
     units = () if done == planned else (f"{done} of {wording.count(planned, noun)}",)
     sizes = wording.names(wording.number(int(size)) for size in incomplete.split())

@@ -1,18 +1,21 @@
 """The sections of the page that compare models: families, likelihood, error consistency, shares of variance."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
 from analysis import wording
 from analysis.elements import linked
 from analysis.elements.linked import Cell, Row, Table
+from analysis.elements.reported import ReportedArm
+from analysis.elements.sections import Chapter, Section, Styles, n_images
 from analysis.frame.cells import estimate_of
 from analysis.frame.rows import each_group, each_row
-from analysis.page.findings import Findings
-from analysis.questions.accuracy.sections import Section
+from analysis.questions.comparisons.numbers import numbers
 from analysis.statistics import intervals
 from analysis.statistics.intervals import Estimate
 from analysis.wording import ABSENT
@@ -21,34 +24,89 @@ SIMULTANEOUS = "95 % intervals that hold simultaneously at each train size"
 RESAMPLED = "percentile 95 % intervals of a bootstrap over seeds and test images"
 
 
-def _n(size: int) -> str:
-    return f"n = {wording.number(size)}"
+def chapters(arms: Sequence[ReportedArm], styles: Styles) -> list[Chapter]:
+    """Declared families, another test set, likelihood, error consistency, shares of variance; no figures."""
+    known = [(arm, arm.once(numbers)) for arm in arms]
+    return [
+        Chapter(
+            "comparisons",
+            "comparisons",
+            "Comparisons",
+            tuple(families(arm) for arm, of in known if not of.families.empty),
+            Markup(
+                "The families of comparisons that the study declares, run by run with the same draw and seed. "
+                "All intervals of a family at one train size hold together."
+            ),
+        ),
+        Chapter(
+            "test-set",
+            "test set",
+            "With another test set",
+            tuple(resampled(arm) for arm, of in known if not of.resampled.empty),
+            Markup(
+                "All other intervals are conditional on this test set. Here its images are resampled as well as "
+                "the seeds. Percentile intervals over few seeds are too narrow (three seeds: 79 % instead of "
+                "95), so they are no replacement for those above: compare the standard errors."
+            ),
+        ),
+        Chapter(
+            "likelihood",
+            "likelihood",
+            "Accuracy, likelihood and calibration",
+            tuple(measures(arm) for arm, of in known if of.measures["done"].sum()),
+            Markup("Calibration error: 15 bins of equal width, confidence of the predicted class."),
+        ),
+        Chapter(
+            "consistency",
+            "errors",
+            "Error consistency",
+            tuple(consistency(arm) for arm, of in known if not of.consistency.empty),
+            Markup(
+                "Do networks err on the same images, beyond what their accuracies make by chance? 1: on exactly "
+                "the same; 0: as independent networks do. The diagonal, the same model with another seed, is "
+                "the reference; two models can agree more than that. Means without interval: the pairs share "
+                "networks."
+            ),
+        ),
+        Chapter(
+            "variance",
+            "variance",
+            "Where the spread comes from",
+            tuple(variance(arm) for arm, of in known if not of.variance.empty),
+            Markup(
+                "Draws and seeds are crossed here, so the variance of a run's accuracy parts into that of the "
+                "subset, of the seed (initialisation, order and augmentation), and of their interaction, from "
+                "which one run a pair cannot tell the residual. Estimates of so few are rough; one below 0 is "
+                "shown as 0."
+            ),
+        ),
+    ]
 
 
-def families(found: Findings) -> Section:
+def families(arm: ReportedArm) -> Section:
     """Each declared family: its differences by train size, and what their intervals rest on."""
     tables = []
-    for family, mine in each_group(found.compared.families, "family"):
+    for family, mine in each_group(arm.once(numbers).families, "family"):
         first = next(each_row(mine))
         against = f"minus {first.reference}" if first.against_one else "in pairs"
         about = f"“{family}”: test accuracy {against}, in points."
-        view = linked.grid(mine, found.data, found.links, "train_size", _n, about, difference=True)
+        view = linked.grid(mine, arm.data, arm.links, "train_size", n_images, about, difference=True)
         sizes = sorted(mine["train_size"].unique())
-        tables.append(replace(view, rows=(*view.rows, *_basis(mine, sizes, found)), interval=SIMULTANEOUS))
-    varies = intervals.covers(found.data.runs)
+        tables.append(replace(view, rows=(*view.rows, *_basis(mine, sizes, arm)), interval=SIMULTANEOUS))
+    varies = intervals.covers(arm.runs)
     remark = f"Units of the intervals: {varies}. The test set is the same for all."
-    if not found.compared.families["alike"].all():
+    if not arm.once(numbers).families["alike"].all():
         remark += (
             " “Not alike”: one model's residuals vary more than any of equal models would in 95 % of families; "
             "intervals between the more variable models are too narrow there, between the others too wide."
         )
-    return Section(found.arm.words, (), tuple(tables), remark=remark)
+    return Section(arm.words, (), tuple(tables), remark=remark)
 
 
-def _basis(table: pd.DataFrame, sizes: list[int], found: Findings) -> tuple[Row, ...]:
+def _basis(table: pd.DataFrame, sizes: list[int], arm: ReportedArm) -> tuple[Row, ...]:
     """The rows below a family's differences: n, the residual, and the critical value."""
     first = {row.train_size: row for row in reversed(list(each_row(table)))}
-    noun = intervals.unit_noun(found.data.runs)
+    noun = intervals.unit_noun(arm.runs)
 
     def row(name: str, text: Any, note: Any, mark: Any = lambda at: "") -> Row:
         cells = (Cell(text(first[n]), interval=note(first[n]), note=mark(first[n])) for n in sizes)
@@ -70,19 +128,19 @@ def _digits(value: float, digits: int = 2) -> str:
     return ABSENT if math.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
 
 
-def resampled(found: Findings) -> Section:
+def resampled(arm: ReportedArm) -> Section:
     """The crossed bootstrap of the declared families."""
     tables = []
-    for family, mine in each_group(found.compared.resampled, "family"):
+    for family, mine in each_group(arm.once(numbers).resampled, "family"):
         about = (
-            f"“{family}”, {_n(mine['train_size'].iloc[0])}: seeds and test images resampled; standard errors by "
+            f"“{family}”, {n_images(mine['train_size'].iloc[0])}: seeds and test images resampled; standard errors by "
             "resampling seeds alone, images alone, and both, in points."
         )
         head = ("difference", "seeds", "images", "both", "pairs", "images in the test part")
         rows = []
         for row in each_row(mine):
             estimate = Estimate(row.mean, row.low, row.high, row.n)
-            href = found.links.pair(row.label, row.reference, row.train_size)
+            href = arm.links.pair(row.label, row.reference, row.train_size)
             text = ABSENT if row.n == 0 else wording.difference(estimate)
             errors = (_digits(100 * value) for value in (row.se_seeds, row.se_images, row.se_both))
             pairs = Cell(f"{row.n}/{row.planned}")
@@ -92,19 +150,19 @@ def resampled(found: Findings) -> Section:
                 pairs,
                 Cell(f"{row.images:,}"),
             )
-            rows.append(Row(Cell(row.line, href=found.links.model(row.label)), cells))
-        noun = "pairs" if mine["n"].equals(mine["blocks"]) else intervals.unit_noun(found.data.runs)
+            rows.append(Row(Cell(row.line, href=arm.links.model(row.label)), cells))
+        noun = "pairs" if mine["n"].equals(mine["blocks"]) else intervals.unit_noun(arm.runs)
         n = linked.units(mine, noun, ("blocks",))
         tables.append(Table(about, "model", head, tuple(rows), n=n, interval=RESAMPLED))
-    return Section(found.arm.words, (), tuple(tables))
+    return Section(arm.words, (), tuple(tables))
 
 
 HEADS = {"accuracy": "accuracy, %", "nll": "negative log-likelihood, nats", "calibration": "calibration error, %"}
 
 
-def measures(found: Findings) -> Section:
+def measures(arm: ReportedArm) -> Section:
     """Accuracy, likelihood and calibration side by side; the largest train size first, the others folded."""
-    table = found.compared.measures
+    table = arm.once(numbers).measures
     known = [name for name in HEADS if table.loc[table["measure"] == name, "done"].sum()]
 
     def view(size: int) -> Table:
@@ -112,23 +170,23 @@ def measures(found: Findings) -> Section:
         rows = []
         for label, mine in each_group(at, "label"):
             by_name = {row.measure: row for row in each_row(mine)}
-            href = found.links.cell(label, size)
-            cells = tuple(_measure(by_name[name], name, found, href) for name in known)
-            rows.append(Row(linked.model_name(label, found.data, found.links), cells))
-        about = f"Test part, {_n(size)}; means over runs."
-        n = linked.units(at[at["measure"].isin(known)], intervals.unit_noun(found.data.runs))
+            href = arm.links.cell(label, size)
+            cells = tuple(_measure(by_name[name], name, arm, href) for name in known)
+            rows.append(Row(linked.model_name(label, arm.data, arm.links), cells))
+        about = f"Test part, {n_images(size)}; means over runs."
+        n = linked.units(at[at["measure"].isin(known)], intervals.unit_noun(arm.runs))
         return Table(about, "model", tuple(HEADS[name] for name in known), tuple(rows), n=n)
 
-    *smaller, largest = sorted(found.data.runs["train_size"].unique().tolist())
+    *smaller, largest = sorted(arm.runs["train_size"].unique().tolist())
     remark = "" if "calibration" in known else "Calibration was not measured when these runs were evaluated."
-    folded = tuple((_n(size), view(size)) for size in smaller)
-    return Section(found.arm.words, (), (view(largest),), folded, remark)
+    folded = tuple((n_images(size), view(size)) for size in smaller)
+    return Section(arm.words, (), (view(largest),), folded, remark)
 
 
-def _measure(row: Any, name: str, found: Findings, href: str) -> Cell:
+def _measure(row: Any, name: str, arm: ReportedArm, href: str) -> Cell:
     estimate = estimate_of(row)
-    noun = intervals.unit_noun(found.data.runs)
-    note = linked.lacks(row.n, row.planned_n, noun)
+    noun = intervals.unit_noun(arm.runs)
+    note = linked.missing_units(row.n, row.planned_n, noun)
     if estimate.n == 0:
         return Cell(ABSENT, note=note, href=href)
     if name != "nll":
@@ -137,38 +195,38 @@ def _measure(row: Any, name: str, found: Findings, href: str) -> Cell:
     return Cell(f"{estimate.mean:.3f}", ends, note, href=href)
 
 
-def consistency(found: Findings) -> Section:
+def consistency(arm: ReportedArm) -> Section:
     """Error consistency, models by models; on the diagonal the reference, the same model with another seed."""
-    table = found.compared.consistency
+    table = arm.once(numbers).consistency
     size = int(table["train_size"].iloc[0])
     rows = []
     for label, mine in each_group(table, "label"):
-        href = found.links.cell(label, size)
+        href = arm.links.cell(label, size)
         cells = []
         for row in each_row(mine):
             own = row.label == row.other
             cells.append(Cell(_digits(row.kappa), f"{row.pairs} pairs" + (", reference" if own else ""), href=href))
-        rows.append(Row(linked.model_name(label, found.data, found.links), tuple(cells)))
-    planned = found.data.runs[found.data.runs["train_size"] == size]
+        rows.append(Row(linked.model_name(label, arm.data, arm.links), tuple(cells)))
+    planned = arm.runs[arm.runs["train_size"] == size]
     kept = len(set(" ".join(table["runs"]).split()))
     about = (
-        f"Cohen’s kappa of correctness, {_n(size)}, mean over pairs of networks with different draws and seeds; "
+        f"Cohen’s kappa of correctness, {n_images(size)}, mean over pairs of networks with different draws and seeds; "
         "reference: the same model with another seed; "
         f"predictions are kept of {kept} of {len(planned)} runs."
     )
-    return Section(found.arm.words, (), (Table(about, "model", tuple(table["other"].unique()), tuple(rows)),))
+    return Section(arm.words, (), (Table(about, "model", tuple(table["other"].unique()), tuple(rows)),))
 
 
 PARTS = {"subset": "subset (draw)", "seed": "initialisation (seed)", "interaction": "interaction and residual"}
 
 
-def variance(found: Findings) -> Section:
+def variance(arm: ReportedArm) -> Section:
     """Shares of variance by model, a table a train size."""
     tables = []
-    for size, mine in each_group(found.compared.variance, "train_size", ordered=True):
+    for size, mine in each_group(arm.once(numbers).variance, "train_size", ordered=True):
         rows = []
         for row in each_row(mine):
-            href = found.links.cell(row.label, size)
+            href = arm.links.cell(row.label, size)
             note = "" if row.done == row.planned else f"{row.done}/{row.planned} runs"
             cells = [Cell(_digits(100 * row.total), note=note, href=href)]
             for name in PARTS:
@@ -176,7 +234,7 @@ def variance(found: Findings) -> Section:
                 share = getattr(row, name)
                 cells.append(Cell(ABSENT if math.isnan(share) else f"{100 * share:.0f} %", below, href=href))
             cells.append(Cell(f"{row.draws} × {row.seeds}"))
-            rows.append(Row(linked.model_name(row.label, found.data, found.links), tuple(cells)))
+            rows.append(Row(linked.model_name(row.label, arm.data, arm.links), tuple(cells)))
         head = ("standard deviation of a run, points", *PARTS.values(), "draws × seeds")
-        tables.append(Table(f"Shares of the variance of test accuracy, {_n(size)}.", "model", head, tuple(rows)))
-    return Section(found.arm.words, (), tuple(tables))
+        tables.append(Table(f"Shares of the variance of test accuracy, {n_images(size)}.", "model", head, tuple(rows)))
+    return Section(arm.words, (), tuple(tables))

@@ -2,21 +2,37 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 import models
 from analysis import wording
+from analysis.elements.reported import ReportedArm
 from analysis.frame.arms import ArmData, one_arm
 from analysis.frame.cells import by_carry
 from analysis.frame.rows import each_group
+from analysis.frame.states import ACTIVE, DONE
 from benchmarks.plan.run import Run
 from benchmarks.records.cost import facts
 
 TOLERANCE = 0.10  # parameters and MACs further than this from the arm's median are marked
-ACTIVE = ("queued", "running", "interrupted", "lost")
-DONE = ("finished", "stale")
+
+
+@dataclass(frozen=True)
+class Fairness:
+    """The tables of an arm, in long form: `ledger`, and `by_resolution`."""
+
+    ledger: pd.DataFrame
+    cost: pd.DataFrame
+
+
+def numbers(arm: ReportedArm) -> Fairness:
+    """The ledger of an arm, and what an image costs at each of the study's test resolutions."""
+    ids = set(arm.runs["run"])
+    runs = {run.id: run for run in arm.study.runs if run.id in ids}
+    return Fairness(ledger(arm.data), by_resolution(arm.data, runs, arm.resolutions))
 
 
 def ledger(arm: ArmData) -> pd.DataFrame:

@@ -1,4 +1,5 @@
-"""Figures on resolutions: training against test resolution, and what the ways of testing change; a panel a model."""
+"""Figures on resolutions: accuracy against test resolution; training against test resolution and what the ways of
+testing change, a panel a model."""
 
 from collections.abc import Callable, Mapping
 
@@ -7,19 +8,57 @@ import pandas as pd
 import seaborn
 from matplotlib.figure import Figure
 
-from analysis.elements.axes import STYLE, bars, dodged, handle, log_ticks, percent_axis
-from analysis.elements.layout import WIDTH, panels, place_legend, settle
-from analysis.elements.palette import INK, SPARE, Look
+from analysis.elements.axes import STYLE, bars, chance_line, dodged, handle, legend, lines, log_ticks, percent_axis
+from analysis.elements.layout import WIDTH, canvas, is_narrow, panels, place_legend, settle
+from analysis.elements.palette import GREY, INK, SPARE, Look, looks
+from analysis.frame.arms import one_arm
 from analysis.frame.cells import estimate_of
 from analysis.frame.rows import each_group, each_row
+from analysis.questions.resolution.retention import with_retention
+from analysis.statistics import intervals
 
 DARK = 0.55  # share of the colour scale below which a number in a cell is white
+
+
+def accuracy_by_test_resolution(
+    rows: pd.DataFrame, styles: Mapping[str, Look] | None = None, value: str = "accuracy", width: float = WIDTH
+) -> Figure:
+    """Test accuracy (or `value` "retention") against test resolution at the largest train size, log scale; a
+    vertical line marks the training resolution. `rows`: evaluations of one arm (MixedArmsError otherwise)."""
+    arm = one_arm(rows)
+    largest = rows[rows["train_size"] == rows["train_size"].max()]
+    shown = with_retention(largest)
+    styles = dict(styles or looks(rows))
+    for line, label in each_row(shown, ["line", "label"]):
+        styles.setdefault(line, styles[label])
+    with matplotlib.rc_context(STYLE):
+        figure = canvas(width, 4.6)
+        axes = figure.add_subplot()
+        names = lines(axes, shown, "line", "test_resolution", value, styles)
+        if value == "accuracy":
+            chance_line(axes, intervals.chance(arm.classes), is_narrow(figure))
+        axes.axvline(arm.resolution, color=GREY, linewidth=0.8, zorder=0)
+        axes.annotate(
+            "trained here",
+            (arm.resolution, 1),
+            xytext=(0, 6),  # above the axes and their highest tick: inside it would cover points
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            ha="center",
+            color=INK,
+            fontsize=8,
+        )
+        log_ticks(axes, shown["test_resolution"], "test resolution, pixels (log scale)")
+        percent_axis(axes, value)
+        axes.set_ylabel("test accuracy" if value == "accuracy" else "retention of accuracy above chance")
+        legend(figure, names, styles)
+        return settle(figure)
 
 
 def heat_map(matrix: pd.DataFrame, width: float = WIDTH) -> Figure:
     """Mean test accuracy as a matrix of training (rows) and test resolution (columns), in per cent, on one scale.
 
-    `matrix`: `across_arms.resolution_matrix`; a cell that was not measured stays empty."""
+    `matrix`: `matrix.resolution_matrix`; a cell that was not measured stays empty."""
     labels = list(dict.fromkeys(matrix["label"]))
     train = sorted(matrix["train_resolution"].unique().tolist())
     test = sorted(matrix["test_resolution"].unique().tolist())
@@ -51,7 +90,7 @@ def matrix_curves(matrix: pd.DataFrame, width: float = WIDTH) -> Figure:
 
 def ways_of_testing(table: pd.DataFrame, alone: str = "", width: float = WIDTH) -> Figure:
     """Test accuracy against test resolution by way of testing, with t-intervals; a way is what a line has after its
-    label, or `alone` where it has nothing. `table`: `resolution.by_evaluation`, or of `carrying`."""
+    label, or `alone` where it has nothing. `table`: `ways_of_testing.by_evaluation`, or of `Carrying`."""
     ways = [
         line.removeprefix(label).removeprefix(", ") or alone
         for line, label in zip(table["line"], table["label"], strict=True)

@@ -1,28 +1,25 @@
 """Figures on learning curves beyond the curves themselves: fits, factors of data, and budgets side by side."""
 
-import math
 from collections.abc import Mapping
 
 import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from analysis import wording
-from analysis.elements.axes import STYLE, bars, dodged, legend, lines, log_ticks, percent_axis
+from analysis.elements.axes import STYLE, bars, decades, dodged, legend, lines, log_ticks, percent_axis
 from analysis.elements.layout import WIDTH, canvas, is_narrow, panels, settle
 from analysis.elements.palette import INK, Look, looks
 from analysis.frame.arms import one_arm
 from analysis.frame.cells import at_home, estimate_of
 from analysis.frame.rows import each_group, each_row
 from analysis.questions.data_needed.fitted import each_fit, errors_of
-from analysis.questions.resolution.across_arms import BUDGET
 from analysis.statistics import fits, intervals
 
 BOUNDS = {"at least": "^", "at most": "v"}
-TICKS = (1, 2, 5)  # of every power of ten on an axis of factors or errors
+BUDGET = ["budget_kind", "budget"]  # columns in which arms side by side may differ
 
 
 def fitted_curves(rows: pd.DataFrame, styles: Mapping[str, Look] | None = None, width: float = WIDTH) -> Figure:
@@ -52,7 +49,7 @@ def fitted_curves(rows: pd.DataFrame, styles: Mapping[str, Look] | None = None, 
             fitted.append(label)
         axes.set_yscale("log")
         log_ticks(axes, home["train_size"], "training images n (log scale); dotted: up to twice the largest n")
-        _decades(axes, "{:g} %")
+        decades(axes, "{:g} %")
         axes.set_ylabel("test error (log scale)")
         names = [label for label in labels if label in fitted]
         legend(figure, names, {label: Look(one.colour, one.marker, "-") for label, one in styles.items()})
@@ -63,7 +60,7 @@ def factors(
     table: pd.DataFrame, styles: Mapping[str, Look] | None = None, x: str = "train_size", width: float = WIDTH
 ) -> Figure:
     """Data-equivalence factors against `x` (train_size or accuracy), on a logarithmic axis: t-intervals as bars, bounds
-    as triangles that point to where the factor lies. `table`: `data_needed.by_train_size` or `.by_accuracy`."""
+    as triangles that point to where the factor lies. `table`: `numbers.by_train_size` or `.by_accuracy`."""
     [reference] = table["reference"].unique()
     known = table.dropna(subset=["mean"])
     styles = styles or looks(table)
@@ -84,7 +81,7 @@ def factors(
                 )
         axes.axhline(1, color=INK, linewidth=0.8, zorder=0)
         axes.set_yscale("log")
-        _decades(axes, "{:g}×")
+        decades(axes, "{:g}×")
         axes.set_ylabel(f"images needed over those of {reference}")
         log_ticks(axes, known[x], "training images n of the model (log scale)")
         if x == "accuracy":
@@ -104,7 +101,7 @@ def side_by_side(
     `rows`: the evaluations of arms that differ in budget alone (MixedArmsError otherwise); arms are never drawn into
     one panel."""
     one_arm(rows.assign(**{name: rows[name].iloc[0] for name in BUDGET}))
-    homes = {one_arm(mine): at_home(mine) for _, mine in each_group(rows, list(BUDGET))}
+    homes = {one_arm(mine): at_home(mine) for _, mine in each_group(rows, BUDGET)}
     styles = styles or looks(rows)
     ylabel = "test accuracy" if value == "accuracy" else "accuracy on the training images"
     with matplotlib.rc_context(STYLE):
@@ -121,13 +118,3 @@ def side_by_side(
         names = dict.fromkeys(at_home(rows)["label"])
         legend(figure, names, styles, above=is_narrow(figure))  # below is what the panels' axes have in common
         return settle(figure)
-
-
-def _decades(axes: Axes, form: str) -> None:
-    """Ticks at 1, 2 and 5 of every power of ten that the axis shows."""
-    low, high = axes.get_ylim()
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ticks = [step * 10.0**power for power in powers for step in TICKS if low <= step * 10.0**power <= high]
-    axes.yaxis.set_major_locator(FixedLocator(ticks))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: form.format(round(y, 6))))

@@ -1,49 +1,84 @@
-"""The sections on resolutions beyond accuracy by test resolution: areas, ways of carrying positions, the matrix."""
+"""Accuracy against test resolution, ways of testing, ways of carrying positions, the matrix of resolutions."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
 from analysis import wording
 from analysis.elements import captions, linked
+from analysis.elements.drawings import Drawing
 from analysis.elements.linked import Cell, Row, Table
-from analysis.elements.palette import Look
+from analysis.elements.reported import ReportedArm
+from analysis.elements.sections import Chapter, Section, Styles, n_images, pixels
+from analysis.frame.arms import alike_but_for
+from analysis.frame.carrying import choices, ways_words
+from analysis.frame.cells import usual
 from analysis.frame.rows import each_group, each_row
-from analysis.page.findings import Findings
-from analysis.questions.accuracy import sections
-from analysis.questions.accuracy.sections import Drawing, Section, pixels, upsampling
-from analysis.questions.resolution import across_arms, resolution_figures
-from analysis.questions.resolution.carrying import choices, ways_words
+from analysis.questions.resolution import figures
+from analysis.questions.resolution.matrix import RESOLUTION, resolution_matrix
+from analysis.questions.resolution.numbers import numbers
 from analysis.statistics.intervals import Estimate, unit_noun
 from analysis.wording import ABSENT
 
 PANELS = "A panel a model."
 
 
-def summaries(table: pd.DataFrame, found: Findings) -> Table:
-    """`resolution_summary.summary` at its largest train size. An area over another span than that of the study, from
+def chapters(arms: Sequence[ReportedArm], styles: Styles) -> list[Chapter]:
+    """Each arm at other test resolutions; and arms that differ in training resolution alone, side by side."""
+    known = [(arm, arm.once(numbers)) for arm in arms]
+    demonstrated = bool(arms) and all(arm.arm.interpolation_only for arm in arms)
+    return [
+        Chapter(
+            "test-resolution",
+            "test resolution",
+            "Interpolation demonstration" if demonstrated else "Accuracy against test resolution",
+            tuple(by_test_resolution(arm, styles) for arm in arms),
+        ),
+        Chapter(
+            "ways-of-testing",
+            "ways of testing",
+            "What another resolution changes",
+            tuple(by_way_of_testing(arm) for arm, of in known if not of.by_way.empty),
+            Markup(
+                "More pixels change an image's scale, the number of tokens and what BatchNorm sees, all at "
+                "once. The same networks, tested in ways that keep these apart:"
+            ),
+        ),
+        Chapter(
+            "carrying",
+            "carrying positions",
+            "Ways of carrying positions",
+            tuple(carrying(arm) for arm, of in known if not of.carrying.accuracy.empty),
+        ),
+        Chapter("resolution-matrix", "training resolution", "Training and test resolution", tuple(matrices(arms))),
+    ]
+
+
+def summaries(table: pd.DataFrame, arm: ReportedArm) -> Table:
+    """`summary.summary` at its largest train size. An area over another span than that of the study, from
     its smallest to its largest test resolution, names its own: the two are not comparable."""
     size = table["train_size"].max()
     table = table[table["train_size"] == size]
     span, others = (table["from"].min(), table["to"].max()), False
-    rows, noun = [], unit_noun(found.data.runs)
+    rows, noun = [], unit_noun(arm.runs)
     for row in each_row(table.rename(columns={"from": "start", "to": "end"})):
-        href = found.links.cell(row.label, row.train_size)
+        href = arm.links.cell(row.label, row.train_size)
         signs = linked.signs_of(row)
-        notes = [linked.lacks(n, row.planned_n, noun) for n in (row.n, row.best_accuracy_n, row.best_gain_n)]
+        notes = [linked.missing_units(n, row.planned_n, noun) for n in (row.n, row.best_accuracy_n, row.best_gain_n)]
         best = Cell(ABSENT) if math.isnan(row.best) else Cell(f"{row.best:.0f} px", href=href)
         area = _share(row, "area", row.n, href, notes[0], signs)
         if not math.isnan(row.area) and (row.start, row.end) != span:
             area, others = replace(area, aside=f"{row.start} to {row.end} px"), True
         there = _share(row, "best_accuracy", row.best_accuracy_n, href, "" if math.isnan(row.best) else notes[1])
         cells = (area, best, there, _gain(row, href, notes[2]))
-        rows.append(Row(linked.model_name(row.label, found.data, found.links, row.line), cells))
+        rows.append(Row(linked.model_name(row.label, arm.data, arm.links, row.line), cells))
     about = (
-        f"Curves over test resolution, trained on {wording.number(size)} images at {found.arm.resolution} px. Area: "
+        f"Curves over test resolution, trained on {wording.number(size)} images at {arm.arm.resolution} px. Area: "
         f"test accuracy averaged over log resolution, {span[0]} to {span[1]} px"
         f"{' or the span below it' if others else ''}. Best test resolution: chosen on validation; accuracy there and "
         "gain over the training resolution: on test."
@@ -69,11 +104,56 @@ def _gain(row: Any, href: str, note: str) -> Cell:
     return Cell(wording.difference(estimate), wording.interval(estimate) or "no interval", note, href=href)
 
 
-def test_resolution(found: Findings, styles: Mapping[str, Look]) -> Section:
-    """Accuracy and retention by test resolution; where anything may be claimed, with areas and best resolutions."""
-    section = sections.test_resolution(found, styles)
-    summary = found.resolutions.summary
-    return section if summary.empty else replace(section, tables=(*section.tables, summaries(summary, found)))
+def by_test_resolution(arm: ReportedArm, styles: Styles) -> Section:
+    """Accuracy, and where it may be claimed retention, against test resolution; the largest train size first."""
+
+    def view(table: pd.DataFrame, size: int, what: str) -> linked.Table:
+        about = f"{what}, trained on {wording.number(size)} images at {arm.arm.resolution} px, in per cent."
+        at = table[table["train_size"] == size]
+        return linked.grid(at, arm.data, arm.links, "test_resolution", pixels(arm), about)
+
+    of = arm.once(numbers)
+    *smaller, largest = sorted(arm.runs["train_size"].unique().tolist())
+    tables = [view(of.accuracy, largest, "Mean test accuracy")]
+    if not of.retention.empty:
+        tables.append(view(of.retention, largest, "Retention of accuracy above chance"))
+    if not of.summary.empty:
+        tables.append(summaries(of.summary, arm))
+    folded = tuple((n_images(size), view(of.accuracy, size, "Mean test accuracy")) for size in smaller)
+    rows = usual(arm.rows[arm.rows["train_size"] == largest])
+    drawn = []
+    if rows["test_resolution"].nunique() > 1:
+        behind = of.accuracy[of.accuracy["train_size"] == largest]
+        legend = captions.legend(
+            captions.RUNS,
+            captions.MEANS,
+            captions.bars(behind),
+            captions.CHANCE,
+            "Vertical line: the training resolution.",
+            captions.beside(behind, "line"),
+        )
+        drawn.append(
+            Drawing(
+                f"accuracy-by-test-resolution-{arm.number}",
+                partial(figures.accuracy_by_test_resolution, rows, styles),
+                behind,
+                f"Test accuracy against test resolution (log scale), by model, with {n_images(largest)}; {arm.words}",
+                legend,
+            )
+        )
+    return Section(arm.words, tuple(drawn), tuple(tables), folded, upsampling(arm))
+
+
+def upsampling(arm: ReportedArm) -> str:
+    """What must be said of a data set whose images are too small to be tested at other sizes; '' for any other."""
+    if not arm.arm.interpolation_only:
+        return ""
+    native = arm.data.dataset.native_resolution
+    return (
+        f"The images have {native}x{native} pixels. Other sizes are interpolated from these and hold no more "
+        "detail: this shows that the networks can be tested there, and nothing about architectures is claimed "
+        "from it."
+    )
 
 
 WAYS = {  # what a word in the name of a line means
@@ -88,31 +168,29 @@ WAYS = {  # what a word in the name of a line means
 }
 
 
-def by_evaluation(found: Findings) -> Section:
+def by_way_of_testing(arm: ReportedArm) -> Section:
     """What another resolution changes, part by part: a row for each way of testing a model. Evaluations that show the
     whole image and those that crop, and so change the apparent size of what is in it, stand in tables of their own."""
-    table = found.by_evaluation
+    of = arm.once(numbers)
+    table = of.by_way
     size = wording.number(table["train_size"].max())
     cropped = table["line"].str.contains(", crop ")
     tables = []
     for mine, what in ((table[~cropped], "whole images"), (table[cropped], "the middle of each image")):
         if len(mine):
-            about = f"Mean test accuracy, {what}, trained on {size} images at {found.arm.resolution} px, in per cent."
-            tables.append(linked.grid(mine, found.data, found.links, "test_resolution", pixels(found), about))
-    if not found.resolutions.by_evaluation.empty:
-        tables.append(summaries(found.resolutions.by_evaluation, found))
+            about = f"Mean test accuracy, {what}, trained on {size} images at {arm.arm.resolution} px, in per cent."
+            tables.append(linked.grid(mine, arm.data, arm.links, "test_resolution", pixels(arm), about))
+    if not of.summary_by_way.empty:
+        tables.append(summaries(of.summary_by_way, arm))
     said = [meaning for word, meaning in WAYS.items() if table["line"].str.contains(f", {word}", regex=False).any()]
     remark = f"{'. '.join(text[0].upper() + text[1:] for text in said)}."
     drawn = []
     if table["mean"].notna().any():
-        shows = (
-            f"Test accuracy against test resolution (log scale), by way of testing, with {size} images; "
-            f"{found.arm.words}"
-        )
-        draw = partial(resolution_figures.ways_of_testing, table)
-        drawn.append(Drawing(f"ways-of-testing-{found.number}", draw, table, shows, _lines(table, "line", "Ways")))
-    remark = f"{remark} {upsampling(found)}".rstrip()
-    return Section(found.arm.words, tuple(drawn), tuple(tables), remark=remark)
+        shows = f"Test accuracy against test resolution (log scale), by way of testing, with {size} images; {arm.words}"
+        draw = partial(figures.ways_of_testing, table)
+        drawn.append(Drawing(f"ways-of-testing-{arm.number}", draw, table, shows, _lines(table, "line", "Ways")))
+    remark = f"{remark} {upsampling(arm)}".rstrip()
+    return Section(arm.words, tuple(drawn), tuple(tables), remark=remark)
 
 
 def _lines(table: pd.DataFrame, by: str, what: str) -> str:
@@ -122,57 +200,55 @@ def _lines(table: pd.DataFrame, by: str, what: str) -> str:
     return captions.legend(PANELS, captions.MEANS, captions.bars(table), captions.beside(several, by, what))
 
 
-def carrying(found: Findings) -> Section:
+def carrying(arm: ReportedArm) -> Section:
     """Each model's default way of carrying positions beside the one chosen on validation, and the ablation by it."""
-    of, size = found.resolutions, found.data.runs["train_size"].max()
+    of, size = arm.once(numbers).carrying, arm.runs["train_size"].max()
     images = wording.number(size)
-    heads = pixels(found)
+    heads = pixels(arm)
     tables = []
-    for table, what in ((of.carrying, "Mean test accuracy"), (of.carrying_retention, "Retention")):
-        about = f"{what}, trained on {images} images at {found.arm.resolution} px, in per cent."
+    for table, what in ((of.accuracy, "Mean test accuracy"), (of.retention, "Retention")):
+        about = f"{what}, trained on {images} images at {arm.arm.resolution} px, in per cent."
         at = table[table["train_size"] == size]
-        tables.append(linked.grid(at, found.data, found.links, "test_resolution", heads, about))
-    tables.append(summaries(of.carrying_summary, found))
-    if not of.positions_chosen.empty:
-        for reference, table in each_group(of.positions_chosen, "reference"):
+        tables.append(linked.grid(at, arm.data, arm.links, "test_resolution", heads, about))
+    tables.append(summaries(of.summary, arm))
+    if not of.positions.empty:
+        for reference, table in each_group(of.positions, "reference"):
             about = (
                 f"Test accuracy minus that of {reference}, each by the way chosen on validation where it has several, "
                 f"in points; trained on {images} images."
             )
-            tables.append(linked.grid(table, found.data, found.links, "test_resolution", heads, about, difference=True))
-    there = choices(found.data.rows)
+            tables.append(linked.grid(table, arm.data, arm.links, "test_resolution", heads, about, difference=True))
+    there = choices(arm.rows)
     said = [f"{label}: {words}" for label in dict.fromkeys(there["label"]) if (words := ways_words(there, label, size))]
     if said:
         remark = f"Chosen on validation, with {images} images: {'. '.join(said)}."
     else:
         remark = "There is no validation part to choose a way on, so only the ways themselves are shown."
-    behind = of.carrying[of.carrying["train_size"] == size]
+    behind = of.accuracy[of.accuracy["train_size"] == size]
     shows = (
         f"Test accuracy against test resolution (log scale), by way of carrying positions, with {images} images; "
-        f"{found.arm.words}"
+        f"{arm.words}"
     )
-    draw = partial(resolution_figures.ways_of_testing, behind, "default")
-    drawn = (Drawing(f"carrying-{found.number}", draw, behind, shows, _lines(behind, "line", "Ways")),)
-    return Section(found.arm.words, drawn, tuple(tables), remark=remark)
+    draw = partial(figures.ways_of_testing, behind, "default")
+    drawn = (Drawing(f"carrying-{arm.number}", draw, behind, shows, _lines(behind, "line", "Ways")),)
+    return Section(arm.words, drawn, tuple(tables), remark=remark)
 
 
-def matrices(findings: Sequence[Findings]) -> list[Section]:
+def matrices(arms: Sequence[ReportedArm]) -> list[Section]:
     """Training against test resolution, for arms that differ in training resolution alone. A number is of one arm."""
     made = []
-    arms = [found.data for found in findings]
-    for number, places in enumerate(across_arms.beside(arms, across_arms.RESOLUTION), start=1):
-        group = sorted((findings[place] for place in places), key=lambda found: found.arm.resolution)
-        matrix = across_arms.resolution_matrix([found.data for found in group])
+    data = [arm.data for arm in arms]
+    for number, places in enumerate(alike_but_for(data, RESOLUTION), start=1):
+        group = sorted((arms[place] for place in places), key=lambda arm: arm.arm.resolution)
+        matrix = resolution_matrix([arm.data for arm in group])
         if matrix.empty:
             continue
-        sides = wording.names(str(found.arm.resolution) for found in group)
+        sides = wording.names(str(arm.arm.resolution) for arm in group)
         words = group[0].arm.words.replace(f"trained at {group[0].arm.resolution} px", f"trained at {sides} px")
         drawn = []
         if matrix["mean"].notna().any():
             size = wording.number(matrix["train_size"].max())
-            draw_map, draw_curves = (
-                partial(one, matrix) for one in (resolution_figures.heat_map, resolution_figures.matrix_curves)
-            )
+            draw_map, draw_curves = (partial(one, matrix) for one in (figures.heat_map, figures.matrix_curves))
             by = f"Test accuracy by test resolution and training resolution, with {size} images"
             curves = (
                 f"Test accuracy against test resolution (log scale), a line for each training resolution, with {size} "
@@ -201,15 +277,15 @@ def _cells(matrix: pd.DataFrame) -> str:
     return captions.legend(HEAT, "Empty: not measured." if matrix["mean"].notna().sum() < places else "")
 
 
-def _matrix(matrix: pd.DataFrame, group: Sequence[Findings]) -> Table:
+def _matrix(matrix: pd.DataFrame, group: Sequence[ReportedArm]) -> Table:
     """Rows of models and training resolutions; columns of test resolutions, empty where none was asked for."""
     across = sorted(matrix["test_resolution"].unique().tolist())
     rows: dict[str, list[Row]] = {}
-    for found in group:
-        side = found.arm.resolution
+    for arm in group:
+        side = arm.arm.resolution
         mine = matrix[matrix["train_resolution"] == side]
         mine = mine.assign(line=mine["line"] + f", trained at {side} px")
-        view = linked.grid(mine, found.data, found.links, "test_resolution", str, "")
+        view = linked.grid(mine, arm.data, arm.links, "test_resolution", str, "")
         labels = mine.drop_duplicates(["label", "line"])["label"]
         for label, row in zip(labels, view.rows, strict=True):
             there = dict(zip(view.head, row.cells, strict=True))

@@ -1,42 +1,55 @@
-"""The tables of `data_needed` in words: what each model needs for what the reference reaches; where curves cross."""
+"""The numbers of data needed in words: what each model needs for what the reference reaches; where curves cross."""
 
 import math
 
 import pandas as pd
 
 from analysis import wording
+from analysis.elements.claims import Claim, reservations, scope
+from analysis.elements.reported import ReportedArm
 from analysis.frame.arms import ArmData
 from analysis.frame.cells import estimate_of
 from analysis.frame.naming import NONE
 from analysis.frame.rows import each_row
-from analysis.page.findings import Anchors
-from analysis.page.head import Said
-from analysis.questions.accuracy.data_efficiency import notes, scope
 from analysis.questions.data_needed.against import Against
-from analysis.questions.data_needed.data_needed import MANY, Needed, lacks
+from analysis.questions.data_needed.numbers import MANY, DataNeeded, incomplete_words, numbers
 from analysis.statistics import intervals
 from analysis.statistics.intervals import Estimate
 from analysis.wording import Answer
 
 
-def answers(arm: ArmData, of: Needed, links: Anchors) -> list[Said]:
-    """For each reference two answers, each with the anchor of the table that has its numbers; nothing where the
-    reference has no interval."""
-    said: list[Said] = []
+def factors_anchor(arm: int, place: int) -> str:
+    """The table of the factors against the reference of this place, from 1; the page sorts answers by its beginning."""
+    return f"data-needed-{arm}-{place}"
+
+
+def crossings_anchor(arm: int, place: int) -> str:
+    """The table of the crossings with the curve of the reference of this place."""
+    return f"crossings-{arm}-{place}"
+
+
+def claims(arm: ReportedArm) -> list[Claim]:
+    """The sentences of an arm, each with the anchor of the table that has its numbers."""
+    return answers(arm.data, arm.once(numbers), arm.number)
+
+
+def answers(arm: ArmData, of: DataNeeded, number: int) -> list[Claim]:
+    """For each reference two answers; none where the reference has no interval. `number`: of the arm on the page."""
+    found = []
     for place, held in enumerate(of.against, start=1):
         at, crossings = (table[table["reference"] == held.reference] for table in (of.at_reference, of.crossings))
         if at["reference_accuracy_low"].notna().any():
-            said += [
-                (_factors(arm, held, at), links.needed(place)),
-                (_crossings(arm, held, crossings), links.crossings(place)),
+            found += [
+                Claim(_factors(arm, held, at), factors_anchor(number, place)),
+                Claim(_crossings(arm, held, crossings), crossings_anchor(number, place)),
             ]
-    return said
+    return found
 
 
 def _factors(arm: ArmData, held: Against, table: pd.DataFrame) -> Answer:
     """What each model would need for what the reference reaches with so many images."""
     name, size, noun = held.reference, held.train_size, intervals.unit_noun(arm.runs)
-    of_label = notes(arm.runs, size)  # without the models that were not planned with it
+    of_label = reservations(arm.runs, size)  # without the models that were not planned with it
     needs: list[str] = []
     without: dict[str, list[str]] = {}
     first = table.iloc[0]
@@ -47,7 +60,7 @@ def _factors(arm: ArmData, held: Against, table: pd.DataFrame) -> Answer:
         reached = Estimate(row.accuracy, row.accuracy_low, row.accuracy_high, row.n)
         there = [] if math.isnan(row.accuracy) else [wording.value(reached)]
         factor = wording.factor(estimate_of(row), row.bound)
-        lacking = lacks(row.done, row.planned, row.incomplete, noun)
+        lacking = incomplete_words(row.done, row.planned, row.incomplete, noun)
         needs.append(
             f"{wording.noted(row.label, *there, *of_label.get(row.label, ()))} {wording.noted(factor, *lacking)}"
         )
@@ -80,7 +93,7 @@ def _crossings(arm: ArmData, held: Against, table: pd.DataFrame) -> Answer:
     for row in each_row(
         table.assign(clear=~unclear).sort_values(["changes", "clear"], ascending=[False, True], kind="stable")
     ):
-        lacking = lacks(row.done, row.planned, row.incomplete, intervals.unit_noun(arm.runs))
+        lacking = incomplete_words(row.done, row.planned, row.incomplete, intervals.unit_noun(arm.runs))
         words = f"{row.words}; the table has them" if row.pieces.count("[") >= MANY else row.words
         said.setdefault(words, []).append(wording.noted(row.label, *lacking))
     parts = "; ".join(f"{wording.names(labels)}: {words}" for words, labels in said.items())

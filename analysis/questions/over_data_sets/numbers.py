@@ -9,14 +9,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis import wording
 from analysis.frame.arms import ArmData
 from analysis.frame.cells import at_home
 from analysis.frame.frame import ARM
-from analysis.frame.rows import each_group, each_row
+from analysis.frame.rows import each_group
 from analysis.statistics import intervals
 from analysis.statistics.intervals import Estimate, t_interval
-from analysis.wording import Answer, Scope
 
 ENOUGH = 5  # data sets
 
@@ -108,36 +106,3 @@ def _models(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
             units = {"n": found.n, "units": noun}
             about = {"label": label, "data_sets": len(names), "names": ", ".join(names)}
             yield {**about, **ends, **units, "runs": " ".join(mine["run"])}
-
-
-def answers(arms: Sequence[ArmData]) -> list[Answer]:
-    """What is said over data sets at each resolution and train size: nothing of one, that each stands by itself below
-    five in common."""
-    table = over_data_sets(arms)
-    if table.empty:
-        return []
-    said = []
-    for key, mine in each_group(table.dropna(subset=["mean"]), [*SAME, "resolution", "train_size"]):
-        names = dict(zip([*SAME, "resolution", "train_size"], key, strict=True))
-        mine = mine.sort_values("mean", ascending=False, kind="stable")
-        estimates = {row.label: (Estimate(row.mean, row.low, row.high, row.n), row.units) for row in each_row(mine)}
-        means = [wording.noted(label, *_notes(*found)) for label, found in estimates.items()]
-        budget = f"{wording.number(names['budget'])} {names['budget_kind']}"
-        at = "each at a resolution of its own" if names["resolution"] == OWN else f"trained at {names['resolution']}"
-        about = f"{mine['names'].iloc[0]}; size {names['size']}, recipe {names['recipe']}, {budget}, {at}"
-        body = (
-            "interquartile mean of accuracy above chance, as a share of what is possible; t-intervals over what the "
-            f"data sets share, which themselves do not vary: {wording.names(means)}."
-        )
-        lead = f"Over {mine['data_sets'].iloc[0]} data sets, with {wording.number(names['train_size'])} images"
-        said.append(Answer(lead, Scope(about), body))
-    if not said:
-        lead = f"{table['data_sets'].max()} data sets"
-        needed = f"{ENOUGH}" if table["data_sets"].max() < ENOUGH else f"{ENOUGH} that its models have in common"
-        said.append(Answer(lead, Scope(), f"each is shown by itself; one number over them needs {needed}."))
-    return said
-
-
-def _notes(found: Estimate, units: str) -> tuple[str, str]:
-    shared = wording.count(found.n, units)
-    return wording.value(found), shared if found.has_interval else f"no interval from {shared}"

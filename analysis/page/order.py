@@ -1,4 +1,4 @@
-"""The head of a report: its answers in the order of reading, with what all arms have in common said once.
+"""The answers of a report in the order of reading, with what all arms have in common said once.
 
 Answers stand together by arm, not by kind: those of one arm build on each other (the model that leads with the fewest
 images is the one that the others are measured against), and a sentence is never about two arms. So that arms can be
@@ -10,10 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from analysis import wording
+from analysis.elements.claims import Claim
 from analysis.frame.arms import Apart, Arm, told_apart
 from analysis.wording import Answer, Scope
-
-Said = tuple[Answer, str]  # an answer, and the anchor of the section that it comes from
 
 FOREMOST = (
     "data-needed",
@@ -24,12 +23,12 @@ OPEN = 2  # arms of which all answers stand open
 
 
 @dataclass(frozen=True)
-class OfArm:
+class ArmAnswers:
     """What an arm's runs say: its claims, and what limits them. The answers name the whole arm as their scope."""
 
     arm: Arm
-    claims: tuple[Said, ...]
-    limits: tuple[Said, ...] = ()
+    claims: tuple[Claim, ...]
+    limits: tuple[Claim, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,8 @@ class Part:
     """The claims of an arm, of which some may be folded. `name` tells the arm from the others; '' where it is alone."""
 
     name: str
-    shown: tuple[Said, ...]
-    folded: tuple[Said, ...] = ()
+    shown: tuple[Claim, ...]
+    folded: tuple[Claim, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -47,16 +46,16 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Head:
+class Answers:
     """The answers of a report: `first` and `last` of all of it, `parts` arm by arm. `common` is a sentence on what the
     arms share and in what they differ; '' of one arm, whose answers say it all."""
 
     common: str
-    first: tuple[Said, ...]
+    first: tuple[Claim, ...]
     parts: tuple[Part, ...]
-    last: tuple[Said, ...]
+    last: tuple[Claim, ...]
 
-    def __iter__(self) -> Iterator[Said]:
+    def __iter__(self) -> Iterator[Claim]:
         """All answers in the order of reading, folded or not."""
         yield from self.first
         for part in self.parts:
@@ -69,26 +68,26 @@ class Head:
         return [*([self.common] if self.common else []), *(answer.text for answer, _ in self)]
 
 
-def head(first: Sequence[Said], arms: Sequence[OfArm], last: Sequence[Said]) -> Head:
-    """The head of a report with what is said of all of it (`first`, `last`) and of each of its arms.
+def in_order(first: Sequence[Claim], arms: Sequence[ArmAnswers], last: Sequence[Claim]) -> Answers:
+    """The answers of a report, with what is said of all of it (`first`, `last`) and of each of its arms.
 
     Arms whose data set only demonstrates interpolation come behind the others."""
     if len(arms) < 2:
         alone = tuple(Part("", one.claims) for one in arms)
-        return Head("", tuple(first), alone, (*last, *(said for one in arms for said in one.limits)))
+        return Answers("", tuple(first), alone, (*last, *(claim for one in arms for claim in one.limits)))
     apart = told_apart([one.arm for one in arms])
     units = {answer.scope.units for one in arms for answer, _ in one.claims} - {""}
     shared = next(iter(units)) if len(units) == 1 else ""
     parts = []
     for one, name in sorted(zip(arms, apart.own, strict=True), key=lambda pair: pair[0].arm.interpolation_only):
-        claims = [(_within(answer, name, shared), anchor) for answer, anchor in one.claims]
+        claims = [Claim(_within(answer, name, shared), anchor) for answer, anchor in one.claims]
         parts.append(Part(name, *_parted(claims, one.arm) if len(arms) > OPEN else (tuple(claims), ())))
     common = "; ".join(part for part in (apart.common, shared) if part)
     sentence = (
         f"{len(arms)} arms, which differ in {wording.names(apart.differing)}; an answer holds for those that it names. "
         f"In common: {common or 'nothing'}."
     )
-    return Head(sentence, tuple(first), tuple(parts), (*last, *_limits(arms, apart)))
+    return Answers(sentence, tuple(first), tuple(parts), (*last, *_limits(arms, apart)))
 
 
 def _within(answer: Answer, name: str, shared: str) -> Answer:
@@ -97,7 +96,7 @@ def _within(answer: Answer, name: str, shared: str) -> Answer:
     return replace(answer, scope=Scope(name, "" if units == shared else units))
 
 
-def _parted(claims: Sequence[Said], arm: Arm) -> tuple[tuple[Said, ...], tuple[Said, ...]]:
+def _parted(claims: Sequence[Claim], arm: Arm) -> tuple[tuple[Claim, ...], tuple[Claim, ...]]:
     """The first claim of the foremost kind that there is, and the others. A demonstration claims nothing on
     resolutions."""
     kinds = [kind for kind in FOREMOST if kind != "test-resolution" or not arm.interpolation_only]
@@ -106,10 +105,12 @@ def _parted(claims: Sequence[Said], arm: Arm) -> tuple[tuple[Said, ...], tuple[S
     return tuple(claims[place : place + 1]), (*claims[:place], *claims[place + 1 :])
 
 
-def _limits(arms: Sequence[OfArm], apart: Apart) -> list[Said]:
+def _limits(arms: Sequence[ArmAnswers], apart: Apart) -> list[Claim]:
     """What limits the claims, once with all arms of which the same holds."""
     where: dict[tuple[str, str, str], list[Arm]] = {}
     for one in arms:
         for answer, anchor in one.limits:
             where.setdefault((answer.lead, answer.body, anchor), []).append(one.arm)
-    return [(Answer(lead, Scope(apart.words_of(some)), body), anchor) for (lead, body, anchor), some in where.items()]
+    return [
+        Claim(Answer(lead, Scope(apart.words_of(some)), body), anchor) for (lead, body, anchor), some in where.items()
+    ]

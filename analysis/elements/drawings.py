@@ -1,0 +1,70 @@
+"""A figure of a report: how it is drawn, the table behind it, what it shows; and the figure as bytes of a format.
+
+Nothing uses pyplot, so there is no global state, and `svg` and `printed` give the same bytes each time.
+"""
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import matplotlib
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.elements.axes import STYLE
+from analysis.elements.palette import INK
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure, drawn for its width; the name of its files (also before every id in its SVG); the table
+    behind it in long form; what it shows, of which arm (its axes, what is compared), and what its marks mean."""
+
+    name: str
+    draw: Callable[..., Figure] = field(compare=False)  # draw(width=inches); without: as wide as on the page
+    data: pd.DataFrame = field(compare=False)
+    shows: str
+    legend: str
+
+    @cached_property
+    def figure(self) -> Figure:
+        """As wide as on the page."""
+        return self.draw()
+
+    @property
+    def alt(self) -> str:
+        """What stands for the figure where it is not seen."""
+        return f"{self.shows}; the tables have the numbers."
+
+    @property
+    def caption(self) -> str:
+        return f"{self.shows}. {self.legend}".rstrip()
+
+
+def svg(figure: Figure, name: str) -> str:
+    """The figure as an <svg> element for an HTML page: the same bytes for the same figure, no address, no date.
+
+    `name` (letters, digits, hyphens) goes before every id, so that several figures can stand in one page. What is
+    drawn in INK takes the colour of the page's text."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r' xmlns(:xlink)?="[^"]*"', "", text)  # HTML knows both
+    text = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', text)
+    text = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', text)
+    text = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", text)
+    return text.replace(INK, "currentColor")
+
+
+def printed(figure: Figure, kind: str) -> bytes:
+    """The figure as "pdf" or "png" for print: the same bytes for the same figure, no date, no version."""
+    buffer = io.BytesIO()
+    nothing = {"pdf": {"CreationDate": None, "Creator": None, "Producer": None}, "png": {"Software": None}}[kind]
+    with matplotlib.rc_context({**STYLE, "pdf.fonttype": 42}):  # 42: text stays text, as journals ask
+        figure.savefig(buffer, format=kind, dpi=200, facecolor="white", metadata=nothing)
+    return buffer.getvalue()

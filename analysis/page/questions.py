@@ -1,0 +1,29 @@
+"""The questions of a report, in the order of its chapters: a new one is a room in `analysis/questions` and a line here.
+
+Each gives a `Question` (`elements.question`); the chapters, answers and CSV files of a report are theirs, one after the
+other.
+"""
+
+from typing import Any
+
+from analysis.elements.question import Question
+from analysis.questions.accuracy.question import QUESTION as ACCURACY
+from analysis.questions.comparisons.question import QUESTION as COMPARISONS
+from analysis.questions.data_needed.question import QUESTION as DATA_NEEDED
+from analysis.questions.fairness.question import QUESTION as FAIRNESS
+from analysis.questions.over_data_sets.question import QUESTION as OVER_DATA_SETS
+from analysis.questions.positions.question import QUESTION as POSITIONS
+from analysis.questions.resolution.question import QUESTION as RESOLUTION
+
+QUESTIONS: tuple[Question[Any], ...] = (  # Any: each has numbers of its own kind
+    ACCURACY,
+    DATA_NEEDED,
+    RESOLUTION,
+    POSITIONS,
+    COMPARISONS,
+    OVER_DATA_SETS,
+    FAIRNESS,
+)
+# Answers are read in another order than chapters: what was declared before what was not. Others follow.
+ANSWERED_FIRST: tuple[Question[Any], ...] = (ACCURACY, DATA_NEEDED, COMPARISONS, POSITIONS)
+IN_ORDER_OF_ANSWERS = (*ANSWERED_FIRST, *(one for one in QUESTIONS if one not in ANSWERED_FIRST))
