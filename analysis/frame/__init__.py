@@ -1,1 +1,4 @@
-"""From records to one tidy table: rows of runs and evaluations, arms, cells, names. Start at `frame`."""
+"""From records to one tidy table: runs and evaluations, arms, cells, names, pairs. Imports statistics and wording.
+
+Start at `frame`, then `arms` and `cells`.
+"""

@@ -1,1 +1,4 @@
-"""What a report says, in order: findings, answers, chapters, method. Imports questions. Start at `content`."""
+"""What a report says, in order: the list of questions, answers, chapters, method. Imports questions and what is below.
+
+Start at `questions`, then `content`.
+"""

@@ -14,6 +14,7 @@ from analysis.questions.fairness.question import QUESTION as FAIRNESS
 from analysis.questions.over_data_sets.question import QUESTION as OVER_DATA_SETS
 from analysis.questions.positions.question import QUESTION as POSITIONS
 from analysis.questions.resolution.question import QUESTION as RESOLUTION
+from analysis.questions.training_loss.question import QUESTION as TRAINING_LOSS
 
 QUESTIONS: tuple[Question[Any], ...] = (  # Any: each has numbers of its own kind
     ACCURACY,
@@ -22,6 +23,7 @@ QUESTIONS: tuple[Question[Any], ...] = (  # Any: each has numbers of its own kin
     POSITIONS,
     COMPARISONS,
     OVER_DATA_SETS,
+    TRAINING_LOSS,
     FAIRNESS,
 )
 # Answers are read in another order than chapters: what was declared before what was not. Others follow.

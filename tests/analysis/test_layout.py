@@ -6,6 +6,7 @@ Reference: matplotlib's renderer, at the resolution of print.
 import functools
 import inspect
 import itertools
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -41,6 +42,8 @@ from analysis.questions.positions import figures as position_figures
 from analysis.questions.positions import numbers as ablation
 from analysis.questions.resolution import figures as resolution_figures
 from analysis.questions.resolution import matrix, retention
+from analysis.questions.training_loss import figures as loss_figures
+from analysis.questions.training_loss.numbers import numbers as training_loss
 from analysis.report import write_report
 from benchmarks.plan.study import Study
 
@@ -68,6 +71,9 @@ def recorded(made_up: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[St
     )
     root = tmp_path_factory.mktemp("runs")
     made_up.write_study(root, study)
+    for run in study.runs:
+        losses = [{"step": step, "loss": 2.3 / step, "validation_loss": 3.1 / step} for step in (1, 10, run.steps)]
+        (root / run.id / "metrics.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in losses))
     return study, root
 
 
@@ -96,6 +102,8 @@ KINDS = [
     "resolution-matrix-1",
     "resolution-matrix-curves-1",
     "position-ablation-1-1",
+    "training-loss-1",
+    "validation-loss-1",
 ]
 
 
@@ -247,15 +255,17 @@ def test_printing_leaves_the_page_as_it_is(small: tuple[Study, Path], tmp_path: 
     assert drawn[0] == drawn[1] != []
 
 
-def tables(frame: Frame) -> dict[str, pd.DataFrame]:
+def tables(frame: Frame, study: Study, root: Path) -> dict[str, pd.DataFrame]:
     """The table that each public function of figures takes."""
     arms = split(frame)
     resolutions = matrix.resolution_matrix([arms[0], arms[1]])
+    curves = training_loss(reported_arms(study, frame, root)[0]).curves
     return {
         "accuracy_by_train_size": arms[0].rows,
         "accuracy_by_test_resolution": arms[0].rows,
         "differences_by_train_size": ablation.differences(arms[0]),
         "fitted_curves": arms[0].rows,
+        "loss_curves": curves[curves["measure"] == "batch"],
         "factors": data_needed.by_train_size(arms[0]),
         "side_by_side": frame.rows[frame.rows["resolution"] == arms[0].arm.resolution],
         "heat_map": resolutions,
@@ -268,8 +278,8 @@ def test_every_figure_is_a_function_of_its_table_alone(recorded: tuple[Study, Pa
     """Each public function of the modules of figures; and models look as they do in the whole study."""
     study, root = recorded
     frame = load(root, study)
-    of = tables(frame)
-    modules = (accuracy_figures, position_figures, data_figures, resolution_figures)
+    of = tables(frame, study, root)
+    modules = (accuracy_figures, position_figures, data_figures, resolution_figures, loss_figures)
     public = {
         name: function
         for module in modules

@@ -1,1 +1,1 @@
-"""How accurate is each model with so many images? Start at `data_efficiency`."""
+"""How accurate is each model with so many images? `ranking` is for every question. Start at `question`."""

@@ -1,1 +1,4 @@
-"""How many times the images does a model need for what another reaches? Start at `data_needed`."""
+"""How many images does each architecture need? Factors, crossings, fitted curves, budgets side by side.
+
+`against` says which model is the measure of which. Start at `question`.
+"""

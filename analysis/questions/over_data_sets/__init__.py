@@ -1,1 +1,1 @@
-"""One number over several data sets. Start at `aggregate`."""
+"""What holds over several data sets? One number from five on; sentences and a CSV, no chapter. Start at `question`."""

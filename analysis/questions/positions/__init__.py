@@ -1,1 +1,1 @@
-"""What does each positional encoding add? Start at `ablation`."""
+"""What does each positional encoding add? Start at `question`."""

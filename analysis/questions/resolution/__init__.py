@@ -1,1 +1,4 @@
-"""What happens at another image resolution? Start at `resolution`."""
+"""What happens at another image resolution? Retention, areas, ways of testing, ways of carrying positions, the matrix.
+
+Start at `question`.
+"""
