@@ -7,7 +7,7 @@
 pandas' groupby silently drops rows with NaN keys. A folder that cannot be read is a row of `problems`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from benchmarks.data.catalogue import dataset
 from benchmarks.data.dataset import Dataset, Places
 from benchmarks.errors import RecordError
 from benchmarks.plan.recipes import Recipe, augmentation_words, typed
+from benchmarks.plan.run import Run
 from benchmarks.plan.study import Study
 from benchmarks.records.init_from import run_sources
 from benchmarks.records.record import Record
@@ -155,66 +156,112 @@ def load(root: Path | str, *studies: Study, runs: Iterable[str] | None = None) -
     if not root.is_dir() and not studies:
         raise RecordError(f"{root}: there is no such folder of records")
     study = joined(studies) if studies else None
-    expected: dict[str, dict[str, Any] | None]
-    if study is None:
-        folders = root.iterdir()
-        expected = dict.fromkeys(sorted(p.name for p in folders if p.is_dir() and not p.name.startswith(".")))
-    else:
-        expected = {run.id: run.settings() for run in study.runs}
-    planned = {run.id: run for run in study.runs} if study is not None else {}
-    data = {run.dataset: run.data for run in planned.values()}
-    sources = {name: run_sources(run, root) for name, run in planned.items()}
-    asked = {name: {one.id for one in study.evaluations[name]} for name in expected} if study is not None else {}
-    if runs is not None:
-        wanted = set(runs)
-        expected = {name: settings for name, settings in expected.items() if name in wanted}
-
-    run_rows, evaluation_rows, problems, settings_of = [], [], [], {}
-    for name, settings in expected.items():
-        record: Record | None = None
-        wrong = ""
-        if (root / name).is_dir():
-            try:
-                record = valid_record(root / name, planned.get(name), now_sources=sources.get(name), whole=True)
-                settings = settings or record.config["run"]
-                used = settings["dataset"]
-                data[used] = data.get(used) or dataset(used, Places(data=None, runs=root))
-                row = {**_configured(name, settings, data[used]), **_happened(record)}
-                rates = _evaluation_rates(record)
-                evaluations = [_evaluated(name, entry, settings, rates) for entry in record.evaluations]
-                evaluations = [e for e in evaluations if name not in asked or e["evaluation"] in asked[name]]
-            except UNREADABLE as error:
-                wrong, settings = problem(error), expected[name]
-                problems.append({"folder": name, "problem": wrong})
-                record = None
-        if record is None:
-            if settings is None:
-                continue
-            state = "failed" if wrong else "missing"
-            configured = _configured(name, settings, data[settings["dataset"]])
-            row = {**configured, "state": state, "reason": wrong, "attempts": 0}
-            evaluations = []
-        assert settings is not None
-        settings_of[name] = settings
-        run_rows.append(row)
-        evaluation_rows += evaluations
-
+    only = None if runs is None else set(runs)
+    wanted = _runs_of_study(study, root, only) if study is not None else _runs_of_folder(root, only)
+    datasets = {run.dataset: run.data for run in study.runs} if study is not None else {}
+    entries = [_read(one, root, datasets) for one in wanted]
+    problems = [{"folder": one.name, "problem": one.problem} for one in entries if one.problem]
+    known = {one.name: one for one in entries if one.settings}
     starved_below = study.starved_below if study is not None else STARVED_BELOW
-    table = pd.DataFrame(run_rows, columns=RUN)
-    table["trials"] = table["run"].map(study.trials if study is not None else {})
-    table[MEASURED] = table[MEASURED].astype(float)
-    recipes = name_recipes(table, settings_of, ARM)
-    _name_labels(table, settings_of)
+    settings = {name: one.settings for name, one in known.items()}
+    table = _table_of_runs([one.row for one in known.values()], study)
+    recipes = name_recipes(table, settings, ARM)
+    _name_labels(table, settings)
     _mark_starved(table, starved_below)
     _count_draws(table)
-    evaluated = pd.DataFrame(evaluation_rows, columns=["run", *EVALUATION])
+    evaluated = _table_of_evaluations([row for one in known.values() for row in one.evaluations])
+    _mark_collapsed(table, evaluated)
+    rows = table.merge(evaluated, on="run", how="inner")[list(COLUMNS)]
+    unreadable = pd.DataFrame(problems, columns=["folder", "problem"])
+    return Frame(rows, table, unreadable, recipes, starved_below, datasets)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A run to be read. Of a study: with its run, the ids of its evaluations, and the digests of its sources today.
+    Else its name is all that is known, and all of its evaluations are wanted (None)."""
+
+    name: str
+    run: Run | None = None
+    evaluations: frozenset[str] | None = None
+    sources: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """What was read of a run: its configuration (empty where neither study nor record has one), its columns in
+    `Frame.runs`, those of its evaluations, and what is wrong with its folder ('': nothing)."""
+
+    name: str
+    settings: Mapping[str, Any]
+    row: Mapping[str, Any]
+    evaluations: tuple[Mapping[str, Any], ...] = ()
+    problem: str = ""
+
+
+def _runs_of_study(study: Study, root: Path, only: Set[str] | None) -> list[_Wanted]:
+    """The runs of a study in its order, whether or not they have a folder; `only` those with these ids."""
+    return [
+        _Wanted(run.id, run, frozenset(one.id for one in study.evaluations[run.id]), run_sources(run, root))
+        for run in study.runs
+        if only is None or run.id in only
+    ]
+
+
+def _runs_of_folder(root: Path, only: Set[str] | None) -> list[_Wanted]:
+    """Every folder that is not hidden, by name; `only` those with these names."""
+    names = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return [_Wanted(name) for name in names if only is None or name in only]
+
+
+def _read(wanted: _Wanted, root: Path, datasets: dict[str, Dataset]) -> _Entry:
+    """What is known of a run; `datasets` gains the data set of a record that it does not have yet."""
+    if not (root / wanted.name).is_dir():
+        return _without_record(wanted, datasets, "missing", "")
+    try:
+        return _of_record(wanted, root, datasets)
+    except UNREADABLE as error:
+        return _without_record(wanted, datasets, "failed", problem(error))
+
+
+def _of_record(wanted: _Wanted, root: Path, datasets: dict[str, Dataset]) -> _Entry:
+    """Raises an error of UNREADABLE for a record that is not valid."""
+    name = wanted.name
+    record = valid_record(root / name, wanted.run, now_sources=wanted.sources, whole=True)
+    settings = wanted.run.settings() if wanted.run is not None else record.config["run"]
+    used = settings["dataset"]
+    datasets[used] = datasets.get(used) or dataset(used, Places(data=None, runs=root))
+    row = {**_configured(name, settings, datasets[used]), **_happened(record)}
+    rates = _evaluation_rates(record)
+    evaluations = [_evaluated(name, entry, settings, rates) for entry in record.evaluations]
+    asked = wanted.evaluations
+    return _Entry(name, settings, row, tuple(one for one in evaluations if asked is None or one["evaluation"] in asked))
+
+
+def _without_record(wanted: _Wanted, datasets: Mapping[str, Dataset], state: str, wrong: str) -> _Entry:
+    """A run that has no folder, or one that cannot be read: in `Frame.runs` where a study says what it is."""
+    if wanted.run is None:
+        return _Entry(wanted.name, {}, {}, problem=wrong)
+    settings = wanted.run.settings()
+    configured = _configured(wanted.name, settings, datasets[settings["dataset"]])
+    return _Entry(wanted.name, settings, {**configured, "state": state, "reason": wrong, "attempts": 0}, problem=wrong)
+
+
+def _table_of_runs(rows: Sequence[Mapping[str, Any]], study: Study | None) -> pd.DataFrame:
+    """`Frame.runs`, but for the columns that depend on other runs."""
+    table = pd.DataFrame(rows, columns=RUN)
+    table["trials"] = table["run"].map(study.trials if study is not None else {})
+    table[MEASURED] = table[MEASURED].astype(float)
+    return table
+
+
+def _table_of_evaluations(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """The columns EVALUATION of `Frame.rows`, by run."""
+    evaluated = pd.DataFrame(rows, columns=["run", *EVALUATION])
     measured = [*SCORES, "evaluated_per_second"]
     evaluated[measured] = evaluated[measured].astype(float)
     evaluated["carry_default"] = evaluated["carry_default"].astype(bool)
-    _mark_collapsed(table, evaluated)
-    rows = table.merge(evaluated, on="run", how="inner")
-    columns = ["folder", "problem"]
-    return Frame(rows[list(COLUMNS)], table, pd.DataFrame(problems, columns=columns), recipes, starved_below, data)
+    return evaluated
 
 
 def _initial(settings: Mapping[str, Any]) -> str:
