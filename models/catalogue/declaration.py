@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from models.catalogue.sizes import SCALES, TIERS
+from models.catalogue.sizes import SCALES, TIERS, check_tier
 from models.grids import patch_grid
+from models.hints import did_you_mean
 from models.options import SEQUENCE, ModelError, Option, Scalar, numbers
 from models.positions.encodings import ENCODINGS, check_encoding
 
@@ -49,13 +50,19 @@ def consistent(options: Options) -> None:
     """Nothing to check between the options."""
 
 
+def no_dimensions(size: str, scale: int) -> Mapping[str, Scalar]:
+    """A size decides nothing: every option has a default of its own."""
+    return {}
+
+
 @dataclass(frozen=True)
 class Family:
     """Declaration of a family of networks.
 
     `entry` is the class, "module:Name". `layout` is the memory layout its convolutions run best in, a rule
     and not a measurement. `resizes_input` marks a network with a fixed grid, which resizes every image to the
-    training resolution.
+    training resolution. Which options a size decides is said either by `dimensions`, a function of the size and the
+    reference scale (`models.catalogue.sizes`), or by `tiers`, a table of sizes that are the same at every scale.
     """
 
     name: str
@@ -67,12 +74,29 @@ class Family:
     resizes_input: bool = False
     check: Callable[[Options], None] = consistent  # of resolved options
     check_image: Callable[[Mapping[str, Scalar], int, int], None] = any_image  # options, resolution, training one
+    dimensions: Callable[[str, int], Mapping[str, Scalar]] = no_dimensions  # size, scale -> options that they decide
     tiers: Mapping[str, Mapping[str, Scalar]] = field(default_factory=dict)  # sizes of its own: options by size
     ways: tuple[str, ...] = ()  # of carrying the family's own positions to another grid; the first is the default
 
     def __post_init__(self) -> None:
         if self.tiers:
             object.__setattr__(self, "sizes", tuple(self.tiers))  # frozen: as dataclasses do it
+
+    def options_of_size(self, size: str, scale: int) -> Mapping[str, Scalar]:
+        """The options that a size decides at a reference scale (pixels along the side of an image).
+
+        Raises ModelError, with what is allowed, for a size that the family does not have, or not at this scale.
+        """
+        self.check_size(size)
+        if self.tiers:
+            return self.tiers[size]
+        check_tier(size, scale)
+        return self.dimensions(size, scale)
+
+    def check_size(self, size: str) -> None:
+        """Raises ModelError, with the nearest, for a size that the family has at no scale."""
+        if size not in self.sizes:
+            raise ModelError(f"no size {size!r}; allowed: {', '.join(self.sizes)}{did_you_mean(size, self.sizes)}")
 
 
 SCALE = Option("scale", int, 32, "reference resolution of the data set: decides patch, stem and window", allowed=SCALES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from models.catalogue import sizes
 from models.catalogue.declaration import (
     CLASS_TOKEN,
     DEPTH,
@@ -30,7 +31,7 @@ from models.catalogue.declaration import (
 )
 from models.catalogue.hybrids import HYBRIDS
 from models.catalogue.ladder import LADDER, TOKENS_ONLY
-from models.catalogue.sizes import OWN_SIZES, TIERS
+from models.catalogue.published import VIT_SIZES
 from models.options import SEQUENCE, ModelError, Option, numbers
 
 
@@ -65,7 +66,8 @@ VIT = Family(
         ),
     ),
     layout="contiguous",
-    sizes=TIERS + OWN_SIZES["vit"],
+    dimensions=sizes.vit,
+    sizes=(*sizes.TIERS, *VIT_SIZES),
     check=check_transformer,
     check_image=patched_image,
 )
@@ -86,6 +88,7 @@ CONV_STEM_VIT = Family(
         Option("stem_strides", str, None, "strides of the stem's convolutions", pattern=SEQUENCE, example="2-2"),
     ),
     layout="channels_last",
+    dimensions=sizes.conv_stem_vit,
     check=check_conv_stem,
 )
 RESNET = Family(
@@ -110,7 +113,8 @@ RESNET = Family(
         DROP_PATH,
     ),
     layout="channels_last",
-    sizes=TIERS + OWN_SIZES["resnet"],
+    dimensions=sizes.resnet,
+    sizes=(*sizes.TIERS, *sizes.RESNET_PUBLISHED),
     check=check_total_stride,
 )
 SWIN = Family(
@@ -128,6 +132,7 @@ SWIN = Family(
         DROP_PATH,
     ),
     layout="contiguous",
+    dimensions=sizes.swin,
     check=check_heads,
     check_image=windowed_image,
     ways=("keep_window", "grow_window"),
@@ -156,6 +161,7 @@ CCT = Family(
         ),
     ),
     layout="channels_last",
+    dimensions=sizes.cct,
     check=check_tokeniser,
 )
 CONVNEXT = Family(
@@ -175,6 +181,7 @@ CONVNEXT = Family(
         DROP_PATH,
     ),
     layout="channels_last",
+    dimensions=sizes.convnext,
     check_image=patched_image,
 )
 SIMPLE_CNN = Family(
@@ -183,6 +190,7 @@ SIMPLE_CNN = Family(
     "models.baselines:SimpleCNN",
     (SCALE, WIDTH, STAGES, PADDING),
     layout="channels_last",
+    dimensions=sizes.simple_cnn,
 )
 MIXER = Family(
     "mixer",
@@ -198,6 +206,7 @@ MIXER = Family(
         DROP_PATH,
     ),
     layout="contiguous",
+    dimensions=sizes.mixer,
     resizes_input=True,
     check_image=patched_training_image,
 )
@@ -207,6 +216,7 @@ MLP = Family(
     "models.baselines:PlainMLP",
     (SCALE, WIDTH, DEPTH),
     layout="contiguous",
+    dimensions=sizes.mlp,
     resizes_input=True,
     check_image=bound_to_scale,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from models.catalogue import sizes
 from models.catalogue.declaration import (
     CLASS_TOKEN,
     DEPTH,
@@ -22,7 +23,6 @@ from models.catalogue.declaration import (
     check_transformer,
     patched_image,
 )
-from models.catalogue.sizes import OWN_SIZES, TIERS
 from models.options import SEQUENCE, ModelError, Option, numbers
 
 
@@ -62,6 +62,7 @@ HYBRIDS = (
             Option("locality", float, 1.0, "how sharply a head starts to look at its offset", minimum=0.0),
         ),
         layout="contiguous",
+        dimensions=sizes.convit,
         check=check_convit,
         check_image=patched_image,
         ways=("recompute",),
@@ -72,6 +73,7 @@ HYBRIDS = (
         "models.conv_attention:ConvAttentionViT",
         (*(option for option in TRANSFORMER if option is not CLASS_TOKEN), PATCH),
         layout="contiguous",
+        dimensions=sizes.conv_attention,
         check=check_transformer,
         check_image=patched_image,
     ),
@@ -86,6 +88,7 @@ HYBRIDS = (
             Option("norm", str, "batch", "normalisation of the ResNet", allowed=("batch", "group", "layer")),
         ),
         layout="channels_last",
+        dimensions=sizes.resnet_vit,
         check=check_transformer,
     ),
     Family(
@@ -102,6 +105,7 @@ HYBRIDS = (
             DROP_PATH,
         ),
         layout="channels_last",
+        dimensions=sizes.coatnet,
         check=check_coatnet,
         ways=("interpolate", "clip"),
     ),
@@ -111,7 +115,8 @@ HYBRIDS = (
         "models.attention_mlp:AttentionMLP",
         (SCALE, Option("widths", str, None, "units of the layers", pattern=SEQUENCE, example="128-64")),
         layout="contiguous",
-        sizes=TIERS + OWN_SIZES["attention_mlp"],
+        dimensions=sizes.attention_mlp,
+        sizes=(*sizes.TIERS, *sizes.ATTENTION_MLP_COURSE),
         resizes_input=True,
         check_image=bound_to_scale,
     ),

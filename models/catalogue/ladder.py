@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from models.catalogue import sizes
 from models.catalogue.declaration import (
     DEPTH,
     DROP_PATH,
@@ -60,6 +61,7 @@ LADDER = (
         "models.vit:ViT",
         (*FRAME, HEADS, POSITION),
         layout="contiguous",
+        dimensions=sizes.iso_attention,
         check=check_transformer,
         check_image=patched_image,
     ),
@@ -69,6 +71,7 @@ LADDER = (
         "models.isotropic:IsoWindow",
         (*FRAME, HEADS, TOKENS_ONLY, Option("window", int, None, "tokens along the side of a window", minimum=1)),
         layout="contiguous",
+        dimensions=sizes.iso_window,
         check=check_windows,
         check_image=patched_image,
     ),
@@ -78,6 +81,7 @@ LADDER = (
         "models.isotropic:IsoConv",
         (*FRAME, TOKENS_ONLY, KERNEL, KERNELS, PADDING),
         layout="contiguous",
+        dimensions=sizes.iso_conv,
         check=check_isotropic,
         check_image=patched_image,
     ),
@@ -87,6 +91,7 @@ LADDER = (
         "models.isotropic:IsoLocal",
         (*FRAME, TOKENS_ONLY, KERNEL, KERNELS, PADDING),
         layout="contiguous",
+        dimensions=sizes.iso_local,
         resizes_input=True,
         check=check_local,
         check_image=patched_training_image,
@@ -97,6 +102,7 @@ LADDER = (
         "models.isotropic:IsoPool",
         (*FRAME, TOKENS_ONLY, KERNEL, PADDING),
         layout="contiguous",
+        dimensions=sizes.isotropic,
         check=check_isotropic,
         check_image=patched_image,
     ),
@@ -106,6 +112,7 @@ LADDER = (
         "models.isotropic:IsoMLP",
         (*FRAME, TOKENS_ONLY, Option("token_hidden", int, None, "hidden units of the MLP across tokens", minimum=1)),
         layout="contiguous",
+        dimensions=sizes.iso_mlp,
         resizes_input=True,
         check=check_isotropic,
         check_image=patched_training_image,
@@ -125,6 +132,7 @@ LADDER = (
             DROP_PATH,
         ),
         layout="contiguous",
+        dimensions=sizes.locally_connected,
         resizes_input=True,
         check_image=bound_to_scale,
         check=check_total_stride,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from models.catalogue.declaration import SCALE, Family
 from models.catalogue.families import FAMILIES
 from models.catalogue.ready_made import is_ready_made, library_of, ready_made, ready_made_arguments
-from models.catalogue.sizes import dimensions
 from models.hints import did_you_mean
 from models.options import ModelError, Option, OptionError, Scalar, numbers
 from models.positions.encodings import ADDITIVE, ENCODINGS, SHIPPED, Encoding, encoding_ways
@@ -117,26 +117,33 @@ def resolve_options(name: str, *, size: str, options: Mapping[str, object]) -> d
     """
     chosen = family(name)
     where = f"model {name}"
-    if size not in chosen.sizes:
-        near = did_you_mean(size, chosen.sizes)
-        raise ModelError(f"{where}: no size {size!r}; allowed: {', '.join(chosen.sizes)}{near}")
+    with prefixed_errors(where):
+        chosen.check_size(size)
     position = chosen_position(name, options)
     declared = declared_options(name, position)
     for given in options:
         if given not in declared:
             raise unknown_option(name, given, position, declared)
     scale = int(SCALE.check(options.get("scale", SCALE.default), where))
-    by_size = chosen.tiers[size] if chosen.tiers else dimensions(name, size, scale)
+    with prefixed_errors(where):
+        by_size = chosen.options_of_size(size, scale)
     resolved: dict[str, Scalar] = {}
     for key in sorted(declared):
         default = by_size.get(key, declared[key].default)
         resolved[key] = declared[key].check(options.get(key, default), where)
-    try:
+    with prefixed_errors(where):
         chosen.check(resolved)
-    except ModelError as error:
-        said = str(error)
-        raise ModelError(said if said.startswith(where) else f"{where}: {said}") from None
     return resolved
+
+
+@contextmanager
+def prefixed_errors(where: str) -> Iterator[None]:
+    """Within the context a ModelError begins with whose it is, such as `model vit`."""
+    try:
+        yield
+    except ModelError as error:
+        message = str(error)
+        raise ModelError(message if message.startswith(where) else f"{where}: {message}") from None
 
 
 def unknown_option(name: str, given: str, position: str | None, declared: Mapping[str, Option]) -> OptionError:
@@ -156,10 +163,8 @@ def check_resolution(
     for length in (train_resolution, resolution):
         if type(length) is not int or length < 1:
             raise ModelError(f"model {name}: resolution {length!r} is no positive whole number")
-    try:
+    with prefixed_errors(f"model {name}"):
         family(name).check_image(resolved, resolution, train_resolution)
-    except ModelError as error:
-        raise ModelError(f"model {name}: {error}") from None
 
 
 def chosen_position(name: str, options: Mapping[str, object]) -> str | None:

@@ -12,7 +12,6 @@ the literature keep their own names, heads and patch, at every scale (`models.ca
 from __future__ import annotations
 
 from models.catalogue.published import VIT_SIZES
-from models.hints import did_you_mean
 from models.options import ModelError, Scalar
 
 TIERS = ("pico", "nano", "micro", "tiny", "small", "base")
@@ -170,6 +169,7 @@ COATNET: dict[str, Dimensions] = {  # two stages of convolutions, two of attenti
 }
 COATNET_STRIDES = {8: "1-1-1-1-2", 32: "1-1-2-2-2", 64: "2-1-2-2-2", 224: "2-2-2-2-2"}  # of the stem and each stage
 
+ATTENTION_MLP_COURSE: dict[str, Dimensions] = {"course": {"widths": "128-64"}}  # 784-128-64-10 on 28 px digits
 ATTENTION_MLP: dict[int, dict[str, Dimensions]] = {
     8: {
         "pico": {"widths": "122-61"},
@@ -206,20 +206,26 @@ SIMPLE_CNN: dict[str, Dimensions] = {
 ISO_TOKEN_HIDDEN = {"pico": 8, "nano": 16, "micro": 32, "tiny": 64, "small": 128, "base": 256}
 
 # Where the smallest tiers differ at scale 224: there the ViT's patch embedding weighs more.
-AT_224: dict[tuple[str, str], Dimensions] = {
-    ("coatnet", "nano"): {"width": 12, "stages": "2-2-2-2"},
-    ("convnext", "nano"): {"stages": "2-2-7"},
-    ("iso_local", "nano"): {"kernels": 2},
-    ("iso_mlp", "nano"): {"token_hidden": 8},
-    ("iso_mlp", "micro"): {"token_hidden": 16},
-    ("mixer", "nano"): {"depth": 5},
-    ("mixer", "micro"): {"depth": 8},
-    ("simple_cnn", "nano"): {"width": 32},
-    ("swin", "nano"): {"stages": "2-6-2"},
-    ("swin", "micro"): {"stages": "2-8-2"},
-    ("swin_v2", "nano"): {"stages": "2-6-2"},
-    ("swin_v2", "micro"): {"stages": "2-8-2"},
+AT_224: dict[str, dict[str, Dimensions]] = {
+    "coatnet": {"nano": {"width": 12, "stages": "2-2-2-2"}},
+    "convnext": {"nano": {"stages": "2-2-7"}},
+    "iso_local": {"nano": {"kernels": 2}},
+    "iso_mlp": {"nano": {"token_hidden": 8}, "micro": {"token_hidden": 16}},
+    "mixer": {"nano": {"depth": 5}, "micro": {"depth": 8}},
+    "simple_cnn": {"nano": {"width": 32}},
+    "swin": {"nano": {"stages": "2-6-2"}, "micro": {"stages": "2-8-2"}},
 }
+
+
+def at_224(family: str, size: str, scale: int) -> Dimensions:
+    """The dimensions in which a size differs at scale 224; empty at other scales."""
+    return AT_224[family].get(size, {}) if scale == 224 else {}
+
+
+def check_tier(size: str, scale: int) -> None:
+    """Raises ModelError for `pico` at the scales of large images, where a stem alone weighs more than the tier."""
+    if size == "pico" and scale > 32:
+        raise ModelError(f"no size 'pico' at scale {scale}, where its stem alone weighs too much; use nano")
 
 
 def vit(size: str, scale: int) -> Dimensions:
@@ -242,13 +248,13 @@ def resnet(size: str, scale: int) -> Dimensions:
 
 
 def swin(size: str, scale: int) -> Dimensions:
-    return {**SWIN[size], "patch_size": SWIN_PATCH[scale], "window": SWIN_WINDOW[scale]}
+    return {**SWIN[size], "patch_size": SWIN_PATCH[scale], "window": SWIN_WINDOW[scale], **at_224("swin", size, scale)}
 
 
 def convnext(size: str, scale: int) -> Dimensions:
     dimensions = CONVNEXT[size]
     four = str(dimensions["stages"]).count("-") == 3
-    return {**dimensions, "patch_size": CONVNEXT_PATCH[scale][four]}
+    return {**dimensions, "patch_size": CONVNEXT_PATCH[scale][four], **at_224("convnext", size, scale)}
 
 
 def cct(size: str, scale: int) -> Dimensions:
@@ -259,26 +265,30 @@ def cct(size: str, scale: int) -> Dimensions:
 
 
 def mixer(size: str, scale: int) -> Dimensions:
-    return {**MIXER[size], "token_hidden": int(MIXER[size]["width"]) // 2, "patch_size": VIT_PATCH[scale]}
+    own = {**MIXER[size], "token_hidden": int(MIXER[size]["width"]) // 2, "patch_size": VIT_PATCH[scale]}
+    return {**own, **at_224("mixer", size, scale)}
 
 
-def by_scale(family: str, table: dict[int, dict[str, Dimensions]], size: str, scale: int, reason: str) -> Dimensions:
-    """The entry of a family whose weights grow with the image, or a ModelError that says where it has which tiers."""
-    have = table.get(scale, {})
-    if size not in have:
+def by_scale(table: dict[int, dict[str, Dimensions]], size: str, scale: int, reason: str) -> Dimensions:
+    """The entry of a family whose weights grow with the image.
+
+    Raises ModelError, with the sizes at every scale, where the family lacks this size at this scale for the `reason`.
+    """
+    sizes = table.get(scale, {})
+    if size not in sizes:
         allowed = "; ".join(f"at scale {known}: {', '.join(sizes)}" for known, sizes in table.items())
-        raise ModelError(f"{family}: no size {size!r} at scale {scale}, where {reason}; {allowed}")
-    return have[size]
+        raise ModelError(f"no size {size!r} at scale {scale}, where {reason}; {allowed}")
+    return sizes[size]
 
 
 def mlp(size: str, scale: int) -> Dimensions:
-    return by_scale("mlp", MLP, size, scale, "its first layer alone is larger")
+    return by_scale(MLP, size, scale, "its first layer alone is larger")
 
 
 def attention_mlp(size: str, scale: int) -> Dimensions:
-    if size == "course":  # 784-128-64-10 on 28 px digits
-        return {"widths": "128-64"}
-    return by_scale("attention_mlp", ATTENTION_MLP, size, scale, "its first layer alone is larger")
+    if size in ATTENTION_MLP_COURSE:
+        return ATTENTION_MLP_COURSE[size]
+    return by_scale(ATTENTION_MLP, size, scale, "its first layer alone is larger")
 
 
 def convit(size: str, scale: int) -> Dimensions:
@@ -296,16 +306,16 @@ def resnet_vit(size: str, scale: int) -> Dimensions:
 
 
 def coatnet(size: str, scale: int) -> Dimensions:
-    return {**COATNET[size], "strides": COATNET_STRIDES[scale]}
+    return {**COATNET[size], "strides": COATNET_STRIDES[scale], **at_224("coatnet", size, scale)}
 
 
 def locally_connected(size: str, scale: int) -> Dimensions:
-    found = by_scale("locally_connected", LOCALLY_CONNECTED, size, scale, "a few channels at every place are more")
+    found = by_scale(LOCALLY_CONNECTED, size, scale, "a few channels at every place are more")
     return {**found, "stem": "half", "total_stride": 4 if scale == 8 else 8}
 
 
 def simple_cnn(size: str, scale: int) -> Dimensions:
-    return SIMPLE_CNN[size]
+    return {**SIMPLE_CNN[size], **at_224("simple_cnn", size, scale)}
 
 
 def isotropic(size: str, scale: int) -> Dimensions:
@@ -325,52 +335,8 @@ def iso_conv(size: str, scale: int) -> Dimensions:
 
 
 def iso_local(size: str, scale: int) -> Dimensions:
-    return {**isotropic(size, scale), "kernels": VIT[size]["heads"]}
+    return {**isotropic(size, scale), "kernels": VIT[size]["heads"], **at_224("iso_local", size, scale)}
 
 
 def iso_mlp(size: str, scale: int) -> Dimensions:
-    return {**isotropic(size, scale), "token_hidden": ISO_TOKEN_HIDDEN[size]}
-
-
-FAMILIES = {
-    "iso_attention": iso_attention,
-    "iso_window": iso_window,
-    "iso_conv": iso_conv,
-    "iso_local": iso_local,
-    "iso_pool": isotropic,
-    "iso_mlp": iso_mlp,
-    "vit": vit,
-    "conv_stem_vit": conv_stem_vit,
-    "cct": cct,
-    "resnet": resnet,
-    "convnext": convnext,
-    "simple_cnn": simple_cnn,
-    "swin": swin,
-    "swin_v2": swin,
-    "mixer": mixer,
-    "mlp": mlp,
-    "locally_connected": locally_connected,
-    "convit": convit,
-    "conv_attention": conv_attention,
-    "resnet_vit": resnet_vit,
-    "coatnet": coatnet,
-    "attention_mlp": attention_mlp,
-}
-
-
-OWN_SIZES: dict[str, tuple[str, ...]] = {  # beside the tiers
-    "vit": tuple(VIT_SIZES),
-    "resnet": tuple(RESNET_PUBLISHED),
-    "attention_mlp": ("course",),
-}
-
-
-def dimensions(family: str, size: str, scale: int) -> Dimensions:
-    """The options of a family that this size and scale decide, or a ModelError for a size it does not have."""
-    sizes = TIERS + OWN_SIZES.get(family, ())
-    if size not in sizes:
-        raise ModelError(f"{family}: no size {size!r}; allowed: {', '.join(sizes)}{did_you_mean(size, sizes)}")
-    if size == "pico" and scale > 32:
-        raise ModelError(f"{family}: no size 'pico' at scale {scale}, where its stem alone weighs too much; use nano")
-    special = AT_224.get((family, size), {}) if scale == 224 else {}
-    return {**FAMILIES[family](size, scale), **special}
+    return {**isotropic(size, scale), "token_hidden": ISO_TOKEN_HIDDEN[size], **at_224("iso_mlp", size, scale)}

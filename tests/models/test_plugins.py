@@ -88,6 +88,20 @@ def test_what_a_plugin_imports_is_not_its_own() -> None:
     assert second.name == "hoop"
 
 
+def test_a_family_made_of_a_shipped_one_has_its_sizes() -> None:
+    """A declaration holds its dimensions, so another name and class of it are sized like the first."""
+    source = (
+        "from dataclasses import replace\nfrom models.catalogue.families import VIT\nfrom models.vit import ViT\n"
+        "class Tall(ViT): pass\nTALL = replace(VIT, name='tall', entry='Tall')\n"
+    )
+    models.load_plugin(plugged(source, "tall.py"))
+    for size, scale in (("nano", 32), ("tiny", 224), ("S/16", 64)):
+        given: Any = {"size": size, "options": {"scale": scale}}
+        assert models.resolve_options("tall", **given) == models.resolve_options("vit", **given)
+    with pytest.raises(models.ModelError, match="model tall: no size 'pico' at scale 64"):
+        models.resolve_options("tall", size="pico", options={"scale": 64})
+
+
 def test_twice_is_once_and_other_content_is_refused() -> None:
     """The same source again changes nothing; another source under the same name cannot be told apart in records."""
     assert models.load_plugin(plugged(RING)) == models.load_plugin(plugged(RING))

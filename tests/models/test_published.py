@@ -88,7 +88,7 @@ def test_list_models_by_size() -> None:
         said = network.describe(32, 32)
         assert rows[name]["backbone"] == said.parameters["backbone"]
         assert (rows[name]["macs"], rows[name]["flops"]) == (said.macs, 2 * said.macs)
-    assert "left out: mlp: no size 'nano' at scale 224" in listed(
+    assert "left out: model mlp: no size 'nano' at scale 224" in listed(
         "models", "--size", "nano", "--image-size", "224"
     ).replace("\n", " ")
 
