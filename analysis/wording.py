@@ -46,6 +46,7 @@ class Scope:
 
     @property
     def words(self) -> str:
+        """The arm and the units, in words."""
         return "; ".join(part for part in (self.arm, self.units) if part)
 
 
@@ -59,6 +60,7 @@ class Answer:
 
     @property
     def conditions(self) -> str:
+        """What the claim holds for, in words."""
         return self.scope.words
 
     @property

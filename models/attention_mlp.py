@@ -20,13 +20,14 @@ from models.network import AttentionLayer, FixedSize, Head, Parts, attend
 
 
 class OneTokenAttention(AttentionLayer):
-    """softmax(q k' / sqrt(D)) v with one head: B 1 D -> B 1 D."""
+    """softmax(q k' / sqrt(D)) v with one head: B 1 D -> B 1 D. Args: width: D."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
 
     def forward(self, token: Tensor, layer: int, parts: Parts | None) -> Tensor:
+        """The token B 1 D -> B 1 D; `parts` gets `attention.layer`, the probabilities B 1 1 1, which are all 1."""
         queries = self.query(token)[:, None] * token.shape[-1] ** -0.5  # B 1 1 D
         fused = self.fused and parts is None
         mixed, probabilities = attend(queries, self.key(token)[:, None], self.value(token)[:, None], None, fused)
@@ -36,7 +37,12 @@ class OneTokenAttention(AttentionLayer):
 
 
 class AttentionMLP(FixedSize):
-    """For every width: linear layer, ReLU, attention over the one token. Then the head."""
+    """For every width a linear layer, ReLU and attention over the one token; then the head.
+
+    Images B C H W -> logits B K.
+
+    Args: image_size: training resolution in pixels, to which every image is resized. widths: D1, D2, ... of the layers.
+    """
 
     def __init__(self, *, image_size: int, in_channels: int, num_classes: int, widths: tuple[int, ...]) -> None:
         super().__init__(image_size)
@@ -47,12 +53,15 @@ class AttentionMLP(FixedSize):
         self.head = Head(widths[-1], num_classes)
 
     def details(self, height: int, width: int) -> dict[str, int | str]:
+        """Every unit sees the whole image."""
         return {"window": "global"}
 
     def grid(self, height: int, width: int) -> Grid:
+        """One token, whatever the image."""
         return 1, 1
 
     def run(self, images: Tensor, parts: Parts | None) -> Tensor:
+        """Images B C H W -> logits B K; `parts` gets `embedding`, B 1 CHW, `block.i`, B 1 D, and `pooled`, B D."""
         x = images.flatten(1)[:, None]  # B 1 CHW
         if parts is not None:
             parts["embedding"] = x

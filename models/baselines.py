@@ -32,6 +32,7 @@ class PlainMLP(FixedSize):
     """`mlp`: all pixels in one vector, `depth` linear layers of `width` units with ReLU, then the head.
 
     It knows nothing of images: a fixed permutation of the pixels, the same in training and test, changes nothing.
+    Images B C H W -> logits B K; every image is resized to the training resolution, `image_size` pixels.
     """
 
     def __init__(self, *, image_size: int, in_channels: int, num_classes: int, width: int, depth: int) -> None:
@@ -43,12 +44,15 @@ class PlainMLP(FixedSize):
         self.head = Head(width, num_classes)
 
     def details(self, height: int, width: int) -> dict[str, int | str]:
+        """Every unit sees the whole image."""
         return {"window": "global"}
 
     def grid(self, height: int, width: int) -> Grid:
+        """One place, whatever the image."""
         return 1, 1
 
     def run(self, images: Tensor, parts: Parts | None) -> Tensor:
+        """Images B C H W -> logits B K; `parts` gets `embedding`, B CHW, and `block.i` and `pooled`, B D."""
         x = images.flatten(1)  # B CHW
         if parts is not None:
             parts["embedding"] = x
@@ -62,7 +66,11 @@ class PlainMLP(FixedSize):
 
 
 class MixerBlock(nn.Module):
-    """x + tokens_mlp(norm(x)) across tokens, then x + channels_mlp(norm(x)) across channels: B N D -> B N D."""
+    """x + tokens_mlp(norm(x)) across tokens, then x + channels_mlp(norm(x)) across channels: B N D -> B N D.
+
+    Tolstikhin et al. (2021), eq. 1. Args: tokens: N. width: D. token_hidden: units of the MLP across tokens. mlp_ratio:
+    units of the MLP across channels, per channel. drop_path: rate at which a branch is dropped in training.
+    """
 
     def __init__(self, tokens: int, width: int, token_hidden: int, mlp_ratio: float, drop_path: float) -> None:
         super().__init__()
@@ -73,6 +81,7 @@ class MixerBlock(nn.Module):
         self.drop = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Tokens B N D -> B N D."""
         x = x + self.drop(self.tokens(self.norm1(x).transpose(1, 2)).transpose(1, 2))
         return x + self.drop(self.channels(self.norm2(x)))
 
@@ -80,7 +89,9 @@ class MixerBlock(nn.Module):
 class Mixer(FixedSize):
     """`mixer`: the MLP-Mixer (Tolstikhin et al., 2021), a ViT whose attention is a fixed map across tokens.
 
-    Args: token_hidden, units of the token-mixing MLP; the others as `models.vit.ViT`.
+    Images B C H W -> logits B K; every image is resized to the training resolution. Args: token_hidden: units of the
+    MLP across tokens. The others are those of `models.vit.ViT`. Raises ModelError where the patch does not divide the
+    training image.
     """
 
     schemes: ClassVar[Mapping[str, Scheme]] = {"library": TIMM_MIXER, "literature": JAX_MIXER}
@@ -110,12 +121,15 @@ class Mixer(FixedSize):
         self.head = Head(width, num_classes)
 
     def details(self, height: int, width: int) -> dict[str, int | str]:
+        """Every token sees the whole image."""
         return {"window": "global"}
 
     def grid(self, height: int, width: int) -> Grid:
+        """Rows and columns of patches in a training image, to which every image is resized."""
         return self.embed.grid(self.image_size, self.image_size)
 
     def run(self, images: Tensor, parts: Parts | None) -> Tensor:
+        """Images B C H W -> logits B K; `parts` gets `embedding` and `block.i`, B N D, and `pooled`, B D."""
         tokens = as_tokens(self.embed(images))  # B N D
         if parts is not None:
             parts["embedding"] = tokens
@@ -162,10 +176,15 @@ class SimpleCNN(Network):
         self.head = Head(inputs, num_classes)
 
     def grid(self, height: int, width: int) -> Grid:
+        """Rows and columns of the last map: every pooling between stages halves them, rounding up."""
         times = len(self.stages) - 1
         return -(-height // 2**times), -(-width // 2**times)
 
     def run(self, images: Tensor, parts: Parts | None) -> Tensor:
+        """Images B C H W -> logits B K.
+
+        `parts` gets `stage.i`, B C H W, of which the first is `embedding`, too; and `pooled`, B C.
+        """
         x = images
         for index, stage in enumerate(self.stages):
             if index:
@@ -180,6 +199,7 @@ class SimpleCNN(Network):
         return self.head(pooled)  # B K
 
     def details(self, height: int, width: int) -> dict[str, int | str]:
+        """Receptive field and total stride of the last map, in pixels."""
         field = step = 1
         for index, stage in enumerate(self.stages):
             if index:

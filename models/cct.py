@@ -27,9 +27,10 @@ from models.vit import Attention, Block, ViT
 
 
 class Tokeniser(nn.Sequential):
-    """B C H W -> B D rows columns: for each of the channels a k x k convolution without bias, ReLU, 3x3 pooling of 2.
+    """B C H W -> B D rows columns by convolutions k x k without bias, each with ReLU and 3x3 pooling of stride 2.
 
-    Args: channels of the convolutions, the last of which must be the transformer's width. stride: of the convolutions.
+    Args: channels of the convolutions, the last of which must be the transformer's width. kernel: k. stride: of the
+    convolutions.
     """
 
     def __init__(self, in_channels: int, channels: tuple[int, ...], kernel: int, stride: int) -> None:
@@ -45,11 +46,15 @@ class Tokeniser(nn.Sequential):
         self.times = len(channels) * (1 if stride == 1 else 2)
 
     def grid(self, height: int, width: int) -> Grid:
+        """Rows and columns of tokens: every pooling, and every convolution of stride 2, halves them, rounding up."""
         return halvings(height, self.times), halvings(width, self.times)
 
 
 class CCTBlock(Block):
-    """x + attention(norm1(x)), of which norm2 makes the stream: x = norm2(x), then x + mlp(x). B N D -> B N D."""
+    """x = norm2(x + attention(norm1(x))), then x + mlp(x): B N D -> B N D.
+
+    Arguments as those of `models.vit.Block`; attention_dropout: share of the probabilities set to zero in training.
+    """
 
     def __init__(
         self,
@@ -67,13 +72,14 @@ class CCTBlock(Block):
     def forward(
         self, tokens: Tensor, position: Position, grid: Grid, block: int, parts: Parts | None, mask: Tensor | None
     ) -> Tensor:
+        """Tokens B N D -> B N D; the arguments are those of `models.vit.Attention.forward`."""
         attended = self.attention(self.norm1(tokens), position, grid, block, parts, mask)
         tokens = self.norm2(tokens + self.drop(self.scale1(attended)))
         return tokens + self.drop(self.scale2(self.mlp(tokens)))
 
 
 class CCT(ViT):
-    """Compact convolutional transformer.
+    """Compact convolutional transformer (Hassani et al., 2021): images B C H W -> logits B K, of any size.
 
     Args: the tokeniser has `stem_convolutions` convolutions of `stem_width` channels, the last one of `width`, each
     with `stem_kernel` and `stem_stride`. attention_dropout: share of the attention's probabilities set to zero in
@@ -110,5 +116,6 @@ class CCT(ViT):
         self.weigh = nn.Linear(width, 1, bias=False)  # a bias would add the same to every logit
 
     def pool(self, tokens: Tensor) -> Tensor:
+        """Sequence pooling: the mean of the tokens, weighted by a softmax over N of one linear map; B N D -> B D."""
         weights = self.weigh(tokens).softmax(dim=1)  # B N 1
         return (weights.transpose(1, 2) @ tokens)[:, 0]  # B D

@@ -35,11 +35,15 @@ class PointConv(nn.Conv2d):
     """A 1x1 convolution between maps of attention, a linear map that starts as one: B C H W -> B C' H W."""
 
     def initial_by(self, scheme: Scheme) -> Mapping[str, Draw]:
+        """How its kernel, C' C 1 1, and its bias start: by the scheme's rule for linear maps."""
         return scheme.linear(*fans(self))
 
 
 class Shortcut(nn.Module):
-    """Pooling, then a 1x1 convolution where the channels change: B C H W -> B C' H/s W/s."""
+    """Pooling, then a 1x1 convolution where the channels change: B C H W -> B C' H/s W/s.
+
+    Args: inputs: C. outputs: C'. stride: s, 1 or 2. conv: class of the convolution.
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int, conv: type[nn.Conv2d] = nn.Conv2d) -> None:
         super().__init__()
@@ -47,11 +51,15 @@ class Shortcut(nn.Module):
         self.expand = conv(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
+        """A map B C H W -> B C' H/s W/s."""
         return self.expand(pool(x, self.stride))
 
 
 class SqueezeExcite(nn.Module):
-    """x * sigmoid(up(silu(down(mean of x)))), one factor per channel (Hu et al., 2018): B C H W -> B C H W."""
+    """x * sigmoid(up(silu(down(mean of x)))), one factor per channel: B C H W -> B C H W.
+
+    Squeeze and excitation (Hu et al., 2018, eqs. 2 to 4), here with SiLU. Args: reduced: channels between the two maps.
+    """
 
     def __init__(self, channels: int, reduced: int) -> None:
         super().__init__()
@@ -59,6 +67,7 @@ class SqueezeExcite(nn.Module):
         self.up = nn.Conv2d(reduced, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """A map B C H W -> B C H W."""
         mean = x.mean(dim=(2, 3), keepdim=True)
         return x * self.up(nn.functional.silu(self.down(mean))).sigmoid()
 
@@ -67,7 +76,7 @@ class MBConv(nn.Module):
     """shortcut(x) + the inverted bottleneck of norm(x): B C H W -> B C' H/s W/s (Sandler et al., 2018, pre-norm).
 
     1x1 to `ratio` times the outputs, 3x3 depthwise with the stride, squeeze and excitation to a quarter of the outputs,
-    1x1 back; norm and GELU after the first two.
+    1x1 back; norm and GELU after the first two. Args: inputs: C. outputs: C'. stride: s, 1 or 2.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int, ratio: float, norm: Norm, drop_path: float) -> None:
@@ -83,13 +92,18 @@ class MBConv(nn.Module):
         self.drop = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
+        """A map B C H W -> B C' H/s W/s."""
         y = nn.functional.gelu(self.norm1(self.expand(self.norm(x))))
         y = nn.functional.gelu(self.norm2(self.depthwise(y)))
         return self.shortcut(x) + self.drop(self.project(self.excite(y)))
 
 
 class RelativeAttention(AttentionLayer):
-    """softmax(q k' / sqrt(d) + bias of the offset) v over the whole map: B N D -> B N D'."""
+    """softmax(q k' / sqrt(d) + bias of the offset) v over the whole map: B N D -> B N D'.
+
+    Dai et al. (2021), section 2.1, the form with the bias before the softmax. Args: inputs: D. outputs: D'. head_width:
+    d. trained: rows and columns of the map in training.
+    """
 
     def __init__(self, inputs: int, outputs: int, head_width: int, trained: Grid) -> None:
         super().__init__()
@@ -99,6 +113,7 @@ class RelativeAttention(AttentionLayer):
         self.position = Bias2d(grid=trained, width=outputs, depth=1, heads=self.heads, prefix=0)
 
     def forward(self, tokens: Tensor, grid: Grid, layer: int, parts: Parts | None) -> Tensor:
+        """Tokens B N D on a grid of N places -> B N D'; `parts` gets `attention.layer`, B h N N."""
         batch, count = tokens.shape[:2]
         qkv = self.qkv(tokens).view(batch, count, 3, self.heads, self.head_width).permute(2, 0, 3, 1, 4)
         queries, keys, values = qkv.unbind(0)  # B h N d
@@ -126,6 +141,7 @@ class AttentionBlock(nn.Module):
         self.drop = DropPath(drop_path)
 
     def forward(self, x: Tensor, layer: int, parts: Parts | None) -> Tensor:
+        """A map B C H W -> B C' H/s W/s; `parts` gets `attention.layer`, B h N N, and `block.layer`, B N C'."""
         y = pool(self.norm1(x), self.stride)
         grid = y.shape[2], y.shape[3]
         tokens = as_tokens(self.shortcut(x))  # B N D
@@ -137,7 +153,7 @@ class AttentionBlock(nn.Module):
 
 
 class CoAtNet(Network):
-    """CoAtNet; takes images of any size.
+    """CoAtNet (Dai et al., 2021): images B C H W of any size -> logits B K.
 
     Args:
         width: channels of the stem and the first stage, doubled at each further one. stages: blocks per stage.
@@ -193,22 +209,33 @@ class CoAtNet(Network):
         self.head = Head(inputs, num_classes)
 
     def stage_grids(self, height: int, width: int) -> list[Grid]:
-        """Rows and columns of the map after every stage."""
+        """Rows and columns of the map after every stage, for an image of height x width pixels."""
         times = [self.strides[: stage + 2].count(2) for stage in range(len(self.strides) - 1)]
         return [(halvings(height, n), halvings(width, n)) for n in times]
 
     def grid(self, height: int, width: int) -> Grid:
+        """Rows and columns of the last map."""
         return self.stage_grids(height, width)[-1]
 
     def part_of(self, name: str) -> str:
+        """The biases of offsets count as position."""
         return "position" if ".position." in name else super().part_of(name)
 
     def carry(self, way: str, **choices: float | str) -> None:
+        """Choose how the biases of offsets meet another grid.
+
+        Raises ModelError for a way other than `interpolate` and `clip`.
+        """
         for module in self.modules():
             if isinstance(module, Bias2d):
                 module.carry(way, **choices)
 
     def run(self, images: Tensor, parts: Parts | None) -> Tensor:
+        """Images B C H W -> logits B K.
+
+        `parts` gets `embedding` and `stage.i`, B C H W; `block.i`, B N D, and `attention.i`, B h N N, of the attention
+        blocks; `pooled`, B C.
+        """
         x = self.stem(images)  # B C H W
         if parts is not None:
             parts["embedding"] = x
@@ -228,10 +255,12 @@ class CoAtNet(Network):
         return self.head(pooled)  # B K
 
     def token_count(self, height: int, width: int) -> int:
+        """Places of the first map that attends."""
         rows, columns = self.stage_grids(height, width)[self.conv_stages]
         return rows * columns
 
     def details(self, height: int, width: int) -> dict[str, int | str]:
+        """The grids that attend, each as rows x columns, and the total stride in pixels."""
         grids = self.stage_grids(height, width)[self.conv_stages :]
         attention = " ".join(f"{rows}x{columns}" for rows, columns in grids)
         return {"window": "global", "attention_grids": attention, "total_stride": 2 ** self.strides.count(2)}

@@ -25,18 +25,25 @@ class ConvProjection(nn.Conv2d):
 
 
 class ConvAttention(Attention):
-    """The ViT's attention with convolutional projections: B N D -> B N D."""
+    """The ViT's attention with convolutional projections: B N D -> B N D.
+
+    Args: width: D. heads: h, which must divide D.
+    """
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__(width, heads)
         self.qkv = ConvProjection(width)  # type: ignore[assignment]
 
     def project(self, tokens: Tensor, grid: Grid) -> Tensor:
+        """Queries, keys and values of tokens, by the convolution on their map: B N D -> B N 3D."""
         return as_tokens(self.qkv(as_map(tokens, grid)))
 
 
 class ConvAttentionViT(ViT):
-    """ViT with `ConvAttention` in every block; arguments as `ViT`'s, without a class token."""
+    """ViT with `ConvAttention` in every block: images B C H W -> logits B K.
+
+    Arguments and errors are those of `models.vit.ViT`; there is no class token, which has no place on the map.
+    """
 
     def __init__(self, *, width: int, heads: int, **rest: Any) -> None:
         super().__init__(width=width, heads=heads, **rest)

@@ -21,7 +21,10 @@ from models.vit import LastConv, ViT
 
 
 class ConvStem(nn.Sequential):
-    """B C H W -> B D rows columns by 3x3 convolutions of the given channels and strides, and a 1x1 convolution."""
+    """B C H W -> B D rows columns by 3x3 convolutions of the given channels and strides, and a 1x1 convolution.
+
+    Batch norm and ReLU follow each 3x3 convolution. Args: width: D. channels, strides: one entry for each convolution.
+    """
 
     def __init__(self, in_channels: int, width: int, channels: tuple[int, ...], strides: tuple[int, ...]) -> None:
         layers: list[nn.Module] = []
@@ -36,11 +39,12 @@ class ConvStem(nn.Sequential):
         self.times = strides.count(2)
 
     def grid(self, height: int, width: int) -> Grid:
+        """Rows and columns of tokens: every stride of 2 halves them, rounding up."""
         return halvings(height, self.times), halvings(width, self.times)
 
 
 class ConvStemViT(ViT):
-    """ViT whose patch embedding is a `ConvStem`.
+    """ViT whose patch embedding is a `ConvStem` (Xiao et al., 2021): images B C H W of any size -> logits B K.
 
     Args: stem_channels and stem_strides, one entry a convolution; the others are `ViT`'s (but for the patch).
     """

@@ -30,18 +30,23 @@ WAYS = ("recompute",)
 
 
 def identity(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """A square matrix that changes nothing: D x D of the given shape."""
     return torch.eye(shape[0], dtype=torch.float64, device="cpu")
 
 
 class Values(nn.Linear):
-    """The map of the values, at first the identity."""
+    """The map of the values, B N D -> B N D, at first the identity."""
 
     def initial(self) -> Mapping[str, Draw]:
+        """`weight`: the identity; `bias`: 0."""
         return {"weight": identity, "bias": constant(0.0)}
 
 
 class GatedAttention(AttentionLayer):
-    """Gated positional self-attention: B N D -> B N D. `strength`: how sharply heads start to look at their offset."""
+    """Gated positional self-attention (d'Ascoli et al., 2021): B N D -> B N D.
+
+    Args: width: D. heads: h, which must divide D. strength: how sharply heads start to look at their offset.
+    """
 
     def __init__(self, width: int, heads: int, strength: float) -> None:
         super().__init__()
@@ -53,10 +58,14 @@ class GatedAttention(AttentionLayer):
         self.gates = nn.Parameter(torch.empty(heads))
 
     def initial(self) -> Mapping[str, Draw]:
+        """`directions`, h 3: `kernel_offsets`; `gates`, h: 1."""
         return {"directions": self.kernel_offsets, "gates": constant(1.0)}
 
     def kernel_offsets(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        """v of the first floor(sqrt(h))^2 heads; those left over start near 0, looking everywhere."""
+        """v of every head, h x 3, the given shape: the first floor(sqrt(h))^2 look at the offsets of a square kernel.
+
+        The heads left over start near 0 and look everywhere.
+        """
         vectors = normal(0.02)(shape, generator)
         side = math.isqrt(shape[0])
         for head in range(side**2):
@@ -72,6 +81,7 @@ class GatedAttention(AttentionLayer):
     def forward(
         self, tokens: Tensor, position: Position, grid: Grid, block: int, parts: Parts | None, mask: Tensor | None
     ) -> Tensor:
+        """Tokens B N D -> B N D; arguments as those of `models.vit.Attention.forward`, but `mask` is not used."""
         batch, count, width = tokens.shape
         queries, keys = self.qk(tokens).view(batch, count, 2, self.heads, self.head_width).permute(2, 0, 3, 1, 4)
         values = self.values(tokens).view(batch, count, self.heads, self.head_width).transpose(1, 2)  # B h N d
@@ -86,9 +96,12 @@ class GatedAttention(AttentionLayer):
 
 
 class ConViT(ViT):
-    """ConViT. The first `local_blocks` blocks have gated attention, the others the ViT's; a class token joins between.
+    """ConViT (d'Ascoli et al., 2021): images B C H W -> logits B K.
 
-    Args: locality, the strength above; the others as `ViT`'s, without an encoding.
+    The first `local_blocks` blocks have gated attention, the others the ViT's; a class token joins between them.
+    Args: locality: the strength in the module's docstring. The others are those of `models.vit.ViT`, without an
+    encoding.
+    Raises ModelError for images that the patches do not divide.
     """
 
     undecayed: ClassVar[tuple[str, ...]] = ("class_token", "directions")
@@ -101,9 +114,11 @@ class ConViT(ViT):
             block.attention = GatedAttention(width, heads, locality)
 
     def part_of(self, name: str) -> str:
+        """The vectors that heads look along count as position."""
         return "position" if name.endswith("directions") else super().part_of(name)
 
     def run(self, images: Tensor, parts: Parts | None) -> Tensor:
+        """Images B C H W -> logits B K; `parts` as in `ViT.run`, with one token more after the class token joined."""
         grid = self.grid(*images.shape[-2:])
         tokens = as_tokens(self.embed(images)).to(self.norm.weight.dtype)  # B N D
         if parts is not None:
@@ -120,4 +135,5 @@ class ConViT(ViT):
         return self.head(pooled)  # B K
 
     def carry(self, way: str, **choices: float | str) -> None:
+        """There is one way, `recompute`. Raises ModelError for any other."""
         check_way("convit", WAYS, {}, way, choices)

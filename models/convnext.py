@@ -32,11 +32,16 @@ class DepthwiseConv(nn.Conv2d):
         self.reach = kernel // 2 if circular else 0
 
     def forward(self, x: Tensor) -> Tensor:
+        """A map B C H W -> B C H W."""
         return super().forward(wrap(x, self.reach) if self.reach else x)
 
 
 class ConvNeXtBlock(nn.Module):
-    """x + factor * mlp(norm(depthwise(x))), the mlp over channels: B C H W -> B C H W."""
+    """x + factor * mlp(norm(depthwise(x))), the mlp over channels: B C H W -> B C H W.
+
+    Args: channels: C. kernel: side of the depthwise kernel. mlp_ratio: hidden units per channel. layer_scale: start of
+    the factors, 0 for none. drop_path: rate at which the branch is dropped in training.
+    """
 
     def __init__(
         self,
@@ -57,9 +62,11 @@ class ConvNeXtBlock(nn.Module):
         self.drop = DropPath(drop_path)
 
     def initial(self) -> Mapping[str, Draw]:
+        """`factor`, C: `layer_scale`."""
         return {"factor": constant(self.start)}
 
     def forward(self, x: Tensor) -> Tensor:
+        """A map B C H W -> B C H W."""
         branch = self.mlp(self.norm(self.depthwise(x)).permute(0, 2, 3, 1))  # B H W C
         if self.factor is not None:
             branch = branch * self.factor
@@ -75,6 +82,7 @@ class Downsample(nn.Module):
         self.conv = nn.Conv2d(channels, 2 * channels, 2, 2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """A map B C H W -> B 2C H/2 W/2, rounded up."""
         x = self.norm(x)
         bottom, right = x.shape[2] % 2, x.shape[3] % 2
         if bottom or right:
@@ -83,13 +91,13 @@ class Downsample(nn.Module):
 
 
 class ConvNeXt(Network):
-    """ConvNeXt.
+    """ConvNeXt (Liu et al., 2022): images B C H W -> logits B K.
 
     Args:
-        width: channels of the first stage, doubled at each further one. stages: blocks each. patch_size: the stem's.
-        kernel: side of the depthwise kernels, 3, 5 or 7. norm: batch, group or layer. padding: zeros or circular; with
-        circular padding the logits are invariant to cyclic shifts by multiples of the total stride, where it divides
-        the image. layer_scale: start of the learned factors of the branches, 0 for none.
+        width: channels of the first stage, doubled at each further one. stages: blocks each. patch_size: the stem's, in
+        pixels. kernel: side of the depthwise kernels, 3, 5 or 7. norm: batch, group or layer. padding: zeros or
+        circular; with circular padding the logits are invariant to cyclic shifts by multiples of the total stride,
+        where it divides the image. layer_scale: start of the learned factors of the branches, 0 for none.
 
     Raises ModelError for images that the patch does not divide.
     """
@@ -135,11 +143,16 @@ class ConvNeXt(Network):
         self.head = Head(channels, num_classes)
 
     def grid(self, height: int, width: int) -> Grid:
+        """Rows and columns of the last map: the patches, halved before each further stage, rounding up.
+
+        Raises ModelError where the patch does not divide the image.
+        """
         rows, columns = self.stem.grid(height, width)
         times = len(self.stages) - 1
         return halvings(rows, times), halvings(columns, times)
 
     def run(self, images: Tensor, parts: Parts | None) -> Tensor:
+        """Images B C H W -> logits B K; `parts` gets `embedding` and `stage.i`, B C H W, and `pooled`, B C."""
         self.stem.grid(*images.shape[2:])  # refuses what the patch does not divide
         x = self.stem_norm(self.stem(images))  # B C H W
         if parts is not None:
@@ -154,6 +167,7 @@ class ConvNeXt(Network):
         return self.head(pooled)  # B K
 
     def details(self, height: int, width: int) -> dict[str, int | str]:
+        """Receptive field and total stride of the last map, in pixels."""
         field = step = self.stem.patch
         for index, stage in enumerate(self.stages):
             if index:

@@ -25,9 +25,10 @@ from models.vit import PatchEmbedding
 
 
 class Output(nn.Linear):
-    """The map behind attention, whose biases torch starts at 0."""
+    """The map behind attention, ... D -> ... D, whose biases torch starts at 0."""
 
     def initial(self) -> Mapping[str, Draw]:
+        """`weight`, D x D, as torch draws it; `bias`: 0."""
         return {**torch_own(self.in_features, self.out_features), "bias": constant(0.0)}
 
 
@@ -43,18 +44,22 @@ class Attention(nn.MultiheadAttention, AttentionLayer):
         self.out_proj = Output(width, width)  # type: ignore[assignment]  # torch's, whose initial value is stated
 
     def initial(self) -> Mapping[str, Draw]:
+        """`in_proj_weight`, 3D x D: Glorot's uniform rule; `in_proj_bias`: 0."""
         return {"in_proj_weight": xavier(self.embed_dim, 3 * self.embed_dim), "in_proj_bias": constant(0.0)}
 
     def forward(  # type: ignore[override]  # positional as torch's layer passes them, the rest as it names it
         self, query: Tensor, key: Tensor, value: Tensor, **asked: Any
     ) -> tuple[Tensor, Tensor | None]:
-        """What `TransformerEncoderLayer` asks for, in the form that is set; the probabilities are B h N N or None."""
+        """What `TransformerEncoderLayer` asks for, N B D each, in the form that is set: N B D, and B h N N or None."""
         asked["need_weights"] = asked.get("need_weights", False) or not self.fused
         return super().forward(query, key, value, **asked, average_attn_weights=False)
 
 
 class EncoderLayer(nn.TransformerEncoderLayer):
-    """torch's layer with the attention above: norm(x + attention(x)), then norm(x + mlp(x)); N B D -> N B D."""
+    """torch's layer with the attention above: norm(x + attention(x)), then norm(x + mlp(x)); N B D -> N B D.
+
+    Args: width: D. heads: h. hidden: units of the MLP. dropout: share of numbers set to zero in training.
+    """
 
     def __init__(self, width: int, heads: int, hidden: int, dropout: float) -> None:
         super().__init__(width, heads, hidden, dropout)
@@ -62,7 +67,7 @@ class EncoderLayer(nn.TransformerEncoderLayer):
         self.linear1, self.linear2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
 
     def forward_parts(self, tokens: Tensor, block: int, parts: Parts) -> Tensor:
-        """The same pass, keeping the attention's probabilities."""
+        """The same pass, N B D -> N B D; `parts` gets `attention.block`, B h N N."""
         mixed, probabilities = self.self_attn(tokens, tokens, tokens, need_weights=True)
         parts[f"attention.{block}"] = probabilities
         tokens = self.norm1(tokens + self.dropout1(mixed))
@@ -70,11 +75,12 @@ class EncoderLayer(nn.TransformerEncoderLayer):
 
 
 class CourseViT(Network):
-    """Vision transformer of torch's encoder layers, with a class token.
+    """Vision transformer of torch's encoder layers, with a class token: images B C H W -> logits B K.
 
     Args:
         position: an encoding's class that acts on the tokens alone, or a partial of it with the encoding's own options.
         dropout: share of numbers set to zero in training, in the attention, after each branch and inside the MLP.
+        The others are those of `models.vit.ViT`.
 
     Raises ModelError for images that the patches do not divide, at construction and at every call.
     """
@@ -105,15 +111,22 @@ class CourseViT(Network):
         self.head = Head(width, num_classes)
 
     def initial_by(self, scheme: Scheme) -> Mapping[str, Draw]:
+        """How the class token, 1 1 D, starts: by the scheme."""
         return {"class_token": scheme.class_token}
 
     def details(self, height: int, width: int) -> dict[str, int | str]:
+        """Every token attends to all."""
         return {"window": "global"}
 
     def grid(self, height: int, width: int) -> Grid:
+        """Rows and columns of the patch tokens. Raises ModelError where the patch does not divide the image."""
         return self.embed.grid(height, width)
 
     def run(self, images: Tensor, parts: Parts | None) -> Tensor:
+        """Images B C H W -> logits B K.
+
+        `parts` gets `embedding` and `block.i`, B 1+N D; `attention.i`, B h 1+N 1+N; `pooled`, B D.
+        """
         grid = self.grid(*images.shape[-2:])
         tokens = as_tokens(self.embed(images))  # B N D
         tokens = tokens.to(self.class_token.dtype)  # under autocast the residual stream stays exact
@@ -133,4 +146,8 @@ class CourseViT(Network):
         return self.head(pooled)  # B K
 
     def carry(self, way: str, **choices: float | str) -> None:
+        """Choose how the encoding meets another grid.
+
+        Raises ModelError for a way or a choice that the encoding does not have.
+        """
         self.position.carry(way, **choices)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
-    """Return ``"; did you mean `nearest`?"`` when one of ``allowed`` is close to ``word``, else an empty string.
+    """A hint "; did you mean `nearest`?" where one of the `allowed` words is close to `word`, else an empty string.
 
     >>> did_you_mean("positon", ["patch", "position"])
     '; did you mean `position`?'

@@ -32,22 +32,27 @@ Rule = Callable[[int, int], Mapping[str, Draw]]  # fan in, fan out of a linear m
 class Initialised(Protocol):
     """A module that states the initial value of its own parameters (and random buffers), by name."""
 
-    def initial(self) -> Mapping[str, Draw]: ...
+    def initial(self) -> Mapping[str, Draw]:
+        """The initial value of each parameter of this module itself, by the parameter's name."""
+        ...
 
 
 @runtime_checkable
 class InitialisedBy(Protocol):
     """A module whose parameters start as the network's scheme has it."""
 
-    def initial_by(self, scheme: Scheme) -> Mapping[str, Draw]: ...
+    def initial_by(self, scheme: Scheme) -> Mapping[str, Draw]:
+        """The initial value, under a scheme, of each parameter of this module itself, by the parameter's name."""
+        ...
 
 
 def uniform_numbers(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Doubles in [0, 1)."""
+    """Doubles in [0, 1), in the given shape, from 53 bits of the generator each."""
     return torch.rand(shape, generator=generator, dtype=torch.float64, device="cpu")
 
 
 def constant(value: float) -> Draw:
+    """The same number everywhere."""
     return lambda shape, generator: torch.full(shape, value, dtype=torch.float64, device="cpu")
 
 
@@ -68,7 +73,7 @@ def normal(std: float) -> Draw:
 
 
 def truncated_normal(std: float) -> Draw:
-    """Of a normal what lies within two of its own standard deviations; `std` is that of the result."""
+    """A normal cut at two of its own standard deviations; `std` is the standard deviation after the cut."""
     whole = std / 0.87962566103423978  # the std of a standard normal cut at 2
 
     def draw(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
@@ -79,7 +84,7 @@ def truncated_normal(std: float) -> Draw:
 
 
 def xavier(fan_in: int, fan_out: int) -> Draw:
-    """Glorot's uniform: variance 2 / (fan_in + fan_out)."""
+    """Glorot's uniform rule (Glorot and Bengio, 2010, eq. 16): variance 2 / (fan_in + fan_out)."""
     return uniform(math.sqrt(6 / (fan_in + fan_out)))
 
 
@@ -89,40 +94,45 @@ def torch_own(fan_in: int, fan_out: int) -> Mapping[str, Draw]:
 
 
 def torch_weights(fan_in: int, fan_out: int) -> Mapping[str, Draw]:
-    """The same with biases 0."""
+    """Weights as torch's layers draw them, uniform within 1 / sqrt(fan in), and biases 0."""
     return {"weight": uniform(fan_in**-0.5), "bias": constant(0.0)}
 
 
 def he_in(fan_in: int, fan_out: int) -> Mapping[str, Draw]:
-    """He et al. (2015): variance 2 / fan in, biases 0."""
+    """He's rule by the fan in (He et al., 2015, section 2.2): normal with variance 2 / fan in, biases 0."""
     return {"weight": normal(math.sqrt(2 / fan_in)), "bias": constant(0.0)}
 
 
 def he_out(fan_in: int, fan_out: int) -> Mapping[str, Draw]:
-    """The same by the fan out."""
+    """He's rule by the fan out (He et al., 2015, section 2.2): normal with variance 2 / fan out, biases 0."""
     return {"weight": normal(math.sqrt(2 / fan_out)), "bias": constant(0.0)}
 
 
 def glorot(fan_in: int, fan_out: int) -> Mapping[str, Draw]:
+    """Weights by Glorot's uniform rule (`xavier`), biases 0."""
     return {"weight": xavier(fan_in, fan_out), "bias": constant(0.0)}
 
 
 def glorot_off_zero(fan_in: int, fan_out: int) -> Mapping[str, Draw]:
-    """Glorot's weights and biases that are nearly 0."""
+    """Weights by Glorot's uniform rule (`xavier`), biases normal with std 1e-6."""
     return {"weight": xavier(fan_in, fan_out), "bias": normal(1e-6)}
 
 
 def lecun(fan_in: int, fan_out: int) -> Mapping[str, Draw]:
-    """Variance 1 / fan in, truncated; biases 0: the default of Flax's layers."""
+    """LeCun's rule, the default of Flax's layers: a truncated normal with variance 1 / fan in, biases 0."""
     return {"weight": truncated_normal(fan_in**-0.5), "bias": constant(0.0)}
 
 
 def small(fan_in: int, fan_out: int) -> Mapping[str, Draw]:
-    """Std 0.02 whatever the fan, biases 0. (timm cuts this normal at +-2, a hundred standard deviations.)"""
+    """Weights normal with std 0.02 whatever the fan, biases 0.
+
+    (timm cuts this normal at +-2, a hundred standard deviations.)
+    """
     return {"weight": normal(0.02), "bias": constant(0.0)}
 
 
 def zeros(fan_in: int, fan_out: int) -> Mapping[str, Draw]:
+    """Weights and biases 0."""
     return {"weight": constant(0.0), "bias": constant(0.0)}
 
 
@@ -198,7 +208,11 @@ TIMM_COATNET = Scheme(
 
 
 def fans(layer: nn.Linear | nn.Conv2d) -> tuple[int, int]:
-    """Inputs that make one output of a layer, and outputs that one input goes into (of a group, where it has any)."""
+    """Fan in and fan out of a layer.
+
+    The first counts the inputs that make one output, the second the outputs that one input takes part in; both within
+    one group of a grouped convolution.
+    """
     if isinstance(layer, nn.Linear):
         return layer.in_features, layer.out_features
     area = math.prod(layer.kernel_size)

@@ -44,12 +44,18 @@ from models.vit import MLP, PatchEmbedding
 
 
 def bordered(feature_map: Tensor, kernel: int, padding: Padding) -> tuple[Tensor, int]:
-    """A map with its border of half a kernel where padding is circular, and how much of one is left to fill with 0."""
+    """A map B E H W, and how many zeros are still to be added at each border for a kernel k x k.
+
+    Zeros: the map as it is, and k // 2. Circular: the map B E H+2r W+2r with its border of r = k // 2, and 0.
+    """
     return (feature_map, kernel // 2) if padding == "zeros" else (wrap(feature_map, kernel // 2), 0)
 
 
 class Separable(nn.Module):
-    """down(across(gelu(up(x)))): B N D -> B N D, with `across` mixing the tokens of every channel by itself."""
+    """down(across(gelu(up(x)))): B N D -> B N D, with `across` mixing the tokens of every channel by itself.
+
+    The separable form of Yu et al. (2024). Args: width: D. across: maps B N E -> B N E on a grid, E = 2 D.
+    """
 
     def __init__(self, width: int, across: nn.Module) -> None:
         super().__init__()
@@ -58,6 +64,7 @@ class Separable(nn.Module):
         self.down = nn.Linear(2 * width, width)
 
     def forward(self, tokens: Tensor, grid: Grid, block: int, parts: Parts | None) -> Tensor:
+        """Tokens B N D on the grid -> B N D; block and parts are not used."""
         return self.down(self.across(nn.functional.gelu(self.up(tokens)), grid))
 
 
@@ -69,12 +76,13 @@ class Pool(nn.Module):
         self.side, self.padding = kernel, padding
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+        """Tokens B N E on the grid -> B N E."""
         x, zeros = bordered(as_map(tokens, grid), self.side, self.padding)
         return as_tokens(nn.functional.avg_pool2d(x, self.side, 1, zeros, count_include_pad=False))
 
 
 class Conv(nn.Module):
-    """A k x k kernel for each of `kernels` equal groups of channels: B N E -> B N E."""
+    """A k x k kernel for each of `kernels` equal groups of channels: B N E -> B N E. Args: channels: E. kernel: k."""
 
     def __init__(self, channels: int, kernel: int, kernels: int, padding: Padding = "zeros") -> None:
         super().__init__()
@@ -82,16 +90,21 @@ class Conv(nn.Module):
         self.kernel = nn.Parameter(torch.empty(kernels, 1, kernel, kernel))
 
     def initial(self) -> Mapping[str, Draw]:
+        """`kernel`, groups 1 k k: normal with std 1/k."""
         return {"kernel": normal(1 / self.side)}
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+        """Tokens B N E on the grid -> B N E."""
         weight = self.kernel.repeat_interleave(self.repeats, dim=0)  # E 1 k k
         x, zeros = bordered(as_map(tokens, grid), self.side, self.padding)
         return as_tokens(nn.functional.conv2d(x, weight, padding=zeros, groups=len(weight)))
 
 
 class Local(nn.Module):
-    """As `Conv`, with kernels of its own at every token: B N E -> B N E on the one grid it was made for."""
+    """As `Conv`, with kernels of its own at every token: B N E -> B N E on the one grid it was made for.
+
+    Args: kernel: k. kernels: groups of channels. places: N.
+    """
 
     def __init__(self, kernel: int, kernels: int, places: int, padding: Padding = "zeros") -> None:
         super().__init__()
@@ -99,9 +112,11 @@ class Local(nn.Module):
         self.kernel = nn.Parameter(torch.empty(kernels, places, kernel**2))
 
     def initial(self) -> Mapping[str, Draw]:
+        """`kernel`, groups N k*k: normal with std 1/k."""
         return {"kernel": normal(1 / self.side)}
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+        """Tokens B N E on the grid -> B N E."""
         x, zeros = bordered(as_map(tokens, grid), self.side, self.padding)
         around = nn.functional.unfold(x, self.side, padding=zeros)  # B E*k*k N
         around = around.view(len(tokens), self.kernels, -1, self.side**2, tokens.shape[1])  # B g E/g k*k N
@@ -109,13 +124,17 @@ class Local(nn.Module):
 
 
 class TokenMLP(nn.Module):
-    """One MLP across the tokens of every channel: B N E -> B N E on the one grid it was made for."""
+    """One MLP across the tokens of every channel: B N E -> B N E on the one grid it was made for.
+
+    Args: places: N. hidden: units of the MLP.
+    """
 
     def __init__(self, places: int, hidden: int) -> None:
         super().__init__()
         self.mlp = MLP(places, hidden)
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+        """Tokens B N E on the grid -> B N E."""
         return self.mlp(tokens.transpose(1, 2)).transpose(1, 2)
 
 
@@ -127,15 +146,21 @@ class PlainWindows(WindowAttention):
         self.register_parameter("bias_table", None)
 
     def bias(self, target: Grid, window: Grid) -> Tensor:
+        """0, in the shape 1 1 1, which broadcasts to h n n."""
         weight = self.qkv.weight
         return torch.zeros(1, 1, 1, device=weight.device, dtype=at_least_single(weight.dtype))
 
     def forward(self, tokens: Tensor, grid: Grid, block: int, parts: Parts | None) -> Tensor:
+        """Tokens B N D on the grid -> B N D; `parts` gets `attention.block`, B windows h n n."""
         return super().forward(tokens.unflatten(1, grid), self.window, block, parts).flatten(1, 2)
 
 
 class IsotropicBlock(nn.Module):
-    """x + mixer(norm(x)), then x + mlp(norm(x)): B N D -> B N D."""
+    """x + mixer(norm(x)), then x + mlp(norm(x)): B N D -> B N D.
+
+    Args: width: D. mixer: takes tokens, grid, block and parts. mlp_ratio: hidden units of the MLP per channel.
+    drop_path: rate at which a branch is dropped in training.
+    """
 
     def __init__(self, width: int, mixer: nn.Module, mlp_ratio: float, drop_path: float) -> None:
         super().__init__()
@@ -146,12 +171,17 @@ class IsotropicBlock(nn.Module):
         self.drop = DropPath(drop_path)
 
     def forward(self, tokens: Tensor, grid: Grid, block: int, parts: Parts | None) -> Tensor:
+        """Tokens B N D on the grid -> B N D."""
         tokens = tokens + self.drop(self.mixer(self.norm1(tokens), grid, block, parts))
         return tokens + self.drop(self.mlp(self.norm2(tokens)))
 
 
 class Isotropic(Network):
-    """A ViT whose mixers are those of a subclass; arguments as `models.vit.ViT`, mixers one a block."""
+    """A ViT whose mixers are those of a subclass: images B C H W -> logits B K.
+
+    Args: mixers: one for each block. The others are those of `models.vit.ViT`. Raises ModelError for images that the
+    patches do not divide, but where images are resized first.
+    """
 
     schemes: ClassVar[Mapping[str, Scheme]] = {"library": TIMM_VIT, "literature": JAX_VIT}
 
@@ -182,13 +212,19 @@ class Isotropic(Network):
         self.head = Head(width, num_classes)
 
     def checked(self, images: Tensor) -> Tensor:
+        """Images B C H W, resized to the training resolution where the network has one grid only.
+
+        Raises ModelError as others do.
+        """
         images = super().checked(images)
         return resize_square(images, self.image_size) if self.resizes_input else images
 
     def grid(self, height: int, width: int) -> Grid:
+        """Rows and columns of the patch tokens. Raises ModelError where the patch does not divide the image."""
         return self.embed.grid(*((self.image_size,) * 2 if self.resizes_input else (height, width)))
 
     def run(self, images: Tensor, parts: Parts | None) -> Tensor:
+        """Images B C H W -> logits B K; `parts` gets `embedding` and `block.i`, B N D, and `pooled`, B D."""
         grid = self.grid(*images.shape[-2:])
         tokens = as_tokens(self.embed(images)).to(self.norm.weight.dtype)  # B N D
         tokens = self.position.add(tokens, grid)
@@ -204,6 +240,10 @@ class Isotropic(Network):
         return self.head(pooled)  # B K
 
     def carry(self, way: str, **choices: float | str) -> None:
+        """Choose how the encoding meets another grid.
+
+        Raises ModelError for a way that it does not have, or where there is one grid.
+        """
         if self.resizes_input:
             return super().carry(way, **choices)
         self.position.carry(way, **choices)
@@ -217,6 +257,7 @@ class IsoPool(Isotropic):
         self.kernel = kernel
 
     def details(self, height: int, width: int) -> dict[str, int | str]:
+        """Receptive field of a token after the last block, in pixels."""
         return {"receptive_field": receptive_field(self, self.kernel)}
 
 
@@ -234,6 +275,7 @@ class IsoConv(Isotropic):
         self.kernel = kernel
 
     def details(self, height: int, width: int) -> dict[str, int | str]:
+        """Receptive field of a token after the last block, in pixels."""
         return {"receptive_field": receptive_field(self, self.kernel)}
 
 
@@ -263,6 +305,7 @@ class IsoLocal(Isotropic):
         self.kernel = kernel
 
     def details(self, height: int, width: int) -> dict[str, int | str]:
+        """Receptive field of a token after the last block, in pixels."""
         return {"receptive_field": receptive_field(self, self.kernel)}
 
 
@@ -281,6 +324,7 @@ class IsoWindow(Isotropic):
         self.window = size
 
     def details(self, height: int, width: int) -> dict[str, int | str]:
+        """The sides of a window, in tokens, on the grid of the image."""
         rows, columns = self.grid(height, width)
         return {"windows": f"{min(self.window[0], rows)}x{min(self.window[1], columns)}"}
 
@@ -300,9 +344,10 @@ class IsoMLP(Isotropic):
         super().__init__(mixers, image_size=image_size, width=width, patch_size=patch_size, **rest)
 
     def details(self, height: int, width: int) -> dict[str, int | str]:
+        """Every token sees the whole image."""
         return {"window": "global"}
 
 
 def receptive_field(network: Isotropic, kernel: int) -> int:
-    """Pixels across that move one token after the last block, far from the border."""
+    """Side in pixels of the square that moves one token after the last block, far from the border."""
     return network.embed.patch * (1 + len(network.blocks) * (kernel - 1))

@@ -17,7 +17,10 @@ LinearForm = Literal["torch", "onednn"]
 
 
 def set_linear(network: nn.Module, form: LinearForm) -> None:
-    """Choose how every plain `nn.Linear` of a network computes; one that has a forward pass of its own keeps it."""
+    """Choose how every plain `nn.Linear` of a network computes; a layer with a forward pass of its own keeps it.
+
+    `torch` is torch's own product. `onednn` is oneDNN's for float32 on a CPU outside autocast, and torch's otherwise.
+    """
     for module in network.modules():
         if isinstance(module, nn.Linear) and type(module).forward is nn.Linear.forward:
             module.__dict__.pop("forward", None)

@@ -29,7 +29,7 @@ from models.resnet import Conv, Padding, ResNet, wrap
 class LocalConv(nn.Module):
     """A k x k convolution whose kernels differ from place to place, no bias: B C H W -> B O h w.
 
-    Args: inputs, outputs: channels. grid: rows and columns of the input. padding: zeros or circular.
+    Args: inputs: C. outputs: O. kernel: k. stride: of the k x k windows. grid: H and W. padding: zeros or circular.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, grid: Grid, padding: Padding) -> None:
@@ -39,10 +39,12 @@ class LocalConv(nn.Module):
         self.kernels = nn.Parameter(torch.empty(self.grid[0] * self.grid[1], inputs * kernel**2, outputs))
 
     def initial_by(self, scheme: Scheme) -> Mapping[str, Draw]:
+        """How the kernels, P C*k*k O, start: by the scheme's rule for convolutions."""
         fan_in, outputs = self.kernels.shape[1:]
         return {"kernels": scheme.conv(fan_in, self.side**2 * outputs)["weight"]}
 
     def forward(self, x: Tensor) -> Tensor:
+        """A map B C H W -> B O h w."""
         reach = self.side // 2
         x, zeros = (wrap(x, reach), 0) if self.circular else (x, reach)
         around = nn.functional.unfold(x, self.side, padding=zeros, stride=self.stride)  # B C*k*k P
@@ -63,6 +65,8 @@ class LocallyConnected(ResNet):
 
     @staticmethod
     def convolutions(image_size: int, padding: Padding) -> Conv:
+        """`LocalConv` for every convolution, at the size that its input has for training images."""
+
         def conv(inputs: int, outputs: int, kernel: int, stride: int, pitch: int) -> nn.Module:
             side = -(-image_size // pitch)  # every stride rounds up
             return LocalConv(inputs, outputs, kernel, stride, (side, side), padding)
@@ -70,7 +74,12 @@ class LocallyConnected(ResNet):
         return conv
 
     def checked(self, images: Tensor) -> Tensor:
+        """Images B C H W -> B C S S, S the training resolution.
+
+        Raises ModelError as `models.network.Network.checked` does.
+        """
         return resize_square(super().checked(images), self.image_size)
 
     def grid(self, height: int, width: int) -> Grid:
+        """Rows and columns of the last map of a training image, to which every image is resized."""
         return super().grid(self.image_size, self.image_size)

@@ -48,20 +48,26 @@ class Description:
 
 
 class Head(nn.Linear):
-    """The classifier, B D -> B K."""
+    """The classifier: a linear map from D features to K classes, B D -> B K."""
 
     def initial_by(self, scheme: Scheme) -> Mapping[str, Draw]:
+        """How its weight, K x D, and its bias start: by the scheme's rule for the classifier."""
         return scheme.head(*fans(self))
 
 
 class DropPath(nn.Module):
-    """Drop a residual branch for a whole image with probability `rate`, scaling the rest (Huang et al., 2016)."""
+    """Stochastic depth (Huang et al., 2016): drop a residual branch for a whole image with probability `rate`.
+
+    Branches that stay are divided by 1 - rate, so that the expected branch is the same; in evaluation nothing is
+    dropped.
+    """
 
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.rate = rate
 
     def forward(self, branch: Tensor) -> Tensor:
+        """A branch B ... of any number of dimensions -> the same shape, one decision for each of the B images."""
         if not self.training or self.rate == 0.0:
             return branch
         shape = (branch.shape[0],) + (1,) * (branch.ndim - 1)
@@ -70,7 +76,10 @@ class DropPath(nn.Module):
 
 
 def drop_path_rates(rate: float, depth: int) -> list[float]:
-    """Rates that rise linearly from 0 at the first block to `rate` at the last."""
+    """Rates that rise linearly from 0 at the first block to `rate` at the last, as in timm.
+
+    Huang et al. (2016) start at rate / depth instead of 0.
+    """
     return [rate * block / max(depth - 1, 1) for block in range(depth)]
 
 
@@ -88,18 +97,28 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def grid(self, height: int, width: int) -> Grid:
-        """Rows and columns of the last token grid or feature map; ModelError for an image the network cannot take."""
+        """Rows and columns of the last token grid or feature map of an image of height x width pixels.
+
+        Raises ModelError for an image that the network cannot take.
+        """
 
     def forward(self, images: Tensor) -> Tensor:
+        """Images B C H W, floating point -> logits B K. Raises ModelError for others: see `checked`, `grid`."""
         return self.run(self.checked(images), None)
 
     def forward_parts(self, images: Tensor) -> tuple[Tensor, Parts]:
-        """Logits and the named intermediates; attention is computed in the explicit form, whatever is set."""
+        """Logits B K and the named intermediates, whose shapes the module's docstring lists.
+
+        Attention is computed in the explicit form, whatever is set. Raises ModelError as `forward` does.
+        """
         parts: Parts = {}
         return self.run(self.checked(images), parts), parts
 
     def checked(self, images: Tensor) -> Tensor:
-        """The images, or a ModelError when they are not B C H W with this network's channels."""
+        """The images B C H W.
+
+        Raises ModelError when they have another shape, other channels or a type that is no float.
+        """
         if images.ndim != 4 or images.shape[1] != self.in_channels:
             raise ModelError(f"images of shape {tuple(images.shape)} are not (B, {self.in_channels}, H, W)")
         if not images.is_floating_point() or 0 in images.shape:
@@ -109,7 +128,7 @@ class Network(nn.Module, ABC):
     def initialise(self, seed: int, initial: str = "literature") -> None:
         """Give every parameter its keyed initial value; a ready-made network has its library's already.
 
-        Args: initial: see `scheme`.
+        Args: initial: see `scheme`. Raises ModelError as `scheme` does.
         """
         initialise(self, seed, self.scheme(initial))
 
@@ -117,13 +136,17 @@ class Network(nn.Module, ABC):
     def scheme(cls, initial: str) -> Scheme:
         """How layers start: as in the family's `literature`, as in its `library`, or as layers of `torch` do.
 
-        Raises ModelError where `schemes` lacks it."""
+        Raises ModelError where `schemes` lacks it.
+        """
         if initial != "torch" and initial not in cls.schemes:
             raise ModelError(f"{cls.__name__}.schemes has no {initial!r}; it has {', '.join(cls.schemes) or 'nothing'}")
         return TORCH if initial == "torch" else cls.schemes[initial]
 
     def set_attention(self, form: AttentionForm) -> None:
-        """Choose how every attention layer is computed: one fused kernel, or matmul, softmax, matmul."""
+        """Choose how every attention layer is computed: one fused kernel, or matmul, softmax, matmul.
+
+        Raises ModelError for a form other than `fused` and `explicit`.
+        """
         if form not in ("fused", "explicit"):
             raise ModelError(f"attention is {form!r}; allowed: fused, explicit")
         for module in self.modules():
@@ -131,18 +154,24 @@ class Network(nn.Module, ABC):
                 module.fused = form == "fused"
 
     def set_linear(self, form: LinearForm) -> None:
-        """Choose what computes linear maps: see `models.linear`."""
+        """Choose what computes linear maps (`models.linear`).
+
+        Raises ModelError for a form other than `torch` and `onednn`.
+        """
         if form not in ("torch", "onednn"):
             raise ModelError(f"linear is {form!r}; allowed: torch, onednn")
         set_linear(self, form)
 
     def carry(self, way: str, **choices: float | str) -> None:
-        """Choose how the positions of the training grid are carried to another grid; refused where there are none."""
+        """Choose how the positions of the training grid are carried to another grid.
+
+        Raises ModelError for a way or a choice that the network does not have: here for all, as it has no positions.
+        """
         check_way(type(self).__name__, (), {}, way, choices)
 
     @contextmanager
     def made_for(self, image_size: int, patch: int) -> Iterator[None]:
-        """Within the context the network takes such images, cut into such patches, for those it was made for."""
+        """Within the context the network works as if made for images of `image_size` and patches of `patch` pixels."""
         before = getattr(self, "image_size", None)
         try:
             if self.resizes_input:
@@ -161,7 +190,7 @@ class Network(nn.Module, ABC):
         }
 
     def parameters_by_part(self) -> dict[str, int]:
-        """Numbers of parameters of the backbone, the positional encoding and the head."""
+        """Numbers of parameters of the `backbone`, of the positional encoding (`position`) and of the `head`."""
         counts = {"backbone": 0, "position": 0, "head": 0}
         for name, parameter in self.named_parameters():
             counts[self.part_of(name)] += parameter.numel()
@@ -173,15 +202,19 @@ class Network(nn.Module, ABC):
         return first if first in ("position", "head") else "backbone"
 
     def details(self, height: int, width: int) -> dict[str, int | str]:
-        """What only some families have: window, receptive field, total stride."""
+        """What only some families have (window, receptive field, total stride), at height x width pixels."""
         return {}
 
     def token_count(self, height: int, width: int) -> int:
+        """Tokens of an image of height x width pixels in the first attention layer, or the last feature map."""
         rows, columns = self.grid(height, width)
         return rows * columns
 
     def describe(self, height: int, width: int) -> Description:
-        """Parameters, multiply-accumulates and geometry at an image size, without touching this network's memory."""
+        """Parameters, multiply-accumulates and geometry for an image of height x width pixels.
+
+        Raises ModelError for an image that the network cannot take.
+        """
         return Description(
             parameters=self.parameters_by_part(),
             macs=count_macs(self, height, width),
@@ -201,6 +234,10 @@ class FixedSize(Network):
         self.image_size = image_size
 
     def checked(self, images: Tensor) -> Tensor:
+        """Images B C H W of any size -> B C S S, S the training resolution.
+
+        Raises ModelError as `Network.checked` does.
+        """
         return resize_square(super().checked(images), self.image_size)
 
 
@@ -218,14 +255,15 @@ class AttentionLayer(nn.Module):
 
 
 def as_map(tokens: Tensor, grid: Grid) -> Tensor:
-    """B N E -> B E H W."""
+    """Tokens B N E in raster order -> a map B E H W on the `grid` of H rows and W columns, with N = H W."""
     return tokens.transpose(1, 2).unflatten(2, grid)
 
 
 def as_tokens(feature_map: Tensor) -> Tensor:
-    """B E H W -> B N E, a token after the other in memory.
+    """A map B E H W -> tokens B N E in raster order, one token after the other in memory.
 
-    Left as it lies, channel by channel, all that is added to it would lie so, too, and each layer norm copy it.
+    Without the copy the tokens would lie in memory channel by channel, as would all that is added to them, and every
+    layer norm would have to copy them.
     """
     return feature_map.flatten(2).transpose(1, 2).contiguous()
 
@@ -233,10 +271,10 @@ def as_tokens(feature_map: Tensor) -> Tensor:
 def attend(
     queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None, fused: bool, dropout: float = 0.0
 ) -> tuple[Tensor, Tensor | None]:
-    """softmax(q k' + bias) v for queries that are scaled already.
+    """softmax(q k' + bias) v for queries that are scaled already (Vaswani et al., 2017, eq. 1).
 
-    Args: queries, keys, values of shape (..., h, N, d); bias broadcasts to (..., h, N, N), minus infinity masks.
-    dropout: share of the probabilities set to zero, the others scaled up.
+    Args: queries, keys, values: (..., h, N, d). bias: broadcasts to (..., h, N, N), minus infinity masks. fused: one
+    kernel, without probabilities. dropout: share of the probabilities set to zero, the others scaled up.
     Returns the mixed values (..., h, N, d), and the probabilities (..., h, N, N) or None from the fused kernel.
     """
     if fused:
@@ -255,7 +293,7 @@ def attend(
 
 
 def without_memory(network: AnyNetwork) -> AnyNetwork:
-    """A copy of a network whose parameters and buffers are on the meta device."""
+    """A copy of a network whose parameters and buffers are on the meta device: they have shapes and no values."""
     memo: dict[int, object] = {}
     for tensor in (*network.parameters(), *network.buffers()):
         empty = torch.empty_like(tensor, device="meta")
@@ -264,7 +302,10 @@ def without_memory(network: AnyNetwork) -> AnyNetwork:
 
 
 def count_macs(network: Network, height: int, width: int) -> int:
-    """Multiply-accumulates of one image in evaluation mode: a copy without memory, run on the meta device."""
+    """Multiply-accumulates of one image of height x width pixels in evaluation mode, attention products included.
+
+    torch's counter counts a copy without memory that runs on the meta device. Raises ModelError as `Network.grid` does.
+    """
     ghost = without_memory(network).eval().requires_grad_(False)  # torch's counter trips over gradients that are off
     ghost.set_attention("explicit")  # the fused kernel is invisible to the counter on some devices
     dtype = next(network.parameters()).dtype
@@ -278,7 +319,10 @@ Choices = Mapping[str, Mapping[str, tuple[str, ...]]]
 
 
 def check_way(owner: str, ways: tuple[str, ...], known: Choices, way: str, choices: Mapping[str, float | str]) -> None:
-    """Raises ModelError, with what is allowed and the nearest, for a way of carrying positions that cannot be gone."""
+    """Raises ModelError, with what is allowed and the nearest, for a way of carrying positions that does not exist.
+
+    Args: owner: whose positions they are, for the message. ways: those it has. known: what each of them can be told.
+    """
     if not ways:
         raise ModelError(f"{owner} has nothing to carry to another grid (asked: {way!r})")
     if way not in ways:

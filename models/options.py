@@ -47,7 +47,9 @@ class Option:
     example: str | None = None
 
     def check(self, value: object, where: str) -> Scalar:
-        """Return ``value`` in the option's own type, or raise OptionError.
+        """The `value` in the option's own type.
+
+        Raises OptionError where the option does not allow it; `where` begins the message.
 
         Types are strict: a bool is no int and a text is no number; an int given for a float becomes a float.
         """
@@ -73,10 +75,12 @@ class Option:
         return value
 
     def refused(self, message: str) -> OptionError:
+        """The error to raise for a value of this option."""
         return OptionError(message, self.name)
 
     @property
     def is_sequence(self) -> bool:
+        """Whether its text lists whole numbers, such as 3-4-6-3."""
         return self.pattern == SEQUENCE
 
     def bounds(self) -> str:
@@ -90,6 +94,8 @@ class Option:
 
 def parse_way(text: str) -> tuple[str, dict[str, float | str]]:
     """Read a way of carrying positions, as evaluations name it: the way and what it is told.
+
+    Raises ModelError where a part after the colon is not NAME=VALUE.
 
     >>> parse_way("interpolate:interpolation=bilinear")
     ('interpolate', {'interpolation': 'bilinear'})

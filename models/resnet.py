@@ -41,11 +41,12 @@ class ChannelNorm(nn.LayerNorm):
     """Layer norm over the channels of every pixel: B C H W -> B C H W (as in ConvNeXt)."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """A map B C H W -> B C H W."""
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 def norm_layer(kind: str) -> Norm:
-    """`batch`; `group`: the most of 32, 16, 8, 4, 2 equal groups of at least 4 channels, else one; `layer`."""
+    """What makes a norm for a number of channels: `batch`, `group` (see `group_count`) or `layer` (over channels)."""
     if kind == "batch":
         return nn.BatchNorm2d
     if kind == "layer":
@@ -54,6 +55,7 @@ def norm_layer(kind: str) -> Norm:
 
 
 def group_count(channels: int) -> int:
+    """The most of 32, 16, 8, 4, 2 equal groups that leave at least 4 channels in each; 1 where none does."""
     return next((groups for groups in (32, 16, 8, 4, 2) if channels % groups == 0 and channels >= 4 * groups), 1)
 
 
@@ -69,7 +71,7 @@ def wrap(x: Tensor, reach: int) -> Tensor:
 
 
 def shared_conv(padding: Padding) -> Conv:
-    """Convolutions as ever: one kernel for all places; `padding` is zeros or circular."""
+    """What makes ordinary convolutions: one kernel for all places; `padding` is zeros or circular."""
 
     def conv(inputs: int, outputs: int, kernel: int, stride: int, pitch: int) -> nn.Module:
         return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False, padding_mode=padding)
@@ -78,14 +80,21 @@ def shared_conv(padding: Padding) -> Conv:
 
 
 def projection(inputs: int, outputs: int, stride: int, layers: Layers, pitch: int) -> nn.Module:
-    """The shortcut around a block: x itself, or a 1x1 convolution of it where its shape changes (He's option B)."""
+    """The shortcut around a block: x itself, or a 1x1 convolution and norm of it where its shape changes.
+
+    B C H W -> B outputs H/stride W/stride; option B of He et al. (2016, section 4.1).
+    """
     if stride == 1 and inputs == outputs:
         return nn.Identity()
     return nn.Sequential(layers.conv(inputs, outputs, 1, stride, pitch), layers.norm(outputs))
 
 
 class BasicBlock(nn.Module):
-    """relu(x + norm(conv(relu(norm(conv(x)))))): two 3x3 convolutions, B C H W -> B width H/stride W/stride."""
+    """relu(x + norm(conv(relu(norm(conv(x)))))): two 3x3 convolutions, B C H W -> B width H/stride W/stride.
+
+    He et al. (2016), section 3.2. Args: inputs: C. width: channels. pitch: pixels a step of the input. drop_path: rate
+    at which the branch is dropped in training.
+    """
 
     expansion: ClassVar[int] = 1  # output channels per `width`
     wide: ClassVar[int] = 2  # 3x3 convolutions in a row
@@ -100,6 +109,7 @@ class BasicBlock(nn.Module):
         self.drop = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
+        """A map B C H W -> B width H/stride W/stride, rounded up."""
         y = torch.relu_(self.norm1(self.conv1(x)))
         y = self.drop(self.norm2(self.conv2(y)))
         y += self.shortcut(x)
@@ -126,6 +136,7 @@ class Bottleneck(nn.Module):
         self.drop = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
+        """A map B C H W -> B 4*width H/stride W/stride, rounded up."""
         y = torch.relu_(self.norm1(self.conv1(x)))
         y = torch.relu_(self.norm2(self.conv2(y)))
         y = self.drop(self.norm3(self.conv3(y)))
@@ -137,20 +148,24 @@ BLOCKS: dict[str, type[BasicBlock] | type[Bottleneck]] = {"basic": BasicBlock, "
 
 
 class MaxPool(nn.Module):
-    """3x3 max pooling of stride 2 that pads as the convolutions do."""
+    """3x3 max pooling of stride 2 that pads as the convolutions do: B C H W -> B C H/2 W/2, rounded up."""
 
     def __init__(self, padding: Padding) -> None:
         super().__init__()
         self.circular = padding == "circular"
 
     def forward(self, x: Tensor) -> Tensor:
+        """A map B C H W -> B C H/2 W/2, rounded up."""
         if self.circular:
             return nn.functional.max_pool2d(wrap(x, 1), 3, 2)
         return nn.functional.max_pool2d(x, 3, 2, padding=1)
 
 
 def stem_layers(stem: str, in_channels: int, width: int, layers: Layers, padding: Padding) -> list[nn.Module]:
-    """`cifar`: 3x3, stride 1. `half`: 3x3, stride 2. `imagenet`: 7x7, stride 2, then pooling of stride 2."""
+    """The layers of a stem, B C H W -> B width H/s W/s.
+
+    `cifar`: 3x3, stride 1. `half`: 3x3, stride 2. `imagenet`: 7x7, stride 2, then pooling of stride 2.
+    """
     kernel, stride = {"cifar": (3, 1), "half": (3, 2), "imagenet": (7, 2)}[stem]
     found: list[nn.Module] = [layers.conv(in_channels, width, kernel, stride, 1), layers.norm(width)]
     found.append(nn.ReLU(inplace=True))
@@ -170,7 +185,7 @@ def stage_strides(stages: int, stem: str, total_stride: int) -> list[int]:
 
 
 class ResNet(Network):
-    """ResNet with global average pooling; takes images of any size.
+    """ResNet (He et al., 2016) with global average pooling: images B C H W of any size -> logits B K.
 
     Args:
         width: channels of the stem and of the first stage's blocks. stages: blocks per stage. stem: see `stem_layers`.
@@ -215,14 +230,16 @@ class ResNet(Network):
 
     @staticmethod
     def convolutions(image_size: int, padding: Padding) -> Conv:
-        """How convolutions are made; a subclass may make others."""
+        """What makes the convolutions of the network; a subclass may make others."""
         return shared_conv(padding)
 
     def grid(self, height: int, width: int) -> Grid:
+        """Rows and columns of the last map: every stride of 2 halves them, rounding up."""
         times = {1: 0, 2: 1, 4: 2}[self.stem_stride] + self.strides.count(2)
         return halvings(height, times), halvings(width, times)
 
     def run(self, images: Tensor, parts: Parts | None) -> Tensor:
+        """Images B C H W -> logits B K; `parts` gets `embedding` and `stage.i`, B C H W, and `pooled`, B C."""
         x = self.stem(images)  # B C H W
         if parts is not None:
             parts["embedding"] = x
@@ -236,6 +253,7 @@ class ResNet(Network):
         return self.head(pooled)  # B K
 
     def details(self, height: int, width: int) -> dict[str, int | str]:
+        """Receptive field and total stride of the last map, in pixels."""
         field, step = self.kernel, self.stem_stride
         if self.kernel == 7:
             field, step = self.kernel + 2 * 2, 4  # the pooling sees 3 steps of 2 pixels

@@ -21,7 +21,10 @@ from models.vit import LastConv, ViT
 
 
 class ResNetStem(nn.Sequential):
-    """B C H W -> B D rows columns: a 3x3 convolution, one basic block a stage (the first at full size), 1x1 to D."""
+    """B C H W -> B D rows columns: a 3x3 convolution, one basic block a stage (the first at full size), 1x1 to D.
+
+    Args: width: D. channels: of the first stage, doubled at each further one. norm: batch, group or layer.
+    """
 
     def __init__(self, in_channels: int, width: int, channels: int, stages: int, norm: str) -> None:
         made_of = Layers(norm_layer(norm), shared_conv("zeros"))
@@ -35,11 +38,12 @@ class ResNetStem(nn.Sequential):
         self.times = stages - 1
 
     def grid(self, height: int, width: int) -> Grid:
+        """Rows and columns of tokens: every stage but the first halves them, rounding up."""
         return halvings(height, self.times), halvings(width, self.times)
 
 
 class ResNetViT(ViT):
-    """ViT on a ResNet.
+    """ViT on a ResNet (Dosovitskiy et al., 2021, section 3.1, "Hybrid architecture"): images B C H W -> logits B K.
 
     Args: stem_width: channels of the first stage, doubled at each further one; stem_stages: how many, each but the
     first halves the image; norm: of the ResNet. The others are `ViT`'s (but for the patch).

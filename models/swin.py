@@ -30,7 +30,10 @@ WAYS = ("keep_window", "grow_window")
 
 
 def to_windows(x: Tensor, window: Grid) -> Tensor:
-    """B H W D -> B windows m n D, for H and W divisible by the window; windows in raster order."""
+    """Cut maps into windows of m x n tokens in raster order: B H W D -> B windows mn D.
+
+    The window must divide H and W.
+    """
     batch, height, width, channels = x.shape
     m, n = window
     x = x.view(batch, height // m, m, width // n, n, channels).transpose(2, 3)
@@ -38,17 +41,18 @@ def to_windows(x: Tensor, window: Grid) -> Tensor:
 
 
 def from_windows(windows: Tensor, window: Grid, height: int, width: int) -> Tensor:
-    """The inverse of `to_windows`: B windows m n D -> B H W D."""
+    """The inverse of `to_windows`: B windows mn D -> B H W D, H and W given as height and width."""
     m, n = window
     x = windows.view(len(windows), height // m, width // n, m, n, -1).transpose(2, 3)
     return x.reshape(len(windows), height, width, -1)
 
 
 def region_mask(grid: Grid, padded: Grid, window: Grid, shift: Grid) -> Tensor:
-    """0 where two tokens of a window may meet, minus infinity where they may not: windows m n m n.
+    """0 where two tokens of a window may meet, minus infinity where they may not: windows mn mn, in double precision.
 
-    Tokens meet when the roll left them together: neither has wrapped around while the other has not, and
-    neither is filling while the other is real. Filling meets filling only, and is cut off afterwards.
+    Tokens meet when the roll left them together: neither has wrapped around while the other has not, and neither is
+    filling while the other is real. Filling meets filling only, and is cut off afterwards.
+    Args: grid: tokens of the map. padded: with filling. window: m, n. shift: by which the map was rolled.
     """
     axes = []
     for length, full, size, step in zip(grid, padded, window, shift, strict=True):
@@ -63,14 +67,15 @@ def region_mask(grid: Grid, padded: Grid, window: Grid, shift: Grid) -> Tensor:
 
 
 def make_constant(make: str, geometry: tuple[Any, ...]) -> Tensor:
-    """The offset `index` of (window, table) or the region `mask` of (grid, padded, window, shift)."""
+    """The offset `index` of (window, table), mn mn, or the `mask` of (grid, padded, window, shift), windows mn mn."""
     return offset_index(*geometry) if make == "index" else region_mask(*geometry)
 
 
 class Windows(AttentionLayer, ABC):
     """Attention inside windows, B H W D -> B H W D; a subclass says by which queries, keys, values and bias.
 
-    Args: window, the size in training. shifted: whether windows shift by half where the grid holds more than one.
+    Args: width: D. heads: h, which must divide D. window: rows and columns of a window in training. shifted: whether
+    windows shift by half where the grid holds more than one.
     """
 
     qkv_bias: ClassVar[bool] = True  # of the linear map to queries, keys and values
@@ -91,13 +96,16 @@ class Windows(AttentionLayer, ABC):
         """What is added to the logits of a window, h n n; `target` is the window before it was cut to the grid."""
 
     def split(self, qkv: Tensor) -> tuple[Tensor, ...]:
-        """Side by side B windows n 3D -> three of B windows h n d."""
+        """Queries, keys and values next to each other, B windows n 3D -> three of B windows h n d."""
         batch, count, size = qkv.shape[:3]
         parted = qkv.view(batch, count, size, 3, self.heads, self.head_width)
         return parted.permute(3, 0, 1, 4, 2, 5).unbind(0)
 
     def constant(self, key: tuple[object, ...], make: str, device: torch.device, dtype: torch.dtype) -> Tensor:
-        """The offset index or the region mask for a geometry, made once a device and type."""
+        """The offset index, n n, or the region mask, windows n n, of a geometry.
+
+        It is made once for a device and type, and kept.
+        """
         name = (make, *key, device, dtype)
         kept = self._constants.get(name)
         if kept is None and torch.compiler.is_compiling():
@@ -109,6 +117,10 @@ class Windows(AttentionLayer, ABC):
         return kept
 
     def forward(self, x: Tensor, target: Grid, layer: int, parts: Parts | None) -> Tensor:
+        """A map B H W D -> B H W D; `parts` gets `attention.layer`, B windows h n n.
+
+        Args: target: rows and columns of a window before it is cut to the grid.
+        """
         height, width = x.shape[1:3]
         window = min(target[0], height), min(target[1], width)
         shift = tuple(m // 2 if self.shifted and m < n else 0 for m, n in zip(window, (height, width), strict=True))
@@ -134,32 +146,41 @@ class Windows(AttentionLayer, ABC):
 
 
 class WindowAttention(Windows):
-    """Scaled dot products with a learned bias per offset: an offset image of heads x (2m-1) x (2n-1)."""
+    """Scaled dot products with a learned bias per offset (Liu et al., 2021, eq. 4): B H W D -> B H W D.
+
+    The biases are an offset image of h 2m-1 2n-1.
+    """
 
     def __init__(self, width: int, heads: int, window: Grid, shifted: bool) -> None:
         super().__init__(width, heads, window, shifted)
         self.bias_table = nn.Parameter(torch.empty(heads, 2 * window[0] - 1, 2 * window[1] - 1))
 
     def initial(self) -> Mapping[str, Draw]:
+        """`bias_table`, h 2m-1 2n-1: normal with std 0.02."""
         return {"bias_table": normal(0.02)}
 
     def carried(self, name: str, table: Tensor) -> Tensor | None:
-        """The offset image of a network whose windows were clipped by another training grid, at this window."""
+        """The offset image of a network whose windows another training grid clipped, at this window: h 2m-1 2n-1."""
         return resize_offsets(table, self.window) if name == "bias_table" else None
 
     def project(self, windows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, scaled by 1 / sqrt(d), keys and values of B windows n D, each B windows h n d."""
         queries, keys, values = self.split(self.qkv(windows))
         return queries * self.head_width**-0.5, keys, values
 
     def bias(self, target: Grid, window: Grid) -> Tensor:
-        """From the trained offset image, resized when the target window differs."""
+        """From the trained offset image, resized when the target window differs: h n n."""
         table: Tensor = self.bias_table if target == self.window else resize_offsets(self.bias_table, target)
         index = self.constant((window, target), "index", table.device, torch.long)
         return table.flatten(1)[:, index]
 
 
 class SwinBlock(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x)): B H W D -> B H W D."""
+    """x + attention(norm(x)), then x + mlp(norm(x)): B H W D -> B H W D (Liu et al., 2021, eq. 3).
+
+    Args: mlp_ratio: hidden units of the MLP per channel. drop_path: rate at which a branch is dropped in training. The
+    others are those of `Windows`.
+    """
 
     attention_type: ClassVar[type[Windows]] = WindowAttention
     norm_type: ClassVar[type[nn.LayerNorm]] = nn.LayerNorm
@@ -173,6 +194,7 @@ class SwinBlock(nn.Module):
         self.drop = DropPath(drop_path)
 
     def forward(self, x: Tensor, target: Grid, layer: int, parts: Parts | None) -> Tensor:
+        """A map B H W D -> B H W D; the arguments are those of `Windows.forward`."""
         x = x + self.drop(self.attention(self.norm1(x), target, layer, parts))
         return x + self.drop(self.mlp(self.norm2(x)))
 
@@ -186,7 +208,7 @@ def neighbours(x: Tensor) -> Tensor:
 
 
 class PatchMerging(nn.Module):
-    """2 x 2 neighbours, norm, linear map 4 D -> 2 D: B H W D -> B H/2 W/2 2D."""
+    """2 x 2 neighbours, norm, linear map 4 D -> 2 D: B H W D -> B H/2 W/2 2D, rounded up. Args: width: D."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -194,19 +216,20 @@ class PatchMerging(nn.Module):
         self.reduce = nn.Linear(4 * width, 2 * width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """A map B H W D -> B H/2 W/2 2D, rounded up."""
         return self.reduce(self.norm(neighbours(x)))
 
 
 class Swin(Network):
-    """Swin transformer.
+    """Swin transformer (Liu et al., 2021): images B C H W -> logits B K.
 
     Args:
         width: D of the first stage, doubled at each further one. stages: blocks per stage. heads: of the first stage,
         doubled likewise. patch_size, window: pixels and tokens. The window of a stage is at most its training grid.
 
-    `carry("keep_window")`, the default, keeps windows at their trained size on any grid;
-    `carry("grow_window")` scales them with the grid and resizes their offset images (bicubic). Raises
-    ModelError for images the patch does not divide.
+    `carry("keep_window")`, the default, keeps windows at their trained size on any grid; `carry("grow_window")` scales
+    them with the grid and resizes their offset images (bicubic). Raises ModelError for images that the patch does not
+    divide.
     """
 
     undecayed: ClassVar[tuple[str, ...]] = ("bias_table",)
@@ -252,7 +275,10 @@ class Swin(Network):
         self.head = Head(size, num_classes)
 
     def stage_grids(self, height: int, width: int, stages: int) -> list[Grid]:
-        """The token grid of every stage: halved, rounding up."""
+        """Rows and columns of tokens in every stage, halved from one to the next, rounding up.
+
+        Raises ModelError where the patch does not divide the image.
+        """
         grids = [self.embed.grid(height, width)]
         while len(grids) < stages:
             rows, columns = grids[-1]
@@ -260,17 +286,23 @@ class Swin(Network):
         return grids
 
     def grid(self, height: int, width: int) -> Grid:
+        """Rows and columns of tokens in the last stage. Raises ModelError where the patch does not divide the image."""
         return self.stage_grids(height, width, len(self.stages))[-1]
 
     def part_of(self, name: str) -> str:
+        """The offset images count as position."""
         return "position" if name.endswith("bias_table") else super().part_of(name)
 
     def carry(self, way: str, **choices: float | str) -> None:
+        """Choose how windows meet another grid.
+
+        Raises ModelError for a way or a choice that the network does not have.
+        """
         check_way(type(self).__name__, WAYS, self.choices, way, choices)
         self.way = way
 
     def target_window(self, stage: int, grid: Grid) -> Grid:
-        """The window of a stage on a grid, before it is cut to the grid."""
+        """Rows and columns of the window of a stage on a grid, before it is cut to the grid."""
         rows, columns = self.windows[stage]
         if self.way == "keep_window":
             return rows, columns
@@ -278,6 +310,11 @@ class Swin(Network):
         return max(1, round(rows * grid[0] / trained[0])), max(1, round(columns * grid[1] / trained[1]))
 
     def run(self, images: Tensor, parts: Parts | None) -> Tensor:
+        """Images B C H W -> logits B K.
+
+        `parts` gets `embedding` and `block.i`, B N D; `stage.i`, B D H W; `attention.i`, B windows h n n; `pooled`, B
+        D.
+        """
         self.embed.grid(*images.shape[-2:])  # refuses what the patch does not divide
         x = self.embed_norm(self.embed(images).permute(0, 2, 3, 1))  # B H W D
         if parts is not None:
@@ -299,10 +336,12 @@ class Swin(Network):
         return self.head(pooled)  # B K
 
     def token_count(self, height: int, width: int) -> int:
+        """Tokens of the first stage."""
         rows, columns = self.embed.grid(height, width)
         return rows * columns
 
     def details(self, height: int, width: int) -> dict[str, int | str]:
+        """The sides of the windows in tokens, stage by stage."""
         grids = self.stage_grids(height, width, len(self.stages))
         cut = [
             (min(a, b), min(c, d))

@@ -26,16 +26,21 @@ from models.positions.base import Position, PositionFactory, at_least_single, of
 
 
 class PatchEmbedding(nn.Conv2d):
-    """Cut the image into patches and map each linearly: B C H W -> B D rows columns (kernel = stride = patch)."""
+    """Cut the image into patches and map each linearly (Dosovitskiy et al., 2021, eq. 1): B C H W -> B D rows columns.
+
+    A convolution whose kernel and stride are the patch. Args: width: D. patch: pixels along the side of a patch.
+    """
 
     def __init__(self, in_channels: int, width: int, patch: int) -> None:
         super().__init__(in_channels, width, kernel_size=patch, stride=patch)
         self.patch = patch
 
     def initial_by(self, scheme: Scheme) -> Mapping[str, Draw]:
+        """How its kernel, D C p p, and its bias start: by the scheme's rule for patches."""
         return scheme.patches(*fans(self))
 
     def grid(self, height: int, width: int) -> Grid:
+        """Rows and columns of patches. Raises ModelError where the patch does not divide the image."""
         return patch_grid(height, width, self.patch)
 
 
@@ -46,13 +51,18 @@ class LastConv(nn.Conv2d):
         super().__init__(channels, width, 1)
 
     def initial_by(self, scheme: Scheme) -> Mapping[str, Draw]:
+        """How its kernel, D C 1 1, and its bias start: by the scheme's rule for patches."""
         return scheme.patches(*fans(self))
 
 
 class Projection(nn.Linear):
-    """Queries, keys and values in one linear map D -> 3 D, drawn as three maps D -> D unless the scheme joins them."""
+    """Queries, keys and values in one linear map: B N D -> B N 3D.
+
+    It starts as three maps unless the scheme joins them.
+    """
 
     def initial_by(self, scheme: Scheme) -> Mapping[str, Draw]:
+        """How its weight, 3D x D, and its bias start: by the scheme's rule for linear maps, as one map or as three."""
         return scheme.linear(self.in_features, self.out_features // (1 if scheme.joint else 3))
 
 
@@ -60,13 +70,15 @@ class BehindAttention(nn.Linear):
     """The map of what attention has mixed: B N D -> B N D."""
 
     def initial_by(self, scheme: Scheme) -> Mapping[str, Draw]:
+        """How its weight, D x D, and its bias start: by the scheme's rule for this map, else for linear maps."""
         return (scheme.behind or scheme.linear)(*fans(self))
 
 
 class Attention(AttentionLayer):
-    """Multi-head self-attention with the encoding's hooks: B N D -> B N D.
+    """Multi-head self-attention with the encoding's hooks: B N D -> B N D (Vaswani et al., 2017, section 3.2).
 
-    Args: qkv_bias: whether the map to queries, keys and values has biases. dropout: of the probabilities, in training.
+    Args: width: D. heads: h, which must divide D. qkv_bias: whether the map to queries, keys and values has biases.
+    dropout: share of the probabilities set to zero in training.
     """
 
     def __init__(self, width: int, heads: int, qkv_bias: bool = True, dropout: float = 0.0) -> None:
@@ -76,12 +88,18 @@ class Attention(AttentionLayer):
         self.out = BehindAttention(width, width)
 
     def project(self, tokens: Tensor, grid: Grid) -> Tensor:
-        """Queries, keys and values of tokens, side by side: B N D -> B N 3D."""
+        """Queries, keys and values of tokens, next to each other: B N D -> B N 3D."""
         return self.qkv(tokens)
 
     def forward(
         self, tokens: Tensor, position: Position, grid: Grid, block: int, parts: Parts | None, mask: Tensor | None
     ) -> Tensor:
+        """Tokens B N D, N with the class token where there is one -> B N D.
+
+        Args: position: the encoding, whose hooks are called. grid: rows and columns of the patch tokens. block: the
+        block's number. parts: gets `attention.block`, B h N N, when it is a dictionary. mask: added to the logits, N N,
+        or None.
+        """
         batch, count, width = tokens.shape
         qkv = self.project(tokens, grid).view(batch, count, 3, self.heads, self.head_width)
         queries, keys, values = (x.transpose(1, 2) for x in qkv.unbind(2))  # B h N d each
@@ -105,11 +123,12 @@ class HiddenLinear(nn.Linear):
     """One of an MLP's two linear maps."""
 
     def initial_by(self, scheme: Scheme) -> Mapping[str, Draw]:
+        """How its weight and its bias start: by the scheme's rule for the MLPs of blocks."""
         return scheme.hidden(*fans(self))
 
 
 class MLP(nn.Module):
-    """Two linear maps with a GELU between: ... D -> ... D."""
+    """Two linear maps with a GELU between: ... D -> ... D. Args: width: D. hidden: units between the maps."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
@@ -117,11 +136,12 @@ class MLP(nn.Module):
         self.down = HiddenLinear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Tokens or pixels ... D -> ... D, each by itself."""
         return self.down(nn.functional.gelu(self.up(x)))
 
 
 class LayerScale(nn.Module):
-    """A learned factor per channel on a residual branch (Touvron et al., 2021)."""
+    """A learned factor per channel on a residual branch (Touvron et al., 2021: CaiT). Args: start: of every factor."""
 
     def __init__(self, width: int, start: float) -> None:
         super().__init__()
@@ -129,14 +149,20 @@ class LayerScale(nn.Module):
         self.factor = nn.Parameter(torch.empty(width))
 
     def initial(self) -> Mapping[str, Draw]:
+        """The D factors start at `start`."""
         return {"factor": constant(self.start)}
 
     def forward(self, branch: Tensor) -> Tensor:
+        """A branch B N D -> B N D."""
         return branch * self.factor
 
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x)): B N D -> B N D."""
+    """x + attention(norm(x)), then x + mlp(norm(x)): B N D -> B N D (Dosovitskiy et al., 2021, eqs. 2 and 3).
+
+    Args: width: D. heads: h. mlp_ratio: hidden units of the MLP per channel. layer_scale: start of the branches'
+    factors, 0 for none. drop_path: rate at which a branch is dropped in training.
+    """
 
     def __init__(self, width: int, heads: int, mlp_ratio: float, layer_scale: float, drop_path: float) -> None:
         super().__init__()
@@ -151,17 +177,21 @@ class Block(nn.Module):
     def forward(
         self, tokens: Tensor, position: Position, grid: Grid, block: int, parts: Parts | None, mask: Tensor | None
     ) -> Tensor:
+        """Tokens B N D -> B N D; the arguments are those of `Attention.forward`."""
         attended = self.attention(self.norm1(tokens), position, grid, block, parts, mask)
         tokens = tokens + self.drop(self.scale1(attended))
         return tokens + self.drop(self.scale2(self.mlp(self.norm2(tokens))))
 
 
 class ViT(Network):
-    """Vision transformer.
+    """Vision transformer (Dosovitskiy et al., 2021, section 3.1): images B C H W -> logits B K.
 
     Args:
-        image_size: training resolution; it sets only the grid for which positions are made.
+        image_size: training resolution in pixels; it sets only the grid for which positions are made.
+        in_channels: C. num_classes: K. width: D. depth: blocks. heads: h.
         position: an encoding's class, or a partial of it with the encoding's own options.
+        patch_size: pixels along the side of a patch. mlp_ratio: hidden units of an MLP per channel.
+        class_token: read the logits from a class token instead of the mean of the tokens.
         stem: replaces the patch embedding; maps B C H W to B D rows columns and says its `grid(height, width)`.
         layer_scale: start of the learned residual factors, 0 for none. drop_path: rate of the last block.
         attention_window: r > 0: a token attends only to tokens within r rows and r columns, on any grid, and to the
@@ -211,12 +241,18 @@ class ViT(Network):
         self.head = Head(width, num_classes)
 
     def initial_by(self, scheme: Scheme) -> Mapping[str, Draw]:
+        """How the class token, 1 1 D, starts: by the scheme."""
         return {"class_token": scheme.class_token}
 
     def grid(self, height: int, width: int) -> Grid:
+        """Rows and columns of the patch tokens. Raises ModelError where the patch does not divide the image."""
         return self.embed.grid(height, width)  # type: ignore[operator]
 
     def run(self, images: Tensor, parts: Parts | None) -> Tensor:
+        """Images B C H W -> logits B K.
+
+        `parts` gets `embedding` and `block.i`, B N D; `attention.i`, B h N N; `pooled`, B D; N counts the class token.
+        """
         grid = self.grid(*images.shape[-2:])
         tokens = as_tokens(self.embed(images))  # B N D
         tokens = tokens.to(self.norm.weight.dtype)  # under autocast the residual stream stays exact for every encoding
@@ -251,8 +287,13 @@ class ViT(Network):
         return tokens.mean(dim=1) if self.class_token is None else tokens[:, 0]
 
     def carry(self, way: str, **choices: float | str) -> None:
+        """Choose how the encoding meets another grid.
+
+        Raises ModelError for a way or a choice that the encoding does not have.
+        """
         self.position.carry(way, **choices)
 
     def details(self, height: int, width: int) -> dict[str, int | str]:
+        """How far a token attends: `global`, or the sides of the window in tokens."""
         side = 2 * self.attention_window + 1
         return {"window": f"{side}x{side}" if self.attention_window else "global"}

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 
 class Term(NamedTuple):
+    """A word of the page, what it means and, where it has one, its formula."""
+
     word: str
     meaning: str
     formula: str = ""

@@ -31,6 +31,7 @@ class Veil:
         self.hosts = re.compile(rf"(?<![\w-])(?:{words})(?![\w-])") if words else None
 
     def text(self, text: str) -> str:
+        """A text with paths and the names of hosts replaced."""
         text = PATH.sub(PLACE, text)
         return self.hosts.sub(HOST, text) if self.hosts else text
 

@@ -33,10 +33,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Trust:
+    """What all checks found."""
+
     findings: tuple[Finding, ...]
 
     @property
     def alarming(self) -> tuple[Finding, ...]:
+        """The findings that speak against the records."""
         return tuple(finding for finding in self.findings if finding.alarming)
 
 

@@ -27,6 +27,7 @@ class Curves:
 
     @property
     def sizes(self) -> tuple[int, ...]:
+        """The train sizes, in the order of the columns."""
         return tuple(int(size) for size in self.accuracy.columns)
 
     @property
@@ -46,6 +47,7 @@ class Curves:
         return len(self.values)
 
     def at(self, units: pd.Index, sizes: pd.Index) -> "Curves":
+        """The curves of some units at some train sizes."""
         return Curves(self.accuracy.loc[units, sizes], self.run.loc[units, sizes], self.draw_runs.loc[units])
 
     def whole(self, least: int) -> "Curves":

@@ -40,6 +40,7 @@ class Estimate:
 
     @property
     def has_interval(self) -> bool:
+        """Whether there were values enough for an interval."""
         return not math.isnan(self.low)
 
     def __neg__(self) -> "Estimate":

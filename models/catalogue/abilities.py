@@ -18,14 +18,18 @@ from models.positions.encodings import ENCODINGS
 
 @dataclass(frozen=True)
 class Abilities:
-    """`patch`: pixels along the side of the patches that images are cut into, or None; `batch_norm`: whether any."""
+    """What a model has, as far as images of other sizes are concerned.
+
+    `patch`: pixels along the side of the patches that images are cut into, or None. `batch_norm`: whether any layer is
+    one.
+    """
 
     patch: int | None
     batch_norm: bool
 
 
 def abilities(name: str, *, size: str, options: Mapping[str, Scalar], train_resolution: int) -> Abilities:
-    """What a model has; ModelError as `create_model` raises it."""
+    """What a model has, seen on a copy without memory. Raises ModelError as `create_model` does."""
     return _abilities(name, size, tuple(sorted(options.items())), train_resolution)
 
 
@@ -47,7 +51,7 @@ def _abilities(name: str, size: str, options: tuple[tuple[str, Scalar], ...], im
 
 
 def own_way(name: str, *, options: Mapping[str, Scalar], text: str) -> str | None:
-    """A way of carrying positions, as an evaluation names it, in the words that the model declares it in.
+    """A way of carrying positions, given as evaluations name it, in the form in which the model declares it.
 
     None when the model has no such way. A name alone means the first way of that name; numbers
     (`rescale_base:base=700`) may be any that the encoding takes.

@@ -19,12 +19,12 @@ def any_image(options: Mapping[str, Scalar], resolution: int, train_resolution: 
 
 
 def patched_image(options: Mapping[str, Scalar], resolution: int, train_resolution: int) -> None:
-    """The patch must divide the image."""
+    """Raises ModelError where the patch does not divide the image."""
     patch_grid(resolution, resolution, int(options["patch_size"]))
 
 
 def windowed_image(options: Mapping[str, Scalar], resolution: int, train_resolution: int) -> None:
-    """The patch must divide the image, and a window must fit the grid of the training resolution."""
+    """Raises ModelError where the patch does not divide the image, or a window is larger than the training grid."""
     patched_image(options, resolution, train_resolution)
     side = train_resolution // int(options["patch_size"])
     if int(options["window"]) > side:
@@ -32,7 +32,7 @@ def windowed_image(options: Mapping[str, Scalar], resolution: int, train_resolut
 
 
 def bound_to_scale(options: Mapping[str, Scalar], resolution: int, train_resolution: int) -> None:
-    """The training image must not be larger than the scale: the weights grow with it, and would outgrow the tier."""
+    """Raises ModelError for training images larger than the scale: the weights grow with them and outgrow the tier."""
     scale = int(options["scale"])
     if train_resolution > scale:
         larger = [one for one in SCALES if one >= train_resolution]
@@ -41,13 +41,16 @@ def bound_to_scale(options: Mapping[str, Scalar], resolution: int, train_resolut
 
 
 def patched_training_image(options: Mapping[str, Scalar], resolution: int, train_resolution: int) -> None:
-    """The patch must divide the training image, to which every other is resized, and which the scale must allow."""
+    """Raises ModelError where the patch does not divide the training image, or the scale does not allow it.
+
+    Every other image is resized to the training one.
+    """
     bound_to_scale(options, resolution, train_resolution)
     patch_grid(train_resolution, train_resolution, int(options["patch_size"]))
 
 
 def consistent(options: Options) -> None:
-    """Nothing to check between the options."""
+    """The options do not constrain each other."""
 
 
 def no_dimensions(size: str, scale: int) -> Mapping[str, Scalar]:
@@ -121,19 +124,20 @@ TRANSFORMER = (SCALE, WIDTH, DEPTH, HEADS, MLP_RATIO, DROP_PATH, POSITION, CLASS
 
 
 def check_heads(options: Options) -> None:
-    """The heads must divide the width."""
+    """Raises ModelError where the heads do not divide the width."""
     width, heads = int(options["width"]), int(options["heads"])
     if width % heads:
         raise ModelError(f"width {width} is not divisible by {heads} heads")
 
 
 def check_transformer(options: Options) -> None:
+    """Raises ModelError where the heads do not divide the width, or the encoding does not suit them."""
     check_heads(options)
     check_encoding(options)
 
 
 def check_total_stride(options: Options) -> None:
-    """The stages must be able to make the total stride."""
+    """Raises ModelError where stem and stages cannot make the total stride."""
     least = {"cifar": 1, "half": 2, "imagenet": 4}[str(options["stem"])]
     most = least * 2 ** (len(numbers(str(options["stages"]))) - 1)
     stride = int(options["total_stride"])

@@ -36,6 +36,7 @@ from models.options import SEQUENCE, ModelError, Option, numbers
 
 
 def check_conv_stem(options: Options) -> None:
+    """Raises ModelError where the stem's channels and strides differ in length, or a stride is neither 1 nor 2."""
     check_transformer(options)
     channels, strides = numbers(str(options["stem_channels"])), numbers(str(options["stem_strides"]))
     if len(channels) != len(strides):
@@ -47,6 +48,7 @@ def check_conv_stem(options: Options) -> None:
 
 
 def check_tokeniser(options: Options) -> None:
+    """Raises ModelError where `stem_width` differs from the width although the only convolution has the width."""
     check_transformer(options)
     if options["stem_convolutions"] == 1 and options["stem_width"] != options["width"]:
         raise ModelError(

@@ -27,7 +27,7 @@ from models.options import SEQUENCE, ModelError, Option, numbers
 
 
 def check_convit(options: Options) -> None:
-    """The heads must divide the width; there are no more local blocks than blocks, and the class token needs one."""
+    """Raises ModelError where the heads do not divide the width, or more blocks are local than there is room for."""
     check_heads(options)
     local, depth = int(options["local_blocks"]), int(options["depth"])
     if local > depth - int(bool(options["class_token"])):
@@ -36,7 +36,10 @@ def check_convit(options: Options) -> None:
 
 
 def check_coatnet(options: Options) -> None:
-    """A stride for the stem and each stage, a stage at least that attends, and heads that divide its width."""
+    """Raises ModelError for strides, stages and heads that do not fit together.
+
+    There is a stride for the stem and each stage, at least one stage that attends, and heads divide its width.
+    """
     stages, strides = numbers(str(options["stages"])), numbers(str(options["strides"]))
     if len(strides) != 1 + len(stages) or set(strides) - {1, 2}:
         raise ModelError(

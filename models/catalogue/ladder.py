@@ -35,7 +35,7 @@ FRAME = (SCALE, WIDTH, DEPTH, PATCH, MLP_RATIO, DROP_PATH)
 
 
 def check_isotropic(options: Options) -> None:
-    """The encoding must suit the width, and the kernels the channels."""
+    """Raises ModelError where the encoding does not suit the width, or the kernels do not divide the channels."""
     check_encoding({"heads": 1, **options})
     channels, kernels = 2 * int(options["width"]), int(options.get("kernels", 0))
     if kernels and channels % kernels:
@@ -43,13 +43,14 @@ def check_isotropic(options: Options) -> None:
 
 
 def check_local(options: Options) -> None:
-    """A place must have a kernel."""
+    """Raises ModelError as `check_isotropic` does, and where a place would have no kernel."""
     if not options["kernels"]:
         raise ModelError("kernels is 0; allowed: at least 1 (2 x width for one a channel)")
     check_isotropic(options)
 
 
 def check_windows(options: Options) -> None:
+    """Raises ModelError as `check_isotropic` does, and where the heads do not divide the width."""
     check_heads(options)
     check_isotropic(options)
 

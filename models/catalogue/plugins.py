@@ -40,6 +40,7 @@ class Plugin:
 
     @property
     def module(self) -> str:
+        """The name of its module, under which its definitions are known in records."""
         return PREFIX + self.name.removesuffix(".py")
 
     @property
@@ -53,7 +54,7 @@ _loaded: dict[str, tuple[Plugin, tuple[Declaration, ...]]] = {}  # by module
 
 
 def loaded_plugins() -> tuple[Plugin, ...]:
-    """Those loaded in this process, in order."""
+    """The plugins that this process has loaded, in order."""
     return tuple(plugin for plugin, _ in _loaded.values())
 
 
@@ -93,7 +94,7 @@ class _Source(importlib.abc.InspectLoader):
 
 
 def load_plugin(plugin: Plugin) -> tuple[Declaration, ...]:
-    """Execute a plugin and register what it declares; once is enough, twice does no harm.
+    """Execute a plugin and register what it declares; a second time does nothing.
 
     Returns what it declares. Raises ModelError when it fails, declares nothing, or declares a name that is taken.
     """

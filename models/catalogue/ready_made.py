@@ -86,7 +86,7 @@ def ghost(name: str, image_size: int | None) -> Adapted:
 
 
 def check_tag(name: str, options: Mapping[str, Scalar]) -> None:
-    """The tag of `library:TAG` must be one that the library knows for this network, and `library` needs one at all."""
+    """Raises ModelError where the library has no weights for this network, or none of the tag in `library:TAG`."""
     source, _, tag = str(options["weights"]).partition(":")
     if source != "library":
         return
@@ -100,7 +100,10 @@ def check_tag(name: str, options: Mapping[str, Scalar]) -> None:
 
 
 def check_image(name: str, options: Mapping[str, Scalar], resolution: int, train_resolution: int) -> None:
-    """Asks the network made for the training resolution, on the meta device."""
+    """Raises ModelError for an image that the network, made for the training resolution, cannot take.
+
+    It is tried on the meta device.
+    """
     try:
         ghost(name, train_resolution).grid(resolution, resolution)
     except ModelError as error:
@@ -108,5 +111,5 @@ def check_image(name: str, options: Mapping[str, Scalar], resolution: int, train
 
 
 def ready_made_arguments(name: str) -> dict[str, Any]:
-    """What the adapter is told beside the resolved options."""
+    """What the adapter gets in addition to the resolved options."""
     return {"name": name.partition(":")[2]}

@@ -43,7 +43,10 @@ def position_summaries() -> dict[str, str]:
 
 
 def family(name: str) -> Family:
-    """The declaration of a family or ready-made network; ModelError with the nearest name for an unknown one."""
+    """The declaration of a family or ready-made network.
+
+    Raises ModelError, with the nearest name, for an unknown one.
+    """
     if is_ready_made(name):
         return ready_made(name)
     if name not in FAMILIES:
@@ -52,12 +55,12 @@ def family(name: str) -> Family:
 
 
 def unknown(names: Sequence[str]) -> list[str]:
-    """Those that name neither a model nor a positional encoding: of a plugin that is not loaded, perhaps."""
+    """Those names that belong to no model and no positional encoding, but perhaps to a plugin that is not loaded."""
     return [name for name in names if name not in FAMILIES and name not in ENCODINGS and not is_ready_made(name)]
 
 
 def default_size(name: str) -> str:
-    """The size of a model where none is asked for: nano, or the first of a family that has no nano."""
+    """The size of a model where none is given: nano, or the first of a family that has no nano."""
     sizes = family(name).sizes
     return "nano" if "nano" in sizes else sizes[0]
 
@@ -69,12 +72,12 @@ SHIPPED_DECLARATIONS: tuple[Encoding | Family, ...] = (
 
 
 def registered() -> tuple[Encoding | Family, ...]:
-    """Every declaration there is, and those that were shipped in their first form."""
+    """Every declaration there is, and the shipped ones as their modules hold them."""
     return (*SHIPPED_DECLARATIONS, *ENCODINGS.values(), *FAMILIES.values())
 
 
 def register(declarations: Sequence[Encoding | Family]) -> None:
-    """Add encodings and families: all, or none when a name is taken already (ModelError).
+    """Add encodings and families: all of them, or none. Raises ModelError when a name is taken already.
 
     A new encoding is offered by every family that offers all encodings, or all that act on tokens alone.
     """
@@ -147,6 +150,7 @@ def prefixed_errors(where: str) -> Iterator[None]:
 
 
 def unknown_option(name: str, given: str, position: str | None, declared: Mapping[str, Option]) -> OptionError:
+    """The error for an option that a model does not have: it belongs to another encoding, or to none."""
     owners = [e.name for e in ENCODINGS.values() if given in {option.name for option in e.options}]
     if owners and position is not None:
         said = f"option `{given}` belongs to position {' and '.join(owners)}, and position is {position}"
@@ -158,7 +162,7 @@ def unknown_option(name: str, given: str, position: str | None, declared: Mappin
 def check_resolution(
     name: str, *, size: str, options: Mapping[str, object], resolution: int, train_resolution: int
 ) -> None:
-    """Raise ModelError, naming the nearest that work, when the model cannot take images of this resolution."""
+    """Raises ModelError, with the nearest that work, when the model cannot take images of this resolution (pixels)."""
     resolved = resolve_options(name, size=size, options=options)
     for length in (train_resolution, resolution):
         if type(length) is not int or length < 1:
@@ -168,7 +172,7 @@ def check_resolution(
 
 
 def chosen_position(name: str, options: Mapping[str, object]) -> str | None:
-    """The encoding that the options choose, checked, or None for a family without."""
+    """The encoding that the options choose, or None for a family without. Raises OptionError for an unknown one."""
     declared = {option.name: option for option in family(name).options}
     if "position" not in declared:
         return None
@@ -184,7 +188,7 @@ def carry_ways(name: str, *, options: Mapping[str, object]) -> tuple[str, ...]:
 
 
 def initial_source(name: str, initial: str) -> str:
-    """Where the way in which a model's weights start is from: a paper, or whose code."""
+    """Where the initial weights of a model come from: a paper, or whose code."""
     if is_ready_made(name):
         return f"{library_of(name)}, as it makes the network"
     network: type[Network] = load(family(name).entry)

@@ -229,12 +229,14 @@ def check_tier(size: str, scale: int) -> None:
 
 
 def vit(size: str, scale: int) -> Dimensions:
+    """Width, depth and heads of a tier and the patch of the scale; all of a published size."""
     if size in VIT_SIZES:
         return VIT_SIZES[size].dimensions()
     return {**VIT[size], "patch_size": VIT_PATCH[scale]}
 
 
 def conv_stem_vit(size: str, scale: int) -> Dimensions:
+    """The ViT's width, depth and heads; strides of the stem by scale, its channels by tier."""
     strides = STEM_STRIDES[scale]
     first, last = STEM_CHANNELS[size]
     channels = [first] + [last] * strides.count("-")
@@ -242,22 +244,26 @@ def conv_stem_vit(size: str, scale: int) -> Dimensions:
 
 
 def resnet(size: str, scale: int) -> Dimensions:
+    """Width and stages of a tier or published size; stem and total stride by scale."""
     dimensions = (RESNET | RESNET_PUBLISHED)[size]
     four = str(dimensions["stages"]).count("-") == 3
     return {**dimensions, "stem": RESNET_STEM[scale], "total_stride": RESNET_STRIDE[scale][four]}
 
 
 def swin(size: str, scale: int) -> Dimensions:
+    """Width, stages and heads of a tier; patch and window by scale."""
     return {**SWIN[size], "patch_size": SWIN_PATCH[scale], "window": SWIN_WINDOW[scale], **at_224("swin", size, scale)}
 
 
 def convnext(size: str, scale: int) -> Dimensions:
+    """Width and stages of a tier; the patch by scale and number of stages."""
     dimensions = CONVNEXT[size]
     four = str(dimensions["stages"]).count("-") == 3
     return {**dimensions, "patch_size": CONVNEXT_PATCH[scale][four], **at_224("convnext", size, scale)}
 
 
 def cct(size: str, scale: int) -> Dimensions:
+    """The ViT's width, depth and heads; the tokeniser's convolutions by scale, their channels by tier."""
     convolutions, kernel, stride = CCT_STEM[scale]
     stem: Dimensions = {"stem_convolutions": convolutions, "stem_kernel": kernel, "stem_stride": stride}
     only = convolutions == 1  # the one there is has the transformer's width
@@ -265,6 +271,7 @@ def cct(size: str, scale: int) -> Dimensions:
 
 
 def mixer(size: str, scale: int) -> Dimensions:
+    """Width and depth of a tier, half as many hidden units across tokens, and the ViT's patch."""
     own = {**MIXER[size], "token_hidden": int(MIXER[size]["width"]) // 2, "patch_size": VIT_PATCH[scale]}
     return {**own, **at_224("mixer", size, scale)}
 
@@ -282,61 +289,81 @@ def by_scale(table: dict[int, dict[str, Dimensions]], size: str, scale: int, rea
 
 
 def mlp(size: str, scale: int) -> Dimensions:
+    """Width and depth by tier and scale. Raises ModelError where the first layer alone outgrows the tier."""
     return by_scale(MLP, size, scale, "its first layer alone is larger")
 
 
 def attention_mlp(size: str, scale: int) -> Dimensions:
+    """Widths by tier and scale, or those of courses.
+
+    Raises ModelError where the first layer alone outgrows the tier.
+    """
     if size in ATTENTION_MLP_COURSE:
         return ATTENTION_MLP_COURSE[size]
     return by_scale(ATTENTION_MLP, size, scale, "its first layer alone is larger")
 
 
 def convit(size: str, scale: int) -> Dimensions:
+    """The ViT's dimensions; 10 of 12 blocks are local, as published, and as many of fewer."""
     return {**vit(size, scale), "local_blocks": round(int(VIT[size]["depth"]) * 10 / 12)}
 
 
 def conv_attention(size: str, scale: int) -> Dimensions:
+    """Width, depth and heads of a tier, and the ViT's patch."""
     return {**CONV_ATTENTION[size], "patch_size": VIT_PATCH[scale]}
 
 
 def resnet_vit(size: str, scale: int) -> Dimensions:
+    """The ViT's width and heads; depth and stem by tier and by the stages that the scale needs."""
     stages = RESNET_VIT_STAGES[scale]
     depth, width = RESNET_VIT_STEM[size][stages]
     return {**VIT[size], "depth": depth, "stem_width": width, "stem_stages": stages}
 
 
 def coatnet(size: str, scale: int) -> Dimensions:
+    """Width, stages and head width of a tier; strides by scale."""
     return {**COATNET[size], "strides": COATNET_STRIDES[scale], **at_224("coatnet", size, scale)}
 
 
 def locally_connected(size: str, scale: int) -> Dimensions:
+    """Width and stages by tier and scale, a stem of stride 2.
+
+    Raises ModelError where few channels outgrow the tier already.
+    """
     found = by_scale(LOCALLY_CONNECTED, size, scale, "a few channels at every place are more")
     return {**found, "stem": "half", "total_stride": 4 if scale == 8 else 8}
 
 
 def simple_cnn(size: str, scale: int) -> Dimensions:
+    """Width and stages of a tier."""
     return {**SIMPLE_CNN[size], **at_224("simple_cnn", size, scale)}
 
 
 def isotropic(size: str, scale: int) -> Dimensions:
+    """The ViT's width, depth and patch."""
     return {"width": VIT[size]["width"], "depth": VIT[size]["depth"], "patch_size": VIT_PATCH[scale]}
 
 
 def iso_attention(size: str, scale: int) -> Dimensions:
+    """The ViT's width, depth, patch and heads."""
     return {**isotropic(size, scale), "heads": VIT[size]["heads"]}
 
 
 def iso_window(size: str, scale: int) -> Dimensions:
+    """The ViT's width, depth, patch and heads, and Swin's window."""
     return {**iso_attention(size, scale), "window": SWIN_WINDOW[scale]}
 
 
 def iso_conv(size: str, scale: int) -> Dimensions:
+    """The ViT's width, depth and patch; a kernel for each channel."""
     return {**isotropic(size, scale), "kernels": 0}
 
 
 def iso_local(size: str, scale: int) -> Dimensions:
+    """The ViT's width, depth and patch; as many kernels as the ViT has heads."""
     return {**isotropic(size, scale), "kernels": VIT[size]["heads"], **at_224("iso_local", size, scale)}
 
 
 def iso_mlp(size: str, scale: int) -> Dimensions:
+    """The ViT's width, depth and patch; hidden units across tokens by tier."""
     return {**isotropic(size, scale), "token_hidden": ISO_TOKEN_HIDDEN[size], **at_224("iso_mlp", size, scale)}

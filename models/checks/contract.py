@@ -35,6 +35,7 @@ class Subject:
     silent: tuple[str, ...] = ()
 
     def build(self, *, in_channels: int = 1, seed: int = 0) -> Network:
+        """The network of the subject, 10 classes. Raises ModelError as `create_model` does."""
         return create_model(
             self.name,
             image_size=self.image_size,
@@ -47,6 +48,7 @@ class Subject:
 
     @cached_property
     def ways(self) -> tuple[str, ...]:
+        """How its positions can be carried, as evaluations name it."""
         return carry_ways(self.name, options=self.options)
 
     @cached_property
@@ -56,9 +58,11 @@ class Subject:
                      if self.takes(side))  # fmt: skip
 
     def part(self, over: int, under: int) -> int:
+        """A share of the training resolution, over/under, in pixels."""
         return self.image_size * over // under
 
     def takes(self, side: int) -> bool:
+        """Whether the model takes images of side x side pixels."""
         try:
             check_resolution(
                 self.name,
@@ -78,16 +82,18 @@ class Subject:
         return max(self.sides)
 
     def batch(self, count: int = 3, side: int = 0, channels: int = 1, seed: int = 0) -> Tensor:
-        """Random images, count x channels x side x side, in double precision."""
+        """Random images, B C H W = count x channels x side x side, in double precision."""
         return random_images(count, channels, side or self.image_size, side or self.image_size, seed=seed)
 
 
 def require(holds: bool, otherwise: str) -> None:
+    """Raises AssertionError, with what is wrong, unless the condition holds."""
     if not holds:
         raise AssertionError(otherwise)
 
 
 def random_images(*shape: int, seed: int = 0) -> Tensor:
+    """Images of the given shape, normal with std 1, in double precision."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
@@ -109,13 +115,17 @@ def randomise(network: nn.Module, seed: int = 1) -> nn.Module:
 
 
 def random_network(subject: Subject) -> Network:
+    """The network of a subject with random values everywhere, in double precision and evaluation mode."""
     network = subject.build().double()
     randomise(network)
     return network.eval()
 
 
 def same(found: Tensor, expected: Tensor, what: str) -> None:
-    """Equal to 1e-10, absolute and relative."""
+    """Two tensors of one shape are equal to 1e-10, absolute and relative.
+
+    Raises AssertionError, with `what`, otherwise.
+    """
     torch.testing.assert_close(found, expected, atol=1e-10, rtol=1e-10, msg=lambda text: f"{what}: {text}")
 
 
@@ -234,7 +244,7 @@ def seeds(subject: Subject) -> None:
 
 
 def channels(subject: Subject) -> None:
-    """One channel or three; images of another kind are refused by name."""
+    """One channel or three; images of another kind are refused by name. Raises AssertionError otherwise."""
     network = subject.build(in_channels=3).eval()
     require(network(subject.batch(2, channels=3).float()).shape == (2, CLASSES), "three channels give other shapes")
     try:
@@ -304,6 +314,7 @@ def ways(subject: Subject) -> None:
 
 
 def refused(network: Network, way: str, choices: Mapping[str, float], expected: str) -> None:
+    """The network refuses a way, with a message that holds what is expected. Raises AssertionError otherwise."""
     try:
         network.carry(way, **choices)
     except ModelError as error:

@@ -17,7 +17,11 @@ class Computed:
 
 
 def compute(name: str, num_classes: int = 1000) -> Computed:
-    """Count a published size on the meta device, which needs no memory for the two billion parameters of G/14."""
+    """Count a published size on the meta device, which needs no memory for the two billion parameters of G/14.
+
+    As in Zhai et al. (2022), table 2: images that the patch does not divide lose their last rows and columns, and the
+    head is not counted. Raises KeyError for a name that is no published size.
+    """
     patch = VIT_SIZES[name].patch
     with torch.device("meta"):
         network = create_model("vit", image_size=224, in_channels=3, num_classes=num_classes, size=name)

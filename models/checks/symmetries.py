@@ -42,7 +42,10 @@ def relaid(images: Tensor, places: Tensor, patch: int) -> Tensor:
 
 @torch.no_grad()
 def differences(network: Network, image_size: int, patch: int, seed: int = 0) -> Iterator[tuple[str, float]]:
-    """Largest difference of the logits for each change of layout; `network` in double precision and evaluation."""
+    """Largest difference of the logits B K for each change of layout, by its name.
+
+    Args: network: in double precision and evaluation mode. image_size, patch: pixels.
+    """
     images = random_images(2, network.in_channels, image_size, image_size, seed=seed)
     logits = network(images)
     for name, places in layouts(image_size // patch).items():

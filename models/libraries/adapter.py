@@ -63,11 +63,11 @@ class Adapted(Network):
 
     @property
     def full_name(self) -> str:
-        """The name it is asked for by: timm:NAME or torchvision:NAME."""
+        """The name in studies and on the command line: timm:NAME or torchvision:NAME."""
         return f"{self.origin}:{self.name}"
 
     def note(self, what: str) -> None:
-        """Add to what is said of the weights."""
+        """Add to what is reported of the weights."""
         self.said += ("; " if self.said else "") + what
 
     @classmethod
@@ -82,7 +82,11 @@ class Adapted(Network):
 
     @abstractmethod
     def build(self, image_size: int | None, weights: str) -> int:
-        """Make `self.net` and set `self.mechanism`; returns the size of the images it was made for."""
+        """Make `self.net` and set `self.mechanism`; returns the side in pixels of the images it was made for.
+
+        Raises ModelError for sizes that the network cannot be made for, and for weights that cannot be had or do not
+        fit.
+        """
 
     @abstractmethod
     def classifiers(self) -> list[nn.Module]:
@@ -90,7 +94,7 @@ class Adapted(Network):
 
     @abstractmethod
     def stages(self, net: nn.Module) -> list[nn.Module]:
-        """The blocks or stages, in order; () where the library does not name them."""
+        """The blocks or stages, in order; none where the library does not name them."""
 
     @abstractmethod
     def attention(self, net: nn.Module) -> list[nn.Module]:
@@ -98,7 +102,10 @@ class Adapted(Network):
 
     @abstractmethod
     def probabilities(self, layer: nn.Module, keep: list[Tensor]) -> Any:
-        """Hook a layer of `attention` so that each pass appends its probabilities; returns the handle."""
+        """Hook a layer of `attention` so that each pass appends its probabilities to `keep`; returns the handle.
+
+        They are of shape B h N N, or B windows h n n.
+        """
 
     @abstractmethod
     def set_form(self, net: nn.Module, form: AttentionForm) -> list[tuple[nn.Module, str, bool]]:
@@ -108,7 +115,7 @@ class Adapted(Network):
         """Turn a copy of `net` that shares its weights into one for another size."""
 
     def refresh(self, other: nn.Module, height: int, width: int) -> None:
-        """Before each pass of such a copy."""
+        """Called before each pass of such a copy."""
 
     @property
     def layout(self) -> str:
@@ -120,10 +127,11 @@ class Adapted(Network):
 
     @property
     def ways(self) -> tuple[str, ...]:
+        """How the library carries positions: by one way, named after the mechanism, or by none."""
         return (self.mechanism,) if self.mechanism in CARRYING else ()
 
     def carry(self, way: str, **choices: float | str) -> None:
-        """There is one way, the library's; it is in force from the start."""
+        """There is one way, the library's, in force from the start. Raises ModelError for any other."""
         check_way(self.full_name, self.ways, {}, way, choices)
 
     def initialise(self, seed: int, initial: str = "literature") -> None:
@@ -139,11 +147,16 @@ class Adapted(Network):
                         tensor.copy_(rules[name](tuple(tensor.shape), keyed_generator(seed, f"head.{number}.{name}")))
 
     def run(self, images: Tensor, parts: Parts | None) -> Tensor:
+        """Images B C H W -> logits B K, the library's own; `parts` gets what `hooked` sees.
+
+        Raises ModelError as `grid` does.
+        """
         height, width = images.shape[-2:]
         self.grid(height, width)
         return self.logits(images, parts)
 
     def logits(self, images: Tensor, parts: Parts | None) -> Tensor:
+        """Images B C H W -> logits B K, without asking first whether the network takes them."""
         net = self.at(*images.shape[-2:])
         if parts is None:
             return net(images)
@@ -154,6 +167,7 @@ class Adapted(Network):
         """The module that takes images of this size: `net`, or a copy for the size that shares its weights.
 
         Copies are kept; one is made anew when the weights have changed, since its tables were resampled from them.
+        Raises ModelError for training at a size at which the tables are copies.
         """
         if self.mechanism not in ("set_input_size", "rebuilt") or (height, width) == (self.home, self.home):
             return self.net
@@ -172,7 +186,11 @@ class Adapted(Network):
 
     @contextmanager
     def hooked(self, net: nn.Module, images: Tensor, parts: Parts) -> Iterator[None]:
-        """While the network runs once, gather what its modules take and give; attention in the explicit form."""
+        """While the network runs once on images B C H W, gather what its modules take and give.
+
+        `parts` gets `embedding`, `block.i` of tokens (B N D) or `stage.i` of maps (B C H W), `attention.i`, and
+        `pooled`, B D. Attention is explicit meanwhile.
+        """
         before = self.set_form(net, "explicit")
         first: list[Tensor] = []
         outputs: list[Tensor] = []
@@ -206,20 +224,22 @@ class Adapted(Network):
             parts["pooled"] = pooled[0].flatten(1)
 
     def channels_first(self, features: Tensor) -> Tensor:
-        """Maps as B C H W; tokens are left as they are."""
+        """Maps as B C H W; tokens B N D are left as they are."""
         return features
 
     def set_attention(self, form: AttentionForm) -> None:
+        """Choose the form of attention, of copies too. Raises ModelError for an unknown one."""
         super().set_attention(form)  # refuses an unknown form
         self.set_form(self.net, form)
         self.others.clear()
 
     def set_linear(self, form: LinearForm) -> None:
+        """Choose what computes linear maps, of copies too. Raises ModelError for an unknown form."""
         super().set_linear(form)
         self.others.clear()
 
     def patch(self) -> int | None:
-        """Pixels along the side of a patch, where the image is cut into patches."""
+        """Pixels along the side of a patch, where the image is cut into patches; else None."""
         return None
 
     def patch_convolution(self) -> str:
@@ -227,7 +247,7 @@ class Adapted(Network):
         return ""
 
     def set_patch(self, image_size: int, patch: int) -> None:
-        """Tell `net`, whose convolution is exchanged, of which size images and patches are from now on."""
+        """Tell `net`, whose convolution has been exchanged, the sides of images and patches in pixels."""
 
     def patch_embedding(self) -> tuple[str, nn.Conv2d] | None:
         """Name and module of the convolution whose kernel and stride are the patch; None where there is none."""
@@ -239,6 +259,7 @@ class Adapted(Network):
 
     @contextmanager
     def made_for(self, image_size: int, patch: int) -> Iterator[None]:
+        """Within the context the network works as if made for images of `image_size` and patches of `patch` pixels."""
         before, grids = (self.home, self.patch() or patch), self.grids
         try:
             self.home, self.grids = image_size, {}
@@ -253,18 +274,22 @@ class Adapted(Network):
         return 32
 
     def grid(self, height: int, width: int) -> Grid:
-        """Found by one pass without memory, and kept."""
+        """Rows and columns of the last map or of the patches, found by one pass without memory, and kept.
+
+        Raises ModelError, with the nearest sizes that work, for an image that the network cannot take.
+        """
         if (height, width) not in self.grids:
             self.refuse(height, width)
             self.grids[height, width] = self.trial(height, width)
         return self.grids[height, width]
 
     def describe(self, height: int, width: int) -> Description:
+        """As `models.network.Network.describe`. Raises ModelError as `grid` does."""
         self.grid(height, width)  # its trial is no part of what is counted
         return super().describe(height, width)
 
     def refuse(self, height: int, width: int) -> None:
-        """ModelError for a size that is known to be impossible without trying."""
+        """Raises ModelError for a size that is known to be impossible without trying."""
         patch = self.patch()
         if patch is not None:
             patch_grid(height, width, patch)
@@ -274,7 +299,10 @@ class Adapted(Network):
             raise ModelError(f"image {height} x {width} is not square: nearest {height} x {height}, {width} x {width}")
 
     def trial(self, height: int, width: int) -> Grid:
-        """The grid, or a ModelError with the nearest sizes that work, from one pass on the meta device."""
+        """The grid, from one pass on the meta device.
+
+        Raises ModelError, with the nearest sizes that work, where it fails.
+        """
         try:
             return self.attempt(height, width)
         except ModelError:
@@ -286,7 +314,7 @@ class Adapted(Network):
             raise ModelError(f"image {height} x {width} cannot be taken ({reason}): {said}") from error
 
     def nearest(self, side: int) -> list[int]:
-        """Sizes below and above that a pass on the meta device takes."""
+        """The nearest sides, one below and one above, that a pass on the meta device takes."""
         step, found = self.stride(), []
         below = [side // step * step - k * step for k in range(CANDIDATES)]
         above = [side // step * step + k * step for k in range(1, CANDIDATES + 1)]
@@ -302,7 +330,10 @@ class Adapted(Network):
         return found
 
     def attempt(self, height: int, width: int) -> Grid:
-        """One pass on the meta device; raises what the library raises."""
+        """The grid, from one pass on the meta device, which raises what the library raises.
+
+        Raises ModelError for outputs that are no logits B K.
+        """
         parts: Parts = {}
         with torch.device("meta"), torch.inference_mode(False), torch.no_grad():
             ghost = without_memory(self).eval()
@@ -317,6 +348,7 @@ class Adapted(Network):
         return max(1, height // step), max(1, width // step)
 
     def part_of(self, name: str) -> str:
+        """The part of a parameter: `head` for classifiers, `position` by its name, else `backbone`."""
         inner = name.removeprefix("net.")
         if any(inner.startswith(f"{path}.") for path in self.heads):
             return "head"

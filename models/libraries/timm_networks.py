@@ -40,14 +40,20 @@ class Timm(Adapted):
     @classmethod
     @functools.cache
     def names(cls) -> list[str]:
+        """The names of `timm.list_models()`."""
         return list(timm.list_models())
 
     @classmethod
     def tags(cls, name: str) -> list[str]:
+        """The tags of the weights that timm can download for a network."""
         configurations = get_arch_pretrained_cfgs(name).items()
         return [tag.partition(".")[2] for tag, configuration in configurations if configuration.has_weights]
 
     def build(self, image_size: int | None, weights: str) -> int:
+        """Make the network for images of `image_size` pixels, or of timm's default.
+
+        Raises ModelError where it cannot be made.
+        """
         configuration = get_pretrained_cfg(self.name)
         with torch.device("meta"):
             probe = timm.create_model(self.name)
@@ -125,25 +131,30 @@ class Timm(Adapted):
         return net
 
     def replace_head(self, net: nn.Module, classes: int) -> None:
+        """Replace the classifier of `classes` classes by a fresh one."""
         net.reset_classifier(self.num_classes)  # type: ignore[operator]
         self.fresh_head = True
         self.note(f"head of {classes} classes replaced by a fresh one of {self.num_classes}")
 
     def resize(self, other: nn.Module, height: int, width: int) -> None:
+        """Turn a copy into one for another size, by timm's `set_input_size`."""
         with resampling():
             other.set_input_size(img_size=(height, width))  # type: ignore[operator]
 
     def classifiers(self) -> list[nn.Module]:
+        """The last layers: one, or two of a distilled network."""
         found = self.net.get_classifier()  # type: ignore[operator]
         return [head for head in (found if isinstance(found, tuple) else (found,)) if isinstance(head, nn.Module)]
 
     def stages(self, net: nn.Module) -> list[nn.Module]:
+        """The modules of timm's `feature_info`, where a network has it."""
         names = [stage["module"] for stage in getattr(net, "feature_info", None) or []]
         modules = dict(net.named_modules())
         found = [modules[name] for name in names if name in modules]
         return [stage for stage in found if any(True for _ in stage.parameters())]  # an activation marks the stem's end
 
     def attention(self, net: nn.Module) -> list[nn.Module]:
+        """The layers of attention where all can be read, else none."""
         layers = attention_modules(net)
         readable = all(
             type(layer).__name__ in READABLE and isinstance(getattr(layer, "attn_drop", None), nn.Dropout)
@@ -152,9 +163,11 @@ class Timm(Adapted):
         return layers if readable else []
 
     def probabilities(self, layer: nn.Module, keep: list[Tensor]) -> Any:
+        """Hook the dropout that a layer hands its probabilities to, B h N N or windows h n n."""
         return layer.attn_drop.register_forward_pre_hook(lambda _, given: keep.append(given[0]))  # type: ignore[union-attr]
 
     def set_form(self, net: nn.Module, form: AttentionForm) -> list[tuple[nn.Module, str, bool]]:
+        """Set `fused_attn` of every layer that has it."""
         layers = [module for module in net.modules() if isinstance(getattr(module, "fused_attn", None), bool)]
         before = [(layer, "fused_attn", bool(layer.fused_attn)) for layer in layers]
         for layer in layers:
@@ -162,6 +175,7 @@ class Timm(Adapted):
         return before
 
     def channels_first(self, features: Tensor) -> Tensor:
+        """Maps B H W C of networks with channels last as B C H W; others, and tokens B N D, as they are."""
         channels = {stage["num_chs"] for stage in getattr(self.net, "feature_info", None) or []}
         if features.ndim == 3 or features.shape[3] not in channels:
             return features
@@ -169,24 +183,28 @@ class Timm(Adapted):
         return features.permute(0, 3, 1, 2) if last else features
 
     def patch(self) -> int | None:
+        """Pixels along the side of a patch, for networks that cut the image by timm's PatchEmbed."""
         return patch_of(self.net)
 
     def patch_convolution(self) -> str:
+        """timm's name of the convolution that cuts the image."""
         return "patch_embed.proj"
 
     def set_patch(self, image_size: int, patch: int) -> None:
+        """Tell the embedding the sides of images and patches in pixels."""
         embed: Any = self.net.patch_embed
         embed.patch_size = (patch, patch)
         embed.img_size = None if embed.img_size is None else (image_size, image_size)  # its grid stays as it is
 
     def stride(self) -> int:
+        """Pixels per step of the last map, as timm's `feature_info` says; 32 where it says nothing."""
         stages = getattr(self.net, "feature_info", None) or [{}]
         return int(stages[-1].get("reduction", 32))
 
 
 @contextmanager
 def resampling() -> Iterator[None]:
-    """Quietens what torch says of timm's interpolator: it sorts a transposed tensor, and indexes by a list."""
+    """Within the context torch does not warn of how timm's interpolator sorts and indexes."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "torch.searchsorted", UserWarning)
         warnings.filterwarnings("ignore", "Using a non-tuple sequence", UserWarning)
@@ -194,7 +212,7 @@ def resampling() -> Iterator[None]:
 
 
 def mechanism_of(net: nn.Module, fixed: bool) -> Mechanism:
-    """How a network of timm takes other image sizes. Swin's dynamic form would keep the window: not what others do."""
+    """How a network of timm takes other image sizes. Swin's dynamic form would keep the window, unlike all others."""
     taken = {name for kind in type(net).__mro__[:-1] for name in inspect.signature(kind).parameters}
     if "dynamic_img_size" in taken and "window_size" not in taken:
         return "dynamic"

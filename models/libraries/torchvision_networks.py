@@ -33,6 +33,7 @@ class ReadableAttention(AttentionLayer, nn.MultiheadAttention):
     """torch's attention, which hands out its probabilities (B h N N) with the mixed values in the explicit form."""
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, **choices: Any) -> Any:  # type: ignore[override]
+        """As torch's, on B N D; in the explicit form the probabilities, B h N N, come with the mixed values."""
         choices |= {"need_weights": not self.fused, "average_attn_weights": False}
         return super().forward(query, key, value, **choices)
 
@@ -50,13 +51,16 @@ class Torchvision(Adapted):
 
     @classmethod
     def names(cls) -> list[str]:
+        """The names of torchvision's classifiers."""
         return list(torchvision.models.list_models(module=torchvision.models))
 
     @classmethod
     def tags(cls, name: str) -> list[str]:
+        """The names of the weights that torchvision can download for a network."""
         return [weights.name for weights in torchvision.models.get_model_weights(name)]
 
     def build(self, image_size: int | None, weights: str) -> int:
+        """Make the network for images of `image_size` pixels, or 224. Raises ModelError where it cannot be made."""
         with torch.device("meta"):
             probe = make(self.name)
         home = image_size or 224
@@ -161,18 +165,22 @@ class Torchvision(Adapted):
         self.note(f"head of {classes} classes replaced by a fresh one of {self.num_classes}")
 
     def resize(self, other: nn.Module, height: int, width: int) -> None:
+        """Turn a copy of a ViT into one for square images of another side, in pixels."""
         other.image_size = height  # type: ignore[assignment]
         other.seq_length = (height // other.patch_size) ** 2 + 1  # type: ignore[assignment,operator]
 
     def refresh(self, other: nn.Module, height: int, width: int) -> None:
+        """Make the table of positions of a copy from that of `net`, before each pass."""
         encoder: Any = other.encoder
         encoder._parameters.pop("pos_embedding", None)  # a derived table, through which gradients reach this one
         encoder.pos_embedding = positions_for(self.net, height)
 
     def classifiers(self) -> list[nn.Module]:
+        """The last linear layer."""
         return [classifier(self.net)[1]]
 
     def stages(self, net: nn.Module) -> list[nn.Module]:
+        """The layers of a ViT's encoder; else the modules with parameters in the container that holds the stages."""
         if isinstance(net, VisionTransformer):
             return list(net.encoder.layers.children())
         place = next((getattr(net, name) for name in CONTAINERS if hasattr(net, name)), net)
@@ -183,28 +191,35 @@ class Torchvision(Adapted):
         ]
 
     def attention(self, net: nn.Module) -> list[nn.Module]:
+        """The layers of `ReadableAttention`; of Swin and MaxViT none can be read."""
         return [module for module in net.modules() if isinstance(module, ReadableAttention)]
 
     def probabilities(self, layer: nn.Module, keep: list[Tensor]) -> Any:
+        """Hook a layer's output, which holds its probabilities, B h N N, in the explicit form."""
         return layer.register_forward_hook(lambda _, __, out: keep.append(out[1]))
 
     def set_form(self, net: nn.Module, form: AttentionForm) -> list[tuple[nn.Module, str, bool]]:
+        """Set `fused` of every layer that can be read."""
         before = [(layer, "fused", bool(layer.fused)) for layer in self.attention(net)]
         for layer, _, _ in before:
             layer.fused = form == "fused"  # type: ignore[assignment]
         return before
 
     def channels_first(self, features: Tensor) -> Tensor:
+        """Maps B H W C of Swin as B C H W; others, and tokens B N D, as they are."""
         last = isinstance(self.net, SwinTransformer) and features.ndim == 4
         return features.permute(0, 3, 1, 2) if last else features
 
     def patch(self) -> int | None:
+        """Pixels along the side of a ViT's patch; else None."""
         return int(self.net.patch_size) if isinstance(self.net, VisionTransformer) else None
 
     def patch_convolution(self) -> str:
+        """torchvision's name of the convolution that cuts the image."""
         return "conv_proj"
 
     def set_patch(self, image_size: int, patch: int) -> None:
+        """Tell a ViT the sides of images and patches in pixels."""
         self.net.image_size, self.net.patch_size = image_size, patch  # type: ignore[assignment]
 
 
@@ -230,6 +245,7 @@ def classifier(net: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
 
 
 def first_convolution(net: nn.Module) -> tuple[str, nn.Conv2d]:
+    """The first convolution of a network, and its name."""
     return next((name, module) for name, module in net.named_modules() if isinstance(module, nn.Conv2d))
 
 

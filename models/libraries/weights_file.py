@@ -28,7 +28,10 @@ def offline() -> bool:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by name, on the CPU. Raises ModelError for a file that is not there or holds no weights."""
+    """The tensors of a file by name, on the CPU. Raises ModelError for a file that is not there or holds no weights.
+
+    Nothing in the file is executed.
+    """
     if path.suffix not in SUFFIXES:
         near = did_you_mean(path.suffix, SUFFIXES)
         raise ModelError(f"weights {path}: {path.suffix!r} is no kind of weights; allowed: {', '.join(SUFFIXES)}{near}")

@@ -37,9 +37,11 @@ class Learned1d(Position):
         self.class_row = nn.Parameter(torch.empty(1, self.width)) if self.prefix else None
 
     def initial(self) -> Mapping[str, Draw]:
+        """`table`, N D, and `class_row`, 1 D: normal with std 0.02."""
         return {"table": normal(0.02), "class_row": normal(0.02)}
 
     def add(self, tokens: Tensor, grid: Grid) -> Tensor:
+        """Tokens B prefix+N D -> the same shape, the table added."""
         table: Tensor = self.table
         if grid != self.trained:
             image = table.view(*self.trained, self.width)
@@ -48,6 +50,7 @@ class Learned1d(Position):
         return tokens + (table if self.class_row is None else torch.cat([self.class_row, table]))
 
     def carried(self, name: str, table: Tensor) -> Tensor | None:
+        """A table of a square grid, N0 D, resized as an image: N D. None for other tables and the class row."""
         side = math.isqrt(table.shape[0])
         if name != "table" or side**2 != table.shape[0]:
             return None
@@ -70,15 +73,18 @@ class Learned2d(Position):
         self.class_row = nn.Parameter(torch.empty(1, self.width)) if self.prefix else None
 
     def initial(self) -> Mapping[str, Draw]:
+        """`columns`, W D/2, `rows`, H D/2, and `class_row`, 1 D: normal with std 0.02."""
         return {name: normal(0.02) for name in ("columns", "rows", "class_row")}
 
     def add(self, tokens: Tensor, grid: Grid) -> Tensor:
+        """Tokens B prefix+N D -> the same shape; columns in the first D/2 channels, rows in the others."""
         y, x = resize_axis(self.rows, grid[0]), resize_axis(self.columns, grid[1])
         x, y = x.expand(grid[0], -1, -1), y[:, None].expand(-1, grid[1], -1)  # H W D/2 each
         table = torch.cat([x, y], dim=-1).flatten(0, 1)  # N D
         return tokens + (table if self.class_row is None else torch.cat([self.class_row, table]))
 
     def carried(self, name: str, table: Tensor) -> Tensor | None:
+        """A table of rows or columns, L0 D/2, at this training grid, L D/2; None for the class row."""
         lengths = {"rows": self.trained[0], "columns": self.trained[1]}
         return resize_axis(table, lengths[name]) if name in lengths else None
 
@@ -91,7 +97,10 @@ def resize_axis(table: Tensor, length: int) -> Tensor:
 
 
 def sinusoid(positions: Tensor, width: int) -> Tensor:
-    """Vaswani et al. (2017): PE[p, 2j] = sin(p / 10000^(2j/D)), PE[p, 2j+1] = cos(same); positions N -> N D."""
+    """Positions of length N -> N D: PE[p, 2j] = sin(p / 10000^(2j/D)), PE[p, 2j+1] = cos of the same.
+
+    Vaswani et al. (2017), section 3.5; for an even width D, in double precision.
+    """
     rates = 10000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
     angles = positions[:, None] * rates
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
@@ -101,17 +110,22 @@ class FixedTable(Position):
     """An encoding that adds a fixed table; the class token gets 0. Subclasses say which, in `table(grid)`."""
 
     def table(self, grid: Grid) -> Tensor:
-        """The table of a grid, N D in double precision."""
+        """The table of a grid, N D in double precision. Raises TypeError in a subclass that defines none."""
         raise TypeError(f"{type(self).__name__} states no table")
 
     def framed(self, grid: Grid) -> Tensor:
+        """The table with 0 for the class token: prefix+N D."""
         return nn.functional.pad(self.table(grid), (0, 0, self.prefix, 0))
 
     def add(self, tokens: Tensor, grid: Grid) -> Tensor:
+        """Tokens B prefix+N D -> the same shape, the table added."""
         return tokens + self.constant(self.framed, grid, tokens.device, tokens.dtype)
 
     def scaled_coordinates(self, grid: Grid) -> tuple[Tensor, Tensor]:
-        """Rows and columns of the tokens; carried by `interpolate` they are scaled into the training grid (H0/H)."""
+        """Rows and columns of the tokens, two vectors of length N.
+
+        Carried by `interpolate` they are scaled into the training grid, by H0/H and W0/W.
+        """
         row, column = coordinates(grid)
         if self.way == "interpolate":
             row, column = row * (self.trained[0] / grid[0]), column * (self.trained[1] / grid[1])
@@ -119,7 +133,7 @@ class FixedTable(Position):
 
 
 class Sincos1d(FixedTable):
-    """`sincos_1d`: the sinusoid of the raster index (Vaswani et al., 2017).
+    """`sincos_1d`: the sinusoid of the raster index (Vaswani et al., 2017, section 3.5).
 
     At another grid: `recompute` it on the new raster (a row's meaning changes with W: expected to break), or
     `interpolate` the training grid's table as an image (bicubic, antialiased).
@@ -128,6 +142,7 @@ class Sincos1d(FixedTable):
     ways = ("recompute", "interpolate")
 
     def table(self, grid: Grid) -> Tensor:
+        """The sinusoid of the raster index, N D in double precision."""
         rows, columns = self.trained if self.way == "interpolate" else grid
         table = sinusoid(torch.arange(rows * columns, dtype=torch.float64), self.width)
         if (rows, columns) == grid:
@@ -146,6 +161,7 @@ class Sincos2d(FixedTable):
     ways = ("recompute", "interpolate")
 
     def table(self, grid: Grid) -> Tensor:
+        """The sinusoids of row and column, four quarters of D/4 channels: N D in double precision."""
         row, column = self.scaled_coordinates(grid)
         rates = 10000.0 ** (-torch.arange(self.width // 4, dtype=torch.float64) / (self.width // 4))
         r, c = row[:, None] * rates, column[:, None] * rates  # N D/4
@@ -161,6 +177,7 @@ class Sincos2dSum(FixedTable):
     ways = ("recompute", "interpolate")
 
     def table(self, grid: Grid) -> Tensor:
+        """The sinusoids of row and column, added: N D in double precision."""
         row, column = self.scaled_coordinates(grid)
         return sinusoid(column, self.width) + sinusoid(row, self.width)
 
@@ -184,6 +201,7 @@ class Fourier(Position):
         self.mix = nn.Parameter(torch.empty(self.width, self.width))
 
     def initial(self) -> Mapping[str, Draw]:
+        """`frequencies` (B of the formula), D/2 x 2: normal with std `std`; `mix` (L), D x D: Glorot's uniform rule."""
         return {"frequencies": normal(self.std), "mix": xavier(self.width, self.width)}
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Fourier:
@@ -194,10 +212,12 @@ class Fourier(Position):
         return self
 
     def fractions(self, grid: Grid) -> Tensor:
+        """The place of every token as fractions of the grid, (r/H, c/W): N 2."""
         row, column = coordinates(grid)
         return torch.stack([row / grid[0], column / grid[1]], dim=-1)  # N 2
 
     def add(self, tokens: Tensor, grid: Grid) -> Tensor:
+        """Tokens B prefix+N D -> the same shape, the mixed features added to the patch tokens."""
         dtype = self.frequencies.dtype
         points = self.constant(self.fractions, grid, tokens.device, dtype)
         angles = (2 * math.pi) * (points[:, None] * self.frequencies).sum(
@@ -220,9 +240,11 @@ class Conditional(Position):
         self.shift = nn.Parameter(torch.empty(self.width))
 
     def initial(self) -> Mapping[str, Draw]:
+        """`kernel`, D 1 3 3, and `shift`, D: as torch starts such a convolution, uniform within 1/3, but shifts 0."""
         return {"kernel": uniform(1 / 3), "shift": constant(0.0)}
 
     def after_block(self, tokens: Tensor, grid: Grid, block: int) -> Tensor:
+        """Tokens B prefix+N D -> the same shape; after the first block the convolution is added."""
         if block != 0:
             return tokens
         patches = tokens[:, self.prefix :]  # B N D

@@ -43,15 +43,15 @@ class Position(nn.Module):
         self._constants: dict[tuple[object, ...], Tensor] = {}
 
     def add(self, tokens: Tensor, grid: Grid) -> Tensor:
-        """After embedding: tokens B prefix+N D -> the same shape."""
+        """Called after the embedding: tokens B prefix+N D -> the same shape."""
         return tokens
 
     def after_block(self, tokens: Tensor, grid: Grid, block: int) -> Tensor:
-        """After block number `block`: tokens B prefix+N D -> the same shape."""
+        """Called after block number `block`: tokens B prefix+N D -> the same shape."""
         return tokens
 
     def rotate(self, queries: Tensor, keys: Tensor, grid: Grid, block: int) -> tuple[Tensor, Tensor]:
-        """Queries and keys, B h prefix+N d each -> the same shapes."""
+        """Called on the queries and keys of block number `block`, B h prefix+N d each -> the same shapes."""
         return queries, keys
 
     def bias(self, queries: Tensor, grid: Grid, block: int) -> Tensor | None:
@@ -59,29 +59,37 @@ class Position(nn.Module):
         return None
 
     def mix_values(self, probabilities: Tensor, grid: Grid, block: int) -> Tensor:
-        """What is added to the mixed values, B h prefix+N d; called only where `mixes_values`."""
+        """What is added to the mixed values, B h prefix+N d; called only where `mixes_values`.
+
+        Args: probabilities: B h prefix+N prefix+N. Raises TypeError for an encoding that adds nothing to the values.
+        """
         raise TypeError(f"{type(self).__name__} adds nothing to the values")
 
     def initial(self) -> Mapping[str, Draw]:
-        """Initial values of the encoding's own parameters."""
+        """Initial values of the encoding's own parameters and random buffers, by name."""
         return {}
 
     def carry(self, way: str, **choices: float | str) -> None:
-        """Choose how this encoding meets a grid it was not trained on; a property of an evaluation, not of training."""
+        """Choose how this encoding meets a grid it was not trained on; a property of an evaluation, not of training.
+
+        Raises ModelError for a way or a choice that the encoding does not have.
+        """
         check_way(f"position {type(self).__name__}", self.ways, self.choices, way, choices)
         self.way, self.chosen = way, dict(choices)
         self._constants.clear()
 
     def carried(self, name: str, table: Tensor) -> Tensor | None:
-        """The parameter `name` of a network trained on another grid, as this one would have it: what the default way
-        makes of it at this training grid. None where it cannot be said.
+        """The parameter `name` of a network trained on another grid, in the shape that it has here.
+
+        It is what the encoding's default way makes of the table here. None where the encoding cannot say.
         """
         return None
 
     def constant(self, make: Callable[[Grid], Tensor], grid: Grid, device: torch.device, dtype: torch.dtype) -> Tensor:
-        """`make(grid)` on a device and in a type, computed once and kept (outside the state dict).
+        """What `make(grid)` returns, in its shape, on a device and in a type.
 
-        While torch.compile traces, what is not kept yet becomes part of the graph: run once eagerly before to avoid it.
+        It is computed once and kept, outside the state dict. While torch.compile traces, what is not kept yet becomes
+        part of the graph: run once eagerly before to avoid it.
         """
         key = (make.__name__, grid, device, dtype)
         kept = self._constants.get(key)
@@ -111,14 +119,14 @@ class PositionFactory(Protocol):
 
 
 def coordinates(grid: Grid) -> tuple[Tensor, Tensor]:
-    """Row and column of every token in raster order, two double vectors of length N."""
+    """Row and column of every token in raster order: two vectors of length N, in double precision."""
     rows, columns = grid
     tokens = torch.arange(rows * columns, dtype=torch.float64)
     return tokens.div(columns, rounding_mode="floor"), tokens.remainder(columns)
 
 
 def offsets(grid: Grid) -> tuple[Tensor, Tensor]:
-    """dr and dc of every pair, two double matrices N (query) x N (key)."""
+    """dr and dc of every pair, query minus key: two matrices N x N, a row for each query, in double precision."""
     row, column = coordinates(grid)
     return row[:, None] - row, column[:, None] - column
 
@@ -126,7 +134,7 @@ def offsets(grid: Grid) -> tuple[Tensor, Tensor]:
 def resize_image(image: Tensor, size: Grid, interpolation: str) -> Tensor:
     """Resize a table that lies on a grid: H0 W0 D -> H W D, half-pixel centres.
 
-    `bicubic_antialias`, `bicubic` or `bilinear`; in single precision at least.
+    Args: size: H, W. interpolation: `bicubic_antialias`, `bicubic` or `bilinear`; in single precision at least.
     """
     mode = "bilinear" if interpolation == "bilinear" else "bicubic"
     exact = image if image.dtype == torch.float64 else image.float()

@@ -42,8 +42,8 @@ def resize_offsets(table: Tensor, grid: Grid) -> Tensor:
 class Bias2d(Position):
     """`bias_2d`: logits += T[h, dr, dc], a learned (2 H0 - 1) x (2 W0 - 1) image per head and block, initially 0.
 
-    Swin (Liu et al., 2021) and BEiT (Bao et al., 2022). Class-to-token, token-to-class and class-class have entries of
-    their own. At another grid: `interpolate` the offset image (bicubic), or `clip` the offsets to it.
+    Swin (Liu et al., 2021, eq. 4) and BEiT (Bao et al., 2022). Class-to-token, token-to-class and class-class have
+    entries of their own. At another grid: `interpolate` the offset image (bicubic), or `clip` the offsets to it.
     """
 
     ways = ("interpolate", "clip")
@@ -55,12 +55,15 @@ class Bias2d(Position):
         self.class_entries = nn.Parameter(torch.empty(self.depth, self.heads, 3)) if self.prefix else None
 
     def initial(self) -> Mapping[str, Draw]:
+        """`table`, depth h 2H0-1 2W0-1, and `class_entries`, depth h 3: 0."""
         return {"table": constant(0.0), "class_entries": constant(0.0)}
 
     def index(self, grid: Grid) -> Tensor:
+        """Entry of each pair in the flattened offset image: N N."""
         return offset_index(grid, self.trained if self.way == "clip" else grid)
 
     def bias(self, queries: Tensor, grid: Grid, block: int) -> Tensor:
+        """What is added to the logits, h prefix+N prefix+N; of the queries, B h prefix+N d, nothing is read."""
         table = self.table[block]  # h 2H0-1 2W0-1
         if grid != self.trained and self.way == "interpolate":
             table = resize_offsets(table, grid)
@@ -73,17 +76,19 @@ class Bias2d(Position):
         return join_class(patches, to_class.expand(-1, count, -1), from_class.expand(-1, -1, count), own)
 
     def carried(self, name: str, table: Tensor) -> Tensor | None:
+        """Offset images of another training grid, depth h 2H-1 2W-1, resized. None for the class entries."""
         return torch.stack([resize_offsets(block, self.trained) for block in table]) if name == "table" else None
 
 
 class ContinuousBias(Position):
-    """`cpb`: logits += 16 sigmoid(MLP(s(dr), s(dc))), an MLP 2-512-heads per block (Liu et al., 2022: Swin V2).
+    """`cpb`: logits += 16 sigmoid(MLP(s(dr), s(dc))), an MLP 2-512-heads per block.
 
-    s(x) = sign(x) log2(1 + 8 |x| / (M-1)) / log2(8), M the length of the axis (1 gives 0). The attention
-    stays the ordinary scaled dot product, so that position alone changes; Swin V2 pairs it with cosines.
-    Pairs with a class token get 8, the sigmoid's middle. At another grid: `recompute` with the training M
-    (coordinates exceed 1: extrapolates) or `normalise` by the new M (interpolates). Its MACs do not grow with
-    the batch, but are counted for one image.
+    The log-spaced continuous position bias of Swin V2 (Liu et al., 2022, section 3.3), with the factors of the authors'
+    code. s(x) = sign(x) log2(1 + 8 |x| / (M-1)) / log2(8), M the length of the axis (1 gives 0). The attention stays
+    the ordinary scaled dot product, so that position alone changes; Swin V2 pairs it with cosines. Pairs with a class
+    token get 8, the sigmoid's middle. At another grid: `recompute` with the training M (coordinates exceed 1:
+    extrapolates) or `normalise` by the new M (interpolates). Its MACs do not grow with the batch, but are counted for
+    one image.
     """
 
     ways = ("recompute", "normalise")
@@ -95,10 +100,11 @@ class ContinuousBias(Position):
         self.second = nn.Parameter(torch.empty(self.depth, self.heads, hidden))
 
     def initial(self) -> Mapping[str, Draw]:
+        """`first`, depth x hidden x 2, and `second`, depth x h x hidden: normal with std 0.02; `first_bias`: 0."""
         return {"first": normal(0.02), "first_bias": constant(0.0), "second": normal(0.02)}
 
     def offset_coordinates(self, grid: Grid) -> Tensor:
-        """(s(dr), s(dc)) of every offset of the grid: (2H-1)(2W-1) 2."""
+        """(s(dr), s(dc)) of every offset of the grid, in raster order: a table of shape ((2H-1)(2W-1), 2)."""
         axes = []
         for length, trained in zip(grid, self.trained, strict=True):
             x = torch.arange(1 - length, length, dtype=torch.float64)
@@ -108,9 +114,11 @@ class ContinuousBias(Position):
         return torch.cartesian_prod(*axes)
 
     def index(self, grid: Grid) -> Tensor:
+        """Entry of each pair in the flattened offsets: N N."""
         return offset_index(grid, grid)
 
     def bias(self, queries: Tensor, grid: Grid, block: int) -> Tensor:
+        """What is added to the logits, h prefix+N prefix+N; of the queries, B h prefix+N d, only the device is read."""
         place = self.first.device, self.first.dtype
         points = self.constant(self.offset_coordinates, grid, *place)
         with without_autocast(queries.device):  # around 8, half precision has steps of 1/32
@@ -141,11 +149,13 @@ class Alibi2d(Position):
     choices: ClassVar[Choices] = {"rescale": {"factor": ()}}
 
     def slopes(self) -> Tensor:
+        """m_h of every head: a vector of length h."""
         power = 2 ** (self.heads.bit_length() - 1)
         between = _geometric(2 * power)[::2][: self.heads - power]
         return torch.cat([_geometric(power), between])
 
     def table(self, grid: Grid) -> Tensor:
+        """The biases of a grid, h prefix+N prefix+N; 0 for pairs with the class token."""
         dr, dc = offsets(grid)
         if self.way == "rescale":
             factor = self.chosen.get("factor")
@@ -155,18 +165,21 @@ class Alibi2d(Position):
         return nn.functional.pad(biases, (self.prefix, 0, self.prefix, 0))
 
     def bias(self, queries: Tensor, grid: Grid, block: int) -> Tensor:
+        """What is added to the logits, h prefix+N prefix+N; of the queries only device and type are read."""
         return self.constant(self.table, grid, queries.device, at_least_single(queries.dtype))
 
 
 class LookHere(Position):
-    """`lookhere`: heads that look one way: logits -= s_l m_h sqrt(dr^2 + dc^2), minus infinity outside the
-    field of view.
+    """`lookhere`: heads that look one way (Fuller et al., 2024).
 
-    Fuller et al. (2024). Heads come in groups of four that look up, down, left and right: half planes (`fov` 180, up:
-    r_key <= r_query) or quadrants (90, up: |dc| <= dr). With 45, two groups of equal slope share each quadrant, cut
-    along its axis into octants; 12 heads at least. Borders belong to both sides, so a token always sees itself.
-    Directed group g has slope 2^-(g+1); from 8 heads on the last four are undirected, with slopes 2^-2, 2^-4, 2^-6,
-    2^-8. s_l falls linearly from 1.5 to 0.5 over the blocks. Pairs with a class token have 0 and are never masked.
+    logits -= s_l m_h sqrt(dr^2 + dc^2), and minus infinity outside the field of view of the head. Heads come in groups
+    of four that look up, down, left and right: half planes (`fov` 180, up: r_key <= r_query) or quadrants (90, up: |dc|
+    <= dr). With 45, two groups of equal slope share each quadrant, cut along its axis into octants; 12 heads at least.
+    Borders belong to both sides, so a token always sees itself. Directed group g has slope 2^-(g+1); from 8 heads on
+    the last four are undirected, with slopes 2^-2, 2^-4, 2^-6, 2^-8. s_l falls linearly from 1.5 to 0.5 over the
+    blocks. Pairs with a class token have 0 and are never masked.
+
+    Raises ModelError for numbers of heads that the field of view does not allow.
     """
 
     ways = ("recompute",)
@@ -196,11 +209,13 @@ class LookHere(Position):
         return torch.stack(visible), torch.tensor(slopes, dtype=torch.float64)
 
     def table(self, grid: Grid) -> Tensor:
+        """The biases of a grid before s_l, h prefix+N prefix+N."""
         visible, slopes = self.views(grid)
         biases = -slopes[:, None, None] * torch.hypot(*offsets(grid))
         biases = biases.masked_fill(~visible, -math.inf)  # h N N
         return nn.functional.pad(biases, (self.prefix, 0, self.prefix, 0))
 
     def bias(self, queries: Tensor, grid: Grid, block: int) -> Tensor:
+        """What is added to the logits, h prefix+N prefix+N; of the queries only device and type are read."""
         strength = 1.5 - block / max(self.depth - 1, 1)
         return strength * self.constant(self.table, grid, queries.device, at_least_single(queries.dtype))

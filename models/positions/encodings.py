@@ -9,7 +9,7 @@ from models.options import ModelError, Option, Scalar
 
 
 def unchecked(options: Mapping[str, Scalar]) -> None:
-    """Any width and number of heads will do."""
+    """Every width and number of heads will do."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,19 @@ class Encoding:
 
 
 def width_by_2(options: Mapping[str, Scalar]) -> None:
+    """Raises ModelError for an odd width."""
     if int(options["width"]) % 2:
         raise ModelError(f"position {options['position']} needs an even width, not {options['width']}")
 
 
 def width_by_4(options: Mapping[str, Scalar]) -> None:
+    """Raises ModelError for a width that 4 does not divide."""
     if int(options["width"]) % 4:
         raise ModelError(f"position {options['position']} needs a width divisible by 4, not {options['width']}")
 
 
 def head_width_by_4(options: Mapping[str, Scalar]) -> None:
+    """Raises ModelError for a width per head that 4 does not divide."""
     width, heads = int(options["width"]), int(options["heads"])
     if (width // heads) % 4:
         said = f"{width} / {heads} = {width // heads}"
@@ -48,11 +51,12 @@ def head_width_by_4(options: Mapping[str, Scalar]) -> None:
 
 
 def lookhere_heads(options: Mapping[str, Scalar]) -> None:
+    """Raises ModelError as `check_lookhere` does."""
     check_lookhere(int(options["heads"]), int(options["lookhere_fov"]))
 
 
 def check_lookhere(heads: int, fov: int) -> None:
-    """Refuse a number of heads that cannot look in all the directions of a field of view."""
+    """Raises ModelError for a number of heads that cannot share out a field of view of `fov` degrees."""
     if heads % 4:
         raise ModelError(f"position lookhere needs heads divisible by 4, not {heads}")
     if fov == 45 and (heads < 12 or heads % 8 != 4):
@@ -60,6 +64,7 @@ def check_lookhere(heads: int, fov: int) -> None:
 
 
 def rope_base(default: float) -> Option:
+    """The option `rope_base` with the default of an encoding."""
     return Option("rope_base", float, default, "base of the rotation rates, base^(-4t/d)", minimum=1.0)
 
 
@@ -219,5 +224,5 @@ def encoding_ways(position: str, options: Mapping[str, object]) -> tuple[str, ..
 
 
 def check_encoding(options: Mapping[str, Scalar]) -> None:
-    """Refuse a width or a number of heads that the encoding cannot work with."""
+    """Raises ModelError for a width or a number of heads that the encoding cannot work with."""
     ENCODINGS[str(options["position"])].check(options)

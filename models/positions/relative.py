@@ -17,7 +17,10 @@ from models.positions.base import Position, join_class, offsets
 
 
 def frame_class(patches: Tensor, queries: Tensor, embedding: Tensor) -> Tensor:
-    """Add the class token's pairs, all with one embedding: patches B h N N, queries B h 1+N d -> B h 1+N 1+N."""
+    """Add the class token's pairs, all with one embedding: patches B h N N, queries B h 1+N d -> B h 1+N 1+N.
+
+    Args: embedding: d.
+    """
     shared = (queries @ embedding)[..., None]  # B h 1+N 1
     own, to_class = shared[:, :, :1], shared[:, :, 1:]
     return join_class(patches, to_class, own.expand(-1, -1, -1, patches.shape[-1]), own)
@@ -40,6 +43,7 @@ class Relative1d(Position):
         self.class_embedding = nn.Parameter(torch.empty(self.depth, self.head_width)) if self.prefix else None
 
     def initial(self) -> Mapping[str, Draw]:
+        """`table`, depth 2N-1 d, and `class_embedding`, depth d: normal with std 0.02."""
         return {"table": normal(0.02), "class_embedding": normal(0.02)}
 
     def index(self, grid: Grid) -> Tensor:
@@ -51,6 +55,7 @@ class Relative1d(Position):
         return dr * grid[1] + dc + (grid[0] * grid[1] - 1)
 
     def bias(self, queries: Tensor, grid: Grid, block: int) -> Tensor:
+        """Queries B h prefix+N d -> what is added to the logits, B h prefix+N prefix+N."""
         table = self.table[block]  # 2N0-1 d
         if grid != self.trained and self.way == "interpolate":
             length = 2 * grid[0] * grid[1] - 1
@@ -64,13 +69,13 @@ class Relative1d(Position):
 
 
 class Relative2d(Position):
-    """`relative_2d`: logits += (q . (A[clip(dr, k)] + B[clip(dc, k)])) / sqrt(d) (Shaw et al., 2018, on two axes).
+    """`relative_2d`: logits += (q . (A[clip(dr, k)] + B[clip(dc, k)])) / sqrt(d).
 
-    A and B have 2k+1 rows of d per block. `clip` k = 0 stands for the training grid - 1 by axis, so nothing
-    is clipped in training; a small k (2) is the strong setting of small-data experiments. With `values`, the
-    mixed values gain sum_j a_ij (A'[clip(dr, k)] + B'[clip(dc, k)]). A class token has one further embedding
-    for every pair it is in. At another grid offsets beyond the tables are clipped: it is defined everywhere,
-    and there is one way.
+    The relative keys of Shaw et al. (2018, eq. 4), on two axes. A and B have 2k+1 rows of d per block. `clip` k = 0
+    stands for the training grid - 1 by axis, so nothing is clipped in training; a small k (2) is the strong setting of
+    small-data experiments. With `values`, the mixed values gain sum_j a_ij (A'[clip(dr, k)] + B'[clip(dc, k)]) (their
+    eq. 3). A class token has one further embedding for every pair it is in. At another grid offsets beyond the tables
+    are clipped: it is defined everywhere, and there is one way.
     """
 
     ways = ("clip",)
@@ -87,10 +92,12 @@ class Relative2d(Position):
         self.value_columns = nn.Parameter(torch.empty(self.depth, sizes[1], self.head_width)) if values else None
 
     def initial(self) -> Mapping[str, Draw]:
+        """The tables of rows and columns, depth 2k+1 d, and `class_embedding`, depth d: normal with std 0.02."""
         names = ("rows", "columns", "class_embedding", "value_rows", "value_columns")
         return {name: normal(0.02) for name in names}
 
     def carried(self, name: str, table: Tensor) -> Tensor | None:
+        """A table of another reach, depth 2k0+1 d, at this one, depth 2k+1 d: clipped, or continued by its ends."""
         reaches = {"rows": 0, "columns": 1, "value_rows": 0, "value_columns": 1}
         if name not in reaches:
             return None
@@ -106,18 +113,21 @@ class Relative2d(Position):
         return self.axis_index(grid, 1)
 
     def axis_index(self, grid: Grid, axis: int) -> Tensor:
+        """For each query token and each row (axis 0) or column (axis 1) of keys, the entry of its table: N H or N W."""
         one = torch.arange(grid[axis])
         reach = self.reach[axis]
         index = (one[:, None] - one).clamp(-reach, reach) + reach  # query's line x key's line
         return index.repeat_interleave(grid[1], dim=0) if axis == 0 else index.repeat(grid[0], 1)
 
     def indices(self, grid: Grid, device: torch.device) -> tuple[Tensor, Tensor]:
+        """`row_index` and `column_index` on a device: N H and N W."""
         return (
             self.constant(self.row_index, grid, device, torch.long),
             self.constant(self.column_index, grid, device, torch.long),
         )
 
     def bias(self, queries: Tensor, grid: Grid, block: int) -> Tensor:
+        """Queries B h prefix+N d -> what is added to the logits, B h prefix+N prefix+N."""
         patch_queries = queries[:, :, self.prefix :]
         lead = patch_queries.shape[:2]
         by_row, by_column = self.indices(grid, queries.device)
@@ -129,6 +139,10 @@ class Relative2d(Position):
         return frame_class(patches, queries, self.class_embedding[block])
 
     def mix_values(self, probabilities: Tensor, grid: Grid, block: int) -> Tensor:
+        """Probabilities B h prefix+N prefix+N -> what is added to the mixed values, B h prefix+N d.
+
+        It is 0 for the class token.
+        """
         assert self.value_rows is not None and self.value_columns is not None
         by_row, by_column = self.indices(grid, probabilities.device)
         patches = probabilities[:, :, self.prefix :, self.prefix :].unflatten(-1, grid)  # B h N H W

@@ -20,7 +20,10 @@ from models.positions.base import Position, coordinates
 
 
 def turn(x: Tensor, cosine: Tensor, signed_sine: Tensor) -> Tensor:
-    """Turn neighbouring pairs: (a, b) -> (a cos - b sin, b cos + a sin); `signed_sine` holds (-sin, sin) in pairs."""
+    """Turn neighbouring channels (a, b) to (a cos - b sin, b cos + a sin): ... N d -> ... N d.
+
+    Args: cosine: N d, each value twice. signed_sine: N d, (-sin, sin) in pairs.
+    """
     swapped = x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
     return torch.addcmul(x * cosine, swapped, signed_sine)
 
@@ -51,6 +54,10 @@ class Rotary(Position):
     base: float
 
     def scaled_coordinates(self, grid: Grid) -> tuple[Tensor, Tensor]:
+        """Rows and columns of the tokens, two vectors of length N.
+
+        Carried by `normalise` they are scaled by H0/H and W0/W.
+        """
         row, column = coordinates(grid)
         if self.way == "normalise":
             row, column = row * (self.trained[0] / grid[0]), column * (self.trained[1] / grid[1])
@@ -67,7 +74,7 @@ class Rotary(Position):
         return self.base * by_row, self.base * by_column
 
     def rates(self, base: float) -> Tensor:
-        """base^(-4t/d), t = 0..d/4-1."""
+        """base^(-4t/d), t = 0..d/4-1: a vector of length d/4."""
         return base ** (-4 * torch.arange(self.head_width // 4, dtype=torch.float64) / self.head_width)
 
 
@@ -86,6 +93,7 @@ class RopeAxial(Rotary):
             self.ways = ("recompute",)
 
     def angles(self, grid: Grid) -> Tensor:
+        """The angle of every pair of channels at every token: N d/2."""
         row, column = self.scaled_coordinates(grid)
         if self.unit:
             row, column = (2 * math.pi * (2 * (x + 0.5) / n - 1) for x, n in zip((row, column), grid, strict=True))
@@ -93,9 +101,11 @@ class RopeAxial(Rotary):
         return torch.cat([column[:, None] * self.rates(by_column), row[:, None] * self.rates(by_row)], dim=1)  # N d/2
 
     def tables(self, grid: Grid) -> Tensor:
+        """The cosines and signed sines for `turn`, stacked: 2 prefix+N d."""
         return torch.stack(pair_tables(self.angles(grid), self.prefix))  # 2 prefix+N d
 
     def rotate(self, queries: Tensor, keys: Tensor, grid: Grid, block: int) -> tuple[Tensor, Tensor]:
+        """Queries and keys, B h prefix+N d each -> the same shapes, turned."""
         tables = self.constant(self.tables, grid, queries.device, queries.dtype)
         return turn_both(queries, keys, tables[0], tables[1])
 
@@ -103,9 +113,9 @@ class RopeAxial(Rotary):
 class RopeMixed(Rotary):
     """`rope_mixed`: the angle of pair t is fx[l, h, t] c + fy[l, h, t] r, with learned frequencies (no weight decay).
 
-    Initially the magnitudes base^(-4t/d), t = 0..d/4-1, base 10, lie along two orthogonal directions of one
-    random angle per head and block. When carried by `rescale_base`, each learned frequency is multiplied by
-    the ratio of the rates.
+    Initially the magnitudes base^(-4t/d), t = 0..d/4-1, base 10, lie along two orthogonal directions of one random
+    angle per head and block. When carried by `rescale_base`, each learned frequency is multiplied by the ratio of the
+    rates.
     """
 
     def __init__(self, *, base: float = 10.0, **geometry: Any) -> None:
@@ -114,6 +124,8 @@ class RopeMixed(Rotary):
         self.frequencies = nn.Parameter(torch.empty(2, self.depth, self.heads, self.head_width // 2))  # (fx, fy) l h t
 
     def initial(self) -> Mapping[str, Draw]:
+        """`frequencies`, 2 x depth x h x d/2: magnitudes along two orthogonal directions, turned at random."""
+
         def draw(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
             angle = 2 * math.pi * uniform_numbers((self.depth, self.heads, 1), generator)
             directions = torch.cat([angle, angle + math.pi / 2], dim=-1).repeat_interleave(shape[-1] // 2, dim=-1)
@@ -123,15 +135,17 @@ class RopeMixed(Rotary):
         return {"frequencies": draw}
 
     def points(self, grid: Grid) -> Tensor:
+        """Columns and rows of the tokens, stacked: 2 N."""
         return torch.stack(self.scaled_coordinates(grid)[::-1])  # (c, r) N
 
     def ratios(self, grid: Grid) -> Tensor:
-        """What `rescale_base` multiplies the frequencies by, (x, y) d/2."""
+        """What `rescale_base` multiplies the frequencies by, for columns and rows: 2 d/2."""
         by_row, by_column = self.bases(grid)
         native = self.rates(self.base)
         return torch.stack([(self.rates(base) / native).repeat(2) for base in (by_column, by_row)])
 
     def rotate(self, queries: Tensor, keys: Tensor, grid: Grid, block: int) -> tuple[Tensor, Tensor]:
+        """Queries and keys, B h prefix+N d each -> the same shapes, turned."""
         frequencies = self.frequencies[:, block]  # 2 h d/2
         place = frequencies.device, frequencies.dtype
         if self.way == "rescale_base":

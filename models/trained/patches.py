@@ -22,15 +22,20 @@ from models.vit import PatchEmbedding
 
 
 def resize_matrix(old: int, new: int) -> Tensor:
-    """The map b that resizes a line of `old` pixels to `new`, new x old, in double precision: bilinear, antialiased,
-    as images are resized; B = b (x) b resizes a patch."""
+    """The map that resizes a line of `old` pixels to `new`, of shape new x old, in double precision.
+
+    Bilinear and antialiased, as images are resized; its Kronecker square resizes a patch.
+    """
     lines = torch.eye(old, dtype=torch.float64, device="cpu")[None, None]  # in each row one pixel: 1 1 old old
     return nn.functional.interpolate(lines, size=(old, new), mode="bilinear", antialias=True)[0, 0].T
 
 
 @torch.no_grad()
 def resized_embedding(embedding: nn.Conv2d, size: int) -> nn.Conv2d:
-    """A copy of an embedding for patches of `size` x `size` pixels, its kernel resized by the pseudo-inverse."""
+    """A copy of an embedding with its kernel, D C p p, resized to patches of `size` x `size` pixels.
+
+    By the pseudo-inverse of the module's docstring.
+    """
     weight = embedding.weight  # D C p p
     inverse = torch.linalg.pinv(resize_matrix(weight.shape[2], size).T)  # size p: pinv(B^T) = inverse (x) inverse
     kernel = torch.einsum("qi,dcij,rj->dcqr", inverse, weight.double().cpu(), inverse)
@@ -55,10 +60,9 @@ def patch_embedding(network: Network) -> tuple[str, nn.Conv2d] | None:
 
 @contextmanager
 def at_patch(network: Network, resolution: int, train_resolution: int) -> Iterator[None]:
-    """Within the context, patches grow with images of `resolution`, which have as many tokens as those of training.
+    """Within the context patches grow with images of `resolution`, so that these have as many tokens as in training.
 
-    Raises ModelError for a network without patches,
-    and where they would not be whole.
+    Raises ModelError for a network without patches, and where their side would not be a whole number of pixels.
     """
     found = patch_embedding(network)
     if found is None:

@@ -28,7 +28,7 @@ class Fitted:
 
 
 def fit(network: Network, weights: Mapping[str, Tensor], what: str) -> Fitted:
-    """Loads weights by name; `what` says in errors whose they are.
+    """Loads weights by name and returns what was not taken as it is; `what` says in errors whose weights they are.
 
     Raises ModelError, naming the parameters, for what is missing, unknown, or of a shape that cannot be carried.
     """

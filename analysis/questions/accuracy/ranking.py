@@ -43,6 +43,7 @@ class Ranking:
 
     @property
     def size(self) -> int:
+        """How many models are ranked."""
         return 1 + len(self.above) + len(self.level) + len(self.below) + len(self.unknown)
 
 
