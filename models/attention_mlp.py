@@ -3,8 +3,8 @@
 Shapes: B images of C x H x W pixels in one vector, widths D1, D2, ..., K classes.
 
 The image is one token, and attention over one token is a plain linear map: its softmax over a single entry is 1, so the
-output is the value, whatever query and key say, and these two learn nothing (they get no gradient). The network is an
-MLP with a linear map more after each layer; it knows nothing of images and takes one size, so images are resized.
+output is the value, whatever query and key are, and these two learn nothing (they get no gradient). So the network is
+an MLP with a further linear map after each layer. It knows nothing of images and takes one size: images are resized.
 Initial weights are torch's own, as in courses.
 """
 

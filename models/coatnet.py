@@ -3,10 +3,10 @@
 Shapes: B images, C channels, H x W pixels or places, N = rows x columns tokens of width D, h heads of width d.
 
 Below, locality, weight sharing and equivariance; above, global reach, dependence on content, and the offsets' bias as
-the only word about position: that of `bias_2d` (`models.positions.biases`), carried to other grids as there. A stage
-that halves the map pools it on both ways, before the attention and on the shortcut. Any image size will do: a stride of
-2 rounds up, and the last place of an odd side is pooled alone. At the training resolution it equals timm's `MaxxVit`
-in the configuration `coatnet_0` (read by a linear map, without a hidden layer), weight for weight.
+the only position: that of `bias_2d` (`models.positions.biases`), carried to other grids as there. A stage that halves
+the map pools it on both ways, before the attention and on the shortcut. Any image size will do: a stride of 2 rounds
+up, and the last place of an odd side is pooled alone. At the training resolution it equals timm's `MaxxVit` in the
+configuration `coatnet_0` (read by a linear map, without a hidden layer), weight for weight.
 Initial weights are timm's, as the authors published no code: convolutions by He's rule and the fan out, attention by
 Glorot's, the classifier as torch makes it; the offsets' biases start at 0, timm's with std 0.02.
 """

@@ -3,7 +3,7 @@
 Shapes: B images, N tokens on a grid, D width. The question behind it: does combining the two beat either alone? It has
 the convolution's locality and sharing in what is compared, and attention's global reach and dependence on content in
 what is mixed; equivariant to shifts but for position and borders. Everything else is `models.vit`.
-Initial weights are its, too; the convolutions start as LeCun has it, or in the library as torch makes them.
+So are the initial weights; the convolutions start by LeCun's rule, or in the library as torch makes them.
 """
 
 from __future__ import annotations

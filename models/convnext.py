@@ -1,4 +1,4 @@
-"""ConvNeXt (Liu et al., 2022): a convolutional network in a transformer's clothes.
+"""ConvNeXt (Liu et al., 2022): a convolutional network with the design of a transformer.
 
 Shapes: B images, C channels, H x W positions. Depthwise convolution mixes space, an inverted bottleneck mixes channels,
 layer norm and GELU as in a transformer. Weight for weight it equals timm's `ConvNeXt` where that exists; ours has any

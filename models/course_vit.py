@@ -6,7 +6,7 @@ Patches are embedded, a class token joins, a 2-D sinusoid is added, and `torch.n
 `depth` times as `torch.nn.TransformerEncoder` does: each branch is added and then normalised, with dropout in the
 attention, after each branch and inside the MLP. The head reads the class token. Beside `vit` it shows what pre-norm,
 GELU and mean pooling are worth; its dropout regularises whatever the recipe's augmentation is.
-Initial weights are torch's own, of a class token std 0.02.
+Initial weights are torch's own; a class token starts with std 0.02.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Output(nn.Linear):
 class Attention(nn.MultiheadAttention, AttentionLayer):
     """torch's multi-head attention, N B D -> N B D, drawn as torch draws it.
 
-    `need_weights` is what decides torch's form: with weights it is explicit, without them the fused kernel. Tokens come
-    first because torch has a third form, for evaluation only, which it takes for `batch_first` alone.
+    `need_weights` decides torch's form: explicit with weights, the fused kernel without. Tokens come first because
+    torch has a third form, for evaluation only, which it takes for `batch_first` alone.
     """
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:

@@ -6,11 +6,11 @@ shape and rule share its initial value bit for bit. The global generator is neit
 
 Draws start from 53-bit uniforms of torch's CPU Mersenne twister and are turned into normals in double
 precision, because `torch.randn` takes different paths by vector width; what is left to the platform is the
-last bit of a double, which the rounding to single precision hides.
+last bit of a double, which disappears when the value is rounded to single precision.
 
-How layers start is a matter of convention, and each family has its own: a `Scheme` says it for the layers that
-conventions differ in, and every network names two of them (`Network.schemes`): that of the `library` people take the
-family from, and that of its `literature`, the paper or its authors' code.
+How layers start is a matter of convention, and each family has its own. A `Scheme` holds one convention for all the
+kinds of layers that conventions differ in, and every network names two schemes (`Network.schemes`): that of the
+`library` that the family is usually taken from, and that of its `literature`, the paper or its authors' code.
 """
 
 from __future__ import annotations
@@ -143,9 +143,9 @@ ZERO = constant(0.0)
 class Scheme:
     """How a network's layers start, and by which source.
 
-    `linear`: linear maps. `hidden`: those of MLPs in blocks. `conv`: convolutions. `patches`: the one that cuts the
-    image into patches. `head`: the classifier. `joint`: queries, keys and values are drawn as the one map that they
-    are computed by, not as three. `behind`: the map behind attention, where it is no linear map like the others.
+    `linear`: linear maps. `hidden`: those of MLPs in blocks. `conv`: convolutions. `patches`: the convolution that cuts
+    the image into patches. `head`: the classifier. `joint`: queries, keys and values are drawn as one map, the one they
+    are computed by, not as three. `behind`: the map behind attention, where it does not start like other linear maps.
     """
 
     source: str

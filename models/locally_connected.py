@@ -2,13 +2,13 @@
 
 Shapes: B images, C channels, H x W pixels, P = h x w places of a layer's output, k x k kernels, K classes.
 
-It is `models.resnet` with other convolutions, to the letter: with the kernels of all places equal it is that network,
-to the digit. It keeps locality and gives up sharing, and with it equivariance to shifts: what an eye learns to see
-upper left it does not see lower right. It mixes neighbours the same way whatever they hold, and reaches no further than
-its receptive field. Bound to one image size, so images are resized. The norm (its scale and shift per channel, and its
-statistics), and the head behind the mean over places, are all that places share. Padding decides only what kernels at
-the border see, nothing or the opposite border: circular makes nothing equivariant here, and is there so that a ResNet
-with circular padding has a partner that differs in sharing alone.
+It is `models.resnet` with other convolutions and nothing else: with the kernels of all places equal it computes the
+same logits. It keeps locality and gives up sharing, and with it equivariance to shifts: what it has learned to see at
+the upper left it does not see at the lower right. It mixes neighbours the same way whatever they hold, and reaches no
+further than its receptive field. Bound to one image size, so images are resized. The norm (its scale and shift per
+channel, and its statistics), and the head behind the mean over places, are all that places share. Padding decides only
+what kernels at the border see, nothing or the opposite border: circular makes nothing equivariant here, and is there so
+that a ResNet with circular padding has a partner that differs in sharing alone.
 Initial weights are by the ResNet's rules, drawn for every place.
 """
 

@@ -1,4 +1,4 @@
-"""The contract of every network: tensors in, logits out, and the same questions answered by all.
+"""The contract of every network: tensors in, logits out, and the same methods for all.
 
 Shapes: B images, C channels, H x W pixels; N tokens of width D; h heads of width d; K classes.
 
@@ -242,7 +242,7 @@ class FixedSize(Network):
 
 
 def resize_square(images: Tensor, side: int) -> Tensor:
-    """B C H W -> B C side side by one antialiased bilinear step; images of that size are left as they are."""
+    """B C H W -> B C side side by one antialiased bilinear step; images of that size are not changed."""
     if images.shape[2:] == (side, side):
         return images
     return nn.functional.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
@@ -315,13 +315,13 @@ def count_macs(network: Network, height: int, width: int) -> int:
 
 
 Choices = Mapping[str, Mapping[str, tuple[str, ...]]]
-"""By way, what it can be told: the allowed words, the first being the default, or () for a number above 0."""
+"""The choices of each way, by name: the allowed words, the first being the default, or () for a number above 0."""
 
 
 def check_way(owner: str, ways: tuple[str, ...], known: Choices, way: str, choices: Mapping[str, float | str]) -> None:
     """Raises ModelError, with what is allowed and the nearest, for a way of carrying positions that does not exist.
 
-    Args: owner: whose positions they are, for the message. ways: those it has. known: what each of them can be told.
+    Args: owner: whose positions they are, for the message. ways: those it has. known: the choices of each of them.
     """
     if not ways:
         raise ModelError(f"{owner} has nothing to carry to another grid (asked: {way!r})")

@@ -1,4 +1,4 @@
-"""What a model can be told: typed options, checked before any network is built (torch-free).
+"""The options of models: typed, and checked before any network is built (torch-free).
 
 An option is declared once, with its type, what is allowed, its default and its meaning. Configurations, the
 command line and the documentation all read this declaration, so they cannot disagree with the network.
@@ -16,7 +16,7 @@ SEQUENCE = r"[1-9]\d*(-[1-9]\d*)*"  # the pattern of an option that lists whole 
 
 
 class ModelError(ValueError):
-    """A refusal: what was asked, what is allowed, and the nearest match."""
+    """A refusal: what was given, what is allowed, and the nearest match."""
 
 
 class OptionError(ModelError):
@@ -31,9 +31,9 @@ class OptionError(ModelError):
 class Option:
     """One setting of a model.
 
-    ``default`` is None where the size and the reference scale decide it (``models.catalogue.sizes``). ``allowed``
-    closes the set of values, ``minimum`` and ``maximum`` bound a number (inclusive), ``pattern`` is a regular
-    expression for a text, and ``example`` shows a text that matches.
+    `default` is None where the size and the reference scale decide it (`models.catalogue.sizes`). `allowed` lists
+    all values, where there is such a list; `minimum` and `maximum` bound a number (inclusive), `pattern` is a regular
+    expression for a text, and `example` shows a text that matches.
     """
 
     name: str
@@ -93,7 +93,7 @@ class Option:
 
 
 def parse_way(text: str) -> tuple[str, dict[str, float | str]]:
-    """Read a way of carrying positions, as evaluations name it: the way and what it is told.
+    """Read a way of carrying positions, as evaluations name it: the way and its choices.
 
     Raises ModelError where a part after the colon is not NAME=VALUE.
 

@@ -192,7 +192,7 @@ class ViT(Network):
         position: an encoding's class, or a partial of it with the encoding's own options.
         patch_size: pixels along the side of a patch. mlp_ratio: hidden units of an MLP per channel.
         class_token: read the logits from a class token instead of the mean of the tokens.
-        stem: replaces the patch embedding; maps B C H W to B D rows columns and says its `grid(height, width)`.
+        stem: replaces the patch embedding; maps B C H W to B D rows columns and has a `grid(height, width)`.
         layer_scale: start of the learned residual factors, 0 for none. drop_path: rate of the last block.
         attention_window: r > 0: a token attends only to tokens within r rows and r columns, on any grid, and to the
         class token, which attends to all. Then the network is local like a (2r+1) x (2r+1) convolution, with weights

@@ -1,7 +1,7 @@
-"""What a model can be asked when its images change: ways of carrying positions, other patches, BatchNorm (torch-free).
+"""What a model can do when its images change: ways of carrying positions, other patches, BatchNorm (torch-free).
 
-Ways are declared. Whether a network has patches and BatchNorm is seen on a copy without memory, built when it is first
-asked for: so it holds for a ready-made network and a plugin's, too, and nobody who does not ask waits for torch.
+Ways are declared. Whether a network has patches and BatchNorm is seen on a copy without memory, which is built when it
+is first needed: so it works for ready-made networks and plugins, too, and torch is loaded for nothing else.
 """
 
 from __future__ import annotations

@@ -62,10 +62,10 @@ def no_dimensions(size: str, scale: int) -> Mapping[str, Scalar]:
 class Family:
     """Declaration of a family of networks.
 
-    `entry` is the class, "module:Name". `layout` is the memory layout its convolutions run best in, a rule
-    and not a measurement. `resizes_input` marks a network with a fixed grid, which resizes every image to the
-    training resolution. Which options a size decides is said either by `dimensions`, a function of the size and the
-    reference scale (`models.catalogue.sizes`), or by `tiers`, a table of sizes that are the same at every scale.
+    `entry` is the class, "module:Name". `layout` is the memory layout its convolutions run best in, a rule and not a
+    measurement. `resizes_input` marks a network with a fixed grid, which resizes every image to the training
+    resolution. What a size decides is given either by `dimensions`, a function of the size and the reference scale
+    (`models.catalogue.sizes`), or by `tiers`, a table of sizes that are the same at every scale.
     """
 
     name: str

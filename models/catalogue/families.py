@@ -1,4 +1,4 @@
-"""The families by name: what each can be told and which images it takes, declared without loading a network."""
+"""The families by name, with their options, sizes and the images they take, declared without loading a network."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ NAME = r"[a-z][a-z0-9_]*"  # of a file, a model or an encoding: they become part
 
 @dataclass(frozen=True)
 class Plugin:
-    """A plugin's file: `path` only says where it was read."""
+    """A plugin's file; `path` is where it was read, for messages."""
 
     name: str  # ring.py
     source: str
@@ -65,8 +65,8 @@ def plugin_source(module: str) -> str | None:
 
 def plugins_behind(names: Iterable[str]) -> tuple[Plugin, ...]:
     """The plugins that declare any of these models and encodings."""
-    wanted = set(names)
-    return tuple(plugin for plugin, found in _loaded.values() if wanted & {one.name for one in found})
+    given = set(names)
+    return tuple(plugin for plugin, found in _loaded.values() if given & {one.name for one in found})
 
 
 def read_plugin(path: Path) -> Plugin:
@@ -118,7 +118,7 @@ def load_plugin(plugin: Plugin) -> tuple[Declaration, ...]:
         register(found)
     except Exception as error:  # a user's file can raise anything
         del sys.modules[plugin.module]
-        raise ModelError(f"{where}: {_said(error, plugin)}") from error
+        raise ModelError(f"{where}: {_in_one_line(error, plugin)}") from error
     _loaded[plugin.module] = plugin, found
     return found
 
@@ -139,7 +139,7 @@ def _check(one: Declaration, module: ModuleType) -> None:
         raise ModelError(f"{one.name}: the file defines no {symbol}{did_you_mean(symbol, vars(module))}")
 
 
-def _said(error: Exception, plugin: Plugin) -> str:
+def _in_one_line(error: Exception, plugin: Plugin) -> str:
     """An error in one line, with the line of the plugin that it comes from."""
     if isinstance(error, ModelError):
         return str(error)

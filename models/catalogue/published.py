@@ -1,4 +1,4 @@
-"""The ViT sizes of the literature under their own names (torch-free), and a table of them beside what was published.
+"""The ViT sizes of the literature under their own names (torch-free), with the published parameters and FLOPs.
 
 Shapes of s/28 to G/14: "Scaling vision transformers" (Zhai et al., 2022), table 2. There a FLOP is a multiplication
 or an addition, attention products are counted, and the head is not; a patch that does not divide the image leaves
@@ -23,7 +23,7 @@ class Published:
     hidden: int  # units of the MLP
     heads: int
     patch: int
-    parameters: str  # in millions, as printed: its digits tell the rounding
+    parameters: str  # in millions, as printed: its digits show the rounding
     gflops: tuple[float, float]  # at 224 and 384 px
 
     def dimensions(self) -> dict[str, Scalar]:

@@ -1,7 +1,7 @@
-"""Ready-made networks, `timm:NAME` and `torchvision:NAME`: declared like a family, the library asked when one is used.
+"""Ready-made networks, `timm:NAME` and `torchvision:NAME`: declared like a family when one is used.
 
-Importing this loads no torch. A name leads to the library's own list, so that a wrong one is refused with the nearest;
-what a network is (its mechanism for other resolutions, its layout) is asked of a copy on the meta device.
+Importing this loads no torch. A name is looked up in the library's own list, so that a wrong one is refused with the
+nearest; the mechanism for other resolutions and the layout are found on a copy on the meta device.
 """
 
 from __future__ import annotations

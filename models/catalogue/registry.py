@@ -153,10 +153,10 @@ def unknown_option(name: str, given: str, position: str | None, declared: Mappin
     """The error for an option that a model does not have: it belongs to another encoding, or to none."""
     owners = [e.name for e in ENCODINGS.values() if given in {option.name for option in e.options}]
     if owners and position is not None:
-        said = f"option `{given}` belongs to position {' and '.join(owners)}, and position is {position}"
+        reason = f"option `{given}` belongs to position {' and '.join(owners)}, and position is {position}"
     else:
-        said = f"no option `{given}`; allowed: {', '.join(sorted(declared))}{did_you_mean(given, declared)}"
-    return OptionError(f"model {name}: {said}", given)
+        reason = f"no option `{given}`; allowed: {', '.join(sorted(declared))}{did_you_mean(given, declared)}"
+    return OptionError(f"model {name}: {reason}", given)
 
 
 def check_resolution(

@@ -196,7 +196,7 @@ def parts(subject: Subject) -> None:
 
 
 def description(subject: Subject) -> None:
-    """Parts add up to all parameters; MACs grow with the image; a network on the meta device says the same."""
+    """Parts add up to all parameters; MACs grow with the image; a network on the meta device is described alike."""
     network = subject.build()
     home, side = subject.image_size, subject.other
     small, large = network.describe(home, home), network.describe(side, side)
@@ -250,8 +250,8 @@ def channels(subject: Subject) -> None:
     try:
         network(subject.batch(2).float())
     except ModelError as error:
-        wanted = f"(2, 1, {subject.image_size}, {subject.image_size}) are not (B, 3, H, W)"
-        require(wanted in str(error), f"the refusal of one channel for three says {error}")
+        expected = f"(2, 1, {subject.image_size}, {subject.image_size}) are not (B, 3, H, W)"
+        require(expected in str(error), f"the refusal of one channel for three says {error}")
     else:
         raise AssertionError("one channel is taken where three are expected")
 

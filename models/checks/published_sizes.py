@@ -1,4 +1,4 @@
-"""What our networks of the published ViT sizes come to, beside what was published."""
+"""Parameters and FLOPs of our networks of the published ViT sizes, to compare with the published figures."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from models.catalogue.registry import create_model
 
 @dataclass(frozen=True)
 class Computed:
-    """What our network of a published size has: parameters with position and without head, FLOPs at 224 and 384 px."""
+    """Counts of our network of a published size: parameters with position and without head, FLOPs at 224 and 384 px."""
 
     parameters: int
     flops: tuple[int, int]

@@ -1,7 +1,7 @@
 """What the adapters of ready-made networks share: the contract held by hooks on another library's modules.
 
 The library's network lies whole under `net`; its forward pass is run as it is, and the parts are what hooks see of it.
-So logits are the library's own, and what a network does not show (a map of attention, a stage) is said to be missing.
+So logits are the library's own, and what a network does not show (a map of attention, a stage) is reported as missing.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ CARRYING = ("dynamic", "set_input_size", "rebuilt")  # mechanisms that carry pos
 POSITIONAL = re.compile(r"pos_embed|meta_mlp|position|rel_pos|cpb_mlp|attention_biases|rope")
 TOKENS = re.compile(r"(cls|class|dist|reg|mask)_(token|embed)$")  # learned tokens: vectors in the shape of matrices
 ATTENTION = re.compile(r"Attention|Attn|XCA|MHSA|GPSA|SHMA")  # classes that compute attention, by their name
-CANDIDATES = 4  # multiples of the stride tried on either side, to say which sizes a network can take
+CANDIDATES = 4  # multiples of the stride tried on either side, to name sizes that a network can take
 
 
 class Adapted(Network):
     """A ready-made network under the contract.
 
-    Subclasses build `net` for `home`, say its `mechanism` for other sizes, and find modules in it. Raises ModelError
+    Subclasses build `net` for `home`, set its `mechanism` for other sizes, and find modules in it. Raises ModelError
     for weights that cannot be had or do not fit, and for image sizes the network cannot take.
     """
 
@@ -270,7 +270,7 @@ class Adapted(Network):
             self.set_patch(*before)
 
     def stride(self) -> int:
-        """Pixels per step of the last map, as far as the library says."""
+        """Pixels per step of the last map; 32 where the library does not tell."""
         return 32
 
     def grid(self, height: int, width: int) -> Grid:

@@ -1,4 +1,4 @@
-"""Weights from a local file: read without executing anything in it, and refused by name when they do not fit."""
+"""Weights from a local file: read without executing anything in it, and refused, with names, where they do not fit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHOWN = 3  # names of each kind that an error lists
 
 
 def offline() -> bool:
-    """Whether downloads are off in this process, as they are in every run (Hugging Face's own variable says so)."""
+    """Whether downloads are off in this process, as in every run, by Hugging Face's own variable HF_HUB_OFFLINE."""
     return os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
 
 

@@ -107,7 +107,7 @@ def sinusoid(positions: Tensor, width: int) -> Tensor:
 
 
 class FixedTable(Position):
-    """An encoding that adds a fixed table; the class token gets 0. Subclasses say which, in `table(grid)`."""
+    """An encoding that adds a fixed table; the class token gets 0. Subclasses define it in `table(grid)`."""
 
     def table(self, grid: Grid) -> Tensor:
         """The table of a grid, N D in double precision. Raises TypeError in a subclass that defines none."""

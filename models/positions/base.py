@@ -4,8 +4,8 @@ Shapes: B images, N patch tokens in raster order p = r W + c on a grid of H rows
 width d = D / h. With a class token `prefix` is 1, the class token is token 0, and the attention sees 1 + N tokens.
 Offsets are query minus key: dr = r_query - r_key, dc = c_query - c_key. H0, W0 is the training grid.
 
-An encoding is asked at every forward pass with the grid of that pass, so nothing is rebuilt for another
-resolution. Constants are computed in double precision, once per grid, device and type.
+The hooks get the grid of every forward pass, so nothing is rebuilt for another resolution. Constants are computed in
+double precision, once per grid, device and type.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Relative biases: a number per head and offset is added to the logits, whatever the query says.
+"""Relative biases: a number per head and offset is added to the logits, whatever the query is.
+
 Shapes, offsets and hooks: `models.positions.base`.
 """
 

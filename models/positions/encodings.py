@@ -1,4 +1,4 @@
-"""The positional encodings by name: what each is in one line, how it is carried, what it can be told (torch-free)."""
+"""The positional encodings by name: a summary, the ways of carrying it and its options for each (torch-free)."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def head_width_by_4(options: Mapping[str, Scalar]) -> None:
     """Raises ModelError for a width per head that 4 does not divide."""
     width, heads = int(options["width"]), int(options["heads"])
     if (width // heads) % 4:
-        said = f"{width} / {heads} = {width // heads}"
-        raise ModelError(f"position {options['position']} needs a head width divisible by 4, not {said}")
+        division = f"{width} / {heads} = {width // heads}"
+        raise ModelError(f"position {options['position']} needs a head width divisible by 4, not {division}")
 
 
 def lookhere_heads(options: Mapping[str, Scalar]) -> None:

@@ -1,6 +1,6 @@
-"""Contextual relative encodings: the query's content meets a learned embedding of the offset, added to the
-logits. Tables belong to a block and are shared by its heads. Shapes, offsets and hooks:
-`models.positions.base`.
+"""Contextual relative encodings: a query's content meets a learned embedding of the offset, added to the logits.
+
+Tables belong to a block and are shared by its heads. Shapes, offsets and hooks: `models.positions.base`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Rotary encodings: queries and keys are turned by an angle that their token's place decides, so that a
-product depends on offsets only. Channels are turned in neighbouring pairs (2i, 2i+1); class tokens are not
-turned. Source: Heo et al. (2024), "Rotary position embedding for vision transformer". Hooks:
-`models.positions.base`.
+"""Rotary encodings: queries and keys are turned by an angle that depends on their token's place.
+
+So a product of a query and a key depends on their offset only. Channels are turned in neighbouring pairs (2i, 2i+1);
+class tokens are not turned. Source: Heo et al. (2024), "Rotary position embedding for vision transformer". Shapes and
+hooks: `models.positions.base`.
 """
 
 from __future__ import annotations

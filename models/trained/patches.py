@@ -50,7 +50,7 @@ def resized_embedding(embedding: nn.Conv2d, size: int) -> nn.Conv2d:
 def patch_embedding(network: Network) -> tuple[str, nn.Conv2d] | None:
     """The name and module of the one convolution that cuts a network's images into patches; None where there is none.
 
-    Its kernel is its stride. Of a ready-made network it is what the adapter says.
+    Its kernel is its stride. For a ready-made network the adapter names it.
     """
     if isinstance(network, Adapted):
         return network.patch_embedding()

@@ -59,7 +59,7 @@ def fit(network: Network, weights: Mapping[str, Tensor], what: str) -> Fitted:
 
 
 def _carried(network: Network, name: str, table: Tensor) -> Tensor | None:
-    """The table at the training grid of its module; None where the module says that it cannot, or says nothing."""
+    """The table at the training grid of its module; None where the module cannot make one."""
     path, _, parameter = name.rpartition(".")
     carry = getattr(network.get_submodule(path), "carried", None)
     with torch.no_grad():
