@@ -144,11 +144,11 @@ class Mixer(FixedSize):
 
 
 class SimpleCNN(Network):
-    """`simple_cnn`: stages of 3x3 convolutions with ReLU, max pooling between them, then the mean.
+    """`simple_cnn`: stages of 3x3 convolutions with ReLU, max pooling between them, then the mean: B C H W -> B K.
 
     No norm and no shortcut, by definition: with them it is a ResNet, where the norm is an option.
 
-    Args: width, channels of the first stage, doubled at each further one. stages: convolutions per stage. padding:
+    Args: width: channels of the first stage, doubled at each further one. stages: convolutions per stage. padding:
     zeros or circular, of the convolutions; with circular padding the logits are invariant to cyclic shifts by multiples
     of the total stride, where it divides the image.
     """

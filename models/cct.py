@@ -53,7 +53,8 @@ class Tokeniser(nn.Sequential):
 class CCTBlock(Block):
     """x = norm2(x + attention(norm1(x))), then x + mlp(x): B N D -> B N D.
 
-    Arguments as those of `models.vit.Block`; attention_dropout: share of the probabilities set to zero in training.
+    Args: attention_dropout: share of the probabilities set to zero in training. The others are those of
+    `models.vit.Block`.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class CCT(ViT):
 
     Args: the tokeniser has `stem_convolutions` convolutions of `stem_width` channels, the last one of `width`, each
     with `stem_kernel` and `stem_stride`. attention_dropout: share of the attention's probabilities set to zero in
-    training. The others are `ViT`'s (but for patch and class token).
+    training. The others are those of `models.vit.ViT` (but for patch and class token).
     """
 
     schemes: ClassVar[Mapping[str, Scheme]] = {"library": SCHEME, "literature": SCHEME}

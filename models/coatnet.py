@@ -76,7 +76,8 @@ class MBConv(nn.Module):
     """shortcut(x) + the inverted bottleneck of norm(x): B C H W -> B C' H/s W/s (Sandler et al., 2018, pre-norm).
 
     1x1 to `ratio` times the outputs, 3x3 depthwise with the stride, squeeze and excitation to a quarter of the outputs,
-    1x1 back; norm and GELU after the first two. Args: inputs: C. outputs: C'. stride: s, 1 or 2.
+    1x1 back; norm and GELU after the first two.
+    Args: inputs: C. outputs: C'. stride: s, 1 or 2. drop_path: rate at which the bottleneck is dropped in training.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int, ratio: float, norm: Norm, drop_path: float) -> None:
@@ -126,7 +127,11 @@ class RelativeAttention(AttentionLayer):
 
 
 class AttentionBlock(nn.Module):
-    """shortcut(x) + attention(pool(norm(x))), then x + mlp(norm(x)): B C H W -> B C' H/s W/s; `trained` is after s."""
+    """shortcut(x) + attention(pool(norm(x))), then x + mlp(norm(x)): B C H W -> B C' H/s W/s.
+
+    Args: inputs: C. outputs: C'. stride: s, 1 or 2. ratio: hidden units of the MLP per channel. head_width: d. trained:
+    rows and columns of the map in training, after the stride. drop_path: rate at which a branch is dropped in training.
+    """
 
     def __init__(
         self, inputs: int, outputs: int, stride: int, ratio: float, head_width: int, trained: Grid, drop_path: float
@@ -159,7 +164,8 @@ class CoAtNet(Network):
         width: channels of the stem and the first stage, doubled at each further one. stages: blocks per stage.
         strides: of the stem and of each stage. conv_stages: how many stages, from the first, are of MBConv; the others
         attend, with heads of `head_width` channels. mlp_ratio: hidden units per channel, of both kinds of block.
-        norm: of stem and MBConv, batch, group or layer (blocks of attention have layer norm).
+        norm: of stem and MBConv, batch, group or layer (blocks of attention have layer norm). drop_path: rate at which
+        the last block's branches are dropped in training.
 
     `carry("interpolate")`, the default, resizes the offsets' image (bicubic); `carry("clip")` clips the offsets to it.
     """

@@ -18,7 +18,7 @@ from models.vit import Attention, ViT
 
 
 class ConvProjection(nn.Conv2d):
-    """Queries, keys and values by one 3x3 convolution with zero padding: B D H W -> B 3D H W."""
+    """Queries, keys and values by one 3x3 convolution with zero padding: B D H W -> B 3D H W. Args: width: D."""
 
     def __init__(self, width: int) -> None:
         super().__init__(width, 3 * width, 3, padding=1)

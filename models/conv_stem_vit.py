@@ -46,7 +46,8 @@ class ConvStem(nn.Sequential):
 class ConvStemViT(ViT):
     """ViT whose patch embedding is a `ConvStem` (Xiao et al., 2021): images B C H W of any size -> logits B K.
 
-    Args: stem_channels and stem_strides, one entry a convolution; the others are `ViT`'s (but for the patch).
+    Args: stem_channels and stem_strides: one entry a convolution. The others are those of `models.vit.ViT` (but for the
+    patch).
     """
 
     schemes: ClassVar[Mapping[str, Scheme]] = {"library": TIMM_VIT, "literature": PYCLS_VIT}

@@ -24,7 +24,10 @@ from models.vit import MLP, PatchEmbedding
 
 
 class DepthwiseConv(nn.Conv2d):
-    """One k x k kernel per channel, with bias: B C H W -> B C H W; `padding` is zeros or circular, on any small map."""
+    """One k x k kernel per channel, with bias: B C H W -> B C H W, on any small map.
+
+    Args: channels: C. kernel: k. padding: zeros or circular.
+    """
 
     def __init__(self, channels: int, kernel: int, padding: Padding) -> None:
         circular = padding == "circular"
@@ -39,8 +42,9 @@ class DepthwiseConv(nn.Conv2d):
 class ConvNeXtBlock(nn.Module):
     """x + factor * mlp(norm(depthwise(x))), the mlp over channels: B C H W -> B C H W.
 
-    Args: channels: C. kernel: side of the depthwise kernel. mlp_ratio: hidden units per channel. layer_scale: start of
-    the factors, 0 for none. drop_path: rate at which the branch is dropped in training.
+    Args: channels: C. kernel: side of the depthwise kernel. padding: zeros or circular. norm: makes a norm. mlp_ratio:
+    hidden units per channel. layer_scale: start of the factors, 0 for none. drop_path: rate at which the branch is
+    dropped in training.
     """
 
     def __init__(
@@ -74,7 +78,10 @@ class ConvNeXtBlock(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Norm, then a 2x2 convolution of stride 2: B C H W -> B 2C H/2 W/2 (odd sides filled with 0)."""
+    """Norm, then a 2x2 convolution of stride 2: B C H W -> B 2C H/2 W/2 (odd sides filled with 0).
+
+    Args: channels: C. norm: makes a norm.
+    """
 
     def __init__(self, channels: int, norm: Norm) -> None:
         super().__init__()
@@ -97,7 +104,8 @@ class ConvNeXt(Network):
         width: channels of the first stage, doubled at each further one. stages: blocks each. patch_size: the stem's, in
         pixels. kernel: side of the depthwise kernels, 3, 5 or 7. norm: batch, group or layer. padding: zeros or
         circular; with circular padding the logits are invariant to cyclic shifts by multiples of the total stride,
-        where it divides the image. layer_scale: start of the learned factors of the branches, 0 for none.
+        where it divides the image. mlp_ratio: hidden units per channel. layer_scale: start of the learned factors of
+        the branches, 0 for none. drop_path: rate at which the last block's branch is dropped in training.
 
     Raises ModelError for images that the patch does not divide.
     """

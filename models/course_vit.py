@@ -37,6 +37,7 @@ class Attention(nn.MultiheadAttention, AttentionLayer):
 
     `need_weights` decides torch's form: explicit with weights, the fused kernel without. Tokens come first because
     torch has a third form, for evaluation only, which it takes for `batch_first` alone.
+    Args: width: D. heads: h. dropout: share of the probabilities set to zero in training.
     """
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:

@@ -69,7 +69,10 @@ class Separable(nn.Module):
 
 
 class Pool(nn.Module):
-    """The mean of the k x k neighbours (zeros: of those that exist): B N E -> B N E, without a parameter."""
+    """The mean of the k x k neighbours (zeros: of those that exist): B N E -> B N E, without a parameter.
+
+    Args: kernel: k. padding: zeros or circular.
+    """
 
     def __init__(self, kernel: int, padding: Padding = "zeros") -> None:
         super().__init__()
@@ -82,7 +85,10 @@ class Pool(nn.Module):
 
 
 class Conv(nn.Module):
-    """A k x k kernel for each of `kernels` equal groups of channels: B N E -> B N E. Args: channels: E. kernel: k."""
+    """A k x k kernel for each of `kernels` equal groups of channels: B N E -> B N E.
+
+    Args: channels: E. kernel: k. padding: zeros or circular.
+    """
 
     def __init__(self, channels: int, kernel: int, kernels: int, padding: Padding = "zeros") -> None:
         super().__init__()
@@ -103,7 +109,7 @@ class Conv(nn.Module):
 class Local(nn.Module):
     """As `Conv`, with kernels of its own at every token: B N E -> B N E on the one grid it was made for.
 
-    Args: kernel: k. kernels: groups of channels. places: N.
+    Args: kernel: k. kernels: groups of channels. places: N. padding: zeros or circular.
     """
 
     def __init__(self, kernel: int, kernels: int, places: int, padding: Padding = "zeros") -> None:
@@ -139,7 +145,10 @@ class TokenMLP(nn.Module):
 
 
 class PlainWindows(WindowAttention):
-    """Swin's attention in (shifted) windows without its bias: the ViT's attention, cut into windows. B N D -> B N D."""
+    """Swin's attention in (shifted) windows without its bias: the ViT's attention, cut into windows. B N D -> B N D.
+
+    Arguments are those of `models.swin.Windows`.
+    """
 
     def __init__(self, width: int, heads: int, window: Grid, shifted: bool) -> None:
         super().__init__(width, heads, window, shifted)
@@ -250,7 +259,10 @@ class Isotropic(Network):
 
 
 class IsoPool(Isotropic):
-    """`iso_pool`: the mean over k x k tokens. Local and equivariant; nothing spatial is learned (PoolFormer's idea)."""
+    """`iso_pool`: the mean over k x k tokens. Local and equivariant; nothing spatial is learned (PoolFormer's idea).
+
+    Args: kernel: k. padding: zeros or circular. The others are those of `models.vit.ViT`.
+    """
 
     def __init__(self, *, width: int, depth: int, kernel: int, padding: Padding = "zeros", **rest: Any) -> None:
         super().__init__([Separable(width, Pool(kernel, padding)) for _ in range(depth)], width=width, **rest)
@@ -264,7 +276,8 @@ class IsoPool(Isotropic):
 class IsoConv(Isotropic):
     """`iso_conv`: a k x k convolution. Local, shared, equivariant; what is mixed does not depend on the content.
 
-    kernels: how many for a block's E channels; 0: one for each (depthwise).
+    Args: kernel: k. kernels: how many for a block's E channels; 0: one for each (depthwise). padding: zeros or
+    circular. The others are those of `models.vit.ViT`.
     """
 
     def __init__(
@@ -280,9 +293,12 @@ class IsoConv(Isotropic):
 
 
 class IsoLocal(Isotropic):
-    """`iso_local`: a locally connected layer. Local like `iso_conv` with as many kernels, but every place has its own:
-    neither shared nor equivariant, and bound to one grid, so images are resized. By default a kernel for each of a few
-    groups of channels, as many as the ViT has heads: one for each channel would multiply the network's parameters.
+    """`iso_local`: a locally connected layer of k x k kernels, one for every place.
+
+    Local like `iso_conv` with as many kernels, but neither shared nor equivariant, and bound to one grid, so images are
+    resized. By default a place has a kernel for each of a few groups of channels, as many as the ViT has heads: one for
+    each channel would multiply the network's parameters.
+    Args: kernel: k. kernels: groups of channels. padding: zeros or circular. The others are those of `models.vit.ViT`.
     """
 
     resizes_input: ClassVar[bool] = True
@@ -310,8 +326,10 @@ class IsoLocal(Isotropic):
 
 
 class IsoWindow(Isotropic):
-    """`iso_window`: the ViT's attention inside windows, shifted by half in every second block. Local, shared, dependent
-    on content, equivariant to shifts by whole windows; Swin without merging and without its position bias.
+    """`iso_window`: the ViT's attention inside windows, shifted by half in every second block.
+
+    Local, shared, dependent on content, equivariant to shifts by whole windows; Swin without merging and without its
+    position bias. Args: window: tokens along the side of a window. The others are those of `models.vit.ViT`.
     """
 
     def __init__(
@@ -330,8 +348,10 @@ class IsoWindow(Isotropic):
 
 
 class IsoMLP(Isotropic):
-    """`iso_mlp`: an MLP across tokens. Global, neither local, shared nor equivariant, the same for every content (the
-    MLP-Mixer's idea, in this ladder's frame); bound to one grid, so images are resized.
+    """`iso_mlp`: an MLP across tokens (the MLP-Mixer's idea, in this ladder's frame).
+
+    Global, neither local, shared nor equivariant, the same for every content; bound to one grid, so images are resized.
+    Args: token_hidden: hidden units of the MLP across tokens. The others are those of `models.vit.ViT`.
     """
 
     resizes_input: ClassVar[bool] = True

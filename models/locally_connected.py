@@ -52,9 +52,11 @@ class LocalConv(nn.Module):
 
 
 class LocallyConnected(ResNet):
-    """`models.resnet.ResNet` with `LocalConv` in place of every convolution; any image is resized to the training one.
+    """`models.resnet.ResNet` with `LocalConv` for every convolution: images B C H W -> logits B K.
 
-    Args: stem: cifar or half. The others as `ResNet`.
+    Every image is resized to the training resolution.
+
+    Args: stem: cifar or half. The others are those of `models.resnet.ResNet`.
     """
 
     resizes_input: ClassVar[bool] = True

@@ -56,7 +56,7 @@ class Head(nn.Linear):
 
 
 class DropPath(nn.Module):
-    """Stochastic depth (Huang et al., 2016): drop a residual branch for a whole image with probability `rate`.
+    """Stochastic depth (Huang et al., 2016): drop a residual branch, B ..., for a whole image with probability `rate`.
 
     Branches that stay are divided by 1 - rate, so that the expected branch is the same; in evaluation nothing is
     dropped.
@@ -84,7 +84,7 @@ def drop_path_rates(rate: float, depth: int) -> list[float]:
 
 
 class Network(nn.Module, ABC):
-    """Base of every network; see the module's docstring for `run` and `parts`."""
+    """Base of every network, B C H W -> B K; see the module's docstring for `run` and `parts`."""
 
     resizes_input: ClassVar[bool] = False  # True: any image is resized to the training resolution first
     undecayed: ClassVar[tuple[str, ...]] = ()  # endings of further names that weight decay leaves alone
@@ -225,7 +225,10 @@ class Network(nn.Module, ABC):
 
 
 class FixedSize(Network):
-    """A network that knows one image size: any other image is resized to it first, by one antialiased bilinear step."""
+    """A network that knows one image size: any other image is resized to it first, by one antialiased bilinear step.
+
+    Args: image_size: side of a training image in pixels.
+    """
 
     resizes_input: ClassVar[bool] = True
 

@@ -20,7 +20,7 @@ class ModelError(ValueError):
 
 
 class OptionError(ModelError):
-    """A refusal for which one option, by its name, is to blame."""
+    """A refusal because of one option, whose name is kept in `option`; `message` is the text."""
 
     def __init__(self, message: str, option: str) -> None:
         super().__init__(message)

@@ -92,8 +92,8 @@ def projection(inputs: int, outputs: int, stride: int, layers: Layers, pitch: in
 class BasicBlock(nn.Module):
     """relu(x + norm(conv(relu(norm(conv(x)))))): two 3x3 convolutions, B C H W -> B width H/stride W/stride.
 
-    He et al. (2016), section 3.2. Args: inputs: C. width: channels. pitch: pixels a step of the input. drop_path: rate
-    at which the branch is dropped in training.
+    He et al. (2016), section 3.2. Args: inputs: C. width: channels. layers: makes convolutions and norms. drop_path:
+    rate at which the branch is dropped in training. pitch: pixels a step of the input.
     """
 
     expansion: ClassVar[int] = 1  # output channels per `width`
@@ -120,6 +120,7 @@ class Bottleneck(nn.Module):
     """As `BasicBlock` with 1x1, 3x3, 1x1 convolutions: B C H W -> B 4*width H/stride W/stride.
 
     The stride is the 3x3 convolution's ("v1.5", as in torchvision and timm), not the first one's as in the paper.
+    Arguments are those of `BasicBlock`.
     """
 
     expansion: ClassVar[int] = 4
@@ -148,7 +149,10 @@ BLOCKS: dict[str, type[BasicBlock] | type[Bottleneck]] = {"basic": BasicBlock, "
 
 
 class MaxPool(nn.Module):
-    """3x3 max pooling of stride 2 that pads as the convolutions do: B C H W -> B C H/2 W/2, rounded up."""
+    """3x3 max pooling of stride 2: B C H W -> B C H/2 W/2, rounded up.
+
+    Args: padding: zeros or circular, as of convolutions.
+    """
 
     def __init__(self, padding: Padding) -> None:
         super().__init__()
@@ -191,7 +195,7 @@ class ResNet(Network):
         width: channels of the stem and of the first stage's blocks. stages: blocks per stage. stem: see `stem_layers`.
         total_stride: pixels per step of the last feature map. block: basic or bottleneck. norm: batch, group or layer.
         padding: zeros or circular; with circular padding the logits are invariant to cyclic shifts of the image by
-        multiples of the total stride.
+        multiples of the total stride. drop_path: rate at which the last block's branch is dropped in training.
     """
 
     schemes: ClassVar[Mapping[str, Scheme]] = {"library": TORCHVISION_RESNET, "literature": TORCH7_RESNET}

@@ -23,7 +23,8 @@ from models.vit import LastConv, ViT
 class ResNetStem(nn.Sequential):
     """B C H W -> B D rows columns: a 3x3 convolution, one basic block a stage (the first at full size), 1x1 to D.
 
-    Args: width: D. channels: of the first stage, doubled at each further one. norm: batch, group or layer.
+    Args: width: D. channels: of the first stage, doubled at each further one. stages: how many. norm: batch, group or
+    layer.
     """
 
     def __init__(self, in_channels: int, width: int, channels: int, stages: int, norm: str) -> None:
@@ -46,7 +47,7 @@ class ResNetViT(ViT):
     """ViT on a ResNet (Dosovitskiy et al., 2021, section 3.1, "Hybrid architecture"): images B C H W -> logits B K.
 
     Args: stem_width: channels of the first stage, doubled at each further one; stem_stages: how many, each but the
-    first halves the image; norm: of the ResNet. The others are `ViT`'s (but for the patch).
+    first halves the image; norm: of the ResNet. The others are those of `models.vit.ViT` (but for the patch).
     """
 
     schemes: ClassVar[Mapping[str, Scheme]] = {"library": TIMM_HYBRID, "literature": JAX_VIT}

@@ -148,7 +148,7 @@ class Windows(AttentionLayer, ABC):
 class WindowAttention(Windows):
     """Scaled dot products with a learned bias per offset (Liu et al., 2021, eq. 4): B H W D -> B H W D.
 
-    The biases are an offset image of h 2m-1 2n-1.
+    The biases are an offset image of h 2m-1 2n-1. Arguments are those of `Windows`.
     """
 
     def __init__(self, width: int, heads: int, window: Grid, shifted: bool) -> None:
@@ -226,6 +226,7 @@ class Swin(Network):
     Args:
         width: D of the first stage, doubled at each further one. stages: blocks per stage. heads: of the first stage,
         doubled likewise. patch_size, window: pixels and tokens. The window of a stage is at most its training grid.
+        mlp_ratio: hidden units of an MLP per channel. drop_path: rate at which the last block's branches are dropped.
 
     `carry("keep_window")`, the default, keeps windows at their trained size on any grid; `carry("grow_window")` scales
     them with the grid and resizes their offset images (bicubic). Raises ModelError for images that the patch does not

@@ -28,7 +28,7 @@ class CosineWindowAttention(Windows):
     """cos(q, k) exp(min(s_h, log 100)) + bias: B H W D -> B H W D.
 
     Scaled cosine attention (Liu et al., 2022, section 3.2). s_h starts at log 10; queries and values have a bias, keys
-    none. The bias of the logits is normalised by the trained window, or by the one in use: see `SwinV2`. Arguments as
+    none. The bias of the logits is normalised by the trained window, or by the one in use: see `SwinV2`. Arguments are
     those of `models.swin.Windows`.
     """
 

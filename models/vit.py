@@ -141,7 +141,10 @@ class MLP(nn.Module):
 
 
 class LayerScale(nn.Module):
-    """A learned factor per channel on a residual branch (Touvron et al., 2021: CaiT). Args: start: of every factor."""
+    """A learned factor per channel on a residual branch, B N D -> B N D (Touvron et al., 2021: CaiT).
+
+    Args: width: D. start: of every factor.
+    """
 
     def __init__(self, width: int, start: float) -> None:
         super().__init__()

@@ -18,6 +18,7 @@ Definition = ast.FunctionDef | ast.ClassDef
 # mn, 1+N, 2H0-1, H/2, D'. A shape is two of them in a row, separated by a blank, a comma or a cross.
 LETTER = r"\d*(?:[A-Z]|[dhkmnpqt]|mn)\d?'?|\d+|prefix|rows|columns|windows|side|\.\.\."
 DIMENSION = rf"(?<![\w`])(?:{LETTER})(?:[-+*/]\w+'?)*(?!\w)"
+OF_ALL = {"image_size", "in_channels", "num_classes"}  # arguments of every network
 SHAPE = re.compile(rf"{DIMENSION}(?: |, | x ){DIMENSION}|\b(?:shape|length)\b")
 
 
@@ -75,6 +76,24 @@ def test_functions_of_tensors_name_a_shape() -> None:
             annotations = [node.returns, *(argument.annotation for argument in arguments)]
             if any(map(of_tensors, annotations)) and not SHAPE.search(ast.get_docstring(node) or ""):
                 wrong.append(name)
+    assert wrong == []
+
+
+def test_networks_and_layers_name_a_shape_and_their_arguments() -> None:
+    """A class with a forward pass; what a network is made for (its images and classes) is explained once, in `ViT`.
+
+    Arguments that another class explains are "those of" it.
+    """
+    wrong = []
+    for name, node, _ in definitions("models"):
+        methods = {one.name: one for one in node.body if isinstance(one, ast.FunctionDef)}
+        text = " ".join((ast.get_docstring(node) or "").split())
+        if isinstance(node, ast.ClassDef) and methods.keys() & {"forward", "run"} and not SHAPE.search(text):
+            wrong.append(f"{name} names no shape")
+        if isinstance(node, ast.ClassDef) and "__init__" in methods and "those of `" not in text:
+            made = methods["__init__"].args
+            named = {argument.arg for argument in [*made.args[1:], *made.kwonlyargs]} - OF_ALL
+            wrong += [f"{name} says nothing of {one}" for one in sorted(named) if not re.search(rf"\b{one}\b", text)]
     assert wrong == []
 
 

@@ -34,10 +34,12 @@ CANDIDATES = 4  # multiples of the stride tried on either side, to name sizes th
 
 
 class Adapted(Network):
-    """A ready-made network under the contract.
+    """A ready-made network under the contract: images B C H W -> logits B K.
 
     Subclasses build `net` for `home`, set its `mechanism` for other sizes, and find modules in it. Raises ModelError
     for weights that cannot be had or do not fit, and for image sizes the network cannot take.
+    Args: name: in the library. image_size: training resolution in pixels, None for the library's own. weights: see
+    `models.catalogue.ready_made.WEIGHTS`.
     """
 
     origin: ClassVar[str]  # timm or torchvision

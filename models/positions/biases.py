@@ -82,14 +82,14 @@ class Bias2d(Position):
 
 
 class ContinuousBias(Position):
-    """`cpb`: logits += 16 sigmoid(MLP(s(dr), s(dc))), an MLP 2-512-heads per block.
+    """`cpb`: logits += 16 sigmoid(MLP(s(dr), s(dc))), an MLP 2-hidden-heads per block.
 
     The log-spaced continuous position bias of Swin V2 (Liu et al., 2022, section 3.3), with the factors of the authors'
     code. s(x) = sign(x) log2(1 + 8 |x| / (M-1)) / log2(8), M the length of the axis (1 gives 0). The attention stays
     the ordinary scaled dot product, so that position alone changes; Swin V2 pairs it with cosines. Pairs with a class
     token get 8, the sigmoid's middle. At another grid: `recompute` with the training M (coordinates exceed 1:
     extrapolates) or `normalise` by the new M (interpolates). Its MACs do not grow with the batch, but are counted for
-    one image.
+    one image. Args: hidden: units of the MLP, 512 as in Swin V2.
     """
 
     ways = ("recompute", "normalise")
