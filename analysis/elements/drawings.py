@@ -40,6 +40,7 @@ class Drawing:
 
     @property
     def caption(self) -> str:
+        """What it shows, and what its marks mean."""
         return f"{self.shows}. {self.legend}".rstrip()
 
 

@@ -62,6 +62,7 @@ class ReportedArm:
 
     @property
     def arm(self) -> Arm:
+        """What its runs have in common."""
         return self.data.arm
 
     @property
@@ -81,6 +82,7 @@ class ReportedArm:
 
     @cached_property
     def links(self) -> Anchors:
+        """The anchors of its models, cells and pairs."""
         return Anchors(self.number, tuple(dict.fromkeys(self.runs["label"])))
 
     @cached_property

@@ -49,6 +49,7 @@ class Content:
 
     @property
     def drawings(self) -> tuple[Drawing, ...]:
+        """All figures, chapter by chapter."""
         return tuple(drawing for chapter in self.chapters for drawing in chapter.drawings)
 
 

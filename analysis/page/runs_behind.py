@@ -39,6 +39,8 @@ class Entry:
 
 @dataclass(frozen=True)
 class ModelRuns:
+    """The runs of one model in an arm, with the anchor that its name in tables leads to."""
+
     anchor: str
     name: str
     entries: tuple[Entry, ...]

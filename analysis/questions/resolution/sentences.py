@@ -14,6 +14,7 @@ from models import family
 
 
 def claims(arm: ReportedArm) -> list[Claim]:
+    """The answers on test resolutions, each leading to their chapter."""
     return [Claim(answer, "test-resolution") for answer in answers(arm.data)]
 
 
