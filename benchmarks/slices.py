@@ -38,6 +38,14 @@ REGISTRIES = {
 }
 
 
+# Definitions whose text has changed, and no run with it, keep the digest they had: by symbol and new digest.
+SAME = {
+    ("INITIAL", "03a3560a"): "36eecfac",  # in another order, the first being the default; a run states its `initial`
+    ("Network", "dce2e4de"): "d2d2025e",  # the same default, of `initialise`
+    ("Adapted", "3d9112f4"): "d6f9d7a7",  # likewise
+}
+
+
 def slice_digests(entries: Iterable[str]) -> dict[str, str]:
     """Digest of every definition reached from the entry points, sorted by name."""
     return dict(_slice(tuple(entries)))
@@ -114,7 +122,8 @@ def _definition(module: str, symbol: str) -> tuple[str, tuple[str, ...]]:
                 used.add(f"{module}:{name}")
             elif name in imports:
                 used.update(_resolve(imports[name], attributes))
-    return digest_of("".join(_text(node) for node in nodes)), tuple(sorted(used - REGISTRIES))
+    digest = digest_of("".join(_text(node) for node in nodes))
+    return SAME.get((symbol, digest), digest), tuple(sorted(used - REGISTRIES))
 
 
 def _resolve(target: str, attributes: tuple[str, ...]) -> Iterator[str]:

@@ -125,7 +125,7 @@ class Network(nn.Module, ABC):
             raise ModelError(f"images of {images.dtype} and shape {tuple(images.shape)} are not floats, or none at all")
         return images
 
-    def initialise(self, seed: int, initial: str = "literature") -> None:
+    def initialise(self, seed: int, initial: str = "library") -> None:
         """Give every parameter its keyed initial value; a ready-made network has its library's already.
 
         Args: initial: see `scheme`. Raises ModelError as `scheme` does.

@@ -29,7 +29,7 @@ Part = Literal["test", "validation", "test_unique"]
 Images = Literal["resize", "canvas", "patch"]
 BatchNorm = Literal["kept", "reestimated"]
 Precision = Literal["float32", "bfloat16"]
-Initial = Literal["literature", "library", "torch"]
+Initial = Literal["library", "literature", "torch"]
 
 
 class Frozen(BaseModel):
@@ -104,7 +104,7 @@ class Run(Identified):
     draw: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="picks the subset; default: seed")
     precision: Precision = Field("float32", description="of the network's arithmetic; weights are always float32")
     initial: Initial = Field(
-        "literature", description="how weights start: as in a family's literature or library, or torch's"
+        "library", description="how weights start: as in the library or the literature of a family, or torch's"
     )
     init_from: str = Field("", description="the run, record folder or weights file it starts from; none: drawn anew")
     validate_every: Annotated[float | int, AfterValidator(_share_or_steps)] = Field(
@@ -415,6 +415,7 @@ def _delta(run: Run) -> dict[str, Any]:
         del changed["options"]
     usual_plain: dict[str, Any] = {"resolution": run.data.native_resolution, "draw": run.seed, "protocol": 0}
     usual_plain["size"] = models.default_size(run.model)
+    usual_plain["initial"] = "literature"  # the default of earlier versions: the ids of their runs stay what they were
     for name, field in Run.model_fields.items():
         if name in ("options", "recipe", "budget"):
             continue

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 INITIAL = (
-    "literature",
     "library",
+    "literature",
     "torch",
 )  # how weights start (`models.network.Network.scheme`): the first is the default
 

@@ -339,7 +339,7 @@ def first_loss(subject: Subject) -> None:
     with torch.random.fork_rng(devices=[]):
         logits = network(subject.batch(64).float())
     loss = nn.functional.cross_entropy(logits, torch.arange(64) % CLASSES).item()
-    most = 0.75 if network.scheme("literature") is TORCH else 0.3
+    most = 0.75 if network.scheme("library") is TORCH else 0.3
     require(abs(loss - math.log(CLASSES)) < most, f"the first loss is {loss:.2f}, not about {math.log(CLASSES):.2f}")
 
 

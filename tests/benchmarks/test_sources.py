@@ -142,7 +142,7 @@ def test_an_annotated_name_is_the_same_name(copy: Copy) -> None:
         ("benchmarks/running/execute.py", "execute"),
         ("benchmarks/records/record.py", "read_record"),
         ("benchmarks/plan/study.py", "expand"),
-        ("benchmarks/cli/main.py", "run"),
+        ("benchmarks/cli/run.py", "run"),
     ],
 )
 def test_a_change_elsewhere_touches_nothing(file: str, name: str, changed_by: ChangedBy) -> None:
