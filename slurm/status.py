@@ -18,15 +18,14 @@ from slurm.commands import SECONDS, SlurmError
 from slurm.ledger import Array
 from slurm.queue import OVER, Queued, accounted_states, in_queue, queue
 
-QUIET = 3 * BEAT_SECONDS  # without a heartbeat, after which SLURM's word that a job is over is taken for its runs
-OLD = (
-    12 * BEAT_SECONDS
-)  # the same where SLURM has forgotten the job; also without one before a running job's run stalls
+# Seconds without a heartbeat after which SLURM's word that a job is over is taken for its runs, or its having forgotten
+# the job; after the longer time a run of a running job counts as stalled.
+QUIET, OLD = 3 * BEAT_SECONDS, 12 * BEAT_SECONDS
 STATUS_SECONDS = 3.0  # that `status` waits for squeue, before it shows the records alone
 FORGOTTEN = "forgotten by SLURM"
 HELD = "held back by max_jobs"
 UNCERTAIN = "its submission is uncertain: `inductive submit` finds out"
-OPEN = ("missing", "interrupted", "lost")
+OPEN = ("missing", "interrupted", "lost")  # states that `submit` submits; `retry` names others
 ELSEWHERE = ("CANCELLED", "NODE_FAIL", "PREEMPTED")  # ends that say nothing against what the job was to do
 SHOWN = 10  # ids in one sentence
 

@@ -41,6 +41,7 @@ from slurm.packing import JOB_START_SECONDS, Estimate, arrays, pack, short_of_ti
 from slurm.queue import Queued, accounted, in_queue
 from slurm.site import check_site, look
 from slurm.status import (
+    OPEN,
     FailedStart,
     Jobs,
     began,
@@ -62,7 +63,6 @@ NO_START = (  # keys of cluster.toml that cannot make a job end before its first
     *("least_minutes", "checkpoint_seconds", "largest_array", "max_jobs", "over", "ask_above", "tflops"),
     "sbatch_seconds",
 )
-SUBMITTED_STATES = ("missing", "interrupted", "lost")  # what `submit` submits; `retry` names others
 HELD_WAIT = 1800.0  # seconds that the job which submits what was held back waits for another that submits right now
 
 
@@ -78,7 +78,7 @@ class Request:
     data: Path
     command: str
     only: str | None = None  # a glob of run ids
-    states: tuple[str, ...] = SUBMITTED_STATES
+    states: tuple[str, ...] = OPEN
     accept_code: bool = False
     again: bool = False  # by `retry`: also where jobs like these have ended before their first run
 
@@ -108,7 +108,7 @@ def read_request(
     data: Path,
     *,
     only: str | None = None,
-    states: tuple[str, ...] = SUBMITTED_STATES,
+    states: tuple[str, ...] = OPEN,
     accept_code: bool = False,
 ) -> Request:
     """A request by a study's name or file and a cluster's file. Raises ConfigError for what is wrong in either."""
