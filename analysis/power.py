@@ -134,18 +134,18 @@ def plan_table(study: Study, root: Path) -> tuple[list[str], list[list[str]], st
         ]
         for one in found
     ]
-    said = (
+    phrases = (
         f"Smallest difference of test accuracy, in points, that is told from 0 with {POWER:.0%} probability by "
         "simultaneous 95 % intervals of the family, by number of seeds, the planned one in brackets. Residual: the "
         "standard deviation of a run about its model and its seed."
     )
     if any(one.known == "assumed" for one in found):
-        said += (
+        phrases += (
             f" Where no runs are finished {100 * ASSUMED:g} point is assumed, and the differences are in proportion."
         )
     if not study.comparisons:
-        said += " The study declares no [[comparisons]]: counted as all pairs."
-    return [*heads, *(wording.count(n, "seeds") for n in seeds)], rows, said
+        phrases += " The study declares no [[comparisons]]: counted as all pairs."
+    return [*heads, *(wording.count(n, "seeds") for n in seeds)], rows, phrases
 
 
 def _points(one: Detectable, seeds: int) -> str:

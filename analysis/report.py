@@ -22,7 +22,7 @@ from analysis.frame.studies import joined
 from analysis.page.content import Content, gather
 from analysis.page.tables import csv_tables
 from analysis.provenance import anonymous
-from analysis.provenance.anonymous import Veil
+from analysis.provenance.anonymous import Redaction
 from analysis.provenance.digests import of_all, traces
 from analysis.provenance.provenance import provenance
 from analysis.provenance.trust import trust
@@ -85,16 +85,16 @@ def write_report(
     study = joined(several)
     frame = paper.apply(_below(root, load(root, study)), study.paper)
     found = traces(root, [run.id for run in study.runs])
-    veil = Veil(host for one in found for host in one.hosts)
+    redaction = Redaction(host for one in found for host in one.hosts)
     if hide:
-        frame = anonymous.hidden_frame(frame, veil)
-        found = [anonymous.hidden_trace(one, veil) for one in found]
-        study, *several = (anonymous.hidden_study(one, veil) for one in (study, *several))
+        frame = anonymous.hidden_frame(frame, redaction)
+        found = [anonymous.hidden_trace(one, redaction) for one in found]
+        study, *several = (anonymous.hidden_study(one, redaction) for one in (study, *several))
     arms = reported_arms(study, frame, root, resamples)
     styles = looks(frame.runs, paper.highlighted(study.paper))
     checks = trust(several, root, found, [one.data for one in arms])
     if hide:
-        checks = anonymous.hidden_trust(checks, veil)
+        checks = anonymous.hidden_trust(checks, redaction)
     content = gather(study, several, frame, arms, styles, checks, provenance(found), of_all(found))
 
     files: dict[str, bytes] = {}
@@ -122,7 +122,7 @@ def write_report(
         {name: out / place for kind, (name, place) in PLACES.items() if kind in formats},
         content.answers.lines,
         [out / name for name in files if name.startswith("tables/")],
-        [*content.warnings, *(fonts.said(frame.runs["label"].unique()) if printed else [])],
+        [*content.warnings, *(fonts.missing_letters_warnings(frame.runs["label"].unique()) if printed else [])],
     )
 
 

@@ -40,7 +40,7 @@ def verify(page: Path, root: Path) -> Verification:
     now = traces(root, then)
     if not differences and of_all(now) == digest[1]:
         return Verification(len(then), ())
-    differences += [f"{one.run}: {said}" for one in now for said in _differences(then[one.run], one.parts)]
+    differences += [f"{one.run}: {phrases}" for one in now for phrases in _differences(then[one.run], one.parts)]
     return Verification(len(then), tuple(differences))
 
 

@@ -34,7 +34,7 @@ _SIGNS = {
 
 def signs(starved_below: float) -> dict[str, str]:
     """What each sign means, for the page's legend."""
-    return {sign: said.format(limit=percent(starved_below)) for sign, said in _SIGNS.items()}
+    return {sign: phrases.format(limit=percent(starved_below)) for sign, phrases in _SIGNS.items()}
 
 
 @dataclass(frozen=True)

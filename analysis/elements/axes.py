@@ -55,10 +55,10 @@ def lines(axes: Axes, rows: pd.DataFrame, name: str, x: str, value: str, styles:
     bounds = (0.0, 1.0) if value == "accuracy" else None
     for label in order:
         look = styles[label]
-        mine = known[known[name] == label]
-        at = sorted(mine[x].unique())
+        own = known[known[name] == label]
+        at = sorted(own[x].unique())
         xs = [places(place, label) for place in at]
-        cells = [mine[mine[x] == place] for place in at]
+        cells = [own[own[x] == place] for place in at]
         estimates = [intervals.over_seeds(cell, value, bounds=bounds) for cell in cells]
         points = [
             (places(place, label, BESIDE), 100 * y)

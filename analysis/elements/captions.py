@@ -15,7 +15,7 @@ def bars(table: pd.DataFrame, interval: str = "95 % t-intervals") -> str:
     return f"Bars: {interval}." if (table["low"].notna() & table["high"].notna()).any() else ""
 
 
-def beside(table: pd.DataFrame, names: str = "label", what: str = "Models") -> str:
+def side_by_side(table: pd.DataFrame, names: str = "label", what: str = "Models") -> str:
     """That marks of one place stand side by side, where there are several `names`; else ''."""
     if table.loc[table["mean"].notna(), names].nunique() < 2:
         return ""

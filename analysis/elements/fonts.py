@@ -11,16 +11,16 @@ from analysis import wording
 from analysis.elements.axes import STYLE
 
 
-def lacking(labels: Iterable[str]) -> dict[str, str]:
+def missing_letters(labels: Iterable[str]) -> dict[str, str]:
     """Of each label that has any, the letters for which PDF and PNG show a box, each once, in order."""
     known = _letters()
     found = {label: "".join(dict.fromkeys(letter for letter in label if ord(letter) not in known)) for label in labels}
     return {label: letters for label, letters in found.items() if letters}
 
 
-def said(labels: Iterable[str]) -> list[str]:
+def missing_letters_warnings(labels: Iterable[str]) -> list[str]:
     """The same in a sentence, with the way out; nothing where no letter is lacking."""
-    found = [f"{' '.join(letters)} of “{label}”" for label, letters in lacking(labels).items()]
+    found = [f"{' '.join(letters)} of “{label}”" for label, letters in missing_letters(labels).items()]
     if not found:
         return []
     return [
@@ -31,7 +31,7 @@ def said(labels: Iterable[str]) -> list[str]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without matplotlib's warning for each such letter, each time it is measured or drawn: `said` says it once."""
+    """Without matplotlib's warning for each such letter, time after time: `missing_letters_warnings` has it once."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from", UserWarning)
         yield

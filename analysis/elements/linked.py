@@ -82,8 +82,8 @@ class Table:
     def basis(self) -> str:
         """What the intervals are, where there are any, and over what: 'Brackets: 95 % t-intervals, n = 3 seeds.'"""
         brackets = any({"[", "]"} & set(cell.interval) for row in self.rows for cell in row.cells)
-        said = ", ".join(part for part in (f"Brackets: {self.interval}" if brackets else "", self.n) if part)
-        return f"{said}." if said else ""
+        phrases = ", ".join(part for part in (f"Brackets: {self.interval}" if brackets else "", self.n) if part)
+        return f"{phrases}." if phrases else ""
 
 
 def model_name(label: str, arm: ArmData, links: Anchors, line: str | None = None) -> Cell:
@@ -106,8 +106,8 @@ def grid(
     noun = intervals.unit_noun(arm.runs)
     across = sorted(table[columns].unique().tolist())
     rows = []
-    for (label, line), mine in each_group(table, ["label", "line"]):
-        by_place = {getattr(row, columns): row for row in each_row(mine)}
+    for (label, line), group in each_group(table, ["label", "line"]):
+        by_place = {getattr(row, columns): row for row in each_row(group)}
         cells = tuple(
             _cell(by_place[place], noun, _behind(links, by_place[place], difference), difference)
             if place in by_place

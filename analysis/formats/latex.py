@@ -52,7 +52,7 @@ def _head(content: Content) -> list[str]:
     for study in content.studies:
         lines += [rf"\section*{{{escape(study.question or study.name)}}}"]
         lines += [rf"\textbf{{Expected beforehand:}} {escape(study.expect)}"] if study.expect else []
-    lines += [rf"\paragraph{{Mind:}} {escape(warning)}" for warning in content.warnings]
+    lines += [rf"\paragraph{{Warning:}} {escape(warning)}" for warning in content.warnings]
     lines += [r"\section*{Answers}", escape(content.answers.common), "", escape(wording.BRACKETS)]
     return [*lines, r"\begin{itemize}", *(rf"\item {escape(answer.text)}" for answer, _ in content.answers),
             r"\end{itemize}"]  # fmt: skip

@@ -14,7 +14,7 @@ def text_of(content: Content) -> str:
     lines: list[str] = []
     for study in content.studies:
         lines += [f"# {escape(study.question or study.name)}", ""]
-    lines += [f"> **Mind:** {escape(warning)}\n" for warning in content.warnings]
+    lines += [f"> **Warning:** {escape(warning)}\n" for warning in content.warnings]
     lines += [f"{escape(content.answers.common)}\n"] if content.answers.common else []
     lines += [
         *(f"- **{escape(answer.lead)}**{_conditions(answer.conditions)}: {escape(answer.body)}"

@@ -61,14 +61,14 @@ class Arm:
         }
 
     @property
-    def unsaid(self) -> set[str]:
+    def unspoken_parts(self) -> set[str]:
         """The parts that go without saying, as they are what a run has by default; no two arms have the same words."""
         return {name for name in ("precision", "validation", "protocol") if getattr(self, name) == default(name)}
 
     @property
     def words(self) -> str:
         """'digits, size sketch, recipe plain, 600 steps, trained at 8 px': what every claim names."""
-        return ", ".join(text for name, text in self.parts.items() if name not in self.unsaid)
+        return ", ".join(text for name, text in self.parts.items() if name not in self.unspoken_parts)
 
     @property
     def validation_words(self) -> str:
@@ -99,14 +99,14 @@ def one_arm(table: pd.DataFrame) -> Arm:
         raise ValueError("one_arm: there are no rows")
     mixed = {name: sorted(table[name].unique().tolist(), key=str) for name in ARM if table[name].nunique() > 1}
     if mixed:
-        said = "; ".join(f"{name}: {', '.join(map(str, values))}" for name, values in mixed.items())
-        raise MixedArmsError(f"these runs do not answer the same question and belong in separate tables ({said})")
+        phrases = "; ".join(f"{name}: {', '.join(map(str, values))}" for name, values in mixed.items())
+        raise MixedArmsError(f"these runs do not answer the same question and belong in separate tables ({phrases})")
     first = {name: table[name].tolist()[0] for name in (*ARM, "classes")}
     return Arm(**first)
 
 
 @dataclass(frozen=True)
-class Apart:
+class ArmNames:
     """Arms beside each other: what all have in `common`, in words; the names of the parts in which they are
     `differing`; and of each arm its `own` words, which tell it from the others."""
 
@@ -124,15 +124,15 @@ class Apart:
         return "; ".join(own for arm, own in zip(self.arms, self.own, strict=True) if arm in some)
 
 
-def told_apart(arms: Sequence[Arm]) -> Apart:
+def arm_names(arms: Sequence[Arm]) -> ArmNames:
     """What unlike arms have in common, and what tells each from the others; nothing of no arm."""
     if not arms:
-        return Apart((), "", (), ())
+        return ArmNames((), "", (), ())
     parts = [arm.parts for arm in arms]
     differing = tuple(name for name in parts[0] if len({words[name] for words in parts}) > 1)
-    common = [text for name, text in parts[0].items() if name not in (*differing, *arms[0].unsaid)]
+    common = [text for name, text in parts[0].items() if name not in (*differing, *arms[0].unspoken_parts)]
     own = tuple(", ".join(words[name] for name in differing) for words in parts)
-    return Apart(tuple(arms), ", ".join(common), differing, own)
+    return ArmNames(tuple(arms), ", ".join(common), differing, own)
 
 
 def split(frame: Frame) -> list[ArmData]:

@@ -56,9 +56,9 @@ def default_and_chosen(rows: pd.DataFrame, part: str = "test") -> pd.DataFrame:
     """Both, for models with several ways: lines 'vit rope_axial' (the default) and 'vit rope_axial, carry chosen on
     validation'."""
     usual = by_carry(rows, part)
-    mine = [usual[usual["label"].isin(several_ways(rows))], chosen(rows, part)]
+    group = [usual[usual["label"].isin(several_ways(rows))], chosen(rows, part)]
     order = {label: place for place, label in enumerate(dict.fromkeys(rows["label"]))}
-    both = pd.concat([table for table in mine if len(table)] or mine[:1])
+    both = pd.concat([table for table in group if len(table)] or group[:1])
     return both.sort_values("label", key=lambda labels: labels.map(order), kind="stable")
 
 
@@ -73,8 +73,8 @@ def as_chosen(rows: pd.DataFrame, part: str = "test") -> pd.DataFrame:
 
 def ways_words(there: pd.DataFrame, label: str, train_size: int) -> str:
     """'interpolate at 16 px, recompute at 48 and 64 px': what was chosen for a model, from `choices`."""
-    mine = there[(there["label"] == label) & (there["train_size"] == train_size)]
-    by_way = {way: [f"{r}" for r in places["test_resolution"]] for way, places in each_group(mine, "carry")}
+    group = there[(there["label"] == label) & (there["train_size"] == train_size)]
+    by_way = {way: [f"{r}" for r in places["test_resolution"]] for way, places in each_group(group, "carry")}
     return "; ".join(f"{way} at {', '.join(places)} px" for way, places in by_way.items())
 
 

@@ -47,12 +47,12 @@ def by_carry(rows: pd.DataFrame, part: str = "test") -> pd.DataFrame:
     rows = usual(rows)
     rows = rows[rows["part"] == part]
     lines = []
-    for label, mine in each_group(rows, "label"):
-        ways = sorted(set(mine["carry"]) - {NONE})
+    for label, group in each_group(rows, "label"):
+        ways = sorted(set(group["carry"]) - {NONE})
         if len(ways) <= 1:
-            lines.append(mine.assign(line=label))
+            lines.append(group.assign(line=label))
         else:
-            lines += [mine[mine["carry"].isin([way, NONE])].assign(line=f"{label}, carry {way}") for way in ways]
+            lines += [group[group["carry"].isin([way, NONE])].assign(line=f"{label}, carry {way}") for way in ways]
     return pd.concat(lines) if lines else rows.assign(line=rows["label"])
 
 
@@ -79,10 +79,10 @@ def summarise(
     places: Sequence[int | None] = [None] if resolutions is None else resolutions
     result: list[dict[str, Any]] = []
     for label, planned in each_group(runs, "label"):
-        mine = rows[rows["label"] == label]
-        for line in list(dict.fromkeys(mine["line"])) or [label]:
+        group = rows[rows["label"] == label]
+        for line in list(dict.fromkeys(group["line"])) or [label]:
             for train_size, cell in each_group(planned, "train_size", ordered=True):
-                of_cell = mine[(mine["line"] == line) & (mine["train_size"] == train_size)]
+                of_cell = group[(group["line"] == line) & (group["train_size"] == train_size)]
                 for resolution in places:
                     at = of_cell if resolution is None else of_cell[of_cell["test_resolution"] == resolution]
                     place = {} if resolution is None else {"test_resolution": resolution}

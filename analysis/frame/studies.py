@@ -52,8 +52,10 @@ def _trials(studies: Sequence[Study]) -> dict[str, int]:
         for run, number in study.trials.items():
             other, name = stated.setdefault(run, (number, study.name))
             if other != number:
-                said = f"is {other} in study {name} and {number} in study {study.name}, for one and the same run: {run}"
-                raise ConfigError("trials", said)
+                phrases = (
+                    f"is {other} in study {name} and {number} in study {study.name}, for one and the same run: {run}"
+                )
+                raise ConfigError("trials", phrases)
     return {run: number for run, (number, _) in stated.items()}
 
 

@@ -8,7 +8,7 @@ import models
 from analysis import wording
 from analysis.elements import linked
 from analysis.elements.reported import ReportedArm
-from analysis.frame.arms import Arm, told_apart
+from analysis.frame.arms import Arm, arm_names
 from analysis.frame.frame import LOADED, Frame
 from analysis.frame.naming import NONE
 from analysis.frame.states import DONE
@@ -77,8 +77,8 @@ def _trials(reported: ReportedArm) -> str:
 
 def _recipe(name: str, values: Mapping[str, Any]) -> str:
     idle = {"name", *_without_effect(values)}
-    said = [f"{key.replace('_', ' ')} {_plain(value)}" for key, value in values.items() if key not in idle and value]
-    return f"Recipe {name}: {', '.join(said)}; what is not named is 0 or off."
+    phrases = [f"{key.replace('_', ' ')} {_plain(value)}" for key, value in values.items() if key not in idle and value]
+    return f"Recipe {name}: {', '.join(phrases)}; what is not named is 0 or off."
 
 
 def _without_effect(values: Mapping[str, Any]) -> set[str]:
@@ -97,7 +97,7 @@ def warnings(arms: Sequence[ReportedArm]) -> tuple[str, ...]:
     for reported in arms:
         for text in _unlike(reported):
             where.setdefault(text, []).append(reported.arm)
-    apart = told_apart([reported.arm for reported in arms])
+    apart = arm_names([reported.arm for reported in arms])
     return (*(f"{what} ({apart.words_of(arms)}){so}" for (what, so), arms in where.items()), *_budgets(arms))
 
 
@@ -125,7 +125,7 @@ def _budgets(arms: Sequence[ReportedArm]) -> list[str]:
     for reported in arms:
         key = repr(dataclasses.replace(reported.arm, budget_kind="", budget=0))
         alike.setdefault(key, []).append(reported)
-    said = []
+    phrases = []
     for group in alike.values():
         if len({frozenset(reported.runs["label"]) for reported in group}) > 1:
             each = "; ".join(
@@ -133,16 +133,16 @@ def _budgets(arms: Sequence[ReportedArm]) -> list[str]:
                 f"{wording.names(dict.fromkeys(reported.runs['label']))}"
                 for reported in group
             )
-            said.append(f"Models of this study were trained for unlike budgets, and are never in one table: {each}.")
-    return said
+            phrases.append(f"Models of this study were trained for unlike budgets, and are never in one table: {each}.")
+    return phrases
 
 
 def _each(arms: Sequence[ReportedArm], say: Callable[[ReportedArm], str]) -> str:
     """What `say` has for each arm, once where all agree."""
-    said = {reported.words: say(reported) for reported in arms}
-    if len(set(said.values())) == 1:
-        return next(iter(said.values()))
-    return "; ".join(f"{words}: {text}" for words, text in said.items())
+    phrases = {reported.words: say(reported) for reported in arms}
+    if len(set(phrases.values())) == 1:
+        return next(iter(phrases.values()))
+    return "; ".join(f"{words}: {text}" for words, text in phrases.items())
 
 
 def _test_error(reported: ReportedArm) -> str:
@@ -194,11 +194,11 @@ def _initial(frame: Frame) -> list[str]:
     """How the weights of each model start, and where that is from."""
     pairs = dict.fromkeys(zip(frame.runs["model"], frame.runs["initial"], strict=True))
     found = {(model, way): _source(model, way) for model, way in pairs if way not in (NONE, LOADED)}
-    said = "; ".join(f"{model} ({way}): {source}" for (model, way), source in found.items() if source)
+    phrases = "; ".join(f"{model} ({way}): {source}" for (model, way), source in found.items() if source)
     loaded = [model for model, way in pairs if way == LOADED]
-    drawn = f"Initial weights are those of each family's own convention, drawn from the seed: {said}."
+    drawn = f"Initial weights are those of each family's own convention, drawn from the seed: {phrases}."
     others = f"Weights of {wording.names(loaded)} were loaded: init_from, or the model's option `weights`."
-    return [drawn] * bool(said) + [others] * bool(loaded)
+    return [drawn] * bool(phrases) + [others] * bool(loaded)
 
 
 def _passes(low: float, high: float) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from analysis import wording
 from analysis.elements.claims import Claim
-from analysis.frame.arms import Apart, Arm, told_apart
+from analysis.frame.arms import Arm, ArmNames, arm_names
 from analysis.wording import Answer, Scope
 
 FOREMOST = (
@@ -75,7 +75,7 @@ def in_order(first: Sequence[Claim], arms: Sequence[ArmAnswers], last: Sequence[
     if len(arms) < 2:
         alone = tuple(Part("", one.claims) for one in arms)
         return Answers("", tuple(first), alone, (*last, *(claim for one in arms for claim in one.limits)))
-    apart = told_apart([one.arm for one in arms])
+    apart = arm_names([one.arm for one in arms])
     units = {answer.scope.units for one in arms for answer, _ in one.claims} - {""}
     shared = next(iter(units)) if len(units) == 1 else ""
     parts = []
@@ -105,7 +105,7 @@ def _parted(claims: Sequence[Claim], arm: Arm) -> tuple[tuple[Claim, ...], tuple
     return tuple(claims[place : place + 1]), (*claims[:place], *claims[place + 1 :])
 
 
-def _limits(arms: Sequence[ArmAnswers], apart: Apart) -> list[Claim]:
+def _limits(arms: Sequence[ArmAnswers], apart: ArmNames) -> list[Claim]:
     """What limits the claims, once with all arms of which the same holds."""
     where: dict[tuple[str, str, str], list[Arm]] = {}
     for one in arms:

@@ -58,8 +58,8 @@ def runs_behind(arm: ArmData, links: Anchors, pairs: pd.DataFrame) -> tuple[Mode
     result = []
     for label in links.labels:
         entries = []
-        mine = arm.runs[arm.runs["label"] == label]
-        for size, cell in each_group(mine, "train_size", ordered=True):
+        group = arm.runs[arm.runs["label"] == label]
+        for size, cell in each_group(group, "train_size", ordered=True):
             lines = []
             for run in each_row(cell.sort_values(["draw", "seed"])):
                 shown = [_share(accuracy.get((run.run, r))) for r in resolutions]

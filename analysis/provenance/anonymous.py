@@ -22,7 +22,7 @@ KEPT_ENVIRONMENT = ("python", "cpu", "gpu")
 PLACE, HOST = "PATH", "HOST"
 
 
-class Veil:
+class Redaction:
     """What replaces paths and the names of these hosts in a text, and in whatever is made of texts."""
 
     def __init__(self, hosts: Iterable[str]):
@@ -51,7 +51,7 @@ class Veil:
         return table
 
 
-def hidden_frame(frame: Frame, veil: Veil) -> Frame:
+def hidden_frame(frame: Frame, redaction: Redaction) -> Frame:
     """The frame without what its free texts may name."""
 
     def shown(table: pd.DataFrame) -> pd.DataFrame:
@@ -59,11 +59,15 @@ def hidden_frame(frame: Frame, veil: Veil) -> Frame:
             "" if state in ("running", "lost") else kind(str(reason))
             for state, reason in zip(table["state"], table["reason"], strict=True)
         ]
-        return veil.table(table.assign(reason=pd.Series(reasons, index=table.index, dtype="str")))
+        return redaction.table(table.assign(reason=pd.Series(reasons, index=table.index, dtype="str")))
 
     problems = frame.problems.assign(problem="cannot be read")
     return dataclasses.replace(
-        frame, rows=shown(frame.rows), runs=shown(frame.runs), problems=problems, recipes=veil.values(frame.recipes)
+        frame,
+        rows=shown(frame.rows),
+        runs=shown(frame.runs),
+        problems=problems,
+        recipes=redaction.values(frame.recipes),
     )
 
 
@@ -73,30 +77,30 @@ def kind(reason: str) -> str:
     return name[0].rpartition(".")[2] if name else PATH.sub(PLACE, reason)
 
 
-def hidden_trace(one: Trace, veil: Veil) -> Trace:
+def hidden_trace(one: Trace, redaction: Redaction) -> Trace:
     """A trace without hosts and commit; its digests stay."""
     environment = {key: one.environment[key] for key in KEPT_ENVIRONMENT if key in one.environment}
-    config, execution = veil.values(one.config), veil.values(one.execution)  # sources name files of weights
+    config, execution = redaction.values(one.config), redaction.values(one.execution)  # sources name files of weights
     return dataclasses.replace(one, environment=environment, hosts=(), config=config, execution=execution)
 
 
-def hidden_study(study: Study, veil: Veil) -> Study:
+def hidden_study(study: Study, redaction: Redaction) -> Study:
     """A study whose words name no path or host."""
-    left_out = tuple((veil.text(cell), veil.text(reason)) for cell, reason in study.left_out)
+    left_out = tuple((redaction.text(cell), redaction.text(reason)) for cell, reason in study.left_out)
     return dataclasses.replace(
         study,
-        question=veil.text(study.question),
-        cost=veil.text(study.cost),
-        expect=veil.text(study.expect),
+        question=redaction.text(study.question),
+        cost=redaction.text(study.cost),
+        expect=redaction.text(study.expect),
         left_out=left_out,
     )
 
 
-def hidden_trust(found: Trust, veil: Veil) -> Trust:
+def hidden_trust(found: Trust, redaction: Redaction) -> Trust:
     """What the checks found, without paths and hosts."""
     return Trust(
         tuple(
-            Finding(veil.text(one.text), one.alarming, tuple(veil.text(line) for line in one.details))
+            Finding(redaction.text(one.text), one.alarming, tuple(redaction.text(line) for line in one.details))
             for one in found.findings
         )
     )

@@ -141,14 +141,14 @@ def _mixed(found: Sequence[Trace], arms: Sequence[ArmData]) -> Iterator[Finding]
     by_run = {one.run: one for one in found}
     details = []
     for arm in arms:
-        mine = [by_run[run] for run in arm.runs["run"] if by_run[run].execution]
+        group = [by_run[run] for run in arm.runs["run"] if by_run[run].execution]
         for what, values in (
-            ("hardware", [hardware(one.execution, one.environment) for one in mine]),
-            *((name, [str(one.execution.get(name, "-")) for one in mine]) for name in LIBRARIES),
+            ("hardware", [hardware(one.execution, one.environment) for one in group]),
+            *((name, [str(one.execution.get(name, "-")) for one in group]) for name in LIBRARIES),
         ):
             if len(set(values)) > 1:
                 details.append(f"{arm.arm.words}: {what}: {counted(values)}")
-        changed = _several_sources(mine)
+        changed = _several_sources(group)
         if changed:
             details.append(f"{arm.arm.words}: sources: {wording.names(changed)}")
     if details:
@@ -172,10 +172,10 @@ def _leftovers(studies: Sequence[Study], root: Path) -> Finding:
     return Finding("No attempt that had lost its run left rows or checkpoints in a finished record.", False)
 
 
-def _several_sources(mine: Iterable[Trace]) -> list[str]:
+def _several_sources(group: Iterable[Trace]) -> list[str]:
     """The symbols that runs agree to depend on, in more than one version; facts of a run, which differ, are none."""
     digests: dict[str, set[str]] = {}
-    for one in mine:
+    for one in group:
         symbols = {name: digest for name, digest in (one.execution.get("sources") or {}).items() if ":" in name}
         for symbol, digest in symbols.items():
             digests.setdefault(symbol, set()).add(digest)

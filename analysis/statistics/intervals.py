@@ -182,10 +182,10 @@ def planned_pairs(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
 
 def units_words(runs: pd.DataFrame) -> str:
     """How many units a model is planned with, at most: '3 seeds', '3 draws, 3 seeds each'."""
-    units = max(planned_units(mine) for _, mine in runs.groupby("label"))
+    units = max(planned_units(group) for _, group in runs.groupby("label"))
     noun, each = unit_noun(runs), int(runs["draw_runs"].max())
-    said = f"{units:,} {noun if units > 1 else noun[:-1]}"
-    return f"{said}, {each} seeds each" if each > 1 else said
+    phrases = f"{units:,} {noun if units > 1 else noun[:-1]}"
+    return f"{phrases}, {each} seeds each" if each > 1 else phrases
 
 
 def covers(runs: pd.DataFrame) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from analysis.provenance.anonymous import Veil, kind
+from analysis.provenance.anonymous import Redaction, kind
 from analysis.report import FORMATS, write_report
 
 HOST, ACCOUNT, COMMIT = "gpu17.cs.example.edu", "alice", "0123456789abcdef0123456789abcdef01234567"
@@ -84,10 +84,10 @@ def test_numbers_do_not_change(revealing: tuple[Any, Path], tmp_path: Path) -> N
 
 
 def test_what_is_a_path_and_what_is_not() -> None:
-    veil = Veil(["node-3.cluster"])
+    redaction = Redaction(["node-3.cluster"])
     for text in ("12,300 images/s", "2/3 seeds", "and/or", "a / b", "1/K", "</b>", "1e-3", "nodes", "../x"):
-        assert veil.text(text) == text
-    assert veil.text("file:/home/a/w.pth, ~a/x and /scratch/b") == "file:PATH, PATH and PATH"
-    assert veil.text("on node-3 or node-3.cluster") == "on HOST or HOST"
+        assert redaction.text(text) == text
+    assert redaction.text("file:/home/a/w.pth, ~a/x and /scratch/b") == "file:PATH, PATH and PATH"
+    assert redaction.text("on node-3 or node-3.cluster") == "on HOST or HOST"
     assert kind("torch.OutOfMemoryError: CUDA on /dev/x") == "OutOfMemoryError"
     assert kind("changed since: models.vit:ViT (changed)") == "changed since: models.vit:ViT (changed)"

@@ -18,7 +18,7 @@ from analysis.frame.arms import ArmData, split
 from analysis.frame.cells import at_home
 from analysis.frame.frame import load
 from analysis.questions.accuracy import sentences as accuracy_sentences
-from analysis.questions.data_needed import against, budgets, figures, fitted
+from analysis.questions.data_needed import baselines, budgets, figures, fitted
 from analysis.questions.data_needed import numbers as data_needed
 from analysis.questions.data_needed import sentences as data_needed_sentences
 from analysis.report import write_report
@@ -196,10 +196,10 @@ def test_a_model_that_could_lead_but_lacks_runs_is_named(arm: ArmData) -> None:
     """By hand: resnet is the best at every size but has two seeds where the others have three."""
     part = arm.rows[~((arm.rows["label"] == "resnet") & (arm.rows["train_size"] == 100) & (arm.rows["seed"] == 2))]
     part_of_arm = ArmData(arm.arm, arm.dataset, arm.runs, part)
-    assert against.lead(part_of_arm) == against.Lead("vit learned_1d", 100, ("resnet",))
+    assert baselines.leader(part_of_arm) == baselines.Leader("vit learned_1d", 100, ("resnet",))
     answer, _ = answers(part_of_arm)
     assert "]. resnet could lead but lacks runs there. For as much, the others would need" in answer.body
-    assert against.lead(arm) == against.Lead("resnet", 100)
+    assert baselines.leader(arm) == baselines.Leader("resnet", 100)
 
 
 def test_models_with_their_own_seeds_in_a_draw_are_not_compared(made_up: Any, tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_the_answer_has_the_numbers_of_the_tables(arm: ArmData) -> None:
 def test_images_for_what_the_reference_reaches(arm: ArmData) -> None:
     """Reference: `equivalence.factor_at` on curves pivoted by pandas, the other way round; accuracies by scipy's t; the
     runs of the accuracies are among those of the factor. Fewest images first."""
-    [held] = against.against(arm)
+    [held] = baselines.baselines(arm)
     table = data_needed.at_reference(arm, held)
     assert (table["label"].tolist(), set(table["train_size"])) == (["vit learned_1d", "vit none"], {100})
     a, b = seeds_of(arm, "resnet"), seeds_of(arm, "vit learned_1d")
@@ -366,7 +366,7 @@ def test_models_need_not_share_their_train_sizes(made_up: Any, tmp_path: Path) -
     study = made_up.study_of(made_up.SMALL, train_size=[300, 1000], models=models)
     made_up.write_study(tmp_path / "runs", study)
     [arm] = split(load(tmp_path / "runs", study))
-    assert against.lead(arm) == against.Lead("resnet", 300)
+    assert baselines.leader(arm) == baselines.Leader("resnet", 300)
     answer, _ = answers(arm)
     assert answer.text.count("with 300 images") == 1
     assert "what they reach with 300" in answer.text
@@ -376,7 +376,7 @@ def test_models_need_not_share_their_train_sizes(made_up: Any, tmp_path: Path) -
     study = made_up.study_of(made_up.SMALL, train_size=[300, 1000], models=models)
     made_up.write_study(tmp_path / "more", study)
     [arm] = split(load(tmp_path / "more", study))
-    first = against.lead(arm)
+    first = baselines.leader(arm)
     assert first is not None
     assert first.train_size == 100
     assert answers(arm)
@@ -416,8 +416,8 @@ def test_what_is_held_against_what(
     made_up.write_study(tmp_path, study)
     [arm] = split(load(tmp_path, study))
     needed = data_needed.needed(arm, study)
-    assert needed.against == tuple(
-        against.Against(reference, tuple(labels), 100, named, leads) for reference, labels, named, leads in expected
+    assert needed.baselines == tuple(
+        baselines.Baseline(reference, tuple(labels), 100, named, leads) for reference, labels, named, leads in expected
     )
     pairs = [(reference, label) for reference, labels, *_ in expected for label in labels]
     assert set(needed.at_reference[["reference", "label"]].itertuples(index=False, name=None)) == set(pairs)
@@ -461,7 +461,7 @@ def test_declared_references_are_on_the_page(made_up: Any, tmp_path: Path) -> No
 
     made_up.write_study(tmp_path / "part", study, skip={run.id for run in study.runs if run.position == "none"})
     [arm] = split(load(tmp_path / "part", study))
-    assert [one.reference for one in data_needed.needed(arm, study).against] == ["resnet"]
+    assert [one.reference for one in data_needed.needed(arm, study).baselines] == ["resnet"]
 
 
 def test_no_factor_is_drawn_where_no_pair_has_a_curve_in_common(made_up: Any, tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def test_a_latex_report_begins_with_what_is_asked(made_up: Any, tmp_path: Path) 
         study.question,
         "Expected beforehand:",
         study.expect,
-        "Mind:",
+        "Warning:",
         "Answers",
         r"\item",
         r"\input",

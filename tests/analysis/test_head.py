@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from analysis.frame.arms import Arm, told_apart
+from analysis.frame.arms import Arm, arm_names
 from analysis.page.order import Answers, ArmAnswers, in_order
 from analysis.report import write_report
 from analysis.wording import Answer, Scope
@@ -94,7 +94,7 @@ def test_which_answers_are_foremost() -> None:
     assert foremost(sizes, *both) == ["Tested at 16 px"]
     assert foremost(sizes, *both, dataset="digits") == ["With 500 images"]
     assert foremost(sizes) == ["With 500 images"]
-    assert foremost(sizes, ("Data needed", "data-needed-1-1"), ("Against b", "data-needed-1-2")) == ["Data needed"]
+    assert foremost(sizes, ("Data needed", "data-needed-1-1"), ("Baseline b", "data-needed-1-2")) == ["Data needed"]
     assert foremost(("Crossings", "crossings-1-1"), sizes) == ["With 500 images"]
     assert foremost(("Comparing a", "comparisons")) == ["Comparing a"]
     assert foremost() == []
@@ -143,7 +143,7 @@ def test_arms_are_told_apart_by_all_that_makes_an_arm(
     changes: dict[str, Any], differing: tuple[str, ...], own: tuple[str, ...]
 ) -> None:
     """Also by what goes without saying where it is equal."""
-    apart = told_apart([ARM, arm_like(**changes)])
+    apart = arm_names([ARM, arm_like(**changes)])
     assert (apart.differing, apart.own) == (differing, own)
 
 

@@ -11,7 +11,7 @@ from analysis.frame.frame import load
 from analysis.frame.studies import joined
 from analysis.questions.comparisons import families as declared_families
 from analysis.questions.comparisons.sentences import method
-from analysis.questions.data_needed.against import against
+from analysis.questions.data_needed.baselines import baselines
 from benchmarks.errors import ConfigError
 
 
@@ -50,7 +50,7 @@ def test_a_family_is_of_the_study_that_declares_it(made_up: Any, tmp_path: Path)
     made_up.write_study(tmp_path, both)
     tables = {arm.arm.size: declared_families.differences(arm, both) for arm in split(load(tmp_path, both))}
     assert set(tables["pico"]["family"]) == {"a"} and tables["nano"].empty
-    assert {one.families for arm in split(load(tmp_path, both)) for one in against(arm, both)} == {("a",), ()}
+    assert {one.families for arm in split(load(tmp_path, both)) for one in baselines(arm, both)} == {("a",), ()}
     said = method(both)
     assert said.startswith("Study made-up declares the family of comparisons “a” and study other declares no family")
     again = joined([declares, dataclasses.replace(other, comparisons=declares.comparisons)])

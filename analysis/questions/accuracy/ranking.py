@@ -99,20 +99,20 @@ def ranking_words(ranking: Ranking, what: str, notes: Mapping[str, tuple[str, ..
         lead = f"has a {what} of {wording.value(ranking.mean)}, and alone of {models} the most runs"
     text = f"{name(ranking.leader)} {lead}"
     if ranking.lacking:
-        said = [wording.noted(f"{key} {wording.mean(mean)} %", *notes.get(key, ())) for key, mean in ranking.lacking]
-        text += f"; outside of this, with fewer runs: {wording.names(said)}"
+        phrases = [wording.noted(f"{key} {wording.mean(mean)} %", *notes.get(key, ())) for key, mean in ranking.lacking]
+        text += f"; outside of this, with fewer runs: {wording.names(phrases)}"
     text += "."
     if ranking.above:
-        said = [name(key, wording.points(difference)) for key, difference in ranking.above]
-        text += f" Higher than it: {wording.names(said)}."
+        phrases = [name(key, wording.points(difference)) for key, difference in ranking.above]
+        text += f" Higher than it: {wording.names(phrases)}."
     if ranking.level:
-        said = [name(key, wording.points(difference)) for key, difference in ranking.level]
-        text += f" It cannot be told apart from {wording.names(said)}."
+        phrases = [name(key, wording.points(difference)) for key, difference in ranking.level]
+        text += f" It cannot be told apart from {wording.names(phrases)}."
     if ranking.below:
         text += f" Below it: {wording.names(_below(ranking, name))}."
     if ranking.unknown:
-        said = [name(key, *_apart(difference)) for key, difference in ranking.unknown]
-        text += f" No interval, so no order, for {wording.names(said)}."
+        phrases = [name(key, *_apart(difference)) for key, difference in ranking.unknown]
+        text += f" No interval, so no order, for {wording.names(phrases)}."
     return text + _basis(ranking) + left_out
 
 
@@ -136,8 +136,8 @@ def _basis(ranking: Ranking) -> str:
     parts = [f"by {by}" if by else "", "the leader being chosen by looking" if separate else ""]
     lacking = [key for key, _ in ranking.lacking if key in separate]
     parts.append(f"{wording.names(lacking)} only where both ran" if lacking else "")
-    said = ", ".join(part for part in parts if part)
-    return f" {said[0].upper()}{said[1:]}." if said else ""
+    phrases = ", ".join(part for part in parts if part)
+    return f" {phrases[0].upper()}{phrases[1:]}." if phrases else ""
 
 
 def _apart(difference: Estimate) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ def by_train_size(arm: ReportedArm, styles: Styles) -> Section:
     if at_home(arm.rows)["train_size"].nunique() > 1:
         behind = arm.by_train_size
         shows = f"Test accuracy against the number of training images (log scale), by model; {arm.words}"
-        marks = (captions.RUNS, captions.MEANS, captions.bars(behind), captions.CHANCE, captions.beside(behind))
+        marks = (captions.RUNS, captions.MEANS, captions.bars(behind), captions.CHANCE, captions.side_by_side(behind))
         drawn.append(
             Drawing(
                 f"accuracy-by-train-size-{arm.number}",

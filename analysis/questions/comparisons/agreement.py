@@ -52,7 +52,7 @@ def consistency(arm: ArmData, correct: Correct) -> pd.DataFrame:
         if len(set(values.tolist())) > 1:
             apart &= values[:, None] != values[None, :]
     np.fill_diagonal(apart, False)
-    index = {label: mine.index.to_numpy() for label, mine in each_group(rows, "label")}
+    index = {label: group.index.to_numpy() for label, group in each_group(rows, "label")}
     labels = [label for label in dict.fromkeys(arm.runs["label"]) if label in index]
     result = []
     for label, other in itertools.product(labels, labels):

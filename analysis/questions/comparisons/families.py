@@ -65,8 +65,8 @@ def _of_family(
     marked = {label: marks(runs[runs["label"] == label]) for label in there}
     result = []
     for (label, reference), estimate in zip(pairs, estimates, strict=True):
-        mine, other = done.get(label, {}), done.get(reference, {})
-        both = sorted(mine.keys() & other.keys())
+        group, other = done.get(label, {}), done.get(reference, {})
+        both = sorted(group.keys() & other.keys())
         wanted = planned[label].keys() & planned[reference].keys()
         result.append(
             {
@@ -85,7 +85,7 @@ def _of_family(
                 "planned_n": len({draw for draw, _ in wanted}) if crossed(runs) else len(wanted),
                 **common,
                 **{name: here or marked[reference][name] for name, here in marked[label].items()},
-                "runs": " ".join(mine[unit] for unit in both),
+                "runs": " ".join(group[unit] for unit in both),
                 "reference_runs": " ".join(other[unit] for unit in both),
             }
         )

@@ -103,5 +103,5 @@ def _blocks(pairs: list[tuple[str, str]], planned: pd.DataFrame) -> list[list[tu
         return [[pair] for pair in pairs]
     shared = planned[planned.duplicated(intervals.UNITS, keep=False)]  # draws and seeds planned for both models
     there = {run for pair in pairs for run in pair}
-    draws = (set(mine["run"]) for _, mine in each_group(shared, "draw", ordered=True))
+    draws = (set(group["run"]) for _, group in each_group(shared, "draw", ordered=True))
     return [[pair for pair in pairs if pair[0] in draw] for draw in draws if draw <= there]

@@ -86,13 +86,13 @@ def chapters(arms: Sequence[ReportedArm], styles: Styles) -> list[Chapter]:
 def families(arm: ReportedArm) -> Section:
     """Each declared family: its differences by train size, and what their intervals rest on."""
     tables = []
-    for family, mine in each_group(arm.once(numbers).families, "family"):
-        first = next(each_row(mine))
+    for family, group in each_group(arm.once(numbers).families, "family"):
+        first = next(each_row(group))
         against = f"minus {first.reference}" if first.against_one else "in pairs"
         about = f"“{family}”: test accuracy {against}, in points."
-        view = linked.grid(mine, arm.data, arm.links, "train_size", n_images, about, difference=True)
-        sizes = sorted(mine["train_size"].unique())
-        tables.append(replace(view, rows=(*view.rows, *_basis(mine, sizes, arm)), interval=SIMULTANEOUS))
+        view = linked.grid(group, arm.data, arm.links, "train_size", n_images, about, difference=True)
+        sizes = sorted(group["train_size"].unique())
+        tables.append(replace(view, rows=(*view.rows, *_basis(group, sizes, arm)), interval=SIMULTANEOUS))
     varies = intervals.covers(arm.runs)
     remark = f"Units of the intervals: {varies}. The test set is the same for all."
     if not arm.once(numbers).families["alike"].all():
@@ -131,14 +131,14 @@ def _digits(value: float, digits: int = 2) -> str:
 def resampled(arm: ReportedArm) -> Section:
     """The crossed bootstrap of the declared families."""
     tables = []
-    for family, mine in each_group(arm.once(numbers).resampled, "family"):
+    for family, group in each_group(arm.once(numbers).resampled, "family"):
         about = (
-            f"“{family}”, {n_images(mine['train_size'].iloc[0])}: seeds and test images resampled; standard errors by "
+            f"“{family}”, {n_images(group['train_size'].iloc[0])}: seeds and test images resampled; standard errors by "
             "resampling seeds alone, images alone, and both, in points."
         )
         head = ("difference", "seeds", "images", "both", "pairs", "images in the test part")
         rows = []
-        for row in each_row(mine):
+        for row in each_row(group):
             estimate = Estimate(row.mean, row.low, row.high, row.n)
             href = arm.links.pair(row.label, row.reference, row.train_size)
             text = ABSENT if row.n == 0 else wording.difference(estimate)
@@ -151,8 +151,8 @@ def resampled(arm: ReportedArm) -> Section:
                 Cell(f"{row.images:,}"),
             )
             rows.append(Row(Cell(row.line, href=arm.links.model(row.label)), cells))
-        noun = "pairs" if mine["n"].equals(mine["blocks"]) else intervals.unit_noun(arm.runs)
-        n = linked.units(mine, noun, ("blocks",))
+        noun = "pairs" if group["n"].equals(group["blocks"]) else intervals.unit_noun(arm.runs)
+        n = linked.units(group, noun, ("blocks",))
         tables.append(Table(about, "model", head, tuple(rows), n=n, interval=RESAMPLED))
     return Section(arm.words, (), tuple(tables))
 
@@ -168,8 +168,8 @@ def measures(arm: ReportedArm) -> Section:
     def view(size: int) -> Table:
         at = table[table["train_size"] == size]
         rows = []
-        for label, mine in each_group(at, "label"):
-            by_name = {row.measure: row for row in each_row(mine)}
+        for label, group in each_group(at, "label"):
+            by_name = {row.measure: row for row in each_row(group)}
             href = arm.links.cell(label, size)
             cells = tuple(_measure(by_name[name], name, arm, href) for name in known)
             rows.append(Row(linked.model_name(label, arm.data, arm.links), cells))
@@ -200,10 +200,10 @@ def consistency(arm: ReportedArm) -> Section:
     table = arm.once(numbers).consistency
     size = int(table["train_size"].iloc[0])
     rows = []
-    for label, mine in each_group(table, "label"):
+    for label, group in each_group(table, "label"):
         href = arm.links.cell(label, size)
         cells = []
-        for row in each_row(mine):
+        for row in each_row(group):
             own = row.label == row.other
             cells.append(Cell(_digits(row.kappa), f"{row.pairs} pairs" + (", reference" if own else ""), href=href))
         rows.append(Row(linked.model_name(label, arm.data, arm.links), tuple(cells)))
@@ -223,9 +223,9 @@ PARTS = {"subset": "subset (draw)", "seed": "initialisation (seed)", "interactio
 def variance(arm: ReportedArm) -> Section:
     """Shares of variance by model, a table a train size."""
     tables = []
-    for size, mine in each_group(arm.once(numbers).variance, "train_size", ordered=True):
+    for size, group in each_group(arm.once(numbers).variance, "train_size", ordered=True):
         rows = []
-        for row in each_row(mine):
+        for row in each_row(group):
             href = arm.links.cell(row.label, size)
             note = "" if row.done == row.planned else f"{row.done}/{row.planned} runs"
             cells = [Cell(_digits(100 * row.total), note=note, href=href)]

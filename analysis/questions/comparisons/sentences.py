@@ -27,21 +27,21 @@ def answers(arm: ArmData, table: pd.DataFrame) -> list[Answer]:
     """A sentence for each family at the smallest and at the largest train size of `families.differences`' table."""
     if table.empty:
         return []
-    said = []
-    for family, mine in each_group(table[table["n"] > 0], "family"):
-        sizes = sorted(mine["train_size"].unique())
-        order = mine["mean"] if mine["against_one"].all() else mine["mean"].abs()
-        mine = mine.loc[order.sort_values(ascending=False, kind="stable").index]
+    phrases = []
+    for family, group in each_group(table[table["n"] > 0], "family"):
+        sizes = sorted(group["train_size"].unique())
+        order = group["mean"] if group["against_one"].all() else group["mean"].abs()
+        group = group.loc[order.sort_values(ascending=False, kind="stable").index]
         for size in dict.fromkeys(sizes[:1] + sizes[-1:]):
-            at = mine[mine["train_size"] == size]
+            at = group[group["train_size"] == size]
             of_label = reservations(arm.runs, size)
             about = f"of {wording.count(len(at), 'simultaneous comparisons')}"
             if at["against_one"].all():
                 reference = at["reference"].iloc[0]
                 about += f" against {wording.noted(reference, *of_label[reference])}"
             lead = f"Comparing {family}, with {wording.number(size)} images"
-            said.append(Answer(lead, scope(arm, size), f"{about}, {_verdicts(at, of_label)}.{_caution(at)}"))
-    return said
+            phrases.append(Answer(lead, scope(arm, size), f"{about}, {_verdicts(at, of_label)}.{_caution(at)}"))
+    return phrases
 
 
 def _verdicts(table: pd.DataFrame, of_label: Mapping[str, tuple[str, ...]]) -> str:
@@ -66,13 +66,13 @@ def _verdicts(table: pd.DataFrame, of_label: Mapping[str, tuple[str, ...]]) -> s
         else:
             text = f"{label} {'above' if verdict == 'above' else 'and'} {other} ({wording.points(estimate)})"
         parted[openings[verdict]].append(text)
-    said = []
+    phrases = []
     for opening, texts in parted.items():
         if texts:
             more = [f"{len(texts) - SHOWN} more in the table"] if len(texts) > SHOWN + 1 else []
             shown = texts[:SHOWN] if more else texts
-            said.append(f"{len(texts)} {opening}: {wording.names([*shown, *more])}")
-    return "; ".join(said)
+            phrases.append(f"{len(texts)} {opening}: {wording.names([*shown, *more])}")
+    return "; ".join(phrases)
 
 
 def _caution(table: pd.DataFrame) -> str:
@@ -101,9 +101,9 @@ def method(study: Study) -> str:
             "The study declares no family of comparisons ([[comparisons]]), so each interval stands on its own, "
             f"uncorrected for their number: {alone}"
         )
-    said = [f"{'study ' + part.name if study.parts else 'the study'} declares {_families(part)}"
+    phrases = [f"{'study ' + part.name if study.parts else 'the study'} declares {_families(part)}"
             for part in study.parts or (study,)]  # fmt: skip
-    families = wording.names(said)
+    families = wording.names(phrases)
     return (
         f"{families[:1].upper()}{families[1:]}. Under “Comparisons”, and for their pairs in answers, the intervals of "
         "a family at one train size hold simultaneously: paired differences from the "

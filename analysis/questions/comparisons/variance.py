@@ -48,8 +48,8 @@ def shares(arm: ArmData) -> pd.DataFrame:
     one_arm(arm.runs)
     result = []
     rows = at_home(arm.rows).dropna(subset=["accuracy"])
-    for label, mine in each_group(arm.runs, "label"):
-        for size, cell in each_group(mine, "train_size", ordered=True):
+    for label, group in each_group(arm.runs, "label"):
+        for size, cell in each_group(group, "train_size", ordered=True):
             draws, seeds = cell["draw"].nunique(), cell["seed"].nunique()
             if not crossed(cell) or len(cell) != draws * seeds or seeds < 2:
                 continue

@@ -50,7 +50,7 @@ def judged_by(labels: Iterable[str], family_of: Mapping[str, str]) -> str:
         return "separate intervals" if labels else ""
     if covered == len(labels) and len(of_family) == 1:
         return f"the simultaneous intervals of “{next(iter(of_family))}”"
-    said = [f"those of “{family}” for {wording.names(those)}" for family, those in of_family.items()]
-    said[0] = said[0].replace("those of", "the simultaneous intervals of", 1)
+    phrases = [f"those of “{family}” for {wording.names(those)}" for family, those in of_family.items()]
+    phrases[0] = phrases[0].replace("those of", "the simultaneous intervals of", 1)
     others = "; separate ones for the others" if covered < len(labels) else ""
-    return f"{'; '.join(said)}{others}"
+    return f"{'; '.join(phrases)}{others}"

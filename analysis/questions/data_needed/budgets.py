@@ -57,7 +57,7 @@ def budgets(arms: Sequence[ReportedArm], styles: Styles) -> list[Section]:
                 behind.append(table.assign(arm=arm.number))
             if several:
                 table = pd.concat(behind)
-                marks = (captions.RUNS, captions.MEANS, captions.bars(table), chance, captions.beside(table))
+                marks = (captions.RUNS, captions.MEANS, captions.bars(table), chance, captions.side_by_side(table))
                 shows = f"{what} against the number of training images (log scale), by model, a panel a budget; {title}"
                 draw = partial(figures.side_by_side, pd.concat(panels), styles, value)
                 drawn.append(Drawing(f"{name}-{number}", draw, table, shows, captions.legend(*marks)))

@@ -69,12 +69,12 @@ def factors(
         axes = figure.add_subplot()
         order = list(dict.fromkeys(known["label"]))
         places = dodged(known[x].unique().tolist(), order)
-        for label, mine in each_group(known, "label"):
+        for label, group in each_group(known, "label"):
             look = styles[label]
-            sure = mine[mine["bound"] == ""]
+            sure = group[group["bound"] == ""]
             xs = [places(place, label) for place in sure[x]]
             bars(axes, xs, [estimate_of(row) for row in each_row(sure)], look, scale=1)
-            for row in each_row(mine[mine["bound"] != ""]):
+            for row in each_row(group[group["bound"] != ""]):
                 at = places(getattr(row, x), label)
                 axes.plot(
                     [at], [row.mean], BOUNDS[row.bound], color=look.colour, markersize=6, fillstyle="none", zorder=2
@@ -101,7 +101,7 @@ def side_by_side(
     `rows`: the evaluations of arms that differ in budget alone (MixedArmsError otherwise); arms are never drawn into
     one panel."""
     one_arm(rows.assign(**{name: rows[name].iloc[0] for name in BUDGET}))
-    homes = {one_arm(mine): at_home(mine) for _, mine in each_group(rows, BUDGET)}
+    homes = {one_arm(group): at_home(group) for _, group in each_group(rows, BUDGET)}
     styles = styles or looks(rows)
     ylabel = "test accuracy" if value == "accuracy" else "accuracy on the training images"
     with matplotlib.rc_context(STYLE):

@@ -68,8 +68,8 @@ def each_fit(rows: pd.DataFrame) -> Iterator[tuple[str, Curves, fits.Fit, list[i
     guess, count = intervals.chance(one_arm(rows).classes), int(rows["count"].max())
     limit = guess + 2 * intervals.binomial_se(guess, count)
     kept: dict[str, tuple[Curves, list[int], list[int]]] = {}
-    for label, mine in each_group(rows, "label"):
-        curves = curves_of(mine).whole(fits.SIZES_NEEDED["power"])
+    for label, group in each_group(rows, "label"):
+        curves = curves_of(group).whole(fits.SIZES_NEEDED["power"])
         if len(curves):
             above = curves.values.mean(axis=0) > limit
             used = [size for size, good in zip(curves.sizes, above, strict=True) if good]

@@ -1,6 +1,6 @@
 """How many times the images: data-equivalence factors and crossings of an arm, as tables.
 
-The reference A is that of each family of many against one that the study declares, or the leader (`against`).
+The reference A is that of each family of many against one that the study declares, or the leader (`baselines`).
 `sentences` says in words what the tables hold.
 """
 
@@ -18,7 +18,7 @@ from analysis.frame.cells import at_home, kind, marks
 from analysis.frame.naming import NONE
 from analysis.frame.rows import each_group
 from analysis.questions.data_needed import fitted
-from analysis.questions.data_needed.against import Against, against, lead
+from analysis.questions.data_needed.baselines import Baseline, baselines, leader
 from analysis.statistics import equivalence, intervals
 from analysis.statistics.curves import Curves, curves_of, missing_sizes, paired
 from analysis.statistics.equivalence import Crossing, Factor
@@ -28,9 +28,9 @@ from benchmarks.plan.study import Study
 @dataclass(frozen=True)
 class DataNeeded:
     """The tables of an arm, in long form: `at_reference`, `by_train_size`, `by_accuracy` and `crossings`, one reference
-    of `against` after the other, and `fits` (`fitted.table`). Empty where there is one model or one size."""
+    of `baselines` after the other, and `fits` (`fitted.table`). Empty where there is one model or one size."""
 
-    against: tuple[Against, ...]
+    baselines: tuple[Baseline, ...]
     at_reference: pd.DataFrame
     by_train_size: pd.DataFrame
     by_accuracy: pd.DataFrame
@@ -50,32 +50,32 @@ def numbers(arm: ReportedArm) -> DataNeeded:
 
 def needed(arm: ArmData, study: Study | None = None) -> DataNeeded:
     """All of them, with the families of the study where one is given."""
-    held = against(arm, study)
+    compared = baselines(arm, study)
 
     def stacked(make: Callable[[ArmData, str, Collection[str]], pd.DataFrame]) -> pd.DataFrame:
-        tables = [table for one in held if len(table := make(arm, one.reference, one.labels))]
+        tables = [table for one in compared if len(table := make(arm, one.reference, one.labels))]
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
-    at = [at_reference(arm, one) for one in held]
+    at = [at_reference(arm, one) for one in compared]
     at_references = pd.concat(at, ignore_index=True) if at else pd.DataFrame()
     factors = (at_references, stacked(by_train_size), stacked(by_accuracy))
-    return DataNeeded(held, *factors, stacked(crossings), fitted.table(arm))
+    return DataNeeded(compared, *factors, stacked(crossings), fitted.table(arm))
 
 
-def at_reference(arm: ArmData, held: Against) -> pd.DataFrame:
-    """The images that each model of `held` (B) needs for what the reference (A) reaches with n = held.train_size, over
+def at_reference(arm: ArmData, baseline: Baseline) -> pd.DataFrame:
+    """The images that each model of `baseline` (B) needs for what the reference (A) reaches with the baseline's n, over
     n: in each unit N_B(a_A(n)) / n. Fewest first.
 
     Columns: label, line, reference, train_size (n), accuracy and reference_accuracy (those of B and A with n images,
     each with _low and _high, over all its units there; NaN where it has none), bound, mean, low, high, n, reached (as
     in `by_train_size`, but units whose accuracy lies on B's curve), why ('', or why B is not compared), done, planned,
     incomplete, starved, stale, model, position, runs, reference_runs."""
-    name, size, noun = held.reference, held.train_size, intervals.unit_noun(arm.runs)
+    name, size, noun = baseline.reference, baseline.train_size, intervals.unit_noun(arm.runs)
     rows = at_home(arm.rows)
     there = rows[rows["train_size"] == size]
-    pairs = {label: pair for label, _, pair in _pairs(arm, name, held.labels)}
+    pairs = {label: pair for label, _, pair in _pairs(arm, name, baseline.labels)}
     result = []
-    for label in held.labels:
+    for label in baseline.labels:
         why = _why_not(pairs[label][1], name, size, noun) if label in pairs else "no result"
         factor = None
         if not why:
@@ -202,11 +202,11 @@ def _pairs(
     """(label of B, label of A, paired curves of B and A) for each B. Raises KeyError for an unknown reference."""
     one_arm(arm.runs)
     if reference is None:
-        first = lead(arm)
+        first = leader(arm)
         if first is None:
             return
         reference = first.label
-    curves = {label: curves_of(mine) for label, mine in each_group(at_home(arm.rows), "label")}
+    curves = {label: curves_of(group) for label, group in each_group(at_home(arm.rows), "label")}
     if reference not in curves:
         raise KeyError(f"no run of {reference!r} in this arm; there are {wording.names(curves)}")
     for label in dict.fromkeys(arm.runs["label"]):

@@ -18,7 +18,7 @@ from analysis.elements.sections import Chapter, Section, Styles, n_images
 from analysis.frame.cells import estimate_of
 from analysis.frame.rows import each_group, each_row
 from analysis.questions.data_needed import figures
-from analysis.questions.data_needed.against import Against
+from analysis.questions.data_needed.baselines import Baseline
 from analysis.questions.data_needed.budgets import budgets
 from analysis.questions.data_needed.numbers import incomplete_words, numbers, piece_words
 from analysis.questions.data_needed.sentences import crossings_anchor, factors_anchor
@@ -49,18 +49,19 @@ def needed(arm: ReportedArm, styles: Styles) -> Section:
     """Data-equivalence factors at each train size and as a function of accuracy, crossings, and fitted curves."""
     of, drawn, tables = arm.once(numbers), [], []
     folded = []
-    several = len(of.against) > 1
-    for place, held in enumerate(of.against, start=1):
+    several = len(of.baselines) > 1
+    for place, baseline in enumerate(of.baselines, start=1):
         name = f"{arm.number}-{place}" if several else str(arm.number)
         at, by_size, by_accuracy, crossings = (
-            _held(one, held) for one in (of.at_reference, of.by_train_size, of.by_accuracy, of.crossings)
+            _held(one, baseline) for one in (of.at_reference, of.by_train_size, of.by_accuracy, of.crossings)
         )
         if not at.empty:
-            tables.append(replace(_at_reference(at, arm, held), anchor=factors_anchor(arm.number, place)))
+            tables.append(replace(_at_reference(at, arm, baseline), anchor=factors_anchor(arm.number, place)))
         if not by_size.empty:
             about = (
-                f"Images used over the images with which {held.reference} is as accurate, at each train size: above 1, "
-                "the model needs more. ≥ and ≤: a bound, because the accuracy of a draw lies beyond the other curve."
+                f"Images used over the images with which {baseline.reference} is as accurate, at each train size: "
+                "above 1, the model needs more. ≥ and ≤: a bound, because the accuracy of a draw lies beyond the other "
+                "curve."
             )
             tables.append(_factors(by_size, arm, "train_size", n_images, about))
             if by_size["mean"].notna().any():
@@ -70,10 +71,10 @@ def needed(arm: ReportedArm, styles: Styles) -> Section:
             tables.append(replace(_crossings(crossings, arm), anchor=crossings_anchor(arm.number, place)))
         if not by_accuracy.empty:
             about = (
-                f"The same by accuracy: images needed for it over those that {held.reference} needs. No interval is "
-                "given near the ends of the curves, where chance decides whether all draws reach the accuracy."
+                f"The same by accuracy: images needed for it over those that {baseline.reference} needs. No interval "
+                "is given near the ends of the curves, where chance decides whether all draws reach the accuracy."
             )
-            title = f"by accuracy, against {held.reference}" if several else "by accuracy"
+            title = f"by accuracy, against {baseline.reference}" if several else "by accuracy"
             folded.append((title, _factors(by_accuracy, arm, "accuracy", _accuracy, about)))
             if by_accuracy["accuracy"].nunique() > 1:
                 shows = f"against the test accuracy that both reach; {arm.words}"
@@ -86,7 +87,7 @@ def needed(arm: ReportedArm, styles: Styles) -> Section:
             "Points: geometric means of error.",
             captions.bars(errors, "95 % t-intervals over log errors"),
             "Lines: fits; dotted: up to twice the largest n.",
-            captions.beside(errors),
+            captions.side_by_side(errors),
         )
         shows = (
             "Test error against the number of training images (both log scale), and the curves fitted to it, by model; "
@@ -107,22 +108,26 @@ def _drawing(name: str, draw: Callable[..., Figure], table: pd.DataFrame, agains
         captions.bars(sure, "95 % t-intervals over log factors"),
         BOUNDS if bounds.any() else "",
         f"Line at 1: as many images as {reference}.",
-        captions.beside(table),
+        captions.side_by_side(table),
     )
     shows = f"Images needed over those of {reference} for equal accuracy (log scale), {against}"
     return Drawing(name, draw, table, shows, legend)
 
 
-def _held(table: pd.DataFrame, held: Against) -> pd.DataFrame:
+def _held(table: pd.DataFrame, baseline: Baseline) -> pd.DataFrame:
     """The rows of a table that have this reference."""
-    return table if table.empty else table[table["reference"] == held.reference]
+    return table if table.empty else table[table["reference"] == baseline.reference]
 
 
-def _chosen(held: Against) -> str:
+def _chosen(baseline: Baseline) -> str:
     """Why it is the reference."""
-    named = wording.names(f"“{family}”" for family in held.families)
-    declared = f"{held.reference} is what the study declares {named} to be compared with." if named else ""
-    leads = f"{held.reference} leads with {n_images(held.train_size)}: it was chosen by looking." if held.leads else ""
+    named = wording.names(f"“{family}”" for family in baseline.families)
+    declared = f"{baseline.reference} is what the study declares {named} to be compared with." if named else ""
+    leads = (
+        f"{baseline.reference} leads with {n_images(baseline.train_size)}: it was chosen by looking."
+        if baseline.leads
+        else ""
+    )
     return f"{leads} {declared}".strip()
 
 
@@ -139,26 +144,26 @@ def _missing(row: Any, arm: ReportedArm) -> str:
     return "; ".join(incomplete_words(row.done, row.planned, row.incomplete, unit_noun(arm.runs)))
 
 
-def _at_reference(table: pd.DataFrame, arm: ReportedArm, held: Against) -> Table:
+def _at_reference(table: pd.DataFrame, arm: ReportedArm, baseline: Baseline) -> Table:
     """What the sentence on the data needed says, with the accuracies that it compares."""
-    n, images = n_images(held.train_size), wording.number(held.train_size)
+    n, images = n_images(baseline.train_size), wording.number(baseline.train_size)
     rows = []
     for row in each_row(table):
         planned = arm.runs.loc[arm.runs["label"] == row.label, "train_size"]
-        at_size = arm.links.cell(row.label, held.train_size) if held.train_size in set(planned) else ""
+        at_size = arm.links.cell(row.label, baseline.train_size) if baseline.train_size in set(planned) else ""
         why = row.why or "; ".join(incomplete_words(row.done, row.planned, row.incomplete, unit_noun(arm.runs)))
         cells = (
             _factor(row, arm.links.model(row.label), why),
             _reached(row, "accuracy", at_size),
-            _reached(row, "reference_accuracy", arm.links.cell(row.reference, held.train_size)),
+            _reached(row, "reference_accuracy", arm.links.cell(row.reference, baseline.train_size)),
         )
         rows.append(Row(linked.model_name(row.label, arm.data, arm.links), cells))
     about = (
-        f"Images needed for what {held.reference} reaches with {n}, over those {images}: above 1, it takes more. "
+        f"Images needed for what {baseline.reference} reaches with {n}, over those {images}: above 1, it takes more. "
         "≥ and ≤: a bound, because what the reference reaches in a draw lies beyond the model's curve. "
-        f"Test accuracies with {n} in per cent. {_chosen(held)}"
+        f"Test accuracies with {n} in per cent. {_chosen(baseline)}"
     )
-    head = ("images over n", "accuracy", f"that of {held.reference}")
+    head = ("images over n", "accuracy", f"that of {baseline.reference}")
     units = linked.units(table, unit_noun(arm.runs))
     return Table(about, "model", head, tuple(rows), n=units, interval=f"{FACTOR_INTERVALS}; of accuracies t-intervals")
 
@@ -178,8 +183,8 @@ def _factors(table: pd.DataFrame, arm: ReportedArm, columns: str, head: linked.C
     if sizes:
         about += f" Left out of curves, because runs are missing: n = {wording.names(map(wording.number, sizes))}."
     rows = []
-    for label, mine in each_group(table, "label"):
-        by_place = {getattr(row, columns): row for row in each_row(mine)}
+    for label, group in each_group(table, "label"):
+        by_place = {getattr(row, columns): row for row in each_row(group)}
         cells = tuple(_factor_at(by_place[at], arm, columns) if at in by_place else Cell("") for at in across)
         rows.append(Row(linked.model_name(label, arm.data, arm.links), cells))
     n = linked.units(table, unit_noun(arm.runs))

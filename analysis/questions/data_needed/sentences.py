@@ -11,7 +11,7 @@ from analysis.frame.arms import ArmData
 from analysis.frame.cells import estimate_of
 from analysis.frame.naming import NONE
 from analysis.frame.rows import each_row
-from analysis.questions.data_needed.against import Against
+from analysis.questions.data_needed.baselines import Baseline
 from analysis.questions.data_needed.numbers import MANY, DataNeeded, incomplete_words, numbers
 from analysis.statistics import intervals
 from analysis.statistics.intervals import Estimate
@@ -36,19 +36,19 @@ def claims(arm: ReportedArm) -> list[Claim]:
 def answers(arm: ArmData, of: DataNeeded, number: int) -> list[Claim]:
     """For each reference two answers; none where the reference has no interval. `number`: of the arm on the page."""
     found = []
-    for place, held in enumerate(of.against, start=1):
-        at, crossings = (table[table["reference"] == held.reference] for table in (of.at_reference, of.crossings))
+    for place, baseline in enumerate(of.baselines, start=1):
+        at, crossings = (table[table["reference"] == baseline.reference] for table in (of.at_reference, of.crossings))
         if at["reference_accuracy_low"].notna().any():
             found += [
-                Claim(_factors(arm, held, at), factors_anchor(number, place)),
-                Claim(_crossings(arm, held, crossings), crossings_anchor(number, place)),
+                Claim(_factors(arm, baseline, at), factors_anchor(number, place)),
+                Claim(_crossings(arm, baseline, crossings), crossings_anchor(number, place)),
             ]
     return found
 
 
-def _factors(arm: ArmData, held: Against, table: pd.DataFrame) -> Answer:
+def _factors(arm: ArmData, baseline: Baseline, table: pd.DataFrame) -> Answer:
     """What each model would need for what the reference reaches with so many images."""
-    name, size, noun = held.reference, held.train_size, intervals.unit_noun(arm.runs)
+    name, size, noun = baseline.reference, baseline.train_size, intervals.unit_noun(arm.runs)
     of_label = reservations(arm.runs, size)  # without the models that were not planned with it
     needs: list[str] = []
     without: dict[str, list[str]] = {}
@@ -67,12 +67,12 @@ def _factors(arm: ArmData, held: Against, table: pd.DataFrame) -> Answer:
     images = wording.number(size)
     level = Estimate(first["reference_accuracy"], first["reference_accuracy_low"], first["reference_accuracy_high"], 0)
     text = f"with {images} images {wording.noted(name, *of_label.get(name, ()))} reaches {wording.value(level)}."
-    if held.passed:
-        verb = "lacks" if len(held.passed) == 1 else "lack"
-        text += f" {wording.names(held.passed)} could lead but {verb} runs there."
+    if baseline.passed:
+        verb = "lacks" if len(baseline.passed) == 1 else "lack"
+        text += f" {wording.names(baseline.passed)} could lead but {verb} runs there."
     if needs:
         text += (
-            f" For as much, {_others(held)} would need so many times the images (in brackets: what they reach with "
+            f" For as much, {_others(baseline)} would need so many times the images (in brackets: what they reach with "
             f"{images}): {'; '.join(needs)}."
         )
     if without:
@@ -80,24 +80,24 @@ def _factors(arm: ArmData, held: Against, table: pd.DataFrame) -> Answer:
     return Answer("Data needed", scope(arm, size), text)
 
 
-def _others(held: Against) -> str:
+def _others(baseline: Baseline) -> str:
     """'the others', or 'those declared against it (“encodings”)'."""
-    named = wording.names(f"“{family}”" for family in held.families)
-    return "the others" if held.leads else f"those declared against it ({named})"
+    named = wording.names(f"“{family}”" for family in baseline.families)
+    return "the others" if baseline.leads else f"those declared against it ({named})"
 
 
-def _crossings(arm: ArmData, held: Against, table: pd.DataFrame) -> Answer:
+def _crossings(arm: ArmData, baseline: Baseline, table: pd.DataFrame) -> Answer:
     """Where the others' curves and the reference's cross: changed orders first, then what cannot be told apart."""
-    said: dict[str, list[str]] = {}
+    phrases: dict[str, list[str]] = {}
     unclear = ~table["pieces"].isin(["", NONE])
     for row in each_row(
         table.assign(clear=~unclear).sort_values(["changes", "clear"], ascending=[False, True], kind="stable")
     ):
         lacking = incomplete_words(row.done, row.planned, row.incomplete, intervals.unit_noun(arm.runs))
         words = f"{row.words}; the table has them" if row.pieces.count("[") >= MANY else row.words
-        said.setdefault(words, []).append(wording.noted(row.label, *lacking))
-    parts = "; ".join(f"{wording.names(labels)}: {words}" for words, labels in said.items())
-    text = f"beside {held.reference}, by the paired t-interval of each alone, size by size: {parts}."
+        phrases.setdefault(words, []).append(wording.noted(row.label, *lacking))
+    parts = "; ".join(f"{wording.names(labels)}: {words}" for words, labels in phrases.items())
+    text = f"beside {baseline.reference}, by the paired t-interval of each alone, size by size: {parts}."
     if unclear.any() and not table["changes"].all():
         text += f" The order is not seen to change{' for the others' if table['changes'].any() else ''}."
-    return Answer("Crossings", scope(arm, held.train_size), text)
+    return Answer("Crossings", scope(arm, baseline.train_size), text)

@@ -88,7 +88,7 @@ def trial_words(trials: pd.Series) -> str:
 def speeds(runs: pd.DataFrame) -> dict[str, pd.Series]:
     """Images a second in training of the runs that were timed, by the hardware they were timed on."""
     timed = runs[runs["images_per_second"].notna()]
-    return {kind: mine["images_per_second"] for kind, mine in each_group(timed, "hardware", ordered=True)}
+    return {kind: group["images_per_second"] for kind, group in each_group(timed, "hardware", ordered=True)}
 
 
 def by_hardware(runs: pd.DataFrame, names: Mapping[str, str]) -> str:
@@ -164,11 +164,11 @@ def by_resolution(arm: ArmData, runs: Mapping[str, Run], resolutions: Iterable[i
     one_arm(arm.runs)
     rows = by_carry(arm.rows)
     result = []
-    for label, mine in each_group(arm.runs, "label"):
+    for label, group in each_group(arm.runs, "label"):
         of_label = rows[(rows["label"] == label) & rows["carry_default"]]
-        recorded = mine["macs"].median()
+        recorded = group["macs"].median()
         for resolution in sorted({*resolutions, arm.arm.resolution}):
-            macs = _macs(runs[mine["run"].iloc[0]], resolution, recorded)
+            macs = _macs(runs[group["run"].iloc[0]], resolution, recorded)
             there = of_label[of_label["test_resolution"] == resolution]
             at_home = resolution == arm.arm.resolution
             result.append(
@@ -179,9 +179,9 @@ def by_resolution(arm: ArmData, runs: Mapping[str, Run], resolutions: Iterable[i
                     "macs": macs,
                     "flops": 2 * macs,
                     "evaluated": there["evaluated_per_second"].median(),
-                    "trained": mine["images_per_second"].median() if at_home else math.nan,
-                    "hardware": _hardware(mine),
-                    "runs": " ".join(mine.sort_values(["train_size", "draw", "seed"])["run"]),
+                    "trained": group["images_per_second"].median() if at_home else math.nan,
+                    "hardware": _hardware(group),
+                    "runs": " ".join(group.sort_values(["train_size", "draw", "seed"])["run"]),
                 }
             )
     return pd.DataFrame(result)

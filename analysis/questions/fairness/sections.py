@@ -110,9 +110,9 @@ def cost_table(table: pd.DataFrame, arm: ArmData, links: Anchors, head: ColumnHe
     """`numbers.by_resolution` as the page shows it: MACs, below them FLOPs and images a second."""
     across = sorted(table["test_resolution"].unique().tolist())
     rows = []
-    for label, mine in each_group(table, "label"):
+    for label, group in each_group(table, "label"):
         cells = []
-        for row in each_row(mine.sort_values("test_resolution")):
+        for row in each_row(group.sort_values("test_resolution")):
             speed = "" if pd.isna(row.evaluated) else f"{wording.compact(row.evaluated)} images/s"
             flops = "" if pd.isna(row.flops) else f"{wording.compact(row.flops)} FLOPs"
             cells.append(Cell(wording.compact(row.macs), flops, href=links.model(label), aside=speed))

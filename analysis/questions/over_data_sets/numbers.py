@@ -69,8 +69,8 @@ def over_data_sets(arms: Sequence[ArmData]) -> pd.DataFrame:
     rows["score"] = [normalised(*both) for both in zip(rows["accuracy"], rows["chance"], strict=True)]
     result = []
     for key, similar in each_group(rows, SAME):
-        for resolution, mine in _by_resolution(similar):
-            for size, at_size in each_group(mine, "train_size"):
+        for resolution, group in _by_resolution(similar):
+            for size, at_size in each_group(group, "train_size"):
                 names = {**dict(zip(SAME, key, strict=True)), "resolution": resolution, "train_size": size}
                 result += [{**names, **row} for row in _models(at_size)]
     return pd.DataFrame(result)
@@ -81,28 +81,28 @@ def _by_resolution(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     if rows["resolution"].nunique() > 1 and (rows.groupby("dataset")["resolution"].nunique() == 1).all():
         yield OWN, rows
     else:
-        yield from ((f"{resolution} px", mine) for resolution, mine in each_group(rows, "resolution"))
+        yield from ((f"{resolution} px", group) for resolution, group in each_group(rows, "resolution"))
 
 
 def _models(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """The rows of the models of one resolution and train size, over the data sets that they have in common."""
-    sets = {label: list(dict.fromkeys(mine["dataset"])) for label, mine in each_group(rows, "label")}
-    wide = [mine for mine in sets.values() if len(mine) >= ENOUGH]
-    common = [name for name in wide[0] if all(name in mine for mine in wide)] if wide else []
-    for label, mine in each_group(rows, "label"):
+    sets = {label: list(dict.fromkeys(group["dataset"])) for label, group in each_group(rows, "label")}
+    wide = [group for group in sets.values() if len(group) >= ENOUGH]
+    common = [name for name in wide[0] if all(name in group for group in wide)] if wide else []
+    for label, group in each_group(rows, "label"):
         names = sets[label]
         found = Estimate(math.nan, math.nan, math.nan, 0)
         if len(names) >= ENOUGH and len(common) >= ENOUGH:
             names = common
-            mine = mine[mine["dataset"].isin(common)]
-            unit = "draw" if mine["draw"].nunique() > 1 else "seed"  # runs of one draw are not independent
-            scores = mine.pivot_table("score", unit, "dataset")
+            group = group[group["dataset"].isin(common)]
+            unit = "draw" if group["draw"].nunique() > 1 else "seed"  # runs of one draw are not independent
+            scores = group.pivot_table("score", unit, "dataset")
             found = interquartile_mean(scores) or found
-            shared = mine[unit].isin(scores.dropna().index)
-            mine = mine[shared] if shared.any() else mine
+            shared = group[unit].isin(scores.dropna().index)
+            group = group[shared] if shared.any() else group
         if len(names) > 1:
-            noun = intervals.unit_noun(mine)
+            noun = intervals.unit_noun(group)
             ends = {"mean": found.mean, "low": found.low, "high": found.high}
             units = {"n": found.n, "units": noun}
             about = {"label": label, "data_sets": len(names), "names": ", ".join(names)}
-            yield {**about, **ends, **units, "runs": " ".join(mine["run"])}
+            yield {**about, **ends, **units, "runs": " ".join(group["run"])}

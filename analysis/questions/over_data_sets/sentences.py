@@ -23,26 +23,26 @@ def answers(arms: Sequence[ArmData]) -> list[Answer]:
     table = over_data_sets(arms)
     if table.empty:
         return []
-    said = []
-    for key, mine in each_group(table.dropna(subset=["mean"]), [*SAME, "resolution", "train_size"]):
+    phrases = []
+    for key, group in each_group(table.dropna(subset=["mean"]), [*SAME, "resolution", "train_size"]):
         names = dict(zip([*SAME, "resolution", "train_size"], key, strict=True))
-        mine = mine.sort_values("mean", ascending=False, kind="stable")
-        estimates = {row.label: (Estimate(row.mean, row.low, row.high, row.n), row.units) for row in each_row(mine)}
+        group = group.sort_values("mean", ascending=False, kind="stable")
+        estimates = {row.label: (Estimate(row.mean, row.low, row.high, row.n), row.units) for row in each_row(group)}
         means = [wording.noted(label, *_notes(*found)) for label, found in estimates.items()]
         budget = f"{wording.number(names['budget'])} {names['budget_kind']}"
         at = "each at a resolution of its own" if names["resolution"] == OWN else f"trained at {names['resolution']}"
-        about = f"{mine['names'].iloc[0]}; size {names['size']}, recipe {names['recipe']}, {budget}, {at}"
+        about = f"{group['names'].iloc[0]}; size {names['size']}, recipe {names['recipe']}, {budget}, {at}"
         body = (
             "interquartile mean of accuracy above chance, as a share of what is possible; t-intervals over what the "
             f"data sets share, which themselves do not vary: {wording.names(means)}."
         )
-        lead = f"Over {mine['data_sets'].iloc[0]} data sets, with {wording.number(names['train_size'])} images"
-        said.append(Answer(lead, Scope(about), body))
-    if not said:
+        lead = f"Over {group['data_sets'].iloc[0]} data sets, with {wording.number(names['train_size'])} images"
+        phrases.append(Answer(lead, Scope(about), body))
+    if not phrases:
         lead = f"{table['data_sets'].max()} data sets"
         needed = f"{ENOUGH}" if table["data_sets"].max() < ENOUGH else f"{ENOUGH} that its models have in common"
-        said.append(Answer(lead, Scope(), f"each is shown by itself; one number over them needs {needed}."))
-    return said
+        phrases.append(Answer(lead, Scope(), f"each is shown by itself; one number over them needs {needed}."))
+    return phrases
 
 
 def _notes(found: Estimate, units: str) -> tuple[str, str]:

@@ -50,7 +50,7 @@ def ablation(arm: ReportedArm, styles: Styles) -> Section:
                 "Points and lines: mean paired differences.",
                 captions.bars(table, interval),
                 "Line at 0: the reference.",
-                captions.beside(table, what="Encodings"),
+                captions.side_by_side(table, what="Encodings"),
             )
             drawn.append(
                 Drawing(

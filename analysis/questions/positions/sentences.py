@@ -39,7 +39,7 @@ def answers(arm: ArmData, families: pd.DataFrame | None = None) -> list[Answer]:
     if table.empty:
         return []
     table = table[table["done"] > 0]
-    said = []
+    phrases = []
     sizes = sorted(table["train_size"].unique())
     for size in dict.fromkeys(sizes[:1] + sizes[-1:]):
         of_label, known = reservations(arm.runs, size), verdicts.of_families(families, size)
@@ -48,8 +48,8 @@ def answers(arm: ArmData, families: pd.DataFrame | None = None) -> list[Answer]:
             name = wording.noted(reference, *of_label[reference])
             sentence = f"against {name}: {_verdicts(against, of_label, known)}."
             lead = f"Positions, with {wording.number(size)} images"
-            said.append(Answer(lead, scope(arm, size), sentence))
-    return said
+            phrases.append(Answer(lead, scope(arm, size), sentence))
+    return phrases
 
 
 def _verdicts(table: pd.DataFrame, of_label: dict[str, tuple[str, ...]], known: verdicts.Verdicts) -> str:
@@ -68,7 +68,7 @@ def _verdicts(table: pd.DataFrame, of_label: dict[str, tuple[str, ...]], known: 
         "below": "lower:",
         "no interval": "no interval, so no verdict:",
     }
-    said = [f"{openings[key]} {wording.names(names)}" for key, names in parted.items() if names]
+    phrases = [f"{openings[key]} {wording.names(names)}" for key, names in parted.items() if names]
     if family_of:
-        said.append(f"by {verdicts.judged_by(table['label'], family_of)}")
-    return "; ".join(said)
+        phrases.append(f"by {verdicts.judged_by(table['label'], family_of)}")
+    return "; ".join(phrases)

@@ -66,9 +66,9 @@ def heat_map(matrix: pd.DataFrame, width: float = WIDTH) -> Figure:
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         figure, grid = panels(len(labels), width, 0.36 * len(train) + 1.1, "training resolution, pixels")
         for axes, label in zip(grid, labels, strict=True):
-            mine = matrix[matrix["label"] == label]
+            group = matrix[matrix["label"] == label]
             ylabel = axes.get_ylabel()
-            means = mine.pivot(index="train_resolution", columns="test_resolution", values="mean")
+            means = group.pivot(index="train_resolution", columns="test_resolution", values="mean")
             seaborn.heatmap(
                 100 * means.reindex(index=train[::-1], columns=test).astype(float),
                 vmin=low, vmax=high, cmap="cividis", annot=True, fmt=".0f", annot_kws={"fontsize": 8}, cbar=False,
@@ -105,9 +105,9 @@ def _curves(table: pd.DataFrame, by: str, name: Callable[[object], str], width: 
     with matplotlib.rc_context(STYLE):
         figure, grid = panels(len(labels), width, 2.3, "test accuracy")
         for axes, label in zip(grid, labels, strict=True):
-            mine = known[known["label"] == label]
-            places = dodged(mine["test_resolution"].unique().tolist(), list(dict.fromkeys(mine[by])))
-            for kind, line in each_group(mine.sort_values("test_resolution", kind="stable"), by):
+            group = known[known["label"] == label]
+            places = dodged(group["test_resolution"].unique().tolist(), list(dict.fromkeys(group[by])))
+            for kind, line in each_group(group.sort_values("test_resolution", kind="stable"), by):
                 xs = [places(side, kind) for side in line["test_resolution"]]
                 bars(axes, xs, [estimate_of(row) for row in each_row(line)], styles[kind])
             axes.set_title(label)

@@ -130,7 +130,7 @@ def by_test_resolution(arm: ReportedArm, styles: Styles) -> Section:
             captions.bars(behind),
             captions.CHANCE,
             "Vertical line: the training resolution.",
-            captions.beside(behind, "line"),
+            captions.side_by_side(behind, "line"),
         )
         drawn.append(
             Drawing(
@@ -176,14 +176,14 @@ def by_way_of_testing(arm: ReportedArm) -> Section:
     size = wording.number(table["train_size"].max())
     cropped = table["line"].str.contains(", crop ")
     tables = []
-    for mine, what in ((table[~cropped], "whole images"), (table[cropped], "the middle of each image")):
-        if len(mine):
+    for chunk, what in ((table[~cropped], "whole images"), (table[cropped], "the middle of each image")):
+        if len(chunk):
             about = f"Mean test accuracy, {what}, trained on {size} images at {arm.arm.resolution} px, in per cent."
-            tables.append(linked.grid(mine, arm.data, arm.links, "test_resolution", pixels(arm), about))
+            tables.append(linked.grid(chunk, arm.data, arm.links, "test_resolution", pixels(arm), about))
     if not of.summary_by_way.empty:
         tables.append(summaries(of.summary_by_way, arm))
-    said = [meaning for word, meaning in WAYS.items() if table["line"].str.contains(f", {word}", regex=False).any()]
-    remark = f"{'. '.join(text[0].upper() + text[1:] for text in said)}."
+    phrases = [meaning for word, meaning in WAYS.items() if table["line"].str.contains(f", {word}", regex=False).any()]
+    remark = f"{'. '.join(text[0].upper() + text[1:] for text in phrases)}."
     drawn = []
     if table["mean"].notna().any():
         shows = f"Test accuracy against test resolution (log scale), by way of testing, with {size} images; {arm.words}"
@@ -197,7 +197,7 @@ def _lines(table: pd.DataFrame, by: str, what: str) -> str:
     """What the marks of curves mean, in panels of a model each, where several lines of one stand side by side."""
     known = table.dropna(subset=["mean"])
     several = known[known.groupby("label")[by].transform("nunique") > 1]
-    return captions.legend(PANELS, captions.MEANS, captions.bars(table), captions.beside(several, by, what))
+    return captions.legend(PANELS, captions.MEANS, captions.bars(table), captions.side_by_side(several, by, what))
 
 
 def carrying(arm: ReportedArm) -> Section:
@@ -219,9 +219,11 @@ def carrying(arm: ReportedArm) -> Section:
             )
             tables.append(linked.grid(table, arm.data, arm.links, "test_resolution", heads, about, difference=True))
     there = choices(arm.rows)
-    said = [f"{label}: {words}" for label in dict.fromkeys(there["label"]) if (words := ways_words(there, label, size))]
-    if said:
-        remark = f"Chosen on validation, with {images} images: {'. '.join(said)}."
+    phrases = [
+        f"{label}: {words}" for label in dict.fromkeys(there["label"]) if (words := ways_words(there, label, size))
+    ]
+    if phrases:
+        remark = f"Chosen on validation, with {images} images: {'. '.join(phrases)}."
     else:
         remark = "There is no validation part to choose a way on, so only the ways themselves are shown."
     behind = of.accuracy[of.accuracy["train_size"] == size]
@@ -283,10 +285,10 @@ def _matrix(matrix: pd.DataFrame, group: Sequence[ReportedArm]) -> Table:
     rows: dict[str, list[Row]] = {}
     for arm in group:
         side = arm.arm.resolution
-        mine = matrix[matrix["train_resolution"] == side]
-        mine = mine.assign(line=mine["line"] + f", trained at {side} px")
-        view = linked.grid(mine, arm.data, arm.links, "test_resolution", str, "")
-        labels = mine.drop_duplicates(["label", "line"])["label"]
+        chunk = matrix[matrix["train_resolution"] == side]
+        chunk = chunk.assign(line=chunk["line"] + f", trained at {side} px")
+        view = linked.grid(chunk, arm.data, arm.links, "test_resolution", str, "")
+        labels = chunk.drop_duplicates(["label", "line"])["label"]
         for label, row in zip(labels, view.rows, strict=True):
             there = dict(zip(view.head, row.cells, strict=True))
             cells = tuple(there.get(str(at), Cell("")) for at in across)

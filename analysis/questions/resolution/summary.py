@@ -42,10 +42,10 @@ def summary(
     home = int(runs["resolution"].iloc[0])
     test, validation = test[NEEDED], validation[NEEDED]  # few columns: pandas copies them all for every group
     result = []
-    for (label, line), mine in each_group(test, ["label", "line"]):
+    for (label, line), own in each_group(test, ["label", "line"]):
         planned = runs[runs["label"] == label]
         chosen_on = validation[validation["line"] == line]
-        for size, at in each_group(mine, "train_size", ordered=True):
+        for size, at in each_group(own, "train_size", ordered=True):
             wanted = sorted(set(at["test_resolution"]).union(resolutions))
             of_cell = planned[planned["train_size"] == size]
             if len(wanted) < 2:

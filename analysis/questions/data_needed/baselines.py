@@ -1,4 +1,4 @@
-"""What is held against what in an arm, where one model is the measure of others: how many times its images they need.
+"""Baselines of an arm: the models against which others are held, to say how many times the images they need.
 
 A study says so by its families of many against one. Where these leave out a model, the leader is held against all; it
 was chosen by looking, and is said to be.
@@ -15,7 +15,7 @@ from benchmarks.plan.study import Study
 
 
 @dataclass(frozen=True)
-class Lead:
+class Leader:
     """The model with the highest mean accuracy at a train size, of those with the most draws or seeds there; `passed`
     are models that could lead but lack runs."""
 
@@ -24,7 +24,7 @@ class Lead:
     passed: tuple[str, ...] = ()
 
 
-def lead(arm: ArmData) -> Lead | None:
+def leader(arm: ArmData) -> Leader | None:
     """The leader at the smallest of the sizes that most models were planned with: all of them, where models share a
     size. Two must have a result there. None where there are no two models or two sizes."""
     size = _shared_size(arm, set(arm.runs["label"]))
@@ -32,7 +32,7 @@ def lead(arm: ArmData) -> Lead | None:
         return None
     rows = at_home(arm.rows)
     ranking = rank(rows[rows["train_size"] == size], "accuracy")
-    return None if ranking is None else Lead(ranking.leader, size, ranking.passed)
+    return None if ranking is None else Leader(ranking.leader, size, ranking.passed)
 
 
 def _shared_size(arm: ArmData, labels: set[str], reference: str | None = None) -> int | None:
@@ -43,7 +43,7 @@ def _shared_size(arm: ArmData, labels: set[str], reference: str | None = None) -
         return None
     planned = runs.groupby("train_size")["label"].nunique()
     measured = {
-        int(size): set(mine["label"]) for size, mine in each_group(rows.dropna(subset=["accuracy"]), "train_size")
+        int(size): set(group["label"]) for size, group in each_group(rows.dropna(subset=["accuracy"]), "train_size")
     }
     there = [
         size for size, models in measured.items() if len(models) > 1 and (reference is None or reference in models)
@@ -52,7 +52,7 @@ def _shared_size(arm: ArmData, labels: set[str], reference: str | None = None) -
 
 
 @dataclass(frozen=True)
-class Against:
+class Baseline:
     """The models `labels` (B) that are held against `reference` (A): the `families` of the study that say so, and
     whether A `leads` with `train_size` images, the size at which sentences compare them, where models that could lead
     are `passed` over as they lack runs."""
@@ -65,11 +65,11 @@ class Against:
     passed: tuple[str, ...] = ()
 
 
-def against(arm: ArmData, study: Study | None = None) -> tuple[Against, ...]:
-    """What is held against what in an arm: the leader first, unless declared families have every model without it.
+def baselines(arm: ArmData, study: Study | None = None) -> tuple[Baseline, ...]:
+    """The baselines of an arm: the leader first, unless declared families have every model without it.
 
     A declared reference without a result beside one of its models is left out; so is everything without two sizes."""
-    first = lead(arm)
+    first = leader(arm)
     if first is None:
         return ()
     families: dict[str, dict[str, tuple[str, ...]]] = {}
@@ -79,14 +79,14 @@ def against(arm: ArmData, study: Study | None = None) -> tuple[Against, ...]:
             families.setdefault(reference, {})[family.name] = labels
     everyone = tuple(dict.fromkeys(arm.runs["label"]))
     members = {reference: {label for labels in own.values() for label in labels} for reference, own in families.items()}
-    held = []
+    found = []
     if {*members, *(label for labels in members.values() for label in labels)} != set(everyone):
         others = tuple(label for label in everyone if label != first.label)
         own_families = tuple(families.pop(first.label, ()))
-        held.append(Against(first.label, others, first.train_size, own_families, True, first.passed))
+        found.append(Baseline(first.label, others, first.train_size, own_families, True, first.passed))
     for reference, own in families.items():
         size = _shared_size(arm, {reference, *members[reference]}, reference)
         if size is not None:
             labels = tuple(label for label in everyone if label in members[reference])
-            held.append(Against(reference, labels, size, tuple(own)))
-    return tuple(held)
+            found.append(Baseline(reference, labels, size, tuple(own)))
+    return tuple(found)
