@@ -46,7 +46,7 @@ class Scope:
 
     @property
     def words(self) -> str:
-        """The arm and the units, in words."""
+        """Both parts in one line; '' where a claim holds for all."""
         return "; ".join(part for part in (self.arm, self.units) if part)
 
 

@@ -81,7 +81,7 @@ def bars(axes: Axes, x: Sequence[float], estimates: Sequence[Estimate], look: Lo
 
 
 def handle(look: Look, x: Sequence[float], y: Sequence[float]) -> Line2D:
-    """A line and marker of a look, as a figure's legend shows them."""
+    """A line through points as a model looks, for axes or a legend: `x` in their unit, `y` as drawn (per cent, say)."""
     return Line2D(
         x,
         y,
@@ -134,7 +134,7 @@ def _lowest_is_right(points: np.ndarray) -> bool:
 
 
 def log_ticks(axes: Axes, values: pd.Series, label: str) -> None:
-    """A logarithmic x axis with a tick at each of the values and nowhere else."""
+    """A logarithmic horizontal axis with a tick at each of `values`, named by `label`."""
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(FixedLocator(sorted(set(values.tolist()))))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -143,7 +143,7 @@ def log_ticks(axes: Axes, values: pd.Series, label: str) -> None:
 
 
 def percent_axis(axes: Axes, value: str = "accuracy") -> None:
-    """A y axis in per cent, from 0 to 100 where the value is an accuracy."""
+    """A vertical axis in per cent; of accuracies from 0 to 100."""
     if value == "accuracy":
         axes.set_ylim(0, 100)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g} %"))

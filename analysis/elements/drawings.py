@@ -40,7 +40,7 @@ class Drawing:
 
     @property
     def caption(self) -> str:
-        """What it shows, and what its marks mean."""
+        """What stands below the figure: what it shows, and what its marks mean."""
         return f"{self.shows}. {self.legend}".rstrip()
 
 

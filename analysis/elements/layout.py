@@ -53,7 +53,7 @@ def panels(amount: int, width: float, height: float, ylabel: str) -> tuple[Figur
 
 
 def is_narrow(figure: Figure) -> bool:
-    """Whether a figure is as narrow as a column of print."""
+    """Whether a legend beside the axes would leave them too little."""
     return float(figure.get_figwidth()) < NARROW
 
 

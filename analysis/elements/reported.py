@@ -62,7 +62,7 @@ class ReportedArm:
 
     @property
     def arm(self) -> Arm:
-        """What its runs have in common."""
+        """What all runs of the arm have in common."""
         return self.data.arm
 
     @property
@@ -82,7 +82,7 @@ class ReportedArm:
 
     @cached_property
     def links(self) -> Anchors:
-        """The anchors of its models, cells and pairs."""
+        """Where the cells of its tables lead."""
         return Anchors(self.number, tuple(dict.fromkeys(self.runs["label"])))
 
     @cached_property

@@ -43,7 +43,7 @@ class Chapter:
 
     @property
     def drawings(self) -> tuple[Drawing, ...]:
-        """Its figures, section by section."""
+        """The figures of all sections, in order."""
         return tuple(drawing for section in self.sections for drawing in section.figures)
 
 

@@ -72,7 +72,7 @@ class Arm:
 
     @property
     def validation_words(self) -> str:
-        """Where validation images come from, in words."""
+        """Where the validation part comes from, in words."""
         if self.validation == 0:
             return "no validation part"
         if self.validation < 1:

@@ -14,7 +14,7 @@ Settings = Mapping[str, Any]  # of a run, as config.json has them
 
 
 def text(value: Any) -> str:
-    """The value of a setting as it is shown: lists and booleans as in JSON."""
+    """An option's value as names have it: lists and truth values as JSON has them."""
     return json.dumps(value) if isinstance(value, (list, tuple, bool)) else str(value)
 
 

@@ -49,7 +49,7 @@ class Content:
 
     @property
     def drawings(self) -> tuple[Drawing, ...]:
-        """All figures, chapter by chapter."""
+        """The figures of all chapters, in order."""
         return tuple(drawing for chapter in self.chapters for drawing in chapter.drawings)
 
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Term(NamedTuple):
-    """A word of the page, what it means and, where it has one, its formula."""
+    """A word of the page, what it means, and its formula ('' where it has none)."""
 
     word: str
     meaning: str

@@ -39,7 +39,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class ModelRuns:
-    """The runs of one model in an arm, with the anchor that its name in tables leads to."""
+    """The runs of a model, where its cells lead: an entry a train size, then one a pair of models."""
 
     anchor: str
     name: str

@@ -31,7 +31,7 @@ class Redaction:
         self.hosts = re.compile(rf"(?<![\w-])(?:{words})(?![\w-])") if words else None
 
     def text(self, text: str) -> str:
-        """A text with paths and the names of hosts replaced."""
+        """The text with PATH for each path and HOST for each host."""
         text = PATH.sub(PLACE, text)
         return self.hosts.sub(HOST, text) if self.hosts else text
 

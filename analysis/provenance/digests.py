@@ -40,7 +40,7 @@ class Trace:
 
     @property
     def digest(self) -> str:
-        """One digest of all that the trace holds; `ABSENT` where there is no record."""
+        """One digest of all parts of the record."""
         return _digest(json.dumps(self.parts, sort_keys=True).encode()) if self.parts else ABSENT
 
 

@@ -33,13 +33,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Trust:
-    """What all checks found."""
+    """What all checks found, in the order of reading."""
 
     findings: tuple[Finding, ...]
 
     @property
     def alarming(self) -> tuple[Finding, ...]:
-        """The findings that speak against the records."""
+        """Those that a reader must know."""
         return tuple(finding for finding in self.findings if finding.alarming)
 
 

@@ -27,7 +27,7 @@ class Curves:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """The train sizes, in the order of the columns."""
+        """Train sizes (images), ascending: the columns of `values`."""
         return tuple(int(size) for size in self.accuracy.columns)
 
     @property
@@ -47,7 +47,7 @@ class Curves:
         return len(self.values)
 
     def at(self, units: pd.Index, sizes: pd.Index) -> "Curves":
-        """The curves of some units at some train sizes."""
+        """The part of the curves at these (draw, seed) `units` and train `sizes`. Raises KeyError for one not there."""
         return Curves(self.accuracy.loc[units, sizes], self.run.loc[units, sizes], self.draw_runs.loc[units])
 
     def whole(self, least: int) -> "Curves":

@@ -40,7 +40,7 @@ class Estimate:
 
     @property
     def has_interval(self) -> bool:
-        """Whether there were values enough for an interval."""
+        """Whether both ends are known: of one unit, or of units that are all equal, they are not."""
         return not math.isnan(self.low)
 
     def __neg__(self) -> "Estimate":

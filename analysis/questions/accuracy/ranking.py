@@ -43,7 +43,7 @@ class Ranking:
 
     @property
     def size(self) -> int:
-        """How many models are ranked."""
+        """How many models are ranked, the leader among them."""
         return 1 + len(self.above) + len(self.level) + len(self.below) + len(self.unknown)
 
 

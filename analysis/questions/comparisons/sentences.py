@@ -19,7 +19,7 @@ SHOWN = 6  # pairs of a verdict that a sentence names; the table has all
 
 
 def claims(arm: ReportedArm) -> list[Claim]:
-    """The answers of the declared families, each leading to their chapter."""
+    """The sentences of an arm on its declared families."""
     return [Claim(answer, "comparisons") for answer in answers(arm.data, arm.once(verdicts.differences))]
 
 

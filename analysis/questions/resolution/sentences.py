@@ -14,7 +14,7 @@ from models import family
 
 
 def claims(arm: ReportedArm) -> list[Claim]:
-    """The answers on test resolutions, each leading to their chapter."""
+    """The sentences of an arm on its smallest and largest test resolutions."""
     return [Claim(answer, "test-resolution") for answer in answers(arm.data)]
 
 
