@@ -125,7 +125,7 @@ KILLED = """
 import json, os, random, signal, sys, time
 from pathlib import Path
 import benchmarks.running.preload
-from benchmarks import sources
+from benchmarks.records import sources
 from benchmarks.running.execute import Settings, execute
 from benchmarks.plan.run import make_run
 from benchmarks.plan.study import single

@@ -192,14 +192,15 @@ def test_slots_keep_to_the_gpus_that_were_given(slot: int, visible: str | None, 
 HANGING = """
 import json, os, signal, sys, time
 from pathlib import Path
-from benchmarks import local
+from benchmarks.plan.study import load_study
+from benchmarks.running import local
 from benchmarks.running.execute import Settings
 from benchmarks.running.progress import Lines
-from benchmarks.plan.study import load_study
+from benchmarks.running.task import Task
 from rich.console import Console
 
 class Watching(Lines):
-    # once both runs train, one is stopped for good, and all are told to save
+    # once both runs train, one is stopped for good, and all are asked to save
     def step(self, task, step, steps, rate):
         beats.add(task.run.id)
         if len(beats) == 2 and not stopping:
@@ -222,7 +223,7 @@ if __name__ == "__main__":
 
 def test_a_child_that_hangs_is_left_behind(tmp_path: Path) -> None:
     """Stopped by SIGSTOP, it cannot save: after the deadline it is killed and named, its sibling is saved, and its run
-    goes on from where it was."""
+    resumes."""
     path, runs, script = _study(tmp_path, steps=100_000), tmp_path / "runs", tmp_path / "hanging.py"
     script.write_text(HANGING)
     done = subprocess.run(
@@ -243,7 +244,7 @@ def test_a_child_that_hangs_is_left_behind(tmp_path: Path) -> None:
 PROBE = """
 import json, os, sys
 import torch
-from benchmarks import local
+from benchmarks.running import local
 def probe(queue):
     server = f"/proc/{os.getppid()}/task"
     names = [open(f"{server}/{thread}/comm").read().strip() for thread in os.listdir(server)]
