@@ -5,12 +5,13 @@ that on the validation part (docs/records.md). Both are of the same run but not 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.elements.reported import ReportedArm
 from analysis.frame.cells import at_home, kind, summarise
@@ -38,21 +39,35 @@ class TrainingLoss:
 
 
 def numbers(arm: ReportedArm) -> TrainingLoss:
-    """The losses of an arm's finished runs; each metrics.jsonl is read once, and of it these losses are kept."""
-    ids = arm.runs.loc[arm.runs["state"].isin(DONE), "run"].tolist()
-    logged: dict[str, dict[str, Curve]] = {}
-    damaged = []
-    for run in ids:
+    """The losses of an arm's finished runs. Each metrics.jsonl is read once, and the curves of one cell are held at a
+    time, so that ten thousand runs take seconds and little memory."""
+    done = arm.runs[arm.runs["state"].isin(DONE)]
+    last: dict[str, dict[str, float]] = {}
+    pieces: list[pd.DataFrame] = []
+    damaged: list[str] = []
+    for _, of_model in each_group(done, "label"):
+        for _, cell in each_group(of_model, "train_size", ordered=True):
+            logged, unreadable = _read_cell(arm.root, cell["run"])
+            last |= {run: {name: curve[-1][1] for name, curve in of.items() if curve} for run, of in logged.items()}
+            pieces += mean_curves(cell, logged)
+            damaged += unreadable
+    if not pieces:
+        return TrainingLoss(pd.DataFrame(), pd.DataFrame(), tuple(damaged))
+    return TrainingLoss(final_losses(arm, last), pd.concat(pieces, ignore_index=True), tuple(damaged))
+
+
+def _read_cell(root: Path, runs: Iterable[str]) -> tuple[dict[str, dict[str, Curve]], list[str]]:
+    """The losses of those runs that have logged a training loss, by id; and the runs whose metrics cannot be read."""
+    logged, damaged = {}, []
+    for run in runs:
         try:
-            curves = read_losses(arm.root / run / "metrics.jsonl")
+            curves = read_losses(root / run / "metrics.jsonl")
         except RecordError:
             damaged.append(run)
             continue
         if curves["batch"]:
             logged[run] = curves
-    if not logged:
-        return TrainingLoss(pd.DataFrame(), pd.DataFrame(), tuple(damaged))
-    return TrainingLoss(final_losses(arm, logged), mean_curves(arm.runs, logged), tuple(damaged))
+    return logged, damaged
 
 
 def read_losses(path: Path) -> dict[str, Curve]:
@@ -66,61 +81,41 @@ def read_losses(path: Path) -> dict[str, Curve]:
     return found
 
 
-def final_losses(arm: ReportedArm, logged: dict[str, dict[str, Curve]]) -> pd.DataFrame:
-    """The last logged losses, and that of the final weights on their training images, by model and train size, with
-    t-intervals over units (from 0 on): `TrainingLoss.final`."""
+def final_losses(arm: ReportedArm, last: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
+    """The `last` logged losses (by run and measure), and that of the final weights on their training images, by model
+    and train size, with t-intervals over units (from 0 on): `TrainingLoss.final`."""
     rows = at_home(arm.rows)
     tables = []
     for name in MEASURES:
-        if name == "train":
-            values = rows["train_loss"]
-        else:
-            last = {run: curves[name][-1][1] for run, curves in logged.items() if curves[name]}
-            values = rows["run"].map(last).astype(float)
+        logged = {run: of[name] for run, of in last.items() if name in of}
+        values = rows["train_loss"] if name == "train" else rows["run"].map(logged).astype(float)
         table = summarise(rows.assign(loss=values), arm.runs, "loss", bounds=(0.0, math.inf))
         if table["done"].sum():
             tables.append(table.assign(measure=name))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
-def mean_curves(runs: pd.DataFrame, logged: dict[str, dict[str, Curve]]) -> pd.DataFrame:
-    """A row per measure, model, train size and logged step.
+def mean_curves(cell: pd.DataFrame, logged: Mapping[str, Mapping[str, Curve]]) -> list[pd.DataFrame]:
+    """A table for each measure that runs of a cell have logged, a row a step; `cell`: rows of `Frame.runs`.
 
     Columns: measure (of LOGGED), label, model, position, train_size, step, epoch (passes over the training images),
-    mean, low and high (the lowest and the highest run, no interval), n (runs). Only steps that all runs of a cell with
-    this measure have logged."""
-    result = []
-    for label, of_model in each_group(runs[runs["run"].isin(list(logged))], "label"):
-        about = {"label": label, **kind(of_model)}
-        for size, cell in each_group(of_model, "train_size", ordered=True):
-            passes = _passes_of_a_step(cell)
-            for name in LOGGED:
-                curves = [dict(logged[run][name]) for run in cell["run"] if logged[run][name]]
-                for step, values in _by_step(curves):
-                    result.append(
-                        {
-                            "measure": name,
-                            **about,
-                            "train_size": size,
-                            "step": step,
-                            "epoch": step * passes,
-                            "mean": float(values.mean()),
-                            "low": float(values.min()),
-                            "high": float(values.max()),
-                            "n": len(values),
-                        }
-                    )
-    return pd.DataFrame(result)
-
-
-def _by_step(curves: list[dict[int, float]]) -> Iterator[tuple[int, np.ndarray]]:
-    """(step, losses of the runs) of the steps that all curves have."""
-    steps = sorted(set.intersection(*map(set, curves))) if curves else []
-    for step in steps:
-        yield step, np.array([curve[step] for curve in curves])
-
-
-def _passes_of_a_step(cell: pd.DataFrame) -> float:
-    """Passes over the training images that a step of these runs makes; they have the same batch and images."""
+    mean, low and high (the lowest and the highest run, no interval), n (runs). Only steps that all of these runs have
+    logged."""
     first = next(each_row(cell))
-    return float(first.images_seen / first.updates / first.train_images)
+    about = {"label": first.label, **kind(cell), "train_size": first.train_size}
+    passes = first.images_seen / first.updates / first.train_images  # of a step; the same for all runs of a cell
+    tables = []
+    for name in LOGGED:
+        steps, losses = _shared_steps([dict(of[name]) for of in logged.values() if of[name]])
+        if len(steps):
+            ends = {"mean": losses.mean(axis=0), "low": losses.min(axis=0), "high": losses.max(axis=0)}
+            where = {"measure": name, **about, "step": steps, "epoch": steps * passes}
+            tables.append(pd.DataFrame({**where, **ends, "n": len(losses)}))
+    return tables
+
+
+def _shared_steps(curves: list[dict[int, float]]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The steps (steps,) that all curves have, ascending, and their losses (runs, steps)."""
+    steps = sorted(set.intersection(*map(set, curves))) if curves else []
+    losses = [[curve[step] for step in steps] for curve in curves]
+    return np.array(steps, dtype=np.int64), np.array(losses, dtype=np.float64)
