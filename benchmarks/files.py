@@ -74,6 +74,19 @@ def parsed_json(data: bytes) -> Any:
         return json.loads(data)
 
 
+def read_bytes_or_none(path: str) -> bytes | None:
+    """A whole file, None where it is not there. Raises RecordError naming a file that cannot be read.
+
+    For files by the ten thousand: without a buffer, which costs as much as the small file itself."""
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123  (a Path costs as much as the file)
+            return file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read ({error})") from error
+
+
 def read_json_or(path: str | Path, missing: Any = None) -> Any:
     """As `read_json`, with the value to return for a file that is not there."""
     try:

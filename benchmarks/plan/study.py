@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import models
+from benchmarks.collector import collector_paused
 from benchmarks.data.dataset import Places
 from benchmarks.errors import ConfigError, ImpossibleError
 from benchmarks.plan import recipes
@@ -112,7 +113,8 @@ def load_study(study: str, places: Places | None = None) -> Study:
     try:
         for number, plugin in enumerate(_plugins(table)):
             load_plugin(path.parent / plugin, f"plugins[{number}]")
-        return replace(expand(table, path.stem, places), text=text)
+        with collector_paused():
+            return replace(expand(table, path.stem, places), text=text)
     except ConfigError as error:
         raise error.at(str(path)) from error
 

@@ -3,10 +3,10 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import models
 from benchmarks.data.dataset import Places
 from benchmarks.data.subsets import Subset
 from benchmarks.errors import ConfigError, RecordError
-from benchmarks.files import read_json_or, write_atomic, write_json
+from benchmarks.files import parsed_json, read_bytes_or_none, read_json_or, write_atomic, write_json
 from benchmarks.plan.recipes import Recipe, plain
 from benchmarks.plan.run import Evaluation, Run, canonical, make_run
 from benchmarks.records import sources
@@ -23,6 +23,9 @@ from benchmarks.records.evaluation_files import DAMAGE, opened_pass, read_entrie
 from benchmarks.slices import changes
 
 FORMAT = 1
+CONFIG_KEYS: Mapping[str, type] = {"format": int, "id": str, "run": dict}
+EXECUTION_KEYS: Mapping[str, type] = {"device": str}
+RESULT_KEYS: Mapping[str, type] = {"format": int, "state": str}
 STATES = ("missing", "queued", "running", "interrupted", "finished", "failed", "diverged", "lost", "stale")
 
 __all__ = ["DAMAGE", "FORMAT", "Record", "opened_pass", "read_record", "write_atomic", "write_evaluations"]
@@ -30,19 +33,25 @@ __all__ = ["DAMAGE", "FORMAT", "Record", "opened_pass", "read_record", "write_at
 
 @dataclass(frozen=True)
 class Record:
-    """Everything in a run's folder but arrays and weights.
+    """Everything in a run's folder, `place`, but arrays and weights.
 
     `evaluations` has one entry an evaluation (the newest where one was done again): the objects of docs/records.md.
+    `execution` shares its inner tables with the records of other runs: they are not to be changed.
     `reason` says in one line why a run failed, is lost or stale.
     """
 
-    path: Path
+    place: str
     config: dict[str, Any]
     execution: dict[str, Any] | None
     result: dict[str, Any] | None
     evaluations: list[dict[str, Any]]
     state: str
     reason: str
+
+    @cached_property
+    def path(self) -> Path:
+        """The folder. Made when it is asked for: ten thousand of them take as long as reading a file of each."""
+        return Path(self.place)
 
     @cached_property
     def attempt_list(self) -> tuple[Attempt, ...]:
@@ -78,34 +87,38 @@ class Record:
         return run
 
 
-def read_record(folder: Path, *, now_sources: Mapping[str, str] | None = None) -> Record:
+def read_record(folder: Path | str, *, now_sources: Mapping[str, str] | None = None, accepted: bool = True) -> Record:
     """The record in a folder. Raises RecordError for a torn, foreign or newer one, naming the file.
 
     `now_sources` are the digests of today's sources of this run; when given, a finished record made by other
-    sources is `stale`.
+    sources is `stale`. `accepted`: False where the caller has seen that there is no accepted.json.
     """
     place = str(folder)
-    config = _read(f"{place}/config.json", {"format": int, "id": str, "run": dict})
+    config = _read(f"{place}/config.json", CONFIG_KEYS)
     if config is None:
         raise RecordError(f"{place}/config.json: there is no such file")
-    execution = _read(f"{place}/execution.json", {"device": str})
-    result = _read(f"{place}/result.json", {"format": int, "state": str})
-    state, reason = _state(result, () if result is not None else read_attempts(folder))
+    execution = _read(f"{place}/execution.json", EXECUTION_KEYS, _parsed_once)
+    result = _read(f"{place}/result.json", RESULT_KEYS)
+    state, reason = _state(result, () if result is not None else read_attempts(Path(folder)))
     if state in ("finished", "diverged") and now_sources is not None:
-        changed = changes(recorded_sources(folder, execution), now_sources)
+        changed = changes(recorded_sources(place, execution, accepted), now_sources)
         if changed:
             state, reason = "stale", f"changed since: {', '.join(changed)}"
     evaluations = _evaluations(place) if result is not None else []  # a pass that is still being made is no result
-    return Record(folder, config, execution, result, evaluations, state, reason)
+    return Record(place, config, execution, result, evaluations, state, reason)
 
 
-def _read(path: str, kinds: Mapping[str, type]) -> dict[str, Any] | None:
+def _read(path: str, kinds: Mapping[str, type], parse: Callable[[bytes], Any] = parsed_json) -> dict[str, Any] | None:
     """One file of a record, None where it is not there.
 
     Raises RecordError unless it has these keys, and no newer version has written it."""
-    value = read_json_or(path)
-    if value is None:
+    data = read_bytes_or_none(path)
+    if data is None:
         return None
+    try:
+        value = parse(data)
+    except ValueError as error:
+        raise RecordError(f"{path}: cannot be read ({error})") from error
     if isinstance(value, dict) and "disagreement" in value:  # of two roots, see benchmarks/records/roots.py
         raise RecordError(str(value["disagreement"]))
     if not isinstance(value, dict) or any(not isinstance(value.get(key), kind) for key, kind in kinds.items()):
@@ -115,6 +128,17 @@ def _read(path: str, kinds: Mapping[str, type]) -> dict[str, Any] | None:
             f"{path}: made by a newer version of the suite (format {value['format']}, this one reads {FORMAT})"
         )
     return value
+
+
+def _parsed_once(data: bytes) -> Any:
+    """What an execution.json says, its inner tables shared by all records with the same text: most of a study."""
+    value = _parsed(data)
+    return dict(value) if isinstance(value, dict) else value
+
+
+@lru_cache(maxsize=1024)
+def _parsed(data: bytes) -> Any:
+    return parsed_json(data)
 
 
 def _state(result: Mapping[str, Any] | None, attempts: tuple[Attempt, ...]) -> tuple[str, str]:
@@ -134,14 +158,14 @@ def _state(result: Mapping[str, Any] | None, attempts: tuple[Attempt, ...]) -> t
     return "lost", f"{last.owner_text()}, exited without reporting"
 
 
-def recorded_sources(folder: Path, execution: Mapping[str, Any] | None) -> dict[str, str]:
-    """The source digests a record stands for: those of its first attempt, or those accepted since. Raises RecordError
-    where they are no table."""
-    accepted = read_json_or(f"{folder}/accepted.json")
-    source = execution or {} if accepted is None else accepted
+def recorded_sources(folder: Path | str, execution: Mapping[str, Any] | None, accepted: bool = True) -> dict[str, str]:
+    """The source digests a record stands for: those of its first attempt, or those accepted since (`accepted`: see
+    `read_record`). Raises RecordError where they are no table."""
+    since = read_json_or(f"{folder}/accepted.json") if accepted else None
+    source = execution or {} if since is None else since
     found = source.get("sources", {}) if isinstance(source, dict) else None
     if not isinstance(found, dict):
-        name = "execution.json" if accepted is None else "accepted.json"
+        name = "execution.json" if since is None else "accepted.json"
         raise RecordError(f"{folder}/{name}: its sources are no table")
     return found
 

@@ -20,33 +20,54 @@ from models.catalogue.ready_made import is_ready_made, library_of
 
 def entry_points(run: Run) -> tuple[str, ...]:
     """The `module:symbol` names from which everything that can change a run's weights is reached."""
+    return _entry_points(run.model, run.position, run.data, run.recipe, bool(run.init_from))
+
+
+def _entry_points(model: str, position: str, data: Dataset, recipe: Recipe, starts_from: bool) -> tuple[str, ...]:
+    """The same, from what of a run decides it."""
     return (
         "benchmarks.training.training:Training",
         "benchmarks.plan.run:Budget",
         "benchmarks.data.subsets:draw_subset",
-        run.data.reader,
-        *(f"benchmarks.training.augment:{name}" for name in augmentations(run.recipe, run.data.flips)),
+        data.reader,
+        *(f"benchmarks.training.augment:{name}" for name in augmentations(recipe, data.flips)),
         "models.catalogue.registry:create_model",
-        *(("benchmarks.records.init_from:start",) if run.init_from else ()),
-        *models.sources(run.model, options=run.options),
+        *(("benchmarks.records.init_from:start",) if starts_from else ()),
+        *models.sources(model, options={} if position == "-" else {"position": position}),
     )
 
 
 def run_sources(run: Run) -> dict[str, str]:
     """Digest (8 hex digits) of each symbol a run's weights depend on, by `module:symbol`."""
-    ready_made = {name: digest_of(repr(fact)) for name, fact in _ready_made(run).items()}
-    return {**slice_digests(entry_points(run)), **_facts(run.data, run.recipe, run.part_sizes, run.steps), **ready_made}
+    ours = _ours(
+        (run.model, run.position, run.data, run.recipe, bool(run.init_from)),
+        run.part_sizes,
+        run.steps,
+        models.loaded_plugins(),
+    )
+    return {**ours, **{name: digest_of(repr(fact)) for name, fact in _ready_made(run).items()}}
 
 
 @lru_cache(maxsize=4096)
-def _facts(data: Dataset, recipe: Recipe, part_sizes: tuple[int, int], steps: int) -> Mapping[str, str]:
-    """Digests of what the data set and the recipe come to for a run."""
+def _ours(
+    decisive: tuple[str, str, Dataset, Recipe, bool],
+    part_sizes: tuple[int, int],
+    steps: int,
+    plugins: tuple[models.Plugin, ...],
+) -> Mapping[str, str]:
+    """Digests of our code, and of what data set and recipe come to, once for all runs in which they are the same.
+
+    `decisive`: the arguments of `_entry_points`. `plugins` are those loaded, which decide what every name means."""
+    _, _, data, recipe, _ = decisive
     facts = {
         f"data set {data.name}": (data.channels, data.native_resolution, data.train_counts),
         "augmentations": augmentations(recipe, data.flips),
         "images and steps": (part_sizes, steps),
     }
-    return {name: digest_of(repr(fact)) for name, fact in facts.items()}
+    return {
+        **slice_digests(_entry_points(*decisive)),
+        **{name: digest_of(repr(fact)) for name, fact in facts.items()},
+    }
 
 
 def _ready_made(run: Run) -> dict[str, str]:

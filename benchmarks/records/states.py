@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from benchmarks.collector import collector_paused
 from benchmarks.errors import ConfigError, RecordError
 from benchmarks.plan.run import Evaluation, Run
 from benchmarks.plan.study import Study
@@ -36,15 +37,16 @@ class RunState:
 def run_state(run: Run, root: Path, wanted: list[Evaluation], *, whole: bool = False) -> RunState:
     """The state of one run. A record that cannot be read or is not valid is `failed`, with the reason; `whole`: see
     `valid_record`."""
-    folder = root / run.id
+    folder = f"{root}/{run.id}"  # as in Record.path
     try:
-        files = os.listdir(folder)  # noqa: PTH208  (as in files.read_json_or)
+        files = os.listdir(folder)  # noqa: PTH208
     except (FileNotFoundError, NotADirectoryError):
         files = []
     if "config.json" not in files:
         return RunState(run, "missing", "", tuple(wanted), None)
     try:
-        record = valid_record(folder, run, now_sources=init_from.run_sources(run, root), whole=whole)
+        now = init_from.run_sources(run, root)
+        record = valid_record(folder, run, now_sources=now, accepted="accepted.json" in files, whole=whole)
     except RecordError as error:
         return RunState(run, "failed", str(error), tuple(wanted), None)
     waiting = missing_evaluations(record, wanted, sources.evaluation_code())
@@ -57,7 +59,8 @@ def run_state(run: Run, root: Path, wanted: list[Evaluation], *, whole: bool = F
 
 def study_states(study: Study, root: Path) -> list[RunState]:
     """The state of every run, in the study's order."""
-    return [run_state(run, root, study.evaluations[run.id]) for run in study.runs]
+    with collector_paused():
+        return [run_state(run, root, study.evaluations[run.id]) for run in study.runs]
 
 
 def selected(study: Study, only: str | None) -> tuple[Run, ...]:

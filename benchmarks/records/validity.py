@@ -8,6 +8,7 @@ it reads attempts and every array as well.
 import hashlib
 import itertools
 import math
+import os
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -19,6 +20,7 @@ from pydantic import ValidationError
 
 from benchmarks.data.dataset import Places
 from benchmarks.errors import ConfigError, InductiveError, RecordError
+from benchmarks.files import read_bytes_or_none
 from benchmarks.plan.recipes import typed
 from benchmarks.plan.run import Evaluation, Run, canonical, make_run
 from benchmarks.records.evaluation_files import DAMAGE, pass_paths
@@ -38,21 +40,26 @@ REMEDY = "to train the run again, remove its folder"
 
 
 def valid_record(
-    folder: Path, run: Run | None = None, *, now_sources: Mapping[str, str] | None = None, whole: bool = False
+    folder: Path | str,
+    run: Run | None = None,
+    *,
+    now_sources: Mapping[str, str] | None = None,
+    accepted: bool = True,
+    whole: bool = False,
 ) -> Record:
     """The record in a folder, of this run where it is given. Raises RecordError, naming file and remedy, unless it is
     one as the suite writes it.
 
-    `now_sources`: see `read_record`. Without `run` the configuration need not be one of today (a plugin may not be
-    loaded, a data set not be there). `whole`: attempts and arrays are checked, too.
+    `now_sources`, `accepted`: see `read_record`. Without `run` the configuration need not be one of today (a plugin may
+    not be loaded, a data set not be there). `whole`: attempts and arrays are checked, too.
     """
     try:
-        record = read_record(folder, now_sources=now_sources)
+        record = read_record(folder, now_sources=now_sources, accepted=accepted)
         if now_sources is None:
-            recorded_sources(folder, record.execution)
+            recorded_sources(record.place, record.execution, accepted)
     except UNREADABLE as error:
         raise error if isinstance(error, RecordError) else RecordError(problem(error)) from error
-    record.check_name(folder.name)
+    record.check_name(os.path.basename(folder))  # noqa: PTH119  (as in Record.path)
     try:
         _check_identity(record, run)
         if record.state not in STATES:
@@ -188,9 +195,8 @@ def leftovers(record: Record, files: Iterable[str], *, whole: bool = False) -> s
     found = [f"{name} of an attempt that had lost the run: remove it" for name in stray]
     last = result["step"]
     try:
-        with open(f"{record.path}/metrics.jsonl", "rb", buffering=0) as file:  # noqa: PTH123  (as in files)
-            data = file.read()
-    except OSError:
+        data = read_bytes_or_none(f"{record.place}/metrics.jsonl") or b""
+    except RecordError:
         data = b""
     final = b'{"step": %d,' % last
     if data and not (data.count(final) == 1 and data.startswith(final, data.rfind(b"\n", 0, -1) + 1)):
