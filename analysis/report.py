@@ -22,13 +22,13 @@ from analysis.frame.studies import joined
 from analysis.page.content import Content, gather
 from analysis.page.tables import csv_tables
 from analysis.provenance import anonymous
-from analysis.provenance.anonymous import Redaction
 from analysis.provenance.digests import of_all, traces
 from analysis.provenance.provenance import provenance
 from analysis.provenance.trust import trust
 from benchmarks.errors import ConfigError
 from benchmarks.plan.study import Study
 from benchmarks.records.record import write_atomic
+from benchmarks.records.redaction import Redactor
 from models.hints import did_you_mean
 
 FORMATS = ("html", "latex", "markdown", "csv")
@@ -85,16 +85,16 @@ def write_report(
     study = joined(several)
     frame = paper.apply(_below(root, load(root, study)), study.paper)
     found = traces(root, [run.id for run in study.runs])
-    redaction = Redaction(host for one in found for host in one.hosts)
+    redactor = Redactor(host for one in found for host in one.hosts)
     if hide:
-        frame = anonymous.hidden_frame(frame, redaction)
-        found = [anonymous.hidden_trace(one, redaction) for one in found]
-        study, *several = (anonymous.hidden_study(one, redaction) for one in (study, *several))
+        frame = anonymous.hidden_frame(frame, redactor)
+        found = [anonymous.hidden_trace(one, redactor) for one in found]
+        study, *several = (anonymous.hidden_study(one, redactor) for one in (study, *several))
     arms = reported_arms(study, frame, root, resamples)
     styles = looks(frame.runs, paper.highlighted(study.paper))
     checks = trust(several, root, found, [one.data for one in arms])
     if hide:
-        checks = anonymous.hidden_trust(checks, redaction)
+        checks = anonymous.hidden_trust(checks, redactor)
     content = gather(study, several, frame, arms, styles, checks, provenance(found), of_all(found))
 
     files: dict[str, bytes] = {}

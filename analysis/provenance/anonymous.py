@@ -6,8 +6,7 @@ stand, also in the options of a model and in the study's own text.
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import pandas as pd
 
@@ -15,43 +14,12 @@ from analysis.frame.frame import Frame
 from analysis.provenance.digests import Trace
 from analysis.provenance.trust import Finding, Trust
 from benchmarks.plan.study import Study
+from benchmarks.records.redaction import PATH, PLACE, Redactor
 
-# An absolute path, or one below a home. Not what follows a letter or a dot: 'and/or', '../x'.
-PATH = re.compile(r"(?<![\w./~<])(?:~[\w.-]*/|/)[^\s/'\",;()<>\[\]]+(?:/[^\s/'\",;()<>\[\]]+)*/?")
 KEPT_ENVIRONMENT = ("python", "cpu", "gpu")
-PLACE, HOST = "PATH", "HOST"
 
 
-class Redaction:
-    """What replaces paths and the names of these hosts in a text, and in whatever is made of texts."""
-
-    def __init__(self, hosts: Iterable[str]):
-        names = {name for host in hosts for name in (host, host.partition(".")[0]) if len(name) > 1}
-        words = "|".join(re.escape(name) for name in sorted(names, key=lambda name: (-len(name), name)))
-        self.hosts = re.compile(rf"(?<![\w-])(?:{words})(?![\w-])") if words else None
-
-    def text(self, text: str) -> str:
-        """The text with PATH for each path and HOST for each host."""
-        text = PATH.sub(PLACE, text)
-        return self.hosts.sub(HOST, text) if self.hosts else text
-
-    def values(self, value: Any) -> Any:
-        """The same for every text in a value of lists and mappings, keys included."""
-        if isinstance(value, str):
-            return self.text(value)
-        if isinstance(value, Mapping):
-            return {self.values(key): self.values(inner) for key, inner in value.items()}
-        return [self.values(one) for one in value] if isinstance(value, (list, tuple)) else value
-
-    def table(self, table: pd.DataFrame, keep: Iterable[str] = ("run",)) -> pd.DataFrame:
-        """The same for every column of texts but `keep`."""
-        table = table.copy()
-        for name in table.select_dtypes(include=["object", "string"]).columns.difference(list(keep)):
-            table[name] = [self.values(value) for value in table[name]]
-        return table
-
-
-def hidden_frame(frame: Frame, redaction: Redaction) -> Frame:
+def hidden_frame(frame: Frame, redactor: Redactor) -> Frame:
     """The frame without what its free texts may name."""
 
     def shown(table: pd.DataFrame) -> pd.DataFrame:
@@ -59,16 +27,20 @@ def hidden_frame(frame: Frame, redaction: Redaction) -> Frame:
             "" if state in ("running", "lost") else kind(str(reason))
             for state, reason in zip(table["state"], table["reason"], strict=True)
         ]
-        return redaction.table(table.assign(reason=pd.Series(reasons, index=table.index, dtype="str")))
+        return redacted_table(table.assign(reason=pd.Series(reasons, index=table.index, dtype="str")), redactor)
 
     problems = frame.problems.assign(problem="cannot be read")
     return dataclasses.replace(
-        frame,
-        rows=shown(frame.rows),
-        runs=shown(frame.runs),
-        problems=problems,
-        recipes=redaction.values(frame.recipes),
+        frame, rows=shown(frame.rows), runs=shown(frame.runs), problems=problems, recipes=redactor.values(frame.recipes)
     )
+
+
+def redacted_table(table: pd.DataFrame, redactor: Redactor, keep: Iterable[str] = ("run",)) -> pd.DataFrame:
+    """A table without paths and hosts in any column of texts but `keep`."""
+    table = table.copy()
+    for name in table.select_dtypes(include=["object", "string"]).columns.difference(list(keep)):
+        table[name] = [redactor.values(value) for value in table[name]]
+    return table
 
 
 def kind(reason: str) -> str:
@@ -77,30 +49,30 @@ def kind(reason: str) -> str:
     return name[0].rpartition(".")[2] if name else PATH.sub(PLACE, reason)
 
 
-def hidden_trace(one: Trace, redaction: Redaction) -> Trace:
+def hidden_trace(one: Trace, redactor: Redactor) -> Trace:
     """A trace without hosts and commit; its digests stay."""
     environment = {key: one.environment[key] for key in KEPT_ENVIRONMENT if key in one.environment}
-    config, execution = redaction.values(one.config), redaction.values(one.execution)  # sources name files of weights
+    config, execution = redactor.values(one.config), redactor.values(one.execution)  # sources name files of weights
     return dataclasses.replace(one, environment=environment, hosts=(), config=config, execution=execution)
 
 
-def hidden_study(study: Study, redaction: Redaction) -> Study:
+def hidden_study(study: Study, redactor: Redactor) -> Study:
     """A study whose words name no path or host."""
-    left_out = tuple((redaction.text(cell), redaction.text(reason)) for cell, reason in study.left_out)
+    left_out = tuple((redactor.text(cell), redactor.text(reason)) for cell, reason in study.left_out)
     return dataclasses.replace(
         study,
-        question=redaction.text(study.question),
-        cost=redaction.text(study.cost),
-        expect=redaction.text(study.expect),
+        question=redactor.text(study.question),
+        cost=redactor.text(study.cost),
+        expect=redactor.text(study.expect),
         left_out=left_out,
     )
 
 
-def hidden_trust(found: Trust, redaction: Redaction) -> Trust:
+def hidden_trust(found: Trust, redactor: Redactor) -> Trust:
     """What the checks found, without paths and hosts."""
     return Trust(
         tuple(
-            Finding(redaction.text(one.text), one.alarming, tuple(redaction.text(line) for line in one.details))
+            Finding(redactor.text(one.text), one.alarming, tuple(redactor.text(line) for line in one.details))
             for one in found.findings
         )
     )

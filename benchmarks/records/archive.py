@@ -7,7 +7,6 @@ place.
 
 import hashlib
 import json
-import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from benchmarks.errors import RecordError
 from benchmarks.files import read_json_or, write_atomic_by
 from benchmarks.plan.study import Study
 from benchmarks.records.neighbours import BESIDE, beside
+from benchmarks.records.redaction import Redactor, telling_path
 from benchmarks.records.states import RunState, study_states
 
 FORMAT = 1
@@ -33,10 +33,6 @@ TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can say
 AS_THEY_ARE = ("config.json", "execution.json", "metrics.jsonl", "result.json", "accepted.json")
 OWNER = {"host": "-", "boot": "-", "pid_namespace": "-", "pid": 0, "process_start": "-", "slurm_job": None}
 HIDDEN = ("command", "variables", "hostname", "user")  # of environment.json
-
-# An absolute path of two parts or more, or one below a home; not what follows a letter or a dot: 'and/or', '../x', and
-# no address: 'https://x/y'. But 'folder:/home/me' names one.
-PATH = re.compile(r"(?<![\w./~])(?:~[\w.-]*/|/)[\w.@+-]+/[\w.@+/-]*")
 
 
 @dataclass(frozen=True)
@@ -73,7 +69,7 @@ def pack(study: Study, text: bytes, root: Path, out: Path, weights: bool = False
             for name, data in _shared(root, study, kept):
                 add(name, data)
             for run, settings in beside([study], root).items():
-                add(f"{BESIDE}/{run}.json", veiled(json.dumps({"run": settings}, indent=1), ()).encode())
+                add(f"{BESIDE}/{run}.json", json.dumps(Redactor().values({"run": settings}), indent=1).encode())
             for run in kept:
                 for name, data in _files(root / run, weights):
                     add(f"{run}/{name}", data)
@@ -89,7 +85,7 @@ def _unfit(one: RunState, root: Path) -> str:
     if one.state in ("missing", "running"):
         return one.state
     if one.state == "failed" and one.record is None:
-        return veiled(one.reason.replace(f"{root}/", ""), ())
+        return Redactor().text(one.reason.replace(f"{root}/", ""))
     return ""
 
 
@@ -115,13 +111,13 @@ def _files(folder: Path, weights: bool) -> Iterator[tuple[str, bytes]]:
         yield path.relative_to(folder).as_posix(), path.read_bytes()
     for attempt in sorted(folder.glob("attempts/[0-9]*")):
         owner = read_json_or(attempt / "owner.json", {})
-        hosts = (str(owner.get("host", "")),)
+        redactor = Redactor([str(owner.get("host", ""))])
         cleaned = {"owner": {**owner, **OWNER} if owner else {}}
         environment = read_json_or(attempt / "environment.json", {})
         cleaned["environment"] = {key: value for key, value in environment.items() if key not in HIDDEN}
         ended = read_json_or(attempt / "ended.json", {})
         last = (str(ended.get("error") or "").strip().splitlines() or [""])[-1]
-        cleaned["ended"] = {**ended, "error": veiled(last, hosts) or None} if ended else {}
+        cleaned["ended"] = {**ended, "error": redactor.text(last) or None} if ended else {}
         for kind, values in cleaned.items():
             if values:
                 name = f"attempts/{attempt.name}/{kind}.json"
@@ -132,19 +128,12 @@ def _json(values: Any) -> bytes:
     return (json.dumps(values, indent=1, allow_nan=False) + "\n").encode()
 
 
-def veiled(text: str, hosts: tuple[str, ...]) -> str:
-    """A text without paths and without the names of these hosts."""
-    for host in filter(None, hosts):
-        text = re.sub(rf"(?<!\w){re.escape(host)}(?!\w)", "HOST", text)
-    return PATH.sub("PATH", text)
-
-
 def _checked(name: str, data: bytes) -> bytes:
     """The file as it is. Raises RecordError where it names a path."""
-    found = PATH.search(data.decode("utf-8", errors="replace"))
+    found = telling_path(data.decode("utf-8", errors="replace"))
     if found:
         raise RecordError(
-            f"{name}: names the path {found.group()!r}, which cannot be hidden without making it another run; train "
+            f"{name}: names the path {found!r}, which cannot be hidden without making it another run; train "
             f"from a path that is relative to where `inductive` is run, or leave it out of the study"
         )
     return data

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from analysis.provenance.anonymous import Redaction, kind
+from analysis.provenance.anonymous import kind
 from analysis.report import FORMATS, write_report
+from benchmarks.records.redaction import Redactor, telling_path
 
 HOST, ACCOUNT, COMMIT = "gpu17.cs.example.edu", "alice", "0123456789abcdef0123456789abcdef01234567"
 
@@ -83,11 +84,22 @@ def test_numbers_do_not_change(revealing: tuple[Any, Path], tmp_path: Path) -> N
     assert len(open_.answers) == len(hidden.answers)
 
 
+def test_one_pattern_serves_reports_and_archives() -> None:
+    """Whatever an archive refuses to name, a report hides; a path of one part tells of nobody, and is only hidden."""
+    for text in ("folder:/home/me/pets", "see ~me/a/b", "/scratch/ü/x", "</home/me/x>", "at /a//b"):
+        path = telling_path(text)
+        assert path is not None
+        assert "PATH" in Redactor().text(text) and path not in Redactor().text(text)
+        assert "me" not in Redactor().text(text.replace("see", ""))
+    assert telling_path("/tmp, https://site/a/b, <td></td> and ../x/y") is None
+    assert Redactor().text("/tmp, https://site/a/b") == "PATH, https://site/a/b"
+
+
 def test_what_is_a_path_and_what_is_not() -> None:
-    redaction = Redaction(["node-3.cluster"])
+    redactor = Redactor(["node-3.cluster"])
     for text in ("12,300 images/s", "2/3 seeds", "and/or", "a / b", "1/K", "</b>", "1e-3", "nodes", "../x"):
-        assert redaction.text(text) == text
-    assert redaction.text("file:/home/a/w.pth, ~a/x and /scratch/b") == "file:PATH, PATH and PATH"
-    assert redaction.text("on node-3 or node-3.cluster") == "on HOST or HOST"
+        assert redactor.text(text) == text
+    assert redactor.text("file:/home/a/w.pth, ~a/x and /scratch/b") == "file:PATH, PATH and PATH"
+    assert redactor.text("on node-3 or node-3.cluster") == "on HOST or HOST"
     assert kind("torch.OutOfMemoryError: CUDA on /dev/x") == "OutOfMemoryError"
     assert kind("changed since: models.vit:ViT (changed)") == "changed since: models.vit:ViT (changed)"

@@ -1,0 +1,38 @@
+"""What hides paths and hosts: one pattern for archives of records and for reports made for double-blind review."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+PLACE, HOST = "PATH", "HOST"
+
+# An absolute path, or one below a home. Not what follows a letter or a dot ('and/or', '../x'), no address
+# ('https://x/y'), no end of an HTML element ('</td>'). But 'folder:/home/me' names one.
+PATH = re.compile(r"(?<![\w./~])(?!(?<=<)/\w+>)(?:~[\w.-]*/|/)[^\s/'\",;()<>\[\]]+(?:/+[^\s/'\",;()<>\[\]]+)*/*")
+
+
+class Redactor:
+    """Replaces paths, and the names of these hosts with or without their domain, in texts and values made of texts."""
+
+    def __init__(self, hosts: Iterable[str] = ()):
+        names = {name for host in hosts for name in (host, host.partition(".")[0]) if len(name) > 1}
+        words = "|".join(re.escape(name) for name in sorted(names, key=lambda name: (-len(name), name)))
+        self.hosts = re.compile(rf"(?<![\w-])(?:{words})(?![\w-])") if words else None
+
+    def text(self, text: str) -> str:
+        text = PATH.sub(PLACE, text)
+        return self.hosts.sub(HOST, text) if self.hosts else text
+
+    def values(self, value: Any) -> Any:
+        """The same for every text in a value of lists and mappings, keys included."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {self.values(key): self.values(inner) for key, inner in value.items()}
+        return [self.values(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+def telling_path(text: str) -> str | None:
+    """The first path in a text that can tell of an account or a machine: of two parts or more; None without one."""
+    paths = (found.group() for found in PATH.finditer(text))
+    return next((path for path in paths if path.count("/") > 1), None)
