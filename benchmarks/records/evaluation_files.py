@@ -78,7 +78,8 @@ class Pass:
 
 def unfinished_pass(folder: Path, since: int, code: str) -> Pass:
     """What attempts after number `since` have measured, by this measuring code, of a pass that none of them has ended.
-    A torn file holds nothing: what it held is measured anew. One of other code is none of it."""
+    A torn file, or one of another run, holds nothing: what it held is measured anew. One of other code is none of it.
+    """
     found = Pass()
     for path in pass_paths(folder):
         if int(path.stem) <= since:
@@ -88,6 +89,9 @@ def unfinished_pass(folder: Path, since: int, code: str) -> Pass:
                 entries = list(parsed_json(opened["index"].tobytes()))
                 arrays = {name: opened[name] for name in opened.files if name != "index"}
         except (RecordError, *DAMAGE):
+            found.files.append(path)
+            continue
+        if any(entry.get("run", folder.name) != folder.name for entry in entries):
             found.files.append(path)
             continue
         if not all(same_code(entry.get("code"), code) for entry in entries):

@@ -67,7 +67,7 @@ def valid_record(
         if record.result is not None:
             _check_result(record, run)
         for entry in record.evaluations:
-            _check_evaluation(entry)
+            _check_evaluation(entry, record.id)
         if whole:
             _check_attempts(record)
             _check_arrays(record.path)
@@ -134,8 +134,10 @@ def _check_result(record: Record, run: Run | None) -> None:
             raise RecordError(f"result.json is of another run: {key} is {result[key]!r}, not {value}")
 
 
-def _check_evaluation(entry: Mapping[str, Any]) -> None:
+def _check_evaluation(entry: Mapping[str, Any], run: str) -> None:
     how = entry["evaluation"]
+    if entry.get("run", run) != run:  # older ones name none
+        raise RecordError(f"evaluations: {entry['id']} is of another run, {entry['run']}")
     words = _evaluation_words(str(entry["id"]), tuple(how.items()))
     _check_numbers("evaluations", entry, ("count", "accuracy", "nll", "calibration"))
     if not (isinstance(entry["count"], int) and entry["accuracy"] is not None and 0 <= entry["accuracy"] <= 1):

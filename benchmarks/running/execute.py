@@ -17,7 +17,7 @@ import models
 from benchmarks.data import duplicates, folders
 from benchmarks.data.dataset import Images
 from benchmarks.data.store import check_same_images, load_images
-from benchmarks.data.subsets import draw_subset
+from benchmarks.data.subsets import Subset, draw_subset
 from benchmarks.errors import RecordError, StaleError
 from benchmarks.files import read_json, write_json
 from benchmarks.plan.evaluations import leave_out_duplicates
@@ -27,6 +27,7 @@ from benchmarks.records.attempts import Claim, claim, read_attempts
 from benchmarks.records.checkpoints import drop_checkpoints
 from benchmarks.records.evaluation_files import pass_paths, unfinished_pass
 from benchmarks.records.record import (
+    Record,
     missing_evaluations,
     read_record,
     recorded_sources,
@@ -84,8 +85,61 @@ def execute(
     began = time.perf_counter()
     for plugin in settings.plugins:
         models.load_plugin(plugin)
-    folder = root / run.id
-    data = run.data
+    work, known = _opened(run, root, evaluations, settings)
+    missing, finished = evaluations, False
+    if known is not None and known.result is not None:
+        if known.result["state"] == "diverged":
+            return Outcome("diverged", "nothing")
+        missing, finished = _missing(work, known, evaluations), True
+        if not missing:
+            return Outcome("finished", "nothing")
+    with attempt(claim(work.folder), settings.command, began) as job:
+        if (work.folder / "result.json").exists() and not finished:  # another attempt ended while this one looked
+            finished = True
+            missing = missing_evaluations(read_record(work.folder), evaluations, sources.evaluation_code())
+        job.execution = _execution(work, job.claim)
+        trained = _trained(work.folder) if not finished and until is None else None
+        if finished or trained is not None:
+            model = _reloaded(work, job, trained)
+        else:
+            ended = _train(work, job, Watch(stop, progress, settings.checkpoint_seconds, until))
+            if ended is None:
+                return job.outcome
+            model, trained = ended
+        _EvaluationPass(work, job, model, trained).run(missing, stop)
+        return job.outcome
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A run with what it needs: its folder under `root`, the images of its data set, its subset of them, and the test
+    images that are left out of an evaluation (None where none is asked for)."""
+
+    run: Run
+    root: Path
+    settings: Settings
+    images: Images
+    subset: Subset
+    left_out: duplicates.Duplicates | None
+
+    @property
+    def folder(self) -> Path:
+        return self.root / self.run.id
+
+    def measurer(self, model: Network, job: Job) -> Measurer:
+        """What measures a network on the run's images."""
+        channels_last = job.execution["layout"] == "channels_last"
+        return Measurer(model, self.run, self.images, self.subset, channels_last, self.left_out)
+
+    def training(self, job: Job) -> Training:
+        """The training at its step 0."""
+        run, root = self.run, self.root
+        return Training(run, job.execution, self.images, self.subset, lambda model: init_from.start(model, run, root))
+
+
+def _opened(run: Run, root: Path, evaluations: list[Evaluation], settings: Settings) -> tuple[_Work, Record | None]:
+    """Opens the run's data and its folder, which then has a configuration; and its record, where there was one."""
+    folder, data = root / run.id, run.data
     images = load_images(data.name, settings.data)
     subset = draw_subset(images.train_labels, data.classes, run.draw, run.train_size, run.validation)
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,88 +148,73 @@ def execute(
     write_plugins(folder, run)
     folders.keep_copy(data.name, settings.data, root)
     left_out = duplicates.read_list(data.name, settings.data) if leave_out_duplicates(evaluations) else None
-    finished = known is not None and known.result is not None
-    if known is not None and known.result is not None:
-        wanted = missing_evaluations(known, evaluations, sources.evaluation_code())
-        if known.result["state"] == "diverged":
-            return Outcome("diverged", "nothing")
-        _check_sources(run, folder, settings)
-        check_same_images(run.id, (known.execution or {}).get("data", {}), images)
-        if left_out is not None:
-            duplicates.check_same_list(run.id, known.evaluations, left_out)
-        if not wanted:
-            return Outcome("finished", "nothing")
-    else:
-        wanted = evaluations
-    mine = claim(folder)
-    with attempt(mine, settings.command, began) as job:
-        if (folder / "result.json").exists() and not finished:  # another attempt ended while this one looked
-            finished = True
-            wanted = missing_evaluations(read_record(folder), evaluations, sources.evaluation_code())
-        job.execution = _execution(run, folder, settings, images, mine)
-
-        def measure(model: Network) -> Measurer:
-            return Measurer(model, run, images, subset, job.execution["layout"] == "channels_last", left_out)
-
-        def begun() -> Training:
-            return Training(run, job.execution, images, subset, lambda model: init_from.start(model, run, root))
-
-        trained = _trained(folder) if not finished and until is None else None
-        if finished or trained is not None:
-            final = trained or read_json(folder / "result.json")
-            model = _finished_model(run, folder, job.execution, final["weights_sha256"])
-            if trained is not None:
-                job.step = run.steps
-                job.claim.started_at(run.steps)
-            job.ready()
-        else:
-            write_subset(root, run, subset)
-            watch = Watch(stop, progress, settings.checkpoint_seconds, until)
-            training = train(begun, lambda one: measure(one.model), folder, job, watch)
-            if training is None or until is not None:
-                return job.outcome
-            model = training.finished_model()
-            trained = _conclude(measure(model), training, folder, job)
-            if trained is None:
-                return job.outcome
-        _evaluate(measure(model), trained, run, folder, job, wanted, settings, stop)
-        return job.outcome
+    return _Work(run, root, settings, images, subset, left_out), known
 
 
-def _execution(run: Run, folder: Path, settings: Settings, images: Images, mine: Claim) -> dict[str, Any]:
+def _missing(work: _Work, known: Record, evaluations: list[Evaluation]) -> list[Evaluation]:
+    """The evaluations that a finished record lacks. Raises StaleError and RecordError where what would be measured is
+    not what was trained: other sources, other images."""
+    missing = missing_evaluations(known, evaluations, sources.evaluation_code())
+    _check_sources(work)
+    check_same_images(work.run.id, (known.execution or {}).get("data", {}), work.images)
+    if work.left_out is not None:
+        duplicates.check_same_list(work.run.id, known.evaluations, work.left_out)
+    return missing
+
+
+def _train(work: _Work, job: Job, watch: Watch) -> tuple[Network, dict[str, Any]] | None:
+    """Trains the run. Returns the network and what result.json will say of it; None where it stopped or diverged
+    (`job.outcome` says which), and where only its first steps were to be made."""
+    write_subset(work.root, work.run, work.subset)
+    training = train(lambda: work.training(job), lambda one: work.measurer(one.model, job), work.folder, job, watch)
+    if training is None or watch.until is not None:
+        return None
+    model = training.finished_model()
+    trained = _conclude(work.measurer(model, job), training, work.folder, job)
+    return None if trained is None else (model, trained)
+
+
+def _reloaded(work: _Work, job: Job, trained: Mapping[str, Any] | None) -> Network:
+    """The network of a run whose training has ended; `trained` where its result is not written yet."""
+    final = trained or read_json(work.folder / "result.json")
+    model = _finished_model(work.run, work.folder, job.execution, final["weights_sha256"])
+    if trained is not None:
+        job.step = work.run.steps
+        job.claim.started_at(work.run.steps)
+    job.ready()
+    return model
+
+
+def _execution(work: _Work, claimed: Claim) -> dict[str, Any]:
     """The run's execution.json: written by the first attempt, obeyed and checked by all others."""
-    path = folder / "execution.json"
+    run, settings, images = work.run, work.settings, work.images
+    path = work.folder / "execution.json"
     if not path.exists():
         chosen = execution_for(run, choose_device(settings.device), settings.compiling)
-        mine.write_json(
-            path,
-            {
-                **chosen,
-                "data": {**images.digests, "official": images.official},
-                "sources": init_from.run_sources(run, folder.parent),
-            },
-        )
+        data = {**images.digests, "official": images.official}
+        claimed.write_json(path, {**chosen, "data": data, "sources": init_from.run_sources(run, work.root)})
     else:
-        _check_sources(run, folder, settings)
+        _check_sources(work)
     execution = read_json(path)
     if execution.get("compile", "off") != "off":
-        use_cache(folder.parent)
+        use_cache(work.root)
     check_same_images(run.id, execution.get("data", {}), images)
     for difference in apply_execution(execution):
         log.warning("bits may differ from the first attempt's: %s", difference)
     return dict(execution)
 
 
-def _check_sources(run: Run, folder: Path, settings: Settings) -> None:
+def _check_sources(work: _Work) -> None:
     """Raises StaleError when the sources of a run have changed, unless that is accepted; then it is recorded."""
+    run, folder = work.run, work.folder
     path = folder / "execution.json"
     if not path.exists():
         return
-    now = init_from.run_sources(run, folder.parent)
+    now = init_from.run_sources(run, work.root)
     changed = changes(recorded_sources(folder, read_json(path)), now)
     if not changed:
         return
-    if not settings.accept_code:
+    if not work.settings.accept_code:
         raise StaleError(
             f"{run.id}: made by other sources: {', '.join(changed)}. --accept-code keeps the record and goes on; "
             f"to train it again, remove {folder}"
@@ -231,66 +270,84 @@ def _conclude(measurer: Measurer, training: Training, folder: Path, job: Job) ->
         return result(training, job, loss, accuracy, weights=weights_digest(weights))
 
 
-def _evaluate(
-    measurer: Measurer,
-    trained: Mapping[str, Any] | None,
-    run: Run,
-    folder: Path,
-    job: Job,
-    wanted: list[Evaluation],
-    settings: Settings,
-    stop: Callable[[], bool],
-) -> None:
-    """Makes the wanted evaluations, keeping what is done when it is stopped, and every few seconds. For a run whose
-    training has just ended (`trained`) it writes, last of all, the result."""
-    code = sources.evaluation_code()
-    ended = [one.number for one in read_attempts(folder) if one.ended is not None and one.ended["state"] == "finished"]
-    done = unfinished_pass(folder, max(ended, default=0), code)
-    if measurer.left_out is not None:
-        duplicates.check_same_list(run.id, done.entries, measurer.left_out)
-    before = {entry["id"] for entry in done.entries}
-    left = [one for one in wanted if one.id not in before]
-    keep = (
-        str(done.entries[0]["predictions"]) if done.entries else predictions_kept(measurer, left, settings.predictions)
-    )
-    saved = time.monotonic()
+class _EvaluationPass:
+    """The evaluations that an attempt makes, with those that stopped attempts before it have left: one file.
 
-    def save() -> None:
-        job.claim.check()
-        if trained is not None:
-            job.claim.write_json(folder / TRAINED, dict(trained))
-        if len(done.entries) > len(before):
-            write()
+    `trained` is what result.json will say of a run whose training has just ended: it is written last of all.
+    """
 
-    def write() -> None:
-        write_evaluations(folder, job.claim.number, done.entries, done.arrays, job.claim.check)
-        for path in done.files:  # what they held is in the new one
-            path.unlink(missing_ok=True)
-        done.files.clear()
+    def __init__(self, work: _Work, job: Job, model: Network, trained: Mapping[str, Any] | None):
+        self.work, self.job, self.trained = work, job, trained
+        self.measurer = work.measurer(model, job)
+        self.code = sources.evaluation_code()
+        attempts = read_attempts(work.folder)
+        ended = [one.number for one in attempts if one.ended is not None and one.ended["state"] == "finished"]
+        self.done = unfinished_pass(work.folder, max(ended, default=0), self.code)
+        if work.left_out is not None:
+            duplicates.check_same_list(work.run.id, self.done.entries, work.left_out)
+        self.found = {entry["id"] for entry in self.done.entries}  # by attempts before this one
 
-    with job.timed("evaluation"):
+    def run(self, missing: list[Evaluation], stop: Callable[[], bool]) -> None:
+        """Makes those of the missing evaluations that are not found, keeping what is done when it is stopped and every
+        few seconds; `job.outcome` says how it ended."""
+        left = [one for one in missing if one.id not in self.found]
+        with self.job.timed("evaluation"):
+            if not self._measure(left, stop):
+                return
+            self._conclude(len(left))
+        what = f"{len(left)} evaluations"
+        trained_here = self.trained is not None and self.job.seconds["training"]
+        self.job.outcome = Outcome("finished", f"trained {self.work.run.steps} steps, {what}" if trained_here else what)
+
+    def _measure(self, left: list[Evaluation], stop: Callable[[], bool]) -> bool:
+        """Whether all are made; False when it was stopped before."""
+        done, job = self.done, self.job
+        if done.entries:
+            kept = str(done.entries[0]["predictions"])
+        else:
+            kept = predictions_kept(self.measurer, left, self.work.settings.predictions)
+        saved = time.monotonic()
         for number, one in enumerate(left):
-            job.claim.beat(job.step, run.steps, job.images_per_second)
+            job.claim.beat(job.step, self.work.run.steps, job.images_per_second)
             stopping = stop()
             if stopping or (number and time.monotonic() - saved >= SAVE_SECONDS):
-                save()
+                self._save()
                 saved = time.monotonic()
             if stopping:
                 job.outcome = Outcome("interrupted", f"stopped after {number} of {len(left)} evaluations")
-                return
+                return False
             began = time.perf_counter()
-            measured = evaluate(measurer, [one], code, lambda: False, keep)
-            assert measured is not None  # nothing has told it to give up
-            done.entries += measured[0]
+            measured = evaluate(self.measurer, [one], self.code, lambda: False, kept)
+            assert measured is not None  # it is never told to give up
+            done.entries += [{"run": self.work.run.id, **entry} for entry in measured[0]]
             done.arrays |= measured[1]
             job.evaluated(one.id, measured[0][0]["count"], time.perf_counter() - began)
-        job.claim.check()
-        if left or done.files:  # also where others have measured all: an attempt that stalls may take its pass back
-            write()
-        if trained is not None:
-            job.claim.write_json(folder / "result.json", dict(trained))
+        return True
+
+    def _save(self) -> None:
+        """Keeps what is measured so far, for an attempt that resumes; what result.json will say comes before it."""
+        self.job.claim.check()
+        if self.trained is not None:
+            self.job.claim.write_json(self.work.folder / TRAINED, dict(self.trained))
+        if len(self.done.entries) > len(self.found):
+            self._write()
+
+    def _write(self) -> None:
+        """Writes the pass, then removes the files whose evaluations are in it now."""
+        number = self.job.claim.number
+        write_evaluations(self.work.folder, number, self.done.entries, self.done.arrays, self.job.claim.check)
+        for path in self.done.files:
+            if int(path.stem) != number:  # another run's may have had this very name
+                path.unlink(missing_ok=True)
+        self.done.files.clear()
+
+    def _conclude(self, measured: int) -> None:
+        """The whole pass, then the result, and only then away with the checkpoints: a kill in between loses nothing."""
+        folder, claimed = self.work.folder, self.job.claim
+        claimed.check()
+        if measured or self.done.files:  # also where others have measured all: an attempt that stalls may take its back
+            self._write()
+        if self.trained is not None:
+            claimed.write_json(folder / "result.json", dict(self.trained))
             drop_checkpoints(folder)
             (folder / TRAINED).unlink(missing_ok=True)
-    what = f"{len(left)} evaluations"
-    trained_here = trained is not None and job.seconds["training"]
-    job.outcome = Outcome("finished", f"trained {run.steps} steps, {what}" if trained_here else what)

@@ -56,7 +56,7 @@ def train(
     while True:
         training = make()
         try:
-            return training if _train(training, measure(training), folder, job, watch) else None
+            return training if _Loop(training, measure(training), folder, job, watch).run() else None
         except ShortOfMemoryError as error:
             job.claim.check()
             _halve(training, folder, job, error)
@@ -78,78 +78,105 @@ def _halve(training: Training, folder: Path, job: Job, error: ShortOfMemoryError
     job.claim.write_json(folder / "execution.json", execution)
 
 
-def _train(training: Training, measurer: Measurer, folder: Path, job: Job, watch: Watch) -> bool:
-    """Trains to the end, or says why not: returns True when the last step is done."""
-    run, steps = training.run, training.steps
-    metrics = Metrics(folder / "metrics.jsonl", steps, run.validation_interval, job.claim.check)
-    checkpoint = load_checkpoint(folder)
-    if checkpoint is not None:
-        if checkpoint["run"] != run.id:
-            raise RecordError(f"{folder}: its checkpoint is of another run, {checkpoint['run']}")
-        training.restore(checkpoint["training"])
-    metrics.start(training.step)
-    job.step = training.step
-    job.claim.started_at(training.step)
-    began, saved = training.step, time.monotonic()
-    last = steps if watch.until is None else min(watch.until, steps)
+class _Loop:
+    """The updates of one attempt: from the newest checkpoint to the last step, or to where it is stopped."""
 
-    def save() -> None:
-        job.claim.check()
-        try:
-            metrics.write()
-        except OSError as error:  # the rows are kept and written with the next checkpoint
-            log.warning("metrics could not be written (%s); no checkpoint at step %d", error, training.step)
-            return
-        save_checkpoint(folder, training.step, {"run": run.id, "training": training.state()}, job.claim.check)
+    def __init__(self, training: Training, measurer: Measurer, folder: Path, job: Job, watch: Watch):
+        self.training, self.measurer, self.folder, self.job, self.watch = training, measurer, folder, job, watch
+        run, steps = training.run, training.steps
+        self.metrics = Metrics(folder / "metrics.jsonl", steps, run.validation_interval, job.claim.check)
+        self.last = steps if watch.until is None else min(watch.until, steps)
 
-    def diverged() -> bool:
-        job.claim.check()
-        metrics.finish()
-        job.claim.write_json(folder / "result.json", result(training, job, None, None, diverged_at=training.step))
-        drop_checkpoints(folder)
-        job.step = training.step
-        job.outcome = Outcome("diverged", f"loss not finite at step {training.step}")
-        return False
+    def run(self) -> bool:
+        """Whether the last step is done; otherwise `job.outcome` says why it is not."""
+        self._resume()
+        self.job.ready()
+        with self.job.timed("training"):
+            if not self._updates():
+                return False
+        if self.watch.until is not None:
+            self.metrics.finish()
+            self.job.outcome = Outcome("interrupted", f"did the first {self.last} steps, as asked")
+            return True
+        self._save()
+        self.metrics.finish()  # a disk that is still full now fails the run
+        return True
 
-    job.ready()
-    with job.timed("training"):
-        start = time.perf_counter()
-        while training.step < last:
-            try:
-                row = training.update(read=metrics.wants(training.step + 1) or training.step + 1 == last)
-            except torch.OutOfMemoryError as error:
-                raise ShortOfMemoryError from error
+    def _resume(self) -> None:
+        """Takes up the newest checkpoint, where there is one, and notes at which step this attempt begins."""
+        checkpoint = load_checkpoint(self.folder)
+        if checkpoint is not None:
+            if checkpoint["run"] != self.training.run.id:
+                raise RecordError(f"{self.folder}: its checkpoint is of another run, {checkpoint['run']}")
+            self.training.restore(checkpoint["training"])
+        self.metrics.start(self.training.step)
+        self.job.step = self.training.step
+        self.job.claim.started_at(self.training.step)
+
+    def _updates(self) -> bool:
+        """Makes the updates; False where the run diverged or was stopped before the last."""
+        training, watch = self.training, self.watch
+        first, saved, start = training.step, time.monotonic(), time.perf_counter()
+        while training.step < self.last:
+            row = self._update()
             if row is None:
-                return diverged()
-            if metrics.validates(training.step):
+                return self._diverged()
+            if self.metrics.validates(training.step):
                 before = time.perf_counter()
                 with training.averaged():
-                    row |= _validated(measurer, run)
+                    row |= _validated(self.measurer, training.run)
                 start += time.perf_counter() - before  # images a second are those of training
-            metrics.add(training.step, row)
-            job.step = training.step
-            rate = (training.step - began) * run.recipe.batch_size / (time.perf_counter() - start)
-            job.images_per_second = rate
-            job.claim.beat(training.step, steps, rate)
-            watch.progress(training.step, steps, rate)
-            if training.step == last:
+            self.metrics.add(training.step, row)
+            self._report((training.step - first) * training.run.recipe.batch_size / (time.perf_counter() - start))
+            if training.step == self.last:
                 break
             stopping = watch.stop()
             if stopping or time.monotonic() - saved >= watch.checkpoint_seconds:
                 if training.diverged():  # nothing is saved that has not been looked at
-                    return diverged()
-                save()
+                    return self._diverged()
+                self._save()
                 saved = time.monotonic()
             if stopping:
-                job.outcome = Outcome("interrupted", f"stopped at step {training.step} of {steps}")
+                self.job.outcome = Outcome("interrupted", f"stopped at step {training.step} of {training.steps}")
                 return False
-    if watch.until is not None:
-        metrics.finish()
-        job.outcome = Outcome("interrupted", f"did the first {last} steps, as asked")
         return True
-    save()
-    metrics.finish()  # a disk that is still full now fails the run
-    return True
+
+    def _update(self) -> dict[str, Any] | None:
+        """One update and its metrics; None where its loss is not finite."""
+        step = self.training.step + 1
+        try:
+            return self.training.update(read=self.metrics.wants(step) or step == self.last)
+        except torch.OutOfMemoryError as error:
+            raise ShortOfMemoryError from error
+
+    def _report(self, images_per_second: float) -> None:
+        """Tells whoever watches how far it is."""
+        step, steps = self.training.step, self.training.steps
+        self.job.step, self.job.images_per_second = step, images_per_second
+        self.job.claim.beat(step, steps, images_per_second)
+        self.watch.progress(step, steps, images_per_second)
+
+    def _save(self) -> None:
+        """Metrics first, then the checkpoint: one that is there has all its rows before it."""
+        training, check = self.training, self.job.claim.check
+        check()
+        try:
+            self.metrics.write()
+        except OSError as error:  # the rows are kept and written with the next checkpoint
+            log.warning("metrics could not be written (%s); no checkpoint at step %d", error, training.step)
+            return
+        save_checkpoint(self.folder, training.step, {"run": training.run.id, "training": training.state()}, check)
+
+    def _diverged(self) -> bool:
+        """Records that the loss is not finite at this step, and returns False."""
+        training, job = self.training, self.job
+        job.claim.check()
+        self.metrics.finish()
+        job.claim.write_json(self.folder / "result.json", result(training, job, None, None, diverged_at=training.step))
+        drop_checkpoints(self.folder)
+        job.step = training.step
+        job.outcome = Outcome("diverged", f"loss not finite at step {training.step}")
+        return False
 
 
 def _validated(measurer: Measurer, run: Run) -> dict[str, Any]:
@@ -171,13 +198,13 @@ def result(
     step = run.steps if diverged_at is None else diverged_at
     facts = model.describe(run.resolution, run.resolution)
     train, validation = run.part_sizes
-    said: dict[str, Any] = {}
+    special: dict[str, Any] = {}
     if training.micro_batch < run.recipe.batch_size:
-        said = {"micro_batch": training.micro_batch, "batch_norm": bool(batch_norms(model))}
+        special = {"micro_batch": training.micro_batch, "batch_norm": bool(batch_norms(model))}
     if run.recipe.ema:
-        said["weights"] = f"average of decay {run.recipe.ema:g}"
+        special["weights"] = f"average of decay {run.recipe.ema:g}"
     if training.began is not None:
-        said["init_from"] = asdict(training.began) | {"weights_sha256": job.execution["sources"][source_name(run)]}
+        special["init_from"] = asdict(training.began) | {"weights_sha256": job.execution["sources"][source_name(run)]}
     return {
         "format": FORMAT,
         "id": run.id,
@@ -193,5 +220,5 @@ def result(
         "parameters": facts.parameters,
         "macs": facts.macs,
         "weights_sha256": weights,
-        **said,
+        **special,
     }

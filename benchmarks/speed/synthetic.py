@@ -114,6 +114,7 @@ def _result(run: Run, steps: int, diverged_at: int | None) -> dict[str, Any]:
 def _entry(run: Run, one: Evaluation) -> dict[str, Any]:
     count = run.data.test_count if one.part == "test" else max(1, run.part_sizes[1])
     return {
+        "run": run.id,
         "id": one.id,
         "evaluation": one.model_dump(),
         "count": count,

@@ -68,6 +68,10 @@ def another_accuracy(mine: Path, other: Path) -> None:
     (mine / "evaluations" / "0001.npz").write_bytes(packed(entries, {}))
 
 
+def another_pass(mine: Path, other: Path) -> None:
+    (mine / "evaluations" / "0001.npz").write_bytes((other / "evaluations" / "0001.npz").read_bytes())
+
+
 DAMAGES = {
     "a number that is none": (edited("result.json", train_loss=float("nan")), "result.json: train_loss is nan"),
     "no number at all": (edited("result.json", train_accuracy=None), "result.json: train_accuracy is missing"),
@@ -75,6 +79,7 @@ DAMAGES = {
     "another default": (edited("config.json", run__recipe__clip=0.5), "recipe.clip: 0.5 -> 1.0"),
     "another run's result": (another_result, "result.json is of another run, resnet-"),
     "the same in an old record": (another_result_of_before_ids, "result.json is of another run: train_images is 7"),
+    "another run's evaluations": (another_pass, "is of another run, resnet-"),
     "a wrong accuracy": (another_accuracy, "accuracy is nan"),
     "sources that are no table": (edited("execution.json", sources=[1]), "execution.json: its sources are no table"),
 }
@@ -102,6 +107,16 @@ def test_all_agree_on_a_damaged_record(damage: str, two: Study, tmp_path: Path) 
     made = pack(two, TEXT.encode(), root, tmp_path / "two.zip")
     assert made.runs == 1 and said in made.left_out[run.id]
     assert {path: path.read_bytes() for path in (root / run.id).rglob("*") if path.is_file()} == before
+
+
+def test_evaluations_that_name_no_run_count(two: Study, tmp_path: Path) -> None:
+    """As those of older records, which cannot be told from another run's."""
+    root, run = tmp_path / "runs", two.runs[0]
+    path = root / run.id / "evaluations" / "0001.npz"
+    entries = read_entries(path)
+    assert {entry.pop("run") for entry in entries} == {run.id}
+    path.write_bytes(packed(entries, {}))
+    assert run_state(run, root, two.evaluations[run.id]).state == "finished"
 
 
 def test_an_edited_configuration_is_found_without_a_study(two: Study, tmp_path: Path) -> None:
