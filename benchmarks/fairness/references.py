@@ -16,6 +16,17 @@ from models.options import Scalar, numbers
 Dimensions = Mapping[str, Any]  # our network's options, with `image_size`, `in_channels` and `num_classes`
 
 
+def doubled(dims: Dimensions, key: str) -> tuple[int, ...]:
+    """A number for each stage: `key` for the first, twice as much for each next one."""
+    return tuple(dims[key] * 2**stage for stage in range(len(numbers(dims["stages"]))))
+
+
+def images_and_classes(dims: Dimensions, *, sized: bool = True) -> dict[str, Any]:
+    """What every network of timm is told of its images and classes, in timm's words; `sized`: their side, too."""
+    side = {"img_size": dims["image_size"]} if sized else {}
+    return {**side, "in_chans": dims["in_channels"], "num_classes": dims["num_classes"]}
+
+
 def plain_resnet(dims: Dimensions) -> nn.Module:
     """A CIFAR ResNet of torchvision's basic blocks, its layers as torch makes them."""
     from torchvision.models.resnet import BasicBlock
@@ -61,10 +72,8 @@ def timm_vit(dims: Dimensions, **changes: Any) -> nn.Module:
     from timm.models.vision_transformer import VisionTransformer
 
     network: nn.Module = VisionTransformer(
-        img_size=dims["image_size"],
+        **images_and_classes(dims),
         patch_size=dims["patch_size"],
-        in_chans=dims["in_channels"],
-        num_classes=dims["num_classes"],
         embed_dim=dims["width"],
         depth=dims["depth"],
         num_heads=dims["heads"],
@@ -86,15 +95,12 @@ def jax_vit(dims: Dimensions, **changes: Any) -> nn.Module:
 def timm_swin(dims: Dimensions) -> nn.Module:
     from timm.models.swin_transformer import SwinTransformer
 
-    stages = numbers(dims["stages"])
     return SwinTransformer(
-        img_size=dims["image_size"],
+        **images_and_classes(dims),
         patch_size=dims["patch_size"],
-        in_chans=dims["in_channels"],
-        num_classes=dims["num_classes"],
         embed_dim=dims["width"],
-        depths=stages,
-        num_heads=tuple(dims["heads"] * 2**stage for stage in range(len(stages))),
+        depths=numbers(dims["stages"]),
+        num_heads=doubled(dims, "heads"),
         window_size=dims["window"],
         drop_path_rate=0.0,
     )
@@ -103,12 +109,10 @@ def timm_swin(dims: Dimensions) -> nn.Module:
 def timm_convnext(dims: Dimensions) -> nn.Module:
     from timm.models.convnext import ConvNeXt
 
-    stages = numbers(dims["stages"])
     return ConvNeXt(
-        in_chans=dims["in_channels"],
-        num_classes=dims["num_classes"],
-        depths=stages,
-        dims=tuple(dims["width"] * 2**stage for stage in range(len(stages))),
+        **images_and_classes(dims, sized=False),
+        depths=numbers(dims["stages"]),
+        dims=doubled(dims, "width"),
         patch_size=dims["patch_size"],
         kernel_sizes=dims["kernel"],
     )
@@ -118,10 +122,8 @@ def timm_mixer(dims: Dimensions) -> nn.Module:
     from timm.models.mlp_mixer import MlpMixer
 
     return MlpMixer(
-        img_size=dims["image_size"],
+        **images_and_classes(dims),
         patch_size=dims["patch_size"],
-        in_chans=dims["in_channels"],
-        num_classes=dims["num_classes"],
         embed_dim=dims["width"],
         num_blocks=dims["depth"],
         mlp_ratio=(dims["token_hidden"] / dims["width"], dims["mlp_ratio"]),
@@ -133,10 +135,8 @@ def timm_convit(dims: Dimensions, **changes: Any) -> nn.Module:
     from timm.models.convit import ConVit
 
     return ConVit(
-        img_size=dims["image_size"],
+        **images_and_classes(dims),
         patch_size=dims["patch_size"],
-        in_chans=dims["in_channels"],
-        num_classes=dims["num_classes"],
         embed_dim=dims["width"] // dims["heads"],
         depth=dims["depth"],
         num_heads=dims["heads"],
@@ -149,14 +149,13 @@ def timm_coatnet(dims: Dimensions) -> nn.Module:
     """timm's in the configuration `coatnet_0`, read by a linear map; it has a stride of 2 in stem and every stage."""
     from timm.models.maxxvit import MaxxVit, MaxxVitCfg, MaxxVitTransformerCfg
 
-    stages = numbers(dims["stages"])
     cfg = MaxxVitCfg(
-        embed_dim=tuple(dims["width"] * 2**stage for stage in range(len(stages))),
-        depths=stages,
+        embed_dim=doubled(dims, "width"),
+        depths=numbers(dims["stages"]),
         stem_width=dims["width"],
         transformer_cfg=MaxxVitTransformerCfg(dim_head=dims["head_width"]),
     )
-    return MaxxVit(cfg, img_size=dims["image_size"], in_chans=dims["in_channels"], num_classes=dims["num_classes"])
+    return MaxxVit(cfg, **images_and_classes(dims))
 
 
 class DescribedBlock(nn.Module):
