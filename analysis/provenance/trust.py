@@ -16,9 +16,9 @@ from analysis.provenance.digests import Trace, traces
 from analysis.provenance.provenance import LIBRARIES, counted
 from benchmarks.plan.run import PROTOCOL
 from benchmarks.plan.study import Study
-from benchmarks.records.neighbours import beside, in_a_cell
+from benchmarks.records.neighbours import in_a_cell, neighbours
 from benchmarks.records.record import read_record
-from benchmarks.records.study_texts import TIME, Asked, changes, differences, earlier_results, kept_texts
+from benchmarks.records.study_texts import TIME, StudyText, changes, differences, earlier_results, kept_texts
 from benchmarks.records.validity import UNREADABLE, leftovers
 
 
@@ -92,7 +92,7 @@ def _old_values(old: str, new: str) -> str:
     return ", ".join(f"{key} {before}" for key, (before, _) in differences(old, new).items())
 
 
-def _edits_since(study: Study, kept: Sequence[Asked], first: datetime | None, earlier: bool) -> Finding:
+def _edits_since(study: Study, kept: Sequence[StudyText], first: datetime | None, earlier: bool) -> Finding:
     """The edits after the time of the first result; `earlier`: there are results of earlier texts."""
     name = f"study {study.name}"
     if first is None and not earlier:
@@ -114,7 +114,7 @@ def _edits_since(study: Study, kept: Sequence[Asked], first: datetime | None, ea
 
 def _left_out(studies: Sequence[Study], root: Path) -> Iterator[Finding]:
     """Finished runs beside those of the studies that could stand in their tables, and those of another protocol."""
-    found = beside(studies, root)
+    found = neighbours(studies, root)
     others = {name: settings for name, settings in found.items() if settings.get("protocol") == PROTOCOL}
     yield _could_stand(studies, others)
     apart = sorted(f"protocol {found[name].get('protocol')}" for name in found.keys() - others.keys())

@@ -28,7 +28,7 @@ from benchmarks.plan.run import (
 from models.hints import did_you_mean
 
 
-class Wish(Frozen):
+class Request(Frozen):
     """One point of the axes of an [[evaluations]] table; without a resolution: at the run's test resolutions."""
 
     resolution: Annotated[int, Field(ge=1)] | None = None
@@ -39,42 +39,42 @@ class Wish(Frozen):
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """The wishes of one table; `place` is where it stands in the file, `models[0].evaluations[1]`."""
+class EvaluationTable:
+    """What one table requests; `place` is where it stands in the file, `models[0].evaluations[1]`."""
 
     place: str
-    each: tuple[Wish, ...]
+    each: tuple[Request, ...]
 
 
-def read_wishes(tables: Any, prefix: str) -> tuple[Wishes, ...]:
+def read_tables(tables: Any, prefix: str) -> tuple[EvaluationTable, ...]:
     """The [[evaluations]] tables under `prefix` ('models[0].' or ''). Raises ConfigError for the first thing wrong."""
     if not isinstance(tables, list) or not all(isinstance(table, Mapping) for table in tables):
         raise ConfigError(f"{prefix}evaluations", "is not a list of tables: write [[evaluations]]")
     found = []
     for number, table in enumerate(tables):
         place = f"{prefix}evaluations[{number}]"
-        unknown_key(table, Wish.model_fields, f"{place}.")
+        unknown_key(table, Request.model_fields, f"{place}.")
         axes = {key: value if isinstance(value, list) else [value] for key, value in table.items()}
         for key, values in axes.items():
             if not values:
                 raise ConfigError(f"{place}.{key}", "is an empty list: an axis needs a value")
         points = (dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values()))
-        found.append(Wishes(place, tuple(validated(Wish, point, f"{place}.") for point in points)))
+        found.append(EvaluationTable(place, tuple(validated(Request, point, f"{place}.") for point in points)))
     return tuple(found)
 
 
 @dataclass
-class Lacking:
-    """What was asked of models that do not have it, by (place, key, value), and what some model had."""
+class UnmetRequests:
+    """What was asked of models that do not have it, by (place, key, value), and what some model has."""
 
-    asked: dict[tuple[str, str, str], str] = field(default_factory=dict)  # to what is there instead, in words
-    had: set[tuple[str, str, str]] = field(default_factory=set)
+    refused: dict[tuple[str, str, str], str] = field(default_factory=dict)  # to what is there instead, in words
+    met: set[tuple[str, str, str]] = field(default_factory=set)
     ways: dict[str, None] = field(default_factory=dict)
 
     def check(self) -> None:
         """Raises ConfigError for the first thing that no model of the study has."""
-        for (place, key, value), what in self.asked.items():
-            if (place, key, value) in self.had:
+        for (place, key, value), what in self.refused.items():
+            if (place, key, value) in self.met:
                 continue
             if key == "carry":
                 known = ("default", "all", *self.ways)
@@ -83,19 +83,19 @@ class Lacking:
 
 
 def evaluations_of(
-    run: Run, wishes: tuple[Wishes, ...], resolutions: list[int], parts: tuple[Part, ...], lacking: Lacking
+    run: Run, tables: tuple[EvaluationTable, ...], resolutions: list[int], parts: tuple[Part, ...], unmet: UnmetRequests
 ) -> Iterator[Evaluation | ImpossibleError]:
     """What is wanted of a run, part by part; an ImpossibleError, with its place, for what cannot be.
 
-    `resolutions` are those of wishes that name none. Notes in `lacking` what the run's model does not have.
+    `resolutions` are those of requests that name none. Notes in `unmet` what the run's model does not have.
     """
-    for table in wishes:
-        for wish in table.each:
-            if not _has(run, wish, table.place, lacking):
+    for table in tables:
+        for request in table.each:
+            if not _has(run, request, table.place, unmet):
                 continue
-            for resolution in resolutions if wish.resolution is None else [wish.resolution]:
+            for resolution in resolutions if request.resolution is None else [request.resolution]:
                 try:
-                    carries = _checked(run, wish, resolution, f"{table.place}.resolution")
+                    carries = _checked(run, request, resolution, f"{table.place}.resolution")
                 except ImpossibleError as error:
                     yield error
                     continue
@@ -104,30 +104,30 @@ def evaluations_of(
                     yield Evaluation(
                         part=part,
                         resolution=resolution,
-                        images="resize" if at_home else wish.images,
+                        images="resize" if at_home else request.images,
                         carry=carry,
-                        crop=wish.crop,
-                        batchnorm=wish.batchnorm,
+                        crop=request.crop,
+                        batchnorm=request.batchnorm,
                     )
 
 
-def _has(run: Run, wish: Wish, place: str, lacking: Lacking) -> bool:
-    """Whether the run's model has all that is wished for."""
+def _has(run: Run, request: Request, place: str, unmet: UnmetRequests) -> bool:
+    """Whether the run's model has all that is requested."""
     has = []
-    if wish.carry not in ("default", "all"):
-        lacking.ways |= dict.fromkeys(models.carry_ways(run.model, options=run.options))
-        way = models.own_way(run.model, options=run.options, text=wish.carry)
-        has.append(("carry", wish.carry, way is not None, "is carried to another grid so"))
-    if wish.images == "patch":
+    if request.carry not in ("default", "all"):
+        unmet.ways |= dict.fromkeys(models.carry_ways(run.model, options=run.options))
+        way = models.own_way(run.model, options=run.options, text=request.carry)
+        has.append(("carry", request.carry, way is not None, "is carried to another grid so"))
+    if request.images == "patch":
         patches = _abilities(run).patch is not None
         has.append(("images", "patch", patches, "cuts its images into patches by one convolution"))
-    if wish.batchnorm == "reestimated":
+    if request.batchnorm == "reestimated":
         has.append(("batchnorm", "reestimated", _abilities(run).batch_norm, "has a BatchNorm"))
     for key, value, there, what in has:
         if there:
-            lacking.had.add((place, key, value))
+            unmet.met.add((place, key, value))
         else:
-            lacking.asked.setdefault((place, key, value), what)
+            unmet.refused.setdefault((place, key, value), what)
     return all(there for *_, there, _ in has)
 
 
@@ -135,9 +135,9 @@ def _abilities(run: Run) -> models.Abilities:
     return models.abilities(run.model, size=run.size, options=run.options, train_resolution=run.resolution)
 
 
-def _checked(run: Run, wish: Wish, resolution: int, key: str) -> tuple[str, ...]:
+def _checked(run: Run, request: Request, resolution: int, key: str) -> tuple[str, ...]:
     """The ways of carrying to evaluate with; raises ImpossibleError for images that the model cannot take."""
-    if wish.images == "patch":
+    if request.images == "patch":
         try:
             models.check_patch(_abilities(run).patch or 1, resolution, run.resolution)
         except models.ModelError as error:
@@ -147,11 +147,11 @@ def _checked(run: Run, wish: Wish, resolution: int, key: str) -> tuple[str, ...]
     ways = models.carry_ways(run.model, options=run.options)
     if resolution == run.resolution or not ways:
         return ("-",)
-    if wish.carry == "all":
+    if request.carry == "all":
         return ways
-    if wish.carry == "default":
+    if request.carry == "default":
         return ways[:1]
-    return (models.own_way(run.model, options=run.options, text=wish.carry) or "-",)
+    return (models.own_way(run.model, options=run.options, text=request.carry) or "-",)
 
 
 def leave_out_duplicates(evaluations: Iterable[Evaluation]) -> bool:

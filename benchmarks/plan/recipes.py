@@ -96,10 +96,10 @@ def augmentation_words(recipe: Recipe, flips: bool) -> str:
         "erase": "erasing",
         "mix": ", ".join(name for name in ("mixup", "cutmix") if getattr(recipe, name) > 0),
     }
-    said = [words[name] for name in augmentations(recipe, flips)]
+    found = [words[name] for name in augmentations(recipe, flips)]
     if recipe.train_resolutions:
-        said.append(f"at {', '.join(map(str, recipe.train_resolutions))} px by turns")
-    return ", ".join(said) or "none"
+        found.append(f"at {', '.join(map(str, recipe.train_resolutions))} px by turns")
+    return ", ".join(found) or "none"
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from benchmarks.data.dataset import Places
 from benchmarks.errors import ConfigError, ImpossibleError
 from benchmarks.plan import recipes
 from benchmarks.plan.comparisons import Family, read_families
-from benchmarks.plan.evaluations import Lacking, evaluations_of, read_wishes
+from benchmarks.plan.evaluations import UnmetRequests, evaluations_of, read_tables
 from benchmarks.plan.paper import Paper, read_paper
 from benchmarks.plan.run import Evaluation, Run, default_evaluation, make_run, refuse_resolution, unknown_key
 from models.hints import did_you_mean
@@ -29,10 +29,10 @@ FOLDER = Path(__file__).parent.parent / "studies"
 
 GRID = tuple(name for name in Run.model_fields if name not in ("model", "options", "protocol"))
 TEXTS = ("question", "cost", "expect")
-BESIDE = ("test_resolutions", "evaluations", "trials")  # what is measured and stated of a run: no part of it
+NOT_OF_THE_RUN = ("test_resolutions", "evaluations", "trials")  # what is measured and stated of a run: no part of it
 OTHER = (
-    *("models", "arms", *BESIDE, "comparisons", "duplicates", "invalid", "starved_below", "predictions", "plugins"),
-    "paper",
+    *("models", "arms", *NOT_OF_THE_RUN, "comparisons", "duplicates", "invalid", "starved_below", "predictions"),
+    *("plugins", "paper"),
 )
 SEQUENCES = tuple(f"recipe.{key}" for key in recipes.SEQUENCES)
 
@@ -149,9 +149,9 @@ def expand(table: Mapping[str, Any], name: str, places: Places | None = None) ->
     left_out: list[tuple[str, str]] = []
     leave_out = table.get("invalid", "refuse") == "leave_out"
     leave_out_duplicates = table.get("duplicates", "keep") == "leave_out"
-    lacking = Lacking()
+    unmet = UnmetRequests()
     for cell, where in _cells(table):
-        wished, wishes, tried = (cell.pop(key) for key in BESIDE)
+        test_at, tables, tried = (cell.pop(key) for key in NOT_OF_THE_RUN)
         try:
             run = make_run(cell, places)
         except ConfigError as error:
@@ -160,7 +160,7 @@ def expand(table: Mapping[str, Any], name: str, places: Places | None = None) ->
             left_out.append((_describe(cell), str(error)))
             continue
         at = []
-        for resolution in wished or [run.resolution]:
+        for resolution in test_at or [run.resolution]:
             try:
                 refuse_resolution(run, resolution, "test_resolutions")
                 at.append(resolution)
@@ -172,7 +172,7 @@ def expand(table: Mapping[str, Any], name: str, places: Places | None = None) ->
             continue
         parts = (*run.measured_parts, "test_unique") if leave_out_duplicates else run.measured_parts
         wanted = [default_evaluation(run, part, resolution) for part in parts for resolution in at]
-        for found in evaluations_of(run, wishes, at, parts, lacking):
+        for found in evaluations_of(run, tables, at, parts, unmet):
             if isinstance(found, Evaluation):
                 wanted.append(found)
             elif leave_out:
@@ -184,7 +184,7 @@ def expand(table: Mapping[str, Any], name: str, places: Places | None = None) ->
             raise ConfigError(_place("trials", where, cell), f"{message}: {run.id}")
         runs.setdefault(run.id, run)
         evaluations[run.id] = list(dict.fromkeys([*evaluations.get(run.id, []), *wanted]))
-    lacking.check()
+    unmet.check()
     if not runs:
         raise ConfigError("models", "the study has no runs left" if left_out else "the study declares no runs")
     resolutions = sorted({one.resolution for wanted in evaluations.values() for one in wanted})
@@ -227,23 +227,23 @@ class Where:
 
 
 def _cells(table: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], Where]]:
-    """Every cell as settings for `make_run`, with what is given BESIDE it, and where its model stands in the file."""
-    base = {key: value for key, value in table.items() if key in (*GRID, *BESIDE)}
+    """Every cell as settings for `make_run`, with what of it is NOT_OF_THE_RUN, and where its model is in the file."""
+    base = {key: value for key, value in table.items() if key in (*GRID, *NOT_OF_THE_RUN)}
     for number, arm in enumerate(table.get("arms", [{}])):
-        unknown_key(arm, (*GRID, *BESIDE), f"arms[{number}].")
+        unknown_key(arm, (*GRID, *NOT_OF_THE_RUN), f"arms[{number}].")
         for place, model in enumerate(table["models"]):
             options, own = _split_model(model, f"models[{place}]")
             where = Where(f"models[{place}]", f"arms[{number}]", frozenset(arm), frozenset(own))
             merged = _merge(_merge(base, arm), own)
-            beside = {
+            other = {
                 "test_resolutions": _resolutions(merged.pop("test_resolutions", []), where.prefix("test_resolutions")),
-                "evaluations": read_wishes(merged.pop("evaluations", []), where.prefix("evaluations")),
+                "evaluations": read_tables(merged.pop("evaluations", []), where.prefix("evaluations")),
                 "trials": _trials(merged.pop("trials", None), where.prefix("trials")),
             }
             merged["model"] = model["name"]
             axes = [*_axes(merged), *((f"options.{key}", value) for key, value in options.items())]
             for values in itertools.product(*(_listed(path, value) for path, value in axes)):
-                yield _nested([path for path, _ in axes], values) | beside, where
+                yield _nested([path for path, _ in axes], values) | other, where
 
 
 def _split_model(model: Any, place: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -258,8 +258,8 @@ def _split_model(model: Any, place: str) -> tuple[dict[str, Any], dict[str, Any]
             options |= {option.name for encoding in ENCODINGS.values() for option in encoding.options}
     except models.ModelError as error:
         raise ConfigError(f"{place}.name", str(error)) from error
-    unknown_key(model, ("name", *GRID, *BESIDE, *options), f"{place}.")
-    own = {key: value for key, value in model.items() if key in (*GRID, *BESIDE) and key not in options}
+    unknown_key(model, ("name", *GRID, *NOT_OF_THE_RUN, *options), f"{place}.")
+    own = {key: value for key, value in model.items() if key in (*GRID, *NOT_OF_THE_RUN) and key not in options}
     return {key: value for key, value in model.items() if key in options}, own
 
 

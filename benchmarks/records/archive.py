@@ -16,7 +16,8 @@ from typing import IO, Any
 from benchmarks.errors import RecordError
 from benchmarks.files import read_json_or, write_atomic_by
 from benchmarks.plan.study import Study
-from benchmarks.records.neighbours import BESIDE, beside
+from benchmarks.records.neighbours import FOLDER as NEIGHBOURS
+from benchmarks.records.neighbours import neighbours
 from benchmarks.records.redaction import Redactor, telling_path
 from benchmarks.records.states import RunState, study_states
 
@@ -47,8 +48,8 @@ class Packed:
 def pack(study: Study, text: bytes, root: Path, out: Path, weights: bool = False) -> Packed:
     """Writes the archive of a study's records under `root`; `text` is the study's file.
 
-    Runs that are missing, running or unreadable are left out, and said. Raises RecordError for a file that names a
-    path which is part of a run's identity: it cannot be hidden.
+    Runs that are missing, running or unreadable are left out, with the reason. Raises RecordError for a file that names
+    a path which is part of a run's identity: it cannot be hidden.
     """
     states = study_states(study, root)
     left_out = {one.run.id: reason for one in states if (reason := _unfit(one, root))}
@@ -68,8 +69,8 @@ def pack(study: Study, text: bytes, root: Path, out: Path, weights: bool = False
             add(STUDY, _checked(STUDY, text))
             for name, data in _shared(root, study, kept):
                 add(name, data)
-            for run, settings in beside([study], root).items():
-                add(f"{BESIDE}/{run}.json", json.dumps(Redactor().values({"run": settings}), indent=1).encode())
+            for run, settings in neighbours([study], root).items():
+                add(f"{NEIGHBOURS}/{run}.json", json.dumps(Redactor().values({"run": settings}), indent=1).encode())
             for run in kept:
                 for name, data in _files(root / run, weights):
                     add(f"{run}/{name}", data)

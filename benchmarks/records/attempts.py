@@ -30,7 +30,7 @@ HIDDEN = "hidden"  # the start of another user's process where /proc shows only 
 
 @lru_cache(maxsize=1)
 def here() -> dict[str, str]:
-    """Where this process runs: host, boot and pid namespace ('-' where the system does not tell)."""
+    """Where this process runs: host, boot and pid namespace ('-' where the system does not say)."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -198,12 +198,12 @@ def read_attempts(folder: Path) -> tuple[Attempt, ...]:
     """The attempts of a run, oldest first."""
     found = []
     for path in sorted((folder / "attempts").glob("[0-9][0-9][0-9][0-9]")):
-        found.append(Attempt(path, _told(path / "owner.json", "pid"), _told(path / "ended.json", "state")))
+        found.append(Attempt(path, _read_part(path / "owner.json", "pid"), _read_part(path / "ended.json", "state")))
     return tuple(found)
 
 
-def _told(path: Path, key: str) -> dict[str, Any] | None:
-    """What a file of an attempt tells; None when it is missing or torn, as if its writer had died before it."""
+def _read_part(path: Path, key: str) -> dict[str, Any] | None:
+    """The content of a file of an attempt; None when it is missing or torn, as if its writer had died before it."""
     try:
         value = read_json(path)
     except RecordError:

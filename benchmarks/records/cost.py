@@ -89,8 +89,8 @@ def _cell(study: Study, runs: tuple[Run, ...], rates: Mapping[str, float]) -> Ce
     known = facts(run)
     macs = int(known.macs)
     rate = rates.get(speed_key(run))
-    wanted = study.evaluations[run.id]
-    images = sum(_part_sizes(run)[one.part] for one in wanted)
+    evaluations = study.evaluations[run.id]
+    images = sum(_part_sizes(run)[one.part] for one in evaluations)
     classes = run.data.classes
     kept = images * 2 * classes if images * 2 * classes <= 4_000_000 else images * 10
     weights = 4 * sum(known.parameters.values())
@@ -98,19 +98,19 @@ def _cell(study: Study, runs: tuple[Run, ...], rates: Mapping[str, float]) -> Ce
         runs,
         known.parameters,
         macs,
-        run_seconds(run, wanted, macs, rate, CPU_FLOPS),
+        run_seconds(run, evaluations, macs, rate, CPU_FLOPS),
         rate is not None,
         weights + int(kept) + OTHER_BYTES,
     )
 
 
-def run_seconds(run: Run, wanted: Sequence[Evaluation], macs: int, rate: float | None, flops: float) -> float:
+def run_seconds(run: Run, evaluations: Sequence[Evaluation], macs: int, rate: float | None, flops: float) -> float:
     """Seconds of a run with its evaluations, by the images a second of its training where they were measured (an
     image that is only evaluated takes a third), else by an assumed rate of `flops` a second."""
     batch = run.recipe.batch_size
     area = _training_area(run)
     assumed = batch / (STEP_SECONDS + 6 * macs * batch * area / flops)
-    work = sum(_images(run, one, _part_sizes(run)[one.part]) for one in wanted)
+    work = sum(_images(run, one, _part_sizes(run)[one.part]) for one in evaluations)
     evaluated = work / (3 * rate * area) if rate else work * (2 * macs / flops + STEP_SECONDS / 256)
     return run.steps * batch / (rate or assumed) + evaluated
 

@@ -1,8 +1,8 @@
-"""Finished runs beside those of some studies that could stand in their tables: other seeds, sizes or models, and those
+"""Finished runs next to those of some studies that could stand in their tables: other seeds, sizes or models, and those
 of another protocol.
 
 A report names them, since leaving runs out is a choice. An archive of `inductive pack` holds their configurations in
-`.beside/`, so that a report of it says what a report of the folder said.
+`.beside/`, so that a report of it says what a report of the folder says.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,22 +13,22 @@ from benchmarks.errors import RecordError
 from benchmarks.files import read_json
 from benchmarks.plan.study import Study
 
-BESIDE = ".beside"
+FOLDER = ".beside"
 
 # What of a configuration decides an arm, the protocol apart: a run that agrees in it with a run of the study, and is of
 # its protocol, could stand in its tables.
 SAME = ("dataset", "size", "recipe", "budget", "resolution", "validation", "precision")
 
 
-def beside(studies: Sequence[Study], root: Path) -> dict[str, Mapping[str, Any]]:
+def neighbours(studies: Sequence[Study], root: Path) -> dict[str, Mapping[str, Any]]:
     """The settings of such runs under `root` by id, in the order of their ids; unreadable folders are passed over."""
-    mine = {run.id: run.settings() for study in studies for run in study.runs}
-    arms = {_key(settings) for settings in mine.values()}
-    places = {path.stem: path for path in root.glob(f"{BESIDE}/*.json")}
+    own = {run.id: run.settings() for study in studies for run in study.runs}
+    arms = {_key(settings) for settings in own.values()}
+    places = {path.stem: path for path in root.glob(f"{FOLDER}/*.json")}
     places |= {path.parent.name: path for path in root.glob("[!.]*/result.json")}
     found = {}
     for name, path in sorted(places.items()):
-        settings = _settings(path) if name not in mine else None
+        settings = _settings(path) if name not in own else None
         if settings is not None and _key(settings) in arms:
             found[name] = settings
     return found
@@ -41,8 +41,8 @@ def in_a_cell(studies: Sequence[Study], found: Mapping[str, Mapping[str, Any]]) 
 
 
 def _settings(path: Path) -> Mapping[str, Any] | None:
-    """What a file of BESIDE says, or the folder of a result.json where it says that the run has finished."""
-    packed = path.parent.name == BESIDE
+    """The settings in a file of FOLDER, or the folder of a result.json where it says that the run has finished."""
+    packed = path.parent.name == FOLDER
     try:
         config = read_json(path if packed else path.with_name("config.json"))
         result = {"state": "finished"} if packed else read_json(path)

@@ -20,7 +20,7 @@ from benchmarks.errors import RecordError
 from benchmarks.files import write_json
 from benchmarks.records.archive import FORMAT, MANIFEST
 from benchmarks.records.evaluation_files import DAMAGE
-from benchmarks.records.neighbours import BESIDE
+from benchmarks.records.neighbours import FOLDER as NEIGHBOURS
 from benchmarks.records.record import Record, read_record
 from models.hints import did_you_mean
 
@@ -35,7 +35,7 @@ LIMITS = (  # bytes that a member may have when unpacked, by its name: the first
 WEIGHTS, A_PARAMETER = 64 * MEGABYTE, 8  # of a file of weights: twice its float32, and what else may lie in it
 SMALL, RATIO = 16 * MEGABYTE, 100  # a larger member that was packed more tightly is made to fill memory or disk
 
-SHARED = (".subsets", ".datasets", ".studies", BESIDE)
+SHARED = (".subsets", ".datasets", ".studies", NEIGHBOURS)
 
 
 def cache() -> Path:
@@ -140,10 +140,10 @@ def joined(paths: Sequence[Path], folder: Path) -> Path:
     """Several roots as one, of links in `folder`; of a run that lies in several, the one that has come furthest."""
     roots = [(path.name, opened(path)) for path in paths]
     places: dict[str, list[tuple[str, Path]]] = {}
-    for said, root in roots:
+    for name, root in roots:
         for run in sorted(existing(root).iterdir()):
             if run.is_dir() and not run.name.startswith("."):
-                places.setdefault(run.name, []).append((said, run))
+                places.setdefault(run.name, []).append((name, run))
         for name in SHARED:
             for file in sorted((root / name).rglob("*.json")):
                 link = folder / file.relative_to(root)
@@ -158,21 +158,21 @@ def joined(paths: Sequence[Path], folder: Path) -> Path:
 def _link(place: Path, found: list[tuple[str, Path]]) -> None:
     """A link to the one record, or to the furthest of several that agree; else a record that says how they differ."""
     records: list[tuple[str, Record]] = []
-    for said, path in found if len(found) > 1 else []:
+    for name, path in found if len(found) > 1 else []:
         try:
-            records.append((said, read_record(path)))
+            records.append((name, read_record(path)))
         except RecordError:
             continue  # it counts where no other root has the run
     if not records:
         place.symlink_to(found[0][1].resolve())
         return
     records.sort(key=lambda one: (one[1].result is None, -len(one[1].evaluations)))  # stable: then by order of roots
-    (first_said, first), others = records[0], records[1:]
-    for said, other in others:
+    (first_name, first), others = records[0], records[1:]
+    for name, other in others:
         differences = disagreement(first, other)
         if differences:
             place.mkdir()
-            text = f"{first_said} and {said} disagree on this run: {'; '.join(differences)}"
+            text = f"{first_name} and {name} disagree on this run: {'; '.join(differences)}"
             write_json(place / "config.json", {"disagreement": text})
             return
     place.symlink_to(first.path.resolve())

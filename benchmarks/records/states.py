@@ -34,7 +34,7 @@ class RunState:
     record: Record | None
 
 
-def run_state(run: Run, root: Path, wanted: list[Evaluation], *, whole: bool = False) -> RunState:
+def run_state(run: Run, root: Path, evaluations: list[Evaluation], *, whole: bool = False) -> RunState:
     """The state of one run. A record that cannot be read or is not valid is `failed`, with the reason; `whole`: see
     `valid_record`."""
     folder = f"{root}/{run.id}"  # as in Record.path
@@ -43,13 +43,13 @@ def run_state(run: Run, root: Path, wanted: list[Evaluation], *, whole: bool = F
     except (FileNotFoundError, NotADirectoryError):
         files = []
     if "config.json" not in files:
-        return RunState(run, "missing", "", tuple(wanted), None)
+        return RunState(run, "missing", "", tuple(evaluations), None)
     try:
         now = init_from.run_sources(run, root)
         record = valid_record(folder, run, now_sources=now, accepted="accepted.json" in files, whole=whole)
     except RecordError as error:
-        return RunState(run, "failed", str(error), tuple(wanted), None)
-    waiting = missing_evaluations(record, wanted, sources.evaluation_code())
+        return RunState(run, "failed", str(error), tuple(evaluations), None)
+    waiting = missing_evaluations(record, evaluations, sources.evaluation_code())
     if record.state in ("diverged", "stale"):
         waiting = []
     done = record.result is not None and not waiting

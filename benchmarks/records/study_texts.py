@@ -1,4 +1,4 @@
-"""What was asked, and when: the texts that a study has had, kept beside the records that answer them.
+"""The texts that a study has had, and when each was first run, kept with the records that answer them.
 
 `.studies/NAME/DIGEST.json` under the runs folder holds one text of a study's file and when it was first run. The name
 is the digest of the text, so that whoever writes it writes the same, and no file changes. The report lists what of a
@@ -25,7 +25,7 @@ TIME = "%Y-%m-%d %H:%M:%S UTC"
 
 
 @dataclass(frozen=True)
-class Asked:
+class StudyText:
     """A text of a study, and when it was first run (UTC)."""
 
     first_run: datetime
@@ -40,17 +40,17 @@ def keep_text(study: Study, root: Path) -> None:
         write_json(path, {"study": study.name, "first_run": datetime.now(UTC).strftime(TIME), "text": study.text})
 
 
-def kept_texts(name: str, root: Path) -> tuple[list[Asked], list[str]]:
+def kept_texts(name: str, root: Path) -> tuple[list[StudyText], list[str]]:
     """(the texts that a study has been run with, oldest first; names of files that are torn or somebody else's)."""
-    asked, torn = [], []
+    texts, torn = [], []
     for path in sorted((root / FOLDER / name).glob("[!.]*.json")):
         try:
             one = read_json(path)
-            asked.append(Asked(parsed_time(one["first_run"]), one["text"]))
+            texts.append(StudyText(parsed_time(one["first_run"]), one["text"]))
             tomllib.loads(one["text"])
         except (RecordError, LookupError, TypeError, ValueError):
             torn.append(path.name)
-    return sorted(asked, key=lambda one: (one.first_run, one.text)), torn
+    return sorted(texts, key=lambda one: (one.first_run, one.text)), torn
 
 
 def parsed_time(text: str) -> datetime:
@@ -74,7 +74,7 @@ def differences(old: str, new: str) -> dict[str, tuple[str, str]]:
     }
 
 
-def earlier_results(study: Study, kept: Sequence[Asked], root: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
+def earlier_results(study: Study, kept: Sequence[StudyText], root: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
     """What finished under `root` of earlier texts of a study and is no run of it now: (ids of runs by the newest text
     that has them; why, by text, for those that can no longer be expanded)."""
     seen = {run.id for run in study.runs}

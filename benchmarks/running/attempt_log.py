@@ -27,8 +27,8 @@ class Outcome:
 class Job:
     """What an attempt has come to so far; written to ended.json when it ends."""
 
-    def __init__(self, mine: Claim, began: float):
-        self.claim, self.began = mine, began
+    def __init__(self, claimed: Claim, began: float):
+        self.claim, self.began = claimed, began
         self.execution: dict[str, Any] = {}
         self.outcome = Outcome("finished", "nothing")
         self.step = 0
@@ -78,16 +78,16 @@ class _LogFile(logging.handlers.RotatingFileHandler):
 
 
 @contextmanager
-def attempt(mine: Claim, command: str, began: float) -> Iterator[Job]:
+def attempt(claimed: Claim, command: str, began: float) -> Iterator[Job]:
     """Logs into the attempt's folder, and says at the end how it ended, whatever happened.
 
     `began`: what time.perf_counter said before anything was done for the run."""
-    job = Job(mine, began)
-    handler = _LogFile(mine.path / "log.txt", maxBytes=LOG_BYTES, backupCount=1, encoding="utf-8")
+    job = Job(claimed, began)
+    handler = _LogFile(claimed.path / "log.txt", maxBytes=LOG_BYTES, backupCount=1, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     try:
-        write_json(mine.path / "environment.json", {**environment(), "command": command})
+        write_json(claimed.path / "environment.json", {**environment(), "command": command})
         yield job
     except BaseException as error:
         text = "".join(traceback.format_exception(error))

@@ -16,7 +16,7 @@ from torchvision.transforms import functional as tv
 from analysis.frame.predictions import read_correct
 from benchmarks.data.store import load_images
 from benchmarks.data.subsets import draw_subset
-from benchmarks.plan.evaluations import Lacking, evaluations_of, read_wishes
+from benchmarks.plan.evaluations import UnmetRequests, evaluations_of, read_tables
 from benchmarks.plan.run import Evaluation, Run, make_run
 from benchmarks.records.record import opened_pass, read_record, write_evaluations
 from benchmarks.records.states import run_state
@@ -42,7 +42,7 @@ def measurer(**changes: Any) -> Measurer:
 
 def wanted(run: Run, **table: Any) -> list[Evaluation]:
     """The evaluations of an [[evaluations]] table."""
-    found = evaluations_of(run, read_wishes([table], ""), [run.resolution], run.measured_parts, Lacking())
+    found = evaluations_of(run, read_tables([table], ""), [run.resolution], run.measured_parts, UnmetRequests())
     return list(dict.fromkeys(one for one in found if isinstance(one, Evaluation)))
 
 

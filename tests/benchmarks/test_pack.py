@@ -20,7 +20,7 @@ from benchmarks.plan.study import Study, expand, load_study
 from benchmarks.records import roots
 from benchmarks.records.archive import pack
 from benchmarks.records.evaluation_files import packed, read_entries
-from benchmarks.records.neighbours import beside, in_a_cell
+from benchmarks.records.neighbours import in_a_cell, neighbours
 from benchmarks.records.record import read_record
 from benchmarks.records.states import study_states
 from benchmarks.speed.synthetic import write_records
@@ -118,10 +118,10 @@ def test_runs_beside_the_study_are_said(study: Study, tmp_path: Path) -> None:
     more = [replace(one, evaluations={run.id: [] for run in one.runs}) for one in more]
     for one in more:
         write_records(tmp_path / "runs", one)
-    found = beside([study], tmp_path / "runs")
+    found = neighbours([study], tmp_path / "runs")
     assert list(found) == [more[0].runs[0].id] and in_a_cell([study], found) == set(found)
-    assert beside([study], roots.opened(write(study, tmp_path))) == found
-    assert beside([more[0]], roots.opened(write(study, tmp_path))) != found  # its own run is not beside it
+    assert neighbours([study], roots.opened(write(study, tmp_path))) == found
+    assert neighbours([more[0]], roots.opened(write(study, tmp_path))) != found  # its own run is not beside it
 
 
 def test_a_path_that_is_part_of_a_run_is_refused(study: Study, tmp_path: Path) -> None:
