@@ -1,6 +1,7 @@
 # `make quickstart` and `make test` do all the set-up on a fresh machine; the others assume nothing either.
 PYTHON ?= python3
 BIN := .venv/bin
+SIDE_BY_SIDE = --numprocesses auto --maxprocesses 8  # a process imports torch: half a gigabyte
 RUNS_OPTION = $(if $(RUNS),--runs $(RUNS))
 
 .PHONY: help .venv quickstart test test-browser test-cluster bench fairness check format clean
@@ -39,7 +40,7 @@ quickstart: .venv/installed
 	$(BIN)/inductive report quickstart $(RUNS_OPTION)
 
 test: .venv/installed-dev
-	$(BIN)/pytest
+	$(BIN)/pytest $(SIDE_BY_SIDE) --dist loadfile
 
 test-browser: .venv/installed-dev
 	tests/analysis/browser/packages
@@ -47,7 +48,7 @@ test-browser: .venv/installed-dev
 
 test-cluster: .venv/installed-dev
 	tests/cluster/packages
-	INDUCTIVE_TEST_CLUSTER=1 $(BIN)/pytest tests/cluster
+	INDUCTIVE_TEST_CLUSTER=1 $(BIN)/pytest -n 2 tests/cluster
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.speed --json reports/speed.json $(BENCH)

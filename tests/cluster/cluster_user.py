@@ -54,7 +54,7 @@ class User:
     bed: Testbed | None = None
     environment: dict[str, str] = field(default_factory=dict)
 
-    def inductive(self, *arguments: str, code: int | None = 0, seconds: float = 300) -> str:
+    def inductive(self, *arguments: str, code: int | None = 0, seconds: float = 600) -> str:
         """Calls the command; returns all that it said. `code` is the exit code it must have."""
         command, whole = self.call(*arguments)
         done = subprocess.run(command, cwd=self.folder, env=whole, capture_output=True, text=True, timeout=seconds)
@@ -73,7 +73,7 @@ class User:
         """The state of every run, by the command."""
         return {one["id"]: one["state"] for one in json.loads(self.inductive("status", "study.toml", "--json"))["runs"]}
 
-    def until(self, what: str, ready: Callable[[], Any], seconds: float = 240) -> Any:
+    def until(self, what: str, ready: Callable[[], Any], seconds: float = 600) -> Any:
         """Waits for something, and fails with what the cluster says when it does not come."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -87,7 +87,7 @@ class User:
             f"waited {seconds:.0f} s for {what}\n{queue}\n{self.inductive('status', 'study.toml')}\n" + "\n".join(logs)
         )
 
-    def finish(self, seconds: float = 300) -> None:
+    def finish(self, seconds: float = 900) -> None:
         """Submits what is left until every run is finished, as a user would."""
 
         def done() -> bool:

@@ -67,7 +67,7 @@ def test_preempted_twice(bed: Testbed, tmp_path: Path, reference: Kept) -> None:
     for _ in range(2):
         there.training(count=2, step=20)
         high = [bed.call("sbatch", "--parsable", f"--nodelist={node}", *HIGH).strip() for node in ("node1", "node2")]
-        there.until("the preemptors to end", lambda ids=high: not set(ids) & set(jobs(bed)), 120)
+        there.until("the preemptors to end", lambda ids=high: not set(ids) & set(jobs(bed)))
     there.finish()
     same(there, reference)
     assert any(attempts(there, run) > 1 for run in reference)
@@ -81,7 +81,7 @@ def test_a_time_limit_shorter_than_the_work(bed: Testbed, tmp_path: Path, refere
     """Jobs of one minute with more than that to do go back into the queue, and go on."""
     there = user(tmp_path / "u", bed, STEPS, minutes=1, signal_seconds=30, tflops=1.0)
     there.inductive("submit", "study.toml")
-    there.finish(600)
+    there.finish()
     same(there, reference)
 
 
@@ -93,7 +93,7 @@ def test_a_node_dies(bed: Testbed, tmp_path: Path, reference: Kept) -> None:
     bed.kill_node("node2")
     time.sleep(5)
     bed.start_node("node2")
-    there.finish(600)
+    there.finish()
     same(there, reference)
 
 
@@ -104,11 +104,11 @@ def test_cancelled_and_taken_up(bed: Testbed, tmp_path: Path, reference: Kept) -
     there.training(count=2, step=20)
     running = bed.call("squeue", "-h", "-r", "-t", "running", "-o", "%i").split()
     bed.call("scancel", running[0])
-    there.until("the job to go", lambda: running[0] not in jobs(bed), 60)
+    there.until("the job to go", lambda: running[0] not in jobs(bed))
     assert "job " in there.inductive("retry", "study.toml", "--yes").splitlines()[-1]
     said = there.inductive("cancel", "study.toml")
     assert re.search(r"\d+ jobs cancelled", said)
-    there.until("all jobs to go", lambda: not jobs(bed), 60)
+    there.until("all jobs to go", lambda: not jobs(bed))
     time.sleep(8)
     assert jobs(bed) == []
     assert "running" not in there.states().values()
@@ -132,7 +132,7 @@ def test_more_jobs_than_an_array_may_have(bed: Testbed, tmp_path: Path) -> None:
     states = list(there.states().values())
     assert (states.count("queued"), states.count("missing")) == (70, 10)
     there.inductive("cancel", "study.toml")
-    there.until("all jobs to go", lambda: not jobs(bed), 60)
+    there.until("all jobs to go", lambda: not jobs(bed))
 
 
 def test_what_is_over_comes_by_a_dependent_job(bed: Testbed, tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_a_promised_gpu_that_is_not_there(bed: Testbed, tmp_path: Path) -> None:
     """Every run fails saying so and is left alone by `submit`; `retry`, with the file put right, finishes them."""
     there = user(tmp_path / "u", bed, 5, device="cuda")
     there.inductive("submit", "study.toml", "--only", "*-s0-*")
-    there.until("all jobs to end", lambda: not jobs(bed), 120)
+    there.until("all jobs to end", lambda: not jobs(bed))
     states = there.states()
     failed = [run for run, state in states.items() if state == "failed"]
     assert len(failed) == 8 == sum("-s0-" in run for run in states)
@@ -203,7 +203,7 @@ def test_a_job_gets_what_it_asks_for(bed: Testbed, tmp_path: Path) -> None:
     command = ["env", "--default-signal=INT", sys.executable, "-m", "benchmarks.cli.main", "cluster", "check"]
     whole = {**bed.environment, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, cwd=tmp_path, env=whole, stdout=subprocess.PIPE, text=True) as process:
-        there.until("the job to wait", lambda: jobs(bed), 60)
+        there.until("the job to wait", lambda: jobs(bed))
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=60)[0]
     assert (process.returncode, jobs(bed)) == (130, [])
@@ -303,15 +303,15 @@ def test_a_run_that_hangs_is_left_behind(bed: Testbed, tmp_path: Path) -> None:
     hung, healthy = sorted(owners)
     os.mkfifo(owners[hung].with_name(".heartbeat.tmp"))
     beat = owners[hung].with_name("heartbeat")
-    there.until("the run to hang", lambda: time.time() - beat.stat().st_mtime > 2 * BEAT_SECONDS, 60)
+    there.until("the run to hang", lambda: time.time() - beat.stat().st_mtime > 2 * BEAT_SECONDS)
     for node in ("node1", "node2"):
         bed.call("sbatch", f"--nodelist={node}", *HIGH)
     (log,) = (runs / ".submissions").glob("*/submitit/*_0_log.out")
-    there.until("the job to stop", lambda: "stopped by" in log.read_text(), 60)
+    there.until("the job to stop", lambda: "stopped by" in log.read_text())
     assert f"all is saved but {hung}; back into the queue" in log.read_text()
     assert json.loads((owners[healthy].parent / "ended.json").read_text())["state"] == "interrupted"
     assert not (owners[hung].parent / "ended.json").exists()
-    there.until("both runs to go on", lambda: attempts(there, hung) == attempts(there, healthy) == 2, 120)
+    there.until("both runs to go on", lambda: attempts(there, hung) == attempts(there, healthy) == 2)
     there.inductive("cancel", "study.toml")
 
 
@@ -327,7 +327,7 @@ def test_a_study_with_a_plugin(bed: Testbed, tmp_path: Path) -> None:
     there.inductive("submit", "study.toml", "--yes")
     (tmp_path / "ring.py").write_text(f"{ring}\n# edited while queued\n")
     bed.call("scontrol", "update", "partition=low", "state=up")
-    there.until("six results", lambda: list(there.states().values()) == ["finished"] * 6, 120)
+    there.until("six results", lambda: list(there.states().values()) == ["finished"] * 6)
     copies = list((tmp_path / "runs").glob("*/plugins/ring.py"))
     assert [path.read_text() for path in copies] == [ring, ring]
 
@@ -357,7 +357,7 @@ def test_jobs_that_die_before_their_first_run(bed: Testbed, tmp_path: Path) -> N
     words = "ended before (its|their) first run: .*env: .*/no/such/python.*: No such file or directory"
     for _ in range(2):
         said = there.inductive("submit", "study.toml", *only, code=None)
-        there.until("all jobs to end", lambda: not jobs(bed), 60)
+        there.until("all jobs to end", lambda: not jobs(bed))
         assert re.search(words, there.inductive("status", "study.toml"))
     assert re.search(words, there.inductive("submit", "study.toml", "--yes", *only, code=2))
     assert "No such file" in there.inductive("cluster", "jobs", "study.toml")
@@ -400,5 +400,5 @@ def test_two_shells_and_an_edit(bed: Testbed, tmp_path: Path) -> None:
     assert f"{len(sent)} jobs of earlier texts of this study: " in there.inductive("status", "study.toml")
     assert re.search(r"earlier: budget.steps +\d+ pending", there.inductive("cluster", "jobs", "study.toml"))
     assert f"{len(sent)} jobs cancelled" in there.inductive("cancel", "study.toml")
-    there.until("all jobs to go", lambda: not jobs(bed), 60)
+    there.until("all jobs to go", lambda: not jobs(bed))
     assert "removed: 1 submission" in there.inductive("cluster", "jobs", "study.toml", "--prune", "--yes")

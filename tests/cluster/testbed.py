@@ -119,7 +119,7 @@ class Testbed:
     def _idle(self, nodes: tuple[str, ...]) -> bool:
         return self.call("sinfo", "-h", "-N", "-p", "low", "-t", "idle", "-o", "%N").split() == list(nodes)
 
-    def _wait(self, what: str, ready: Callable[[], object], seconds: float = 40) -> None:
+    def _wait(self, what: str, ready: Callable[[], object], seconds: float = 120) -> None:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             with suppress(subprocess.CalledProcessError):
