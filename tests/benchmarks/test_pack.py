@@ -102,7 +102,7 @@ def test_what_is_left_out_is_said(study: Study, tmp_path: Path) -> None:
 
 
 def test_a_record_of_another_name_is_left_out(study: Study, tmp_path: Path) -> None:
-    """A folder that was renamed over another's place; what the report says of it (analysis.readable) is the reason."""
+    """A folder that was renamed over another's place; the report gives the same reason."""
     first, second = (tmp_path / "runs" / run.id for run in study.runs[:2])
     shutil.rmtree(first)
     second.rename(first)

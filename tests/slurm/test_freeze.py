@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.files import read_json
 from slurm import ledger
-from slurm.freeze import environment_lines
+from slurm.freeze import environment_lines, freeze_code
 from slurm.worker import Order
 
 LOOK = "import json, sys; print(json.dumps(sys.path))"
@@ -35,6 +35,34 @@ def test_what_a_module_exports_is_kept(setup: list[str], also: list[str], tmp_pa
     path = json.loads(done.stdout)
     assert path[: 1 + len(also)] == [str(folder / "code"), *also]
     assert not {"", str(tmp_path)} & set(path)
+
+
+ASK = "from benchmarks.records import environment; print(environment.__file__); print(environment.code_commit())"
+
+
+def test_frozen_code_knows_the_commit_it_was(tmp_path: Path) -> None:
+    """A copy is in no checkout. Reference: what was asked of git when it was made."""
+    commit = freeze_code(tmp_path)
+    code = tmp_path / "code"
+    done = subprocess.run(
+        [sys.executable, "-c", ASK],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(code)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == [str(code / "benchmarks" / "records" / "environment.py"), commit]
+    (code / "benchmarks" / "COMMIT").write_text("0123abc-dirty\n")
+    again = subprocess.run(
+        [sys.executable, "-c", ASK],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(code)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert again.stdout.split()[1] == "0123abc-dirty"
 
 
 ENCODING = """
