@@ -48,7 +48,7 @@ test-browser: .venv/installed-dev
 
 test-cluster: .venv/installed-dev
 	tests/cluster/packages
-	INDUCTIVE_TEST_CLUSTER=1 $(BIN)/pytest -n 2 tests/cluster
+	INDUCTIVE_TEST_CLUSTER=1 $(BIN)/pytest tests/cluster
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.speed --json reports/speed.json $(BENCH)

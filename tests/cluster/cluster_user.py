@@ -1,6 +1,7 @@
 """Somebody who types commands in a folder, with a study of 24 runs and a cluster or without."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from testbed import Testbed
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 400
+LOOK = 15.0  # seconds between two looks at the states
 
 STUDY = """
 question = "What do four models make of 100 digits?"
@@ -88,10 +90,18 @@ class User:
         )
 
     def finish(self, seconds: float = 900) -> None:
-        """Submits what is left until every run is finished, as a user would."""
+        """Submits what is left until every run is finished, as a user would: who looks each quarter of a minute.
+
+        Between the looks the records are counted, since each look is a command that takes a core for a second."""
+        runs, asked = 0, -math.inf
 
         def done() -> bool:
-            states = set(self.states().values())
+            nonlocal runs, asked
+            results = len(list((self.folder / "runs").glob("[!.]*/result.json")))
+            if results < runs and time.monotonic() - asked < LOOK:
+                return False
+            every, asked = self.states(), time.monotonic()
+            runs, states = len(every), set(every.values())
             if states & {"interrupted", "lost", "missing"}:
                 self.inductive("submit", "study.toml", "--yes")
             return states == {"finished"}
