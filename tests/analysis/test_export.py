@@ -149,7 +149,7 @@ def test_nothing_but_the_export_knows_of_trackers() -> None:
         for path in (ROOT / room).rglob("*.py")
         if "wandb" in path.read_text(encoding="utf-8") or "tensorboard" in path.read_text(encoding="utf-8")
     ]
-    assert sorted(knowing) == ["analysis/export.py", "benchmarks/cli/main.py"]
+    assert sorted(knowing) == ["analysis/export.py", "benchmarks/cli/export.py"]
 
 
 def test_the_command(made: tuple[Study, Path], tmp_path: Path, inductive: Callable[..., Any]) -> None:

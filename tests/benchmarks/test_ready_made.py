@@ -44,6 +44,7 @@ def test_names_and_ids() -> None:
     assert make_run(run.settings()) == run and run.delta == {
         "model": "timm:test_vit",
         "resolution": 32,
+        "initial": "library",
         "protocol": PROTOCOL,
     }
     with pytest.raises(ConfigError, match="no size 'nano'; allowed: own"):

@@ -103,7 +103,9 @@ def mean_curves(cell: pd.DataFrame, logged: Mapping[str, Mapping[str, Curve]]) -
     logged."""
     first = next(each_row(cell))
     about = {"label": first.label, **kind(cell), "train_size": first.train_size}
-    passes = first.images_seen / first.updates / first.train_images  # of a step; the same for all runs of a cell
+    passes = (
+        first.images_seen / max(1, first.updates) / first.train_images
+    )  # of a step; all runs of a cell have the same
     tables = []
     for name in LOGGED:
         steps, losses = _shared_steps([dict(of[name]) for of in logged.values() if of[name]])
