@@ -38,12 +38,15 @@ REGISTRIES = {
 }
 
 
-# Definitions whose text has changed, and no run with it, keep the digest they had: by symbol and new digest.
+# Definitions whose text has changed, and no run with it, keep the digest they had: by symbol and new digest. "": a new
+# definition that changes no run and is left out.
 SAME = {
     ("INITIAL", "03a3560a"): "36eecfac",  # in another order, the first being the default; a run states its `initial`
     ("Network", "dce2e4de"): "d2d2025e",  # the same default, of `initialise`
     ("Adapted", "3d9112f4"): "d6f9d7a7",  # likewise
 }
+# Definitions of before, by symbol and digest, that are no longer part of a slice, which changed no run.
+GONE: set[tuple[str, str]] = set()
 
 
 def slice_digests(entries: Iterable[str]) -> dict[str, str]:
@@ -68,6 +71,7 @@ def changes(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def _changes(old: tuple[tuple[str, str], ...], new: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    old = tuple((name, digest) for name, digest in old if (_own_name(name), digest) not in GONE)
     before, after = _only_in(old, new), _only_in(new, old)
     named_before, named_after = set(map(_own_name, before)), set(map(_own_name, after))
     words = [f"{name} ({'changed' if _own_name(name) in named_before else 'new'})" for name in after]
@@ -103,7 +107,7 @@ def _slice(entries: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
         digest, used = _definition(module, symbol)
         found[name] = digest
         waiting.extend(used)
-    return tuple(sorted(found.items()))
+    return tuple(sorted((name, digest) for name, digest in found.items() if digest))
 
 
 @lru_cache(maxsize=4096)

@@ -254,6 +254,25 @@ def test_new_and_gone_symbols_are_named(copy: Copy) -> None:
     )
 
 
+def test_definitions_that_are_declared_to_change_no_run_are_no_change(
+    copy: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the three that the test above names: one keeps its digest, one is known to be gone, one is left out."""
+    before = sources.run_sources(ROPE)
+    text = copy.read("benchmarks/training/training.py")
+    copy.write("benchmarks/training/training.py", text.replace("make_optimizer", "optimizer_for"))
+    now = sources.run_sources(ROPE)
+    home = "benchmarks.training.training"
+    monkeypatch.setattr(slices, "GONE", {("make_optimizer", before[f"{home}:make_optimizer"])})
+    same = {
+        ("Training", now[f"{home}:Training"]): before[f"{home}:Training"],
+        ("optimizer_for", now[f"{home}:optimizer_for"]): "",
+    }
+    monkeypatch.setattr(slices, "SAME", {**slices.SAME, **same})
+    forget()
+    assert slices.changes(before, sources.run_sources(ROPE)) == ()
+
+
 def test_facts_of_the_run_are_digested() -> None:
     """What follows from declarations: the data set's counts, the augmentations that apply, images and steps."""
     one, other = (sources.run_sources(make_run({"train_size": n, "recipe": "plain"})) for n in (500, 600))
