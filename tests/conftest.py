@@ -2,13 +2,13 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from warm import Warm
 
 from benchmarks.plan.run import Run, make_run
 from benchmarks.plan.study import single
@@ -32,18 +32,23 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """Where the commands of tests are forked from."""
+    server = Warm(tmp_path_factory.mktemp("warm"))
+    yield server
+    server.end()
+
+
 @pytest.fixture
-def inductive(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+def inductive(tmp_path: Path, warm: Warm) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Calls `inductive ...` as a user does, in a folder of the test, and returns what came of it."""
 
     def call(
         *arguments: str, timeout: float = 300, environment: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "benchmarks.cli.main", *arguments]
         whole = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **(environment or {})}
-        return subprocess.run(
-            command, cwd=tmp_path, env=whole, capture_output=True, text=True, timeout=timeout, check=False
-        )
+        return warm.call([*arguments], tmp_path, whole, timeout)
 
     return call
 
