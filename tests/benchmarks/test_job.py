@@ -34,4 +34,4 @@ def test_where_the_time_went(tmp_path: Path) -> None:
     assert seconds["start"] >= 2.0
     assert seconds["training"] >= 0.05
     assert seconds["evaluation"] == 0.0
-    assert seconds["total"] >= seconds["start"] + seconds["training"]
+    assert seconds["total"] >= seconds["start"] + seconds["training"] - 0.002  # all three are rounded to milliseconds

@@ -1,4 +1,4 @@
-"""Somebody who types commands in a folder, with a study of 24 runs and a cluster or without."""
+"""Somebody who types commands in a folder, with a study of 12 runs and a cluster or without."""
 
 import json
 import math
@@ -23,7 +23,7 @@ question = "What do four models make of 100 digits?"
 dataset = "digits"
 size = "pico"
 recipe = "digits"
-train_size = [60, 100]
+train_size = 100
 budget = { steps = STEPS }
 seed = [0, 1, 2]
 test_resolutions = [8]

@@ -1,4 +1,4 @@
-"""A study of 24 runs on a real cluster, with everything that happens there: at the end every run is finished, and its
+"""A study of 12 runs on a real cluster, with everything that happens there: at the end every run is finished, and its
 weights and metrics are, to the bit, those of an uninterrupted run on this machine (the fixture `reference`).
 """
 
@@ -44,7 +44,7 @@ def test_a_study_arrives_whole(bed: Testbed, tmp_path: Path, reference: Kept) ->
     may be edited meanwhile, for the jobs run a copy."""
     there = user(tmp_path / "u", bed, STEPS)
     said = there.inductive("submit", "study.toml")
-    assert "24 runs in" in said
+    assert "12 runs in" in said
     before = jobs(bed)
     assert "nothing to submit" in there.inductive("submit", "study.toml")
     assert set(jobs(bed)) <= set(before)
@@ -79,7 +79,7 @@ def attempts(there: User, run: str) -> int:
 
 def test_a_time_limit_shorter_than_the_work(bed: Testbed, tmp_path: Path, reference: Kept) -> None:
     """Jobs of one minute with more than that to do go back into the queue, and go on."""
-    there = user(tmp_path / "u", bed, STEPS, minutes=1, signal_seconds=30, tflops=1.0)
+    there = user(tmp_path / "u", bed, STEPS, minutes=1, signal_seconds=30, tflops=1.0, runs_per_gpu=1)
     there.inductive("submit", "study.toml")
     there.finish()
     same(there, reference)
@@ -120,7 +120,7 @@ def test_cancelled_and_taken_up(bed: Testbed, tmp_path: Path, reference: Kept) -
 def test_more_jobs_than_an_array_may_have(bed: Testbed, tmp_path: Path) -> None:
     """Jobs beyond the site's largest array are several arrays, those beyond max_jobs are held back and said so."""
     there = user(tmp_path / "u", bed, STEPS, runs_per_gpu=1, minutes=1, signal_seconds=20, tflops=1e-7, max_jobs=70)
-    text = (there.folder / "study.toml").read_text().replace("seed = [0, 1, 2]", f"seed = {list(range(10))}")
+    text = (there.folder / "study.toml").read_text().replace("seed = [0, 1, 2]", f"seed = {list(range(20))}")
     (there.folder / "study.toml").write_text(text)
     bed.call("scontrol", "update", "partition=low", "state=down")  # nothing need start for this
     said = there.inductive("submit", "study.toml", "--yes")
@@ -136,10 +136,10 @@ def test_more_jobs_than_an_array_may_have(bed: Testbed, tmp_path: Path) -> None:
 
 
 def test_what_is_over_comes_by_a_dependent_job(bed: Testbed, tmp_path: Path) -> None:
-    """24 jobs, ten of them in the queue at once: submitted once, all arrive."""
-    there = user(tmp_path / "u", bed, 5, minutes=2, signal_seconds=20, tflops=1e-7, max_jobs=10, over="dependent")
+    """12 jobs, five of them in the queue at once: submitted once, all arrive."""
+    there = user(tmp_path / "u", bed, 5, minutes=2, signal_seconds=20, tflops=1e-7, max_jobs=5, over="dependent")
     said = there.inductive("submit", "study.toml", "--yes")
-    assert "14 runs are held back by max_jobs = 10; a job after these submits them" in said
+    assert "7 runs are held back by max_jobs = 5; a job after these submits them" in said
     there.until("all runs to be finished", lambda: set(there.states().values()) == {"finished"}, 400)
     assert len(list((there.folder / "runs" / ".submissions").glob("study-*"))) == 3
 
@@ -151,7 +151,7 @@ def test_a_promised_gpu_that_is_not_there(bed: Testbed, tmp_path: Path) -> None:
     there.until("all jobs to end", lambda: not jobs(bed))
     states = there.states()
     failed = [run for run, state in states.items() if state == "failed"]
-    assert len(failed) == 8 == sum("-s0-" in run for run in states)
+    assert len(failed) == 4 == sum("-s0-" in run for run in states)
     said = there.inductive("logs", failed[0])
     assert f"{failed[0]}: failed" in said
     assert "--device cuda: there is none here; available are cpu" in said
@@ -347,7 +347,7 @@ def test_edited_while_queued(bed: Testbed, tmp_path: Path) -> None:
     bed.call("scontrol", "update", "partition=low", "state=up")
     there.until("all jobs to end", lambda: not jobs(bed), 240)
     results = list((checkout / "runs").glob("[!.]*/result.json"))
-    assert len(results) == 24
+    assert len(results) == 12
 
 
 def test_jobs_that_die_before_their_first_run(bed: Testbed, tmp_path: Path) -> None:
@@ -365,7 +365,7 @@ def test_jobs_that_die_before_their_first_run(bed: Testbed, tmp_path: Path) -> N
     (there.folder / "cluster.toml").write_text(text)
     said = there.inductive("submit", "study.toml", *only)
     assert re.search(words, said)
-    there.until("the runs to finish", lambda: list(there.states().values()).count("finished") == 8, 180)
+    there.until("the runs to finish", lambda: list(there.states().values()).count("finished") == 4, 180)
 
 
 def test_two_shells_and_an_edit(bed: Testbed, tmp_path: Path) -> None:
@@ -390,7 +390,7 @@ def test_two_shells_and_an_edit(bed: Testbed, tmp_path: Path) -> None:
         for job in json.loads(path.read_text())["jobs"]
         for run in job
     ]
-    assert len(lists) == len(set(lists)) == 24
+    assert len(lists) == len(set(lists)) == 12
     there.environment["LOGNAME"] = "nobody"
     assert set(there.states().values()) == {"queued"}
     assert "nothing to submit" in there.inductive("submit", "study.toml", "--yes")
