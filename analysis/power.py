@@ -18,7 +18,7 @@ from analysis.frame.rows import each_group
 from analysis.statistics import intervals
 from analysis.statistics.block_model import blocks, fit
 from analysis.statistics.multivariate_t import critical_value
-from benchmarks.plan.comparisons import Family, pairs_of
+from benchmarks.plan.comparisons import ComparisonFamily, pairs_of
 from benchmarks.plan.study import Study
 
 POWER = 0.8
@@ -65,14 +65,16 @@ def detectable(study: Study, root: Path) -> list[Detectable]:
     """For each family of each arm, at each train size; all pairs of the study's models where none is declared."""
     found = []
     for arm in split(load(root, study)):
-        for family in study.comparisons or (Family(name="all pairs"),):
+        for family in study.comparisons or (ComparisonFamily(name="all pairs"),):
             labels, reference = family.of(run_of_each_label(arm.runs, study))
             if pairs_of(labels, reference):
                 found += _of_family(arm, family, labels, reference)
     return found
 
 
-def _of_family(arm: ArmData, family: Family, labels: Sequence[str], reference: str | None) -> list[Detectable]:
+def _of_family(
+    arm: ArmData, family: ComparisonFamily, labels: Sequence[str], reference: str | None
+) -> list[Detectable]:
     members = [*labels, *([reference] if reference else [])]
     planned = arm.runs[arm.runs["label"].isin(members)]
     rows = at_home(arm.rows)
@@ -91,7 +93,7 @@ def _of_family(arm: ArmData, family: Family, labels: Sequence[str], reference: s
     return result
 
 
-def _spread(values: pd.DataFrame, family: Family) -> tuple[float, str]:
+def _spread(values: pd.DataFrame, family: ComparisonFamily) -> tuple[float, str]:
     """The residual standard deviation to plan with, and where it is from."""
     found = fit(values)
     if found.df > 0 and found.spread > 0:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from analysis.frame.rows import each_group
-from benchmarks.plan.comparisons import Family
+from benchmarks.plan.comparisons import ComparisonFamily
 from benchmarks.plan.run import Run
 from benchmarks.plan.study import Study
 
@@ -16,7 +16,7 @@ def run_of_each_label(runs: pd.DataFrame, study: Study) -> dict[str, Run]:
     return {label: by_id[of_label["run"].iloc[0]] for label, of_label in each_group(runs, "label")}
 
 
-def declared_families(runs: pd.DataFrame, study: Study) -> Iterator[tuple[Family, dict[str, Run]]]:
+def declared_families(runs: pd.DataFrame, study: Study) -> Iterator[tuple[ComparisonFamily, dict[str, Run]]]:
     """Each declared family with what it may compare of an arm, as `run_of_each_label`: the models of the studies that
     declare it, as another study's were not declared to be compared."""
     for family in study.comparisons:

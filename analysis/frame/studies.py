@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from benchmarks.errors import ConfigError
-from benchmarks.plan.comparisons import Family
+from benchmarks.plan.comparisons import ComparisonFamily
 from benchmarks.plan.paper import merged
 from benchmarks.plan.run import Evaluation
 from benchmarks.plan.study import Study
@@ -59,9 +59,9 @@ def _trials(studies: Sequence[Study]) -> dict[str, int]:
     return {run: number for run, (number, _) in stated.items()}
 
 
-def _families(studies: Sequence[Study]) -> tuple[Family, ...]:
+def _families(studies: Sequence[Study]) -> tuple[ComparisonFamily, ...]:
     """The declared families of all studies, each once."""
-    families: dict[str, Family] = {}
+    families: dict[str, ComparisonFamily] = {}
     for family in (family for study in studies for family in study.comparisons):
         if families.setdefault(family.name, family) != family:
             raise ConfigError("comparisons.name", f"'{family.name}' is another family in another of these studies")

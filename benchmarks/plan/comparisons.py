@@ -23,7 +23,7 @@ from models.hints import did_you_mean
 Text = Annotated[str, Field(min_length=1)]
 
 
-class Family(Frozen):
+class ComparisonFamily(Frozen):
     """One family: all models of `models` (names; empty: all) against one, or with each other in pairs.
 
     `spread` is the residual standard deviation of accuracy that is expected, a share; `inductive plan` uses it until
@@ -73,19 +73,19 @@ def _any(names: Iterable[str], run: Run) -> bool:
     return any(is_called(run, name) for name in names)
 
 
-def read_families(tables: Any, runs: Sequence[Run]) -> tuple[Family, ...]:
+def read_families(tables: Any, runs: Sequence[Run]) -> tuple[ComparisonFamily, ...]:
     """The [[comparisons]] tables of a study with these runs. Raises ConfigError for the first thing wrong."""
     if not isinstance(tables, list) or not all(isinstance(table, Mapping) for table in tables):
         raise ConfigError("comparisons", "is not a list of tables: write [[comparisons]]")
     models = _models(runs) if tables else []
-    families: list[Family] = []
+    families: list[ComparisonFamily] = []
     for number, table in enumerate(tables):
         place = f"comparisons[{number}]"
-        unknown_key(table, Family.model_fields, f"{place}.")
+        unknown_key(table, ComparisonFamily.model_fields, f"{place}.")
         if "name" not in table:
             raise ConfigError(f"{place}.name", "is required: what the page calls this family")
         listed = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
-        family = validated(Family, listed, f"{place}.")
+        family = validated(ComparisonFamily, listed, f"{place}.")
         if family.name in (one.name for one in families):
             raise ConfigError(f"{place}.name", f"'{family.name}' is the name of another family already")
         _check(family, models, place)
@@ -106,7 +106,7 @@ def _models(runs: Sequence[Run]) -> list[list[Run]]:
     return [list(models.values()) for models in groups.values()]
 
 
-def _check(family: Family, groups: list[list[Run]], place: str) -> None:
+def _check(family: ComparisonFamily, groups: list[list[Run]], place: str) -> None:
     """Raises ConfigError for a name that fits no model, a reference that is several, and a family of one."""
     everyone = [run for models in groups for run in models]
     for key, names in (("models", family.models), ("against", (family.against,) if family.against else ())):

@@ -18,7 +18,7 @@ from benchmarks.collector import collector_paused
 from benchmarks.data.dataset import Places
 from benchmarks.errors import ConfigError, ImpossibleError
 from benchmarks.plan import recipes
-from benchmarks.plan.comparisons import Family, read_families
+from benchmarks.plan.comparisons import ComparisonFamily, read_families
 from benchmarks.plan.evaluations import UnmetRequests, evaluations_of, read_tables
 from benchmarks.plan.paper import Paper, read_paper
 from benchmarks.plan.run import Evaluation, Run, default_evaluation, make_run, refuse_resolution, unknown_key
@@ -59,7 +59,7 @@ class Study:
     left_out: tuple[tuple[str, str], ...] = ()
     starved_below: float = 0.99
     predictions: str = "auto"
-    comparisons: tuple[Family, ...] = ()
+    comparisons: tuple[ComparisonFamily, ...] = ()
     trials: Mapping[str, int] = field(default_factory=dict)
     paper: Paper = field(default_factory=Paper)
     text: str = ""
@@ -146,8 +146,7 @@ def expand(table: Mapping[str, Any], name: str, places: Places | None = None) ->
     runs: dict[str, Run] = {}
     evaluations: dict[str, list[Evaluation]] = {}
     trials: dict[str, int] = {}
-    left_out: list[tuple[str, str]] = []
-    leave_out = table.get("invalid", "refuse") == "leave_out"
+    impossible = _Impossible(table.get("invalid", "refuse") == "leave_out")
     leave_out_duplicates = table.get("duplicates", "keep") == "leave_out"
     unmet = UnmetRequests()
     for cell, where in _cells(table):
@@ -155,9 +154,7 @@ def expand(table: Mapping[str, Any], name: str, places: Places | None = None) ->
         try:
             run = make_run(cell, places)
         except ConfigError as error:
-            if not (leave_out and isinstance(error, ImpossibleError)):
-                raise ConfigError(_place(error.key, where, cell), error.message) from error
-            left_out.append((_describe(cell), str(error)))
+            impossible.note(error, _describe(cell), _place(error.key, where, cell))
             continue
         at = []
         for resolution in test_at or [run.resolution]:
@@ -165,9 +162,8 @@ def expand(table: Mapping[str, Any], name: str, places: Places | None = None) ->
                 refuse_resolution(run, resolution, "test_resolutions")
                 at.append(resolution)
             except ImpossibleError as error:
-                if not leave_out:
-                    raise ConfigError(_place(error.key, where, cell), error.message) from error
-                left_out.append((f"{_describe(cell)}, evaluation at {resolution}", str(error)))
+                what = f"{_describe(cell)}, evaluation at {resolution}"
+                impossible.note(error, what, _place(error.key, where, cell))
         if not at:
             continue
         parts = (*run.measured_parts, "test_unique") if leave_out_duplicates else run.measured_parts
@@ -175,10 +171,9 @@ def expand(table: Mapping[str, Any], name: str, places: Places | None = None) ->
         for found in evaluations_of(run, tables, at, parts, unmet):
             if isinstance(found, Evaluation):
                 wanted.append(found)
-            elif leave_out:
-                left_out.append((f"{_describe(cell)}, an evaluation", str(found)))
             else:
-                raise ConfigError(f"{found.key} (with {where.model}: {_describe(cell)})", found.message) from found
+                place = f"{found.key} (with {where.model}: {_describe(cell)})"
+                impossible.note(found, f"{_describe(cell)}, an evaluation", place)
         if tried is not None and trials.setdefault(run.id, tried) != tried:
             message = f"is {tried} here and {trials[run.id]} elsewhere in the study, for one and the same run"
             raise ConfigError(_place("trials", where, cell), f"{message}: {run.id}")
@@ -186,8 +181,7 @@ def expand(table: Mapping[str, Any], name: str, places: Places | None = None) ->
         evaluations[run.id] = list(dict.fromkeys([*evaluations.get(run.id, []), *wanted]))
     unmet.check()
     if not runs:
-        raise ConfigError("models", "the study has no runs left" if left_out else "the study declares no runs")
-    resolutions = sorted({one.resolution for wanted in evaluations.values() for one in wanted})
+        raise ConfigError("models", f"the study {'has no runs left' if impossible.left_out else 'declares no runs'}")
     return Study(
         name=name,
         question=table.get("question", ""),
@@ -195,14 +189,27 @@ def expand(table: Mapping[str, Any], name: str, places: Places | None = None) ->
         expect=table.get("expect", ""),
         runs=tuple(runs.values()),
         evaluations=evaluations,
-        test_resolutions=tuple(resolutions),
-        left_out=tuple(dict.fromkeys(left_out)),
+        test_resolutions=tuple(sorted({one.resolution for wanted in evaluations.values() for one in wanted})),
+        left_out=tuple(dict.fromkeys(impossible.left_out)),
         starved_below=float(table.get("starved_below", 0.99)),
         predictions=table.get("predictions", "auto"),
         comparisons=read_families(table.get("comparisons", []), tuple(runs.values())),
         trials=trials,
         paper=read_paper(table.get("paper", {})),
     )
+
+
+class _Impossible:
+    """What of a study cannot be: refused, or where the study says so left out and listed with the reason."""
+
+    def __init__(self, leave_out: bool):
+        self.leave_out, self.left_out = leave_out, list[tuple[str, str]]()
+
+    def note(self, error: ConfigError, what: str, place: str) -> None:
+        """Lists `what` as left out. Raises ConfigError at `place` where nothing, or not this, may be left out."""
+        if not (self.leave_out and isinstance(error, ImpossibleError)):
+            raise ConfigError(place, error.message) from error
+        self.left_out.append((what, str(error)))
 
 
 def single(run: Run) -> Study:

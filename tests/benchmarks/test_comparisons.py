@@ -5,7 +5,7 @@ import tomllib
 import pytest
 
 from benchmarks.errors import ConfigError
-from benchmarks.plan.comparisons import Family, pairs_of
+from benchmarks.plan.comparisons import ComparisonFamily, pairs_of
 from benchmarks.plan.study import Study, expand, load_study, study_names
 
 MODELS = """
@@ -99,4 +99,4 @@ def test_a_recipe_or_data_set_does_not_make_a_model_several() -> None:
         '[[arms]]\nrecipe = "plain"\n[[arms]]\nrecipe = { name = "plain", drop_path = 0.1 }\n'
         '[[arms]]\ndataset = "cifar10"',
     )
-    assert isinstance(one.comparisons[0], Family)
+    assert isinstance(one.comparisons[0], ComparisonFamily)

@@ -16,7 +16,7 @@ from analysis.frame.families import declared_families
 from analysis.frame.rows import each_group, each_row
 from analysis.statistics import intervals
 from analysis.statistics.block_model import Fit, blocks, crossed, fit, simultaneous, vary_alike
-from benchmarks.plan.comparisons import Family, pairs_of
+from benchmarks.plan.comparisons import ComparisonFamily, pairs_of
 from benchmarks.plan.study import Study
 
 
@@ -46,7 +46,7 @@ def differences(arm: ArmData, study: Study) -> pd.DataFrame:
 
 
 def _of_family(
-    family: Family, pairs: Sequence[tuple[str, str]], size: int, rows: pd.DataFrame, runs: pd.DataFrame
+    family: ComparisonFamily, pairs: Sequence[tuple[str, str]], size: int, rows: pd.DataFrame, runs: pd.DataFrame
 ) -> list[dict[str, Any]]:
     there = set(runs["label"])
     pairs = [pair for pair in pairs if there.issuperset(pair)]
