@@ -39,4 +39,4 @@ def uniforms(stream: int, indices: NDArray[np.integer]) -> NDArray[np.float64]:
 
 def permutation(stream: int, count: int) -> NDArray[np.int64]:
     """The indices 0..count-1 in the order of their hashes."""
-    return np.argsort(hashes(stream, np.arange(count)), kind="stable").astype(np.int64)
+    return np.argsort(hashes(stream, np.arange(count))).astype(np.int64)  # no two hashes of a stream are equal

@@ -1,12 +1,16 @@
-"""Augmentations on whole batches, drawn for each image by itself.
+"""Augmentations of whole batches, drawn for each image by itself.
 
-Each augmentation takes images `x` (float32, B C H W, values 0..1), label weights (float32, B x classes), a source of
-uniform numbers and the recipe, and returns images and weights; it is pure. `draw(k)` gives k numbers in [0, 1) for each
-image (float64 NumPy, B x k), the same at every call. `recipes.augmentations` names those that a recipe switches on.
+An augmentation is one function in two parts. On the host it draws numbers and decides what becomes of each image; on
+the images' device the `Change` that it returns is made, without a look back at the host. So the batches of several
+steps can go through together: `draw(k)` gives k numbers in [0, 1) for each image of all of them (float64, N x k), the
+same at every call, `shape` is that of an image (C, H, W). Everything is pure. `recipes.augmentations` names those that
+a recipe switches on.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,42 +19,54 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.plan.recipes import Recipe
-from benchmarks.training import operations
-from benchmarks.training.pixels import to_device
+from benchmarks.training import beta, operations
 
 Uniforms = NDArray[np.float64]
 Draw = Callable[[int], Uniforms]
-Operation = Callable[[Tensor, Tensor], Tensor]  # images and a signed strength for each (B 1 1 1) -> images
+Shape = tuple[int, int, int]
+Operation = Callable[[Tensor, Tensor], Tensor]  # images and a signed strength for each (N 1 1 1) -> images
 
 
-def _column(values: NDArray[np.generic], x: Tensor) -> Tensor:
-    """One number an image, shaped to broadcast over B C H W."""
-    return to_device(values, x.device).view(-1, 1, 1, 1)
+@dataclass(frozen=True)
+class Change:
+    """What is done to images: `make(x, weights, *numbers)` returns images and label weights.
+
+    `x` is float32 with values 0..1 (crop and flip also take bytes), N C H W; `weights` float32, N x classes; `numbers`
+    are those decided on the host, as tensors on the device of `x`.
+    """
+
+    make: Callable[..., tuple[Tensor, Tensor]]
+    numbers: Sequence[NDArray[Any]]
 
 
-def crop(x: Tensor, weights: Tensor, draw: Draw, recipe: Recipe) -> tuple[Tensor, Tensor]:
+def _per_image(values: Tensor) -> Tensor:
+    """One number an image, shaped to broadcast over N C H W."""
+    return values.view(-1, 1, 1, 1)
+
+
+def crop(draw: Draw, shape: Shape, recipe: Recipe) -> Change:
     """A random window of the zero-padded image (He et al., 2016)."""
-    batch, _, height, width = x.shape
-    padded = F.pad(x, (recipe.crop_padding,) * 4)
     top, left = (draw(2) * (2 * recipe.crop_padding + 1)).astype(np.int64).T
-    windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # B C T L H W, a view
-    places = [to_device(one, x.device) for one in (np.arange(batch), top, left)]
-    return windows[places[0], :, places[1], places[2]], weights
+
+    def make(x: Tensor, weights: Tensor, top: Tensor, left: Tensor) -> tuple[Tensor, Tensor]:
+        height, width = x.shape[2:]
+        windows = F.pad(x, (recipe.crop_padding,) * 4).unfold(2, height, 1).unfold(3, width, 1)  # N C T L H W, a view
+        return windows[torch.arange(len(x), device=x.device), :, top, left], weights
+
+    return Change(make, (top, left))
 
 
 TRIES = 10  # windows that are drawn before the whole image is taken, as in torchvision
 
 
-def resized_crop(
-    x: Tensor, weights: Tensor, draw: Draw, recipe: Recipe, side: int | None = None
-) -> tuple[Tensor, Tensor]:
+def resized_crop(draw: Draw, shape: Shape, recipe: Recipe, side: int | None = None) -> Change:
     """A random window, resized to side x side (the image's own size by default): scale augmentation.
 
     Its share of the area is uniform between `rrc_scale` and 1, its aspect log-uniform between 1 / `rrc_ratio` and
     `rrc_ratio` (Szegedy et al., 2015; torchvision's RandomResizedCrop): of ten drawn windows the first that fits.
     """
-    u, (height, width) = draw(2 * TRIES + 2), x.shape[2:]
-    area = (recipe.rrc_scale + u[:, :TRIES] * (1 - recipe.rrc_scale)) * height * width  # B x tries
+    u, (_, height, width) = draw(2 * TRIES + 2), shape
+    area = (recipe.rrc_scale + u[:, :TRIES] * (1 - recipe.rrc_scale)) * height * width  # N x tries
     aspect = np.exp((2 * u[:, TRIES : 2 * TRIES] - 1) * np.log(recipe.rrc_ratio))
     rows, columns = np.round(np.sqrt(area / aspect)), np.round(np.sqrt(area * aspect))
     fits = (rows >= 1) & (rows <= height) & (columns >= 1) & (columns <= width)
@@ -58,62 +74,94 @@ def resized_crop(
     rows = np.where(any_fits, np.take_along_axis(rows, first, 1)[:, 0], height)
     columns = np.where(any_fits, np.take_along_axis(columns, first, 1)[:, 0], width)
     top, left = np.floor(u[:, -2] * (height - rows + 1)), np.floor(u[:, -1] * (width - columns + 1))
-    window = to_device(np.stack((top, rows, left, columns)), x.device)
-    return operations.resized_windows(x, window, side or height), weights
+
+    def make(x: Tensor, weights: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
+        return operations.resized_windows(x, window, side or height), weights
+
+    return Change(make, (np.stack((top, rows, left, columns)),))
 
 
-def flip(x: Tensor, weights: Tensor, draw: Draw, recipe: Recipe) -> tuple[Tensor, Tensor]:
+def flip(draw: Draw, shape: Shape, recipe: Recipe) -> Change:
     """Mirrors half of the images left to right."""
-    at = to_device(np.flatnonzero(draw(1)[:, 0] < 0.5), x.device)
-    x = x.clone(memory_format=torch.contiguous_format)
-    x[at] = x[at].flip(3)
-    return x, weights
+
+    def make(x: Tensor, weights: Tensor, mirrored: Tensor) -> tuple[Tensor, Tensor]:
+        columns = torch.arange(x.shape[3], device=x.device)
+        columns = torch.where(mirrored.view(-1, 1), columns.flip(0), columns)  # N W: where each pixel comes from
+        return x.gather(3, columns[:, None, None].expand_as(x)), weights
+
+    return Change(make, (draw(1)[:, 0] < 0.5,))
 
 
-def erase(x: Tensor, weights: Tensor, draw: Draw, recipe: Recipe) -> tuple[Tensor, Tensor]:
+def erase(draw: Draw, shape: Shape, recipe: Recipe) -> Change:
     """Sets one rectangle to zero in a share of the images: area 2 to 33 %, aspect 0.3 to 3.3 (Zhong et al., 2020)."""
-    u, (height, width) = draw(5), x.shape[2:]
+    u, (_, height, width) = draw(5), shape
     area = (0.02 + u[:, 1] * 0.31) * height * width
     aspect = np.exp(np.log(0.3) + u[:, 2] * (np.log(3.3) - np.log(0.3)))
     rows = np.clip(np.round(np.sqrt(area * aspect)), 1, height)
     columns = np.clip(np.round(np.sqrt(area / aspect)), 1, width)
-    inside = _rectangle(x, u[:, 3] * (height - rows + 1), rows, u[:, 4] * (width - columns + 1), columns)
-    return x.masked_fill(inside & _column(u[:, 0] < recipe.erasing, x), 0.0), weights
+    rows[u[:, 0] >= recipe.erasing] = 0
+    edges = _edges(u[:, 3] * (height - rows + 1), rows, u[:, 4] * (width - columns + 1), columns)
+
+    def make(x: Tensor, weights: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
+        return x.masked_fill(_inside(x, edges), 0.0), weights
+
+    return Change(make, (edges,))
 
 
-def mix(x: Tensor, weights: Tensor, draw: Draw, recipe: Recipe) -> tuple[Tensor, Tensor]:
+def mix(draw: Draw, shape: Shape, recipe: Recipe) -> Change:
     """Mixup (Zhang et al., 2018) or CutMix (Yun et al., 2019), one of the two for each image where both are on.
 
-    The partner of an image is drawn from the batch.
+    The partner of an image is drawn from the batch of its step.
     """
     from scipy.special import betaincinv
 
-    u, mixup, cutmix = draw(5), recipe.mixup, recipe.cutmix
-    batch, _, height, width = x.shape
-    partner = to_device(np.argsort(u[:, 0], kind="stable"), x.device)
-    cut = np.full(batch, cutmix > 0) if not (mixup and cutmix) else u[:, 1] < 0.5
-    alpha = np.where(cut, cutmix or 1.0, mixup or 1.0)
-    kept = betaincinv(alpha, alpha, u[:, 2])  # Beta(alpha, alpha) by its quantile function
-    rows, columns = (np.round(np.sqrt(1 - kept) * length) for length in (height, width))
-    inside = _rectangle(x, u[:, 3] * (height - rows + 1), rows, u[:, 4] * (width - columns + 1), columns)
-    exact = 1 - rows * columns / (height * width)  # the share of pixels that CutMix really keeps
-    own = _column(np.where(cut, exact, kept).astype(np.float32), x)
-    blended = own * x + (1 - own) * x[partner]
-    images = torch.where(_column(cut, x), torch.where(inside, x[partner], x), blended)
-    return images, own.view(-1, 1) * weights + (1 - own.view(-1, 1)) * weights[partner]
+    u, (_, height, width), mixup, cutmix = draw(5), shape, recipe.mixup, recipe.cutmix
+    cut = np.full(len(u), cutmix > 0) if not (mixup and cutmix) else u[:, 1] < 0.5
+    blended, pasted = np.flatnonzero(~cut), np.flatnonzero(cut)
+    own, rows, columns = np.empty(len(u)), np.zeros(len(u)), np.zeros(len(u))
+    own[blended] = beta.quantiles(mixup, u[blended, 2])
+    lost = np.sqrt(1 - betaincinv(cutmix, cutmix, u[pasted, 2]))  # of each side; Beta by its quantile function
+    rows[pasted], columns[pasted] = np.round(lost * height), np.round(lost * width)
+    own[pasted] = 1 - rows[pasted] * columns[pasted] / (height * width)  # the share of pixels that is really kept
+    edges = _edges(u[:, 3] * (height - rows + 1), rows, u[:, 4] * (width - columns + 1), columns)
+
+    def make(
+        x: Tensor, weights: Tensor, partner: Tensor, cut: Tensor, own: Tensor, edges: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        share = _per_image(own)
+        if cutmix:  # of a pixel, there: all or nothing
+            share = torch.where(_per_image(cut), (~_inside(x, edges)).float(), share)
+        images = share * x + (1 - share) * x[partner]
+        return images, own.view(-1, 1) * weights + (1 - own.view(-1, 1)) * weights[partner]
+
+    return Change(make, (_partners(u[:, 0], recipe.batch_size), cut, own.astype(np.float32), edges))
 
 
-def _rectangle(x: Tensor, top: Uniforms, rows: Uniforms, left: Uniforms, columns: Uniforms) -> Tensor:
-    """A mask, true inside one rectangle an image (B 1 H W)."""
-    row = torch.arange(x.shape[2], device=x.device).view(1, 1, -1, 1)
-    column = torch.arange(x.shape[3], device=x.device).view(1, 1, 1, -1)
+def _partners(u: Uniforms, batch: int) -> NDArray[np.int64]:
+    """For each image another, or itself, of its own batch: those of a batch in the order of their numbers (N,)."""
+    u = u.reshape(-1, batch)
+    order = np.argsort(u, 1)
+    if not np.diff(np.take_along_axis(u, order, 1)).all():  # equal numbers stay in order
+        order = np.argsort(u, 1, kind="stable")
+    return (order + batch * np.arange(len(u))[:, None]).reshape(-1)
+
+
+def _edges(top: Uniforms, rows: Uniforms, left: Uniforms, columns: Uniforms) -> NDArray[np.int64]:
+    """Top, bottom, left and right of one rectangle an image, in whole pixels (4 N)."""
     top, left = np.floor(top), np.floor(left)
-    vertical = (row >= _column(top, x)) & (row < _column(top + rows, x))
-    return vertical & (column >= _column(left, x)) & (column < _column(left + columns, x))
+    return np.stack((top, top + rows, left, left + columns)).astype(np.int64)
+
+
+def _inside(x: Tensor, edges: Tensor) -> Tensor:
+    """A mask, true inside one rectangle an image (N 1 H W)."""
+    top, bottom, left, right = edges.view(4, -1, 1, 1, 1)
+    row = torch.arange(x.shape[2], device=x.device).view(-1, 1)
+    column = torch.arange(x.shape[3], device=x.device)
+    return (row >= top) & (row < bottom) & ((column >= left) & (column < right))
 
 
 # RandAugment (Cubuk et al., 2020). Its fourteen operations, at magnitude m in 0..1 with a random sign where the
-# operation has one (`s` = -m or m, B 1 1 1), all "increasing" as in DeiT's recipe.
+# operation has one (`s` = -m or m, N 1 1 1), all "increasing" as in DeiT's recipe.
 OPERATIONS: tuple[Operation, ...] = (
     lambda x, s: x,
     lambda x, s: operations.autocontrast(x),
@@ -132,19 +180,17 @@ OPERATIONS: tuple[Operation, ...] = (
 )
 
 
-def randaugment(x: Tensor, weights: Tensor, draw: Draw, recipe: Recipe) -> tuple[Tensor, Tensor]:
+def randaugment(draw: Draw, shape: Shape, recipe: Recipe) -> Change:
     """For each image by itself, and several times over, one of fourteen operations, its magnitude normal (sd 0.05).
 
     Three numbers are drawn for each time: which operation, how far from the recipe's magnitude, and the sign.
     """
     from scipy.special import ndtri
 
-    x, times = x.clone(memory_format=torch.contiguous_format), recipe.randaugment_operations
-    for choice, spread, sign in np.split(draw(3 * times).T, times):
-        strength = np.clip(recipe.randaugment_magnitude / 10 + 0.05 * ndtri(np.clip(spread, 1e-12, None)), 0, 1)
-        signed = _column(np.where(sign < 0.5, strength, -strength).astype(np.float32), x)
-        _apply(OPERATIONS, (choice * len(OPERATIONS)).astype(np.int64), x, signed)
-    return x, weights
+    times = recipe.randaugment_operations
+    choice, spread, sign = draw(3 * times).reshape(-1, times, 3).transpose(2, 1, 0)  # each times x N
+    strength = np.clip(recipe.randaugment_magnitude / 10 + 0.05 * ndtri(np.clip(spread, 1e-12, None)), 0, 1)
+    return _one_of(OPERATIONS, choice * len(OPERATIONS), np.where(sign < 0.5, strength, -strength))
 
 
 # TrivialAugment (Mueller and Hutter, 2021), "wide": the same operations over wider ranges, as in torchvision, with two
@@ -167,17 +213,14 @@ WIDE: tuple[Operation, ...] = (
 )
 
 
-def trivialaugment(x: Tensor, weights: Tensor, draw: Draw, recipe: Recipe) -> tuple[Tensor, Tensor]:
+def trivialaugment(draw: Draw, shape: Shape, recipe: Recipe) -> Change:
     """For each image by itself one of fourteen operations, at one of 31 strengths from none to the largest.
 
     Three numbers are drawn: which operation, which strength, and the sign.
     """
-    choice, strength, sign = draw(3).T
+    choice, strength, sign = draw(3).T[:, None]  # each 1 x N
     strength = np.floor(31 * strength) / 30
-    signed = _column(np.where(sign < 0.5, strength, -strength).astype(np.float32), x)
-    x = x.clone(memory_format=torch.contiguous_format)
-    _apply(WIDE, (choice * len(WIDE)).astype(np.int64), x, signed)
-    return x, weights
+    return _one_of(WIDE, choice * len(WIDE), np.where(sign < 0.5, strength, -strength))
 
 
 JITTERS: tuple[Operation, ...] = (
@@ -188,30 +231,46 @@ JITTERS: tuple[Operation, ...] = (
 )
 
 
-def jitter(x: Tensor, weights: Tensor, draw: Draw, recipe: Recipe) -> tuple[Tensor, Tensor]:
+def jitter(draw: Draw, shape: Shape, recipe: Recipe) -> Change:
     """Brightness, contrast, saturation and hue, each by a factor (a share of the colour circle for hue) uniform around
     what changes nothing, in an order drawn for each image: torchvision's ColorJitter. What is 0 is left out; so are
     saturation and hue of grey images, where they do nothing.
     """
     u = draw(8)
     widths = (recipe.jitter_brightness, recipe.jitter_contrast, recipe.jitter_saturation, recipe.jitter_hue)
+    on = [width > 0 and (number < 2 or shape[0] == 3) for number, width in enumerate(widths)]
     strengths = []
     for width, uniform, middle in zip(widths, u[:, :4].T, (1.0, 1.0, 1.0, 0.0), strict=True):
         low = max(0.0, middle - width) if middle else -width
-        strengths.append(_column((low + uniform * (middle + width - low)).astype(np.float32), x))
-    on = [width > 0 and (number < 2 or x.shape[1] == 3) for number, width in enumerate(widths)]
-    x = x.clone(memory_format=torch.contiguous_format)
-    for turn in np.argsort(u[:, 4:], axis=1, kind="stable").T:
-        for number, operation in enumerate(JITTERS):
-            at = to_device(np.flatnonzero(turn == number), x.device)
-            if on[number] and len(at):
-                x[at] = operation(x[at], strengths[number][at])
-    return x, weights
+        strengths.append(low + uniform * (middle + width - low))
+    turns = np.argsort(u[:, 4:], axis=1, kind="stable").T  # 4 x N: which of the four comes first, second, ...
+    table = tuple(operation if used else _unchanged for operation, used in zip(JITTERS, on, strict=True))
+    return _one_of(table, turns, np.take_along_axis(np.stack(strengths), turns, 0))
 
 
-def _apply(table: tuple[Operation, ...], chosen: NDArray[np.int64], x: Tensor, strength: Tensor) -> None:
-    """Puts each image, in place, through the operation of a table that is chosen for it."""
-    for number, operation in enumerate(table):
-        at = to_device(np.flatnonzero(chosen == number), x.device)
-        if len(at):
-            x[at] = operation(x[at], strength[at])
+def _unchanged(x: Tensor, strength: Tensor) -> Tensor:
+    return x
+
+
+def _one_of(table: tuple[Operation, ...], chosen: NDArray[Any], strength: Uniforms) -> Change:
+    """Each image through the operation of a table that is chosen for it, as often as there are rows in `chosen` (its
+    number, rounded down) and `strength`, both times x N.
+
+    Every time the images are put in order by operation, so that each operation works on a slice. To pick its images
+    out and to put them back, as `x[at] = ...` does, is far slower on a GPU, which sorts for it to be deterministic.
+    """
+    places, moves, counts, strengths = np.arange(chosen.shape[1]), [], [], []  # where each image lies now
+    for kinds, own in zip(chosen.astype(np.uint8), strength, strict=True):
+        order = np.argsort(kinds, kind="stable")
+        moves.append(places[order])
+        places[order] = np.arange(len(order))
+        counts.append(np.bincount(kinds, minlength=len(table)).tolist())
+        strengths.append(own[order])
+
+    def make(x: Tensor, weights: Tensor, moves: Tensor, strengths: Tensor) -> tuple[Tensor, Tensor]:
+        for move, own, count in zip(moves, strengths, counts, strict=False):
+            parts = zip(table, x.index_select(0, move).split(count), _per_image(own).split(count), strict=True)
+            x = torch.cat([operation(part, strength) for operation, part, strength in parts if len(part)])
+        return x.index_select(0, moves[-1]), weights
+
+    return Change(make, (np.stack([*moves, places]), np.stack(strengths).astype(np.float32)))

@@ -1,6 +1,9 @@
 """Batches as a pure function of the step: resident uint8 images, order and augmentation from `randomness`.
 
-Shapes: B batch, C channels, H W native pixels, R pixels of the resolution asked for.
+On a GPU those of several steps, a block, are made at once: what a step draws depends on its number alone, and to ask a
+GPU for an operation takes longer than to do it for one batch. Blocks begin at the same steps wherever a run resumes.
+
+Shapes: B batch, N images of a block, C channels, H W native pixels, R pixels of the resolution asked for.
 """
 
 from functools import lru_cache, partial
@@ -15,9 +18,11 @@ from benchmarks import randomness
 from benchmarks.plan.recipes import augmentations
 from benchmarks.plan.run import Run
 from benchmarks.training import augment
-from benchmarks.training.pixels import Pixels, moments, to_device
+from benchmarks.training.pixels import Pixels, moments, resident, to_device
 
 MOVES = ("crop", "flip")  # augmentations that only move pixels: of bytes, too, which is a quarter of the work
+BLOCK_BYTES = 64 * 2**20  # of a block's images, as float32; operations take a few times as much for a moment
+BLOCK_STEPS = 32  # at most
 
 
 def resize(x: Tensor, resolution: int) -> Tensor:
@@ -45,6 +50,19 @@ class Normaliser:
         return (x - self.mean) / self.deviation
 
 
+def block_steps(run: Run, device: torch.device) -> int:
+    """How many steps' batches are made at once on a device.
+
+    One where the resolution is drawn for each step; and on a CPU, whose convolutions round a grey image by itself
+    otherwise than among others, so that the bits would depend on it.
+    """
+    if device.type == "cpu" or run.recipe.train_resolutions:
+        return 1
+    side = max(run.resolution, run.data.native_resolution)
+    batch = run.recipe.batch_size * run.data.channels * side**2 * 4
+    return max(1, min(BLOCK_STEPS, BLOCK_BYTES // batch))
+
+
 class Batches:
     """The stream of training batches of a run. Every batch is full: the stream runs across epochs."""
 
@@ -54,20 +72,26 @@ class Batches:
         They are copied to a GPU whole; on a CPU they are read where they lie.
         """
         self.run, self.device = run, device
-        self.images = images if device.type == "cpu" else to_device(images[:], device)
-        self.labels = to_device(labels, device)
+        self.images = images if device.type == "cpu" else resident(images, device)
+        (self.labels,) = to_device([labels], device)
         self.normalise = Normaliser(images, device)
         self.augmentations = augmentations(run.recipe, run.data.flips)
+        self.block_steps = block_steps(run, device)
         self._order = lru_cache(maxsize=4)(self._order_of)
+        self._block: dict[int, tuple[Tensor, Tensor]] = {}  # batches by step
 
     def _order_of(self, epoch: int) -> NDArray[np.int64]:
         return randomness.permutation(randomness.key(self.run.seed, "order", epoch), len(self.labels))
 
-    def indices(self, step: int) -> NDArray[np.int64]:
-        """Which training images are in the batch of a step (B,)."""
-        places = step * self.run.recipe.batch_size + np.arange(self.run.recipe.batch_size)
-        epochs, within = np.divmod(places, len(self.labels))
+    def indices(self, step: int, steps: int = 1) -> NDArray[np.int64]:
+        """Which training images are in the batch of a step, or of several, one after the other (N,)."""
+        epochs, within = np.divmod(self._numbered(step, steps), len(self.labels))
         return np.concatenate([self._order(int(epoch))[within[epochs == epoch]] for epoch in np.unique(epochs)])
+
+    def _numbered(self, step: int, steps: int, count: int = 1) -> NDArray[np.int64]:
+        """The numbers in the stream of `count` draws for each image of some steps (N x count, all in one row)."""
+        each = self.run.recipe.batch_size * count
+        return np.arange(step * each, (step + steps) * each)
 
     def resolution(self, step: int) -> int:
         """Pixels of the images of a step: the run's, or one of the recipe's `train_resolutions`."""
@@ -78,27 +102,46 @@ class Batches:
         return several[int(drawn[0] * len(several))]
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Images (float32, B C R R) and label weights (float32, B x classes) of a step.
+        """Images (float32, B C R R) and label weights (float32, B x classes) of a step."""
+        if step not in self._block:
+            self._block = {}  # its memory is needed for the next
+            self._block = self._block_from(step - step % self.block_steps)
+        return self._block[step]
+
+    def _block_from(self, step: int) -> dict[int, tuple[Tensor, Tensor]]:
+        """The batches of a block's steps, made together.
 
         A random-resized crop brings native pixels to the step's resolution in one interpolation, and what comes after
         it works there; without one, images are augmented at native size and resized last.
         """
         recipe, classes, side = self.run.recipe, self.run.data.classes, self.resolution(step)
-        indices = self.indices(step)
-        chosen = to_device(indices, self.device)
+        indices, changes = self.drawn(step)
+        arrays = [indices, *(array for change in changes for array in change.numbers)]
+        chosen, *numbers = to_device(arrays, self.device)
         pixels = self.images[chosen] if isinstance(self.images, Tensor) else torch.from_numpy(self.images[indices])
         x, weights = pixels, F.one_hot(self.labels[chosen], classes).float()
-        for name in self.augmentations:
+        for name, change in zip(self.augmentations, changes, strict=True):
             if name not in MOVES:
                 x = fractions(x)
-            to_size = {"side": side} if name == "resized_crop" else {}
-            x, weights = getattr(augment, name)(x, weights, partial(self._uniforms, name, step), recipe, **to_size)
+            own, numbers = numbers[: len(change.numbers)], numbers[len(change.numbers) :]
+            x, weights = change.make(x, weights, *own)
         weights = weights * (1 - recipe.label_smoothing) + recipe.label_smoothing / classes
-        return self.normalise(resize(fractions(x), side)), weights
+        x = self.normalise(resize(fractions(x), side))
+        batches = zip(x.split(recipe.batch_size), weights.split(recipe.batch_size), strict=True)
+        return dict(enumerate(batches, step))
 
-    def _uniforms(self, name: str, step: int, count: int) -> NDArray[np.float64]:
-        """Independent numbers for each image of the stream, B x count."""
-        size = self.run.recipe.batch_size
-        places = step * size + np.arange(size)
+    def drawn(self, step: int) -> tuple[NDArray[np.int64], list[augment.Change]]:
+        """All that is decided on the host for the block that begins at a step: which images (N,), and their changes."""
+        steps, side, shape = self.block_steps, self.resolution(step), self.images.shape[1:]
+        changes = []
+        for name in self.augmentations:
+            to_size = {"side": side} if name == "resized_crop" else {}
+            draw = partial(self._uniforms, name, step, steps)
+            changes.append(getattr(augment, name)(draw, shape, self.run.recipe, **to_size))
+            shape = (shape[0], side, side) if to_size else shape
+        return self.indices(step, steps), changes
+
+    def _uniforms(self, name: str, step: int, steps: int, count: int) -> NDArray[np.float64]:
+        """Independent numbers for each image of the stream, N x count."""
         stream = randomness.key(self.run.seed, name)
-        return randomness.uniforms(stream, places[:, None] * count + np.arange(count))
+        return randomness.uniforms(stream, self._numbered(step, steps, count)).reshape(-1, count)

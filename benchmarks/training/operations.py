@@ -4,16 +4,9 @@ Images are float32, B C H W, values 0..1; a strength is B 1 1 1. Each operation 
 Pillow and torchvision, on fractions instead of bytes.
 """
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from benchmarks.training.pixels import to_device
-
-
-def _constant(*values: float, like: Tensor) -> Tensor:
-    return to_device(np.array(values, dtype=np.float32), like.device).to(like.dtype)
 
 
 def affine(x: Tensor, rows: list[list[Tensor]]) -> Tensor:
@@ -79,14 +72,16 @@ def grey(x: Tensor) -> Tensor:
     """B C H W -> B 1 H W, by ITU-R 601-2 for three channels."""
     if x.shape[1] != 3:
         return x.mean(1, keepdim=True)
-    return (x * _constant(0.299, 0.587, 0.114, like=x).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    red, green, blue = x.split(1, 1)
+    return red * 0.299 + green * 0.587 + blue * 0.114
 
 
 def smooth(x: Tensor) -> Tensor:
     """Pillow's SMOOTH kernel inside, the image itself on the border."""
-    kernel = _constant(1, 1, 1, 1, 5, 1, 1, 1, 1, like=x).view(3, 3).div(13).expand(x.shape[1], 1, 3, 3)
     if min(x.shape[2:]) < 3:
         return x
+    kernel = x.new_full((x.shape[1], 1, 3, 3), 1 / 13)
+    kernel[:, :, 1, 1] = 5 / 13
     return F.pad(F.conv2d(x, kernel, groups=x.shape[1]) - x[:, :, 1:-1, 1:-1], (1, 1, 1, 1)) + x
 
 
@@ -107,7 +102,7 @@ def hue(x: Tensor, shift: Tensor) -> Tensor:
         torch.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
     )
     turned = sixths + 6 * shift[:, :, 0]
-    offsets = _constant(5, 3, 1, like=x).view(1, 3, 1, 1)
+    offsets = torch.arange(5, 0, -2, dtype=x.dtype, device=x.device).view(1, 3, 1, 1)
     k = (offsets + turned[:, None]).remainder(6)
     share = torch.minimum(k, 4 - k).clamp(0, 1)
     return (value[:, None] - span[:, None] * share).clamp(0, 1)

@@ -9,12 +9,14 @@ import torch
 import torchvision.transforms.v2.functional as V
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.special import betaincinv
 from torch import Tensor
 from torchvision.transforms.v2 import TrivialAugmentWide
 
 from benchmarks import randomness
 from benchmarks.plan.recipes import Recipe, augmentations
-from benchmarks.training import augment, operations
+from benchmarks.training import augment, beta, operations
+from benchmarks.training.pixels import to_device
 
 BATCH, CLASSES = 64, 10
 EVERYTHING = {
@@ -36,6 +38,16 @@ LEVEL = 1 / 255  # torchvision's uint8 functions cut off what ours keep as fract
 
 def recipe(**changes: Any) -> Recipe:
     return Recipe(**changes)
+
+
+def augmented(
+    name: str, x: Tensor, weights: Tensor, draw: augment.Draw, recipe: Recipe, **more: Any
+) -> tuple[Tensor, Tensor]:
+    """Images and label weights that an augmentation makes of one batch."""
+    one_batch = recipe.model_copy(update={"batch_size": len(x)})
+    change = getattr(augment, name)(draw, tuple(x.shape[1:]), one_batch, **more)
+    made: tuple[Tensor, Tensor] = change.make(x, weights, *to_device(change.numbers, x.device))
+    return made
 
 
 def draws(seed: int, batch: int) -> augment.Draw:
@@ -80,9 +92,8 @@ def test_each_is_pure_and_keeps_shape_type_and_range(name: str, channels: int) -
     """What breaks otherwise: the resident training images would change, or grey images be refused."""
     x, weights = images(BATCH, channels), one_hot(BATCH)
     kept, kept_weights = x.clone(), weights.clone()
-    function = getattr(augment, name)
-    first, labels = function(x, weights, draws(0, BATCH), recipe(**EVERYTHING))
-    again, _ = function(x, weights, draws(0, BATCH), recipe(**EVERYTHING))
+    first, labels = augmented(name, x, weights, draws(0, BATCH), recipe(**EVERYTHING))
+    again, _ = augmented(name, x, weights, draws(0, BATCH), recipe(**EVERYTHING))
     assert torch.equal(x, kept)
     assert torch.equal(weights, kept_weights)
     assert torch.equal(first, again)
@@ -98,10 +109,10 @@ def test_each_image_has_draws_of_its_own(name: str) -> None:
     """One draw for a whole batch would be a far weaker augmentation; equal images must come out different."""
     x, weights = images(1, 3, 16).repeat(BATCH, 1, 1, 1), one_hot(BATCH)
     if name == "mix":  # of equal images only the labels can tell
-        _, out = augment.mix(x, weights, draws(0, BATCH), recipe(mixup=0.8))
+        _, out = augmented("mix", x, weights, draws(0, BATCH), recipe(mixup=0.8))
         assert len({tuple(row.tolist()) for row in out}) > BATCH / 2
     else:
-        out, _ = getattr(augment, name)(x, weights, draws(0, BATCH), recipe(**EVERYTHING))
+        out, _ = augmented(name, x, weights, draws(0, BATCH), recipe(**EVERYTHING))
         assert len({one.numpy().tobytes() for one in out}) >= {"flip": 2}.get(name, 15)
 
 
@@ -109,7 +120,8 @@ def test_crop_offsets_are_uniform() -> None:
     """Reference: chi-square over all (2 x 2 + 1)^2 places of the window, read off the pixels of a ramp."""
     count, padding, size = 10_000, 2, 8
     stream = randomness.key(0, "crop")
-    out, _ = augment.crop(
+    out, _ = augmented(
+        "crop",
         ramp(count, size),
         one_hot(count),
         lambda k: randomness.uniforms(stream, np.arange(count * k).reshape(count, k)),
@@ -127,14 +139,14 @@ def test_crop_offsets_are_uniform() -> None:
 def test_crop_cuts_a_window_of_the_padded_image(u: float, top: int, left: int) -> None:
     """Reference: torchvision's pad and crop at the offset meant; zeros outside."""
     x = images()
-    out, _ = augment.crop(x, one_hot(8), fixed(np.full(8, u), np.full(8, u)), recipe(crop_padding=4))
+    out, _ = augmented("crop", x, one_hot(8), fixed(np.full(8, u), np.full(8, u)), recipe(crop_padding=4))
     assert torch.equal(out, V.crop(V.pad(x, [4]), top + 4, left + 4, 16, 16))
 
 
 def test_crop_moves_rows_by_the_first_number_and_columns_by_the_second() -> None:
     """Reference: torchvision, image by image; swapped numbers would go unnoticed on square offsets."""
     x = images(2)
-    out, _ = augment.crop(x, one_hot(2), fixed([0.0, 0.99], [0.99, 0.5]), recipe(crop_padding=1))
+    out, _ = augmented("crop", x, one_hot(2), fixed([0.0, 0.99], [0.99, 0.5]), recipe(crop_padding=1))
     padded = V.pad(x, [1])
     assert torch.equal(out[0], V.crop(padded[0], 0, 2, 16, 16))
     assert torch.equal(out[1], V.crop(padded[1], 2, 1, 16, 16))
@@ -143,11 +155,11 @@ def test_crop_moves_rows_by_the_first_number_and_columns_by_the_second() -> None
 def test_flip_mirrors_half_of_the_images() -> None:
     """Reference: torchvision's horizontal_flip, and a binomial test of how many."""
     x = images()
-    out, _ = augment.flip(x, one_hot(8), fixed(np.arange(8) / 8), recipe(flip=True))
+    out, _ = augmented("flip", x, one_hot(8), fixed(np.arange(8) / 8), recipe(flip=True))
     assert torch.equal(out[:4], V.horizontal_flip(x[:4]))
     assert torch.equal(out[4:], x[4:])
     count = 10_000
-    many, _ = augment.flip(ramp(count), one_hot(count), draws(1, count), recipe(flip=True))
+    many, _ = augmented("flip", ramp(count), one_hot(count), draws(1, count), recipe(flip=True))
     assert stats.binomtest(int((many[:, 0, 0, 0] == 8).sum()), count).pvalue > 0.01
 
 
@@ -155,7 +167,7 @@ def test_erase_blackens_one_rectangle_in_its_share_of_images() -> None:
     """Reference: Zhong et al. (2020), table 1: area 2 to 33 % (within rounding to pixels), in a share of the images."""
     count, size = 4000, 32
     x = torch.ones(count, 1, size, size)
-    out, _ = augment.erase(x, one_hot(count), draws(2, count), recipe(erasing=0.25))
+    out, _ = augmented("erase", x, one_hot(count), draws(2, count), recipe(erasing=0.25))
     holes = out[:, 0] == 0
     erased = holes.flatten(1).any(1)
     assert stats.binomtest(int(erased.sum()), count, 0.25).pvalue > 0.01
@@ -178,7 +190,7 @@ def test_erase_blackens_one_rectangle_in_its_share_of_images() -> None:
 def test_erase_aspect_is_log_uniform() -> None:
     """Reference: Kolmogorov-Smirnov against log-uniform on 0.3 to 3.3, on large images where rounding is small."""
     count, size = 300, 256
-    out, _ = augment.erase(torch.ones(count, 1, size, size), one_hot(count), draws(3, count), recipe(erasing=1.0))
+    out, _ = augmented("erase", torch.ones(count, 1, size, size), one_hot(count), draws(3, count), recipe(erasing=1.0))
     holes = out[:, 0] == 0
     aspect = holes.any(2).sum(1) / holes.any(1).sum(1)
     assert stats.kstest(aspect.numpy(), stats.loguniform(0.3, 3.3).cdf).pvalue > 0.01
@@ -189,7 +201,7 @@ def test_mixup_blends_images_and_labels_alike() -> None:
     count = 8
     x, weights = images(count), torch.eye(count)
     u = draws(4, count)(5)
-    out, mixed = augment.mix(x, weights, lambda _: u, recipe(mixup=0.8))
+    out, mixed = augmented("mix", x, weights, lambda _: u, recipe(mixup=0.8))
     partner = np.argsort(u[:, 0])
     own = torch.from_numpy(stats.beta(0.8, 0.8).ppf(u[:, 2])).float()
     for i in range(count):
@@ -205,7 +217,7 @@ def test_mixup_shares_are_beta(alpha: float) -> None:
     x = torch.zeros(count, 1, 1, 1)
     x[: count // 2] = 1.0
     u = draws(5, count)(5)
-    out, _ = augment.mix(x, one_hot(count), lambda _: u, recipe(mixup=alpha))
+    out, _ = augmented("mix", x, one_hot(count), lambda _: u, recipe(mixup=alpha))
     partner = np.argsort(u[:, 0])
     told = (np.arange(count) < count // 2) & (
         partner >= count // 2
@@ -218,7 +230,7 @@ def test_cutmix_gives_the_label_exactly_the_share_of_pixels() -> None:
     count, size = 500, 12
     x = torch.arange(count, dtype=torch.float32).view(-1, 1, 1, 1).repeat(1, 1, size, size)
     u = draws(6, count)(5)
-    out, mixed = augment.mix(x, torch.eye(count), lambda _: u, recipe(cutmix=1.0))
+    out, mixed = augmented("mix", x, torch.eye(count), lambda _: u, recipe(cutmix=1.0))
     partner = np.argsort(u[:, 0])
     pixels = (out == x).flatten(1).sum(1)
     assert ((out == x) | (out == x[partner])).all()
@@ -231,7 +243,7 @@ def test_cutmix_gives_the_label_exactly_the_share_of_pixels() -> None:
 def test_weights_of_mixed_labels_add_up_to_one() -> None:
     """What breaks otherwise: the loss would be scaled image by image."""
     for changes in ({"mixup": 0.8}, {"cutmix": 1.0}, {"mixup": 0.2, "cutmix": 1.0}):
-        _, mixed = augment.mix(images(BATCH), one_hot(BATCH), draws(7, BATCH), recipe(**changes))
+        _, mixed = augmented("mix", images(BATCH), one_hot(BATCH), draws(7, BATCH), recipe(**changes))
         torch.testing.assert_close(mixed.sum(1), torch.ones(BATCH), rtol=0, atol=1e-6)
         assert mixed.min() >= 0
 
@@ -241,7 +253,7 @@ def test_mixup_and_cutmix_take_turns() -> None:
     count = 2000
     u = draws(8, count)(5)
     x = torch.rand(count, 1, 4, 4)
-    out, _ = augment.mix(x, one_hot(count), lambda _: u, recipe(mixup=1.0, cutmix=1.0))
+    out, _ = augmented("mix", x, one_hot(count), lambda _: u, recipe(mixup=1.0, cutmix=1.0))
     other = x[np.argsort(u[:, 0])]
     cut = ((out == x) | (out == other)).flatten(1).all(1)
     assert stats.binomtest(int(cut.sum()), count).pvalue > 0.01
@@ -337,8 +349,12 @@ def test_randaugment_chooses_its_operations_evenly() -> None:
     marks = tuple((lambda x, s, number=number: torch.full_like(x, float(number))) for number in range(14))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(augment, "OPERATIONS", marks)
-        out, _ = augment.randaugment(
-            torch.zeros(count, 1, 1, 1), one_hot(count), draws(9, count), recipe(randaugment_operations=1)
+        out, _ = augmented(
+            "randaugment",
+            torch.zeros(count, 1, 1, 1),
+            one_hot(count),
+            draws(9, count),
+            recipe(randaugment_operations=1),
         )
     counts = np.bincount(out.flatten().long().numpy(), minlength=14)
     assert len(counts) == 14
@@ -350,13 +366,15 @@ def test_randaugment_strengths_are_normal_with_even_signs() -> None:
     count = 5000
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(augment, "OPERATIONS", (lambda x, s: s.expand_as(x),))
-        out, _ = augment.randaugment(
+        out, _ = augmented(
+            "randaugment",
             torch.zeros(count, 1, 1, 1),
             one_hot(count),
             draws(10, count),
             recipe(randaugment_operations=1, randaugment_magnitude=5),
         )
-        top, _ = augment.randaugment(
+        top, _ = augmented(
+            "randaugment",
             torch.zeros(count, 1, 1, 1),
             one_hot(count),
             draws(10, count),
@@ -373,7 +391,8 @@ def test_randaugment_applies_its_operations_one_after_the_other() -> None:
     x = images(2)
     names = list(OPERATIONS)
     first, second = ((names.index(name) + 0.5) / 14 for name in ("solarize", "brightness"))
-    out, _ = augment.randaugment(
+    out, _ = augmented(
+        "randaugment",
         x,
         one_hot(2),
         fixed([first, first], [0.5, 0.5], [0.1, 0.1], [second, second], [0.5, 0.5], [0.1, 0.9]),
@@ -382,6 +401,60 @@ def test_randaugment_applies_its_operations_one_after_the_other() -> None:
     once = OPERATIONS["solarize"](x, strength(0.4, 2))
     expected = OPERATIONS["brightness"](once, torch.tensor([0.4, -0.4]).view(2, 1, 1, 1))
     torch.testing.assert_close(out, expected)
+
+
+TABLES = {"RandAugment": augment.OPERATIONS, "TrivialAugment": augment.WIDE, "jitter": augment.JITTERS}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_operations_on_slices_are_those_on_picked_images(table: str) -> None:
+    """Reference: the images of each operation picked out by index and put back, time after time, to the bit. Three
+    times over; the first operation is chosen for none, the last in the third time for all."""
+    operations, rng = TABLES[table], np.random.default_rng(15)
+    chosen = rng.uniform(1, len(operations), (3, BATCH))
+    chosen[2] = len(operations) - 1
+    strength = rng.uniform(-0.5, 0.5, (3, BATCH))
+    x = images(BATCH)
+    change = augment._one_of(operations, chosen, strength)
+    out, _ = change.make(x, one_hot(BATCH), *to_device(change.numbers, x.device))
+    expected = x.clone()
+    for numbers, own in zip(chosen.astype(int), torch.from_numpy(strength).float().view(3, -1, 1, 1, 1), strict=True):
+        for number, operation in enumerate(operations):
+            at = torch.from_numpy(np.flatnonzero(numbers == number))
+            if len(at):
+                expected[at] = operation(expected[at], own[at])
+    assert torch.equal(out, expected)
+
+
+def test_partners_are_of_the_own_batch_in_the_order_of_their_numbers() -> None:
+    """Reference: NumPy's stable sort, batch by batch; equal numbers stay in order."""
+    u = draws(16, 60)(1)[:, 0]
+    for numbers in (u, np.round(u, 1)):
+        expected = [20 * batch + np.argsort(numbers[20 * batch :][:20], kind="stable") for batch in range(3)]
+        assert augment._partners(numbers, 20).tolist() == np.concatenate(expected).tolist()
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.2, 0.37, 0.8, 1.0, 4.0, 100.0])
+def test_quantiles_are_scipys_rounded(alpha: float) -> None:
+    """Reference: scipy's betaincinv in double precision, then rounded: to the bit, at both ends too."""
+    ends = [0.0, 2.0**-53, 2.0**-10, 0.5, 1 - 2.0**-10, 1 - 2.0**-53]
+    u = np.concatenate([draws(17, 20_000)(1)[:, 0], ends])
+    assert (beta.quantiles(alpha, u) == betaincinv(alpha, alpha, u).astype(np.float32)).all()
+
+
+def test_few_quantiles_are_solved_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What breaks otherwise: the same numbers, as slow as ever. 1 in 512 lies outside the table."""
+    solved: list[int] = []
+
+    def noted(a: float, b: float, u: Any) -> Any:
+        solved.append(np.size(u))
+        return betaincinv(a, b, u)
+
+    u = draws(18, 20_000)(1)[:, 0]
+    beta.quantiles(0.8, u)  # the table is there
+    monkeypatch.setattr("scipy.special.betaincinv", noted)
+    beta.quantiles(0.8, u)
+    assert sum(solved) < 200
 
 
 @pytest.mark.parametrize(
@@ -405,14 +478,14 @@ def test_each_draws_a_fixed_number_and_uses_every_one(name: str, count: int) -> 
         asked.append(k)
         return draws(11, BATCH)(k)
 
-    function, x, weights = getattr(augment, name), images(BATCH), one_hot(BATCH)
-    usual, labels = function(x, weights, asking, recipe(**EVERYTHING))
+    x, weights = images(BATCH), one_hot(BATCH)
+    usual, labels = augmented(name, x, weights, asking, recipe(**EVERYTHING))
     assert asked == [count]
     used = {0, 10, 20, 21} if name == "resized_crop" else range(count)  # further windows: where the first does not fit
     for column in used:
         u = draws(11, BATCH)(count)
         u[:, column] = draws(12, BATCH)(1)[:, 0]
-        out, other = function(x, weights, lambda _, u=u: u, recipe(**EVERYTHING))
+        out, other = augmented(name, x, weights, lambda _, u=u: u, recipe(**EVERYTHING))
         assert not (torch.equal(out, usual) and torch.equal(other, labels)), column
 
 
@@ -420,7 +493,7 @@ def test_only_mixing_touches_the_labels() -> None:
     """What breaks otherwise: a label that does not belong to its image."""
     weights = one_hot(BATCH)
     for name in augmentations(recipe(**EVERYTHING), True)[:-1]:
-        _, out = getattr(augment, name)(images(BATCH), weights, draws(13, BATCH), recipe(**EVERYTHING))
+        _, out = augmented(name, images(BATCH), weights, draws(13, BATCH), recipe(**EVERYTHING))
         assert torch.equal(out, weights)
 
 
@@ -447,7 +520,7 @@ def test_resized_crop_is_torchvisions(side: int, smallest: float) -> None:
     """Reference: torchvision's resized_crop (bilinear, antialiased), image by image, at the window of the rule."""
     count, size = 32, 16
     x, u = images(count, 3, size), draws(14, count)(22)
-    out, _ = augment.resized_crop(x, one_hot(count), lambda _: u, recipe(rrc_scale=smallest), side)
+    out, _ = augmented("resized_crop", x, one_hot(count), lambda _: u, recipe(rrc_scale=smallest), side=side)
     for i, (top, left, rows, columns) in enumerate(windows(count, size, u, rrc_scale=smallest)):
         expected = V.resized_crop(x[i], top, left, rows, columns, [side, side], BILINEAR, antialias=True)
         torch.testing.assert_close(out[i], expected, rtol=0, atol=2e-6)
@@ -456,7 +529,7 @@ def test_resized_crop_is_torchvisions(side: int, smallest: float) -> None:
 def test_a_window_that_never_fits_is_the_whole_image() -> None:
     """Reference: ten areas of 1 at an aspect of 4 / 3, none of which fits; torchvision takes the whole image then."""
     x, u = images(2), np.full((2, 22), 0.9999)
-    out, _ = augment.resized_crop(x, one_hot(2), lambda _: u, recipe(rrc_scale=0.5), 16)
+    out, _ = augmented("resized_crop", x, one_hot(2), lambda _: u, recipe(rrc_scale=0.5), side=16)
     torch.testing.assert_close(out, x)
 
 
@@ -471,7 +544,9 @@ def test_resized_crop_areas_and_places_are_uniform() -> None:
     found = np.array(windows(count, size, u, rrc_scale=0.2))
     ramps = torch.stack(torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij"))[None].repeat(4, 1, 1, 1)
     for at in (0, 500):  # that the windows above are those of the function: means of a ramp are the windows' middles
-        out, _ = augment.resized_crop(ramps, one_hot(4), lambda _, at=at: u[at : at + 4], recipe(rrc_scale=0.2), 16)
+        out, _ = augmented(
+            "resized_crop", ramps, one_hot(4), lambda _, at=at: u[at : at + 4], recipe(rrc_scale=0.2), side=16
+        )
         small = np.array(windows(4, 64, u[at : at + 4], rrc_scale=0.2))
         middles = np.stack([small[:, 0] + (small[:, 2] - 1) / 2, small[:, 1] + (small[:, 3] - 1) / 2], 1)
         torch.testing.assert_close(out.mean((2, 3)), torch.from_numpy(middles).float(), rtol=0, atol=1e-3)
@@ -496,7 +571,7 @@ def test_jitter_is_torchvisions_in_its_drawn_order() -> None:
     """Reference: torchvision's four functions on floats, one image at a time, in the order of four sorted numbers."""
     count, widths = 32, {"jitter_brightness": 0.4, "jitter_contrast": 1.0, "jitter_saturation": 0.3, "jitter_hue": 0.2}
     x, u = images(count), draws(16, count)(8)
-    out, _ = augment.jitter(x, one_hot(count), lambda _: u, recipe(**widths))
+    out, _ = augmented("jitter", x, one_hot(count), lambda _: u, recipe(**widths))
     functions = (V.adjust_brightness, V.adjust_contrast, V.adjust_saturation, V.adjust_hue)
     lows, highs = (0.6, 0.0, 0.7, -0.2), (1.4, 2.0, 1.3, 0.2)
     orders = set()
@@ -514,11 +589,11 @@ def test_jitter_is_torchvisions_in_its_drawn_order() -> None:
 def test_jitter_leaves_out_what_is_off_and_what_grey_images_do_not_have() -> None:
     """Reference: torchvision's brightness alone; grey images are as they were under saturation and hue."""
     x, u = images(8), draws(17, 8)(8)
-    out, _ = augment.jitter(x, one_hot(8), lambda _: u, recipe(jitter_brightness=0.5))
+    out, _ = augmented("jitter", x, one_hot(8), lambda _: u, recipe(jitter_brightness=0.5))
     for i in range(8):
         torch.testing.assert_close(out[i], V.adjust_brightness(x[i], 0.5 + float(u[i, 0])), rtol=0, atol=1e-6)
     grey = images(8, 1)
-    out, _ = augment.jitter(grey, one_hot(8), lambda _: u, recipe(jitter_saturation=0.5, jitter_hue=0.5))
+    out, _ = augmented("jitter", grey, one_hot(8), lambda _: u, recipe(jitter_saturation=0.5, jitter_hue=0.5))
     assert torch.equal(out, grey)
 
 
@@ -546,7 +621,7 @@ def test_trivialaugment_is_torchvisions(name: str) -> None:
     for at in bins:
         for sign in (0.25, 0.75):
             u = fixed(np.full(2, number), np.full(2, (at + 0.5) / 31), np.full(2, sign))
-            out, _ = augment.trivialaugment(exact.float() / 255, one_hot(2), u, recipe(trivialaugment=True))
+            out, _ = augmented("trivialaugment", exact.float() / 255, one_hot(2), u, recipe(trivialaugment=True))
             magnitude = 0.0 if listed is None else float(listed[at])
             if name.startswith("translate"):
                 magnitude = round(magnitude, 5)  # 16 pixels, not 15.999999
@@ -569,8 +644,8 @@ def test_trivialaugment_draws_are_even() -> None:
     marks = tuple((lambda x, s, number=number: torch.cat([s * 0 + number, s], 1)) for number in range(14))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(augment, "WIDE", marks)
-        out, _ = augment.trivialaugment(
-            torch.zeros(count, 2, 1, 1), one_hot(count), draws(18, count), recipe(trivialaugment=True)
+        out, _ = augmented(
+            "trivialaugment", torch.zeros(count, 2, 1, 1), one_hot(count), draws(18, count), recipe(trivialaugment=True)
         )
     operation, signed = out[:, 0].flatten().long().numpy(), out[:, 1].flatten().numpy()
     strengths = np.round(np.abs(signed) * 30).astype(int)

@@ -1,6 +1,5 @@
 """Batches: a pure function of the step; every epoch a permutation, every batch full."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,13 @@ from benchmarks import randomness
 from benchmarks.data.store import load_images
 from benchmarks.data.subsets import draw_subset
 from benchmarks.errors import ImpossibleError
-from benchmarks.plan.recipes import augmentations
+from benchmarks.plan.recipes import augmentations, recipe_names
 from benchmarks.plan.run import Run, make_run
 from benchmarks.plan.study import single
 from benchmarks.records.cost import cells
-from benchmarks.training import augment
-from benchmarks.training.batches import Batches, Normaliser, resize
+from benchmarks.training import operations
+from benchmarks.training.batches import Batches, Normaliser, block_steps, resize
+from benchmarks.training.pixels import to_device
 
 CPU = torch.device("cpu")
 DIGITS = load_images("digits", Path("data"))
@@ -97,7 +97,7 @@ def test_an_image_has_other_draws_in_every_epoch() -> None:
 def test_no_number_is_drawn_twice() -> None:
     """Reference: the hashes of the stream, one after the other; repeated numbers would tie images of two steps."""
     stream = batches(seed=2, recipe={"batch_size": 16})
-    numbers = np.concatenate([stream._uniforms("crop", step, 2) for step in range(20)])
+    numbers = np.concatenate([stream._uniforms("crop", step, 1, 2) for step in range(20)])
     expected = randomness.uniforms(randomness.key(2, "crop"), np.arange(640)).reshape(320, 2)
     assert (numbers == expected).all()
 
@@ -217,7 +217,7 @@ def test_a_resized_crop_brings_native_pixels_to_the_resolution_in_one_step() -> 
     stream = batches(recipe={"batch_size": 16, "rrc_scale": 0.3}, resolution=12)
     x, _ = stream.batch(2)
     assert x.shape == (16, 1, 12, 12)
-    images, u = parts(stream.run)[0][stream.indices(2)], stream._uniforms("resized_crop", 2, 22)
+    images, u = parts(stream.run)[0][stream.indices(2)], stream._uniforms("resized_crop", 2, 1, 22)
     for i in range(16):
         area, aspect = 64 * (0.3 + 0.7 * u[i, :10]), (4 / 3) ** (2 * u[i, 10:20] - 1)
         rows, columns = np.round(np.sqrt(area / aspect)), np.round(np.sqrt(area * aspect))
@@ -265,17 +265,20 @@ def test_the_plan_counts_the_area_of_the_training_resolutions(tmp_path: Path) ->
 
 
 class Waiting(TorchDispatchMode):
-    """Notes what would make the host wait for a device: a copy that is not queued, a number or a mask that is read."""
+    """Notes what would make the host wait for a device: a copy that is not queued, a number or a mask that is read.
+    `copies` counts all that go there."""
 
     def __init__(self) -> None:
         super().__init__()
         self.found: list[str] = []
+        self.copies = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
         given = [one for one in args if isinstance(one, torch.Tensor)]
         crosses = isinstance(out, torch.Tensor) and any(one.device != out.device for one in given)
+        self.copies += "copy" in str(func) and crosses
         if "copy" in str(func) and crosses and not kwargs.get("non_blocking"):
             self.found.append(str(func))
         return out
@@ -298,6 +301,8 @@ def test_a_batch_never_waits_for_its_device() -> None:
     stream = Batches(run, pixels, np.arange(80) % 10, torch.device("meta"))
     with Waiting() as waiting:
         images, weights = stream.batch(1)
+    assert stream.block_steps > 9
+    assert waiting.copies == 1  # for all steps of the block
     assert (images.device.type, images.shape, weights.shape) == ("meta", (16, 3, 32, 32), (16, 10))
     assert waiting.found == []
     with Waiting() as waiting:
@@ -310,7 +315,62 @@ def test_bytes_are_moved_as_fractions_are() -> None:
     stream = batches(recipe={"batch_size": 16, "crop_padding": 2, "flip": True})
     stream.augmentations = ("crop", "flip")
     images, weights = stream.batch(3)
-    x = torch.from_numpy(stream.images[stream.indices(3)]).float() / 255
-    for name in stream.augmentations:
-        x, _ = getattr(augment, name)(x, weights, partial(stream._uniforms, name, 3), stream.run.recipe)
+    indices, changes = stream.drawn(3)
+    x = torch.from_numpy(stream.images[indices]).float() / 255
+    for change in changes:
+        x, _ = change.make(x, weights, *to_device(change.numbers, CPU))
     assert torch.equal(images, stream.normalise(x))
+
+
+def noise_batches(channels: int, recipe: dict[str, Any], block: int, **settings: Any) -> Batches:
+    """Of 80 images of noise, with as many steps a block."""
+    size = {1: 28, 3: 32}[channels]
+    pixels = np.random.default_rng(0).integers(0, 256, (80, channels, size, size), dtype=np.uint8)
+    dataset = {1: "mnist", 3: "cifar10"}[channels]
+    run = make_run({"dataset": dataset, "train_size": 100, "recipe": recipe, "budget": {"steps": 20}, **settings})
+    stream = Batches(run, pixels, np.arange(80) % 10, CPU)
+    stream.block_steps = block
+    return stream
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    "recipe", [*recipe_names(), EVERYTHING], ids=lambda one: one if isinstance(one, str) else "all"
+)
+def test_a_block_of_steps_is_step_by_step(recipe: Any, channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reference: each step by itself, to the bit; mixing has its partners in the step's own batch. Steps are asked for
+    as a run asks that resumes in the middle of a block, and one of before again.
+
+    The convolution that smooths for sharpness rounds a grey image by itself otherwise than among others, which is why
+    CPUs have blocks of one step: grey images are darkened instead."""
+    if channels == 1:
+        monkeypatch.setattr(operations, "smooth", lambda x: x / 2)
+    settings = {"name": recipe} if isinstance(recipe, str) else recipe
+    one, five = (noise_batches(channels, {**settings, "batch_size": 48}, block) for block in (1, 5))
+    for step in (3, 4, 5, 1):
+        for alone, among in zip(one.batch(step), five.batch(step), strict=True):
+            assert torch.equal(alone, among)
+
+
+def test_how_many_steps_a_block_has() -> None:
+    """Reference: 64 MiB of float32 images by hand; one on a CPU, and one where each step may have its resolution."""
+
+    def steps(device: str, batch: int, resolution: int = 32, **recipe: Any) -> int:
+        values = {"batch_size": batch, **recipe}
+        run = make_run({"model": "resnet", "dataset": "cifar10", "resolution": resolution, "recipe": values})
+        return block_steps(run, torch.device(device))
+
+    assert (steps("cuda", 128), steps("cuda", 16)) == (32, 32)
+    assert steps("cuda", 1024) == 64 * 2**20 // (1024 * 3 * 32 * 32 * 4) == 5
+    assert (steps("cuda", 1024, 16), steps("cuda", 1024, 64), steps("cuda", 1024, 224)) == (5, 1, 1)
+    assert steps("cpu", 128) == steps("cuda", 128, train_resolutions=[24, 32]) == 1
+
+
+def test_resolutions_by_step_on_a_device_with_blocks() -> None:
+    """Reference: the resolution that is drawn for each step; a block of several would have that of its first."""
+    recipe = {"name": "strong", "batch_size": 8, "rrc_scale": 0.5, "train_resolutions": [24, 32]}
+    run = noise_batches(3, recipe, 1).run
+    stream = Batches(run, np.zeros((80, 3, 32, 32), dtype=np.uint8), np.arange(80) % 10, torch.device("meta"))
+    sides = [stream.batch(step)[0].shape[-1] for step in range(8)]
+    assert sides == [stream.resolution(step) for step in range(8)]
+    assert set(sides) == {24, 32}

@@ -1,10 +1,13 @@
 """Parts of a data set that are read where they lie, and their moments."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
-from benchmarks.training.pixels import CHUNK, Selected, moments, to_device
+from benchmarks.training import pixels
+from benchmarks.training.pixels import CHUNK, Selected, moments, packed, resident, to_device, unpacked
 
 WHOLE = np.random.default_rng(0).integers(0, 256, (50, 3, 4, 4), dtype=np.uint8)
 
@@ -44,9 +47,52 @@ def test_moments_of_one_colour() -> None:
         assert (mean[0], deviation[0]) == (pytest.approx(level / 255), 0.0)
 
 
-def test_to_device_keeps_values_and_types() -> None:
-    """Also of a view that is not contiguous, as a column of draws is."""
-    values = np.arange(12, dtype=np.float64).reshape(3, 4)
-    found = to_device(values[:, 1], torch.device("cpu"))
-    assert found.dtype == torch.float64
-    assert found.tolist() == [1.0, 5.0, 9.0]
+def test_moments_of_a_part_are_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training and each measuring name the same images by objects of their own; others, and another array, are taken
+    anew."""
+    taken: list[int] = []
+    monkeypatch.setattr(pixels, "_moments", lambda images: taken.append(len(images)))
+    for indices in (np.arange(40), np.arange(40), np.arange(1, 41)):
+        moments(Selected(WHOLE, indices))
+    moments(Selected(WHOLE.copy(), np.arange(40)))
+    assert taken == [40, 40, 40]
+    assert Selected(WHOLE, np.arange(3)) != Selected(WHOLE, np.arange(4))
+
+
+ARRAYS = (
+    np.arange(12, dtype=np.float64).reshape(3, 4)[:, 1],  # not contiguous, as a column of draws is
+    np.arange(30, dtype=np.int64).reshape(2, 3, 5),
+    np.array([True, False, True]),
+    np.empty((0, 4), dtype=np.float32),
+    np.arange(7, dtype=np.float32),
+    np.arange(5, dtype=np.uint8),
+)
+
+
+@pytest.mark.parametrize("way", ["lying there", "packed"])
+def test_arrays_keep_values_types_and_shapes(way: str) -> None:
+    """Reference: NumPy. Packed is how they go to a GPU: all bytes in one copy, and views of it there."""
+    whole = torch.from_numpy(packed(ARRAYS))
+    found = to_device(ARRAYS, torch.device("cpu")) if way == "lying there" else unpacked(whole, ARRAYS)
+    for tensor, array in zip(found, ARRAYS, strict=True):
+        assert tensor.numpy().dtype == array.dtype
+        np.testing.assert_array_equal(tensor.numpy(), array)
+    there = to_device(ARRAYS, torch.device("meta"))
+    assert [(one.shape, one.dtype) for one in there] == [(one.shape, one.dtype) for one in found]
+
+
+@pytest.mark.parametrize("images", [WHOLE, Selected(WHOLE, np.arange(40)[::-1])])
+def test_images_become_resident_by_parts(images: pixels.Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reference: NumPy's selection. 48 bytes an image: seven images a part, never more at once."""
+    parts: list[int] = []
+
+    def noted(arrays: Any, device: torch.device) -> list[torch.Tensor]:
+        parts.append(sum(array.nbytes for array in arrays))
+        return to_device(arrays, device)
+
+    monkeypatch.setattr(pixels, "CHUNK_BYTES", 7 * 48 + 1)
+    monkeypatch.setattr(pixels, "to_device", noted)
+    there = resident(images, torch.device("cpu"))
+    np.testing.assert_array_equal(there.numpy(), images[:])
+    assert sum(parts) == len(images) * 48
+    assert max(parts) == 7 * 48

@@ -132,7 +132,7 @@ def test_an_annotated_name_is_the_same_name(copy: Copy) -> None:
         ("benchmarks/data/store.py", "load_images"),
         ("benchmarks/training/augment.py", "crop"),
         ("benchmarks/training/augment.py", "randaugment"),
-        ("benchmarks/training/augment.py", "_rectangle"),
+        ("benchmarks/training/augment.py", "_inside"),
         ("benchmarks/plan/recipes.py", "augmentations"),
         ("benchmarks/plan/recipes.py", "Recipe"),
         ("benchmarks/plan/run.py", "Evaluation"),
@@ -198,18 +198,19 @@ def test_a_change_of_what_a_run_is_made_of_is_named(file: str, name: str, change
 
 
 IN_USE = [
-    *(("augment", name) for name in ("crop", "flip", "randaugment", "erase", "mix", "_rectangle", "_apply")),
-    *(("operations", name) for name in ("posterize", "affine", "grey")),
+    *(("augment", name, "changed") for name in ("crop", "flip", "randaugment", "erase", "mix")),
+    *(("augment", name, "new") for name in ("_inside", "_one_of")),  # as they are, they are left out (slices.SAME)
+    *(("operations", name, "changed") for name in ("posterize", "affine", "grey")),
 ]
 
 
-@pytest.mark.parametrize(("module", "name"), IN_USE)
+@pytest.mark.parametrize(("module", "name", "how"), IN_USE)
 def test_an_augmentation_in_use_is_noticed_with_all_it_is_made_of(
-    module: str, name: str, changed_by: ChangedBy
+    module: str, name: str, how: str, changed_by: ChangedBy
 ) -> None:
     """The strong recipe's slice must hold the helpers too: an operation of RandAugment decides weights."""
     assert changed_by(STRONG, f"benchmarks/training/{module}.py", name) == (
-        f"benchmarks.training.{module}:{name} (changed)",
+        f"benchmarks.training.{module}:{name} ({how})",
     )
 
 

@@ -18,6 +18,7 @@ from benchmarks.data.store import load_images
 from benchmarks.data.subsets import draw_subset
 from benchmarks.plan.recipes import Recipe
 from benchmarks.plan.run import Run, make_run
+from benchmarks.training import batches
 from benchmarks.training.kernels import execution_for
 from benchmarks.training.training import Training, build_model, learning_rate, logits_of, make_optimizer, seed_device
 
@@ -178,6 +179,21 @@ def test_a_stop_at_any_step_leaves_no_trace(name: str) -> None:
         assert equal(second.state(), whole.state())
 
 
+def test_a_stop_within_a_block_of_steps_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reference: the uninterrupted run, to the bit. Batches of five steps are made at once, as on a GPU."""
+    monkeypatch.setattr(batches, "block_steps", lambda run, device: 5)
+    run = tiny(**STOPPED["vit, strong"])
+    whole = training(run)
+    rows = [whole.update() for _ in range(STEPS)]
+    for stop in (3, 5, 9):
+        first = training(run)
+        before = [first.update() for _ in range(stop)]
+        second = training(run)
+        second.restore(saved(first.state()))
+        assert before + [second.update() for _ in range(STEPS - stop)] == rows
+        assert equal(second.state(), whole.state())
+
+
 def test_several_stops_leave_no_trace_in_channels_last() -> None:
     """Reference: the uninterrupted run in the same memory layout, which a checkpoint must carry over."""
     run = tiny(model="resnet")
@@ -327,6 +343,17 @@ def test_the_average_is_its_definition(model: str) -> None:
             assert value == STEPS
 
 
+def test_the_average_of_each_tensor_is_its_own() -> None:
+    """Reference: torch's lerp of each tensor by itself, to the bit, in the memory layout of convolutions."""
+    one = training(tiny(model="resnet", recipe={"ema": 0.9, "batch_size": 8}), "channels_last")
+    assert one.average is not None
+    before = saved(one.average.values)
+    one.update()
+    for name, value in one.model.state_dict().items():
+        moved = before[name].lerp(value, 1 - 2 / 11) if value.is_floating_point() else value
+        assert torch.equal(one.average.values[name], moved), name
+
+
 def test_the_average_touches_nothing_that_is_trained() -> None:
     """Reference: the same run without it, to the bit; within `averaged` the network is the average, after it itself."""
     plain, one = (training(tiny(model="resnet", recipe={"ema": ema, "batch_size": 8})) for ema in (0.0, 0.9))
@@ -345,15 +372,19 @@ def test_the_average_touches_nothing_that_is_trained() -> None:
     assert plain.finished_model() is plain.model
 
 
-def test_a_skipped_update_leaves_the_average() -> None:
-    """A loss that is not finite moves neither the weights nor their average."""
-    one = training(tiny(recipe={"ema": 0.9, "batch_size": 8}))
+@pytest.mark.parametrize("model", ["vit", "resnet"])
+def test_a_skipped_update_leaves_the_average(model: str) -> None:
+    """A loss that is not finite moves neither the weights nor their average; nor do BatchNorm's running statistics,
+    which are not finite then."""
+    one = training(tiny(model=model, recipe={"ema": 0.9, "batch_size": 8}))
     one.update()
     assert one.average is not None
     before = saved(one.average.values)
     with torch.no_grad():
-        one.model.get_parameter("head.bias")[0] = float("inf")
+        next(one.model.parameters()).view(-1)[0] = float("inf")
     assert one.update() is None
+    if model == "resnet":
+        assert not all(buffer.isfinite().all() for buffer in one.model.buffers())
     for name, value in before.items():
         torch.testing.assert_close(one.average.values[name], value, rtol=0, atol=0)
 
