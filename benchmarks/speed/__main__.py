@@ -18,6 +18,7 @@ from benchmarks.speed.tables import machine_facts, write_block
 TABLES = {  # each module's `measure` returns its table
     "models": "benchmarks.speed.against_timm",
     "encodings": "benchmarks.speed.encodings",
+    "draws": "benchmarks.speed.draws",
     "sweep": "benchmarks.speed.sweep",
     "start": "benchmarks.speed.start",
     "scale": "benchmarks.speed.scale",

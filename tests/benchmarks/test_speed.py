@@ -14,9 +14,10 @@ import torch
 
 import models
 from benchmarks.errors import InductiveError
-from benchmarks.speed import against_timm, encodings
+from benchmarks.speed import against_timm, draws, encodings
 from benchmarks.speed.clock import MachineClock, Plan, Turn, Variant, ratios, summarise, take_turns
 from benchmarks.speed.tables import Table, contention_words, write_block
+from benchmarks.training.pixels import Selected
 from models.network import AttentionForm
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -197,6 +198,19 @@ def test_every_encoding_is_in_its_table() -> None:
     described = encodings.nano_vit("cpb").describe(32, 32)
     row = next(row for row in table.rows if row[0] == "`cpb`")
     assert row[1:3] == [f"{described.parameters['position']:,}", f"{described.macs / 1e6:.2f}"]
+
+
+def test_draws_are_measured_block_by_block() -> None:
+    """Reference: the stream's own indices; on this clock every block takes a second, whatever its steps are."""
+    clock = FakeClock()
+    clock.now = ticking()  # type: ignore[method-assign]
+    table = draws.measure(plan(rounds=1, most=1), 128, clock, lambda text: None)
+    assert table.rows[2][:4] == ["`strong`", "128", "32", f"{1e6 / 32:.0f}; goal 100"]
+    assert table.rows[3][:4] == ["`strong`", "1,024", "5", f"{1e6 / 5:.0f}; goal 400"]
+    images = Selected(np.zeros((1, 3, 32, 32), dtype=np.uint8), np.zeros(draws.TRAIN, dtype=np.int64))
+    stream = draws.stream("strong", 16, images)
+    for first, (indices, _) in zip((0, 32, 64), draws.blocks(stream), strict=False):
+        assert indices.tolist() == stream.indices(first, 32).tolist()
 
 
 def test_a_block_of_a_document_is_replaced(tmp_path: Path) -> None:
