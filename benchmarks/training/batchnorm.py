@@ -7,6 +7,7 @@ to mean and variance over all images and places. So the first BatchNorm of a net
 those behind batches that are normalised by themselves.
 """
 
+import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,15 +17,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from benchmarks.training.memory import release
 from benchmarks.training.pixels import Pixels
 
 BATCH = 256  # images a batch at most; part of what is measured, so no setting
+LEAST = 4  # images a batch where memory is short
+ELEMENTS = 2**22  # of a feature map on a GPU that are in double precision at once: 32 MB
 
 Statistics = list[tuple[Tensor, Tensor]]  # running mean and variance of each BatchNorm, in the network's order
 
 
 def batch_norms(model: nn.Module) -> list[_BatchNorm]:
     return [module for module in model.modules() if isinstance(module, _BatchNorm)]
+
+
+def _at_once(x: Tensor) -> int:
+    """Images of a feature map (B, C, ...) that are summed at once: on a CPU all, which decides the last bits there."""
+    return len(x) if x.device.type == "cpu" else max(1, ELEMENTS // x[0].numel())
 
 
 class _Moments:
@@ -34,10 +43,11 @@ class _Moments:
         self.count, self.sum, self.squares = 0, torch.tensor(0.0), torch.tensor(0.0)
 
     def __call__(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        x = inputs[0].detach().double().transpose(0, 1).flatten(1)  # C, B x places
-        self.count += x.shape[1]
-        self.sum = self.sum.to(x.device) + x.sum(1)
-        self.squares = self.squares.to(x.device) + x.square().sum(1)
+        for part in inputs[0].detach().split(_at_once(inputs[0])):
+            x = part.double().transpose(0, 1).flatten(1)  # C, B x places
+            self.count += x.shape[1]
+            self.sum = self.sum.to(x.device) + x.sum(1)
+            self.squares = self.squares.to(x.device) + x.square().sum(1)
 
     @property
     def statistics(self) -> tuple[Tensor, Tensor]:
@@ -53,8 +63,29 @@ def estimate(
 ) -> Statistics:
     """Statistics of every BatchNorm over uint8 images (N, C, H, W) put through `transform`; the model stays as it is.
 
-    Raises ValueError where BatchNorm cannot be in a batch: one image, and one place in it.
+    Where the device has no room, its cache is emptied, and then the batch halved, which the log says, as layers behind
+    others depend on it. Raises torch.OutOfMemoryError when four images are too many, and ValueError where BatchNorm
+    cannot be in a batch: one image, and one place in it.
     """
+    batch, emptied = BATCH, False
+    while True:
+        try:
+            return _estimated(model, pixels, transform, channels_last, batch)
+        except torch.OutOfMemoryError:
+            if emptied and batch == LEAST:
+                raise
+        release()  # here, where the error no longer holds the tensors of its traceback
+        if emptied:
+            batch = max(LEAST, batch // 2)
+            words = "no memory to estimate BatchNorm over %d images at once: from the first again with %d"
+            logging.getLogger("inductive").warning(words, 2 * batch, batch)
+        emptied = True
+
+
+def _estimated(
+    model: nn.Module, pixels: Pixels, transform: Callable[[Tensor], Tensor], channels_last: bool, batch: int
+) -> Statistics:
+    """`estimate` with so many images a batch at most."""
     norms = batch_norms(model)
     kept = [{name: value.clone() for name, value in norm.named_buffers(recurse=False)} for norm in norms]
     moments = [_Moments() for _ in norms]
@@ -65,7 +96,7 @@ def estimate(
     for norm in norms:
         norm.train()
     try:
-        for part in np.array_split(np.arange(len(pixels)), math.ceil(len(pixels) / BATCH)):
+        for part in np.array_split(np.arange(len(pixels)), math.ceil(len(pixels) / batch)):
             x = transform(torch.from_numpy(pixels[part]).to(device).float() / 255)
             model(x.contiguous(memory_format=torch.channels_last) if channels_last else x)
     finally:

@@ -97,3 +97,66 @@ def test_a_failure_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> Non
     assert seen == [100, 100]
     assert not any(module.training or module._forward_pre_hooks for module in model.modules())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+# --- memory ---
+
+
+@pytest.mark.parametrize("layer", [nn.BatchNorm1d, nn.BatchNorm2d])
+def test_sums_in_parts_are_the_sums(layer: type[nn.Module], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reference: numpy, of all images. As on a GPU, no more than three of the seven are in double precision at once."""
+    x = torch.randn(7, 5, generator=torch.Generator().manual_seed(0)) + 3
+    x = x[:, :, None, None].expand(7, 5, 2, 2).contiguous() if layer is nn.BatchNorm2d else x
+    monkeypatch.setattr(batchnorm, "_at_once", lambda x: 3)
+    moments = batchnorm._Moments()
+    moments(layer(5), (x,))
+    values = x.double().numpy().reshape(7, 5, -1)
+    assert moments.count == values[:, 0].size
+    np.testing.assert_allclose(moments.sum, values.sum((0, 2)), rtol=1e-12)
+    np.testing.assert_allclose(moments.squares, (values**2).sum((0, 2)), rtol=1e-12)
+
+
+def test_what_is_in_double_precision_at_once() -> None:
+    """By hand: 32 MB on a GPU, one image where that has more; all images on a CPU, as records were made."""
+    assert batchnorm._at_once(torch.empty(256, 64, 128, 128, device="meta")) == 4
+    assert batchnorm._at_once(torch.empty(256, 64, 512, 512, device="meta")) == 1
+    assert batchnorm._at_once(torch.empty(256, 64, 128, 128)) == 256
+
+
+def short_of_memory(room: int, monkeypatch: pytest.MonkeyPatch) -> tuple[list[int], Any]:
+    """The sizes of the batches that a transform sees, and that transform: it raises what torch raises of a full GPU.
+    How often its memory is given back is noted as a 0."""
+    seen: list[int] = []
+
+    def transform(x: Tensor) -> Tensor:
+        seen.append(len(x))
+        if len(x) > room:
+            raise torch.OutOfMemoryError(f"no room for {len(x)}")
+        return x
+
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: seen.append(0))
+    return seen, transform
+
+
+def test_short_memory_halves_the_batch(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Reference: the estimate that has these batches from the start. The cache is emptied before any is halved."""
+    model, data = network(), pixels(64)
+    monkeypatch.setattr(batchnorm, "BATCH", 32)
+    seen, transform = short_of_memory(10, monkeypatch)
+    found = estimate(model, data, transform, channels_last=False)
+    assert seen == [32, 0, 32, 0, 16, 0, *[8] * 8]
+    assert "no memory to estimate BatchNorm over 16 images at once: from the first again with 8" in caplog.text
+    monkeypatch.setattr(batchnorm, "BATCH", 8)
+    expected = estimate(model, data, lambda x: x, channels_last=False)
+    assert all(map(torch.equal, *([t for pair in each for t in pair] for each in (found, expected))))
+
+
+def test_no_room_for_four_images_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends, with torch's own words, and the network as it was."""
+    model, data = network(), pixels(9)
+    monkeypatch.setattr(batchnorm, "BATCH", 8)
+    seen, transform = short_of_memory(2, monkeypatch)
+    with pytest.raises(torch.OutOfMemoryError, match="no room for 3"):
+        estimate(model, data, transform, channels_last=False)
+    assert seen == [5, 0, 5, 0, 3]
+    assert not any(module._forward_pre_hooks for module in model.modules())
