@@ -99,6 +99,10 @@ def look_around(text: str) -> str:
     order = json.loads(text)
     import torch
 
+    from benchmarks.running import gpus
+    from benchmarks.training.kernels import why_no_cuda
+
+    seen = torch.cuda.is_available()
     root, folder = Path(order["root"]), Path(order["folder"])
     write_json(
         folder / ANSWER,
@@ -112,7 +116,10 @@ def look_around(text: str) -> str:
             "root": root.is_dir() and os.access(root, os.W_OK),
             "data": Path(order["data"]).is_dir(),
             "free_gb": round(shutil.disk_usage(root).free / 1e9, 1) if root.is_dir() else 0.0,
-            "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+            "cuda": len(gpus.given()) if seen else 0,
+            "why_no_cuda": "" if seen else why_no_cuda(),
+            "one_process_each": list(gpus.one_process_each()),
+            "mps": gpus.mps_runs(),
             "gpus": next(filter(None, map(os.environ.get, GPUS_NAMED)), ""),
             "cpus": len(os.sched_getaffinity(0)),
             "memory_gb": memory_limit(),
@@ -174,9 +181,17 @@ def judge(found: dict[str, Any], cluster: Cluster) -> list[str]:
     if not found["data"] and found["data_here"]:
         wrong.append("the folder of the data sets is not there on the node")
     if cluster.computes_on == "cuda" and not found["cuda"]:
-        wrong.append(f"device is {cluster.device}, and torch sees no GPU on the node: every run would fail, saying so")
+        wrong.append(
+            f"device is {cluster.device}, and torch sees no GPU on the node: every run would fail, saying so "
+            f"({found['why_no_cuda']})"
+        )
     elif cluster.computes_on == "cuda" and found["cuda"] < cluster.gpus_per_job:
         wrong.append(f"torch sees {found['cuda']} of the {cluster.gpus_per_job} GPUs of gpus_per_job")
+    if cluster.computes_on == "cuda" and cluster.runs_per_gpu > 1 and found["one_process_each"] and not found["mps"]:
+        alone = ", ".join(found["one_process_each"])
+        wrong.append(
+            f"GPU {alone} takes one process at a time (Exclusive_Process) and no MPS runs: runs_per_gpu has to be 1"
+        )
     if len(gpus_named(found["gpus"])) < cluster.gpus_per_job:
         given = len(gpus_named(found["gpus"]))
         wrong.append(f"SLURM gives the job {given} of the {cluster.gpus_per_job} GPUs of gpus_per_job")
@@ -208,6 +223,7 @@ def gpus_named(text: str) -> list[str]:
 def described(found: dict[str, Any]) -> dict[str, str]:
     """A node's answer in words."""
     gpus = f"{found['cuda']} seen by torch" + (f"; SLURM gave the job number {found['gpus']}" if found["gpus"] else "")
+    gpus += "; MPS runs" if found["mps"] else ""
     memory = "no limit" if found["memory_gb"] is None else f"{found['memory_gb']} GB"
     data = "there" if found["data"] else "not there" + ("" if found["data_here"] else ", nor here")
     return {

@@ -28,7 +28,7 @@ from benchmarks.plan.study import Study, read_study
 from benchmarks.records.attempts import Attempt, claim, slurm_job
 from benchmarks.records.record import Record
 from benchmarks.records.states import run_state
-from benchmarks.running import local
+from benchmarks.running import gpus, local
 from benchmarks.running.execute import Settings
 from benchmarks.running.progress import Lines
 from benchmarks.running.task import Ending, Task
@@ -133,6 +133,8 @@ def _work(array: Array, element: int, seen: list[int], errors: Errors) -> str:
     if not tasks:
         return "done"
     cluster = read_json(array.submission / "submission.json")["cluster"]
+    if cluster["computes_on"] == "cuda" and (note := gpus.check_sharing(cluster["runs_per_gpu"], "runs_per_gpu")):
+        say(console, note)
     ends = 0.0
 
     def seconds_to_save() -> float:
@@ -193,7 +195,7 @@ def tasks_of(array: Array, element: int, job: str) -> tuple[list[Task], dict[str
     before it was started again, or just now, marked as failed because there is no hope for them."""
     study, settings, root = frozen(array.submission)
     listed = set(array.jobs[element])
-    gpus = local.slots("cuda") if settings.device == "cuda" else 0
+    given = gpus.given() if settings.device == "cuda" else ()
     tasks, failed = [], {}
     for run in study.runs:
         if run.id not in listed:
@@ -210,7 +212,7 @@ def tasks_of(array: Array, element: int, job: str) -> tuple[list[Task], dict[str
         if state.record is not None and reason:
             failed[run.id] = give_up(state.record, reason)
             continue
-        tasks.append(Task(run, study.evaluations[run.id], root, settings, gpus=gpus))
+        tasks.append(Task(run, study.evaluations[run.id], root, settings, gpus=given))
     return tasks, failed
 
 
@@ -231,6 +233,7 @@ def frozen(submission: Path) -> tuple[Study, Settings, Path]:
         predictions=study.predictions,
         command=about["command"],
         plugins=models.loaded_plugins(),
+        runs_per_gpu=about["cluster"]["runs_per_gpu"],
     )
     return study, settings, root
 

@@ -20,7 +20,7 @@ from rich.console import Console
 
 import models
 from benchmarks.cli.options import options
-from benchmarks.console import duration, say, terminal
+from benchmarks.console import count, duration, say, terminal
 from benchmarks.data.dataset import Places
 from benchmarks.errors import DONE, FAILED, INTERRUPTED, OTHERS, ConfigError
 from benchmarks.plan.study import Study, load_study
@@ -41,7 +41,9 @@ SETTLED = ("finished", "diverged", "stale")  # states in which `run` does not tr
 @click.command()
 @click.argument("study")
 @options("only", "runs", "data", "device", "compile", "checkpoint", "accept", "plugin")
-@click.option("--jobs", type=click.IntRange(min=1), help="Runs side by side; default: one a core or GPU.")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), help="Runs side by side, with CUDA on each GPU; default: one a core or GPU."
+)
 def run(study: str, only: str | None, jobs: int | None, root: Path, data: Path, **flags: Any) -> int:
     """Bring a study as far as it can be brought on this machine."""
     loaded = load_study(study, Places(data, root))
@@ -74,7 +76,7 @@ def run_study(
     study: Study, only: str | None, jobs: int | None, root: Path, settings: Settings, console: Console
 ) -> int:
     """Trains and evaluates what of a study is left to do. Returns the exit code."""
-    from benchmarks.running import local
+    from benchmarks.running import gpus, local
 
     runs = selected(study, only)
     settings = replace(settings, predictions=study.predictions)
@@ -84,20 +86,26 @@ def run_study(
         say(console, line)
     states = [run_state(run, root, study.evaluations[run.id]) for run in runs]
     stale = [one for one in states if one.state == "stale" and not settings.accept_code]
-    gpus = local.slots("cuda") if settings.device == "cuda" else 0
+    given = gpus.given() if settings.device == "cuda" else ()
+    if given:
+        settings = replace(settings, runs_per_gpu=jobs or 1)
     tasks = [
-        Task(one.run, study.evaluations[one.run.id], root, settings, gpus=gpus)
+        Task(one.run, study.evaluations[one.run.id], root, settings, gpus=given)
         for one in states
         if one.state not in SETTLED or one.waiting or (one.state == "stale" and settings.accept_code)
     ]
     if settings.device == "mps" and (jobs or 1) > 1:
         raise ConfigError("--jobs", "mps runs one process at a time")
-    jobs = min(jobs or local.slots(settings.device), max(1, len(tasks)))
+    note = gpus.check_sharing(settings.runs_per_gpu, "--jobs") if given and tasks else ""
+    slots = settings.runs_per_gpu * len(given) or jobs or local.slots(settings.device)
+    jobs = min(slots, max(1, len(tasks)))
+    place = f"{count(len(given), 'GPUs')}" if given else settings.device
     say(
         console,
-        f"{study.name}: {counted(one.state for one in states)}; "
-        f"{len(tasks)} to do on {settings.device}, {jobs} side by side",
+        f"{study.name}: {counted(one.state for one in states)}; {len(tasks)} to do on {place}, {jobs} side by side",
     )
+    if note:
+        say(console, note)
     for reason, several in Counter(one.reason for one in stale).items():
         first = next(one.run.id for one in stale if one.reason == reason)
         say(console, f"{several} stale, {first}{' and others' if several > 1 else ''}: {reason}")

@@ -32,8 +32,9 @@ class Job:
         self.execution: dict[str, Any] = {}
         self.outcome = Outcome("finished", "nothing")
         self.step = 0
-        self.seconds = {"total": 0.0, "start": 0.0, "training": 0.0, "evaluation": 0.0}
+        self.seconds = {"total": 0.0, "start": 0.0, "first_steps": 0.0, "training": 0.0, "evaluation": 0.0}
         self.images_per_second: float | None = None
+        self.runs_per_gpu: int | None = None  # that share its GPU and its memory; None on a CPU
         self.evaluation_rates: dict[str, float] = {}  # images a second by evaluation id
 
     def ready(self) -> None:
@@ -62,6 +63,7 @@ class Job:
             step=self.step,
             seconds=seconds,
             images_per_second=rate,
+            runs_per_gpu=self.runs_per_gpu,
             evaluation_rates=self.evaluation_rates,
             error=error,
         )

@@ -43,6 +43,7 @@ from benchmarks.slices import changes
 from benchmarks.training.compiling import use_cache
 from benchmarks.training.evaluation import Measurer, evaluate, predictions_kept
 from benchmarks.training.kernels import CompileChoice, apply_execution, choose_device, execution_for
+from benchmarks.training.memory import explained, take_share
 from benchmarks.training.training import Training, build_model, weights_digest
 from models.network import Network
 
@@ -64,6 +65,7 @@ class Settings:
     predictions: str = "auto"
     command: str = ""
     plugins: tuple[models.Plugin, ...] = ()  # loaded, with their sources, before a run that needs them
+    runs_per_gpu: int = 1  # side by side; each may take as much of the GPU's memory
 
 
 def execute(
@@ -93,11 +95,13 @@ def execute(
         missing, finished = _missing(work, known, evaluations), True
         if not missing:
             return Outcome("finished", "nothing")
-    with attempt(claim(work.folder), settings.command, began) as job:
+    _check_device(work)
+    with attempt(claim(work.folder), settings.command, began) as job, explained(run.id):
         if (work.folder / "result.json").exists() and not finished:  # another attempt ended while this one looked
             finished = True
             missing = missing_evaluations(read_record(work.folder), evaluations, sources.evaluation_code())
         job.execution = _execution(work, job.claim)
+        job.runs_per_gpu = settings.runs_per_gpu if job.execution["device"] == "cuda" else None
         trained = _trained(work.folder) if not finished and until is None else None
         if finished or trained is not None:
             model = _reloaded(work, job, trained)
@@ -201,7 +205,23 @@ def _execution(work: _Work, claimed: Claim) -> dict[str, Any]:
     check_same_images(run.id, execution.get("data", {}), images)
     for difference in apply_execution(execution):
         log.warning("bits may differ from the first attempt's: %s", difference)
+    if execution["device"] != settings.device:
+        log.warning("on %s, where the run was begun, not on %s", execution["device"], settings.device)
+    if execution["device"] == "cuda" and settings.runs_per_gpu > 1:
+        take_share(settings.runs_per_gpu)
     return dict(execution)
+
+
+def _check_device(work: _Work) -> None:
+    """Raises RecordError, before anything is claimed, for a record that was begun on a GPU and is to go on without."""
+    path, device = work.folder / "execution.json", work.settings.device
+    recorded = str(read_json(path)["device"]) if path.exists() else device
+    if recorded not in (device, "cpu"):
+        raise RecordError(
+            f"{work.run.id}: begun on {recorded} and continued there alone, so nothing was done: --device {recorded}, "
+            f"where there is one; `inductive rerun` has --device {device} to compare with; to train it anew on "
+            f"{device}, remove {work.folder}"
+        )
 
 
 def _check_sources(work: _Work) -> None:

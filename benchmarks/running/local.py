@@ -1,4 +1,5 @@
-"""Runs side by side on this machine: one process a run, forked from a warm server, one slot a core or GPU.
+"""Runs side by side on this machine: one process a run, forked from a warm server; its slot is a core, or a GPU that
+several may share.
 
 Children ignore the signals of the terminal and watch a pipe from their parent: a byte on it, or its end, means save
 and exit. So Ctrl-C reaches them in order, and a parent that is killed leaves nobody training on.
@@ -13,7 +14,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from multiprocessing import forkserver, resource_tracker
@@ -22,6 +23,7 @@ from multiprocessing.context import ForkServerProcess
 from typing import Any
 
 from benchmarks.errors import InductiveError, OwnedError, StaleError
+from benchmarks.running import gpus
 from benchmarks.running.attempt_log import Outcome
 from benchmarks.running.execute import execute
 from benchmarks.running.progress import Display
@@ -50,18 +52,15 @@ class _Active:
 def slots(device: str) -> int:
     """How many runs go side by side by default: one a GPU, else one a core that this process may use; one on mps."""
     if device == "cuda":
-        import torch
-
-        return max(1, torch.cuda.device_count())
+        return max(1, len(gpus.given()))
     if device == "mps":
         return 1
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def gpu_of(slot: int, visible: str | None, gpus: int) -> str:
+def gpu_of(slot: int, given: Sequence[str]) -> str:
     """The GPU of a slot: slots go round the GPUs that this process was given, and never beyond them."""
-    given = visible.split(",") if visible else [str(number) for number in range(gpus)]
     return given[slot % len(given)]
 
 
@@ -208,8 +207,8 @@ def _child(pipe: Connection, task: Task, slot: int) -> None:
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)
-    if task.settings.device == "cuda":
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpu_of(slot, os.environ.get("CUDA_VISIBLE_DEVICES"), task.gpus)
+    if task.gpus:
+        os.environ[gpus.VISIBLE] = gpu_of(slot, task.gpus)
     keep_memory()
     state, line = work(task, stop=_Pipe(pipe).ended, tell=_teller(pipe))
     with suppress(OSError):  # the parent may be gone

@@ -24,11 +24,13 @@ from benchmarks.records.record import FORMAT
 from benchmarks.running.attempt_log import Job, Outcome
 from benchmarks.training.batchnorm import batch_norms
 from benchmarks.training.evaluation import Measurer
+from benchmarks.training.memory import release
 from benchmarks.training.training import Training
 
 log = logging.getLogger("inductive")
 
 Progress = Callable[[int, int, float | None], None]  # step, steps, images a second
+FIRST_STEPS = 3  # of an attempt: CUDA's start, compilation and the capture of graphs, so no part of images a second
 
 
 @dataclass(frozen=True)
@@ -50,17 +52,24 @@ def train(
 ) -> Training | None:
     """Trains to the end and returns the training, or None when it stopped or diverged (`job.outcome` says which).
 
-    When the device has no room for a step, micro-batches are halved and the run starts anew: the size decides the
-    bits, so the steps before must have it, too. Raises torch.OutOfMemoryError when one image is too many.
+    When the device has no room for a step, its cache is emptied once and the run resumes. Then micro-batches are halved
+    and it starts anew: the size decides the bits, so the steps before must have it, too. Raises torch.OutOfMemoryError
+    when one image is too many.
     """
+    emptied = False
     while True:
         training = make()
         try:
             return training if _Loop(training, measure(training), folder, job, watch).run() else None
         except ShortOfMemoryError as error:
             job.claim.check()
-            _halve(training, folder, job, error)
-        del training  # its memory is needed for the next
+            if emptied:
+                _halve(training, folder, job, error)
+            else:
+                log.warning("no memory for %d images at once: the cache is emptied, then again", training.micro_batch)
+        emptied = True
+        del training  # its memory is needed for the next, and with the error the tensors of its traceback are gone
+        release()
 
 
 def _halve(training: Training, folder: Path, job: Job, error: ShortOfMemoryError) -> None:
@@ -117,6 +126,7 @@ class _Loop:
         """Makes the updates; False where the run diverged or was stopped before the last."""
         training, watch = self.training, self.watch
         first, saved, start = training.step, time.monotonic(), time.perf_counter()
+        steady = first + FIRST_STEPS  # from here on images a second are counted; those of a shorter attempt have it all
         while training.step < self.last:
             row = self._update()
             if row is None:
@@ -130,6 +140,9 @@ class _Loop:
             self._report((training.step - first) * training.run.recipe.batch_size / (time.perf_counter() - start))
             if training.step == self.last:
                 break
+            if training.step == steady:
+                self.job.seconds["first_steps"] += time.perf_counter() - start
+                first, start = training.step, time.perf_counter()
             stopping = watch.stop()
             if stopping or time.monotonic() - saved >= watch.checkpoint_seconds:
                 if training.diverged():  # nothing is saved that has not been looked at

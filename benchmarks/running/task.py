@@ -21,7 +21,7 @@ class Task:
     root: Path
     settings: Settings
     until: int | None = None
-    gpus: int = 1
+    gpus: tuple[str, ...] = ()  # that its slot is one of, as CUDA_VISIBLE_DEVICES names them; (): torch's first
 
 
 @dataclass(frozen=True)

@@ -50,19 +50,38 @@ GPUs there is no number of steps here until that table has been made on one.
 """
 
 
+JOB_GPUS = ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS")  # variables of a SLURM job that has GPUs
+
+
 def choose_device(wanted: str) -> str:
     """'cpu', 'cuda' or 'mps' for a wanted 'auto' (a GPU where there is one, else cpu), or as named.
 
-    Raises InductiveError when the device asked for is not there: no silent fall-back.
+    Raises InductiveError when the device asked for is not there, or 'auto' finds none of the GPUs that a SLURM job
+    has: no silent fall-back.
     """
     if wanted == "auto":
+        if not torch.cuda.is_available() and (gpus := next(filter(None, map(os.environ.get, JOB_GPUS)), "")):
+            raise InductiveError(
+                f"--device auto: this job has GPUs ({gpus}) and torch sees none: {why_no_cuda()}; --device cpu does "
+                "without them"
+            )
         return "cuda" if torch.cuda.is_available() else "cpu"
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not there[wanted]:
+        why = f"; torch says: {why_no_cuda()}" if wanted == "cuda" else ""
         raise InductiveError(
-            f"--device {wanted}: there is none here; available are {', '.join(d for d in there if there[d])}"
+            f"--device {wanted}: there is none here; available are {', '.join(d for d in there if there[d])}{why}"
         )
     return wanted
+
+
+def why_no_cuda() -> str:
+    """torch's own words for there being no CUDA here: no GPU, no driver, one that is too old for this torch."""
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:  # torch raises the second where it is built without CUDA
+        return " ".join(str(error).split())
+    return "no reason"
 
 
 CompileChoice = Literal["rule", "off", "network", "graphs"]

@@ -14,7 +14,6 @@ import pytest
 
 from benchmarks.plan.study import Study, load_study
 from benchmarks.records.record import read_record
-from benchmarks.running.local import gpu_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -178,15 +177,6 @@ def test_a_closed_terminal_saves(tmp_path: Path) -> None:
     assert process.returncode == 130, output
     ended = [json.loads(p.read_text())["state"] for p in runs.glob("*/attempts/*/ended.json")]
     assert ended == ["interrupted", "interrupted"]
-
-
-@pytest.mark.parametrize(
-    ("slot", "visible", "gpus", "expected"),
-    [(0, None, 2, "0"), (1, None, 2, "1"), (3, None, 2, "1"), (1, "3", 4, "3"), (1, "5,7", 4, "7"), (2, "5,7", 4, "5")],
-)
-def test_slots_keep_to_the_gpus_that_were_given(slot: int, visible: str | None, gpus: int, expected: str) -> None:
-    """Reference: by hand. What breaks otherwise: a neighbour's GPU is used."""
-    assert gpu_of(slot, visible, gpus) == expected
 
 
 HANGING = """

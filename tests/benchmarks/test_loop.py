@@ -1,6 +1,7 @@
 """The training loop: what is read when, validation while training, short memory, losses that are not finite."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from benchmarks.files import read_json
 from benchmarks.plan.run import Run, make_run
 from benchmarks.records.metrics import logged, read_metrics
 from benchmarks.records.record import opened_pass, read_record
+from benchmarks.running import loop
 from benchmarks.running.attempt_log import Outcome
+from benchmarks.running.loop import FIRST_STEPS
 from benchmarks.training import training
 from benchmarks.training.kernels import execution_for
 from benchmarks.training.training import Training, build_model
@@ -159,15 +162,15 @@ class Limited:
 def test_short_memory_halves_the_micro_batch(
     model: str, tiny: Make, perform: Perform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Room for 20 of 64 images: 64, 32, then 16 at a time, recorded; a later attempt begins with 16. BatchNorm, which
-    normalises by the micro-batch, is flagged."""
+    """Room for 20 of 64 images: 64, once more with the cache emptied, 32, then 16 at a time, recorded; a later attempt
+    begins with 16. BatchNorm, which normalises by the micro-batch, is flagged."""
     run = tiny(model=model, recipe={"name": "digits", "batch_size": 64})
     limited = Limited(20)
     monkeypatch.setattr(training, "build_model", limited)
     assert perform(run, stop_at=5).state == "interrupted"
     folder = tmp_path / run.id
-    assert limited.seen[:3] == [64, 32, 16]
-    assert set(limited.seen[2:]) == {16}
+    assert limited.seen[:4] == [64, 64, 32, 16]
+    assert set(limited.seen[3:]) == {16}
     assert read_json(folder / "execution.json")["micro_batch"] == 16
     log = (folder / "attempts" / "0001" / "log.txt").read_text()
     assert "no memory for 64 images at once: from step 0 again with 32 (no room for 64 images)" in log
@@ -200,14 +203,70 @@ def test_memory_that_gets_short_later_leaves_no_mixture(
 def test_no_room_for_one_image_is_a_failure(
     tiny: Make, perform: Perform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It ends, with torch's own words."""
+    """It ends in one line, with what helps and torch's own words."""
     run = tiny(recipe={"name": "digits", "batch_size": 8})
     limited = Limited(0)
     monkeypatch.setattr(training, "build_model", limited)
-    with pytest.raises(torch.OutOfMemoryError, match="no room for 1 images"):
+    words = (
+        "too little memory on the GPU; what helps: fewer runs side by side (--jobs, runs_per_gpu), a smaller network"
+    )
+    with pytest.raises(InductiveError, match=re.escape(words)) as failure:
         perform(run)
-    assert limited.seen == [8, 4, 2, 1]
-    assert read_record(tmp_path / run.id).reason.endswith("no room for 1 images")
+    assert limited.seen == [8, 8, 4, 2, 1]
+    assert str(failure.value).endswith("(no room for 1 images)")
+    assert "\n" not in str(failure.value)
+    assert read_record(tmp_path / run.id).reason.endswith(str(failure.value))
+
+
+def test_memory_that_comes_back_changes_nothing(
+    tiny: Make, perform: Perform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reference: the run that always had room, to the byte. The error comes once, after a checkpoint, and emptying the
+    cache makes room: nothing is halved, and steps since the checkpoint are made again."""
+    run = tiny(model="resnet", recipe={"name": "digits", "batch_size": 64})
+    perform(run, root=tmp_path / "always")
+    perform(run, root=tmp_path / "short", stop_at=5)
+    limited = Limited(40)
+    monkeypatch.setattr(training, "build_model", limited)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: setattr(limited, "limit", 64))
+    perform(run, root=tmp_path / "short")
+    assert left(tmp_path / "short" / run.id) == left(tmp_path / "always" / run.id)
+    assert read_json(tmp_path / "short" / run.id / "execution.json")["micro_batch"] == 64
+    log = (tmp_path / "short" / run.id / "attempts" / "0002" / "log.txt").read_text()
+    assert "no memory for 64 images at once: the cache is emptied, then again" in log
+
+
+# --- speed ---
+
+
+@pytest.mark.parametrize(("steps", "counted", "first"), [(12, 12 - FIRST_STEPS, 30.0), (FIRST_STEPS, FIRST_STEPS, 0.0)])
+def test_the_first_steps_are_no_part_of_the_speed(
+    steps: int,
+    counted: int,
+    first: float,
+    tiny: Make,
+    perform: Perform,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Reference: by hand, on a clock that a step moves by one second, and each of the first by ten, as where CUDA
+    starts and a network is compiled. A run that is over before has no others."""
+    clock, update = [0.0], training.Training.update
+
+    def slow(self: Training, read: bool = True) -> Any:
+        clock[0] += 10.0 if self.step < FIRST_STEPS else 1.0
+        return update(self, read)
+
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(training.Training, "update", slow)
+    run = tiny(budget={"steps": steps})
+    perform(run)
+    [ended] = [read_json(path) for path in (tmp_path / run.id).glob("attempts/*/ended.json")]
+    seconds = counted if first else 10.0 * FIRST_STEPS
+    assert ended["images_per_second"] == pytest.approx(counted * run.recipe.batch_size / seconds, rel=1e-3)
+    assert ended["seconds"]["first_steps"] == first
+    assert ended["seconds"]["training"] == 10.0 * FIRST_STEPS + (steps - FIRST_STEPS)
+    assert ended["runs_per_gpu"] is None
 
 
 @pytest.mark.parametrize("size", [1, 3, 8, 31, 32])

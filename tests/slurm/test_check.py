@@ -13,7 +13,7 @@ from slurm import check
 from slurm.check import judge, memory_limit
 from slurm.cluster import Cluster
 
-CLUSTER = Cluster(partitions=("gpu",), gpus_per_job=2, cpus_per_job=4, memory_gb=16.0)
+CLUSTER = Cluster(partitions=("gpu",), gpus_per_job=2, runs_per_gpu=2, cpus_per_job=4, memory_gb=16.0)
 
 
 USR2 = (
@@ -21,10 +21,14 @@ USR2 = (
     "would not go back into the queue; a wrapper in `launch` must exec Python, or pass signals on"
 )
 
+ALONE = "GPU 0, 1 takes one process at a time (Exclusive_Process) and no MPS runs: runs_per_gpu has to be 1"
+NO_GPU = "device is auto, and torch sees no GPU on the node: every run would fail, saying so (the driver is too old)"
+
 
 def answer(**changes: Any) -> dict[str, Any]:
     """What a node that is as it should be says."""
     node = {"cuda": 2, "gpus": "0,1", "cpus": 4, "memory_gb": 16.0, "free_gb": 100.0, "signals": True}
+    node |= {"why_no_cuda": "", "one_process_each": [], "mps": False}
     here = {"python": sys.version.split()[0], "time": time.time()}
     return {"root": True, "data": True, "data_here": True, **node, **here, **changes}
 
@@ -36,6 +40,9 @@ def answer(**changes: Any) -> dict[str, Any]:
         ({"cpus": 64, "memory_gb": None}, []),  # a whole node, without limits
         ({"memory_gb": 15.99}, []),  # control groups count in pages
         ({"cpus": 1}, ["the job's process may use 1 of the 4 CPUs of cpus_per_job"]),
+        ({"one_process_each": ["0"], "mps": True}, []),
+        ({"one_process_each": ["0", "1"]}, [ALONE]),
+        ({"cuda": 0, "why_no_cuda": "the driver is too old"}, [NO_GPU]),
         ({"cuda": 1}, ["torch sees 1 of the 2 GPUs of gpus_per_job"]),
         ({"gpus": "3"}, ["SLURM gives the job 1 of the 2 GPUs of gpus_per_job"]),
         ({"gpus": "NoDevFiles"}, ["SLURM gives the job 0 of the 2 GPUs of gpus_per_job"]),
