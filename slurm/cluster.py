@@ -7,10 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from benchmarks.errors import ConfigError
-from benchmarks.records.cost import CPU_FLOPS, GPU_FLOPS
 from models.hints import did_you_mean
 
-ASSUMED = {"cuda": GPU_FLOPS / 1e12, "cpu": CPU_FLOPS / 1e12}  # TFLOP/s of a slot
 Count = Annotated[int, Field(ge=1)]
 Signal = Literal["USR2"]  # submitit's own; NCCL takes USR1
 
@@ -60,7 +58,7 @@ class Cluster(BaseModel):
     tflops: Annotated[float, Field(ge=0)] = Field(
         0.0,
         description="assumed of a slot in training, in TFLOP/s, where no run has been measured yet; 0: by what runs "
-        f"compute on, {ASSUMED['cuda']:g} on a GPU, {ASSUMED['cpu']:g} on a CPU",
+        "compute on, a GPU by gpu_type",
     )
     check_limits: bool = Field(
         True, description="whether `submit` refuses what no node of the partitions has, or is over their time limit"
@@ -128,11 +126,6 @@ class Cluster(BaseModel):
     def computes_on(self) -> str:
         """cuda or cpu: a job that asks for GPUs is promised them, so that none falls back to the CPU unsaid."""
         return self.device if self.device != "auto" else "cuda" if self.gpus_per_job else "cpu"
-
-    @property
-    def slot_tflops(self) -> float:
-        """TFLOP/s that are assumed of a slot."""
-        return self.tflops or ASSUMED[self.computes_on]
 
     @property
     def slots(self) -> int:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,16 @@ from benchmarks.console import PIPE_WIDTH, count, duration, say, table
 from benchmarks.data.dataset import Places
 from benchmarks.errors import DONE, FAILED, ConfigError, InductiveError
 from benchmarks.files import read_json, write_json
+from benchmarks.forecast import cost
 from benchmarks.plan.run import Run
 from benchmarks.plan.study import Study, load_study, study_path
-from benchmarks.records import cost
 from benchmarks.records.attempts import GRACE_SECONDS, Claim
 from benchmarks.records.environment import code_commit
 from benchmarks.records.record import check_root
 from benchmarks.records.states import RunState, counted, run_state, selected
 from benchmarks.records.study_texts import keep_text
 from benchmarks.running import preflight
+from benchmarks.training.kernels import form_by_rule
 from slurm import freeze, ledger
 from slurm.cluster import Cluster, read_cluster
 from slurm.commands import SILENT, SlurmError, call
@@ -319,7 +321,7 @@ def alike(about: Mapping[str, Any], request: Request) -> bool:
 def matrix(request: Request, runs: Sequence[Run], room: int) -> Matrix:
     """Jobs for runs, as many as there is room for in the queue."""
     cluster = request.cluster
-    seconds, measured = estimates(request.study, runs, request.root, cluster.slot_tflops)
+    seconds, measured = estimates(request.study, runs, request.root, slot_of(cluster))
     work = [Estimate(run.id, seconds[run.id]) for run in runs]
     jobs = pack(work, cluster.slots, cluster.minutes * 60.0, cluster.least_minutes * 60.0, room)
     sent, held = jobs[:room], [run for job in jobs[room:] for run in job]
@@ -327,16 +329,18 @@ def matrix(request: Request, runs: Sequence[Run], room: int) -> Matrix:
     return Matrix(frozen, tuple(held), seconds, measured)
 
 
-def estimates(study: Study, runs: Sequence[Run], root: Path, tflops: float) -> tuple[dict[str, float], int]:
+def slot_of(cluster: Cluster) -> cost.Slot:
+    """What each run of a cluster's jobs computes on, for the forecast of what it takes."""
+    device = cluster.computes_on
+    shared = cluster.runs_per_gpu if device == "cuda" else 1
+    return cost.Slot(device, cluster.gpu_type, shared, cluster.tflops, partial(form_by_rule, device=device))
+
+
+def estimates(study: Study, runs: Sequence[Run], root: Path, slot: cost.Slot) -> tuple[dict[str, float], int]:
     """Seconds of each run on its slot, and how many of them come from a measured speed."""
-    rates = cost.measured_rates(root, study)
-    found, measured = {}, 0
-    for run in runs:
-        rate = rates.get(cost.speed_key(run))
-        measured += rate is not None
-        evaluations = study.evaluations[run.id]
-        found[run.id] = cost.run_seconds(run, evaluations, cost.facts(run).macs, rate, tflops * 1e12)
-    return found, measured
+    speeds = cost.measured(root, study, slot)
+    found = {run.id: cost.run_seconds(run, study.evaluations[run.id], slot, speeds) for run in runs}
+    return found, sum(cost.speed_key(run) in speeds.rates for run in runs)
 
 
 def price(planned: Matrix, cluster: Cluster) -> tuple[float, str]:
@@ -382,8 +386,7 @@ def _show_plan(planned: Matrix, cluster: Cluster, console: Console) -> None:
     if assumed:
         say(
             console,
-            f"assumed {cluster.slot_tflops:g} TFLOP/s a slot ({cluster.computes_on}) for {count(assumed, 'runs')} "
-            "whose speed nobody has measured here",
+            f"{slot_of(cluster).assumption} for {count(assumed, 'runs')} whose speed nobody has measured here",
         )
     if planned.held:
         follows = cluster.over == "dependent" and planned.runs

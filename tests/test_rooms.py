@@ -22,8 +22,8 @@ PACKAGES = {
 ROOMS = {
     "models": "grids hints options initial linear network | positions | DOOR | libraries | trained | catalogue | "
     "checks",
-    "benchmarks": "errors files collector console randomness slices | data | plan | records | training | running | "
-    "DOOR | speed | fairness | cli",
+    "benchmarks": "errors files collector console randomness slices | data | plan | records | forecast | training | "
+    "running | DOOR | speed | fairness | cli",
     "slurm": "commands cluster packing freeze ledger | site queue | status worker | executor | DOOR",
     "analysis": "statistics | wording | frame | provenance | elements | questions | page | formats | DOOR",
 }

@@ -95,6 +95,12 @@ def check_compile(choice: CompileChoice, device: str) -> None:
         )
 
 
+def form_by_rule(run: Run, device: str) -> str:
+    """How a run is compiled on a device where nobody asks for anything else."""
+    kernels = KERNELS.get((device, run.precision))
+    return kernels.compiled if kernels is not None and run.steps >= kernels.compile_from else "off"
+
+
 def execution_for(run: Run, device: str, compiling: CompileChoice = "rule") -> dict[str, Any]:
     """The settings that decide the bits of a run on a device.
 
@@ -106,8 +112,7 @@ def execution_for(run: Run, device: str, compiling: CompileChoice = "rule") -> d
         allowed = ", ".join(precision for known, precision in KERNELS if known == device)
         raise InductiveError(f"{run.id}: precision {run.precision} on {device} is not supported; allowed: {allowed}")
     check_compile(compiling, device)
-    by_rule = kernels.compiled if run.steps >= kernels.compile_from else "off"
-    form = by_rule if compiling == "rule" else compiling
+    form = form_by_rule(run, device) if compiling == "rule" else compiling
     onednn = kernels.linear == "onednn" and torch.backends.mkldnn.is_available() and X86 and form == "off"
     convolutional = models.family(run.model).layout == "channels_last"
     return {

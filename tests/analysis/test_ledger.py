@@ -20,9 +20,9 @@ from analysis.questions.fairness.numbers import by_resolution, ledger
 from analysis.questions.fairness.numbers import numbers as fairness
 from analysis.questions.fairness.sections import ledger_table
 from analysis.report import write_report
+from benchmarks.forecast.cost import facts
 from benchmarks.plan.run import Run
 from benchmarks.plan.study import Study, single
-from benchmarks.records.cost import facts
 
 
 def with_true_macs(root: Path, study: Study) -> None:

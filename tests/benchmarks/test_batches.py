@@ -14,10 +14,10 @@ from benchmarks import randomness
 from benchmarks.data.store import load_images
 from benchmarks.data.subsets import draw_subset
 from benchmarks.errors import ImpossibleError
+from benchmarks.forecast.cost import cells
 from benchmarks.plan.recipes import augmentations, recipe_names
 from benchmarks.plan.run import Run, make_run
 from benchmarks.plan.study import single
-from benchmarks.records.cost import cells
 from benchmarks.training import operations
 from benchmarks.training.batches import Batches, Normaliser, block_steps, resize
 from benchmarks.training.pixels import to_device

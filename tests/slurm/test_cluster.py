@@ -13,6 +13,7 @@ from slurm.check import write_cluster
 from slurm.cluster import Cluster, commented, read_cluster
 from slurm.commands import SlurmError
 from slurm.site import Node, check_site, gpus_of, look, minutes_of, proposal
+from slurm.submit import slot_of
 
 
 def test_what_is_proposed_for_a_site_is_accepted(fake: object, tmp_path: Path) -> None:
@@ -217,12 +218,13 @@ def test_a_proposal_for_a_mixed_partition(fake: object) -> None:
 @pytest.mark.parametrize(
     ("keys", "expected"),
     [
-        ({"device": "cpu"}, 0.025),  # benchmarks.records.cost: 25 GFLOP/s a core
-        ({"gpus_per_job": 0}, 0.025),
-        ({}, 2.0),
-        ({"device": "cpu", "tflops": 0.5}, 0.5),
+        ({"device": "cpu", "runs_per_gpu": 4}, ("cpu", "", 1, 0.0)),
+        ({"gpus_per_job": 0, "runs_per_gpu": 4}, ("cpu", "", 1, 0.0)),
+        ({"gpu_type": "a100", "runs_per_gpu": 4}, ("cuda", "a100", 4, 0.0)),
+        ({"device": "cpu", "tflops": 0.5}, ("cpu", "", 1, 0.5)),
     ],
 )
-def test_the_throughput_assumed(keys: dict[str, object], expected: float) -> None:
-    """Goes by what runs compute on, unless the file has one."""
-    assert Cluster(**{"partitions": ("a",), **keys}).slot_tflops == expected
+def test_what_a_run_is_forecast_on(keys: dict[str, object], expected: tuple[str, str, int, float]) -> None:
+    """Goes by what runs compute on: a core, or its share of a GPU of the type that is asked for."""
+    slot = slot_of(Cluster(**{"partitions": ("a",), **keys}))
+    assert (slot.device, slot.gpu, slot.runs_per_gpu, slot.tflops) == expected

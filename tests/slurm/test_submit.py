@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 
 from benchmarks.errors import ConfigError, InductiveError, OwnedError
+from benchmarks.forecast import cost
+from benchmarks.plan.run import make_run
 from benchmarks.plan.study import load_study
 from benchmarks.records.attempts import GRACE_SECONDS
 from slurm import ledger
@@ -27,7 +29,7 @@ from slurm.executor import executor_for
 from slurm.ledger import rest_name
 from slurm.queue import queue
 from slurm.status import cluster_states
-from slurm.submit import Matrix, price, submit_held
+from slurm.submit import Matrix, matrix, price, submit_held
 
 Submit = Callable[..., tuple[int, str]]
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,7 +66,7 @@ def test_a_dry_run_sends_nothing(fake: Any, submit: Submit, tmp_path: Path) -> N
     assert (code, fake.jobs) == (0, {})
     assert "6 runs in 1 job " in said
     assert re.search(r"about 0\.\d core-hours", said)
-    assert "assumed 0.025 TFLOP/s a slot (cpu) for 6 runs" in said
+    assert "assumed 25 GFLOP/s a CPU core and 4 ms a step for 6 runs whose speed nobody has measured here" in said
     assert not (tmp_path / "runs" / ledger.FOLDER).exists()
 
 
@@ -562,3 +564,28 @@ def test_names_with_the_sign_between_fields(fake: Any) -> None:
     """A job of an earlier version, whose name has a `|` in it, is seen."""
     fake.set(jobs={"7": {"name": "inductive-a|b-00", "state": "RUNNING", "reason": "None"}})
     assert queue(["7"])["7"].name == "inductive-a|b-00"
+
+
+def test_jobs_go_by_the_speed_of_their_gpus(tmp_path: Path) -> None:
+    """Reference: the forecast of a run, two of them on each GPU. The same runs are more jobs on slower GPUs."""
+    options = {"width": 192, "depth": 6, "heads": 3, "patch_size": 4}
+    settings = {"model": "vit", "dataset": "cifar10", "options": options, "budget": {"steps": 20_000}}
+    runs = [make_run({**settings, "seed": seed}) for seed in range(40)]
+    study = SimpleNamespace(runs=runs, evaluations={run.id: [] for run in runs})
+    jobs = {}
+    for kind in ("h100", "t4"):
+        cluster = Cluster(partitions=("gpu",), gpu_type=kind, runs_per_gpu=2)
+        planned = matrix(SimpleNamespace(study=study, root=tmp_path, cluster=cluster), runs, 100)  # type: ignore[arg-type]
+        seconds = cost.run_seconds(runs[0], [], cost.Slot("cuda", kind, 2))
+        assert set(planned.seconds.values()) == {seconds}
+        assert price(planned, cluster) == (pytest.approx(40 * seconds / 2 / 3600), "GPU-hours")
+        jobs[kind] = planned.jobs
+    assert jobs["t4"] > jobs["h100"]
+
+
+def test_what_is_assumed_of_a_gpu_is_said(fake: Any, submit: Submit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its type, or that it is not known."""
+    monkeypatch.setattr("slurm.submit.check_site", lambda *_: [])
+    asked = {"device": "auto", "gpus_per_job": 1, "dry_run": True}
+    assert "assumed 35% of the peak of H100 (" in submit(3, gpu_type="h100", **asked)[1]
+    assert "peak of an unnamed GPU, taken for a V100" in submit(3, **asked)[1]

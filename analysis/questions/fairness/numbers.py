@@ -14,8 +14,8 @@ from analysis.frame.arms import ArmData, one_arm
 from analysis.frame.cells import by_carry
 from analysis.frame.rows import each_group
 from analysis.frame.states import ACTIVE, DONE
+from benchmarks.forecast.cost import facts
 from benchmarks.plan.run import Run
-from benchmarks.records.cost import facts
 
 TOLERANCE = 0.10  # parameters and MACs further than this from the arm's median are marked
 

@@ -1,0 +1,276 @@
+"""What a study will take before it is started: parameters, MACs, time, files and bytes, each cell and in all."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import models
+from benchmarks.errors import RecordError
+from benchmarks.forecast import gpu_speed
+from benchmarks.plan.recipes import augmentation_words
+from benchmarks.plan.run import Evaluation, Run, canonical
+from benchmarks.plan.study import Study
+from benchmarks.records.record import Record, read_record
+
+# Assumed where nothing was measured, for one single-threaded CPU process: arithmetic at this rate, and a fixed time a
+# step for the small operations of a small network. Forward and backward take three forward passes.
+CPU_FLOPS = 25e9
+STEP_SECONDS = 0.004
+TOGETHER = 256  # images of an evaluation that a GPU has in a batch
+FILES_PER_RUN = 10
+STARTS_READ = 20  # records, of a study's
+OTHER_BYTES = 40_000  # a record without weights and predictions
+
+
+@dataclass(frozen=True)
+class Cell:
+    """All the runs that differ only in draw and seed. `seconds` and `bytes` are for one run of it."""
+
+    runs: tuple[Run, ...]
+    parameters: Mapping[str, int]
+    macs: int
+    seconds: float
+    measured: bool
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What a run computes on: a core of a CPU, or a GPU that it may share.
+
+    `gpu` is a name of the GPU, '' where it is not known. `tflops` are assumed of the slot in training; 0: what follows
+    from the others. `form` is how a run will be compiled there.
+    """
+
+    device: str = "cpu"
+    gpu: str = ""
+    runs_per_gpu: int = 1
+    tflops: float = 0.0
+    form: Callable[[Run], str] = lambda run: "off"
+
+    @property
+    def assumption(self) -> str:
+        """What is assumed of it where no run of the same network has been measured there, in words."""
+        if self.tflops:
+            return f"assumed {self.tflops:g} TFLOP/s a slot ({self.device})"
+        if self.device == "cuda":
+            shared = f", shared by {self.runs_per_gpu} runs" if self.runs_per_gpu > 1 else ""
+            return f"assumed {gpu_speed.assumption(self.gpu)}{shared}"
+        return f"assumed {CPU_FLOPS / 1e9:.0f} GFLOP/s a CPU core and {STEP_SECONDS * 1e3:.0f} ms a step"
+
+
+CPU = Slot()
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """What records say of training on a slot: images a second by `speed_key`; and of GPUs how many times longer than
+    forecast a step took, by precision, and how long a run took to its steady pace, each the median."""
+
+    rates: Mapping[str, float] = field(default_factory=dict)
+    longer: Mapping[str, float] = field(default_factory=dict)
+    start: float = gpu_speed.START_SECONDS
+
+
+NOTHING_MEASURED = Speeds()
+
+# A network that is described, by model, size, options, training resolution, channels and classes.
+Built = tuple[str, str, tuple[tuple[str, Any], ...], int, int, int]
+
+
+@lru_cache(maxsize=8)
+def _network(
+    model: str, size: str, options: tuple[tuple[str, Any], ...], image: int, channels: int, classes: int
+) -> Any:
+    """A network without memory, on the meta device."""
+    import torch
+
+    with torch.device("meta"):
+        return models.create_model(
+            model, image_size=image, in_channels=channels, num_classes=classes, size=size, **dict(options)
+        )
+
+
+@lru_cache(maxsize=1024)
+def _facts(built: Built, shown: int) -> Any:
+    return _network(*built).describe(shown, shown)
+
+
+@lru_cache(maxsize=1024)
+def _operations(built: Built) -> tuple[int, int]:
+    """Operations of a pass forward that launch a kernel, and weights of two dimensions and more."""
+    from benchmarks.forecast.launches import forward_operations
+
+    network = _network(*built)
+    return forward_operations(network, built[3]), sum(weight.ndim > 1 for weight in network.parameters())
+
+
+def _built(run: Run) -> Built:
+    data = run.data
+    return run.model, run.size, tuple(run.options.items()), run.resolution, data.channels, data.classes
+
+
+def facts(run: Run, resolution: int | None = None) -> Any:
+    """What the network says of itself at a resolution, by default of training: parameters, MACs (computed on the
+    meta device). Raises models.ModelError when it cannot take that resolution."""
+    return _facts(_built(run), resolution or run.resolution)
+
+
+def cell_key(run: Run) -> str:
+    """The same for all runs of a cell: the configuration without draw and seed."""
+    settings = run.settings()
+    del settings["draw"], settings["seed"]
+    return canonical(settings)
+
+
+def cell_name(run: Run) -> str:
+    """A run's id without draw, seed and digest, with the size and recipe: names a cell in tables."""
+    name = run.model if run.position == "-" else f"{run.model} {run.position}"
+    return f"{name} {run.size}, {run.dataset} n={run.train_size} r={run.resolution}, {run.recipe.name}"
+
+
+def cells(study: Study, root: Path, slot: Slot = CPU) -> list[Cell]:
+    """The cells of a study in its order, with what each run of them takes."""
+    groups: dict[str, list[Run]] = {}
+    for run in study.runs:
+        groups.setdefault(cell_key(run), []).append(run)
+    speeds = measured(root, study, slot)
+    return [_cell(study, tuple(runs), slot, speeds) for runs in groups.values()]
+
+
+def _cell(study: Study, runs: tuple[Run, ...], slot: Slot, speeds: Speeds) -> Cell:
+    run = runs[0]
+    known = facts(run)
+    evaluations = study.evaluations[run.id]
+    images = sum(_part_sizes(run)[one.part] for one in evaluations)
+    classes = run.data.classes
+    kept = images * 2 * classes if images * 2 * classes <= 4_000_000 else images * 10
+    weights = 4 * sum(known.parameters.values())
+    return Cell(
+        runs,
+        known.parameters,
+        int(known.macs),
+        run_seconds(run, evaluations, slot, speeds),
+        speed_key(run) in speeds.rates,
+        weights + int(kept) + OTHER_BYTES,
+    )
+
+
+def run_seconds(
+    run: Run, evaluations: Sequence[Evaluation], slot: Slot = CPU, speeds: Speeds = NOTHING_MEASURED
+) -> float:
+    """Seconds of a run with its evaluations on a slot: by the images a second of its training where they were measured
+    (an image that is only evaluated takes a third), else by what is assumed of the slot."""
+    rate, area = speeds.rates.get(speed_key(run)), _training_area(run)
+    work = sum(_images(run, one, _part_sizes(run)[one.part]) for one in evaluations)
+    start = speeds.start if slot.device == "cuda" else 0.0
+    if rate:
+        return start + run.steps * run.recipe.batch_size / rate + work / (3 * rate * area)
+    if slot.device == "cuda":
+        longer = 1.0 if slot.tflops else speeds.longer.get(run.precision, 1.0)
+        forward = _operations(_built(run))[0] * gpu_speed.LAUNCH_SECONDS
+        evaluated = work * (forward / TOGETHER + 2 * facts(run).macs / _flops(run, slot))
+        return start + longer * (run.steps * step_seconds(run, slot) + evaluated)
+    batch, macs, flops = run.recipe.batch_size, facts(run).macs, (slot.tflops * 1e12 or CPU_FLOPS)
+    assumed = batch / (STEP_SECONDS + 6 * macs * batch * area / flops)
+    return run.steps * batch / assumed + work * (2 * macs / flops + STEP_SECONDS / 256)
+
+
+def step_seconds(run: Run, slot: Slot) -> float:
+    """Seconds of a training step on a GPU, forecast (`gpu_speed`)."""
+    operations, weights = _operations(_built(run))
+    launched = gpu_speed.launches(operations, weights, run.precision, slot.form(run)) * gpu_speed.LAUNCH_SECONDS
+    return launched + 6 * facts(run).macs * run.recipe.batch_size * _training_area(run) / _flops(run, slot)
+
+
+def _flops(run: Run, slot: Slot) -> float:
+    """FLOP/s of one of the runs that share a GPU: what the user says, else its share of what the GPU has."""
+    return slot.tflops * 1e12 or gpu_speed.flops(slot.gpu, run.precision) / slot.runs_per_gpu
+
+
+def _part_sizes(run: Run) -> dict[str, int]:
+    """Images of the parts that can be evaluated."""
+    return {"test": run.data.test_count, "test_unique": run.data.test_count, "validation": run.part_sizes[1]}
+
+
+def _training_area(run: Run) -> float:
+    """Area of the training images, in images of the training resolution: the mean over the recipe's resolutions."""
+    several = run.recipe.train_resolutions
+    if not several or models.family(run.model).resizes_input:
+        return 1.0
+    return sum((side / run.resolution) ** 2 for side in several) / len(several)
+
+
+def _images(run: Run, one: Evaluation, count: int) -> float:
+    """What an evaluation of `count` images takes, in images of the training resolution."""
+    if one.batchnorm == "reestimated" and one.part == "test":  # its statistics serve every part
+        count += run.part_sizes[0]
+    return count if one.images == "patch" else count * (one.resolution / run.resolution) ** 2
+
+
+def speed_key(run: Run) -> str:
+    """What decides the speed of a run: its network, resolution, precision, batch and augmentation, not its data."""
+    return canonical(
+        [
+            run.model,
+            run.size,
+            dict(run.options),
+            run.resolution,
+            run.precision,
+            run.recipe.batch_size,
+            augmentation_words(run.recipe, run.data.flips),
+        ]
+    )
+
+
+def measured_start(root: Path, study: Study) -> float:
+    """The longest start of an attempt (s, to its first step) in a few records of the study; 0 where there is none."""
+    found = [0.0]
+    recorded = (run for run in study.runs if (root / run.id / "config.json").exists())
+    for run in islice(recorded, STARTS_READ):
+        with suppress(RecordError):
+            attempts = read_record(root / run.id).attempts
+            found += [float(one["seconds"]["start"]) for one in attempts if one["seconds"]]
+    return max(found)
+
+
+def measured(root: Path, study: Study, slot: Slot = CPU) -> Speeds:
+    """What the study's records say of training on a slot: those made on its device, and for a GPU on that kind of GPU,
+    shared by as many runs, compiled in the same form."""
+    rates: dict[str, float] = {}
+    longer: dict[str, list[float]] = {}
+    starts: list[float] = []
+    for run in study.runs:
+        key = speed_key(run)
+        if key in rates or not (root / run.id / "config.json").exists():
+            continue
+        with suppress(RecordError):
+            record = read_record(root / run.id)
+            timed = [one for one in record.attempts if one["images_per_second"] and _is_of(record, one, run, slot)]
+            if not timed:
+                continue
+            rates[key] = float(timed[-1]["images_per_second"])
+            if slot.device == "cuda":
+                forecast = step_seconds(run, slot)
+                longer.setdefault(run.precision, []).append(run.recipe.batch_size / rates[key] / forecast)
+                starts.append(timed[-1]["seconds"]["start"] + timed[-1]["seconds"]["first_steps"])
+    medians = {precision: median(ratios) for precision, ratios in longer.items()}
+    return Speeds(rates, medians, median(starts) if starts else gpu_speed.START_SECONDS)
+
+
+def _is_of(record: Record, attempt: Mapping[str, Any], run: Run, slot: Slot) -> bool:
+    """Whether an attempt's speed is that of a slot. An attempt on a GPU says how many shared it."""
+    execution = record.execution or {}
+    on_gpu = execution.get("device") == "cuda"
+    if not on_gpu or slot.device != "cuda":
+        return not on_gpu and slot.device != "cuda"
+    return (
+        (not slot.gpu or gpu_speed.kind_of(execution["capability"]) == gpu_speed.kind_of(slot.gpu))
+        and attempt.get("runs_per_gpu") == slot.runs_per_gpu
+        and execution.get("compile", "off") == slot.form(run)
+    )

@@ -1,0 +1,88 @@
+"""How fast a GPU trains, forecast from a network's launches and arithmetic. Nothing here is measured.
+
+    seconds of a step = launches x 5 µs + FLOPs / (share x the GPU's peak in the run's precision)
+    launches          = (3 x operations of the forward pass + 4 x weights, in bfloat16) x share left by compiling + 60
+
+Small networks wait for launches, large ones for arithmetic. Backward passes launch about twice what forward ones do.
+Autocast turns weights and inputs of layers into bfloat16, and their gradients back. 60 stand for images and what
+augments them, the loss and the optimiser.
+"""
+
+import re
+from dataclasses import dataclass
+
+LAUNCH_SECONDS = 5e-6
+SHARE = 0.35  # of the peak; cifar10-airbench, tuned by hand, reaches 0.37 of an A100's (docs/performance.md)
+START_SECONDS = 10.0  # of a run, up to its steady pace: images, CUDA's context and libraries, the first steps
+CASTS, OTHERS = 4, 60
+FORMS = {"off": 1.0, "network": 0.5, "graphs": 0.1}  # share of the launches that is left by compiling
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU: a pattern of the names it goes by, and its dense peaks in TFLOP/s by precision."""
+
+    name: str
+    pattern: str
+    float32: float
+    tf32: float
+    bfloat16: float
+
+
+GPUS = (
+    Gpu("H100 PCIe", r"h100.*pcie", 51.0, 378.0, 756.0),
+    Gpu("H100", r"g?h[12]00", 67.0, 494.5, 989.5),  # H200 and GH200 compute as fast
+    Gpu("A100", r"a100", 19.5, 156.0, 312.0),
+    Gpu("A40", r"a40", 37.4, 74.8, 149.7),
+    Gpu("A30", r"a30", 10.3, 82.0, 165.0),
+    Gpu("A10", r"a10g?", 31.2, 62.5, 125.0),
+    Gpu("L40S", r"l40s", 91.6, 183.0, 362.0),
+    Gpu("L40", r"l40", 90.5, 90.5, 181.0),
+    Gpu("L4", r"l4", 30.3, 60.0, 121.0),
+    Gpu("V100", r"v100s?", 15.7, 15.7, 15.7),
+    Gpu("T4", r"t4", 8.1, 8.1, 8.1),
+    Gpu("RTX 3090", r"(rtx)?[ _-]*3090", 35.6, 35.6, 71.0),
+    Gpu("RTX 4090", r"(rtx)?[ _-]*4090", 82.6, 82.6, 165.2),
+)
+"""Without sparsity, from NVIDIA's data sheets, and for RTX from the white papers of GA102 and AD102 (products added up
+in float32). V100 and T4 have neither TF32 nor bfloat16, and compute them as float32."""
+
+UNKNOWN = next(gpu for gpu in GPUS if gpu.name == "V100")  # what any other is taken for: few clusters have slower ones
+SEVENTHS = re.compile(r"(\d)g\.\d+gb")  # of a GPU that MIG has divided: 3g.20gb
+
+
+def _read(name: str) -> tuple[Gpu | None, int]:
+    """The GPU that a name means, and how many sevenths of it."""
+    text = name.lower()
+    part = SEVENTHS.search(text)
+    found = (gpu for gpu in GPUS if re.search(rf"(?<![a-z0-9]){gpu.pattern}(?![a-z0-9])", text))
+    return next(found, None), int(part[1]) if part else 7
+
+
+def kind_of(name: str) -> str:
+    """One name for all that a GPU goes by: 'A100' for torch's 'NVIDIA A100-SXM4-80GB' and SLURM's 'a100', 'A100 3/7'
+    for 'a100_3g.20gb'; others as they are."""
+    gpu, sevenths = _read(name)
+    if gpu is None:
+        return name
+    return gpu.name if sevenths == 7 else f"{gpu.name} {sevenths}/7"
+
+
+def flops(name: str, precision: str) -> float:
+    """FLOP/s that training is assumed to reach on a GPU of this name, by a run that has it to itself."""
+    gpu, sevenths = _read(name)
+    return float(getattr(gpu or UNKNOWN, precision)) * 1e12 * SHARE * sevenths / 7
+
+
+def assumption(name: str) -> str:
+    """In words: what `flops` says of a GPU, and what a launch is assumed to take."""
+    kind = kind_of(name) if _read(name)[0] else f"{name or 'an unnamed GPU'}, taken for a {UNKNOWN.name}"
+    speeds = ", ".join(f"{one} {flops(name, one) / 1e12:.3g}" for one in ("float32", "tf32", "bfloat16"))
+    return f"{SHARE:.0%} of the peak of {kind} (TFLOP/s: {speeds}) and {LAUNCH_SECONDS * 1e6:.0f} µs a launch"
+
+
+def launches(operations: int, weights: int, precision: str, form: str) -> float:
+    """Kernels of a training step: by the `operations` of its forward pass and the `weights` of its layers (tensors of
+    two dimensions and more), in a form of compiling."""
+    casts = CASTS * weights if precision == "bfloat16" else 0
+    return (3 * operations + casts) * FORMS[form] + OTHERS
