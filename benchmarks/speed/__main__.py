@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import torch
 
 from benchmarks.errors import USAGE, InductiveError
 from benchmarks.files import write_json
+from benchmarks.plan.run import make_run
 from benchmarks.running.local import keep_memory
 from benchmarks.speed.children import FamilyClock
 from benchmarks.speed.clock import Plan
-from benchmarks.speed.tables import machine_facts, write_block
+from benchmarks.speed.tables import machine_facts, write_block, write_card_block
+from benchmarks.training.kernels import apply_execution, choose_device, execution_for
 
 TABLES = {  # each module's `measure` returns its table
     "models": "benchmarks.speed.against_timm",
@@ -27,6 +30,7 @@ TABLES = {  # each module's `measure` returns its table
     "compile": "benchmarks.speed.compilation",
     "bf16": "benchmarks.speed.precision",
 }
+HOST = ("planning", "records")  # nothing in them is computed by a network, so they have no device
 QUICK, QUICK_BATCH = Plan(rounds=1, most=1, warmup=1, seconds=0.0, patience=0.0), 2
 
 
@@ -40,6 +44,9 @@ QUICK, QUICK_BATCH = Plan(rounds=1, most=1, warmup=1, seconds=0.0, patience=0.0)
     "--patience", default=Plan.patience, show_default=True, help="Seconds to wait in all, a table, for others."
 )
 @click.option("--batch", default=128, show_default=True, type=click.IntRange(min=1), help="Images a step.")
+@click.option(
+    "--device", default="cpu", show_default=True, type=click.Choice(["cpu", "cuda"]), help="What computes networks."
+)
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(min=1), help="As runs have it: 1.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Keep every turn here.")
 @click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Put the tables into this document.")
@@ -50,6 +57,7 @@ def bench(
     most: int,
     patience: float,
     batch: int,
+    device: str,
     threads: int,
     json_file: Path | None,
     write: Path | None,
@@ -65,20 +73,30 @@ def bench(
     plan, images = (
         (QUICK, QUICK_BATCH) if quick else (Plan(rounds=rounds, most=max(rounds, most), patience=patience), batch)
     )
+    chosen = names or tuple(name for name in TABLES if device == "cpu" or name not in HOST)
+    if device != "cpu" and (without := [name for name in chosen if name in HOST]):
+        raise click.UsageError(f"--device {device}: no network computes in {', '.join(without)}")
+    apply_execution(execution_for(make_run({}), choose_device(device)))  # as every run does, and so:
+    keep_memory()
     torch.set_num_threads(threads)
-    keep_memory()  # as every run does
-    kept: dict[str, Any] = {"machine": machine_facts(), "quick": quick, "tables": []}
-    for name in names or TABLES:
+    kept: dict[str, Any] = {"machine": machine_facts(device), "quick": quick, "tables": []}
+    for name in chosen:
         measure = importlib.import_module(TABLES[name]).measure
-        table = measure(plan, images, FamilyClock(), lambda text, name=name: click.echo(f"{name}: {text}", err=True))
+        table = measure(plan, images, device, FamilyClock(), partial(_tell, name))
         kept["tables"].append(table.as_json())
         text = table.markdown(kept["machine"])
         click.echo(f"{text}\n")
         if json_file:  # after each table: a stop loses one at most
             json_file.parent.mkdir(parents=True, exist_ok=True)
             write_json(json_file, kept)
-        if write:
+        if write and device == "cuda":
+            write_card_block(write, kept["machine"]["gpu"], name, text)
+        elif write:
             write_block(write, name, text)
+
+
+def _tell(name: str, text: str) -> None:
+    click.echo(f"{name}: {text}", err=True)
 
 
 def main() -> None:

@@ -24,14 +24,14 @@ SIZES: Mapping[str, Mapping[str, int]] = {
 FORMS: tuple[AttentionForm, ...] = ("explicit", "fused")
 
 
-def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:
+def measure(plan: Plan, batch: int, device: str, clock: Clock, tell: Tell) -> Table:
     """Times every size in both forms of attention, ours and timm's in turns."""
     variants = []
     for size, dimensions in SIZES.items():
         for form in FORMS:
             reference = f"{size} {form} timm"
-            theirs = training_step(timm_vit(dimensions, form), batch, RESOLUTION)
-            mine = training_step(our_vit(dimensions, form), batch, RESOLUTION)
+            theirs = training_step(timm_vit(dimensions, form), batch, RESOLUTION, device)
+            mine = training_step(our_vit(dimensions, form), batch, RESOLUTION, device)
             variants += [Variant(reference, theirs, reference), Variant(f"{size} {form} ours", mine, reference)]
     turns = take_turns(variants, plan, clock, tell)
     rows = []

@@ -12,12 +12,15 @@ from torch import nn
 
 import models
 from benchmarks.data.dataset import FOLDER, Places
+from benchmarks.data.store import load_images
+from benchmarks.data.subsets import draw_subset
 from benchmarks.plan.run import Run, make_run
 from benchmarks.running.progress import Display
 from benchmarks.running.task import Ending, Task
 from benchmarks.speed.against_timm import timm_vit
 from benchmarks.speed.clock import Plan
 from benchmarks.speed.steps import CLASSES
+from benchmarks.training.training import Training
 
 RESOLUTION = 32
 TRAIN, TEST = 13, 2  # images of a class: what is evaluated at the end is small beside what is trained
@@ -97,6 +100,13 @@ def network_of(case: Case) -> nn.Module:
         size=case.settings["size"],
         **case.settings.get("options", {}),
     )
+
+
+def training_of(run: Run, data: Path, execution: Mapping[str, Any]) -> Training:
+    """A run's training at its step 0, as `execute` begins it."""
+    images = load_images(run.dataset, data)
+    subset = draw_subset(images.train_labels, run.data.classes, run.draw, run.train_size, run.validation)
+    return Training(run, execution, images, subset)
 
 
 def random_images(count: int, seed: int) -> NDArray[np.uint8]:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import torch
+
 MOST_OTHERS = 0.2
 """Cores that other processes may use during a turn that counts; the kernel counts in hundredths of a second."""
 
@@ -93,6 +95,9 @@ class MachineClock:
     """This machine's clock; contention from /proc/stat, or unknown where there is none."""
 
     def now(self) -> float:
+        """Seconds, once the GPU has done all that this process gave it: it works behind the calls that are timed."""
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()
         return time.perf_counter()
 
     def others(self) -> float | None:

@@ -12,31 +12,27 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from benchmarks.data.store import load_images
-from benchmarks.data.subsets import draw_subset
 from benchmarks.plan.run import Run
 from benchmarks.plan.study import single
 from benchmarks.running.execute import Settings, execute
-from benchmarks.speed.cases import DATASET, Case, cases_of, run_of, write_images
-from benchmarks.speed.clock import Clock, Plan, Summary, Tell, Variant, summarise, take_turns
+from benchmarks.speed.cases import Case, cases_of, run_of, training_of, write_images
+from benchmarks.speed.clock import Clock, Plan, Summary, Tell, Turn, Variant, summarise, take_turns
 from benchmarks.speed.start import in_warm_process
 from benchmarks.speed.sweep import run_all
 from benchmarks.speed.tables import Table, milliseconds, ratio_words
 from benchmarks.training.compiling import CompileForm
-from benchmarks.training.kernels import choose_device, execution_for
-from benchmarks.training.training import Training
+from benchmarks.training.kernels import apply_execution, execution_for
 
 PRECISIONS = ("float32", "bfloat16")
 STEPS = 1000  # of the runs that are begun; one step of each is done
 
 
-def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:
+def measure(plan: Plan, batch: int, device: str, clock: Clock, tell: Tell) -> Table:
     """Times steps compiled and uncompiled in turns, and first steps with an empty cache and a filled one, once each."""
-    device = choose_device("auto")
     forms: tuple[CompileForm, ...] = ("network", "graphs") if device == "cuda" else ("network",)
     cells = [(case, precision) for case in cases_of(plan) for precision in PRECISIONS]
     first: dict[str, float] = {}
-    variants = []
+    turns: dict[str, list[Turn]] = {}
     with tempfile.TemporaryDirectory() as folder:
         data, root = Path(folder) / "data", Path(folder) / "runs"
         write_images(data)
@@ -50,11 +46,14 @@ def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:
                 shutil.rmtree(root / ".compiled", ignore_errors=True)
                 for cache in ("cold", "warm"):
                     first[f"{_name(case, precision, form)} {cache}"] = in_warm_process(partial(begin, form))
-            variants += [
+        for precision in PRECISIONS:  # each by itself: a process computes with the settings of one precision
+            variants = [
                 Variant(_name(case, precision, form), step_of(run, data, device, form), _name(case, precision, "off"))
+                for case in cases_of(plan)
+                for run in [run_of(case, batch, STEPS, data, precision=precision)]
                 for form in ("off", *forms)
             ]
-        turns = take_turns(variants, replace(plan, warmup=max(1, plan.warmup)), clock, tell)
+            turns |= take_turns(variants, replace(plan, warmup=max(1, plan.warmup)), clock, tell)
     rows = []
     for case, precision in cells:
         off = _name(case, precision, "off")
@@ -104,7 +103,7 @@ def first_step(run: Run, data: Path, root: Path, device: str, form: CompileForm)
 
 
 def step_of(run: Run, data: Path, device: str, form: CompileForm) -> Callable[[], object]:
-    """A call that makes the next step of a training, and reads its loss."""
-    images = load_images(DATASET, data)
-    subset = draw_subset(images.train_labels, run.data.classes, run.draw, run.train_size, run.validation)
-    return Training(run, execution_for(run, device, form), images, subset).update
+    """A call that makes the next step of a training, and reads its loss; this process is set up as the run's is."""
+    execution = execution_for(run, device, form)
+    apply_execution(execution)
+    return training_of(run, data, execution).update

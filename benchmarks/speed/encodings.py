@@ -1,6 +1,6 @@
 """Table `encodings`: what each positional encoding costs in the same backbone, relative to none.
 
-The backbone is the `nano` ViT at 32 px, in the form of attention that a run on a CPU uses. The forward pass is at
+The backbone is the `nano` ViT at 32 px, in the form of attention that a run on the device uses. The forward pass is at
 another resolution than the training one, where positions are carried.
 """
 
@@ -15,14 +15,14 @@ TRAINED, CARRIED = 32, 48
 NONE = "none"
 
 
-def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:
+def measure(plan: Plan, batch: int, device: str, clock: Clock, tell: Tell) -> Table:
     """Times the training step and the carried forward pass of every encoding, all in turns."""
     names = sorted(models.position_names(), key=lambda name: name != NONE)  # the reference first, the rest as declared
     variants, described = [], {}
     for name in names:
-        described[name] = nano_vit(name).describe(TRAINED, TRAINED)
-        step = training_step(nano_vit(name), batch, TRAINED)
-        forward = forward_pass(nano_vit(name), batch, CARRIED)
+        described[name] = nano_vit(name, device).describe(TRAINED, TRAINED)
+        step = training_step(nano_vit(name, device), batch, TRAINED, device)
+        forward = forward_pass(nano_vit(name, device), batch, CARRIED, device)
         variants += [Variant(f"{name} step", step, f"{NONE} step")]
         variants += [Variant(f"{name} forward", forward, f"{NONE} forward")]
     turns = take_turns(variants, plan, clock, tell)
@@ -36,7 +36,7 @@ def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:
         rows.append([f"`{name}`", *size, *numbers, *carried])
     return Table(
         name="encodings",
-        about=f"`vit` of size `nano` in float32, attention and linear maps as in a run on a CPU, batch {batch}. "
+        about=f"`vit` of size `nano` in float32, attention and linear maps as in a run on {device}, batch {batch}. "
         f"Training step at {TRAINED} px; forward pass alone of a network made for {TRAINED} px at {CARRIED} px, "
         f"positions carried the default way. Times are relative to `{NONE}` in the same round: median (quartiles). "
         "Parameters are the encoding's own, multiply-accumulates those of the whole network for one image of "
@@ -50,11 +50,11 @@ def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:
     )
 
 
-def nano_vit(position: str) -> Network:
-    """The backbone with an encoding, in the forms of attention and linear maps that a run on a CPU uses."""
+def nano_vit(position: str, device: str) -> Network:
+    """The backbone with an encoding, in the forms of attention and linear maps that a run on a device uses."""
     network = models.create_model(
         "vit", image_size=TRAINED, in_channels=3, num_classes=CLASSES, size="nano", position=position
     )
-    network.set_attention(KERNELS["cpu", "float32"].attention)
-    network.set_linear(KERNELS["cpu", "float32"].linear)
+    network.set_attention(KERNELS[device, "float32"].attention)
+    network.set_linear(KERNELS[device, "float32"].linear)
     return network

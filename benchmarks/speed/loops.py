@@ -1,10 +1,10 @@
 """The loops that ours is compared with, each in a process of its own: one that a user would write, and timm's.
 
-`plain`: PIL images in a Dataset, torchvision's transforms one image at a time, a DataLoader with two persistent
-workers, float32, torch's AdamW as it comes, `loss.item()` at every step, all cores. `timm`: its loader (workers,
-collation of uint8 and normalisation as its training script has them by default), its optimiser factory, autocast to
-bfloat16 where asked for, `item()` every fiftieth step. Both crop and flip as the recipe `plain` does, and train the
-networks of `cases.network_of`.
+`plain`: PIL images in a Dataset, torchvision's transforms one image at a time, a DataLoader with persistent workers
+(two on a CPU, up to eight beside a GPU), float32, torch's AdamW as it comes, `loss.item()` at every step, all cores.
+`timm`: its loader (as many workers; collation of uint8 and normalisation as its training script has them by default),
+its optimiser factory, autocast to bfloat16 where asked for, `item()` every fiftieth step. Both crop and flip as the
+recipe `plain` does, and train the networks of `cases.network_of`.
 """
 
 import multiprocessing
@@ -28,7 +28,7 @@ from benchmarks.speed.cases import CASES, RESOLUTION, Case, network_of, random_i
 from benchmarks.speed.steps import CLASSES
 
 KINDS = ("plain", "timm")
-WORKERS = 2
+WORKERS, MOST_WORKERS = 2, 8  # where the CPU computes, and at most where a GPU does
 LOGGED = 50  # steps between two looks at the loss in timm's script
 MEAN, DEVIATION = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # CIFAR-10's, as everyone has them
 
@@ -51,31 +51,40 @@ class PilImages(Dataset[tuple[Any, int]]):
 class Loop:
     """One of the loops, in this process, over the networks it has trained before."""
 
-    def __init__(self, kind: str, batch: int):
+    def __init__(self, kind: str, batch: int, device: str = "cpu"):
         torch.set_num_threads(slots("cpu"))
-        self.kind, self.batch = kind, batch
+        self.kind, self.batch, self.device = kind, batch, device
         self.dataset = PilImages()
-        self.loader = plain_loader(self.dataset, batch) if kind == "plain" else timm_loader(self.dataset, batch)
+        make = plain_loader if kind == "plain" else timm_loader
+        self.loader = make(self.dataset, batch, device)
         self.known: dict[str, tuple[nn.Module, torch.optim.Optimizer]] = {}
 
     def train(self, case: Case, precision: str, steps: int) -> None:
         """One epoch of `steps` batches."""
         if case.name not in self.known:
             network, make = network_of(case).train(), plain_optimizer if self.kind == "plain" else timm_optimizer
-            self.known[case.name] = network, make(network)
+            self.known[case.name] = network.to(self.device), make(network.to(self.device))
         network, optimizer = self.known[case.name]
         self.dataset.length = steps * self.batch
         for step, (images, labels) in enumerate(self.loader):
-            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            images, labels = images.to(self.device), labels.to(self.device)  # timm's are there already
+            with torch.autocast(self.device, torch.bfloat16, enabled=precision == "bfloat16"):
                 loss = F.cross_entropy(network(images), labels)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             if self.kind == "plain" or step % LOGGED == 0:
                 loss.item()
+        if self.device == "cuda":
+            torch.cuda.synchronize()
 
 
-def plain_loader(dataset: PilImages, batch: int) -> Iterable[tuple[Tensor, Tensor]]:
+def workers(device: str) -> int:
+    """Processes that load images: a user gives a GPU more of them."""
+    return WORKERS if device == "cpu" else max(WORKERS, min(MOST_WORKERS, slots("cpu")))
+
+
+def plain_loader(dataset: PilImages, batch: int, device: str) -> Iterable[tuple[Tensor, Tensor]]:
     dataset.transform = transforms.Compose(
         [
             transforms.RandomCrop(RESOLUTION, 4),
@@ -84,14 +93,14 @@ def plain_loader(dataset: PilImages, batch: int) -> Iterable[tuple[Tensor, Tenso
             transforms.Normalize(MEAN, DEVIATION),
         ]
     )
-    return DataLoader(dataset, batch, shuffle=True, num_workers=WORKERS, persistent_workers=True)
+    return DataLoader(dataset, batch, shuffle=True, num_workers=workers(device), persistent_workers=True)
 
 
 def plain_optimizer(network: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.05)
 
 
-def timm_loader(dataset: PilImages, batch: int) -> Iterable[tuple[Tensor, Tensor]]:
+def timm_loader(dataset: PilImages, batch: int, device: str) -> Iterable[tuple[Tensor, Tensor]]:
     """timm's, with crop and flip in place of its ImageNet transforms, which also resize and jitter."""
     loader = create_loader(
         dataset,  # type: ignore[arg-type]  # anything with a `transform`
@@ -100,8 +109,8 @@ def timm_loader(dataset: PilImages, batch: int) -> Iterable[tuple[Tensor, Tensor
         is_training=True,
         mean=MEAN,
         std=DEVIATION,
-        num_workers=WORKERS,
-        device=torch.device("cpu"),
+        num_workers=workers(device),
+        device=torch.device(device),
     )
     dataset.transform = transforms.Compose(
         [transforms.RandomCrop(RESOLUTION, 4), transforms.RandomHorizontalFlip(), ToNumpy()]
@@ -118,11 +127,11 @@ def timm_optimizer(network: nn.Module) -> torch.optim.Optimizer:
 class Elsewhere:
     """A `Loop` in a process of its own, started when entered: it shares no threads and no settings with ours."""
 
-    def __init__(self, kind: str, batch: int):
+    def __init__(self, kind: str, batch: int, device: str = "cpu"):
         self.kind = kind
         context = multiprocessing.get_context("spawn")
         self.pipe, self.theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(self.theirs, kind, batch))
+        self.process = context.Process(target=_serve, args=(self.theirs, kind, batch, device))
 
     def __enter__(self) -> "Elsewhere":
         self.process.start()
@@ -147,8 +156,8 @@ class Elsewhere:
             self.process.join()
 
 
-def _serve(pipe: Connection, kind: str, batch: int) -> None:
-    loop = Loop(kind, batch)
+def _serve(pipe: Connection, kind: str, batch: int, device: str) -> None:
+    loop = Loop(kind, batch, device)
     with suppress(EOFError, KeyboardInterrupt):
         while True:
             number, precision, steps = pipe.recv()

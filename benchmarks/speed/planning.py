@@ -26,7 +26,7 @@ RUNS, QUICK_RUNS = (1000, 10_000, 100_000), (100,)
 GOAL_SECONDS, GOAL_MEGABYTES = 30, 1000  # for the most of them
 
 
-def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:
+def measure(plan: Plan, batch: int, device: str, clock: Clock, tell: Tell) -> Table:
     """Times planning in processes of their own, in turns."""
     from benchmarks.speed.clock import Variant, summarise, take_turns
     from benchmarks.speed.tables import Table

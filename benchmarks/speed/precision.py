@@ -26,7 +26,7 @@ STEPS, QUICK_STEPS = 500, 2
 TRAIN_SIZE = 1000
 
 
-def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:
+def measure(plan: Plan, batch: int, device: str, clock: Clock, tell: Tell) -> Table:
     """Trains both models in both precisions over the seeds, and compares them seed by seed."""
     seeds, steps = (SEEDS, STEPS) if plan.measures else (QUICK_SEEDS, QUICK_STEPS)
     runs = {
@@ -38,9 +38,10 @@ def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         tell(f"{len(runs)} runs of {steps} steps")
-        tasks = [Task(run, single(run).evaluations[run.id], root, Settings(root / "data")) for run in runs.values()]
+        settings = Settings(root / "data", device)
+        tasks = [Task(run, single(run).evaluations[run.id], root, settings) for run in runs.values()]
         began = clock.now()
-        for ending in run_tasks(tasks, slots("cpu"), Quiet()):
+        for ending in run_tasks(tasks, slots(device), Quiet()):
             if ending.state != "finished":
                 raise InductiveError(f"{ending.task.run.id}: {ending.state} ({ending.line})")
         seconds = clock.now() - began
@@ -56,7 +57,7 @@ def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:
     return Table(
         name="bf16",
         about=f"Test accuracy (%) on the bundled digits, n = {TRAIN_SIZE}, size `pico`, recipe `digits`, {steps} "
-        f"steps, on the CPU; runs of one seed share subset, initial weights, order and augmentation. Difference of "
+        f"steps, on {device}; runs of one seed share subset, initial weights, order and augmentation. Difference of "
         f"bfloat16 to float32 in points, paired by seed: mean with its 95 % t-interval. It took "
         f"{seconds / 60:.0f} minutes.",
         header=["model", *PRECISIONS, "difference", "seeds"],

@@ -71,7 +71,7 @@ CHILD = (
 )
 
 
-def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:
+def measure(plan: Plan, batch: int, device: str, clock: Clock, tell: Tell) -> Table:
     """Writes the records, then looks at them in turns."""
     found: dict[str, dict[str, float]] = {}
     few = replace(

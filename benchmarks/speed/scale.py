@@ -1,4 +1,4 @@
-"""Table `scale`: how the time of a sweep grows with the number of runs and of cores."""
+"""Table `scale`: how the time of a sweep grows with the number of runs, and of those side by side."""
 
 import tempfile
 from dataclasses import replace
@@ -17,15 +17,15 @@ STEPS, TRAIN_SIZE = 10, 100
 MOST_ROUNDS = 3  # a round takes many minutes
 
 
-def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:
-    """Times sweeps of tiny runs on one core and on all, in turns."""
+def measure(plan: Plan, batch: int, device: str, clock: Clock, tell: Tell) -> Table:
+    """Times sweeps of tiny runs one at a time and in all slots (cores, GPUs), in turns."""
     counts = RUNS if plan.measures else QUICK_RUNS
-    jobs = sorted({1, slots("cpu")})
+    jobs = sorted({1, slots(device)})
     few = replace(
         plan, warmup=0, seconds=0.0, rounds=min(plan.rounds, MOST_ROUNDS), most=min(plan.most, 2 * MOST_ROUNDS)
     )
     with tempfile.TemporaryDirectory() as folder:
-        settings, root = Settings(Path(folder) / "data"), Path(folder) / "runs"
+        settings, root = Settings(Path(folder) / "data", device), Path(folder) / "runs"
         run_all([tiny(0)], 1, settings, root)  # the fork server is warm from here on
         variants = [
             Variant(_name(count, cores), partial(run_all, runs, cores, settings, root), _name(count, 1))
@@ -43,9 +43,9 @@ def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:
     return Table(
         name="scale",
         about=f"Sweeps of tiny runs (`vit` of size `pico` on the bundled digits, n = {TRAIN_SIZE}, {STEPS} steps, all "
-        f"evaluations and records) from the warm server: the time of all of them, and that on several cores relative "
-        f"to one.",
-        header=["runs", "cores", "seconds", "ms a run", "relative to one core", "clean rounds"],
+        f"evaluations and records) on {device} from the warm server: the time of all of them, and that of several "
+        f"side by side relative to one at a time.",
+        header=["runs", "side by side", "seconds", "ms a run", "relative to one", "clean rounds"],
         rows=rows,
         turns=turns,
     )

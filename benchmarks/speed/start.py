@@ -31,25 +31,26 @@ STARTS = (0, 1)  # steps of a run that is stopped there
 STEPS = 3  # of the run whose memory is looked at: the optimiser's state is there after the first
 
 
-def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:
+def measure(plan: Plan, batch: int, device: str, clock: Clock, tell: Tell) -> Table:
     """Times starts and evaluations in turns; the memory of a run's process is looked at once."""
     variants, memory, cases = [], {}, cases_of(plan)
     with tempfile.TemporaryDirectory() as folder:
         data, root = Path(folder) / "data", Path(folder) / "runs"
+        settings = Settings(data, device)
         write_images(data)
         for case in cases:
             for steps in STARTS:
-                start = partial(run_all, [run_of(case, batch, STEPS, data)], 1, Settings(data), root, until=steps)
+                start = partial(run_all, [run_of(case, batch, STEPS, data)], 1, settings, root, until=steps)
                 start()  # the fork server is warm from here on
                 variants.append(Variant(_start(case, steps), start, _start(case, steps)))
-            measurer = measurer_of(run_of(case, batch, STEPS, data), data)
+            measurer = measurer_of(run_of(case, batch, STEPS, data), data, device)
             for resolution in RESOLUTIONS:
                 call = partial(measurer.logits, "train", Evaluation(resolution=resolution))
                 variants.append(Variant(_name(case, resolution), call, _name(case, RESOLUTION)))
         nothing = in_warm_process(peak_megabytes)
         for case in cases:
             run = run_of(case, batch, STEPS, data)
-            memory[case.name] = in_warm_process(partial(memory_of, run, root / case.name, data))
+            memory[case.name] = in_warm_process(partial(memory_of, run, root / case.name, settings))
         turns = take_turns(variants, replace(plan, warmup=min(plan.warmup, 1)), clock, tell)
     rows = []
     for case in cases:
@@ -65,8 +66,8 @@ def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:
         name="start",
         about=f"From asking for a run to the end of its process, forked from the warm server, which does everything "
         f"up to the first step (goal: under {START_GOAL * 1000:.0f} ms) or that step, too, batch {batch}. "
-        f"Evaluation of one network at several resolutions, one thread, float32: images a second at {RESOLUTION} px, "
-        f"and the time at the others relative to that. Peak "
+        f"Evaluation of one network at several resolutions, on {device}, one thread, float32: images a second at "
+        f"{RESOLUTION} px, and the time at the others relative to that. Peak "
         f"resident memory of the process of a run of {STEPS} steps, and what of it is above that of a process that "
         f"has done nothing ({nothing:,.0f} MB, most of them pages of the server that all share).",
         header=[
@@ -88,9 +89,9 @@ def _name(case: Case, what: object) -> str:
     return f"{case.name} {what}"
 
 
-def measurer_of(run: Run, data: Path) -> Measurer:
+def measurer_of(run: Run, data: Path, device: str) -> Measurer:
     """What evaluates a network of a run, as initialised, as `execute` does it."""
-    execution = execution_for(run, "cpu")
+    execution = execution_for(run, device)
     images = load_images(DATASET, data)
     subset = draw_subset(images.train_labels, run.data.classes, run.draw, run.train_size, run.validation)
     channels_last = execution["layout"] == "channels_last"
@@ -116,8 +117,8 @@ def _answer(pipe: Connection, call: Callable[[], float]) -> None:
     pipe.send(call())
 
 
-def memory_of(run: Run, root: Path, data: Path) -> float:
-    """Executes a run as a child of `local` does. Returns the most megabytes that this process had."""
+def memory_of(run: Run, root: Path, settings: Settings) -> float:
+    """Executes a run as a child of `local` does. Returns the most megabytes of the host that this process had."""
     keep_memory()
-    execute(run, root, single(run).evaluations[run.id], Settings(data), lambda: False)
+    execute(run, root, single(run).evaluations[run.id], settings, lambda: False)
     return peak_megabytes()

@@ -16,9 +16,10 @@ def random_batch(batch: int, resolution: int) -> tuple[Tensor, Tensor]:
     return images, torch.randint(CLASSES, (batch,), generator=generator)
 
 
-def training_step(network: nn.Module, batch: int, resolution: int) -> Callable[[], object]:
+def training_step(network: nn.Module, batch: int, resolution: int, device: str = "cpu") -> Callable[[], object]:
     """Forward, cross-entropy, backward and one update by fused AdamW."""
-    images, labels = random_batch(batch, resolution)
+    images, labels = (tensor.to(device) for tensor in random_batch(batch, resolution))
+    network.to(device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
     network.train()
 
@@ -31,9 +32,10 @@ def training_step(network: nn.Module, batch: int, resolution: int) -> Callable[[
     return step
 
 
-def forward_pass(network: nn.Module, batch: int, resolution: int) -> Callable[[], object]:
+def forward_pass(network: nn.Module, batch: int, resolution: int, device: str = "cpu") -> Callable[[], object]:
     """Logits in evaluation mode, without gradients."""
-    images, _ = random_batch(batch, resolution)
+    images = random_batch(batch, resolution)[0].to(device)
+    network.to(device)
 
     def forward() -> None:
         network.eval()

@@ -1,9 +1,10 @@
 """Table `sweep`: images a second over whole trainings, against the loop a user would write and against timm's.
 
-Ours is the real thing: as many runs side by side as there are cores, each a process of one thread, through
-`local.run_tasks`; in its time is all that a study does: processes forked from the warm server, records, checkpoints,
-and the evaluation at the end. Of theirs, start-up is left out, and nothing is evaluated or kept. So ours are longer
-(a minute, as short runs of a study are): what a start takes weighs as it does there. Rates do not depend on it else.
+Ours is the real thing: as many runs side by side as there are cores, or one on a GPU, each a process of one thread,
+through `local.run_tasks`; in its time is all that a study does: processes forked from the warm server, records,
+checkpoints, and the evaluation at the end. Of theirs, start-up is left out, and nothing is evaluated or kept. So ours
+are longer (a minute, as short runs of a study are): what a start takes weighs as it does there. Rates do not depend on
+it else.
 """
 
 import itertools
@@ -22,24 +23,29 @@ from benchmarks.running.local import run_tasks, slots
 from benchmarks.running.task import Task
 from benchmarks.speed.cases import RESOLUTION, Case, Quiet, cases_of, run_of, write_images
 from benchmarks.speed.clock import Clock, Plan, Tell, Turn, Variant, summarise, take_turns
-from benchmarks.speed.loops import Elsewhere
+from benchmarks.speed.loops import Elsewhere, workers
 from benchmarks.speed.tables import Table
 
 OURS = ("float32", "bfloat16")
+GPU_STEPS = 512  # of theirs in a turn, whatever the network
 LONGER = 4  # times as many steps as theirs, which start before the clock does
 THEIRS = (("plain", "float32"), ("timm", "float32"), ("timm", "bfloat16"))
 
 
-def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:
+def measure(plan: Plan, batch: int, device: str, clock: Clock, tell: Tell) -> Table:
     """Times every network in every way, all in turns: theirs of equally many images, ours of LONGER times as many."""
-    jobs, cases = slots("cpu"), cases_of(plan)
+    jobs, cases = slots("cpu") if device == "cpu" else 1, cases_of(plan)
     images: dict[str, int] = {}
     variants: list[Variant] = []
-    with tempfile.TemporaryDirectory() as folder, Elsewhere("plain", batch) as plain, Elsewhere("timm", batch) as timm:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Elsewhere("plain", batch, device) as plain,
+        Elsewhere("timm", batch, device) as timm,
+    ):
         data = Path(folder) / "data"
         write_images(data)
         for case in cases:
-            steps = case.steps if plan.measures else 1
+            steps = steps_of(case, device) if plan.measures else 1
             images[case.name] = jobs * steps * batch
             for (kind, precision), loop in zip(THEIRS, (plain, timm, timm), strict=True):
                 tell(f"warming up {case.name}, {kind} {precision}")
@@ -48,20 +54,20 @@ def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:
                 variants.append(Variant(f"{case.name} {kind} {precision}", theirs, _plain(case)))
             for precision in OURS:
                 tell(f"warming up {case.name}, ours {precision}")
-                sweep_of(case, batch, 1, precision, jobs, Path(folder))()
-                ours = sweep_of(case, batch, steps * LONGER, precision, jobs, Path(folder))
+                sweep_of(case, batch, 1, precision, jobs, Path(folder), device)()
+                ours = sweep_of(case, batch, steps * LONGER, precision, jobs, Path(folder), device)
                 variants.append(Variant(f"{case.name} ours {precision}", ours, _plain(case)))
         turns = take_turns(variants, replace(plan, warmup=0, seconds=0.0), clock, tell)
-    lengths = "/".join(str(case.steps * LONGER) for case in cases)
+    lengths = "/".join(str(steps_of(case, device) * LONGER) for case in cases)
     return Table(
         name="sweep",
         about=f"Images a second over whole trainings at {RESOLUTION} px, batch {batch}, random crop and flip, AdamW. "
-        f"Ours: {jobs} runs of the recipe `plain` side by side, of {lengths} steps, "
+        f"Ours: {jobs} runs of the recipe `plain` side by side on {device}, of {lengths} steps, "
         f"one thread each, their start, records and last evaluation included. Plain: PIL images, torchvision's "
-        f"transforms, DataLoader with 2 workers, float32, torch's default AdamW, `loss.item()` at each step, {jobs} "
-        f"threads, start-up not included, 1/{LONGER} as many images; timm: likewise, by its loader, its optimiser "
-        f"factory and its model where it has one. Ratios of images a second: median (quartiles) over the rounds in "
-        f"which both turns were clean.",
+        f"transforms, DataLoader with {workers(device)} workers, float32, torch's default AdamW, `loss.item()` at each "
+        f"step, {slots('cpu')} threads, start-up not included, 1/{LONGER} as many images; timm: likewise, by its "
+        f"loader, its optimiser factory and its model where it has one. Ratios of images a second: median "
+        f"(quartiles) over the rounds in which both turns were clean.",
         header=[
             *("network", "plain", "timm, float32", "timm, bfloat16", "ours, float32", "ours, bfloat16"),
             *("ours / plain, float32", "ours / plain, any precision", "ours / timm, float32", "ours / timm, bfloat16"),
@@ -72,9 +78,16 @@ def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:
     )
 
 
-def sweep_of(case: Case, batch: int, steps: int, precision: str, jobs: int, folder: Path) -> Callable[[], None]:
+def steps_of(case: Case, device: str) -> int:
+    """Steps of theirs that fill a turn of some seconds on a core, or on a GPU."""
+    return case.steps if device == "cpu" else GPU_STEPS
+
+
+def sweep_of(
+    case: Case, batch: int, steps: int, precision: str, jobs: int, folder: Path, device: str
+) -> Callable[[], None]:
     """A call that trains `jobs` runs side by side, anew at each call, and raises InductiveError when one fails."""
-    settings = Settings(folder / "data")
+    settings = Settings(folder / "data", device)
     runs = [run_of(case, batch, steps, settings.data, seed, precision) for seed in range(jobs)]
     return partial(run_all, runs, jobs, settings, folder / "runs")
 

@@ -28,7 +28,7 @@ class Table:
 
     def markdown(self, machine: Mapping[str, Any]) -> str:
         lines = [f"Measured {machine['date']} on {machine_words(machine)}.", "", self.about, ""]
-        lines += [_row(self.header), _row(["---"] * len(self.header)), *map(_row, self.rows)]
+        lines += markdown_rows(self.header, self.rows)
         return "\n".join([*lines, "", contention_words(self.turns)])
 
     def as_json(self) -> dict[str, Any]:
@@ -37,15 +37,22 @@ class Table:
         return {"name": self.name, "about": self.about, "rows": rows, "turns": turns}
 
 
+def markdown_rows(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table as lines of Markdown."""
+    return [_row(header), _row(["---"] * len(header)), *map(_row, rows)]
+
+
 def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-def machine_facts() -> dict[str, Any]:
-    """What the numbers depend on: the machine, the libraries, this process's threads, the load before it began."""
+def machine_facts(device: str = "cpu") -> dict[str, Any]:
+    """What the numbers depend on: the machine, the libraries, this process's threads, the load before it began, and the
+    GPU that computed."""
     return {
         "date": datetime.date.today().isoformat(),
         **environment(),
+        "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
         **platform_bits("cpu"),
         "cores": os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
@@ -55,11 +62,12 @@ def machine_facts() -> dict[str, Any]:
 
 
 def machine_words(machine: Mapping[str, Any]) -> str:
-    """One line on the machine: '2 cores of AMD EPYC (AVX512), 23 GiB; torch 2.15.0, ...; 1 thread'."""
+    """One line on the machine: '2 cores of AMD EPYC (AVX512), 23 GiB; torch 2.15.0, ...; 1 thread', the GPU first."""
     libraries = ", ".join(f"{name} {machine[name]}" for name in ("torch", "torchvision", "timm"))
     threads = f"{machine['threads']} thread{'s' if machine['threads'] > 1 else ''}"
     hardware = f"{machine['cores']} cores of {machine['cpu']} ({machine['capability']}), {machine['memory_gib']} GiB"
-    return f"{hardware}; Python {machine['python']}, {libraries}; {threads} in one process"
+    gpu = f"{machine['gpu']} beside " if machine.get("gpu") else ""
+    return f"{gpu}{hardware}; Python {machine['python']}, {libraries}; {threads} in one process"
 
 
 def contention_words(turns: Mapping[str, Sequence[Turn]]) -> str:
@@ -104,3 +112,22 @@ def write_block(document: Path, name: str, text: str, kind: str = "speed") -> No
     if not (found and closed) or begin in rest or end in before + after:
         raise InductiveError(f"{document}: needs the lines {begin} and {end} once each, in this order")
     write_atomic(document, f"{before}{begin}\n{text}\n{end}{after}".encode())
+
+
+GPUS_END = "<!-- /gpus -->"
+
+
+def write_card_block(document: Path, card: str, name: str, text: str) -> None:
+    """Replaces a table of a GPU in a document, under a heading of its own; one that is not there yet is added.
+
+    The tables of all GPUs stand before the line `<!-- /gpus -->`. Raises InductiveError as `write_block` does, or where
+    the document lacks that line.
+    """
+    block = f"{name} on {card}"
+    old = document.read_text(encoding="utf-8") if document.exists() else ""
+    if f"<!-- speed:{block} -->" not in old and old.count(GPUS_END) == 1:
+        empty = f"<!-- speed:{block} -->\n<!-- /speed:{block} -->\n\n{GPUS_END}"
+        write_atomic(document, old.replace(GPUS_END, empty).encode())
+    elif GPUS_END not in old:
+        raise InductiveError(f"{document}: needs the line {GPUS_END}, before which the tables of GPUs stand")
+    write_block(document, block, f"### {card}: {name}\n\n{text}")

@@ -16,7 +16,8 @@ import models
 from benchmarks.errors import InductiveError
 from benchmarks.speed import against_timm, draws, encodings
 from benchmarks.speed.clock import MachineClock, Plan, Turn, Variant, ratios, summarise, take_turns
-from benchmarks.speed.tables import Table, contention_words, write_block
+from benchmarks.speed.peaks import PEAKS, peak
+from benchmarks.speed.tables import Table, contention_words, write_block, write_card_block
 from benchmarks.training.pixels import Selected
 from models.network import AttentionForm
 
@@ -150,6 +151,17 @@ def test_others_are_the_machine_less_this_process(monkeypatch: pytest.MonkeyPatc
     assert MachineClock().others() == pytest.approx(16.0 - 5.0)
 
 
+def test_the_clock_waits_for_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU works behind the calls that are timed: once this process uses one, it is waited for before each reading."""
+    waited: list[str] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: waited.append("waited"))
+    MachineClock().now()
+    assert waited == []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    MachineClock().now()
+    assert waited == ["waited"]
+
+
 def test_contention_that_cannot_be_known_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is no /proc/stat every turn counts, and the table says so."""
 
@@ -192,10 +204,10 @@ def test_every_encoding_is_in_its_table() -> None:
     """Reference: the registry's names, and what each network says of itself."""
     clock = FakeClock()
     clock.now = ticking()  # type: ignore[method-assign]
-    table = encodings.measure(plan(rounds=1, most=1), 1, clock, lambda text: None)
+    table = encodings.measure(plan(rounds=1, most=1), 1, "cpu", clock, lambda text: None)
     assert {row[0].strip("`") for row in table.rows} == set(models.position_names())
     assert {row[4] for row in table.rows} == {"1.000 (1.000 to 1.000)"}  # on this clock every call takes as long
-    described = encodings.nano_vit("cpb").describe(32, 32)
+    described = encodings.nano_vit("cpb", "cpu").describe(32, 32)
     row = next(row for row in table.rows if row[0] == "`cpb`")
     assert row[1:3] == [f"{described.parameters['position']:,}", f"{described.macs / 1e6:.2f}"]
 
@@ -228,6 +240,37 @@ def test_a_block_of_a_document_is_replaced(tmp_path: Path) -> None:
         write_block(document, "models", "new")
 
 
+def test_tables_of_a_gpu_in_a_document(tmp_path: Path) -> None:
+    """Added before the end of the place for GPUs, replaced when measured again, apart from other cards and tables."""
+    document = tmp_path / "performance.md"
+    document.write_text("# Speed\n<!-- /gpus -->\nend\n")
+    write_card_block(document, "NVIDIA H100 80GB HBM3", "models", "old")
+    write_card_block(document, "NVIDIA H200", "models", "other card")
+    write_card_block(document, "NVIDIA H100 80GB HBM3", "sweep", "other table")
+    write_card_block(document, "NVIDIA H100 80GB HBM3", "models", "new")
+    text = document.read_text()
+    assert text.startswith(
+        "# Speed\n<!-- speed:models on NVIDIA H100 80GB HBM3 -->\n### NVIDIA H100 80GB HBM3: models\n\nnew\n"
+        "<!-- /speed:models on NVIDIA H100 80GB HBM3 -->\n"
+    )
+    assert text.endswith("<!-- /gpus -->\nend\n")
+    assert "old" not in text and text.index("other card") < text.index("other table")
+    document.write_text("no place")
+    with pytest.raises(InductiveError, match="needs the line <!-- /gpus -->"):
+        write_card_block(document, "NVIDIA H200", "models", "new")
+
+
+def test_peaks_are_found_by_name() -> None:
+    """Reference: NVIDIA's datasheets. A part of a card (MIG) and an unknown card have none, nor a card a precision that
+    it lacks; bfloat16 is never slower than TF32."""
+    assert peak("NVIDIA A100-SXM4-80GB", "bfloat16") == 312.0
+    assert peak("NVIDIA H100 80GB HBM3", "tf32") == pytest.approx(989.4 / 2)  # the datasheet's 989 are with sparsity
+    assert peak("NVIDIA H200", "float32") == 66.9 and peak("NVIDIA H200 NVL", "float32") == 60.0
+    assert peak("NVIDIA A100-SXM4-40GB MIG 3g.20gb", "bfloat16") is None
+    assert peak("Tesla T4", "bfloat16") is None and peak("Abacus", "float32") is None
+    assert all(one.get("tf32", 0) <= one.get("bfloat16", 0) for one in PEAKS.values())
+
+
 def test_a_table_is_markdown() -> None:
     """Three lines with as many cells; the machine and the contention beside them."""
     table = Table("tiny", "What.", ["a", "b"], [["1", "2"]], {"x": [Turn(1.0, 0.0)]})
@@ -236,6 +279,7 @@ def test_a_table_is_markdown() -> None:
     text = table.markdown(machine)
     assert "| a | b |\n| --- | --- |\n| 1 | 2 |\n" in text
     assert "2026-01-02 on 2 cores of Abacus (AVX2), 4 GiB" in text
+    assert "on NVIDIA H200 beside 2 cores of Abacus" in table.markdown({**machine, "gpu": "NVIDIA H200"})
     assert "1 of 1 turns were clean" in text
 
 
@@ -272,3 +316,5 @@ def test_the_command_refuses_what_it_does_not_know(tmp_path: Path) -> None:
     contradiction = speed("--quick", "--write", "x.md", folder=tmp_path)
     assert contradiction.returncode == 2
     assert "--quick" in contradiction.stderr
+    hosts = speed("planning", "--device", "cuda", folder=tmp_path)
+    assert (hosts.returncode, "no network computes in planning" in hosts.stderr) == (2, True)
