@@ -23,7 +23,7 @@ ROOMS = {
     "models": "grids hints options initial linear network | positions | DOOR | libraries | trained | catalogue | "
     "checks",
     "benchmarks": "errors files collector console randomness slices | data | plan | records | forecast | training | "
-    "running | DOOR | speed | fairness | cli",
+    "running | DOOR | speed | fairness | doctor | cli",
     "slurm": "commands cluster packing freeze ledger | site queue | status worker | executor | DOOR",
     "analysis": "statistics | wording | frame | provenance | elements | questions | page | formats | DOOR",
 }

@@ -41,6 +41,7 @@ VERBS = {  # by name, in the order of --help: the file and the function in it
     "cancel": ("cluster", "cancel"),
     "logs": ("cluster", "logs"),
     "check": ("check", "check"),
+    "doctor": ("doctor", "doctor"),
 }
 
 

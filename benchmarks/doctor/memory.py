@@ -1,0 +1,67 @@
+"""A GPU without the memory for a batch: the run must halve its micro-batch, and end as if nothing had been short."""
+
+import gc
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.doctor.findings import Answer
+from benchmarks.files import read_json
+from benchmarks.plan.run import Run
+from benchmarks.plan.study import single
+from benchmarks.records.metrics import read_metrics
+from benchmarks.running.execute import Settings, execute
+from benchmarks.running.rerun import RELATIVE_LOSS
+from benchmarks.speed.cases import training_of
+from benchmarks.training.kernels import apply_execution, execution_for
+
+
+def halved(run: Run, root: Path, settings: Settings) -> Answer:
+    """Trains a run (without BatchNorm, which would normalise by fewer images) with room for half of its batch.
+
+    To be called in a process of its own: what it may take of the GPU stays limited.
+    """
+    execution = execution_for(run, "cuda")
+    apply_execution(execution)
+    batch = run.recipe.batch_size
+    whole = _peak(run, settings.data, execution)
+    half = _peak(run, settings.data, execution | {"micro_batch": batch // 2})
+    expected = read_metrics(_finished(run, root / "plenty", settings) / "metrics.jsonl")
+    _release()
+    total = torch.cuda.get_device_properties(0).total_memory
+    room = (whole + half) // 2
+    torch.cuda.set_per_process_memory_fraction(room / total)
+    try:
+        folder = _finished(run, root / "short", settings)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    size = read_json(folder / "execution.json")["micro_batch"]
+    rows = read_metrics(folder / "metrics.jsonl")
+    pairs = zip(rows, expected, strict=True)
+    loss = max(abs(here["loss"] - there["loss"]) / abs(there["loss"]) for here, there in pairs)
+    words = f"{room / 2**20:,.0f} MiB for batches of {batch}: micro-batches of {size}, loss {loss:.0e} from the whole's"
+    fine = size == batch // 2 and loss <= RELATIVE_LOSS
+    return Answer("ok" if fine else "differs", words, {"micro_batch": size, "loss": loss, "room": room})
+
+
+def _peak(run: Run, data: Path, execution: dict[str, Any]) -> int:
+    """The most bytes that the allocator has held in two steps: in the second the optimiser has its state."""
+    _release()
+    torch.cuda.reset_peak_memory_stats()
+    training = training_of(run, data, execution)
+    for _ in range(2):
+        training.update()
+    return torch.cuda.max_memory_reserved()
+
+
+def _release() -> None:
+    gc.collect()
+    torch.cuda.empty_cache()
+
+
+def _finished(run: Run, root: Path, settings: Settings) -> Path:
+    """Executes a run and returns its folder."""
+    execute(run, root, single(run).evaluations[run.id], settings, lambda: False)
+    _release()
+    return root / run.id
