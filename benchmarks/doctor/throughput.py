@@ -15,10 +15,10 @@ import torch
 
 from benchmarks.data.dataset import Places
 from benchmarks.doctor.findings import Answer, Check, Finding, left_out
-from benchmarks.plan.run import Precision, Run, make_run
 from benchmarks.forecast.cost import facts
+from benchmarks.forecast.gpu_speed import peak
+from benchmarks.plan.run import Precision, Run, make_run
 from benchmarks.speed.cases import DATASET, TRAIN, training_of
-from benchmarks.speed.peaks import peak
 from benchmarks.speed.steps import CLASSES
 from benchmarks.training.kernels import KERNELS, apply_execution, execution_for
 from benchmarks.training.training import Training

@@ -20,18 +20,20 @@ FORMS = {"off": 1.0, "network": 0.5, "graphs": 0.1}  # share of the launches tha
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU: a pattern of the names it goes by, and its dense peaks in TFLOP/s by precision."""
+    """A GPU: a pattern of the names it goes by, and its dense peaks in TFLOP/s by precision, None for one it lacks."""
 
     name: str
     pattern: str
     float32: float
-    tf32: float
-    bfloat16: float
+    tf32: float | None = None
+    bfloat16: float | None = None
 
 
 GPUS = (
-    Gpu("H100 PCIe", r"h100.*pcie", 51.0, 378.0, 756.0),
-    Gpu("H100", r"g?h[12]00", 67.0, 494.5, 989.5),  # H200 and GH200 compute as fast
+    Gpu("B200", r"b200", 75.0, 1125.0, 2250.0),
+    Gpu("H100 PCIe", r"h100.*pcie", 51.2, 378.0, 756.0),
+    Gpu("H100 NVL", r"h[12]00.*nvl", 60.0, 417.5, 835.5),
+    Gpu("H100", r"g?h[12]00", 66.9, 494.7, 989.4),  # H200 and GH200 compute as fast
     Gpu("A100", r"a100", 19.5, 156.0, 312.0),
     Gpu("A40", r"a40", 37.4, 74.8, 149.7),
     Gpu("A30", r"a30", 10.3, 82.0, 165.0),
@@ -39,13 +41,16 @@ GPUS = (
     Gpu("L40S", r"l40s", 91.6, 183.0, 362.0),
     Gpu("L40", r"l40", 90.5, 90.5, 181.0),
     Gpu("L4", r"l4", 30.3, 60.0, 121.0),
-    Gpu("V100", r"v100s?", 15.7, 15.7, 15.7),
-    Gpu("T4", r"t4", 8.1, 8.1, 8.1),
+    Gpu("V100", r"v100s?", 15.7),
+    Gpu("T4", r"t4", 8.1),
     Gpu("RTX 3090", r"(rtx)?[ _-]*3090", 35.6, 35.6, 71.0),
     Gpu("RTX 4090", r"(rtx)?[ _-]*4090", 82.6, 82.6, 165.2),
+    Gpu("RTX A6000", r"(rtx)?[ _-]*a6000", 38.7, 77.4, 154.8),
+    Gpu("RTX 6000 Ada", r"rtx[ _-]*6000[ _-]*ada", 91.1, 182.1, 364.2),
 )
-"""Without sparsity, from NVIDIA's data sheets, and for RTX from the white papers of GA102 and AD102 (products added up
-in float32). V100 and T4 have neither TF32 nor bfloat16, and compute them as float32."""
+"""Without sparsity (data sheets often name twice as much), from NVIDIA's data sheets, and for RTX from the white papers
+of GA102 and AD102 (products added up in float32). float32 is without tensor cores. V100 and T4 have neither TF32 nor
+bfloat16, and compute them as float32."""
 
 UNKNOWN = next(gpu for gpu in GPUS if gpu.name == "V100")  # what any other is taken for: few clusters have slower ones
 SEVENTHS = re.compile(r"(\d)g\.\d+gb")  # of a GPU that MIG has divided: 3g.20gb
@@ -71,7 +76,16 @@ def kind_of(name: str) -> str:
 def flops(name: str, precision: str) -> float:
     """FLOP/s that training is assumed to reach on a GPU of this name, by a run that has it to itself."""
     gpu, sevenths = _read(name)
-    return float(getattr(gpu or UNKNOWN, precision)) * 1e12 * SHARE * sevenths / 7
+    most = gpu or UNKNOWN
+    return float(getattr(most, precision) or most.float32) * 1e12 * SHARE * sevenths / 7
+
+
+def peak(name: str, precision: str) -> float | None:
+    """TFLOP/s at most of a GPU of this name; None for one that is not in the table, for a part of one (MIG), and for a
+    precision that it lacks."""
+    gpu, _ = _read(name)
+    part = "mig" in name.lower() or SEVENTHS.search(name.lower())
+    return None if gpu is None or part else getattr(gpu, precision)
 
 
 def assumption(name: str) -> str:

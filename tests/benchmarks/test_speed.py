@@ -16,7 +16,6 @@ import models
 from benchmarks.errors import InductiveError
 from benchmarks.speed import against_timm, draws, encodings
 from benchmarks.speed.clock import MachineClock, Plan, Turn, Variant, ratios, summarise, take_turns
-from benchmarks.speed.peaks import PEAKS, peak
 from benchmarks.speed.tables import Table, contention_words, write_block, write_card_block
 from benchmarks.training.pixels import Selected
 from models.network import AttentionForm
@@ -258,17 +257,6 @@ def test_tables_of_a_gpu_in_a_document(tmp_path: Path) -> None:
     document.write_text("no place")
     with pytest.raises(InductiveError, match="needs the line <!-- /gpus -->"):
         write_card_block(document, "NVIDIA H200", "models", "new")
-
-
-def test_peaks_are_found_by_name() -> None:
-    """Reference: NVIDIA's datasheets. A part of a card (MIG) and an unknown card have none, nor a card a precision that
-    it lacks; bfloat16 is never slower than TF32."""
-    assert peak("NVIDIA A100-SXM4-80GB", "bfloat16") == 312.0
-    assert peak("NVIDIA H100 80GB HBM3", "tf32") == pytest.approx(989.4 / 2)  # the datasheet's 989 are with sparsity
-    assert peak("NVIDIA H200", "float32") == 66.9 and peak("NVIDIA H200 NVL", "float32") == 60.0
-    assert peak("NVIDIA A100-SXM4-40GB MIG 3g.20gb", "bfloat16") is None
-    assert peak("Tesla T4", "bfloat16") is None and peak("Abacus", "float32") is None
-    assert all(one.get("tf32", 0) <= one.get("bfloat16", 0) for one in PEAKS.values())
 
 
 def test_a_table_is_markdown() -> None:
