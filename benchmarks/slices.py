@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import models
+from benchmarks.same_bits import GONE, SAME
 
 PACKAGES = ("benchmarks", "models")
 
@@ -38,80 +39,6 @@ REGISTRIES = {
 }
 
 
-# Definitions whose text has changed, and no run with it, keep the digest they had: by symbol and new digest. "": a new
-# definition that changes no run and is left out.
-SAME = {
-    ("INITIAL", "03a3560a"): "36eecfac",  # in another order, the first being the default; a run states its `initial`
-    ("Network", "dce2e4de"): "d2d2025e",  # the same default, of `initialise`
-    ("Adapted", "3d9112f4"): "d6f9d7a7",  # likewise
-    # randomness.py: no two hashes are equal, so any sort will do
-    ("permutation", "2bb548ea"): "092d3845",
-    # pixels.py: the same sums, remembered; one copy for several arrays
-    ("ALIGNED", "faf3d201"): "",
-    ("CHUNK_BYTES", "870d03c2"): "",
-    ("Selected", "04150c5f"): "ab6645cc",
-    ("_moments", "afaeb76c"): "",
-    ("_moments_of_part", "8d32be76"): "",
-    ("_room", "8cb0c668"): "",
-    ("_type", "7f03be1c"): "",
-    ("moments", "55ba7a3f"): "c4fa05fd",
-    ("packed", "414c049e"): "",
-    ("resident", "5a736459"): "",
-    ("to_device", "7dbe6c6b"): "a10c3148",
-    ("unpacked", "3cbd3330"): "",
-    # batches.py: several steps at once on GPUs
-    ("BLOCK_BYTES", "db709783"): "",
-    ("BLOCK_STEPS", "f57bc70c"): "",
-    ("Batches", "570d75af"): "1c22fde1",
-    ("block_steps", "273d7669"): "",
-    # augment.py: decided on the host, made on slices, with the same bits
-    ("Change", "f11f3609"): "",
-    ("_edges", "4778d670"): "",
-    ("_inside", "c2c6b713"): "",
-    ("_one_of", "ac415eba"): "",
-    ("_partners", "09bb5acb"): "",
-    ("_per_image", "96e95b9e"): "",
-    ("_unchanged", "2f9331bd"): "",
-    ("crop", "2faaee57"): "3c1f2271",
-    ("erase", "c8610283"): "378adee5",
-    ("flip", "7d33c5c0"): "de40497e",
-    ("jitter", "32defaf2"): "c50a4f76",
-    ("mix", "1fe1c3cb"): "448f018f",
-    ("randaugment", "965cd4c3"): "317e7aa4",
-    ("resized_crop", "fc0e9b22"): "a36423dd",
-    ("trivialaugment", "5272e7e0"): "841864fc",
-    # beta.py: the quantiles that scipy has
-    ("ALPHAS", "2b8a74a6"): "",
-    ("NODES", "152df3f4"): "",
-    ("SMALLEST", "d42d42d4"): "",
-    ("TOLERANCE", "c312f376"): "",
-    ("_read", "dd815892"): "",
-    ("_table", "c5d7ccc7"): "",
-    ("quantiles", "2315a645"): "",
-    # operations.py: the same constants without a copy
-    ("grey", "3c0d85d0"): "7e4ec453",
-    ("hue", "38ac00f7"): "e69b3c1a",
-    ("smooth", "a9bcbe68"): "1b7aefa1",
-    # averaging.py: the same, all tensors in one
-    ("Average", "7e9ec847"): "6f4de08e",
-    ("_joined", "47cc303e"): "",
-    ("_Moments", "80fb4fc0"): "2ef9cdd0",  # on a GPU summed in parts, on a CPU at once as before
-    ("_at_once", "fa4f3eb1"): "",
-    ("ELEMENTS", "9bda7856"): "",
-    ("estimate", "b51c5277"): "104486e4",  # smaller batches where there was an error: no memory
-    ("_estimated", "e2c4a304"): "",
-    ("LEAST", "1b7e7da6"): "",
-    ("release", "bd312228"): "",
-}
-# Definitions of before, by symbol and digest, that are no longer part of a slice, which changed no run.
-GONE: set[tuple[str, str]] = {
-    ("_apply", "51969e7c"),
-    ("_column", "9fba8100"),
-    ("_constant", "241dc1d4"),
-    ("_rectangle", "5f897ef5"),
-}
-
-
 def slice_digests(entries: Iterable[str]) -> dict[str, str]:
     """Digest of every definition reached from the entry points, sorted by name."""
     return dict(_slice(tuple(entries)))
@@ -134,7 +61,8 @@ def changes(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def _changes(old: tuple[tuple[str, str], ...], new: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
-    old = tuple((name, digest) for name, digest in old if (_own_name(name), digest) not in GONE)
+    kept = {(_own_name(name), digest) for name, digest in new}
+    old = tuple(one for one in old if (known := (_own_name(one[0]), one[1])) not in GONE or known in kept)
     before, after = _only_in(old, new), _only_in(new, old)
     named_before, named_after = set(map(_own_name, before)), set(map(_own_name, after))
     words = [f"{name} ({'changed' if _own_name(name) in named_before else 'new'})" for name in after]

@@ -272,20 +272,30 @@ def as_tokens(feature_map: Tensor) -> Tensor:
 
 
 def attend(
-    queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None, fused: bool, dropout: float = 0.0
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    bias: Tensor | None,
+    fused: bool,
+    dropout: float = 0.0,
+    mask: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """softmax(q k' + bias) v for queries that are scaled already (Vaswani et al., 2017, eq. 1).
+    """softmax(q k' + bias + mask) v for queries that are scaled already (Vaswani et al., 2017, eq. 1).
 
-    Args: queries, keys, values: (..., h, N, d). bias: broadcasts to (..., h, N, N), minus infinity masks. fused: one
-    kernel, without probabilities. dropout: share of the probabilities set to zero, the others scaled up.
+    Args: queries, keys, values: (..., h, N, d). bias: broadcasts to (..., h, N, N). mask: likewise, of 0 and minus
+    infinity alone, which every type holds. fused: one kernel, without probabilities. dropout: share of the
+    probabilities set to zero, the others scaled up.
     Returns the mixed values (..., h, N, d), and the probabilities (..., h, N, N) or None from the fused kernel.
+
+    The fused kernel would round the bias to the type of the queries: with eight bits, a bias of 8 to 16 has steps of
+    1/16. So a bias of a finer type, as float32 beside queries in bfloat16, is added in that type by the explicit form,
+    whatever is set: an encoding is then the same on every device.
     """
-    if fused:
-        mask = None if bias is None else bias.to(queries.dtype)
-        mixed = nn.functional.scaled_dot_product_attention(
-            queries, keys, values, attn_mask=mask, dropout_p=dropout, scale=1.0
-        )
-        return mixed, None
+    rounded = bias is not None and torch.promote_types(bias.dtype, queries.dtype) != queries.dtype
+    if mask is not None:
+        bias = mask if bias is None else bias + mask
+    if fused and not rounded:
+        return fused_attention(queries, keys, values, bias, dropout), None
     logits = queries @ keys.transpose(-2, -1)  # ... h N N
     if bias is not None:
         logits = logits + bias
@@ -293,6 +303,24 @@ def attend(
     if dropout:
         probabilities = nn.functional.dropout(probabilities, dropout)
     return probabilities.to(values.dtype) @ values, probabilities
+
+
+def fused_attention(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
+    """`attend` by torch's kernels, which take B h N d and nothing longer: (..., h, N, d) -> (..., h, N, d).
+
+    Windows, B windows h N d, become heads, B windows*h N d: so the bias of every window serves all images without a
+    copy for each. In five dimensions torch falls back to the explicit form on CUDA.
+    """
+    heads = queries.shape[1:-2]  # h, or windows h
+    if bias is not None:
+        bias = bias.to(queries.dtype)
+        if len(heads) > 1:
+            bias = bias.expand(*heads, -1, -1).flatten(0, -3)  # windows*h N N
+    queries, keys, values = (x.flatten(1, -3) for x in (queries, keys, values))
+    mixed = nn.functional.scaled_dot_product_attention(
+        queries, keys, values, attn_mask=bias, dropout_p=dropout, scale=1.0
+    )
+    return mixed.unflatten(1, heads)
 
 
 def without_memory(network: AnyNetwork) -> AnyNetwork:

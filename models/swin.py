@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from models.grids import Grid
 from models.initial import SWIN, Draw, Scheme, normal
 from models.network import AttentionLayer, Choices, DropPath, Head, Network, Parts, attend, check_way, drop_path_rates
-from models.positions.biases import offset_index, resize_offsets
+from models.positions.biases import by_pair, resize_offsets
 from models.vit import MLP, PatchEmbedding, Projection
 
 WAYS = ("keep_window", "grow_window")
@@ -66,11 +66,6 @@ def region_mask(grid: Grid, padded: Grid, window: Grid, shift: Grid) -> Tensor:
     return torch.zeros(differ.shape, dtype=torch.float64).masked_fill(differ, -math.inf)
 
 
-def make_constant(make: str, geometry: tuple[Any, ...]) -> Tensor:
-    """The offset `index` of (window, table), mn mn, or the `mask` of (grid, padded, window, shift), windows mn mn."""
-    return offset_index(*geometry) if make == "index" else region_mask(*geometry)
-
-
 class Windows(AttentionLayer, ABC):
     """Attention inside windows, B H W D -> B H W D; a subclass says by which queries, keys, values and bias.
 
@@ -85,7 +80,7 @@ class Windows(AttentionLayer, ABC):
         self.heads, self.head_width, self.window, self.shifted = heads, width // heads, window, shifted
         self.qkv = Projection(width, 3 * width, bias=self.qkv_bias)
         self.out = nn.Linear(width, width)
-        self._constants: dict[tuple[object, ...], Tensor] = {}
+        self._masks: dict[tuple[object, ...], Tensor] = {}
 
     @abstractmethod
     def project(self, windows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -101,19 +96,19 @@ class Windows(AttentionLayer, ABC):
         parted = qkv.view(batch, count, size, 3, self.heads, self.head_width)
         return parted.permute(3, 0, 1, 4, 2, 5).unbind(0)
 
-    def constant(self, key: tuple[object, ...], make: str, device: torch.device, dtype: torch.dtype) -> Tensor:
-        """The offset index, n n, or the region mask, windows n n, of a geometry.
+    def mask(self, geometry: tuple[Grid, Grid, Grid, Grid], device: torch.device, dtype: torch.dtype) -> Tensor:
+        """The region mask of a geometry, the arguments of `region_mask`: windows n n.
 
         It is made once for a device and type, and kept.
         """
-        name = (make, *key, device, dtype)
-        kept = self._constants.get(name)
+        key = (geometry, device, dtype)
+        kept = self._masks.get(key)
         if kept is None and torch.compiler.is_compiling():
-            return make_constant(make, key).to(device=device, dtype=dtype)
+            return region_mask(*geometry).to(device=device, dtype=dtype)
         if kept is None:
             with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):
-                kept = make_constant(make, key).to(device=device, dtype=dtype)
-            self._constants[name] = kept
+                kept = region_mask(*geometry).to(device=device, dtype=dtype)
+            self._masks[key] = kept
         return kept
 
     def forward(self, x: Tensor, target: Grid, layer: int, parts: Parts | None) -> Tensor:
@@ -123,20 +118,22 @@ class Windows(AttentionLayer, ABC):
         """
         height, width = x.shape[1:3]
         window = min(target[0], height), min(target[1], width)
-        shift = tuple(m // 2 if self.shifted and m < n else 0 for m, n in zip(window, (height, width), strict=True))
+        down, across = (m // 2 if self.shifted and m < n else 0 for m, n in zip(window, (height, width), strict=True))
+        shift = down, across
         bottom, right = -height % window[0], -width % window[1]
         padded = height + bottom, width + right
         if bottom or right:
             x = nn.functional.pad(x, (0, 0, 0, right, 0, bottom))
         if any(shift):
-            x = torch.roll(x, (-shift[0], -shift[1]), dims=(1, 2))
+            x = torch.roll(x, (-down, -across), dims=(1, 2))
         windows = to_windows(x, window)  # B windows n D
         queries, keys, values = self.project(windows)  # B windows h n d
         bias = self.bias(target, window)  # h n n
+        mask = None
         if any(shift) or bottom or right:
-            key = ((height, width), padded, window, shift)
-            bias = bias + self.constant(key, "mask", bias.device, bias.dtype)[:, None]  # windows h n n
-        mixed, probabilities = attend(queries, keys, values, bias, self.fused and parts is None)
+            geometry = (height, width), padded, window, shift
+            mask = self.mask(geometry, bias.device, bias.dtype)[:, None]  # windows 1 n n
+        mixed, probabilities = attend(queries, keys, values, bias, self.fused and parts is None, mask=mask)
         if parts is not None and probabilities is not None:
             parts[f"attention.{layer}"] = probabilities
         x = from_windows(self.out(mixed.transpose(2, 3).reshape(windows.shape)), window, *padded)
@@ -171,8 +168,7 @@ class WindowAttention(Windows):
     def bias(self, target: Grid, window: Grid) -> Tensor:
         """From the trained offset image, resized when the target window differs: h n n."""
         table: Tensor = self.bias_table if target == self.window else resize_offsets(self.bias_table, target)
-        index = self.constant((window, target), "index", table.device, torch.long)
-        return table.flatten(1)[:, index]
+        return by_pair(table, window)
 
 
 class SwinBlock(nn.Module):

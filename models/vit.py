@@ -97,8 +97,8 @@ class Attention(AttentionLayer):
         """Tokens B N D, N with the class token where there is one -> B N D.
 
         Args: position: the encoding, whose hooks are called. grid: rows and columns of the patch tokens. block: the
-        block's number. parts: gets `attention.block`, B h N N, when it is a dictionary. mask: added to the logits, N N,
-        or None.
+        block's number. parts: gets `attention.block`, B h N N, when it is a dictionary. mask: added to the logits, N N
+        of 0 and minus infinity, or None.
         """
         batch, count, width = tokens.shape
         qkv = self.project(tokens, grid).view(batch, count, 3, self.heads, self.head_width)
@@ -106,11 +106,9 @@ class Attention(AttentionLayer):
         queries, keys = position.rotate(queries, keys, grid, block)
         queries = queries * self.head_width**-0.5
         bias = position.bias(queries, grid, block)
-        if mask is not None:
-            bias = mask if bias is None else bias + mask
         fused = self.fused and parts is None and not position.mixes_values
         dropout = self.dropout if self.training else 0.0
-        mixed, probabilities = attend(queries, keys, values, bias, fused, dropout)  # B h N d, B h N N
+        mixed, probabilities = attend(queries, keys, values, bias, fused, dropout, mask)  # B h N d, B h N N
         if probabilities is not None:
             if position.mixes_values:
                 mixed = mixed + position.mix_values(probabilities, grid, block)

@@ -20,10 +20,10 @@ PACKAGES = {
 # that is named here stands in that place; all others at the door are one room, in the place of DOOR (slurm's verbs, on
 # top of what they share).
 ROOMS = {
-    "models": "grids hints options initial linear network | positions | DOOR | libraries | trained | catalogue | "
-    "checks",
-    "benchmarks": "errors files collector console randomness slices | data | plan | records | forecast | training | "
-    "running | DOOR | speed | fairness | doctor | cli",
+    "models": "grids hints options resizing initial linear network | positions | DOOR | libraries | trained | "
+    "catalogue | checks",
+    "benchmarks": "errors files collector console randomness same_bits slices | data | plan | records | forecast | "
+    "training | running | DOOR | speed | fairness | doctor | cli",
     "slurm": "commands cluster packing freeze ledger | site queue | status worker | executor | DOOR",
     "analysis": "statistics | wording | frame | provenance | elements | questions | page | formats | DOOR",
 }

@@ -45,7 +45,8 @@ def run_sources(run: Run) -> dict[str, str]:
         run.steps,
         models.loaded_plugins(),
     )
-    return {**ours, **{name: digest_of(repr(fact)) for name, fact in _ready_made(run).items()}}
+    facts = _ready_made(run) | _regrouped(run)
+    return {**ours, **{name: digest_of(repr(fact)) for name, fact in facts.items()}}
 
 
 @lru_cache(maxsize=4096)
@@ -68,6 +69,20 @@ def _ours(
         **slice_digests(_entry_points(*decisive)),
         **{name: digest_of(repr(fact)) for name, fact in facts.items()},
     }
+
+
+SEVERAL_GRIDS = ("learned_1d", "learned_2d", "bias_2d", "relative_2d")  # encodings that fit tables to each grid
+
+
+def _regrouped(run: Run) -> dict[str, str]:
+    """A fact of the runs whose gradients of positions are added up in another order than in records that lack it.
+
+    These are tables that are resized in training (`models.resizing`), and offsets that are clipped or mix values
+    (`relative_2d`). All other runs of the same encodings have the bits they had.
+    """
+    clipped = run.options.get("relative_clip") or run.options.get("relative_values")
+    several = run.recipe.train_resolutions and (run.position in SEVERAL_GRIDS or run.model == "coatnet")
+    return {"gradients of positions": "by products and views"} if clipped or several else {}
 
 
 def _ready_made(run: Run) -> dict[str, str]:

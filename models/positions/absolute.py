@@ -13,6 +13,7 @@ from models.grids import Grid
 from models.initial import Draw, constant, normal, uniform, xavier
 from models.network import Choices, as_map, as_tokens
 from models.positions.base import Position, coordinates, resize_image
+from models.resizing import resized
 
 
 class NoPosition(Position):
@@ -93,7 +94,7 @@ def resize_axis(table: Tensor, length: int) -> Tensor:
     """Resize a table along its first axis, linearly: L0 D -> L D."""
     if table.shape[0] == length:
         return table
-    return nn.functional.interpolate(table.T[None], size=length, mode="linear")[0].T
+    return resized(table.T, (length,), "linear").T
 
 
 def sinusoid(positions: Tensor, width: int) -> Tensor:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from models.grids import Grid
 from models.initial import Draw
 from models.network import Choices, check_way
+from models.resizing import resized
 
 
 class Position(nn.Module):
@@ -138,10 +139,23 @@ def resize_image(image: Tensor, size: Grid, interpolation: str) -> Tensor:
     """
     mode = "bilinear" if interpolation == "bilinear" else "bicubic"
     exact = image if image.dtype == torch.float64 else image.float()
-    resized = nn.functional.interpolate(
-        exact.permute(2, 0, 1)[None], size=size, mode=mode, antialias=interpolation == "bicubic_antialias"
-    )
-    return resized[0].permute(1, 2, 0).to(image.dtype)
+    other = resized(exact.permute(2, 0, 1), size, mode, antialias=interpolation == "bicubic_antialias")
+    return other.permute(1, 2, 0).to(image.dtype)
+
+
+def reaching(table: Tensor, reach: int, axis: int) -> Tensor:
+    """A table that holds the offsets -k..k along an axis, cut or continued by its ends to -reach..reach.
+
+    ... 2k+1 ... -> ... 2 reach + 1 ...
+    """
+    known = table.shape[axis] // 2
+    if reach == known:
+        return table
+    if reach < known:
+        return table.narrow(axis, known - reach, 2 * reach + 1)
+    first, last = table.narrow(axis, 0, 1), table.narrow(axis, 2 * known, 1)
+    repeats = [reach - known if each == axis % table.ndim else -1 for each in range(table.ndim)]
+    return torch.cat([first.expand(repeats), table, last.expand(repeats)], dim=axis)
 
 
 def join_class(patches: Tensor, to_class: Tensor, from_class: Tensor, own: Tensor) -> Tensor:

@@ -20,18 +20,22 @@ from models.positions.base import (
     at_least_single,
     join_class,
     offsets,
+    reaching,
     resize_image,
     without_autocast,
 )
 from models.positions.encodings import check_lookhere
 
 
-def offset_index(grid: Grid, table: Grid) -> Tensor:
-    """For each pair its entry in a flattened (2 rows - 1) x (2 columns - 1) offset image, offsets clipped: N N."""
-    dr, dc = offsets(grid)
-    rows, columns = table
-    dr, dc = dr.clamp(1 - rows, rows - 1), dc.clamp(1 - columns, columns - 1)
-    return (dr + rows - 1) * (2 * columns - 1) + dc + columns - 1
+def by_pair(image: Tensor, grid: Grid) -> Tensor:
+    """From an entry for every offset to one for every pair: an offset image h 2H0-1 2W0-1 -> h N N on a grid H W.
+
+    Offset 0 lies in the middle; offsets beyond the image have its border. Unfolding, since its gradient adds up in one
+    order on every device, without the sorting that the gradient of an index needs on CUDA.
+    """
+    image = reaching(reaching(image, grid[0] - 1, axis=1), grid[1] - 1, axis=2)  # h 2H-1 2W-1
+    pairs = nn.functional.unfold(image[None], grid)[0]  # hN N, keys from the last to the first
+    return pairs.unflatten(0, (len(image), -1)).flip(-1)
 
 
 def resize_offsets(table: Tensor, grid: Grid) -> Tensor:
@@ -59,17 +63,12 @@ class Bias2d(Position):
         """`table`, depth h 2H0-1 2W0-1, and `class_entries`, depth h 3: 0."""
         return {"table": constant(0.0), "class_entries": constant(0.0)}
 
-    def index(self, grid: Grid) -> Tensor:
-        """Entry of each pair in the flattened offset image: N N."""
-        return offset_index(grid, self.trained if self.way == "clip" else grid)
-
     def bias(self, queries: Tensor, grid: Grid, block: int) -> Tensor:
         """What is added to the logits, h prefix+N prefix+N; of the queries, B h prefix+N d, nothing is read."""
         table = self.table[block]  # h 2H0-1 2W0-1
         if grid != self.trained and self.way == "interpolate":
             table = resize_offsets(table, grid)
-        index = self.constant(self.index, grid, table.device, torch.long)
-        patches = table.flatten(1)[:, index]  # h N N
+        patches = by_pair(table, grid)  # h N N
         if self.class_entries is None:
             return patches
         from_class, to_class, own = self.class_entries[block][:, :, None, None].unbind(1)  # h 1 1 each
@@ -114,10 +113,6 @@ class ContinuousBias(Position):
             axes.append(x.sign() * torch.log2(1 + x.abs()) / math.log2(8))
         return torch.cartesian_prod(*axes)
 
-    def index(self, grid: Grid) -> Tensor:
-        """Entry of each pair in the flattened offsets: N N."""
-        return offset_index(grid, grid)
-
     def bias(self, queries: Tensor, grid: Grid, block: int) -> Tensor:
         """What is added to the logits, h prefix+N prefix+N; of the queries, B h prefix+N d, only the device is read."""
         place = self.first.device, self.first.dtype
@@ -125,8 +120,7 @@ class ContinuousBias(Position):
         with without_autocast(queries.device):  # around 8, half precision has steps of 1/32
             hidden = torch.relu(nn.functional.linear(points, self.first[block], self.first_bias[block]))
             values = 16 * torch.sigmoid(hidden @ self.second[block].T)  # (2H-1)(2W-1) h
-        index = self.constant(self.index, grid, queries.device, torch.long)
-        patches = values.T[:, index]  # h N N
+        patches = by_pair(values.T.unflatten(1, (2 * grid[0] - 1, -1)), grid)  # h N N
         return nn.functional.pad(patches, (self.prefix, 0, self.prefix, 0), value=8.0) if self.prefix else patches
 
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from models.grids import Grid
 from models.initial import Draw, normal
-from models.positions.base import Position, join_class, offsets
+from models.positions.base import Position, join_class, offsets, reaching
+from models.resizing import resized
 
 
 def frame_class(patches: Tensor, queries: Tensor, embedding: Tensor) -> Tensor:
@@ -24,6 +25,16 @@ def frame_class(patches: Tensor, queries: Tensor, embedding: Tensor) -> Tensor:
     shared = (queries @ embedding)[..., None]  # B h 1+N 1
     own, to_class = shared[:, :, :1], shared[:, :, 1:]
     return join_class(patches, to_class, own.expand(-1, -1, -1, patches.shape[-1]), own)
+
+
+def by_key(entries: Tensor) -> Tensor:
+    """From an entry for every offset to one for every key: ... L 2L-1 -> ... L L, for queries and keys on one line.
+
+    Offset 0 is entry L - 1, so key k of query q has entry q - k + L - 1. That is a view of the entries, read backwards;
+    the gradient of an index would be sorted first on CUDA.
+    """
+    length = entries.shape[-2]
+    return entries.flatten(-2).unfold(-1, length, 2 * length).flip(-1)
 
 
 class Relative1d(Position):
@@ -47,25 +58,32 @@ class Relative1d(Position):
         return {"table": normal(0.02), "class_embedding": normal(0.02)}
 
     def index(self, grid: Grid) -> Tensor:
-        """Row of the table for each pair, N N."""
+        """Row of the table for each pair, carried by `training_raster`: N N."""
         dr, dc = offsets(grid)
-        if self.way == "training_raster":
-            longest = self.trained[0] * self.trained[1] - 1
-            return (dr * self.trained[1] + dc).clamp(-longest, longest) + longest
-        return dr * grid[1] + dc + (grid[0] * grid[1] - 1)
+        longest = self.trained[0] * self.trained[1] - 1
+        return (dr * self.trained[1] + dc).clamp(-longest, longest) + longest
 
     def bias(self, queries: Tensor, grid: Grid, block: int) -> Tensor:
         """Queries B h prefix+N d -> what is added to the logits, B h prefix+N prefix+N."""
         table = self.table[block]  # 2N0-1 d
         if grid != self.trained and self.way == "interpolate":
             length = 2 * grid[0] * grid[1] - 1
-            table = nn.functional.interpolate(table.T[None], size=length, mode="linear", align_corners=True)[0].T
+            table = resized(table.T, (length,), "linear", align_corners=True).T
         products = queries[:, :, self.prefix :] @ table.T  # B h N 2N-1: every query with every offset
-        index = self.constant(self.index, grid, queries.device, torch.long)
-        patches = products.gather(-1, index.expand(*products.shape[:2], -1, -1))  # B h N N
+        if grid != self.trained and self.way == "training_raster":  # offsets repeat, and lie beyond the table
+            index = self.constant(self.index, grid, queries.device, torch.long)
+            patches = products.gather(-1, index.expand(*products.shape[:2], -1, -1))  # B h N N
+        else:
+            patches = by_key(products)  # B h N N
         if self.class_embedding is None:
             return patches
         return frame_class(patches, queries, self.class_embedding[block])
+
+
+def lines(table: Tensor, length: int) -> Tensor:
+    """Rows of a table of offsets, 2k+1 d, for queries and keys on a line of L places: L L d, clipped to the ends."""
+    windows = reaching(table, length - 1, axis=0).unfold(0, length, 1)  # L d L: query q's from entry q on
+    return windows.flip(-1).transpose(1, 2)
 
 
 class Relative2d(Position):
@@ -101,38 +119,15 @@ class Relative2d(Position):
         reaches = {"rows": 0, "columns": 1, "value_rows": 0, "value_columns": 1}
         if name not in reaches:
             return None
-        reach, known = self.reach[reaches[name]], table.shape[1] // 2
-        return table[:, torch.arange(-reach, reach + 1).clamp(-known, known) + known]
-
-    def row_index(self, grid: Grid) -> Tensor:
-        """For each query token and each row of keys, the entry of A: N H."""
-        return self.axis_index(grid, 0)
-
-    def column_index(self, grid: Grid) -> Tensor:
-        """For each query token and each column of keys, the entry of B: N W."""
-        return self.axis_index(grid, 1)
-
-    def axis_index(self, grid: Grid, axis: int) -> Tensor:
-        """For each query token and each row (axis 0) or column (axis 1) of keys, the entry of its table: N H or N W."""
-        one = torch.arange(grid[axis])
-        reach = self.reach[axis]
-        index = (one[:, None] - one).clamp(-reach, reach) + reach  # query's line x key's line
-        return index.repeat_interleave(grid[1], dim=0) if axis == 0 else index.repeat(grid[0], 1)
-
-    def indices(self, grid: Grid, device: torch.device) -> tuple[Tensor, Tensor]:
-        """`row_index` and `column_index` on a device: N H and N W."""
-        return (
-            self.constant(self.row_index, grid, device, torch.long),
-            self.constant(self.column_index, grid, device, torch.long),
-        )
+        return reaching(table, self.reach[reaches[name]], axis=1)
 
     def bias(self, queries: Tensor, grid: Grid, block: int) -> Tensor:
         """Queries B h prefix+N d -> what is added to the logits, B h prefix+N prefix+N."""
         patch_queries = queries[:, :, self.prefix :]
-        lead = patch_queries.shape[:2]
-        by_row, by_column = self.indices(grid, queries.device)
-        rows = (patch_queries @ self.rows[block].T).gather(-1, by_row.expand(*lead, -1, -1))  # B h N H
-        columns = (patch_queries @ self.columns[block].T).gather(-1, by_column.expand(*lead, -1, -1))  # B h N W
+        rows = reaching(patch_queries @ self.rows[block].T, grid[0] - 1, axis=-1).unflatten(2, grid)  # B h H W 2H-1
+        columns = reaching(patch_queries @ self.columns[block].T, grid[1] - 1, axis=-1).unflatten(2, grid)
+        rows = by_key(rows.transpose(2, 3)).transpose(2, 3).flatten(2, 3)  # B h N H
+        columns = by_key(columns).flatten(2, 3)  # B h N W
         patches = (rows[..., :, None] + columns[..., None, :]).flatten(-2)  # B h N H W -> B h N N
         if self.class_embedding is None:
             return patches
@@ -144,9 +139,10 @@ class Relative2d(Position):
         It is 0 for the class token.
         """
         assert self.value_rows is not None and self.value_columns is not None
-        by_row, by_column = self.indices(grid, probabilities.device)
         patches = probabilities[:, :, self.prefix :, self.prefix :].unflatten(-1, grid)  # B h N H W
-        rows, columns = self.value_rows[block][by_row], self.value_columns[block][by_column]  # N H d, N W d
+        rows, columns = lines(self.value_rows[block], grid[0]), lines(self.value_columns[block], grid[1])
+        rows = rows[:, None].expand(-1, grid[1], -1, -1).flatten(0, 1)  # H H d -> N H d
+        columns = columns.expand(grid[0], -1, -1, -1).flatten(0, 1)  # W W d -> N W d
         mixed = torch.einsum("bhnr,nrd->bhnd", patches.sum(-1), rows)
         mixed = mixed + torch.einsum("bhnc,ncd->bhnd", patches.sum(-2), columns)
         return nn.functional.pad(mixed, (0, 0, self.prefix, 0))  # the class token's pairs add nothing to the values

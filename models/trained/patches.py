@@ -18,6 +18,7 @@ from models.grids import check_patch
 from models.libraries.adapter import Adapted
 from models.network import Network
 from models.options import ModelError
+from models.resizing import interpolation_matrix
 from models.vit import PatchEmbedding
 
 
@@ -26,8 +27,7 @@ def resize_matrix(old: int, new: int) -> Tensor:
 
     Bilinear and antialiased, as images are resized; its Kronecker square resizes a patch.
     """
-    lines = torch.eye(old, dtype=torch.float64, device="cpu")[None, None]  # in each row one pixel: 1 1 old old
-    return nn.functional.interpolate(lines, size=(old, new), mode="bilinear", antialias=True)[0, 0].T
+    return interpolation_matrix(old, new, "bilinear", True, False, torch.device("cpu"))
 
 
 @torch.no_grad()

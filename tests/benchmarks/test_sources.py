@@ -274,6 +274,37 @@ def test_definitions_that_are_declared_to_change_no_run_are_no_change(
     assert slices.changes(before, sources.run_sources(ROPE)) == ()
 
 
+def test_what_has_left_a_slice_may_stay_in_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A definition that is known to be gone is no change where it has gone, nor where it is still used."""
+    monkeypatch.setattr(slices, "GONE", {("offsets", "00000000")})
+    forget()
+    used, unused = {"a:offsets": "00000000", "a:user": "11111111"}, {"a:user": "11111111"}
+    assert slices.changes(used, unused) == slices.changes(used, used) == ()
+    assert slices.changes(unused, used) == ("a:offsets (new)",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "stale"),
+    [
+        ({"model": "vit", "options": {"position": "relative_2d"}}, False),
+        ({"model": "vit", "options": {"position": "relative_2d", "relative_clip": 2}}, True),
+        ({"model": "vit", "options": {"position": "relative_2d", "relative_values": True}}, True),
+        ({"model": "coatnet"}, False),
+        ({"model": "coatnet", "recipe": {"train_resolutions": (8, 16)}}, True),
+        ({"model": "vit", "options": {"position": "bias_2d"}, "recipe": {"train_resolutions": (8, 16)}}, True),
+        ({"model": "vit", "options": {"position": "rope_axial"}, "recipe": {"train_resolutions": (8, 16)}}, False),
+        ({"model": "resnet", "recipe": {"train_resolutions": (8, 16)}}, False),
+    ],
+)
+def test_runs_whose_gradients_are_added_up_anew_are_stale(changes: dict[str, Any], stale: bool) -> None:
+    """Only tables resized in training, and clipped or mixed offsets: all others have had the same bits since, compared
+    network by network when the sums changed."""
+    now = sources.run_sources(make_run({"train_size": 100, "size": "pico", **changes}))
+    fact = "gradients of positions"
+    before = {name: digest for name, digest in now.items() if name != fact}
+    assert slices.changes(before, now) == ((f"{fact} (new)",) if stale else ())
+
+
 def test_facts_of_the_run_are_digested() -> None:
     """What follows from declarations: the data set's counts, the augmentations that apply, images and steps."""
     one, other = (sources.run_sources(make_run({"train_size": n, "recipe": "plain"})) for n in (500, 600))

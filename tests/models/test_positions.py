@@ -13,6 +13,7 @@ from torch import Tensor
 
 import models
 from models.catalogue.registry import load
+from models.checks import contract
 from models.checks.symmetries import differences, layouts, relaid
 from models.initial import initialise
 from models.positions.absolute import (
@@ -25,10 +26,10 @@ from models.positions.absolute import (
     Sincos2dSum,
     sinusoid,
 )
-from models.positions.base import Position
-from models.positions.biases import Alibi2d, Bias2d, ContinuousBias, LookHere
+from models.positions.base import Position, reaching
+from models.positions.biases import Alibi2d, Bias2d, ContinuousBias, LookHere, by_pair
 from models.positions.encodings import ENCODINGS
-from models.positions.relative import Relative1d, Relative2d
+from models.positions.relative import Relative1d, Relative2d, by_key, lines
 from models.positions.rotary import RopeAxial, RopeMixed, pair_tables, turn
 
 GRID, LARGER = (3, 4), (5, 6)
@@ -211,6 +212,67 @@ def test_conditional_by_loops() -> None:
 
 
 # Relative encodings
+
+
+@pytest.mark.parametrize("grid", [(1, 1), (1, 4), (3, 4), (8, 8), (7, 5)])
+def test_offsets_of_pairs_are_those_of_an_index(grid: tuple[int, int]) -> None:
+    """Values and gradients of `by_pair`, to the bit: an index for every pair, and torch's gradient of indexing, which
+    on a CPU adds up pair by pair."""
+    image = random(3, 2 * grid[0] - 1, 2 * grid[1] - 1).float().requires_grad_()
+    other = image.detach().clone().requires_grad_()
+    rows, columns = (torch.tensor(axis) for axis in zip(*places(grid), strict=True))
+    found = by_pair(image, grid)
+    expected = other[:, rows[:, None] - rows + grid[0] - 1, columns[:, None] - columns + grid[1] - 1]
+    assert torch.equal(found, expected)
+    for one in (found, expected):
+        one.backward(random(*found.shape, seed=1).float())
+    assert image.grad is not None and other.grad is not None and torch.equal(image.grad, other.grad)
+
+
+@pytest.mark.parametrize("length", [1, 2, 5, 64])
+def test_offsets_of_keys_are_those_of_an_index(length: int) -> None:
+    """Values and gradients of `by_key`, to the bit, and values of `lines`: an index for every query and key."""
+    entries = random(2, 3, length, 2 * length - 1).requires_grad_()
+    line = torch.arange(length)
+    index = line[:, None] - line + length - 1
+    found = by_key(entries)
+    assert torch.equal(found, entries.gather(-1, index.expand(2, 3, -1, -1)))
+    weights = random(*found.shape, seed=1)
+    found.backward(weights)
+    expected = torch.zeros_like(entries).scatter(-1, index.expand(2, 3, -1, -1), weights)
+    assert entries.grad is not None and torch.equal(entries.grad, expected)
+    assert torch.equal(lines(entries[0, 0].T, length), entries[0, 0].T[index])
+
+
+@pytest.mark.parametrize("reach", [0, 1, 3, 6])
+def test_reaching_clips_offsets(reach: int) -> None:
+    """On every axis: offsets -reach..reach, clipped to the -3..3 of the table, picked one by one."""
+    table = random(7, 7, 7)
+    wanted = [clip(offset, 3) + 3 for offset in range(-reach, reach + 1)]
+    for axis in range(-3, 3):
+        expected = torch.stack([table.select(axis, entry) for entry in wanted], dim=axis)
+        assert torch.equal(reaching(table, reach, axis), expected)
+
+
+@pytest.mark.parametrize("position", ["learned_1d", "learned_2d", "bias_2d", "relative_1d", "relative_2d", "cpb"])
+@pytest.mark.parametrize("side", [8, 12])
+def test_gradients_on_any_grid(position: str, side: int) -> None:
+    """Finite differences (torch's gradcheck) of the logits by the encoding's parameters, on the training grid and on
+    a larger one, carried in every way."""
+    network = models.create_model(
+        "vit", image_size=8, in_channels=1, num_classes=2, size="pico", scale=8, depth=1, patch_size=4,
+        position=position,
+    ).double()  # fmt: skip
+    contract.randomise(network)
+    images = random(1, 1, side, side)
+    for way in models.carry_ways("vit", options={"position": position}):
+        name, choices = models.parse_way(way)
+        network.carry(name, **choices)
+        for parameter in network.parameters():
+            parameter.requires_grad_(False)
+        table = next(parameter for name, parameter in network.named_parameters() if name.startswith("position."))
+        table.requires_grad_()
+        assert torch.autograd.gradcheck(lambda _: network(images), (table,), fast_mode=True)
 
 
 @pytest.mark.parametrize("way", ["training_raster", "interpolate"])

@@ -1,0 +1,101 @@
+"""Which definitions have changed, come or gone without changing a run: the tables that `benchmarks.slices` reads.
+
+Whoever changes the text of what runs are made of, and not one of their bits, enters it here, so that finished runs stay
+finished. That no bit changed has been shown by comparing tensors of the code before and after.
+"""
+
+# By symbol and new digest, the digest that it keeps. "": a new definition, which is left out.
+SAME = {
+    ("INITIAL", "03a3560a"): "36eecfac",  # in another order, the first being the default; a run states its `initial`
+    ("Network", "dce2e4de"): "d2d2025e",  # the same default, of `initialise`
+    ("Adapted", "3d9112f4"): "d6f9d7a7",  # likewise
+    # randomness.py: no two hashes are equal, so any sort will do
+    ("permutation", "2bb548ea"): "092d3845",
+    # pixels.py: the same sums, remembered; one copy for several arrays
+    ("ALIGNED", "faf3d201"): "",
+    ("CHUNK_BYTES", "870d03c2"): "",
+    ("Selected", "04150c5f"): "ab6645cc",
+    ("_moments", "afaeb76c"): "",
+    ("_moments_of_part", "8d32be76"): "",
+    ("_room", "8cb0c668"): "",
+    ("_type", "7f03be1c"): "",
+    ("moments", "55ba7a3f"): "c4fa05fd",
+    ("packed", "414c049e"): "",
+    ("resident", "5a736459"): "",
+    ("to_device", "7dbe6c6b"): "a10c3148",
+    ("unpacked", "3cbd3330"): "",
+    # batches.py: several steps at once on GPUs
+    ("BLOCK_BYTES", "db709783"): "",
+    ("BLOCK_STEPS", "f57bc70c"): "",
+    ("Batches", "570d75af"): "1c22fde1",
+    ("block_steps", "273d7669"): "",
+    # augment.py: decided on the host, made on slices, with the same bits
+    ("Change", "f11f3609"): "",
+    ("_edges", "4778d670"): "",
+    ("_inside", "c2c6b713"): "",
+    ("_one_of", "ac415eba"): "",
+    ("_partners", "09bb5acb"): "",
+    ("_per_image", "96e95b9e"): "",
+    ("_unchanged", "2f9331bd"): "",
+    ("crop", "2faaee57"): "3c1f2271",
+    ("erase", "c8610283"): "378adee5",
+    ("flip", "7d33c5c0"): "de40497e",
+    ("jitter", "32defaf2"): "c50a4f76",
+    ("mix", "1fe1c3cb"): "448f018f",
+    ("randaugment", "965cd4c3"): "317e7aa4",
+    ("resized_crop", "fc0e9b22"): "a36423dd",
+    ("trivialaugment", "5272e7e0"): "841864fc",
+    # beta.py: the quantiles that scipy has
+    ("ALPHAS", "2b8a74a6"): "",
+    ("NODES", "152df3f4"): "",
+    ("SMALLEST", "d42d42d4"): "",
+    ("TOLERANCE", "c312f376"): "",
+    ("_read", "dd815892"): "",
+    ("_table", "c5d7ccc7"): "",
+    ("quantiles", "2315a645"): "",
+    # operations.py: the same constants without a copy
+    ("grey", "3c0d85d0"): "7e4ec453",
+    ("hue", "38ac00f7"): "e69b3c1a",
+    ("smooth", "a9bcbe68"): "1b7aefa1",
+    # averaging.py: the same, all tensors in one
+    ("Average", "7e9ec847"): "6f4de08e",
+    ("_joined", "47cc303e"): "",
+    ("_Moments", "80fb4fc0"): "2ef9cdd0",  # on a GPU summed in parts, on a CPU at once as before
+    ("_at_once", "fa4f3eb1"): "",
+    ("ELEMENTS", "9bda7856"): "",
+    ("estimate", "b51c5277"): "104486e4",  # smaller batches where there was an error: no memory
+    ("_estimated", "e2c4a304"): "",
+    ("LEAST", "1b7e7da6"): "",
+    ("release", "bd312228"): "",
+    ("by_pair", "66459df8"): "",  # what picked entries by an index unfolds them
+    ("by_key", "e6c896a8"): "",  # likewise
+    ("lines", "059c1131"): "",  # likewise
+    ("reaching", "6d5acbb9"): "",  # likewise
+    ("Bias2d", "649d78e9"): "49c2b1c5",  # unfolds: the same values, and sums in the same order
+    ("ContinuousBias", "c1a58cf5"): "a072fb05",  # likewise
+    ("WindowAttention", "b1a3cc3c"): "10372858",  # likewise
+    ("Windows", "939e7ad9"): "59089c99",  # likewise; and its mask is given by itself
+    ("Relative1d", "17e41641"): "d59a2ee0",  # likewise
+    ("Relative2d", "292d3b74"): "6cee65fd",  # likewise; `sources._regrouped` names the runs it changed
+    ("Resize", "b982ac44"): "",  # the gradient of a resized table alone; likewise
+    ("resized", "40827b7e"): "",  # likewise
+    ("interpolation_matrix", "a410d338"): "",  # likewise
+    ("resize_axis", "9ef46fbd"): "db55c3a5",  # likewise
+    ("resize_image", "cde39ec2"): "05e05c1a",  # likewise
+    ("resize_matrix", "7b212a20"): "876e43d7",  # by a function of its own
+    ("attend", "104ce700"): "5dfd7c38",  # the fused form, which no CPU uses, rounds no bias
+    ("fused_attention", "63ebd7ee"): "",  # likewise
+    ("Attention", "778647fd"): "e98962d8",  # its mask is given by itself
+}
+
+# By symbol and digest: definitions of before that have left the slices they were part of.
+GONE: set[tuple[str, str]] = {
+    ("_apply", "51969e7c"),
+    ("_column", "9fba8100"),
+    ("_constant", "241dc1d4"),
+    ("_rectangle", "5f897ef5"),
+    ("offset_index", "9d4fc34e"),  # for `by_pair`
+    ("make_constant", "51b5122b"),  # it left the mask alone
+    ("offsets", "8993f349"),  # of windows and biases, with their index
+    ("coordinates", "9c878a4e"),  # likewise
+}
