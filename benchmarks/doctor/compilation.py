@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.doctor.as_runs_do import as_runs_do
 from benchmarks.doctor.findings import Answer, Check
 from benchmarks.plan.run import Run
 from benchmarks.running.rerun import RELATIVE_LOSS
 from benchmarks.speed.cases import training_of
 from benchmarks.training.compiling import CompileForm, use_cache
-from benchmarks.training.kernels import apply_execution, execution_for
 
 STEPS = 3
 COMPILERS = ("cc", "gcc", "g++", "clang", "clang++")
@@ -44,10 +44,11 @@ def checks(named: Sequence[tuple[str, Run]], data: Path, root: Path, device: str
 def compiled_twice(run: Run, data: Path, root: Path, device: str, form: CompileForm) -> Answer:
     """Trains a few steps uncompiled, compiled, and compiled again by what the first left on the disk."""
     use_cache(root)
-    uncompiled, _ = _trained(run, data, device, "off")
-    losses, weights = _trained(run, data, device, form)
+    train = partial(_trained, run, data)
+    uncompiled, _ = as_runs_do(run, device, train)
+    losses, weights = as_runs_do(run, device, train, form)
     torch.compiler.reset()
-    again, weights_again = _trained(run, data, device, form)
+    again, weights_again = as_runs_do(run, device, train, form)
     unequal = [name for name in weights if not torch.equal(weights[name], weights_again[name])]
     loss = max(abs(here - there) / abs(there) for here, there in zip(losses, uncompiled, strict=True))
     values = {"difference": loss, "loss": loss}
@@ -59,10 +60,8 @@ def compiled_twice(run: Run, data: Path, root: Path, device: str, form: CompileF
     return Answer("ok" if fine else "differs", words + ("" if fine else f"; allowed is {RELATIVE_LOSS:.0e}"), values)
 
 
-def _trained(run: Run, data: Path, device: str, form: CompileForm) -> tuple[list[float], dict[str, Tensor]]:
+def _trained(run: Run, data: Path, execution: Mapping[str, Any]) -> tuple[list[float], dict[str, Tensor]]:
     """The losses of the first steps, and the state of the network after them."""
-    execution: dict[str, Any] = execution_for(run, device, form)
-    apply_execution(execution)
     training = training_of(run, data, execution)
     rows = [training.update() for _ in range(STEPS)]
     losses = [float("nan") if row is None else row["loss"] for row in rows]

@@ -1,11 +1,14 @@
 """A GPU without the memory for a batch: the run must halve its micro-batch, and end as if nothing had been short."""
 
 import gc
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.doctor.as_runs_do import as_runs_do
 from benchmarks.doctor.findings import Answer
 from benchmarks.files import read_json
 from benchmarks.plan.run import Run
@@ -14,7 +17,6 @@ from benchmarks.records.metrics import read_metrics
 from benchmarks.running.execute import Settings, execute
 from benchmarks.running.rerun import RELATIVE_LOSS
 from benchmarks.speed.cases import training_of
-from benchmarks.training.kernels import apply_execution, execution_for
 
 
 def halved(run: Run, root: Path, settings: Settings) -> Answer:
@@ -22,11 +24,8 @@ def halved(run: Run, root: Path, settings: Settings) -> Answer:
 
     To be called in a process of its own: what it may take of the GPU stays limited.
     """
-    execution = execution_for(run, "cuda")
-    apply_execution(execution)
     batch = run.recipe.batch_size
-    whole = _peak(run, settings.data, execution)
-    half = _peak(run, settings.data, execution | {"micro_batch": batch // 2})
+    whole, half = (as_runs_do(run, "cuda", partial(_peak, run, settings.data, size)) for size in (batch, batch // 2))
     expected = read_metrics(_finished(run, root / "plenty", settings) / "metrics.jsonl")
     _release()
     total = torch.cuda.get_device_properties(0).total_memory
@@ -45,11 +44,12 @@ def halved(run: Run, root: Path, settings: Settings) -> Answer:
     return Answer("ok" if fine else "differs", words, {"micro_batch": size, "loss": loss, "room": room})
 
 
-def _peak(run: Run, data: Path, execution: dict[str, Any]) -> int:
-    """The most bytes that the allocator has held in two steps: in the second the optimiser has its state."""
+def _peak(run: Run, data: Path, size: int, execution: Mapping[str, Any]) -> int:
+    """The most bytes that the allocator has held in two steps of micro-batches of a size: in the second the optimiser
+    has its state."""
     _release()
     torch.cuda.reset_peak_memory_stats()
-    training = training_of(run, data, execution)
+    training = training_of(run, data, {**execution, "micro_batch": size})
     for _ in range(2):
         training.update()
     return torch.cuda.max_memory_reserved()

@@ -19,13 +19,14 @@ from torch import Tensor
 
 import models
 from benchmarks.data.dataset import Places
+from benchmarks.doctor.as_runs_do import as_runs_do
 from benchmarks.doctor.findings import Answer, Check
 from benchmarks.errors import ConfigError
 from benchmarks.plan.run import Run, make_run
 from benchmarks.running.rerun import RELATIVE_LOSS
 from benchmarks.speed.cases import DATASET, RESOLUTION, TRAIN, training_of
 from benchmarks.speed.steps import CLASSES
-from benchmarks.training.kernels import apply_execution, execution_for
+from benchmarks.training.kernels import execution_for
 from benchmarks.training.training import build_model
 from models.checks.contract import random_images, randomise
 from models.hints import did_you_mean
@@ -108,27 +109,33 @@ def checks(chosen: list[Subject], data: Path, device: str, *, quick: bool) -> It
 
 
 def against_cpu(run: Run, data: Path, device: str, batches: int, steps: int) -> Answer:
-    """Compares the run's network on a device with the CPU's."""
-    execution = execution_for(run, device)
-    plainest = execution_for(run, "cpu") | PLAINEST
-    apply_execution(execution)
-    pairs = list(zip(_outcomes(run, execution, batches), _outcomes(run, plainest, batches), strict=True))
-    logits = median(relative(here["logits"], there["logits"]) for here, there in pairs)
-    by_parameter = [gradient_errors(here, there) for here, there in pairs]
+    """Compares the run's network on a device with the CPU's: in so many batches, and in so many steps of training."""
+    here, losses = as_runs_do(run, device, partial(_computed, run, data, batches, steps))
+    there, expected = _computed(run, data, batches, steps, execution_for(run, "cpu") | PLAINEST)
+    pairs = list(zip(here, there, strict=True))
+    logits = median(relative(mine["logits"], theirs["logits"]) for mine, theirs in pairs)
+    by_parameter = [gradient_errors(mine, theirs) for mine, theirs in pairs]
     medians = {name: median(errors[name] for errors in by_parameter) for name in by_parameter[0]}
     worst = max(medians, key=lambda name: medians[name])
-    losses = [_losses(run, one, data, steps) for one in (execution, plainest)]
-    loss = max((abs(here - there) / abs(there) for here, there in zip(*losses, strict=True)), default=0.0)
+    apart = [abs(mine - theirs) / abs(theirs) for mine, theirs in zip(losses, expected, strict=True)]
+    loss = max(apart, default=0.0)
     words = f"logits {logits:.0e}, gradients {medians[worst]:.0e} ({worst})"
     words += f", loss in {steps} steps {loss:.0e}" if steps else ""
     values = {"difference": medians[worst], "logits": logits, "gradients": medians[worst], "loss": loss}
     if not all(value.isfinite().all() for pair in pairs for one in pair for value in one.values()):
         return Answer("differs", f"a logit or gradient is not finite; {words}", values)
-    if not all(map(math.isfinite, [*losses[0], *losses[1]])):
+    if not all(map(math.isfinite, [*losses, *expected])):
         return Answer("differs", f"a loss is not finite; {words}", values)
     fine = logits <= LOGITS and medians[worst] <= GRADIENTS and loss <= RELATIVE_LOSS
     allowed = "" if fine else f"; allowed are {LOGITS:.0e}, {GRADIENTS:.0e} and {RELATIVE_LOSS:.0e}"
     return Answer("ok" if fine else "differs", words + allowed, values)
+
+
+def _computed(
+    run: Run, data: Path, batches: int, steps: int, execution: Mapping[str, Any]
+) -> tuple[list[dict[str, Tensor]], list[float]]:
+    """What an execution computes: logits and gradients of several batches, and the losses of some steps."""
+    return _outcomes(run, execution, batches), _losses(run, execution, data, steps)
 
 
 def _outcomes(run: Run, execution: Mapping[str, Any], batches: int) -> list[dict[str, Tensor]]:

@@ -5,22 +5,24 @@ as six operations a multiply-accumulate of the network: forward, and twice as mu
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 
 from benchmarks.data.dataset import Places
+from benchmarks.doctor.as_runs_do import as_runs_do
 from benchmarks.doctor.findings import Answer, Check, Finding, left_out
 from benchmarks.forecast.cost import facts
 from benchmarks.forecast.gpu_speed import peak
 from benchmarks.plan.run import Precision, Run, make_run
 from benchmarks.speed.cases import DATASET, TRAIN, training_of
 from benchmarks.speed.steps import CLASSES
-from benchmarks.training.kernels import KERNELS, apply_execution, execution_for
+from benchmarks.training.kernels import KERNELS
 from benchmarks.training.training import Training
 
 PART = "speed"
@@ -43,7 +45,7 @@ class Shape:
 
 SHAPES = (Shape(32, "tiny", (512, 16)), Shape(224, "small", (128, 2)))
 SECONDS, QUICK_SECONDS = 1.5, 0.5  # that are timed, after the steps that warm up
-WARM, SLOW = 8, 0.1  # steps at most that warm up; seconds of a step after which it is the last of them
+WARM, SLOW = 8, 0.1  # steps at most that warm up after the first; seconds of one after which it is the last of them
 
 
 def planned(data: Path, device: str, *, quick: bool, only: str | None) -> tuple[list[Check], list[Finding]]:
@@ -95,19 +97,11 @@ def run_of(model: str, shape: Shape, precision: str, device: str, data: Path) ->
 
 def rate(run: Run, data: Path, device: str, seconds: float) -> Answer:
     """Images a second over steps of a training that take about `seconds`."""
-    execution = execution_for(run, device)
-    apply_execution(execution)
-    training = training_of(run, data, execution)
-    for _ in range(WARM):
-        last = _timed(training, 1, device)
-        if last > SLOW:
-            break
-    count = max(1, round(seconds / last))
-    spent = _timed(training, count, device)
-    if training.diverged():
+    count, spent, macs, finite = as_runs_do(run, device, partial(_steps, run, data, seconds), "rule")
+    if not finite:
         return Answer("failed", "the loss is not finite")
     images = count * run.recipe.batch_size / spent
-    flops = 6 * int(facts(run).macs) * images
+    flops = 6 * macs * images
     card = torch.cuda.get_device_name() if device == "cuda" else ""
     most = peak(card, run.precision)
     share = None if most is None else flops / (most * 1e12)
@@ -115,6 +109,20 @@ def rate(run: Run, data: Path, device: str, seconds: float) -> Answer:
     words += f", {flops / 1e12:.2g} TFLOP/s"
     words += f", {share:.0%} of the peak of {most:g}" if share is not None else ", share of peak -"
     return Answer("ok", words, {"images_per_second": images, "tflops": flops / 1e12, "share": share})
+
+
+def _steps(run: Run, data: Path, seconds: float, execution: Mapping[str, Any]) -> tuple[int, float, int, bool]:
+    """Steps that were timed, how long they took, the network's multiply-accumulates, whether the loss is finite."""
+    training, device = training_of(run, data, execution), str(execution["device"])
+    training.update(read=False)  # loads kernels, or compiles
+    for _ in range(WARM):
+        last = _timed(training, 1, device)
+        if last > SLOW:
+            break
+    count = max(1, round(seconds / last))
+    spent = _timed(training, count, device)
+    macs = int(training.model.describe(run.resolution, run.resolution).macs)
+    return count, spent, macs, not training.diverged()
 
 
 def _timed(training: Training, steps: int, device: str) -> float:

@@ -19,6 +19,7 @@ import models
 from benchmarks.cli.doctor import COLUMNS
 from benchmarks.cli.main import main
 from benchmarks.doctor import examination, isolation, machine, memory, networks, throughput
+from benchmarks.doctor.as_runs_do import as_runs_do
 from benchmarks.doctor.findings import Answer, Check, Finding, left_out, summary
 from benchmarks.errors import ConfigError
 from benchmarks.plan.run import Run
@@ -185,6 +186,29 @@ def test_what_a_comparison_finds(
     assert (answer.verdict, words in answer.words) == (verdict, True), answer.words
 
 
+def test_without_a_deterministic_kernel(data: Path) -> None:
+    """As a run does: once torch refuses an operation it is done without determinism, and told; other errors are raised.
+    The words are torch's (Context.cpp)."""
+    (subject,) = networks.subjects("mlp")
+    run = networks.run_of(subject, data, 1)
+    asked: list[Any] = []
+
+    def refused(execution: Any) -> str:
+        asked.append(execution.get("deterministic"))
+        if asked[-1] is not False:
+            raise RuntimeError("cumsum_cuda does not have a deterministic implementation, but you set 'torch....")
+        return "computed"
+
+    def check() -> Answer:
+        return Answer("ok", as_runs_do(run, "cpu", refused))
+
+    words = "computed; warning: cumsum_cuda does not have a deterministic implementation"
+    assert isolation.answer_of(Check("part", "one", check)).words == words
+    assert len(asked) == 2
+    with pytest.raises(RuntimeError, match="another"):
+        as_runs_do(run, "cpu", lambda execution: (_ for _ in ()).throw(RuntimeError("another")))
+
+
 def test_errors_of_gradients() -> None:
     """By hand: a parameter of norm 5 that is off by 0.5; one of norm 0 counts as a hundredth of the whole."""
     expected = {"logits": torch.ones(1), "a": torch.tensor([3.0, 4.0]), "b": torch.zeros(2)}
@@ -332,7 +356,7 @@ def test_a_shortage_of_memory(
     """A CPU stands in for the GPU: once the memory is limited, more than `fits` images at once have no room. The run
     ends with half its batch at once, as it should; with a quarter, the limit is not what it was meant to be."""
     limited: list[float] = []
-    gradients, execution_for = Training._gradients, memory.execution_for
+    gradients = Training._gradients
 
     def short(self: Training, *batch: Tensor) -> Any:
         if limited and limited[-1] < 1 and self.micro_batch > fits:
@@ -340,8 +364,8 @@ def test_a_shortage_of_memory(
         return gradients(self, *batch)
 
     monkeypatch.setattr(Training, "_gradients", short)
-    monkeypatch.setattr(memory, "execution_for", lambda run, device: execution_for(run, "cpu"))
-    monkeypatch.setattr(memory, "_peak", lambda run, data, execution: execution["micro_batch"] * 2**27)
+    monkeypatch.setattr(memory, "as_runs_do", lambda run, device, call: call({}))
+    monkeypatch.setattr(memory, "_peak", lambda run, data, size, execution: size * 2**27)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=2**33))
     monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", limited.append)
     (subject,) = networks.subjects("vit none")
