@@ -1,6 +1,6 @@
 """`inductive cluster init` and `check`: cluster.toml proposed for a site, and proved by one tiny job.
 
-The job reports what a node sees and whether signals reach it.
+The job reports what a node sees, whether signals reach it, and, where runs go to GPUs, what `inductive doctor` finds.
 """
 
 import json
@@ -16,6 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.console import say
+from benchmarks.doctor.findings import WRONG
 from benchmarks.errors import DONE, FAILED, INTERRUPTED, InductiveError
 from benchmarks.files import read_json, write_json
 from benchmarks.records.record import check_root
@@ -27,7 +28,9 @@ from slurm.site import check_site, look, proposal
 
 JOB_WAIT = 600.0  # seconds that the job may wait and run
 SIGNAL_WAIT = 120.0  # seconds that the job waits for a signal: a file server may show its answer after a minute
+DOCTOR_WAIT = 420.0  # seconds that the doctor may take, in its quick form
 ANSWER, SIGNALS = "answer.json", "signals.json"  # what the job writes: at once, and once a signal has come or not
+DOCTOR = "doctor.json"  # and what the doctor has found
 LEAST_FREE = 5  # gigabytes where records lie
 SKEW = 30.0  # seconds
 GPUS_NAMED = ("CUDA_VISIBLE_DEVICES", "SLURM_STEP_GPUS", "SLURM_JOB_GPUS")  # variables; the first that is set counts
@@ -44,8 +47,11 @@ def write_cluster(path: Path, console: Console) -> None:
     say(console, f"{path} written from what this site says; read it, then `inductive cluster check --cluster {path}`")
 
 
-def check_cluster(path: Path, root: Path, data: Path, console: Console) -> int:
-    """Submits a job that looks around, and compares what it saw with what is here. Returns an exit code."""
+def check_cluster(path: Path, root: Path, data: Path, console: Console, doctor: bool | None = None) -> int:
+    """Submits a job that looks around, and compares what it saw with what is here. Returns an exit code.
+
+    `doctor`: whether the job also makes the quick form of `inductive doctor`; None: where runs go to GPUs.
+    """
     cluster, root, data = read_cluster(path), root.resolve(), data.resolve()
     check_root(root)
     check_path(root)
@@ -57,7 +63,8 @@ def check_cluster(path: Path, root: Path, data: Path, console: Console) -> int:
         freeze.freeze_code(submission)
         executor = executor_for(submission, cluster, name)
         executor.update_parameters(time=min(cluster.minutes, 10), signal_delay_s=min(cluster.signal_seconds, 30))
-        order = json.dumps({"folder": str(submission), "root": str(root), "data": str(data)})
+        examined = cluster.computes_on if doctor or (doctor is None and cluster.computes_on == "cuda") else ""
+        order = json.dumps({"folder": str(submission), "root": str(root), "data": str(data), "doctor": examined})
         say(console, f"accepted by sbatch --test-only: {_tested(executor, submission)}")
         job = str(executor.submit(look_around, order).job_id)
         say(console, f"job {job} looks around on a node; this waits for it, at most {JOB_WAIT:.0f} s")
@@ -65,6 +72,12 @@ def check_cluster(path: Path, root: Path, data: Path, console: Console) -> int:
         call("scancel", "--signal=USR2", job)  # goes the way of the one before a time limit: to the steps of the job
         found |= _wait(submission / SIGNALS, job, 2 * SIGNAL_WAIT)
         wrong = judge(found, cluster)
+        if found["doctor"]:
+            say(console, f"the doctor looks at the node, at most {DOCTOR_WAIT:.0f} s")
+            rows = _wait(submission / DOCTOR, job, DOCTOR_WAIT)["table"]
+            for row in rows:
+                say(console, f"  doctor: {': '.join(row)}")
+            wrong += [f"doctor: {': '.join(row)}" for row in rows if row[1] in WRONG]
     except KeyboardInterrupt:
         say(console, f"interrupted: {_cancelled(name)}")
         return INTERRUPTED
@@ -95,7 +108,8 @@ def _tested(executor: Any, submission: Path) -> str:
 
 
 def look_around(text: str) -> str:
-    """On the node: writes what can be seen from there, then whether USR2, still blocked here, comes within a while."""
+    """On the node: writes what can be seen from there, then whether USR2, still blocked here, comes within a while, and
+    last what the doctor finds on the device that the order names ('': none)."""
     order = json.loads(text)
     import torch
 
@@ -104,6 +118,7 @@ def look_around(text: str) -> str:
 
     seen = torch.cuda.is_available()
     root, folder = Path(order["root"]), Path(order["folder"])
+    doctor = order["doctor"] if seen or order["doctor"] != "cuda" else ""  # without a GPU there is nothing to examine
     write_json(
         folder / ANSWER,
         {
@@ -120,6 +135,7 @@ def look_around(text: str) -> str:
             "why_no_cuda": "" if seen else why_no_cuda(),
             "one_process_each": list(gpus.one_process_each()),
             "mps": gpus.mps_runs(),
+            "doctor": doctor,
             "gpus": next(filter(None, map(os.environ.get, GPUS_NAMED)), ""),
             "cpus": len(os.sched_getaffinity(0)),
             "memory_gb": memory_limit(),
@@ -128,6 +144,11 @@ def look_around(text: str) -> str:
     )
     came = signal.sigtimedwait({signal.SIGUSR2}, SIGNAL_WAIT)
     write_json(folder / SIGNALS, {"signals": came is not None})
+    if doctor:
+        from benchmarks.doctor.examination import Request, examine, report
+
+        request, began = Request(doctor, quick=True), time.monotonic()
+        write_json(folder / DOCTOR, report(request, list(examine(request)), began))
     return "looked"
 
 

@@ -37,12 +37,17 @@ def init(output: Path) -> int:
 
 
 @cluster.command()
+@click.option(
+    "--doctor/--no-doctor",
+    default=None,
+    help="Also make the quick form of `inductive doctor` on the node. Default: where runs go to GPUs.",
+)
 @options("cluster", "runs", "data")
-def check(cluster: Path, root: Path, data: Path) -> int:
+def check(cluster: Path, root: Path, data: Path, doctor: bool | None) -> int:  # fmt: skip
     """Prove a cluster.toml with one tiny job, and say what it found on the node."""
     from slurm.check import check_cluster
 
-    return check_cluster(cluster, root, data, terminal())
+    return check_cluster(cluster, root, data, terminal(), doctor)
 
 
 @cluster.command()

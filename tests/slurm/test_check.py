@@ -4,11 +4,14 @@ import os
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from benchmarks.doctor.examination import Request
+from benchmarks.doctor.findings import Answer, Finding
 from slurm import check
 from slurm.check import judge, memory_limit
 from slurm.cluster import Cluster
@@ -65,6 +68,66 @@ def test_the_memory_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
     free = memory_limit()
     assert free is None or free > 0.3
     assert os.environ.get("SLURM_MEM_PER_NODE") is None
+
+
+@pytest.mark.parametrize(
+    ("device", "asked", "gpus", "examined"),
+    [
+        ("cuda", None, 1, "cuda"),
+        ("cpu", None, 1, ""),
+        ("cpu", True, 1, "cpu"),
+        ("cuda", False, 1, ""),
+        ("cuda", None, 0, ""),  # without a GPU there is nothing to examine
+    ],
+)
+@pytest.mark.parametrize("verdict", ["ok", "differs"])
+def test_the_doctor_goes_along(
+    device: str,
+    asked: bool | None,
+    gpus: int,
+    examined: str,
+    verdict: str,
+    fake: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By default where runs go to GPUs; what it finds wrong is wrong with the cluster. The node is this process, with a
+    doctor that has looked already."""
+    (tmp_path / "cluster.toml").write_text(
+        f'partitions = ["gpu"]\ndevice = "{device}"\ncpus_per_job = 1\nmemory_gb = 0.1\n'
+    )
+    seen: list[str] = []
+
+    def looked(request: Request) -> list[Finding]:
+        seen.append(request.device)
+        return [Finding("networks", "vit none", Answer(verdict, "logits 1e-07"))]  # type: ignore[arg-type]
+
+    monkeypatch.setattr("benchmarks.doctor.examination.examine", looked)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: bool(gpus))
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    monkeypatch.setattr(check.signal, "sigtimedwait", lambda signals, seconds: object())
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr(check, "call", lambda *command: "")
+    monkeypatch.setattr(check, "LEAST_FREE", 0)
+
+    class Node:
+        """An executor whose job is done as soon as it is submitted, here."""
+
+        def update_parameters(self, **more: Any) -> None: ...
+
+        def submit(self, work: Any, order: str) -> Any:
+            work(order)
+            return SimpleNamespace(job_id=1)
+
+    monkeypatch.setattr(check, "executor_for", lambda *arguments: Node())
+    monkeypatch.setattr(check, "_tested", lambda *arguments: "yes")
+    console = Console(width=250)
+    with console.capture() as captured:
+        code = check.check_cluster(tmp_path / "cluster.toml", tmp_path, tmp_path, console, asked)
+    assert seen == ([examined] if examined else [])
+    assert (f"  doctor: networks, vit none: {verdict}: logits 1e-07" in captured.get()) == bool(examined)
+    wrong = not gpus or bool(examined and verdict == "differs")
+    assert code == (3 if wrong else 0), captured.get()
 
 
 def test_interrupted_it_cancels_its_job(fake: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
