@@ -4,7 +4,7 @@ BIN := .venv/bin
 SIDE_BY_SIDE = --numprocesses auto --maxprocesses 8  # a process imports torch: half a gigabyte
 RUNS_OPTION = $(if $(RUNS),--runs $(RUNS))
 
-.PHONY: help .venv quickstart test test-browser test-cluster bench fairness check format clean
+.PHONY: help .venv quickstart test test-browser test-cluster bench gpu fairness check format clean
 
 help:
 	@echo "make quickstart   install, run the main job on bundled images (6 to 11 minutes), write the page"
@@ -12,6 +12,7 @@ help:
 	@echo "make test-browser pass the tests of the page in Debian's chromium (root, where it is not installed)"
 	@echo "make test-cluster pass the tests on a real SLURM cluster on this machine (root; installs Debian's packages)"
 	@echo "make bench        measure the speed on this machine (BENCH='models --rounds 5': which tables, how)"
+	@echo "make gpu          on a machine with a CUDA GPU: the doctor, the GPU's tests, its speed (half an hour at most)"
 	@echo "make fairness     train every family beside its reference (FAIRNESS='--dataset cifar10': on what; hours)"
 	@echo "make check        ruff and mypy"
 	@echo "make .venv        install only"
@@ -52,6 +53,15 @@ test-cluster: .venv/installed-dev
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.speed --json reports/speed.json $(BENCH)
+
+GPU_TABLES = $(BIN)/python -m benchmarks.speed --device cuda --patience 60 --write docs/performance.md
+gpu: .venv/installed-dev  # what fails stops nothing that comes after it
+	@code=0; \
+	$(BIN)/inductive doctor --device cuda --write docs/performance.md || code=$$?; \
+	$(BIN)/pytest -m gpu tests/gpu || code=$$?; \
+	$(GPU_TABLES) models encodings start --rounds 3 --most 6 --json reports/speed-gpu.json || code=$$?; \
+	$(GPU_TABLES) sweep compile --rounds 1 --most 2 --json reports/speed-gpu-long.json || code=$$?; \
+	exit $$code
 
 fairness: .venv/installed
 	$(BIN)/python -m benchmarks.fairness --json reports/fairness.json $(FAIRNESS)

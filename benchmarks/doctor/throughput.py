@@ -17,7 +17,6 @@ import torch
 from benchmarks.data.dataset import Places
 from benchmarks.doctor.as_runs_do import as_runs_do
 from benchmarks.doctor.findings import Answer, Check, Finding, left_out
-from benchmarks.forecast.cost import facts
 from benchmarks.forecast.gpu_speed import peak
 from benchmarks.plan.run import Precision, Run, make_run
 from benchmarks.speed.cases import DATASET, TRAIN, training_of
