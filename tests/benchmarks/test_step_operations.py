@@ -151,13 +151,33 @@ NETWORKS: list[dict[str, Any]] = [
 def test_network(network: dict[str, Any]) -> None:
     """Forward, loss, backward and update, of a batch that is there."""
     with on_device(run_of(**network)) as training:
-        training.micro_batch = BATCH
         batch = torch.empty(BATCH, 3, PIXELS, PIXELS, device="cuda"), torch.empty(BATCH, 10, device="cuda")
         training.batches.batch = lambda step: batch  # type: ignore[method-assign]
         with Watch(REFUSED | SORTED) as watch:
             assert training.update(read=False) == {}
     assert watch.wrong == []
     no_more(watch.counts, " ".join(map(str, network.values())))
+
+
+GRIDS: list[dict[str, Any]] = [
+    *({"name": "vit", "position": position} for position in ("learned_1d", "learned_2d", "bias_2d", "relative_2d")),
+    *({"name": name} for name in ("coatnet", "swin", "swin_v2")),
+    {"name": "vit", "position": "relative_1d"},
+]
+
+
+@pytest.mark.parametrize("network", GRIDS, ids=lambda network: " ".join(network.values()))
+def test_another_grid(network: dict[str, Any]) -> None:
+    """The same on another grid than the one that positions are learned for, as with several `train_resolutions`.
+    `relative_1d` alone picks by an index there, which CUDA sorts."""
+    sorts = network.get("position") == "relative_1d"
+    with on_device(run_of(**network)) as training:
+        side = PIXELS + PIXELS // 2
+        batch = torch.empty(BATCH, 3, side, side, device="cuda"), torch.empty(BATCH, 10, device="cuda")
+        training.batches.batch = lambda step: batch  # type: ignore[method-assign]
+        with Watch(REFUSED if sorts else REFUSED | SORTED) as watch:
+            assert training.update(read=False) == {}
+    assert watch.wrong == []
 
 
 @pytest.mark.parametrize("recipe", ["plain", "strong"])
