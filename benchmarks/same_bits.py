@@ -22,7 +22,7 @@ SAME = {
     ("moments", "55ba7a3f"): "c4fa05fd",
     ("packed", "414c049e"): "",
     ("resident", "5a736459"): "",
-    ("to_device", "7dbe6c6b"): "a10c3148",
+    ("to_device", "e8c87fc2"): "a10c3148",
     ("unpacked", "3cbd3330"): "",
     # batches.py: several steps at once on GPUs
     ("BLOCK_BYTES", "db709783"): "",
@@ -86,6 +86,21 @@ SAME = {
     ("attend", "104ce700"): "5dfd7c38",  # the fused form, which no CPU uses, rounds no bias
     ("fused_attention", "63ebd7ee"): "",  # likewise
     ("Attention", "778647fd"): "e98962d8",  # its mask is given by itself
+    # training.py, compiling.py, step_graph.py: TF32, and whole steps as graphs, on CUDA alone
+    ("PLAIN_STEPS", "e4ef3b94"): "",
+    ("Recorder", "7a67e27c"): "",
+    ("StepGraphs", "d225c99c"): "",
+    ("Training", "24c5fce0"): "e0ab30ed",
+    ("arithmetic", "5722e474"): "c56ae0e6",
+    ("backward_arithmetic", "b552caca"): "",
+    ("compiled", "442a9f4e"): "5d5f20c8",
+    ("tf32", "13fb1c62"): "",
+    # evaluation: more images at once on a GPU, all logits copied once
+    ("GPU_TOGETHER", "2a24c624"): "",
+    ("Measurer", "0e39a14a"): "1b04000a",
+    ("_logits", "083aa1e9"): "89a4cc1e",
+    ("images_together", "f36a99ee"): "",
+    ("logits_of", "dc2f5f05"): "9d4bbada",
 }
 
 # By symbol and digest: definitions of before that have left the slices they were part of.

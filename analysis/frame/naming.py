@@ -28,12 +28,13 @@ def differing(tables: Sequence[Settings]) -> list[str]:
 
 
 def hardware(execution: Settings, environment: Settings) -> str:
-    """'cpu AVX2, AMD EPYC': device and capability, which decide bits, and the processor, which decides speed.
+    """'cpu AVX2, AMD EPYC' or 'cuda NVIDIA A100': device and capability, which decide bits, and the processor, which
+    decides speed; a GPU is both.
 
     Of execution.json and environment.json; what they do not tell is left out.
     """
-    processor = str(environment.get("gpu") or environment.get("cpu") or "")
     device = " ".join(str(execution[key]) for key in ("device", "capability") if execution.get(key))
+    processor = "" if execution.get("device") == "cuda" else str(environment.get("cpu") or "")
     return ", ".join(part for part in (device, processor) if part)
 
 

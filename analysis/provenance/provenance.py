@@ -9,7 +9,7 @@ from analysis import wording
 from analysis.frame.naming import NONE, hardware
 from analysis.provenance.digests import Trace
 
-LIBRARIES = ("torch", "torchvision", "timm", "numpy")
+LIBRARIES = ("torch", "torchvision", "timm", "numpy", "cuda", "cudnn", "driver")  # the last three on CUDA alone
 
 
 @dataclass(frozen=True)

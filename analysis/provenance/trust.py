@@ -52,6 +52,7 @@ def trust(studies: Sequence[Study], root: Path, found: Sequence[Trace], arms: Se
             *_mixed(found, arms),
             _leftovers(studies, root),
             _accepted(found),
+            *_nondeterministic(found),
         )
     )
 
@@ -180,6 +181,14 @@ def _several_sources(group: Iterable[Trace]) -> list[str]:
         for symbol, digest in symbols.items():
             digests.setdefault(symbol, set()).add(digest)
     return [f"{symbol} ({len(seen)} versions)" for symbol, seen in sorted(digests.items()) if len(seen) > 1]
+
+
+def _nondeterministic(found: Sequence[Trace]) -> Iterator[Finding]:
+    """Runs whose bits nobody can have again, where there are any."""
+    runs = tuple(one.run for one in found if one.execution.get("deterministic") is False)
+    if runs:
+        text = f"{wording.count(len(runs), 'runs')} used an operation that has no deterministic kernel on its device"
+        yield Finding(f"{text}: trained again, they give close values and not the same bits.", True, runs)
 
 
 def _accepted(found: Sequence[Trace]) -> Finding:

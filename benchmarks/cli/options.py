@@ -43,8 +43,8 @@ def options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
                                    metavar="SECONDS", show_default=True, help="Time between checkpoints."),
         "accept": click.option("--accept-code", is_flag=True, help="Continue records of other sources; recorded."),
         "compile": click.option("--compile", "compiling", type=Choice(["rule", "off", "network", "graphs"]),
-                                default="rule", show_default=True, help="Compile what is trained, with CUDA graphs or "
-                                "without; rule: where it has been measured to pay. Recorded; rerun does the same."),
+                                default="rule", show_default=True, help="Compile the network, or launch whole steps as "
+                                "CUDA graphs; rule: where it has been measured to pay. Recorded; rerun does the same."),
         "plugin": click.option("--plugin", "plugins", multiple=True, type=file, metavar="FILE", expose_value=False,
                                is_eager=True, callback=_load_plugins, help="A Python file of your own that declares "
                                "encodings or models."),

@@ -65,12 +65,12 @@ def rerun(run_id: str, first: int | None, device: str | None, trust_code: bool, 
 
 
 def print_verdict(console: Console, record: Record, verdict: again.Verdict) -> None:
-    """What was compared, what differs, and what was not the same in the first place."""
+    """What was compared, what differs, and why bits may differ."""
     say(console, f"{verdict.verdict}: {record.id}; compared {', '.join(verdict.compared)}")
     for difference in verdict.differences:
         say(console, f"  {difference}")
     for condition in verdict.conditions:
-        say(console, f"  not as then: {condition}")
+        say(console, f"  bits may differ: {condition}")
     if verdict.verdict != "equal":
         say(console, f"tolerance: {again.TOLERANCE}")
 

@@ -122,12 +122,15 @@ def run_study(
 
 
 def work_through(tasks: Sequence[Task], jobs: int, console: Console) -> list[Ending]:
-    """Executes tasks, `jobs` side by side, and shows how far they are. Weights that are not there are found out before
-    anything starts (ConfigError); KeyboardInterrupt once everything is saved."""
+    """Executes tasks, `jobs` side by side, and shows how far they are. Weights that are not there, and precisions that
+    the device lacks, are found out before anything starts (InductiveError); KeyboardInterrupt once all is saved."""
     from benchmarks.running import local
+    from benchmarks.training.kernels import check_precision
 
     if not tasks:
         return []
+    for task in tasks:
+        check_precision(task.run, task.settings.device)
     preflight.check_weights([task.run for task in tasks], tasks[0].root)
     with reporter_for(console, len(tasks), jobs) as reporter:
         return local.run_tasks(list(tasks), jobs, reporter)

@@ -28,7 +28,7 @@ Scalar = bool | int | float | str
 Part = Literal["test", "validation", "test_unique"]
 Images = Literal["resize", "canvas", "patch"]
 BatchNorm = Literal["kept", "reestimated"]
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "tf32", "bfloat16"]
 Initial = Literal["library", "literature", "torch"]
 
 

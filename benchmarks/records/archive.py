@@ -33,7 +33,7 @@ TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can say
 
 AS_THEY_ARE = ("config.json", "execution.json", "metrics.jsonl", "result.json", "accepted.json")
 OWNER = {"host": "-", "boot": "-", "pid_namespace": "-", "pid": 0, "process_start": "-", "slurm_job": None}
-HIDDEN = ("command", "variables", "hostname", "user")  # of environment.json
+HIDDEN = ("command", "variables", "hostname", "user", "gpu_uuid")  # of environment.json
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""Where a run is computed: versions, processor, the commit of the code, and those of the environment's variables that
-say where on a cluster it was."""
+"""Where a run is computed: versions, processor, GPU, the commit of the code, and those of the environment's variables
+that say where on a cluster it was."""
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from contextlib import suppress
@@ -28,9 +29,30 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": _cpu_name(),
         "commit": code_commit(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() and torch.cuda.is_initialized() else None,
+        "gpu": None,  # see `gpu`: an attempt notes it when it knows that it goes to one
         "variables": {name: os.environ[name] for name in allowed if name in os.environ},
     }
+
+
+def gpu() -> dict[str, Any]:
+    """What an attempt on CUDA notes of its GPU, for environment.json: name, memory in bytes, driver; and its UUID,
+    which tells the card and is not given away. Starts CUDA where that is not done."""
+    found = torch.cuda.get_device_properties(torch.cuda.current_device())
+    about = {"name": found.name, "memory": found.total_memory, "driver": driver_version()}
+    return {"gpu": about, "gpu_uuid": str(found.uuid)}
+
+
+DRIVER = Path("/proc/driver/nvidia/version")
+
+
+def driver_version() -> str:
+    """The version of NVIDIA's driver, 580.82.07, as its kernel module says; '-' where there is no such file (WSL)."""
+    try:
+        text = DRIVER.read_text(encoding="utf-8")
+    except OSError:
+        return "-"
+    found = re.search(r"\d+\.\d+(\.\d+)?", text)
+    return found[0] if found else "-"
 
 
 COMMIT = "COMMIT"

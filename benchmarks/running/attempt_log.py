@@ -4,12 +4,12 @@ import logging
 import logging.handlers
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.files import write_json
+from benchmarks.files import read_json, write_json
 from benchmarks.records.attempts import Claim
 from benchmarks.records.environment import environment
 
@@ -48,6 +48,11 @@ class Job:
             yield
         finally:
             self.seconds[name] += time.perf_counter() - start
+
+    def note(self, about: Mapping[str, Any]) -> None:
+        """Adds to environment.json what is known only later: on which GPU the attempt is."""
+        path = self.claim.path / "environment.json"
+        write_json(path, read_json(path) | dict(about))
 
     def evaluated(self, evaluation: str, images: int, seconds: float) -> None:
         """Notes how fast an evaluation was."""

@@ -25,6 +25,7 @@ from benchmarks.plan.run import Evaluation, Run
 from benchmarks.records import init_from, sources
 from benchmarks.records.attempts import Claim, claim, read_attempts
 from benchmarks.records.checkpoints import drop_checkpoints
+from benchmarks.records.environment import gpu
 from benchmarks.records.evaluation_files import pass_paths, unfinished_pass
 from benchmarks.records.record import (
     Record,
@@ -101,7 +102,9 @@ def execute(
             finished = True
             missing = missing_evaluations(read_record(work.folder), evaluations, sources.evaluation_code())
         job.execution = _execution(work, job.claim)
-        job.runs_per_gpu = settings.runs_per_gpu if job.execution["device"] == "cuda" else None
+        if job.execution["device"] == "cuda":
+            job.runs_per_gpu = settings.runs_per_gpu
+            job.note(gpu())
         trained = _trained(work.folder) if not finished and until is None else None
         if finished or trained is not None:
             model = _reloaded(work, job, trained)

@@ -23,14 +23,17 @@ from benchmarks.records.metrics import Metrics
 from benchmarks.records.record import FORMAT
 from benchmarks.running.attempt_log import Job, Outcome
 from benchmarks.training.batchnorm import batch_norms
+from benchmarks.training.compiling import drop_compiled
 from benchmarks.training.evaluation import Measurer
+from benchmarks.training.kernels import nondeterministic_operation, use_determinism
 from benchmarks.training.memory import release
+from benchmarks.training.step_graph import PLAIN_STEPS
 from benchmarks.training.training import Training
 
 log = logging.getLogger("inductive")
 
 Progress = Callable[[int, int, float | None], None]  # step, steps, images a second
-FIRST_STEPS = 3  # of an attempt: CUDA's start, compilation and the capture of graphs, so no part of images a second
+FIRST_STEPS = PLAIN_STEPS + 1  # of an attempt: CUDA's start, compilation, recording: no part of images a second
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,9 @@ def train(
     """Trains to the end and returns the training, or None when it stopped or diverged (`job.outcome` says which).
 
     When the device has no room for a step, its cache is emptied once and the run resumes. Then micro-batches are halved
-    and it starts anew: the size decides the bits, so the steps before must have it, too. Raises torch.OutOfMemoryError
-    when one image is too many.
+    and it starts anew: the size decides the bits, so the steps before must have it, too. Likewise where an operation
+    has no deterministic kernel: the run starts anew and does without. Raises torch.OutOfMemoryError when one image is
+    too many.
     """
     emptied = False
     while True:
@@ -67,8 +71,16 @@ def train(
                 _halve(training, folder, job, error)
             else:
                 log.warning("no memory for %d images at once: the cache is emptied, then again", training.micro_batch)
-        emptied = True
+            emptied = True
+        except RuntimeError as error:
+            operation = nondeterministic_operation(error)
+            if operation is None or not job.execution.get("deterministic"):
+                raise
+            job.claim.check()
+            _give_up_determinism(operation, folder, job)
         del training  # its memory is needed for the next, and with the error the tensors of its traceback are gone
+        if job.execution.get("compile", "off") == "network":
+            drop_compiled()
         release()
 
 
@@ -85,6 +97,20 @@ def _halve(training: Training, folder: Path, job: Job, error: ShortOfMemoryError
     job.execution["micro_batch"] = half
     execution = read_json(folder / "execution.json") | {"micro_batch": half}
     job.claim.write_json(folder / "execution.json", execution)
+
+
+def _give_up_determinism(operation: str, folder: Path, job: Job) -> None:
+    """Allows operations without deterministic kernels in execution.json, and removes what was trained before."""
+    log.warning(
+        "%s has no deterministic kernel on %s: from step 0 again without determinism; a rerun will give close values, "
+        "not the same bits",
+        *(operation, job.execution["device"]),
+    )
+    drop_checkpoints(folder)
+    job.execution["deterministic"] = False
+    execution = read_json(folder / "execution.json") | {"deterministic": False}
+    job.claim.write_json(folder / "execution.json", execution)
+    use_determinism(job.execution)
 
 
 class _Loop:

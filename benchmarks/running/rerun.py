@@ -23,14 +23,15 @@ STANDARD_ERRORS = 3.0
 TOLERANCE = (
     f"losses of the first {OPENING_ROWS} logged steps within {RELATIVE_LOSS:g} of their value, final accuracies within "
     f"{STANDARD_ERRORS:g} binomial standard errors of a difference; it applies where sources, device, hardware or "
-    f"library versions differ, otherwise equality to the bit is promised"
+    f"library versions differ, or an operation has no deterministic kernel, otherwise equality to the bit is promised"
 )
 
 
 @dataclass(frozen=True)
 class Verdict:
     """`verdict` is 'equal', 'within tolerance' or 'different'; `differences` says what differs, `compared` what was
-    compared, `conditions` what was not the same in the first place (sources, device, hardware, versions)."""
+    compared, `conditions` why bits may differ: what was not the same in the first place (sources, device, hardware,
+    versions), and operations that have no deterministic kernel."""
 
     verdict: str
     compared: tuple[str, ...]
@@ -65,14 +66,19 @@ def prepare_rerun(record: Record, run: Run, *, device: str | None = None, first:
     if device is not None and device != execution["device"]:
         from benchmarks.training.kernels import execution_for
 
-        execution |= execution_for(run, device)
+        data = {"data": execution["data"]} if "data" in execution else {}  # absent in early records
+        execution = {**execution_for(run, device), **data}
     execution["sources"] = init_from.run_sources(run, record.path.parent)
     write_json(folder / "execution.json", execution)
     return [Evaluation(**entry["evaluation"]) for entry in record.evaluations]
 
 
+NONDETERMINISTIC = "deterministic: false: an operation of the network has no deterministic kernel"
+
+
 def conditions(record: Record, again: Record) -> tuple[str, ...]:
-    """What of sources, device, hardware and versions is not as it was when the record was made."""
+    """Why bits may differ: what of sources, device, hardware and versions is not as it was when the record was made,
+    and an operation without a deterministic kernel."""
     from benchmarks.training.kernels import platform_bits
 
     then = record.execution or {}
@@ -82,6 +88,7 @@ def conditions(record: Record, again: Record) -> tuple[str, ...]:
     return (
         *changed,
         *(f"{key}: {value} then, {now.get(key)} now" for key, value in kept.items() if now.get(key) != value),
+        *([NONDETERMINISTIC] if False in (then.get("deterministic"), now.get("deterministic")) else []),
     )
 
 

@@ -1,7 +1,7 @@
 """Table `compile`: what torch.compile gives a training step, what it costs, and from how many steps on it has paid.
 
-`execution.KERNELS` takes its `compile_from` from here: the largest number of steps, over the networks, that earn what
-the first compilation costs. On a GPU the table has a row for CUDA graphs, too.
+`kernels.KERNELS` takes its `compile_from` from here: the largest number of steps, over the networks, that earn what
+the first compilation costs. On a GPU the table has a row for whole steps as CUDA graphs, too.
 """
 
 import shutil
@@ -15,6 +15,7 @@ from pathlib import Path
 from benchmarks.plan.run import Run
 from benchmarks.plan.study import single
 from benchmarks.running.execute import Settings, execute
+from benchmarks.running.loop import FIRST_STEPS
 from benchmarks.speed.cases import Case, cases_of, run_of, training_of, write_images
 from benchmarks.speed.clock import Clock, Plan, Summary, Tell, Turn, Variant, summarise, take_turns
 from benchmarks.speed.start import in_warm_process
@@ -69,7 +70,7 @@ def measure(plan: Plan, batch: int, device: str, clock: Clock, tell: Tell) -> Ta
     return Table(
         name="compile",
         about=f"A training step (batch {batch}, with its images) on {device}, compiled and uncompiled, and what "
-        "compiling adds to the first step of a run: with nothing compiled before, and with it all on disk. The last "
+        "compiling adds to the first steps of a run: with nothing compiled before, and with it all on disk. The last "
         "column is how many steps have earned the former.",
         header=[
             *("network", "precision", "form", "uncompiled, ms", "compiled, ms", "relative", "clean rounds"),
@@ -93,10 +94,10 @@ def _name(case: Case, precision: str, form: str) -> str:
 
 
 def first_step(run: Run, data: Path, root: Path, device: str, form: CompileForm) -> float:
-    """Seconds of a run from its beginning to the end of its first step; leaves nothing but what was compiled."""
+    """Seconds of a run up to the end of its first steps, graphs recorded; leaves nothing but what was compiled."""
     settings = Settings(data, device, compiling=form)
     began = time.perf_counter()
-    execute(run, root, single(run).evaluations[run.id], settings, lambda: False, until=1)
+    execute(run, root, single(run).evaluations[run.id], settings, lambda: False, until=FIRST_STEPS)
     seconds = time.perf_counter() - began
     shutil.rmtree(root / run.id)
     return seconds

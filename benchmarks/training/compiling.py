@@ -1,9 +1,11 @@
-"""Compiled training: torch.compile of a network's passes, and CUDA graphs of what it makes, as execution.json says.
+"""Compiled training: torch.compile of a network's passes, as execution.json says.
 
 A compiled network computes other bits than an uncompiled one (its kernels are fused), so the form is chosen by rule, as
-attention and layout are: `execution.KERNELS` says from how many steps on it has earned its compilation, a number that
+attention and layout are: `kernels.KERNELS` says from how many steps on it has earned its compilation, a number that
 `make bench BENCH=compile` measures. What is compiled lies on disk under the records' root and serves every later run of
 the same architecture. Evaluations are not compiled: each resolution would be compiled for one pass.
+
+The form `graphs` compiles nothing: it launches whole steps at once (`benchmarks.training.step_graph`).
 """
 
 import os
@@ -34,17 +36,16 @@ def compiled(network: Network, form: CompileForm) -> Callable[[Tensor], Tensor]:
     Nothing falls back to uncompiled code: a network that cannot be compiled whole, or one of more than `SHAPES` shapes,
     raises what torch says of it at the first pass.
     """
-    if form == "off":
+    if form != "network":
         return network
     import torch._dynamo
 
     torch._dynamo.config.recompile_limit = SHAPES  # beyond it fullgraph raises
-    mode = "reduce-overhead" if form == "graphs" else "default"
-    passes = torch.compile(network, fullgraph=True, dynamic=False, mode=mode)
+    return torch.compile(network, fullgraph=True, dynamic=False, mode="default")
 
-    def call(images: Tensor) -> Tensor:
-        torch.compiler.cudagraph_mark_step_begin()  # what the graph before has put out may be overwritten
-        logits: Tensor = passes(images)
-        return logits
 
-    return call
+def drop_compiled() -> None:
+    """Frees what is compiled in this process. Nothing may hold a compiled network."""
+    import torch.compiler
+
+    torch.compiler.reset()

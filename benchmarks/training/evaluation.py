@@ -19,7 +19,7 @@ from benchmarks.training.batches import Normaliser, resize
 from benchmarks.training.batchnorm import Statistics, estimate, with_statistics
 from benchmarks.training.calibration import calibration_error
 from benchmarks.training.pixels import Pixels, Selected
-from benchmarks.training.training import arithmetic, logits_of
+from benchmarks.training.training import arithmetic, images_together, logits_of
 from models.network import Network
 from models.options import parse_way
 from models.trained.patches import at_patch
@@ -76,7 +76,10 @@ class Measurer:
             if how.batchnorm == "reestimated":
                 changed.enter_context(with_statistics(self.model, self.statistics(how)))
             changed.enter_context(arithmetic(self.device, self.precision))
-            return logits_of(self.model, self.parts[part][0], lambda x: self.shown(x, how), self.channels_last)
+            together = images_together(self.device, how.resolution)
+            return logits_of(
+                self.model, self.parts[part][0], lambda x: self.shown(x, how), self.channels_last, together
+            )
 
     def statistics(self, how: Evaluation) -> Statistics:
         """BatchNorm's, re-estimated on the training images as an evaluation shows them; the same for all parts."""

@@ -6,7 +6,9 @@ The first attempt writes it to `execution.json`; every later attempt and `induct
 import math
 import os
 import platform
-from collections.abc import Mapping
+import re
+import warnings
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Literal
@@ -16,6 +18,7 @@ import torch
 import models
 from benchmarks.errors import InductiveError
 from benchmarks.plan.run import Run
+from benchmarks.records.environment import driver_version
 from benchmarks.training.compiling import CompileForm
 from models.linear import LinearForm
 from models.network import AttentionForm
@@ -39,6 +42,7 @@ KERNELS = {
     ("cpu", "float32"): Kernels("explicit", linear="onednn"),
     ("cpu", "bfloat16"): Kernels("explicit"),
     ("cuda", "float32"): Kernels("fused"),
+    ("cuda", "tf32"): Kernels("fused"),
     ("cuda", "bfloat16"): Kernels("fused"),
     ("mps", "float32"): Kernels("explicit"),
 }
@@ -47,6 +51,12 @@ of tokens, and in bfloat16 its step takes two to six times as long. Linear maps 
 on processors of AMD. Channels last gives convolutional networks 1.3 to 1.5x, one thread a run and a run a core up to
 1.5x. No run is compiled unless it is asked for: on CPUs that does not pay (table `compile` of `make bench`), and for
 GPUs there is no number of steps here until that table has been made on one.
+"""
+
+ATTENTION_BACKENDS = ("flash", "efficient", "math")
+"""Of fused attention on CUDA, in torch's order of choice: flash for half precisions without a mask, then the
+memory-efficient, then the formula. cuDNN's, which torch would prefer on an H100, is left out: it is not deterministic,
+and has given gradients that are not finite with a mask at N % 128 == 64.
 """
 
 
@@ -101,17 +111,22 @@ def form_by_rule(run: Run, device: str) -> str:
     return kernels.compiled if kernels is not None and run.steps >= kernels.compile_from else "off"
 
 
+def check_precision(run: Run, device: str) -> None:
+    """Raises InductiveError where the device is not known to compute in the run's precision. Starts no CUDA."""
+    if (device, run.precision) not in KERNELS:
+        allowed = ", ".join(precision for known, precision in KERNELS if known == device)
+        raise InductiveError(f"{run.id}: precision {run.precision} on {device} is not supported; allowed: {allowed}")
+
+
 def execution_for(run: Run, device: str, compiling: CompileChoice = "rule") -> dict[str, Any]:
     """The settings that decide the bits of a run on a device.
 
     `micro_batch` images go through the network at once; the gradients of a batch are added up. Raises InductiveError
     where the device is not known to compute in the run's precision.
     """
-    kernels = KERNELS.get((device, run.precision))
-    if kernels is None:
-        allowed = ", ".join(precision for known, precision in KERNELS if known == device)
-        raise InductiveError(f"{run.id}: precision {run.precision} on {device} is not supported; allowed: {allowed}")
+    check_precision(run, device)
     check_compile(compiling, device)
+    kernels = KERNELS[device, run.precision]
     form = form_by_rule(run, device) if compiling == "rule" else compiling
     onednn = kernels.linear == "onednn" and torch.backends.mkldnn.is_available() and X86 and form == "off"
     convolutional = models.family(run.model).layout == "channels_last"
@@ -124,15 +139,30 @@ def execution_for(run: Run, device: str, compiling: CompileChoice = "rule") -> d
         "layout": kernels.convolutions if convolutional else "contiguous",
         "precision": run.precision,
         "micro_batch": run.recipe.batch_size,
+        **(_cuda_settings(run.precision) if device == "cuda" else {}),
         **platform_bits(device),
     }
 
 
+def _cuda_settings(precision: str) -> dict[str, Any]:
+    """What of the bits is set on CUDA alone. `tf32` follows from the precision, and is written for those who read it.
+
+    Raises InductiveError for tf32 on a GPU that would compute in float32 instead.
+    """
+    if precision == "tf32" and torch.cuda.get_device_capability() < (8, 0):
+        name = torch.cuda.get_device_name()
+        raise InductiveError(f"precision tf32: {name} has no TF32 (GPUs have it from Ampere on); allowed: float32")
+    return {"deterministic": True, "attention_backends": list(ATTENTION_BACKENDS), "tf32": precision == "tf32"}
+
+
 def platform_bits(device: str) -> dict[str, str]:
-    """What decides bits but cannot be set: CPU or GPU type and library versions."""
-    hardware = torch.cuda.get_device_name() if device == "cuda" else torch.backends.cpu.get_cpu_capability()
+    """What decides bits but cannot be set: CPU or GPU type and versions of libraries, CUDA, cuDNN and the driver."""
     versions = {name: version(name) for name in ("torch", "torchvision", "timm", "numpy")}
-    return {"machine": platform.machine(), "capability": hardware, **versions}
+    if device != "cuda":
+        return {"machine": platform.machine(), "capability": torch.backends.cpu.get_cpu_capability(), **versions}
+    versions |= {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}
+    name = torch.cuda.get_device_name()
+    return {"machine": platform.machine(), "capability": name, **versions, "driver": driver_version()}
 
 
 def apply_execution(execution: Mapping[str, Any]) -> list[str]:
@@ -142,9 +172,43 @@ def apply_execution(execution: Mapping[str, Any]) -> list[str]:
     """
     torch.set_num_threads(execution["threads"])
     choose_device(execution["device"])
-    if execution["device"] == "cuda":  # float32 means float32: TF32 would give CNNs and ViTs different precisions
+    if execution["device"] == "cuda":
+        # Outside of networks float32 is exact, whatever torch's default. Inside, `training.arithmetic` decides.
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with it
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # cuBLAS is deterministic only with it
+        use_attention_backends(execution.get("attention_backends", ATTENTION_BACKENDS))  # absent in early records
+    use_determinism(execution)
     now = platform_bits(execution["device"])
-    return [f"{name}: {execution[name]} then, {value} now" for name, value in now.items() if execution[name] != value]
+    then = {name: execution.get(name, "unknown") for name in now}
+    return [f"{name}: {then[name]} then, {value} now" for name, value in now.items() if then[name] != value]
+
+
+def use_attention_backends(names: Collection[str]) -> None:
+    """Lets torch choose among these backends of fused attention alone."""
+    torch.backends.cuda.enable_flash_sdp("flash" in names)
+    torch.backends.cuda.enable_mem_efficient_sdp("efficient" in names)
+    torch.backends.cuda.enable_math_sdp("math" in names)
+    torch.backends.cuda.enable_cudnn_sdp("cudnn" in names)
+
+
+def use_determinism(execution: Mapping[str, Any]) -> None:
+    """Sets torch's determinism as `deterministic` says. True: deterministic kernels, and an operation that has none
+    raises RuntimeError. False: it is computed all the same; torch then also leaves out what makes the backward pass of
+    flash and memory-efficient attention deterministic. Absent, as on CPUs: kernels are deterministic by themselves.
+    """
+    written = execution.get("deterministic", False if execution["device"] == "cuda" else None)  # early records: False
+    wanted = written is not None, written is False
+    if wanted == (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()):
+        return
+    torch.use_deterministic_algorithms(wanted[0], warn_only=wanted[1])
+    # By default new memory is then filled, in a pass of its own. No operation of ours reads what it has not written.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    if written is False:  # said once, when it was written
+        for words in ("does not have a deterministic implementation", "defaults to a non-deterministic algorithm"):
+            warnings.filterwarnings("ignore", f".*{words}")
+
+
+def nondeterministic_operation(error: RuntimeError) -> str | None:
+    """The operation that torch refuses, by this error, since it has no deterministic kernel; None for other errors."""
+    found = re.search(r"(\S+) does not have a deterministic implementation", str(error))
+    return found[1] if found else None

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -22,12 +22,14 @@ from benchmarks.plan.run import Run
 from benchmarks.training.averaging import Average
 from benchmarks.training.batches import Batches
 from benchmarks.training.compiling import compiled
-from benchmarks.training.pixels import Pixels, Selected
+from benchmarks.training.pixels import Pixels, Selected, to_device
+from benchmarks.training.step_graph import StepGraphs
 from models.network import Network
 
 log = logging.getLogger("inductive")
 
-TOGETHER = 256  # images in an evaluation's pass
+TOGETHER = 256  # images that an evaluation gives a network at once
+GPU_TOGETHER = 2048  # likewise on a GPU, at most
 
 
 def model_of(run: Run) -> Network:
@@ -83,7 +85,26 @@ def make_optimizer(model: Network, recipe: Recipe) -> torch.optim.Optimizer:
 
 def arithmetic(device: torch.device, precision: str) -> AbstractContextManager[object]:
     """Within it networks compute in a run's precision. Weights stay float32, and so does what autocast keeps exact."""
+    if precision == "tf32":
+        return tf32()
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def backward_arithmetic(precision: str) -> AbstractContextManager[object]:
+    """Within it gradients are computed as `arithmetic` computed what they are of: autocast has chosen types by then."""
+    return tf32() if precision == "tf32" else nullcontext()
+
+
+@contextmanager
+def tf32() -> Iterator[None]:
+    """Within it matrix products and convolutions of float32 tensors on CUDA round what they multiply to TF32, which has
+    float32's exponent and 10 bits of mantissa; they add up in float32. For all threads of this process."""
+    products, convolutions = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    try:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = products, convolutions
 
 
 def seed_device(device: torch.device, seed: int) -> None:
@@ -117,12 +138,19 @@ class Training:
         self.micro_batch = int(execution.get("micro_batch", run.recipe.batch_size))  # absent in early records
         self.model = build_model(run, execution)
         self.began = begin(self.model)
-        self.passes = compiled(self.model, execution.get("compile", "off"))  # absent in early records
+        form = execution.get("compile", "off")  # absent in early records
+        self.passes = compiled(self.model, form)
         self.optimizer = make_optimizer(self.model, run.recipe)
         self.average = Average(self.model, run.recipe.ema) if run.recipe.ema else None
         device = torch.device(execution["device"])
         self.skipped = torch.zeros((), device=device)
         self.waits = device.type != "cpu"
+        self.rate = torch.zeros((), device=device, dtype=torch.float32 if self.waits else torch.float64)
+        self.graphs = StepGraphs(self._change_weights) if form == "graphs" else None
+        if self.graphs is not None:
+            self.optimizer._warned_capturable_if_run_uncaptured = True  # the first steps are, as they should be
+            for group in self.optimizer.param_groups:
+                group["capturable"] = True
         members = subset.train
         self.batches = Batches(run, Selected(images.train, members), images.train_labels[members], device)
         self.step = 0
@@ -137,16 +165,9 @@ class Training:
         # The network's own randomness (dropout, drop path): one stream a step.
         seed_device(self.batches.device, randomness.key(self.run.seed, "network", self.step))
         self.model.train()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss, logits = self._gradients(x, weights)
-        if self.run.recipe.clip:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.run.recipe.clip)
         rate = learning_rate(self.step, self.steps, self.run.recipe)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.skipped += ~loss.isfinite() | (self.skipped > 0)
-        self.optimizer.found_inf = (self.skipped > 0).float()  # type: ignore[attr-defined]  # 1: fused steps do nothing
-        self.optimizer.step()
+        self._use_rate(rate)
+        loss, logits = (self.graphs or self._change_weights)(x, weights)
         self.step += 1
         if self.average is not None:
             self.average.follow(self.model, self.step, self.skipped)
@@ -157,6 +178,25 @@ class Training:
         hits = (logits.argmax(1) == weights.argmax(1)).float().mean().item()
         return {"loss": loss.item(), "learning_rate": rate, "accuracy": hits}
 
+    def _use_rate(self, rate: float) -> None:
+        """Sets the learning rate. On a GPU it is a float32, with graphs and without: a graph reads it from a tensor."""
+        used = float(np.float32(rate)) if self.waits else rate
+        if self.graphs is not None:
+            self.rate.fill_(used)
+        for group in self.optimizer.param_groups:
+            group["lr"] = used if self.graphs is None else self.rate
+
+    def _change_weights(self, x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """All of a step that a graph can hold: what changes from step to step comes in tensors. Loss and logits."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss, logits = self._gradients(x, weights)
+        if self.run.recipe.clip:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.run.recipe.clip)
+        self.skipped += ~loss.isfinite() | (self.skipped > 0)
+        self.optimizer.found_inf = (self.skipped > 0).float()  # type: ignore[attr-defined]  # 1: fused steps do nothing
+        self.optimizer.step()
+        return loss, logits
+
     def _gradients(self, x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Adds up the gradients of a batch, a micro-batch at a time; returns its loss and logits (B x classes)."""
         loss, logits = torch.zeros((), device=x.device), []
@@ -164,9 +204,10 @@ class Training:
             with arithmetic(x.device, self.run.precision):
                 out = self.passes(part)
             share = F.cross_entropy(out.float(), part_weights) * (len(part) / len(x))
-            share.backward()
+            with backward_arithmetic(self.run.precision):
+                share.backward()
             loss += share.detach()
-            logits.append(out.detach().float().clone())  # a graph writes the next over it
+            logits.append(out.detach().float())
         return loss, torch.cat(logits)
 
     def diverged(self) -> bool:
@@ -209,15 +250,26 @@ class Training:
         self.step = int(state["step"])
 
 
+def images_together(device: torch.device, resolution: int) -> int:
+    """How many images of a resolution an evaluation gives a network at once: 256, and on a GPU, which small images
+    would leave idle, as many as have the pixels of 2,048 images of 32 px."""
+    if device.type == "cpu":
+        return TOGETHER
+    return max(TOGETHER, min(GPU_TOGETHER, GPU_TOGETHER * 32**2 // resolution**2))
+
+
 @torch.inference_mode()
-def logits_of(model: nn.Module, pixels: Pixels, transform: Any, channels_last: bool) -> Tensor:
+def logits_of(
+    model: nn.Module, pixels: Pixels, transform: Any, channels_last: bool, together: int = TOGETHER
+) -> Tensor:
     """Logits (float32, N x classes, on the CPU) of uint8 images (N, C, H, W) put through `transform`.
 
-    They are computed in the precision of the `arithmetic` around the call, 256 images at a time, or half as many, and
-    half again, where the device has no room. Raises torch.OutOfMemoryError when one image is too many.
+    They are computed in the precision of the `arithmetic` around the call, so many images `together`, or half as many,
+    and half again, where the device has no room. Nothing waits for a GPU until all are computed. Raises
+    torch.OutOfMemoryError when one image is too many.
     """
     model.eval()
-    parts, start, count = [], 0, TOGETHER
+    parts, start, count = [], 0, together
     while start < len(pixels):
         try:
             parts.append(_logits(model, pixels[start : start + count], transform, channels_last))
@@ -227,12 +279,13 @@ def logits_of(model: nn.Module, pixels: Pixels, transform: Any, channels_last: b
                 raise
             log.warning("no memory to evaluate %d images at once: half as many from here on", count)
             count //= 2
-    return torch.cat(parts)
+    return torch.cat(parts).cpu()
 
 
 def _logits(model: nn.Module, pixels: NDArray[np.uint8], transform: Any, channels_last: bool) -> Tensor:
-    x = transform(torch.from_numpy(pixels).to(next(model.parameters()).device).float() / 255)
-    return model(x.contiguous(memory_format=torch.channels_last) if channels_last else x).float().cpu()
+    """Logits (float32, B x classes) on the device of the network."""
+    x = transform(to_device([pixels], next(model.parameters()).device)[0].float() / 255)
+    return model(x.contiguous(memory_format=torch.channels_last) if channels_last else x).float()
 
 
 def weights_digest(data: bytes) -> str:

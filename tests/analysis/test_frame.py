@@ -219,6 +219,7 @@ def test_evaluations_that_the_study_does_not_ask_for_are_left_out(made_up: Any, 
         {"arms": [{"validation": 0.2}, {"validation": 0}]},
         {"arms": [{"validation": 0.1}, {"validation": 0.2}]},
         {"arms": [{"precision": "float32"}, {"precision": "bfloat16"}]},
+        {"arms": [{"precision": "float32"}, {"precision": "tf32"}]},
     ],
 )
 def test_what_answers_different_questions_is_never_one_arm(

@@ -17,6 +17,7 @@ from analysis.provenance.trust import Finding, trust
 from benchmarks.data.dataset import Places
 from benchmarks.data.folders import keep_copy
 from benchmarks.data.store import make_ready
+from benchmarks.plan.run import Run
 from benchmarks.plan.study import Study, expand
 from benchmarks.records.study_texts import keep_text
 from benchmarks.speed.synthetic import write_record, write_records
@@ -186,6 +187,44 @@ def test_accepted_sources_are_named(small: tuple[Study, Path]) -> None:
     study, root = small
     (root / study.runs[3].id / "accepted.json").write_text('{"sources": {}, "changed": []}')
     assert checks(study, root)[-1].details == (study.runs[3].id,)
+
+
+CUDA = {"device": "cuda", "capability": "NVIDIA H100", "cuda": "13.0", "cudnn": "91300", "driver": "580.82.07"}
+
+
+def on_cuda(root: Path, run: Run, **changes: Any) -> None:
+    """Says of a run that it was made on a GPU."""
+    path = root / run.id / "execution.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **CUDA, **changes}))
+    about = {"cpu": "EPYC", "gpu": {"name": "NVIDIA H100", "memory": 85, "driver": "580.82.07"}}
+    (root / run.id / "attempts" / "0001" / "environment.json").write_text(json.dumps(about))
+
+
+def test_what_decides_bits_on_a_gpu_is_said(small: tuple[Study, Path]) -> None:
+    """Reference: the records changed here, all on one GPU, then one with another driver."""
+    study, root = small
+    for run in study.runs:
+        on_cuda(root, run)
+    facts = dict(provenance(traces(root, [run.id for run in study.runs])).facts)
+    assert facts["hardware"] == "cuda NVIDIA H100"
+    assert facts["libraries"].endswith("cuda 13.0, cudnn 91300, driver 580.82.07")
+    assert not any(one.text.startswith("Comparisons that mix") for one in checks(study, root))
+    on_cuda(root, study.runs[2], driver="535.1")
+    [found] = [one for one in checks(study, root) if one.text.startswith("Comparisons that mix")]
+    assert [line.partition(": driver: ")[2] for line in found.details] == ["580.82.07 (17 runs); 535.1 (1 run)"]
+
+
+def test_runs_whose_bits_cannot_be_had_again_are_named(small: tuple[Study, Path]) -> None:
+    """Those that say so, and not those of CPUs, which say nothing of it, or of a GPU that kept to its kernels."""
+    study, root = small
+    on_cuda(root, study.runs[0], deterministic=True)
+    assert not any("deterministic" in one.text for one in checks(study, root))
+    for number in (1, 5):
+        on_cuda(root, study.runs[number], deterministic=False)
+    [found] = [one for one in checks(study, root) if "deterministic" in one.text]
+    assert found.text.startswith("2 runs used an operation that has no deterministic kernel on its device: ")
+    assert found.alarming
+    assert set(found.details) == {study.runs[1].id, study.runs[5].id}
 
 
 def test_provenance_counts_what_differs(small: tuple[Study, Path]) -> None:

@@ -2,8 +2,10 @@
 
 import math
 import shutil
+import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,11 +15,12 @@ from torch._dynamo.exc import Unsupported
 from benchmarks.errors import InductiveError
 from benchmarks.files import read_json
 from benchmarks.plan.run import Run
+from benchmarks.running import loop
 from benchmarks.running.attempt_log import Outcome
 from benchmarks.training import compiling, kernels
-from benchmarks.training.compiling import compiled
+from benchmarks.training.compiling import compiled, drop_compiled
 from benchmarks.training.kernels import KERNELS, Kernels, execution_for
-from benchmarks.training.training import model_of
+from benchmarks.training.training import Training, model_of
 
 Make = Callable[..., Run]
 Perform = Callable[..., Outcome]
@@ -76,6 +79,40 @@ def test_off_is_the_network_itself(tiny: Make) -> None:
     """No wrapper, no cost."""
     network = model_of(tiny())
     assert compiled(network, "off") is network
+
+
+def test_a_halved_micro_batch_is_compiled_afresh(
+    tiny: Make, perform: Perform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is left of what was compiled, and of the network that it held, when the smaller one begins; nothing is
+    dropped of a run that is not compiled. The compiler's first half alone (dynamo), which holds the network."""
+    run, dropped = tiny(recipe={"name": "digits", "batch_size": 32}), list[object]()
+    first: list[weakref.ref[nn.Module]] = []
+    real = Training.update
+
+    def short(self: Training, read: bool = True) -> Any:
+        if not first or first[0]() is self.model:
+            first[:] = [weakref.ref(self.model)]
+            real(self, read)
+            raise torch.OutOfMemoryError("no room")
+        return real(self, read)
+
+    def drop() -> None:
+        drop_compiled()
+        dropped.append(first[0]())
+
+    monkeypatch.setattr(Training, "update", short)
+    monkeypatch.setattr(loop, "drop_compiled", drop)
+    monkeypatch.setattr(loop.log, "disabled", True)  # pytest keeps what is logged, and that holds the network
+    whole = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda network, mode, **how: whole(network, backend="eager", **how))
+    torch.compiler.reset()
+    assert perform(run, root=tmp_path / "off", until=1).state == "interrupted"
+    assert dropped == []
+    first.clear()
+    assert perform(run, root=tmp_path / "network", compiling="network", until=1).state == "interrupted"
+    assert dropped == [None]
+    assert read_json(tmp_path / "network" / run.id / "execution.json")["micro_batch"] == 16
 
 
 def test_the_rule_is_a_number_of_steps(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,11 @@ def test_records_made_before_a_move_are_finished(
     assert [(one.state, one.waiting) for one in study_states(study, root)] == [("finished", ())] * 2
 
 
+def test_evaluations_by_code_that_measured_the_same_are_kept() -> None:
+    """What the digests of before lead to is the code of today: a change of it must come with its new digest."""
+    assert set(sources.SAME_CODE.values()) == {sources.evaluation_code()}
+
+
 def test_running_the_study_again_does_nothing(study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Reference: the files' times of change."""
     root = unpacked(tmp_path)

@@ -42,7 +42,10 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
         (attempt / "log.txt").write_text("read /home/somebody/data on gpu-node-17")
         (attempt / "environment.json").write_text(
             json.dumps(
-                {"cpu": "AMD EPYC", "command": "inductive run --data /home/somebody/data", "variables": {"A": "b"}}
+                {
+                    **{"cpu": "AMD EPYC", "gpu": {"name": "H100"}, "gpu_uuid": "8f6d-1"},
+                    **{"command": "inductive run --data /home/somebody/data", "variables": {"A": "b"}},
+                }
             )
         )
         ended = json.loads((attempt / "ended.json").read_text())
@@ -60,12 +63,12 @@ def test_nothing_tells_host_account_or_place(study: Study, tmp_path: Path) -> No
     """Every byte of every member is searched; the hardware and what went wrong are still said."""
     with zipfile.ZipFile(write(study, tmp_path)) as archive:
         texts = {name: archive.read(name).decode(errors="replace") for name in archive.namelist()}
-    for word in ("gpu-node-17", "somebody", "/home", "12_3", str(tmp_path), "--data"):
+    for word in ("gpu-node-17", "somebody", "/home", "12_3", str(tmp_path), "--data", "8f6d-1"):
         assert [name for name, text in texts.items() if word in text] == []
     assert not any(name.endswith("log.txt") or name.endswith(".safetensors") for name in texts)
     failed = f"{study.runs[7].id}/attempts/0001"
     assert json.loads(texts[f"{failed}/ended.json"])["error"] == "OSError: HOST: no PATH"
-    assert json.loads(texts[f"{failed}/environment.json"]) == {"cpu": "AMD EPYC"}
+    assert json.loads(texts[f"{failed}/environment.json"]) == {"cpu": "AMD EPYC", "gpu": {"name": "H100"}}
 
 
 def test_equal_records_make_equal_archives(study: Study, tmp_path: Path) -> None:

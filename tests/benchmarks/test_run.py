@@ -338,7 +338,10 @@ REFUSED: list[tuple[Settings, str]] = [
     ({"seed": -1}, "seed: -1 should be greater than or equal to 0"),
     ({"draw": True}, "draw: True should be a valid integer"),
     ({"resolution": "8"}, "resolution: '8' should be a valid integer"),
-    ({"precision": "float16"}, "precision: 'float16' should be 'float32' or 'bfloat16'; did you mean `bfloat16`?"),
+    (
+        {"precision": "float16"},
+        "precision: 'float16' should be 'float32', 'tf32' or 'bfloat16'; did you mean `bfloat16`?",
+    ),
     ({"validate_every": 1.5}, "validate_every: 1.5 is neither a share of all steps (0.1) nor a number of steps"),
     ({"validate_every": -1}, "validate_every: -1 is neither a share of all steps (0.1) nor a number of steps"),
     ({"protocol": PROTOCOL + 1}, f"protocol: is {PROTOCOL + 1}, this version of the suite runs protocol {PROTOCOL}"),
