@@ -95,11 +95,11 @@ def flip(draw: Draw, shape: Shape, recipe: Recipe) -> Change:
 def erase(draw: Draw, shape: Shape, recipe: Recipe) -> Change:
     """Sets one rectangle to zero in a share of the images: area 2 to 33 %, aspect 0.3 to 3.3 (Zhong et al., 2020)."""
     u, (_, height, width) = draw(5), shape
-    area = (0.02 + u[:, 1] * 0.31) * height * width
-    aspect = np.exp(np.log(0.3) + u[:, 2] * (np.log(3.3) - np.log(0.3)))
-    rows = np.clip(np.round(np.sqrt(area * aspect)), 1, height)
-    columns = np.clip(np.round(np.sqrt(area / aspect)), 1, width)
-    rows[u[:, 0] >= recipe.erasing] = 0
+    at, rows, columns = np.flatnonzero(u[:, 0] < recipe.erasing), np.zeros(len(u)), np.zeros(len(u))
+    area = (0.02 + u[at, 1] * 0.31) * height * width
+    aspect = np.exp(np.log(0.3) + u[at, 2] * (np.log(3.3) - np.log(0.3)))
+    rows[at] = np.clip(np.round(np.sqrt(area * aspect)), 1, height)
+    columns[at] = np.clip(np.round(np.sqrt(area / aspect)), 1, width)
     edges = _edges(u[:, 3] * (height - rows + 1), rows, u[:, 4] * (width - columns + 1), columns)
 
     def make(x: Tensor, weights: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:

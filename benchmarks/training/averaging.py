@@ -5,47 +5,33 @@ training is not judged by its initial weights. BatchNorm's running statistics ar
 to; counters are copied.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 
 class Average:
-    """The averaged state of a network, name for name as in its state dict.
-
-    Values of one type lie one after the other in one tensor, of which `values` are views: a step is a handful of
-    operations, however many layers there are.
-    """
+    """The averaged state of a network, name for name as in its state dict."""
 
     def __init__(self, model: nn.Module, decay: float):
         self.decay = decay
-        state = model.state_dict()
-        self.values: dict[str, Tensor] = {}
-        self._names: dict[torch.dtype, list[str]] = {}
-        for name, value in state.items():
-            self._names.setdefault(value.dtype, []).append(name)
-        self._flat = {dtype: _joined(state, names) for dtype, names in self._names.items()}
-        for dtype, names in self._names.items():
-            parts = self._flat[dtype].split([state[name].numel() for name in names])
-            self.values |= {name: part.view(state[name].shape) for name, part in zip(names, parts, strict=True)}
+        self.values = {name: value.detach().clone() for name, value in model.state_dict().items()}
 
     @torch.no_grad()
     def follow(self, model: nn.Module, updates: int, skipped: Tensor) -> None:
         """Moves towards the network after so many updates; not where `skipped`, on the device, is above 0."""
         kept = min(self.decay, (1 + updates) / (10 + updates))
-        state = model.state_dict()
-        for dtype, mine in self._flat.items():
-            theirs = _joined(state, self._names[dtype])
-            moved = mine.lerp(theirs, 1 - kept) if dtype.is_floating_point else theirs
-            mine.copy_(torch.where(skipped == 0, moved, mine))  # a product with 0 would keep what is not finite
+        state, stays = model.state_dict(), skipped > 0
+        # Towards itself where it stays: a product with 0 would keep what is not finite.
+        theirs = {name: torch.where(stays, mine, state[name]) for name, mine in self.values.items()}
+        pairs = [(mine, theirs[name]) for name, mine in self.values.items() if mine.is_floating_point()]
+        torch._foreach_lerp_([mine for mine, _ in pairs], [value for _, value in pairs], 1 - kept)
+        for name, mine in self.values.items():
+            if not mine.is_floating_point():
+                mine.copy_(theirs[name])
 
     def load(self, values: Mapping[str, Tensor]) -> None:
         """Continues from `values` of before. Raises KeyError when they are of another network."""
         for name, mine in self.values.items():
             mine.copy_(values[name])
-
-
-def _joined(state: Mapping[str, Tensor], names: Sequence[str]) -> Tensor:
-    """A copy of these values, one after the other."""
-    return torch.cat([state[name].detach().reshape(-1) for name in names])

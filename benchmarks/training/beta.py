@@ -1,4 +1,4 @@
-"""Quantiles of Beta(alpha, alpha): shares of mixup, in a tenth of the time that solving for each takes."""
+"""Quantiles of Beta(alpha, alpha): shares of mixup, in a fraction of the time that solving for each takes."""
 
 from functools import lru_cache
 
