@@ -21,7 +21,7 @@ from benchmarks.records.record import Record, read_record
 # step for the small operations of a small network. Forward and backward take three forward passes.
 CPU_FLOPS = 25e9
 STEP_SECONDS = 0.004
-TOGETHER = 256  # images of an evaluation that a GPU has in a batch
+TOGETHER = 256  # images of an evaluation that a GPU has in a batch at least
 FILES_PER_RUN = 10
 STARTS_READ = 20  # records, of a study's
 OTHER_BYTES = 40_000  # a record without weights and predictions

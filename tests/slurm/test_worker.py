@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.errors import ConfigError
 from benchmarks.plan.run import Evaluation
 from benchmarks.records.attempts import claim, slurm_job
 from benchmarks.records.record import read_record
@@ -218,6 +219,25 @@ def test_a_job_whose_time_is_over_before_a_run_begins(
     assert outcomes == ["requeued", "requeued", "stopped"]
     assert fake.state["requeued"] == ["101", "101"]
     assert errors.lines[0].startswith("too little time per job: 3 times in a row")
+    assert not list((tmp_path / "runs").glob("[!.]*/attempts"))
+
+
+def test_runs_share_the_gpus_of_a_job(
+    fake: Any, submit: Submit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two parts of a GPU and three runs on each: every run is told so. Where a GPU takes one process and no MPS runs,
+    the job ends before any of them, with the reason, and nothing has an attempt."""
+    monkeypatch.setattr("slurm.submit.check_site", lambda *_: [])
+    submit(1, device="cuda", gpus_per_job=2, runs_per_gpu=3)
+    [array] = ledger.read_arrays(tmp_path / "runs")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-1a,MIG-2b")
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path / "no-mps"))
+    [task], _ = tasks_of(array, 0, "101")
+    assert task.gpus == ("MIG-1a", "MIG-2b")
+    assert (task.settings.device, task.settings.runs_per_gpu) == ("cuda", 3)
+    monkeypatch.setattr("benchmarks.running.gpus.one_process_each", lambda: ("0",))
+    with pytest.raises(ConfigError, match="runs_per_gpu: 3 runs on a GPU, and GPU 0 takes one process at a time"):
+        worker._work(array, 0, [], worker.Errors(array, 0))
     assert not list((tmp_path / "runs").glob("[!.]*/attempts"))
 
 
