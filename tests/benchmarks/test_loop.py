@@ -47,10 +47,10 @@ def left(folder: Path) -> dict[str, bytes]:
 
 
 def test_what_is_not_read_is_trained_all_the_same(tiny: Make) -> None:
-    """Reference: the same steps, each of them read; as on a GPU, nothing is read in between."""
+    """Reference: the same steps, each of them read; on the other side nothing is read in between."""
     run = tiny()
     read, unread = begin(run), begin(run)
-    unread.waits = True
+    read.waits = unread.waits = True
     rows = [read.update() for _ in range(6)]
     assert [unread.update(read=False) for _ in range(5)] == [{}] * 5
     assert unread.update() == rows[-1]
