@@ -33,7 +33,7 @@ COLUMNS = {"check": "left", "result": "left", "what": "left"}
     help="What is examined; auto: a GPU where there is one.",
 )
 @click.option("--quick", is_flag=True, help="A minute instead of some: fewer runs, no compilation, small images.")
-@click.option("--only", metavar="GLOB", help="Only the networks whose names match: 'vit *', resnet.")
+@click.option("--only", metavar="GLOB", help="Only the networks whose names match: 'vit rope*', resnet.")
 @click.option(
     "--json",
     "json_file",

@@ -52,7 +52,7 @@ def planned(data: Path, device: str, *, quick: bool, only: str | None) -> tuple[
     checks, missing = [], dict[str, list[str]]()
     for shape in SHAPES:
         for model in NETWORKS:
-            if only is not None and not fnmatch(model, only.split()[0]):
+            if only is not None and not fnmatch(model, only):
                 continue
             for precision in PRECISIONS:
                 name = f"{model} {shape.size}, {shape.pixels} px, {precision}"
