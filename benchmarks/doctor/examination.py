@@ -17,6 +17,7 @@ from benchmarks.doctor.isolation import answered
 from benchmarks.doctor.networks import Subject
 from benchmarks.plan.run import Run, make_run
 from benchmarks.running.execute import Settings
+from benchmarks.running.gpus import ALONE, mps_runs
 from benchmarks.running.local import slots
 from benchmarks.speed.cases import DATASET, TRAIN, write_images
 from benchmarks.speed.steps import CLASSES
@@ -89,8 +90,8 @@ def side_by_side(device: str, here: Sequence[Finding]) -> tuple[int, str]:
     least, most = SIDE_BY_SIDE
     if device == "mps":
         return 1, "mps runs one process at a time"
-    if any(machine.exclusive_mode(str(finding.answer.values.get("compute_mode"))) for finding in here):
-        return 1, "the GPU takes one process at a time (Exclusive_Process); several need MPS"
+    if any(finding.answer.values.get("one_process_each") for finding in here) and not mps_runs():
+        return 1, f"the GPU takes one process at a time (compute mode {ALONE}); several need MPS"
     return max(least, min(most, slots("cpu"))), ""
 
 

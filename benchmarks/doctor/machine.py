@@ -1,16 +1,12 @@
 """What is here: torch and its CUDA, the driver, the GPU, or what torch says of why it has none."""
 
-import subprocess
-from collections.abc import Sequence
-from pathlib import Path
-
 import torch
 
 from benchmarks.doctor.findings import Answer
-from benchmarks.records.environment import environment
+from benchmarks.records.environment import driver_version, environment
+from benchmarks.running.gpus import ALONE, one_process_each
 from benchmarks.running.local import slots
-
-SMI = ("driver_version", "compute_mode", "mig.mode.current")
+from benchmarks.training.kernels import why_no_cuda
 
 
 def software() -> Answer:
@@ -33,12 +29,9 @@ def software() -> Answer:
 
 def gpu(device: str) -> Answer:
     """The GPU that runs go to and its driver; without one, torch's own words. Starts CUDA in this process."""
-    reason = no_gpu()
-    if reason:
-        return Answer("failed" if device == "cuda" else "ok", f"none; torch says: {reason}")
-    found = torch.cuda.get_device_properties(0)
-    identity = f"GPU-{found.uuid}" if hasattr(found, "uuid") else "0"
-    driver, mode, mig = nvidia_smi(identity)
+    if not torch.cuda.is_available():
+        return Answer("failed" if device == "cuda" else "ok", f"none; torch says: {why_no_cuda()}")
+    found, driver, alone = torch.cuda.get_device_properties(0), driver_version(), bool(one_process_each())
     memory = found.total_memory / 2**30
     values = {
         "name": found.name,
@@ -46,48 +39,8 @@ def gpu(device: str) -> Answer:
         "memory_gib": round(memory, 1),
         "capability": f"{found.major}.{found.minor}",
         "driver": driver,
-        "compute_mode": mode,
-        "mig": mig,
+        "one_process_each": alone,
     }
     words = f"{found.name}, {memory:.0f} GiB, capability {found.major}.{found.minor}, driver {driver}"
     others = f", the first of {values['count']}" if torch.cuda.device_count() > 1 else ""
-    exclusive = "; compute mode Exclusive_Process: one run at a time, more need MPS" if exclusive_mode(mode) else ""
-    return Answer("ok", words + others + exclusive, values)
-
-
-def no_gpu() -> str:
-    """Why torch has no CUDA here, in its own words; '' where it has. Does not touch the GPU where there is one."""
-    if torch.cuda.is_available():
-        return ""
-    try:
-        torch.cuda.init()
-    except (RuntimeError, AssertionError) as error:
-        return " ".join(str(error).split())
-    return "no device"
-
-
-def exclusive_mode(mode: str) -> bool:
-    """Whether a GPU takes one process at a time, by nvidia-smi's word for its compute mode."""
-    return mode == "Exclusive_Process"
-
-
-def nvidia_smi(gpu: str, fields: Sequence[str] = SMI) -> list[str]:
-    """What nvidia-smi says of a GPU, a text a field; '-' where it says nothing, or is not there."""
-    command = ("nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader", f"--id={gpu}")
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
-    except (OSError, subprocess.TimeoutExpired):
-        done = None
-    told = [text.strip() for text in done.stdout.split(",")] if done is not None and done.returncode == 0 else []
-    found = told if len(told) == len(fields) else ["-"] * len(fields)
-    return [driver_of_kernel() if name == "driver_version" and text == "-" else text
-            for name, text in zip(fields, found, strict=True)]  # fmt: skip
-
-
-def driver_of_kernel(place: Path = Path("/proc/driver/nvidia/version")) -> str:
-    """The version of the loaded kernel module: the first word of its line that has a dot; '-' without one."""
-    try:
-        line = place.read_text(encoding="utf-8").partition("\n")[0]
-    except OSError:
-        return "-"
-    return next((word for word in line.split() if word[0].isdigit() and "." in word), "-")
+    return Answer("ok", words + others + (f"; compute mode {ALONE}" if alone else ""), values)

@@ -30,7 +30,7 @@ TABLES = {  # each module's `measure` returns its table
     "compile": "benchmarks.speed.compilation",
     "bf16": "benchmarks.speed.precision",
 }
-HOST = ("planning", "records")  # nothing in them is computed by a network, so they have no device
+HOST = ("draws", "planning", "records")  # nothing in them is computed by a network, so they have no device
 QUICK, QUICK_BATCH = Plan(rounds=1, most=1, warmup=1, seconds=0.0, patience=0.0), 2
 
 

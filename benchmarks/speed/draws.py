@@ -21,7 +21,7 @@ TRAIN = 50_000
 GOALS = {("strong", 128): 100, ("strong", 1024): 400}
 
 
-def measure(plan: Plan, batch: int, clock: Clock, tell: Tell) -> Table:
+def measure(plan: Plan, batch: int, device: str, clock: Clock, tell: Tell) -> Table:
     """Times the draws of one block after another, in turns."""
     cases = {f"{recipe} {size}": (recipe, size) for recipe in RECIPES for size in (batch, MORE * batch)}
     images = Selected(np.zeros((1, 3, 32, 32), dtype=np.uint8), np.zeros(TRAIN, dtype=np.int64))  # all are one

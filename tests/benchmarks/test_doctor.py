@@ -18,7 +18,7 @@ from torch import Tensor
 import models
 from benchmarks.cli.doctor import COLUMNS
 from benchmarks.cli.main import main
-from benchmarks.doctor import examination, isolation, machine, memory, networks, throughput
+from benchmarks.doctor import examination, isolation, memory, networks, throughput
 from benchmarks.doctor.as_runs_do import as_runs_do
 from benchmarks.doctor.findings import Answer, Check, Finding, left_out, summary
 from benchmarks.errors import ConfigError
@@ -278,45 +278,26 @@ def test_the_table_gathers_what_is_well() -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "mode", "jobs", "words"),
-    [("cuda", "Default", 4, ""), ("cuda", "Exclusive_Process", 1, "need MPS"), ("mps", "-", 1, "one process")],
+    ("device", "alone", "mps", "jobs", "words"),
+    [
+        ("cuda", False, False, 4, ""),
+        ("cuda", True, False, 1, "need MPS"),
+        ("cuda", True, True, 4, ""),
+        ("mps", False, False, 1, "one process"),
+    ],
 )
-def test_runs_side_by_side(device: str, mode: str, jobs: int, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many as cores, between two and four; one where the GPU takes one process."""
+def test_runs_side_by_side(
+    device: str, alone: bool, mps: bool, jobs: int, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as cores, between two and four; one where the GPU takes one process and no MPS runs."""
+    monkeypatch.setattr(examination, "mps_runs", lambda: mps)
     monkeypatch.setattr(examination, "slots", lambda device: 16)
-    here = [Finding("machine", "GPU", Answer("ok", "", {"compute_mode": mode, "name": "Card"}))]
+    here = [Finding("machine", "GPU", Answer("ok", "", {"one_process_each": alone, "name": "Card"}))]
     found, why = examination.side_by_side(device, here)
     assert (found, words in why, bool(words) == bool(why)) == (jobs, True, True)
     assert examination.card(here) == "Card"
     monkeypatch.setattr(examination, "slots", lambda device: 1)
     assert examination.side_by_side("cpu", [])[0] == 2
-
-
-def test_what_nvidia_smi_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stand-in that answers as `--format=csv,noheader` does; where there is none, the kernel's module."""
-    command = tmp_path / "nvidia-smi"
-    command.write_text("#!/bin/sh\necho '570.86.15, Exclusive_Process, [N/A]'\n")
-    command.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    assert machine.nvidia_smi("GPU-1") == ["570.86.15", "Exclusive_Process", "[N/A]"]
-    command.write_text("#!/bin/sh\nexit 9\n")
-    monkeypatch.setattr(machine, "driver_of_kernel", lambda: "550.54.15")
-    assert machine.nvidia_smi("GPU-1") == ["550.54.15", "-", "-"]
-
-
-@pytest.mark.parametrize(
-    ("line", "version"),
-    [
-        ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024", "550.54.15"),
-        ("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  560.35.03  Release Build", "560.35.03"),
-        ("", "-"),
-    ],
-)
-def test_the_driver_of_the_kernel(line: str, version: str, tmp_path: Path) -> None:
-    """Reference: /proc/driver/nvidia/version of the closed and of the open module."""
-    (tmp_path / "version").write_text(f"{line}\nGCC version:  gcc version 12.3.0\n")
-    assert machine.driver_of_kernel(tmp_path / "version") == version
-    assert machine.driver_of_kernel(tmp_path / "none") == "-"
 
 
 def test_speed_is_images_over_seconds(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

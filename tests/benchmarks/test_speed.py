@@ -215,7 +215,7 @@ def test_draws_are_measured_block_by_block() -> None:
     """Reference: the stream's own indices; on this clock every block takes a second, whatever its steps are."""
     clock = FakeClock()
     clock.now = ticking()  # type: ignore[method-assign]
-    table = draws.measure(plan(rounds=1, most=1), 128, clock, lambda text: None)
+    table = draws.measure(plan(rounds=1, most=1), 128, "cpu", clock, lambda text: None)
     assert table.rows[2][:4] == ["`strong`", "128", "32", f"{1e6 / 32:.0f}; goal 100"]
     assert table.rows[3][:4] == ["`strong`", "1,024", "5", f"{1e6 / 5:.0f}; goal 400"]
     images = Selected(np.zeros((1, 3, 32, 32), dtype=np.uint8), np.zeros(draws.TRAIN, dtype=np.int64))
