@@ -48,13 +48,13 @@ def test_all_sides_train_the_same_network(case: Case, images: Path) -> None:
 
 
 def test_the_goals_are_all_there() -> None:
-    """Two goals a network, the one of any precision the higher; the networks are the named ones."""
+    """A share a network, lower for the two small ones; the networks are the named ones."""
     sizes = {case.name: sum(p.numel() for p in network_of(case).parameters()) for case in CASES}
     assert sizes["ResNet-20"] == pytest.approx(0.27e6, rel=0.02)  # He et al. (2016), table 6
     assert sizes["ResNet-18, CIFAR stem"] == pytest.approx(
         11.17e6, rel=0.01
     )  # torchvision's, its stem and head changed
-    assert all(case.best > case.same > 1 for case in CASES)
+    assert [case.share for case in CASES] == [0.85] * 3 + [0.7] * 2
 
 
 def test_our_runs_have_the_same_task(images: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_table_without_times_says_so() -> None:
 
 def test_the_tables_come_about(tmp_path: Path) -> None:
     """`--quick`: all the way through real runs, processes and loops, tiny ones; nothing is left behind."""
-    expected = {"sweep": (2, 10), "start": (2, 10), "scale": (4, 4), "planning": (1, 1)}  # rows, turns
+    expected = {"sweep": (2, 18), "start": (2, 10), "scale": (4, 4), "planning": (1, 1)}  # rows, turns
     expected |= {"records": (5, 5), "bf16": (2, 0)}
     command = [sys.executable, "-m", "benchmarks.speed", *expected, "--quick", "--json", "speed.json"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
