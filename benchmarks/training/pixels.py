@@ -86,8 +86,9 @@ def to_device(arrays: Sequence[NDArray[Any]], device: torch.device) -> list[Tens
         return [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
     whole = torch.from_numpy(packed(arrays))
     if device.type == "cuda":
-        return unpacked(whole.pin_memory().to(device, non_blocking=True), arrays)
-    return unpacked(whole.to(device), arrays)  # elsewhere nothing holds what a copy that is not waited for still reads
+        whole = whole.pin_memory()
+    queued = device.type != "mps"  # where nothing holds what a copy that is not waited for still reads
+    return unpacked(whole.to(device, non_blocking=queued), arrays)
 
 
 def packed(arrays: Sequence[NDArray[Any]]) -> NDArray[np.uint8]:

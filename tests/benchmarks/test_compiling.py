@@ -87,19 +87,19 @@ def test_a_halved_micro_batch_is_compiled_afresh(
     """Nothing is left of what was compiled, and of the network that it held, when the smaller one begins; nothing is
     dropped of a run that is not compiled. The compiler's first half alone (dynamo), which holds the network."""
     run, dropped = tiny(recipe={"name": "digits", "batch_size": 32}), list[object]()
-    first: list[weakref.ref[nn.Module]] = []
+    seen: list[weakref.ref[nn.Module]] = []
     real = Training.update
 
     def short(self: Training, read: bool = True) -> Any:
-        if not first or first[0]() is self.model:
-            first[:] = [weakref.ref(self.model)]
+        if len(seen) < 2 or seen[-1]() is self.model:  # the first two: memory is emptied after one, halved after both
+            seen.append(weakref.ref(self.model))
             real(self, read)
             raise torch.OutOfMemoryError("no room")
         return real(self, read)
 
     def drop() -> None:
         drop_compiled()
-        dropped.append(first[0]())
+        dropped.append(seen[-1]())
 
     monkeypatch.setattr(Training, "update", short)
     monkeypatch.setattr(loop, "drop_compiled", drop)
@@ -109,9 +109,9 @@ def test_a_halved_micro_batch_is_compiled_afresh(
     torch.compiler.reset()
     assert perform(run, root=tmp_path / "off", until=1).state == "interrupted"
     assert dropped == []
-    first.clear()
+    seen.clear()
     assert perform(run, root=tmp_path / "network", compiling="network", until=1).state == "interrupted"
-    assert dropped == [None]
+    assert dropped == [None, None]
     assert read_json(tmp_path / "network" / run.id / "execution.json")["micro_batch"] == 16
 
 

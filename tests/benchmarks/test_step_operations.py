@@ -26,6 +26,7 @@ import models
 from benchmarks.data.dataset import Images
 from benchmarks.data.subsets import Subset
 from benchmarks.plan.run import Run, make_run
+from benchmarks.training.pixels import Selected, moments
 from benchmarks.training.training import Training, build_model
 from models.checks.fake_cuda import fake_cuda, on_fake_cuda
 
@@ -113,6 +114,7 @@ def on_device(run: Run) -> Iterator[Training]:
     draw = np.random.default_rng(0)
     pixels, labels = draw.integers(0, 256, (TRAIN, 3, PIXELS, PIXELS), np.uint8), np.arange(TRAIN) % 10
     images = Images(pixels, labels, pixels[:1], labels[:1])
+    moments(Selected(pixels, np.arange(TRAIN)))  # counted where numbers are, and remembered
     with fake_cuda(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "build_model", lambda run, execution: on_fake_cuda(network))
         subset = Subset(np.arange(TRAIN), np.arange(0))
