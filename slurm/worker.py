@@ -29,9 +29,8 @@ from benchmarks.records.attempts import Attempt, claim, slurm_job
 from benchmarks.records.record import Record
 from benchmarks.records.states import run_state
 from benchmarks.running import gpus, local
-from benchmarks.running.execute import Settings
 from benchmarks.running.progress import Lines
-from benchmarks.running.task import Ending, Task
+from benchmarks.running.task import Ending, Settings, Task
 from slurm.commands import SilentError, SlurmError, call
 from slurm.freeze import load_plugins
 from slurm.ledger import Array, note_error, read_array

@@ -13,7 +13,8 @@ from warm import Warm
 from benchmarks.plan.run import Run, make_run
 from benchmarks.plan.study import single
 from benchmarks.running.attempt_log import Outcome
-from benchmarks.running.execute import Settings, execute
+from benchmarks.running.execute import execute
+from benchmarks.running.task import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 

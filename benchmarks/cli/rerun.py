@@ -31,7 +31,7 @@ from benchmarks.running.task import Task
 def rerun(run_id: str, first: int | None, device: str | None, trust_code: bool, root: Path, data: Path,
           as_json: bool) -> int:  # fmt: skip
     """Train a recorded run again and compare: equal, within tolerance, or different."""
-    from benchmarks.running.execute import Settings  # these load torch
+    from benchmarks.running.task import Settings
     from benchmarks.training.kernels import choose_device
 
     console = terminal(stderr=as_json)

@@ -32,7 +32,7 @@ from benchmarks.running.progress import reporter_for
 from benchmarks.running.task import Ending, Task
 
 if TYPE_CHECKING:
-    from benchmarks.running.execute import Settings
+    from benchmarks.running.task import Settings
     from benchmarks.training.kernels import CompileChoice
 
 SETTLED = ("finished", "diverged", "stale")  # states in which `run` does not train
@@ -58,7 +58,7 @@ def settings_for(
     data: Path, device: str, checkpoint_every: float, accept_code: bool, compiling: CompileChoice = "rule"
 ) -> Settings:
     """Execution settings from flags, the device chosen. Raises ConfigError for what cannot be had here."""
-    from benchmarks.running.execute import Settings
+    from benchmarks.running.task import Settings
     from benchmarks.training.kernels import check_compile, choose_device
 
     if not math.isfinite(checkpoint_every):

@@ -24,7 +24,7 @@ from benchmarks.running import preflight
 from benchmarks.running.task import Task
 
 if TYPE_CHECKING:
-    from benchmarks.running.execute import Settings  # loads torch
+    from benchmarks.running.task import Settings
 
 
 @click.command()

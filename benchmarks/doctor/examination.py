@@ -16,9 +16,9 @@ from benchmarks.doctor.findings import Check, Finding, left_out, summary
 from benchmarks.doctor.isolation import answered
 from benchmarks.doctor.networks import Subject
 from benchmarks.plan.run import Run, make_run
-from benchmarks.running.execute import Settings
 from benchmarks.running.gpus import ALONE, mps_runs
 from benchmarks.running.local import slots
+from benchmarks.running.task import Settings
 from benchmarks.speed.cases import DATASET, TRAIN, write_images
 from benchmarks.speed.steps import CLASSES
 

@@ -14,8 +14,9 @@ from benchmarks.files import read_json
 from benchmarks.plan.run import Run
 from benchmarks.plan.study import single
 from benchmarks.records.metrics import read_metrics
-from benchmarks.running.execute import Settings, execute
+from benchmarks.running.execute import execute
 from benchmarks.running.rerun import RELATIVE_LOSS
+from benchmarks.running.task import Settings
 from benchmarks.speed.cases import training_of
 
 

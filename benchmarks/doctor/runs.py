@@ -16,9 +16,8 @@ from benchmarks.plan.run import Run
 from benchmarks.plan.study import single
 from benchmarks.records.record import read_record
 from benchmarks.running import rerun
-from benchmarks.running.execute import Settings
 from benchmarks.running.local import run_tasks, work
-from benchmarks.running.task import Ending, Task
+from benchmarks.running.task import Ending, Settings, Task
 from benchmarks.speed.cases import Quiet
 
 STEPS, STOP = 6, 3  # of a run, and after how many it is stopped

@@ -10,8 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import benchmarks
 
 
@@ -37,6 +35,8 @@ def environment() -> dict[str, Any]:
 def gpu() -> dict[str, Any]:
     """What an attempt on CUDA notes of its GPU, for environment.json: name, memory in bytes, driver; and its UUID,
     which tells the card and is not given away. Starts CUDA where that is not done."""
+    import torch
+
     found = torch.cuda.get_device_properties(torch.cuda.current_device())
     about = {"name": found.name, "memory": found.total_memory, "driver": driver_version()}
     return {"gpu": about, "gpu_uuid": str(found.uuid)}

@@ -40,10 +40,11 @@ from benchmarks.records.record import (
 from benchmarks.records.validity import valid_record
 from benchmarks.running.attempt_log import Job, Outcome, attempt
 from benchmarks.running.loop import Progress, Watch, result, train
+from benchmarks.running.task import Settings
 from benchmarks.slices import changes
 from benchmarks.training.compiling import use_cache
 from benchmarks.training.evaluation import Measurer, evaluate, predictions_kept
-from benchmarks.training.kernels import CompileChoice, apply_execution, choose_device, execution_for
+from benchmarks.training.kernels import apply_execution, choose_device, execution_for
 from benchmarks.training.memory import explained, take_share
 from benchmarks.training.training import Training, build_model, weights_digest
 from models.network import Network
@@ -52,21 +53,6 @@ log = logging.getLogger("inductive")
 
 TRAINED = "trained.json"  # what result.json will say, while evaluations are missing
 SAVE_SECONDS = 5.0  # between two savings of evaluations; what took less is soon measured again
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What of an execution cannot change the result."""
-
-    data: Path
-    device: str = "cpu"
-    checkpoint_seconds: float = 300.0
-    accept_code: bool = False
-    compiling: CompileChoice = "rule"
-    predictions: str = "auto"
-    command: str = ""
-    plugins: tuple[models.Plugin, ...] = ()  # loaded, with their sources, before a run that needs them
-    runs_per_gpu: int = 1  # side by side; each may take as much of the GPU's memory
 
 
 def execute(

@@ -24,8 +24,6 @@ from typing import Any
 
 from benchmarks.errors import InductiveError, OwnedError, StaleError
 from benchmarks.running import gpus
-from benchmarks.running.attempt_log import Outcome
-from benchmarks.running.execute import execute
 from benchmarks.running.progress import Display
 from benchmarks.running.task import Ending, Task
 from models import ModelError
@@ -219,8 +217,10 @@ def _child(pipe: Connection, task: Task, slot: int) -> None:
 def work(task: Task, stop: Callable[[], bool], tell: Callable[[int, int, float | None], None]) -> tuple[str, str]:
     """Executes a task and puts what can go wrong into (state, line); a failure is recorded in the run's folder."""
     os.environ["HF_HUB_OFFLINE"] = "1"  # training never touches the network; read by libraries at their import
+    from benchmarks.running.execute import execute  # loads torch, which who starts runs does without
+
     try:
-        outcome: Outcome = execute(task.run, task.root, task.evaluations, task.settings, stop, tell, task.until)
+        outcome = execute(task.run, task.root, task.evaluations, task.settings, stop, tell, task.until)
     except OwnedError as error:
         return "owned", str(error)
     except StaleError as error:

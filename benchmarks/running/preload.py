@@ -12,6 +12,7 @@ import sklearn.datasets  # noqa: F401  (digits)
 import torch
 import torch._dynamo  # which the first optimiser would import, in nearly two seconds
 
+import benchmarks.running.execute
 import benchmarks.running.local  # noqa: F401
 import models
 from benchmarks.plan.run import make_run

@@ -1,4 +1,4 @@
-"""A task: one call of `execute` for a process of its own, and how it ended."""
+"""A task: one call of `execute` for a process of its own, its settings, and how it ended. Loads no torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,23 @@ from typing import TYPE_CHECKING
 from benchmarks.plan.run import Evaluation, Run
 
 if TYPE_CHECKING:
-    from benchmarks.running.execute import Settings  # loads torch
+    import models
+    from benchmarks.training.kernels import CompileChoice
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What of an execution cannot change the result."""
+
+    data: Path
+    device: str = "cpu"
+    checkpoint_seconds: float = 300.0
+    accept_code: bool = False
+    compiling: CompileChoice = "rule"
+    predictions: str = "auto"
+    command: str = ""
+    plugins: tuple[models.Plugin, ...] = ()  # loaded, with their sources, before a run that needs them
+    runs_per_gpu: int = 1  # side by side; each may take as much of the GPU's memory
 
 
 @dataclass(frozen=True)

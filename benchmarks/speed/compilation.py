@@ -14,8 +14,9 @@ from pathlib import Path
 
 from benchmarks.plan.run import Run
 from benchmarks.plan.study import single
-from benchmarks.running.execute import Settings, execute
+from benchmarks.running.execute import execute
 from benchmarks.running.loop import FIRST_STEPS
+from benchmarks.running.task import Settings
 from benchmarks.speed.cases import Case, cases_of, run_of, training_of, write_images
 from benchmarks.speed.clock import Clock, Plan, Summary, Tell, Turn, Variant, summarise, take_turns
 from benchmarks.speed.start import in_warm_process

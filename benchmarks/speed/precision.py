@@ -12,9 +12,8 @@ from benchmarks.errors import InductiveError
 from benchmarks.plan.run import Run, make_run
 from benchmarks.plan.study import single
 from benchmarks.records.record import read_record
-from benchmarks.running.execute import Settings
 from benchmarks.running.local import run_tasks, slots
-from benchmarks.running.task import Task
+from benchmarks.running.task import Settings, Task
 from benchmarks.speed.cases import Quiet
 from benchmarks.speed.clock import Clock, Plan, Tell
 from benchmarks.speed.tables import Table

@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.plan.run import Run, make_run
-from benchmarks.running.execute import Settings
 from benchmarks.running.local import slots
+from benchmarks.running.task import Settings
 from benchmarks.speed.clock import Clock, Plan, Tell, Variant, summarise, take_turns
 from benchmarks.speed.sweep import run_all
 from benchmarks.speed.tables import Table, ratio_words

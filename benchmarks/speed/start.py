@@ -13,8 +13,9 @@ from benchmarks.data.subsets import draw_subset
 from benchmarks.errors import InductiveError
 from benchmarks.plan.run import Evaluation, Run
 from benchmarks.plan.study import single
-from benchmarks.running.execute import Settings, execute
+from benchmarks.running.execute import execute
 from benchmarks.running.local import keep_memory
+from benchmarks.running.task import Settings
 from benchmarks.speed.cases import DATASET, RESOLUTION, TRAIN, Case, cases_of, run_of, write_images
 from benchmarks.speed.clock import Clock, Plan, Tell, Variant, summarise, take_turns
 from benchmarks.speed.planning import peak_megabytes

@@ -20,9 +20,8 @@ import torch
 from benchmarks.errors import InductiveError
 from benchmarks.plan.run import Run
 from benchmarks.plan.study import single
-from benchmarks.running.execute import Settings
 from benchmarks.running.local import run_tasks, slots
-from benchmarks.running.task import Task
+from benchmarks.running.task import Settings, Task
 from benchmarks.speed.cases import RESOLUTION, Case, Quiet, cases_of, run_of, write_images
 from benchmarks.speed.clock import Clock, Plan, Summary, Tell, Turn, Variant, summarise, take_turns
 from benchmarks.speed.kernels_alone import share_cells, step_and_kernels, take_both

@@ -27,7 +27,8 @@ from benchmarks.plan.run import Run
 from benchmarks.plan.study import expand
 from benchmarks.records import sources
 from benchmarks.records.record import opened_pass, read_record
-from benchmarks.running.execute import Outcome, Settings, execute
+from benchmarks.running.execute import Outcome, execute
+from benchmarks.running.task import Settings
 
 STORED = "stored"
 ROOT = Path(__file__).resolve().parents[2]

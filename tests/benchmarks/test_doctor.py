@@ -23,7 +23,7 @@ from benchmarks.doctor.as_runs_do import as_runs_do
 from benchmarks.doctor.findings import Answer, Check, Finding, left_out, summary
 from benchmarks.errors import ConfigError
 from benchmarks.plan.run import Run
-from benchmarks.running.execute import Settings
+from benchmarks.running.task import Settings
 from benchmarks.speed.cases import write_images
 from benchmarks.speed.tables import markdown_rows
 from benchmarks.training.training import Training

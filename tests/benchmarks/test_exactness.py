@@ -103,7 +103,8 @@ from benchmarks.running.local import keep_memory
 if sys.argv[2] == "kept":
     keep_memory()
 import json, torch
-from benchmarks.running.execute import Settings, execute
+from benchmarks.running.execute import execute
+from benchmarks.running.task import Settings
 from benchmarks.plan.run import make_run
 from benchmarks.plan.study import single
 run = make_run(json.loads(sys.argv[3]))
@@ -126,7 +127,8 @@ import json, os, random, signal, sys, time
 from pathlib import Path
 import benchmarks.running.preload
 from benchmarks.records import sources
-from benchmarks.running.execute import Settings, execute
+from benchmarks.running.execute import execute
+from benchmarks.running.task import Settings
 from benchmarks.plan.run import make_run
 from benchmarks.plan.study import single
 

@@ -288,7 +288,8 @@ def test_damaged_checkpoints_cost_steps_and_no_more(damaged: int, tiny: Make, pe
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from benchmarks.running.execute import Settings, execute
+from benchmarks.running.execute import execute
+from benchmarks.running.task import Settings
 from benchmarks.plan.run import make_run
 from benchmarks.plan.study import single
 import json, torch

@@ -27,7 +27,8 @@ import json, os, signal, sys
 from pathlib import Path
 from benchmarks.records.attempts import Claim
 from benchmarks.errors import OwnedError
-from benchmarks.running.execute import Settings, execute
+from benchmarks.running.execute import execute
+from benchmarks.running.task import Settings
 from benchmarks.plan.run import make_run
 from benchmarks.plan.study import single
 

@@ -24,8 +24,7 @@ from benchmarks.records.record import read_record
 from benchmarks.running import execute as executing
 from benchmarks.running import gpus, local
 from benchmarks.running.attempt_log import Outcome
-from benchmarks.running.execute import Settings
-from benchmarks.running.task import Ending, Task
+from benchmarks.running.task import Ending, Settings, Task
 from benchmarks.training import kernels, memory
 from benchmarks.training.kernels import choose_device
 

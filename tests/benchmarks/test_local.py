@@ -184,7 +184,7 @@ import json, os, signal, sys, time
 from pathlib import Path
 from benchmarks.plan.study import load_study
 from benchmarks.running import local
-from benchmarks.running.execute import Settings
+from benchmarks.running.task import Settings
 from benchmarks.running.progress import Lines
 from benchmarks.running.task import Task
 from rich.console import Console

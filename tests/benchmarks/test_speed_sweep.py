@@ -13,7 +13,7 @@ from scipy import stats
 
 import models
 from benchmarks.errors import InductiveError
-from benchmarks.running.execute import Settings
+from benchmarks.running.task import Settings
 from benchmarks.speed import children, planning, precision, sweep
 from benchmarks.speed.cases import CASES, TEST, TRAIN, Case, cases_of, network_of, run_of, write_images
 from benchmarks.speed.clock import Plan, Summary, Turn

@@ -20,9 +20,8 @@ from benchmarks.records.record import read_record
 from benchmarks.records.states import run_state
 from benchmarks.running import local
 from benchmarks.running.attempt_log import Outcome
-from benchmarks.running.execute import Settings
 from benchmarks.running.rerun import compare, prepare_rerun, rerun_root
-from benchmarks.running.task import Task
+from benchmarks.running.task import Settings, Task
 from models.libraries import weights_file
 
 Make = Callable[..., Run]

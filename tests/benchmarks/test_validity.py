@@ -20,7 +20,8 @@ from benchmarks.records.archive import pack
 from benchmarks.records.evaluation_files import packed, read_entries
 from benchmarks.records.states import run_state, study_states
 from benchmarks.records.validity import valid_record
-from benchmarks.running.execute import Settings, execute
+from benchmarks.running.execute import execute
+from benchmarks.running.task import Settings
 from benchmarks.speed.synthetic import write_records
 
 TEXT = 'seed = [0, 1]\ntest_resolutions = [4, 8]\n[[models]]\nname = "resnet"\n'

@@ -15,7 +15,7 @@ import pytest
 from testbed import Testbed
 
 ROOT = Path(__file__).resolve().parents[2]
-STEPS = 400
+STEPS = 250
 LOOK = 15.0  # seconds between two looks at the states
 
 STUDY = """

@@ -36,12 +36,9 @@ def jobs(bed: Testbed) -> list[str]:
     return bed.call("squeue", "-h", "-r", "-o", "%i").split()
 
 
-@pytest.mark.parametrize(
-    "bed", [{"accounting": False}, {"accounting": True}], ids=["plain", "accounting"], indirect=True
-)
 def test_a_study_arrives_whole(bed: Testbed, tmp_path: Path, reference: Kept) -> None:
-    """Two runs a GPU over two nodes, with accounting and without; asked twice, nothing is submitted twice; the checkout
-    may be edited meanwhile, for the jobs run a copy."""
+    """Two runs a GPU over two nodes; asked twice, nothing is submitted twice; the checkout may be edited meanwhile, for
+    the jobs run a copy."""
     there = user(tmp_path / "u", bed, STEPS)
     said = there.inductive("submit", "study.toml")
     assert "12 runs in" in said
@@ -59,12 +56,14 @@ def test_a_study_arrives_whole(bed: Testbed, tmp_path: Path, reference: Kept) ->
     assert nodes == {"node1", "node2"}
 
 
-@pytest.mark.parametrize("bed", [{}, {"user_signal": True}], ids=["term", "usr2"], indirect=True)
-def test_preempted_twice(bed: Testbed, tmp_path: Path, reference: Kept) -> None:
-    """A partition of higher priority takes the nodes twice; by TERM, as is usual, and by USR2 where a site says so."""
+@pytest.mark.parametrize(
+    ("bed", "times"), [({}, 2), ({"user_signal": True}, 1)], ids=["twice by term", "by usr2"], indirect=["bed"]
+)
+def test_preempted(bed: Testbed, times: int, tmp_path: Path, reference: Kept) -> None:
+    """A partition of higher priority takes the nodes; by TERM, as is usual, and by USR2 where a site says so."""
     there = user(tmp_path / "u", bed, STEPS)
     there.inductive("submit", "study.toml")
-    for _ in range(2):
+    for _ in range(times):
         there.training(count=2, step=20)
         high = [bed.call("sbatch", "--parsable", f"--nodelist={node}", *HIGH).strip() for node in ("node1", "node2")]
         there.until("the preemptors to end", lambda ids=high: not set(ids) & set(jobs(bed)))
@@ -97,8 +96,10 @@ def test_a_node_dies(bed: Testbed, tmp_path: Path, reference: Kept) -> None:
     same(there, reference)
 
 
+@pytest.mark.parametrize("bed", [{"accounting": True}], indirect=True)
 def test_cancelled_and_taken_up(bed: Testbed, tmp_path: Path, reference: Kept) -> None:
-    """scancel of a job behind our back, then `cancel` of all: nothing comes back by itself; `submit` takes it up."""
+    """scancel of a job behind our back, then `cancel` of all: nothing comes back by itself; `submit` takes it up. With
+    accounting, which most sweeps here do without."""
     there = user(tmp_path / "u", bed, STEPS)
     there.inductive("submit", "study.toml")
     there.training(count=2, step=20)
@@ -368,6 +369,7 @@ def test_jobs_that_die_before_their_first_run(bed: Testbed, tmp_path: Path) -> N
     there.until("the runs to finish", lambda: list(there.states().values()).count("finished") == 4, 180)
 
 
+@pytest.mark.parametrize("bed", [{"accounting": True}], indirect=True)
 def test_two_shells_and_an_edit(bed: Testbed, tmp_path: Path) -> None:
     """Two `submit`s at once send every run once; whoever asks sees the jobs; after an edit they are jobs of an earlier
     text, which `cancel` ends."""

@@ -15,7 +15,7 @@ from benchmarks.doctor.findings import Check
 from benchmarks.doctor.isolation import answered
 from benchmarks.plan.run import Run
 from benchmarks.running.attempt_log import Outcome
-from benchmarks.running.execute import Settings
+from benchmarks.running.task import Settings
 from benchmarks.speed.cases import write_images
 
 
