@@ -370,3 +370,13 @@ def test_leftovers_of_submitit_are_removed(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     worker.drop_leftovers(tmp_path, "12")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["12_0_result.pkl", "13_0_result.pkl.save_tmp"]
+
+
+def test_a_job_loads_what_takes_seconds_in_its_runs_alone() -> None:
+    """Its own process has none of it: only the fork server that runs begin from waits for it."""
+    heavy = "('torch', 'timm', 'pandas', 'scipy')"
+    code = f"import slurm.worker, sys; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(worker.__file__).parents[1], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
