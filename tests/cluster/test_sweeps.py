@@ -200,6 +200,7 @@ def test_a_job_gets_what_it_asks_for(bed: Testbed, tmp_path: Path) -> None:
     user(tmp_path, bed, STEPS, gpus_per_job=0, memory_gb=12.0)  # more than the nodes with GPUs have
     there.inductive("cluster", "check")
     assert node_of(bed) == WITHOUT_GPUS
+    there.until("the job before to go", lambda: not jobs(bed))
     bed.call("scontrol", "update", "partition=low", "state=down")
     command = ["env", "--default-signal=INT", sys.executable, "-m", "benchmarks.cli.main", "cluster", "check"]
     whole = {**bed.environment, "PYTHONPATH": str(ROOT)}
