@@ -78,7 +78,7 @@ def attempts(there: User, run: str) -> int:
 
 def test_a_time_limit_shorter_than_the_work(bed: Testbed, tmp_path: Path, reference: Kept) -> None:
     """Jobs of one minute with more than that to do go back into the queue, and go on."""
-    there = user(tmp_path / "u", bed, STEPS, minutes=1, signal_seconds=35, tflops=1.0)
+    there = user(tmp_path / "u", bed, STEPS, minutes=1, signal_seconds=30, tflops=1.0)
     there.inductive("submit", "study.toml")
     there.finish()
     same(there, reference)
