@@ -298,7 +298,7 @@ def test_a_run_that_hangs_is_left_behind(bed: Testbed, tmp_path: Path) -> None:
     that is merely stopped) when its job is preempted: its sibling is saved within the grace, the job says who was not,
     goes back into the queue, and takes up both."""
     there = user(tmp_path / "u", bed, 100_000, tflops=1000.0)  # so that both are in one job
-    there.inductive("submit", "study.toml", "--only", "resnet-*-s0-*")
+    there.inductive("submit", "study.toml", "--only", "resnet-*-s[01]-*")
     there.training(count=2, step=20)
     runs = there.folder / "runs"
     owners = {path.parents[2].name: path for path in runs.glob("[!.]*/attempts/0001/owner.json")}
