@@ -42,7 +42,7 @@ cpus_per_job = 2
 memory_gb = 3.0
 minutes = 10
 signal_seconds = 20
-checkpoint_seconds = 2.0
+checkpoint_seconds = 1.0
 largest_array = 60
 tflops = 0.001
 """
@@ -75,14 +75,14 @@ class User:
         """The state of every run, by the command."""
         return {one["id"]: one["state"] for one in json.loads(self.inductive("status", "study.toml", "--json"))["runs"]}
 
-    def until(self, what: str, ready: Callable[[], Any], seconds: float = 600) -> Any:
+    def until(self, what: str, ready: Callable[[], Any], seconds: float = 600, every: float = 1.0) -> Any:
         """Waits for something, and fails with what the cluster says when it does not come."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             found = ready()
             if found:
                 return found
-            time.sleep(1.0)
+            time.sleep(every)
         logs = [f"--- {path}\n{path.read_text()[-3000:]}" for path in self.folder.rglob("*_log.out")]
         queue = self.bed.call("squeue", "-t", "all") if self.bed else ""
         pytest.fail(
@@ -97,7 +97,7 @@ class User:
 
         def done() -> bool:
             nonlocal runs, asked
-            results = len(list((self.folder / "runs").glob("[!.]*/result.json")))
+            results = len(list(self.runs().glob("[!.]*/result.json")))
             if results < runs and time.monotonic() - asked < LOOK:
                 return False
             every, asked = self.states(), time.monotonic()
@@ -108,19 +108,24 @@ class User:
 
         self.until("all runs to be finished", done, seconds)
 
-    def training(self, count: int = 1, step: int = 1) -> None:
-        """Waits until some runs are being trained, beyond a step."""
+    def training(self, count: int = 1) -> None:
+        """Waits until some runs are being trained and have a checkpoint. It looks at the files, often: a fast
+        machine is done with a run before a command has answered."""
 
         def going() -> bool:
-            runs = json.loads(self.inductive("status", "study.toml", "--json"))["runs"]
-            return sum(one["state"] == "running" and one.get("step", 0) >= step for one in runs) >= count
+            began = {path.parent for path in self.runs().glob("[!.]*/checkpoint-*.pt")}
+            attempts = [max(run.glob("attempts/[0-9]*")) for run in began if not (run / "result.json").exists()]
+            return sum(not (attempt / "ended.json").exists() for attempt in attempts) >= count
 
-        self.until(f"{count} runs beyond step {step}", going)
+        self.until(f"{count} runs in training, with a checkpoint", going, every=0.1)
+
+    def runs(self) -> Path:
+        return self.folder / "runs"
 
     def kept(self) -> dict[str, Mapping[str, bytes]]:
         """What must be equal to the bit: weights and metrics of every run."""
         names = ("weights.safetensors", "metrics.jsonl")
-        folders = [path.parent for path in (self.folder / "runs").glob("[!.]*/result.json")]
+        folders = [path.parent for path in self.runs().glob("[!.]*/result.json")]
         return {folder.name: {name: (folder / name).read_bytes() for name in names} for folder in folders}
 
 

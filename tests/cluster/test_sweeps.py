@@ -64,7 +64,7 @@ def test_preempted(bed: Testbed, times: int, tmp_path: Path, reference: Kept) ->
     there = user(tmp_path / "u", bed, STEPS)
     there.inductive("submit", "study.toml")
     for _ in range(times):
-        there.training(count=2, step=20)
+        there.training(count=2)
         high = [bed.call("sbatch", "--parsable", f"--nodelist={node}", *HIGH).strip() for node in ("node1", "node2")]
         there.until("the preemptors to end", lambda ids=high: not set(ids) & set(jobs(bed)))
     there.finish()
@@ -88,7 +88,7 @@ def test_a_node_dies(bed: Testbed, tmp_path: Path, reference: Kept) -> None:
     """A power failure while it trains: SLURM starts its jobs again elsewhere, from the checkpoints."""
     there = user(tmp_path / "u", bed, STEPS)
     there.inductive("submit", "study.toml")
-    there.training(count=2, step=50)
+    there.training(count=2)
     bed.kill_node("node2")
     time.sleep(5)
     bed.start_node("node2")
@@ -102,7 +102,7 @@ def test_cancelled_and_taken_up(bed: Testbed, tmp_path: Path, reference: Kept) -
     accounting, which most sweeps here do without."""
     there = user(tmp_path / "u", bed, STEPS)
     there.inductive("submit", "study.toml")
-    there.training(count=2, step=20)
+    there.training(count=2)
     running = bed.call("squeue", "-h", "-r", "-t", "running", "-o", "%i").split()
     bed.call("scancel", running[0])
     there.until("the job to go", lambda: running[0] not in jobs(bed))
@@ -258,7 +258,7 @@ def test_a_wrapper_around_python(bed: Testbed, tmp_path: Path, reference: Kept) 
     (tmp_path / "u" / "data").mkdir()
     assert "all is as it should be" in there.inductive("cluster", "check")
     there.inductive("submit", "study.toml", "--only", "*-s0-*")
-    there.training(count=2, step=20)
+    there.training()
     running = bed.call("squeue", "-h", "-r", "-t", "running", "-o", "%i").split()
     for job in running:
         bed.call("scancel", "--signal=USR2", job)  # as before a time limit
@@ -299,7 +299,7 @@ def test_a_run_that_hangs_is_left_behind(bed: Testbed, tmp_path: Path) -> None:
     goes back into the queue, and takes up both."""
     there = user(tmp_path / "u", bed, 100_000, tflops=1000.0)  # so that both are in one job
     there.inductive("submit", "study.toml", "--only", "resnet-*-s[01]-*")
-    there.training(count=2, step=20)
+    there.training(count=2)
     runs = there.folder / "runs"
     owners = {path.parents[2].name: path for path in runs.glob("[!.]*/attempts/0001/owner.json")}
     hung, healthy = sorted(owners)
