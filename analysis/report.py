@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.elements import drawings, fonts
+from analysis.elements import drawings, fonts, linked
 from analysis.elements.palette import looks
 from analysis.elements.reported import reported_arms
 from analysis.formats import html, latex, markdown
@@ -43,10 +43,12 @@ PLACES = {  # of each format, the last first to be opened: its name to a reader,
 @dataclass(frozen=True)
 class Report:
     """What was written: the place of each format, by its name to a reader, and the CSV tables; what must be known
-    before comparing, and of letters that printed figures lack; and the answers, one line each (of several arms the
-    first says what they share)."""
+    before comparing, and of letters that printed figures lack; the headline; the main table of each arm, under its
+    name; and the answers, one line each (of several arms the first says what they share)."""
 
     written: dict[str, Path]
+    headline: str
+    main: list[tuple[str, linked.Table]]
     answers: list[str]
     tables: list[Path]
     warnings: list[str]
@@ -120,6 +122,8 @@ def write_report(
         write_atomic(out / name, data)
     return Report(
         {name: out / place for kind, (name, place) in PLACES.items() if kind in formats},
+        content.opening.headline,
+        [(section.title, table) for section in content.chapters[0].sections for table in section.tables],
         content.answers.lines,
         [out / name for name in files if name.startswith("tables/")],
         [*content.warnings, *(fonts.missing_letters_warnings(frame.runs["label"].unique()) if printed else [])],

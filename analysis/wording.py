@@ -9,7 +9,7 @@ from benchmarks.console import count as count
 
 ABSENT = "–"
 # Signs in tables; `signs` says what each means.
-STARVED, STALE, COLLAPSED, RESIZES, UNEQUAL, PARTIAL = "▽", "†", "‡", "↔", "≠", "2/3"
+STARVED, STALE, COLLAPSED, RESIZES, UNEQUAL, TIED, PARTIAL = "▽", "†", "‡", "↔", "≠", "≈", "2/3"
 
 BRACKETS = (
     "Brackets are 95 % intervals: t-intervals over draws or seeds, but simultaneous ones in a declared family of "
@@ -28,8 +28,12 @@ _SIGNS = {
     UNEQUAL: "not equal: further than 10 % from the arm's median (parameters, MACs), another value than the other "
     "models have at the same train size (updates, images seen) or than most models (augmentation, recipe), other "
     "planned runs, other hardware (images/s), or other tuning trials",
+    TIED: "not separable from the highest mean of its column, which is bold",
     PARTIAL: "of the planned draws, seeds or pairs of a cell only so many are in",
 }
+
+
+TERMS = {"not separable": "to come"}
 
 
 def signs(starved_below: float) -> dict[str, str]:

@@ -1,4 +1,7 @@
-"""What the figures share: their style, points, lines and bars side by side, axes and legends.
+"""What the figures share: their style, points, lines and bars, axes, names at the ends of lines, legends.
+
+A mean stands at its own place on the axis. Only what shows its spread, its bar and the points of its runs, is shifted
+sideways, so that none hides another's: a mean that is shifted itself seems to belong to another size or resolution.
 
 Shares come in, per cent are drawn. Nothing uses pyplot, so there is no global state.
 """
@@ -43,38 +46,48 @@ STYLE: dict[Any, Any] = {  # Any: matplotlib's stubs list every key
     "legend.frameon": False,
     "svg.fonttype": "none",
 }
-DODGE = 0.012  # how far neighbouring models stand apart, as share of the axis: their bars would hide each other
-BESIDE = -0.45  # where the points of runs stand, in distances between neighbours
+SMALL = 8  # points, of names and notes beside the axes
+DODGE = 0.012  # how far the bars of neighbouring models stand apart, as share of the axis
 
 
-def lines(axes: Axes, rows: pd.DataFrame, name: str, x: str, value: str, styles: Mapping[str, Look]) -> list[str]:
-    """Points, mean line and bars for each group `name`; returns the groups, in the order of the rows."""
+Ends = dict[str, tuple[float, float]]  # of lines: name, (x, y) of the last mean as drawn
+
+
+def lines(axes: Axes, rows: pd.DataFrame, name: str, x: str, value: str, styles: Mapping[str, Look]) -> Ends:
+    """Points, mean line and bars for each group `name`; returns where each ends, in the order of the rows."""
     known = rows.dropna(subset=[value])
     order = list(dict.fromkeys(known[name]))
-    places = dodged(known[x].unique().tolist(), order)
+    shifted = dodged(known[x].unique().tolist(), order)
     bounds = (0.0, 1.0) if value == "accuracy" else None
+    ends = {}
     for label in order:
         look = styles[label]
         own = known[known[name] == label]
         at = sorted(own[x].unique())
-        xs = [places(place, label) for place in at]
         cells = [own[own[x] == place] for place in at]
         estimates = [intervals.over_seeds(cell, value, bounds=bounds) for cell in cells]
         points = [
-            (places(place, label, BESIDE), 100 * y)
-            for place, cell in zip(at, cells, strict=True)
-            for y in sorted(cell[value])
+            (shifted(place, label), 100 * y) for place, cell in zip(at, cells, strict=True) for y in sorted(cell[value])
         ]
         axes.plot(*zip(*points, strict=True), ".", color=look.colour, markersize=3, alpha=0.75, zorder=2)
-        bars(axes, xs, estimates, look)
-    return order
+        bars(axes, at, estimates, look, [shifted(place, label) for place in at])
+        ends[label] = (at[-1], 100 * estimates[-1].mean)
+    return ends
 
 
-def bars(axes: Axes, x: Sequence[float], estimates: Sequence[Estimate], look: Look, scale: float = 100) -> None:
-    """A line through the means, with a vertical bar where there is an interval; shares become per cent."""
+def bars(
+    axes: Axes,
+    x: Sequence[float],
+    estimates: Sequence[Estimate],
+    look: Look,
+    shifted: Sequence[float],
+    scale: float = 100,
+) -> None:
+    """A line through the means at `x`, and a vertical bar at `shifted` where there is an interval; shares become per
+    cent."""
     axes.add_line(handle(look, x, [scale * estimate.mean for estimate in estimates]))
     axes.autoscale_view()
-    for at, estimate in zip(x, estimates, strict=True):
+    for at, estimate in zip(shifted, estimates, strict=True):
         if estimate.has_interval:
             ends = [scale * estimate.low, scale * estimate.high]
             axes.plot([at, at], ends, color=look.colour, linewidth=1, alpha=0.8, zorder=2)
@@ -96,32 +109,30 @@ def handle(look: Look, x: Sequence[float], y: Sequence[float]) -> Line2D:
 
 
 def dodged(places: Sequence[float], names: Sequence[str]) -> Callable[..., float]:
-    """Where a model stands at a place of a logarithmic axis: all side by side, in a fixed order. A third argument
-    moves it further, in distances between neighbours."""
+    """Where the bar of a model stands at a place of a logarithmic axis: all side by side, in a fixed order."""
     logs = sorted(math.log(place) for place in places)
     width = logs[-1] - logs[0] if logs else 0.0
     nearest = min((b - a for a, b in itertools.pairwise(logs)), default=1.0)
     gap = min(DODGE * (width or 1.0), 0.5 * nearest / max(1, len(names)))
     offset = {name: i - (len(names) - 1) / 2 for i, name in enumerate(names)}
-    return lambda place, name, beside=0.0: place * math.exp(gap * (offset[name] + beside))
+    return lambda place, name: place * math.exp(gap * offset[name])
 
 
-def chance_line(axes: Axes, level: float, narrow: bool = False) -> None:
-    """A dotted line at chance, and the word beside the axes, where it covers no points. When `narrow` it stands on the
-    line, at the end from which the points are further."""
+def chance_line(axes: Axes, level: float) -> None:
+    """A dotted line at chance, with the word on it, at the end from which the points are further."""
     points = np.concatenate([np.empty((0, 2)), *(line.get_xydata() for line in axes.lines)])
     axes.axhline(100 * level, color=INK, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
-    left = narrow and _lowest_is_right(points)
+    left = _lowest_is_right(points)
     axes.annotate(
         f"chance {wording.percent(level)}",
         (0 if left else 1, 100 * level),
-        xytext=(2 if left else 0, 1) if narrow else (4, 0),
+        xytext=(2 if left else 0, 1),
         xycoords=("axes fraction", "data"),
         textcoords="offset points",
-        ha="right" if narrow and not left else "left",
-        va="bottom" if narrow else "center",
+        ha="left" if left else "right",
+        va="bottom",
         color=INK,
-        fontsize=8,
+        fontsize=SMALL,
     )
 
 
@@ -157,6 +168,32 @@ def decades(axes: Axes, form: str, steps: Sequence[int] = (1, 2, 5)) -> None:
     axes.yaxis.set_major_locator(FixedLocator(ticks))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: form.format(round(y, 6))))
+
+
+END = 0.36  # share of a figure's width that names at the ends of lines may take
+
+
+def name_ends(figure: Figure, axes: Axes, ends: Ends, styles: Mapping[str, Look]) -> None:
+    """The names of lines right of the axes, each beside the end of its line, apart enough to be read; to be called when
+    the axes have their limits. Names that would leave the axes too little are a legend instead."""
+    names = list(ends)
+    room = END * float(figure.get_figwidth())
+    if max((layout.text_width(name, figure, SMALL) for name in names), default=0.0) > room - 0.3:
+        legend(figure, names, styles)
+        return
+    axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())  # what stands beside them changes them no more
+    heights = layout.spread(figure, axes, [y for _, y in ends.values()], SMALL)
+    across = axes.get_yaxis_transform()
+    for name, height in zip(names, heights, strict=True):
+        look, (x, y) = styles[name], ends[name]
+        start = float(axes.transAxes.inverted().transform(axes.transData.transform((x, y)))[0])
+        axes.plot([start, 1.02], [y, height], color=look.colour, linewidth=0.5, alpha=0.6, transform=across,
+                  clip_on=False, zorder=1)  # fmt: skip
+        mark = handle(look, [1.035], [height])
+        mark.set(transform=across, clip_on=False, markersize=4)
+        axes.add_artist(mark)
+        axes.annotate(name, (1.035, height), xytext=(5, 0), xycoords=across, textcoords="offset points", va="center",
+                      color=INK, fontsize=SMALL)  # fmt: skip
 
 
 def legend(figure: Figure, names: Iterable[str], styles: Mapping[str, Look], above: bool = False) -> None:

@@ -14,34 +14,43 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.elements.axes import STYLE
+from analysis.elements.layout import WIDTH
 from analysis.elements.palette import INK
 
 
 @dataclass(frozen=True)
 class Drawing:
     """A figure, drawn for its width; the name of its files (also before every id in its SVG); the table
-    behind it in long form; what it shows, of which arm (its axes, what is compared), and what its marks mean."""
+    behind it in long form; what it shows (its axes, what is compared), what its marks mean, and of which arm, which a
+    page says above it and print in the caption. `width` in inches on the page, where it is not as wide as the page."""
 
     name: str
-    draw: Callable[..., Figure] = field(compare=False)  # draw(width=inches); without: as wide as on the page
+    draw: Callable[..., Figure] = field(compare=False)  # draw(width=inches)
     data: pd.DataFrame = field(compare=False)
     shows: str
     legend: str
+    arm: str
+    width: float = WIDTH
 
     @cached_property
     def figure(self) -> Figure:
         """As wide as on the page."""
-        return self.draw()
+        return self.draw(width=self.width)
 
     @property
     def alt(self) -> str:
         """What stands for the figure where it is not seen."""
-        return f"{self.shows}; the tables have the numbers."
+        return f"{self.shows}; {self.arm}; the tables have the numbers."
 
     @property
     def caption(self) -> str:
-        """What stands below the figure: what it shows, and what its marks mean."""
+        """What stands below the figure on the page: what it shows, and what its marks mean."""
         return f"{self.shows}. {self.legend}".rstrip()
+
+    @property
+    def printed_caption(self) -> str:
+        """The same where no heading is near, with the arm."""
+        return f"{self.shows}; {self.arm}. {self.legend}".rstrip()
 
 
 def svg(figure: Figure, name: str) -> str:

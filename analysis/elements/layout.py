@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator
+from scipy.optimize import isotonic_regression
 
 WIDTH = 8.4  # inches, of a figure on the page
 PHONE = 3.9  # inches, of the same figure where the page is as narrow as a phone
@@ -120,6 +121,29 @@ def wrapped(text: str, room: float, figure: Figure, size: float | str | None = N
         if all(_inches(line, figure, size) <= room for line in lines):
             return "\n".join(lines)
     return text
+
+
+def text_width(words: str, figure: Figure, size: float) -> float:
+    """Inches that words in so many points are wide."""
+    return _inches(words, figure, size)
+
+
+def spread(figure: Figure, axes: Axes, heights: Sequence[float], size: float) -> list[float]:
+    """`heights` on a linear vertical axis, moved as little as can be (least squares) so that texts of so many points at
+    them do not run into each other and lie within the axes; the figure grows where these are too low."""
+    _lay_out(figure)
+    low, high = axes.get_ylim()
+    inches = size / 72 * 1.3 * max(0, len(heights) - 1)  # of all lines below each other
+    lacking = inches - axes.bbox.height / figure.dpi
+    if lacking > 0:
+        figure.set_figheight(float(figure.get_figheight()) + lacking)
+        _lay_out(figure)
+    gap = size / 72 * 1.3 * figure.dpi / axes.bbox.height * (high - low)
+    order = sorted(range(len(heights)), key=heights.__getitem__)
+    apart = isotonic_regression([heights[place] - rank * gap for rank, place in enumerate(order)]).x
+    most = max(low, high - gap * (len(heights) - 1))
+    moved = dict(zip(order, (min(max(y, low), most) + rank * gap for rank, y in enumerate(apart)), strict=True))
+    return [float(moved[place]) for place in range(len(heights))]
 
 
 def _lay_out(figure: Figure) -> None:

@@ -28,8 +28,8 @@ SENTENCE = 24  # letters of a cell, above which it holds words
 
 @dataclass(frozen=True)
 class Cell:
-    """A table cell: the number, its interval, a note below ("2/3 seeds"), signs, the anchor of its runs, and a line
-    that needs no attention."""
+    """A table cell: the number, its interval, a note below ("2/3 seeds"), signs, the anchor of its runs, a line that
+    needs no attention, and whether the number is the best of its column."""
 
     text: str
     interval: str = ""
@@ -37,6 +37,12 @@ class Cell:
     signs: str = ""
     href: str = ""
     aside: str = ""
+    best: bool = False
+
+    @property
+    def line(self) -> str:
+        """The cell on one line, without its note."""
+        return " ".join(part for part in (self.text, self.signs, self.interval) if part)
 
 
 @dataclass(frozen=True)

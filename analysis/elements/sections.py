@@ -19,7 +19,8 @@ Styles = Mapping[str, Look]  # by label
 
 @dataclass(frozen=True)
 class Section:
-    """One arm's share of a chapter: its name, a remark, figures, tables, and tables that start folded."""
+    """One arm's share of a chapter: its name, a remark, figures, tables, and tables that start folded, each under a
+    name."""
 
     title: str
     figures: tuple[Drawing, ...]
@@ -31,7 +32,8 @@ class Section:
 @dataclass(frozen=True)
 class Chapter:
     """Sections of one kind. `anchor` is what claims and the contents lead to, `short` its name there. A chapter without
-    a section is left out of a report, unless it is there `always`."""
+    a section is left out of a report, unless it is there `always`. One that goes `further` than what a study asks first
+    comes behind the others, folded."""
 
     anchor: str
     short: str
@@ -40,6 +42,7 @@ class Chapter:
     intro: Markup | None = None
     signs: bool = False  # whether the legend of the signs follows
     always: bool = False
+    further: bool = False
 
     @property
     def drawings(self) -> tuple[Drawing, ...]:

@@ -17,8 +17,9 @@ from typing import Any, TextIO
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
+from analysis import wording
 from analysis.elements import drawings
 from analysis.elements.drawings import Drawing
 from analysis.elements.layout import PHONE
@@ -49,7 +50,7 @@ def page(content: Content, frame: Frame, found: Sequence[Trace], beside: bool) -
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.globals["svg"], environment.globals["narrow_svg"] = _svg, _narrow_svg
+    environment.globals |= {"svg": _svg, "narrow_svg": _narrow_svg, "defined": defined}
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     text = environment.get_template("page.html.j2").render(
         content=content,
@@ -71,6 +72,21 @@ def seal(text: str) -> str:
 def table_of_all(frame: Frame) -> pd.DataFrame:
     """One row per run and evaluation; a run without an evaluation has one row, its evaluation empty."""
     return frame.runs.merge(frame.rows[["run", *EVALUATION]], on="run", how="left")[list(COLUMNS)]
+
+
+def defined(text: str) -> Markup:
+    """The text, escaped, its words of the field with their definition, to be read on hover, where each is met first."""
+    seen: set[str] = set()
+
+    def mark(found: re.Match[str]) -> str:
+        word = found[0]
+        if word in seen:
+            return word
+        seen.add(word)
+        return f'<abbr title="{escape(wording.TERMS[word])}">{word}</abbr>'
+
+    words = "|".join(map(re.escape, sorted(wording.TERMS, key=len, reverse=True)))
+    return Markup(re.sub(rf"(?<![\w-])(?:{words})(?![\w-])", mark, str(escape(text))))
 
 
 def _svg(drawing: Drawing) -> Markup:

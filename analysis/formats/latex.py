@@ -4,12 +4,14 @@ Each table and figure is a file to \\input; `report.tex` is a document of all of
 any LaTeX with the packages array, booktabs and graphicx.
 """
 
+from collections.abc import Iterable, Iterator, Sequence
+
 import pandas as pd
 
 from analysis import wording
 from analysis.elements import linked
 from analysis.elements.drawings import Drawing
-from analysis.elements.sections import Section
+from analysis.elements.sections import Chapter, Section
 from analysis.formats.latex_text import escape
 from analysis.page.content import Content
 
@@ -31,31 +33,91 @@ SENTENCES = 0.3  # share of the line that columns of sentences have at least
 
 
 def files(content: Content) -> dict[str, str]:
-    """The .tex files by their names."""
+    """The .tex files by their names; report.tex has what the page has, in its order."""
+    opened = {f"figure-{one.name}.tex": _figure(one, content) for one in content.opening.drawings}
+    first, further = _floats(content.first, content), _floats(content.further, content)
+    recipes = {}
+    if content.recipes:
+        about = f"{content.recipes.about} Records {content.digest}.".strip()
+        recipes["table-recipes.tex"] = _table(content.recipes, "table-recipes", about, content)
+    glossary = [f"{one.word}: {one.meaning}{f': {one.formula}' if one.formula else ''}" for one in content.glossary]
+    body = [
+        *_head(content),
+        *_inputs(opened),
+        *_answers(content),
+        r"\clearpage",
+        *_inputs(first),
+        *_items("What to know before trusting this", _trust(content)),
+        r"\clearpage",
+        *_inputs(further),
+        r"\clearpage",
+        *_runs(content),
+        *_items("Method", [*content.protocol, *content.methods]),
+        *_inputs(recipes),
+        *_items("Glossary", glossary),
+    ]
+    return opened | first | further | recipes | {"report.tex": DOCUMENT % "\n".join(body)}
+
+
+def _floats(chapters: Sequence[Chapter], content: Content) -> dict[str, str]:
+    """The figures and tables of chapters, a file each."""
     made: dict[str, str] = {}
-    for chapter in content.chapters:
+    for chapter in chapters:
         for number, section in enumerate(chapter.sections, start=1):
             for drawing in section.figures:
                 made[f"figure-{drawing.name}.tex"] = _figure(drawing, content)
             for place, (title, table) in enumerate(_tables(section), start=1):
                 name = f"table-{chapter.anchor}-{number}-{place}"
                 made[f"{name}.tex"] = _table(table, name, _caption(title, table, section, content), content)
-    body = [*_head(content), r"\clearpage"]
-    for number, name in enumerate(made, start=1):
-        body += [rf"\input{{{name}}}", *([r"\clearpage"] if number % FLOATS == 0 else [])]
-    return made | {"report.tex": DOCUMENT % "\n".join(body)}
+    return made
+
+
+def _inputs(names: Iterable[str]) -> Iterator[str]:
+    for number, name in enumerate(names, start=1):
+        yield rf"\input{{{name}}}"
+        if number % FLOATS == 0:
+            yield r"\clearpage"
 
 
 def _head(content: Content) -> list[str]:
-    """Title, what each study asks and expects, what must be known before comparing, and the answers."""
+    """Title, what each study asks, what was done, what must be known before comparing, the headline, and what was
+    expected."""
+    first = content.opening
     lines = [rf"\title{{{escape(content.study.name)}}}", r"\author{}", r"\date{}", r"\maketitle"]
-    for study in content.studies:
-        lines += [rf"\section*{{{escape(study.question or study.name)}}}"]
-        lines += [rf"\textbf{{Expected beforehand:}} {escape(study.expect)}"] if study.expect else []
+    lines += [rf"\section*{{{escape(study.question or study.name)}}}" for study in content.studies]
+    lines += [escape(" · ".join(first.facts)), ""]
     lines += [rf"\paragraph{{Warning:}} {escape(warning)}" for warning in content.warnings]
-    lines += [r"\section*{Answers}", escape(content.answers.common), "", escape(wording.BRACKETS)]
-    return [*lines, r"\begin{itemize}", *(rf"\item {escape(answer.text)}" for answer, _ in content.answers),
-            r"\end{itemize}"]  # fmt: skip
+    return [*lines, rf"\paragraph{{{escape(first.headline)}}}", "", *(f"{escape(text)}\n" for text in first.expected)]
+
+
+def _answers(content: Content) -> list[str]:
+    chips = "; ".join(f"{chip.word}: {chip.text}" for chip in content.opening.chips)
+    words = [escape(f"{chips}."), "", r"\section*{In words}", escape(content.answers.common), ""]
+    items = [rf"\item {escape(answer.text)}" for answer, _ in content.answers]
+    return [*words, escape(wording.BRACKETS), r"\begin{itemize}", *items, r"\end{itemize}"]
+
+
+def _trust(content: Content) -> list[str]:
+    """The checks, and how many runs are in which state."""
+    found = ["; ".join([one.text, *one.details]) for one in content.trust.findings]
+    states = ", ".join(f"{number:,} {state}" for state, number in content.states.items())
+    return [*found, f"Runs: {states}."]
+
+
+def _items(title: str, texts: Sequence[str]) -> list[str]:
+    items = [rf"\item {escape(text)}" for text in texts]
+    return [rf"\section*{{{title}}}", r"\begin{itemize}", *items, r"\end{itemize}"] if items else []
+
+
+def _runs(content: Content) -> list[str]:
+    """The runs behind every number, by model and train size."""
+    lines = []
+    for title, models in content.behind:
+        for model in models:
+            for entry in model.entries:
+                ids = [run for runs, *_ in entry.rows for run in runs]
+                lines.append(f"{title}; {entry.title}: {', '.join(ids) or 'no run'}")
+    return [r"{\scriptsize\raggedright", *_items("The runs behind every number", lines), "}"] if lines else []
 
 
 def _tables(section: Section) -> list[tuple[str, linked.Table]]:
@@ -143,6 +205,7 @@ def _lines(cell: linked.Cell) -> list[str]:
 def _cell(cell: linked.Cell, in_words: bool) -> str:
     """The number and, on lines below it, its interval and notes."""
     first, *others = [escape(line) for line in _lines(cell)] or [""]  # a place that nobody asked for is empty
+    first = rf"\textbf{{{first}}}" if cell.best else first
     texts = [first, *(rf"{{\scriptsize {text}}}" for text in others)]
     if in_words or not others:
         return r" \newline ".join(texts)
@@ -151,7 +214,7 @@ def _cell(cell: linked.Cell, in_words: bool) -> str:
 
 
 def _figure(drawing: Drawing, content: Content) -> str:
-    caption = f"{drawing.caption} {_n(drawing)} Records {content.digest}."
+    caption = f"{drawing.printed_caption} {_n(drawing)} Records {content.digest}."
     width = content.study.paper.column_width
     wide = rf"width={width:g}mm" if width else r"width=\linewidth"
     return "\n".join(

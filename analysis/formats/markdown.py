@@ -4,6 +4,8 @@ import re
 
 from analysis import wording
 from analysis.elements import linked
+from analysis.elements.drawings import Drawing
+from analysis.elements.sections import Chapter
 from analysis.page.content import Content
 
 SPECIAL = re.compile(r"[\\`*_<|~$&#]|\](?=[(\[:])")
@@ -14,7 +16,14 @@ def text_of(content: Content) -> str:
     lines: list[str] = []
     for study in content.studies:
         lines += [f"# {escape(study.question or study.name)}", ""]
+    first = content.opening
+    lines += [escape(" · ".join(first.facts)), ""]
     lines += [f"> **Warning:** {escape(warning)}\n" for warning in content.warnings]
+    lines += [f"**{escape(first.headline)}**", "", *(f"{escape(text)}\n" for text in first.expected)]
+    for one in first.drawings:
+        lines += _figure(one)
+    lines += [f"- {escape(chip.word)}: {escape(chip.text)}" for chip in first.chips]
+    lines += ["", "## In words", ""]
     lines += [f"{escape(content.answers.common)}\n"] if content.answers.common else []
     lines += [
         *(f"- **{escape(answer.lead)}**{_conditions(answer.conditions)}: {escape(answer.body)}"
@@ -22,21 +31,34 @@ def text_of(content: Content) -> str:
         "",
         escape(wording.BRACKETS),
         "",
-        f"Runs: {', '.join(f'{number:,} {state}' for state, number in content.states.items())}.",
-        "",
     ]  # fmt: skip
-    for chapter in content.chapters:
-        lines += [f"## {escape(chapter.title)}", ""]
-        for section in chapter.sections:
-            lines += [f"*{escape(section.title)}*", ""]
-            lines += [f"{escape(section.remark)}\n"] if section.remark else []
-            for one in section.figures:
-                lines += [f"![{escape(one.alt)}](figures/{one.name}.png)\n", f"{escape(one.caption)}\n"]
-            for title, table in [*(("", table) for table in section.tables), *section.folded]:
-                lines += [*_table(title, table), ""]
+    for chapter in content.first:
+        lines += _chapter(chapter)
     lines += [f"{escape(sign)}: {escape(meaning)}.\n" for sign, meaning in content.signs.items()]
+    lines += ["## What to know before trusting this", ""]
+    for finding in content.trust.findings:
+        lines += [f"- {escape(finding.text)}", *(f"  - {escape(detail)}" for detail in finding.details)]
+    lines += ["", f"Runs: {', '.join(f'{number:,} {state}' for state, number in content.states.items())}.", ""]
+    for chapter in content.further:
+        lines += _chapter(chapter)
     lines += [f"Made by Inductive from records of the digest `{content.digest}`.", ""]
     return "\n".join(lines)
+
+
+def _chapter(chapter: Chapter) -> list[str]:
+    lines = [f"## {escape(chapter.title)}", ""]
+    for section in chapter.sections:
+        lines += [f"*{escape(section.title)}*", ""]
+        lines += [f"{escape(section.remark)}\n"] if section.remark else []
+        for one in section.figures:
+            lines += _figure(one)
+        for title, table in [*(("", table) for table in section.tables), *section.folded]:
+            lines += [*_table(title, table), ""]
+    return lines
+
+
+def _figure(one: Drawing) -> list[str]:
+    return [f"![{escape(one.alt)}](figures/{one.name}.png)\n", f"{escape(one.printed_caption)}\n"]
 
 
 def _conditions(text: str) -> str:
@@ -55,8 +77,9 @@ def _table(title: str, table: linked.Table) -> list[str]:
 
 
 def _cell(cell: linked.Cell) -> str:
-    parts = (f"{cell.text} {cell.signs}".rstrip(), cell.interval, cell.aside, cell.note)
-    return "<br>".join(escape(part) for part in parts if part)
+    number = escape(f"{cell.text} {cell.signs}".rstrip())
+    others = [escape(part) for part in (cell.interval, cell.aside, cell.note) if part]
+    return "<br>".join(part for part in (f"**{number}**" if cell.best else number, *others) if part)
 
 
 def escape(text: str) -> str:

@@ -79,6 +79,7 @@ COLUMNS = {
     "parameters_head": "trained numbers of the classifier",
     "macs": "multiply-accumulates an image at the training resolution; FLOPs are twice that",
     "images_per_second": "in training, of the last attempt that measured it",
+    "alone": "True: that attempt is known to have run with no other beside it on its GPU, or without one in its job",
     "training_seconds": "in training, all attempts",
     "hardware": "device, its capability, and processor: of the attempt that images_per_second is of, else the last",
     # the run, as the study speaks of it
@@ -318,6 +319,7 @@ def _happened(record: Record) -> dict[str, Any]:
         "reason": record.reason or "",
         "attempts": len(record.attempts),
         "images_per_second": measured[-1].summary()["images_per_second"] if measured else None,
+        "alone": bool(measured) and (measured[-1].ended or {}).get("runs_per_gpu") == 1,
         "training_seconds": sum(s for s in seconds if s is not None) if any(seconds) else None,
         "hardware": hardware(execution, (measured or attempts)[-1].environment() if attempts else {}) or NONE,
     }

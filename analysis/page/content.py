@@ -1,4 +1,8 @@
-"""What a report says, before it has a format: the answers, the chapters in order, completeness, trust, method."""
+"""What a report says, before it has a format: opening, answers, chapters in order, trust, what goes further, method.
+
+The order of reading is the same in every format: `opening`, `answers`, `chapters` up to the fairness ledger, `trust`,
+the chapters that go `further` (folded on the page), `behind` (the runs), `protocol` and `methods`, `glossary`.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +20,7 @@ from analysis.frame.states import by_state
 from analysis.page import methods
 from analysis.page.answers import answers
 from analysis.page.glossary import Term, glossary
+from analysis.page.opening import Opening, opening, without
 from analysis.page.order import Answers
 from analysis.page.questions import QUESTIONS
 from analysis.page.runs_behind import ModelRuns, pairs_of, runs_behind, unfinished
@@ -31,6 +36,7 @@ class Content:
     study: Study
     studies: tuple[Study, ...]
     warnings: tuple[str, ...]
+    opening: Opening
     answers: Answers
     chapters: tuple[Chapter, ...]
     states: Mapping[str, int]
@@ -49,14 +55,27 @@ class Content:
 
     @property
     def drawings(self) -> tuple[Drawing, ...]:
-        """The figures of all chapters, in order."""
-        return tuple(drawing for chapter in self.chapters for drawing in chapter.drawings)
+        """All figures, in order."""
+        of_chapters = (drawing for chapter in self.chapters for drawing in chapter.drawings)
+        return (*self.opening.drawings, *of_chapters)
+
+    @property
+    def first(self) -> tuple[Chapter, ...]:
+        """The chapters that come before trust."""
+        return tuple(chapter for chapter in self.chapters if not chapter.further)
+
+    @property
+    def further(self) -> tuple[Chapter, ...]:
+        """Those that come behind it."""
+        return tuple(chapter for chapter in self.chapters if chapter.further)
 
 
 def chapters(arms: Sequence[ReportedArm], styles: Styles) -> tuple[Chapter, ...]:
-    """The chapters of a report, question by question: those that have a section, or are there always."""
-    every = (chapter for question in QUESTIONS for chapter in question.chapters(arms, styles))
-    return tuple(chapter for chapter in every if chapter.sections or chapter.always)
+    """The chapters of a report, question by question, those that go further last: those that have a section, or are
+    there always."""
+    every = [chapter for question in QUESTIONS for chapter in question.chapters(arms, styles)]
+    every = [chapter for chapter in every if chapter.sections or chapter.always]
+    return tuple(sorted(every, key=lambda chapter: chapter.further))
 
 
 def gather(
@@ -70,11 +89,14 @@ def gather(
     digest: str,
 ) -> Content:
     """What the report of these arms says."""
-    shown = chapters(arms, styles)
+    every = chapters(arms, styles)
+    first_screen = opening(studies, frame, arms, every, trust)
+    shown = without(every, first_screen.drawings)
     return Content(
         study=study,
         studies=tuple(studies),
         warnings=methods.warnings(arms),
+        opening=first_screen,
         answers=answers(frame, arms),
         chapters=shown,
         states={state: len(runs) for state, runs in by_state(frame.runs).items()},

@@ -18,13 +18,13 @@ from analysis.questions.training_loss.question import QUESTION as TRAINING_LOSS
 
 QUESTIONS: tuple[Question[Any], ...] = (  # Any: each has numbers of its own kind
     ACCURACY,
-    DATA_NEEDED,
-    RESOLUTION,
     POSITIONS,
-    COMPARISONS,
-    OVER_DATA_SETS,
+    RESOLUTION,
     TRAINING_LOSS,
     FAIRNESS,
+    DATA_NEEDED,
+    COMPARISONS,
+    OVER_DATA_SETS,
 )
 # Answers are read in another order than chapters: what was declared before what was not. Others follow.
 ANSWERED_FIRST: tuple[Question[Any], ...] = (ACCURACY, DATA_NEEDED, COMPARISONS, POSITIONS)

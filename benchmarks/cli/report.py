@@ -5,10 +5,12 @@ from pathlib import Path
 import click
 
 from benchmarks.cli.options import options
-from benchmarks.console import printable, say, terminal
+from benchmarks.console import printable, say, table, terminal
 from benchmarks.data.dataset import Places
 from benchmarks.errors import DONE, FAILED
 from benchmarks.plan.study import load_study
+
+ARMS = 3  # whose main tables are printed
 
 
 @click.command()
@@ -59,8 +61,13 @@ def report(names: tuple[str, ...], output: Path | None, formats: str, anonymous:
     console = terminal()
     for warning in written.warnings:
         say(console, f"warning: {warning}")
-    for answer in written.answers:
-        say(console, f"- {answer}")
+    say(console, written.headline)
+    for title, main in written.main[:ARMS]:
+        head = {main.corner: "left"} | dict.fromkeys(main.head, "right")
+        rows = [[cell.line for cell in (row.name, *row.cells)] for row in main.rows]
+        table(console, f"\n{title}: {main.about}", head, rows)
+    if len(written.main) > ARMS:
+        say(console, f"{len(written.main) - ARMS} more conditions: in the page")
     for what, place in written.written.items():
         say(console, f"{what}: {place}")
     return DONE

@@ -89,16 +89,19 @@ def run_study(
     given = gpus.given() if settings.device == "cuda" else ()
     if given:
         settings = replace(settings, runs_per_gpu=jobs or 1)
-    tasks = [
-        Task(one.run, study.evaluations[one.run.id], root, settings, gpus=given)
+    left = [
+        one.run
         for one in states
         if one.state not in SETTLED or one.waiting or (one.state == "stale" and settings.accept_code)
     ]
     if settings.device == "mps" and (jobs or 1) > 1:
         raise ConfigError("--jobs", "mps runs one process at a time")
-    note = gpus.check_sharing(settings.runs_per_gpu, "--jobs") if given and tasks else ""
+    note = gpus.check_sharing(settings.runs_per_gpu, "--jobs") if given and left else ""
     slots = settings.runs_per_gpu * len(given) or jobs or local.slots(settings.device)
-    jobs = min(slots, max(1, len(tasks)))
+    jobs = min(slots, max(1, len(left)))
+    if not given:
+        settings = replace(settings, runs_per_gpu=jobs)
+    tasks = [Task(run, study.evaluations[run.id], root, settings, gpus=given) for run in left]
     place = f"{count(len(given), 'GPUs')}" if given else settings.device
     say(
         console,

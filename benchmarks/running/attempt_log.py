@@ -34,7 +34,7 @@ class Job:
         self.step = 0
         self.seconds = {"total": 0.0, "start": 0.0, "first_steps": 0.0, "training": 0.0, "evaluation": 0.0}
         self.images_per_second: float | None = None
-        self.runs_per_gpu: int | None = None  # that share its GPU and its memory; None on a CPU
+        self.runs_per_gpu = 1  # that share its GPU; without one, side by side in its job
         self.evaluation_rates: dict[str, float] = {}  # images a second by evaluation id
 
     def ready(self) -> None:

@@ -88,8 +88,8 @@ def execute(
             finished = True
             missing = missing_evaluations(read_record(work.folder), evaluations, sources.evaluation_code())
         job.execution = _execution(work, job.claim)
+        job.runs_per_gpu = settings.runs_per_gpu
         if job.execution["device"] == "cuda":
-            job.runs_per_gpu = settings.runs_per_gpu
             job.note(gpu())
         trained = _trained(work.folder) if not finished and until is None else None
         if finished or trained is not None:

@@ -25,7 +25,7 @@ class Settings:
     predictions: str = "auto"
     command: str = ""
     plugins: tuple[models.Plugin, ...] = ()  # loaded, with their sources, before a run that needs them
-    runs_per_gpu: int = 1  # side by side; each may take as much of the GPU's memory
+    runs_per_gpu: int = 1  # side by side; each may take as much of its memory. Without GPUs: in this job
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,7 @@ def write_record(
         "state": "finished" if state == "stale" else state,
         "step": 600,
         "seconds": {"total": 8.0, "training": 6.5, "evaluation": 1.0},
+        "runs_per_gpu": 1,
         "images_per_second": None if state == "failed" else 5000.0 + round(500 * noise(run.id)),
         "error": error,
     }

@@ -216,4 +216,4 @@ def test_unequal_recipes_and_budgets_are_warned_of_at_the_top(made_up: Any, tmp_
             assert 'class="warnings"' not in linked
         else:
             assert said in " ".join(found)
-            assert linked.index(said) < linked.index("<h2>Answers</h2>")
+            assert linked.index(said) < linked.index("<h2>In words</h2>")

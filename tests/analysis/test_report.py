@@ -84,7 +84,7 @@ def test_the_page_is_self_contained(small: tuple[Study, Path], tmp_path: Path) -
     assert not re.search(r"https?://|@import|url\((?!#)", html)
     assert str(tmp_path) not in html
     assert len(page.ids) == len(set(page.ids))
-    assert page.tags.count("svg") == 2 * 4  # each for a wide screen and for a phone
+    assert page.tags.count("svg") == 2 * 5  # each for a wide screen and for a phone
 
 
 def test_every_number_leads_to_its_runs(small: tuple[Study, Path], tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_one_prediction_more_or_less_is_seen(small: tuple[Study, Path]) -> None:
 
 
 def test_a_page_changed_by_hand_is_seen(page: Path, small: tuple[Study, Path]) -> None:
-    page.write_text(page.read_text(encoding="utf-8").replace("<h2>Answers</h2>", "<h2>Answer</h2>"), encoding="utf-8")
+    page.write_text(page.read_text(encoding="utf-8").replace("<h2>In words</h2>", "<h2>In word</h2>"), encoding="utf-8")
     assert verify(page, small[1]).differences == ("the page is not as it was written: somebody has changed it",)
 
 

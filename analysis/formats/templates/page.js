@@ -85,6 +85,15 @@
     command.after(button);
   }
 
+  const reveal = () => {  // browsers that do not open what a link leads into
+    for (let one = document.getElementById(decodeURIComponent(location.hash.slice(1))); one; one = one.parentElement) {
+      if (one instanceof HTMLDetailsElement) one.open = true;
+      else if (one.firstElementChild instanceof HTMLDetailsElement && one.id === location.hash.slice(1)) one.firstElementChild.open = true;
+    }
+  };
+  addEventListener("hashchange", reveal);
+  reveal();
+
   const folded = () => document.querySelectorAll("details:not([open])");
   addEventListener("beforeprint", () => { for (const one of folded()) { one.open = true; one.dataset.printed = ""; } });
   addEventListener("afterprint", () => {

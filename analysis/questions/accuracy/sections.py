@@ -1,7 +1,10 @@
-"""Accuracy against train size: the chapter that every report has."""
+"""The main table of a report: accuracy by model and train size; and the figures of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+
+import pandas as pd
 
 from analysis.elements import captions, linked
 from analysis.elements.drawings import Drawing
@@ -9,31 +12,76 @@ from analysis.elements.reported import ReportedArm
 from analysis.elements.sections import Chapter, Section, Styles, n_images
 from analysis.frame.cells import at_home
 from analysis.questions.accuracy import figures
+from analysis.questions.accuracy.ranking import Ranking, rank
 from analysis.questions.accuracy.sentences import PLACE
+from analysis.questions.comparisons import verdicts
+from analysis.wording import ABSENT, TIED
 
 
 def chapters(arms: Sequence[ReportedArm], styles: Styles) -> list[Chapter]:
     """One chapter, with a section for each arm."""
-    sections = tuple(by_train_size(arm, styles) for arm in arms)
-    return [Chapter(PLACE, "train size", "Accuracy against train size", sections, signs=True, always=True)]
+    sections = tuple(Section(arm.words, tuple(drawings(arm, styles)), (main_table(arm),)) for arm in arms)
+    return [Chapter(PLACE, "accuracy", "Test accuracy", sections, signs=True, always=True)]
 
 
-def by_train_size(arm: ReportedArm, styles: Styles) -> Section:
-    """Accuracy against train size; the figure is left out where there is one size."""
-    about = "Mean test accuracy in per cent."
-    table = linked.grid(arm.by_train_size, arm.data, arm.links, "train_size", n_images, about)
-    drawn = []
+def drawings(arm: ReportedArm, styles: Styles) -> Iterator[Drawing]:
+    """Accuracy against train size; where there is one size, by model; nothing of a single number."""
+    behind = arm.by_train_size
     if at_home(arm.rows)["train_size"].nunique() > 1:
-        behind = arm.by_train_size
-        shows = f"Test accuracy against the number of training images (log scale), by model; {arm.words}"
-        marks = (captions.RUNS, captions.MEANS, captions.bars(behind), captions.CHANCE, captions.side_by_side(behind))
-        drawn.append(
-            Drawing(
-                f"accuracy-by-train-size-{arm.number}",
-                partial(figures.accuracy_by_train_size, arm.rows, styles),
-                behind,
-                shows,
-                captions.legend(*marks),
-            )
+        marks = captions.legend(captions.RUNS, captions.MEANS, captions.bars(behind), captions.CHANCE)
+        draw = partial(figures.accuracy_by_train_size, arm.rows, styles)
+        shows = "Test accuracy against training images, by model"
+        yield Drawing(f"accuracy-by-train-size-{arm.number}", draw, behind, shows, marks, arm.words)
+    elif len(known := behind.dropna(subset=["mean"])) > 1:
+        [size] = known["train_size"].unique().tolist()
+        marks = captions.legend(
+            "points: means", captions.bars(known, rows=True), "hollow: not separable from the highest"
         )
-    return Section(arm.words, tuple(drawn), (table,))
+        draw = partial(figures.accuracy_by_model, arm.rows, tied(arm, size), styles)
+        shows = f"Test accuracy with {n_images(size)}, by model"
+        yield Drawing(f"accuracy-by-model-{arm.number}", draw, known, shows, marks, arm.words)
+
+
+def main_table(arm: ReportedArm) -> linked.Table:
+    """Mean test accuracy, the best of each train size bold and those that are not separable from it marked; and the
+    mean rank over train sizes."""
+    about = "Mean test accuracy in per cent; mean rank by it, over the train sizes that all models have."
+    view = linked.grid(arm.by_train_size, arm.data, arm.links, "train_size", n_images, about)
+    sizes, ranks = sorted(arm.by_train_size["train_size"].unique().tolist()), mean_ranks(arm.by_train_size)
+    leaders = {size: ranking.leader for size in sizes if (ranking := ranking_at(arm, size)) is not None}
+    level = {size: tied(arm, size) for size in sizes}
+    rows = []
+    for row, label in zip(view.rows, dict.fromkeys(arm.by_train_size["label"]), strict=True):
+        cells = tuple(
+            replace(
+                cell,
+                best=leaders.get(size) == label and len(view.rows) > 1,
+                signs=cell.signs + (TIED if label in level[size] else ""),
+            )
+            for cell, size in zip(row.cells, sizes, strict=True)
+        )
+        of_all = linked.Cell(f"{ranks[label]:.1f}" if label in ranks else ABSENT, href=arm.links.model(label))
+        rows.append(replace(row, cells=(*cells, of_all)))
+    return replace(view, head=(*view.head, "mean rank"), rows=tuple(rows))
+
+
+def ranking_at(arm: ReportedArm, size: int) -> Ranking | None:
+    """Who leads with so many images, by the differences of declared families where these have a pair."""
+    rows = at_home(arm.rows)
+    declared = verdicts.of_families(arm.once(verdicts.differences), size)
+    return rank(rows[rows["train_size"] == size], "accuracy", declared=declared)
+
+
+def tied(arm: ReportedArm, size: int) -> frozenset[str]:
+    """The models that are not separable from the one that leads with so many images."""
+    ranking = ranking_at(arm, size)
+    return frozenset() if ranking is None else frozenset(label for label, _ in ranking.level)
+
+
+def mean_ranks(table: pd.DataFrame) -> Mapping[str, float]:
+    """The rank of each model by mean accuracy, 1 the highest, equal ones sharing theirs, over the train sizes at which
+    every model of `table` (`cells.accuracy_by_train_size`) has a mean; empty without one, or of one model."""
+    wide = table.pivot(index="label", columns="train_size", values="mean").dropna(axis="columns")
+    if wide.empty or len(wide) < 2:
+        return {}
+    return {str(label): float(mean) for label, mean in wide.rank(ascending=False).mean(axis="columns").items()}

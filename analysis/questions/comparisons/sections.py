@@ -3,18 +3,21 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
 
 from analysis import wording
-from analysis.elements import linked
+from analysis.elements import captions, linked
+from analysis.elements.drawings import Drawing
 from analysis.elements.linked import Cell, Row, Table
 from analysis.elements.reported import ReportedArm
 from analysis.elements.sections import Chapter, Section, Styles, n_images
 from analysis.frame.cells import estimate_of
 from analysis.frame.rows import each_group, each_row
+from analysis.questions.comparisons import figures
 from analysis.questions.comparisons.numbers import numbers
 from analysis.statistics import intervals
 from analysis.statistics.intervals import Estimate
@@ -25,7 +28,7 @@ RESAMPLED = "percentile 95 % intervals of a bootstrap over seeds and test images
 
 
 def chapters(arms: Sequence[ReportedArm], styles: Styles) -> list[Chapter]:
-    """Declared families, another test set, likelihood, error consistency, shares of variance; no figures."""
+    """Declared families, another test set, likelihood, error consistency, shares of variance."""
     known = [(arm, arm.once(numbers)) for arm in arms]
     return [
         Chapter(
@@ -37,6 +40,7 @@ def chapters(arms: Sequence[ReportedArm], styles: Styles) -> list[Chapter]:
                 "The families of comparisons that the study declares, run by run with the same draw and seed. "
                 "All intervals of a family at one train size hold together."
             ),
+            further=True,
         ),
         Chapter(
             "test-set",
@@ -48,6 +52,7 @@ def chapters(arms: Sequence[ReportedArm], styles: Styles) -> list[Chapter]:
                 "the seeds. Percentile intervals over few seeds are too narrow (three seeds: 79 % instead of "
                 "95), so they are no replacement for those above: compare the standard errors."
             ),
+            further=True,
         ),
         Chapter(
             "likelihood",
@@ -55,6 +60,7 @@ def chapters(arms: Sequence[ReportedArm], styles: Styles) -> list[Chapter]:
             "Accuracy, likelihood and calibration",
             tuple(measures(arm) for arm, of in known if of.measures["done"].sum()),
             Markup("Calibration error: 15 bins of equal width, confidence of the predicted class."),
+            further=True,
         ),
         Chapter(
             "consistency",
@@ -67,6 +73,7 @@ def chapters(arms: Sequence[ReportedArm], styles: Styles) -> list[Chapter]:
                 "the reference; two models can agree more than that. Means without interval: the pairs share "
                 "networks."
             ),
+            further=True,
         ),
         Chapter(
             "variance",
@@ -79,6 +86,7 @@ def chapters(arms: Sequence[ReportedArm], styles: Styles) -> list[Chapter]:
                 "which one run a pair cannot tell the residual. Estimates of so few are rough; one below 0 is "
                 "shown as 0."
             ),
+            further=True,
         ),
     ]
 
@@ -214,7 +222,13 @@ def consistency(arm: ReportedArm) -> Section:
         "reference: the same model with another seed; "
         f"predictions are kept of {kept} of {len(planned)} runs."
     )
-    return Section(arm.words, (), (Table(about, "model", tuple(table["other"].unique()), tuple(rows)),))
+    drawn = []
+    if table["kappa"].notna().any():
+        shows = f"Error consistency (Cohen’s kappa) by model, as a heat map, {n_images(size)}"
+        marks = captions.legend("diagonal: the same model with another seed")
+        draw = partial(figures.consistency_map, table)
+        drawn.append(Drawing(f"error-consistency-{arm.number}", draw, table, shows, marks, arm.words))
+    return Section(arm.words, tuple(drawn), (Table(about, "model", tuple(table["other"].unique()), tuple(rows)),))
 
 
 PARTS = {"subset": "subset (draw)", "seed": "initialisation (seed)", "interaction": "interaction and residual"}

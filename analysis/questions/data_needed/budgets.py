@@ -57,10 +57,10 @@ def budgets(arms: Sequence[ReportedArm], styles: Styles) -> list[Section]:
                 behind.append(table.assign(arm=arm.number))
             if several:
                 table = pd.concat(behind)
-                marks = (captions.RUNS, captions.MEANS, captions.bars(table), chance, captions.side_by_side(table))
-                shows = f"{what} against the number of training images (log scale), by model, a panel a budget; {title}"
+                marks = (captions.RUNS, captions.MEANS, captions.bars(table), chance)
+                shows = f"{what} against training images, by model, a panel a budget"
                 draw = partial(figures.side_by_side, pd.concat(panels), styles, value)
-                drawn.append(Drawing(f"{name}-{number}", draw, table, shows, captions.legend(*marks)))
+                drawn.append(Drawing(f"{name}-{number}", draw, table, shows, captions.legend(*marks), title))
         remark = (
             "A model that falls behind at small n with fixed epochs, which are few steps there, and not with fixed "
             "steps was starved of steps, not of data. Below the tests: what the same networks reach on their own "

@@ -1,6 +1,6 @@
 """Figures on learning curves beyond the curves themselves: fits, factors of data, and budgets side by side."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import matplotlib
 import numpy as np
@@ -10,6 +10,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from analysis import wording
 from analysis.elements.axes import STYLE, bars, decades, dodged, legend, lines, log_ticks, percent_axis
+from analysis.elements.forest import Entry, forest
 from analysis.elements.layout import WIDTH, canvas, is_narrow, panels, settle
 from analysis.elements.palette import INK, Look, looks
 from analysis.frame.arms import one_arm
@@ -19,6 +20,7 @@ from analysis.questions.data_needed.fitted import each_fit, errors_of
 from analysis.statistics import fits, intervals
 
 BOUNDS = {"at least": "^", "at most": "v"}
+FOREST = 3.6  # inches high
 BUDGET = ["budget_kind", "budget"]  # columns in which arms side by side may differ
 
 
@@ -37,11 +39,12 @@ def fitted_curves(rows: pd.DataFrame, styles: Mapping[str, Look] | None = None, 
         for label, curves, fit, _ in each_fit(rows):
             look = styles[label]
             errors = [fits.mean_error(column) for column in errors_of(curves, int(home["count"].max())).T.tolist()]
-            at = [places(size, label) for size in curves.sizes]
-            for place, error in zip(at, errors, strict=True):
+            for size, error in zip(curves.sizes, errors, strict=True):
                 if error.has_interval:
-                    axes.plot([place, place], [100 * error.low, 100 * error.high], color=look.colour, linewidth=1)
-            axes.plot(at, [100 * error.mean for error in errors], look.marker, color=look.colour, markersize=5)
+                    ends = [100 * error.low, 100 * error.high]
+                    axes.plot([places(size, label)] * 2, ends, color=look.colour, linewidth=1)
+            means = [100 * error.mean for error in errors]
+            axes.plot(curves.sizes, means, look.marker, color=look.colour, markersize=5)
             for low, high, style in ((fit.sizes[0], fit.sizes[-1], "-"), (fit.sizes[-1], 2 * fit.sizes[-1], ":")):
                 sizes = np.geomspace(low, high, 60 if style == "-" else 20)
                 line = [100 * fit.error(size).mean for size in np.clip(sizes, low, high)]
@@ -72,13 +75,11 @@ def factors(
         for label, group in each_group(known, "label"):
             look = styles[label]
             sure = group[group["bound"] == ""]
-            xs = [places(place, label) for place in sure[x]]
-            bars(axes, xs, [estimate_of(row) for row in each_row(sure)], look, scale=1)
+            xs, beside = sure[x].tolist(), [places(place, label) for place in sure[x]]
+            bars(axes, xs, [estimate_of(row) for row in each_row(sure)], look, beside, scale=1)
             for row in each_row(group[group["bound"] != ""]):
-                at = places(getattr(row, x), label)
-                axes.plot(
-                    [at], [row.mean], BOUNDS[row.bound], color=look.colour, markersize=6, fillstyle="none", zorder=2
-                )
+                at, marker = getattr(row, x), BOUNDS[row.bound]
+                axes.plot([at], [row.mean], marker, color=look.colour, markersize=6, fillstyle="none", zorder=2)
         axes.axhline(1, color=INK, linewidth=0.8, zorder=0)
         axes.set_yscale("log")
         decades(axes, "{:g}×")
@@ -91,6 +92,26 @@ def factors(
             axes.set_xlabel("test accuracy that both reach")
         legend(figure, order, styles)
         return settle(figure)
+
+
+def images_needed(
+    table: pd.DataFrame,
+    separable: Collection[str],
+    styles: Mapping[str, Look] | None = None,
+    width: float = WIDTH,
+) -> Figure:
+    """The images that models need for what a reference reaches, over those that it has, as a forest plot; hollow where
+    the accuracies there are not `separable` (labels). `table`: `numbers.at_reference` of one reference."""
+    [reference], [size] = table["reference"].unique(), table["train_size"].unique()
+    styles = styles or looks(table)
+    entries = []
+    for row in each_row(table):
+        bound, words = {"at least": (">", "> "), "at most": ("<", "< ")}.get(row.bound, ("", ""))
+        words += f"{wording.times(row.mean)}× {wording.factor_interval(estimate_of(row))}".rstrip()
+        look, hollow = styles[row.label], row.label not in separable
+        entries.append(Entry(row.label, look, row.mean, row.low, row.high, words, bound, hollow))
+    xlabel = f"images needed for what {reference} reaches with {wording.number(size)}, over that"
+    return forest(entries, xlabel, width, FOREST, log=True)
 
 
 def side_by_side(

@@ -1,7 +1,7 @@
 """Images needed for equal accuracy: factors, crossings and fitted curves; and budgets side by side."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,21 +15,20 @@ from analysis.elements.drawings import Drawing
 from analysis.elements.linked import Cell, Row, Table
 from analysis.elements.reported import ReportedArm
 from analysis.elements.sections import Chapter, Section, Styles, n_images
-from analysis.frame.cells import estimate_of
+from analysis.frame.cells import at_home, estimate_of
 from analysis.frame.rows import each_group, each_row
+from analysis.questions.comparisons import verdicts
 from analysis.questions.data_needed import figures
 from analysis.questions.data_needed.baselines import Baseline
 from analysis.questions.data_needed.budgets import budgets
 from analysis.questions.data_needed.numbers import incomplete_words, numbers, piece_words
 from analysis.questions.data_needed.sentences import crossings_anchor, factors_anchor
 from analysis.statistics import fits
-from analysis.statistics.intervals import Estimate, unit_noun
+from analysis.statistics.intervals import Estimate, paired_difference, unit_noun, verdict
 from analysis.wording import ABSENT
 
-BOUNDS = (
-    "Triangles: bounds, where the accuracy of at least one draw lies beyond the other curve; they point to where the "
-    "factor is."
-)
+BOUNDS = "triangles: bounds"
+FACTORS = "95 % t-intervals"
 FACTOR_INTERVALS = (
     "95 % t-intervals over log factors; of a bound (≥, ≤) the factors that the paired 95 % t-interval does not exclude"
 )
@@ -40,7 +39,7 @@ def chapters(arms: Sequence[ReportedArm], styles: Styles) -> list[Chapter]:
     known = tuple(needed(arm, styles) for arm in arms if arm.once(numbers).any)
     beside = tuple(budgets(arms, styles))
     return [
-        Chapter("data-needed", "data needed", "Images needed for equal accuracy", known),
+        Chapter("data-needed", "data needed", "Images needed for equal accuracy", known, further=True),
         Chapter("budgets", "budgets", "Steps beside epochs: starved or hungry", beside),
     ]
 
@@ -49,6 +48,7 @@ def needed(arm: ReportedArm, styles: Styles) -> Section:
     """Data-equivalence factors at each train size and as a function of accuracy, crossings, and fitted curves."""
     of, drawn, tables = arm.once(numbers), [], []
     folded = []
+    drawn += list(images_needed(arm, styles))
     several = len(of.baselines) > 1
     for place, baseline in enumerate(of.baselines, start=1):
         name = f"{arm.number}-{place}" if several else str(arm.number)
@@ -65,9 +65,9 @@ def needed(arm: ReportedArm, styles: Styles) -> Section:
             )
             tables.append(_factors(by_size, arm, "train_size", n_images, about))
             if by_size["mean"].notna().any():
-                shows = f"against the number of training images of the model (log scale); {arm.words}"
+                shows = "against the model's training images"
                 draw = partial(figures.factors, by_size, styles)
-                drawn.append(_drawing(f"data-factor-{name}", draw, by_size, shows))
+                drawn.append(_drawing(f"data-factor-{name}", draw, by_size, shows, arm))
             tables.append(replace(_crossings(crossings, arm), anchor=crossings_anchor(arm.number, place)))
         if not by_accuracy.empty:
             about = (
@@ -77,41 +77,70 @@ def needed(arm: ReportedArm, styles: Styles) -> Section:
             title = f"by accuracy, against {baseline.reference}" if several else "by accuracy"
             folded.append((title, _factors(by_accuracy, arm, "accuracy", _accuracy, about)))
             if by_accuracy["accuracy"].nunique() > 1:
-                shows = f"against the test accuracy that both reach; {arm.words}"
+                shows = "against the test accuracy that both reach"
                 draw = partial(figures.factors, by_accuracy, styles, "accuracy")
-                drawn.append(_drawing(f"data-factor-by-accuracy-{name}", draw, by_accuracy, shows))
+                drawn.append(_drawing(f"data-factor-by-accuracy-{name}", draw, by_accuracy, shows, arm))
     if not of.fits.empty:
         tables.append(_fits(of.fits, arm))
         errors = arm.by_train_size
         legend = captions.legend(
-            "Points: geometric means of error.",
+            "points: geometric means of error",
             captions.bars(errors, "95 % t-intervals over log errors"),
-            "Lines: fits; dotted: up to twice the largest n.",
-            captions.side_by_side(errors),
+            "lines: fits, dotted up to twice the largest n",
         )
-        shows = (
-            "Test error against the number of training images (both log scale), and the curves fitted to it, by model; "
-            f"{arm.words}"
-        )
+        shows = "Test error against training images, and the curves fitted to it, by model"
         draw = partial(figures.fitted_curves, arm.rows, styles)
-        drawn.append(Drawing(f"fitted-curves-{arm.number}", draw, of.fits, shows, legend))
+        drawn.append(Drawing(f"fitted-curves-{arm.number}", draw, of.fits, shows, legend, arm.words))
     return Section(arm.words, tuple(drawn), tuple(tables), tuple(folded))
 
 
-def _drawing(name: str, draw: Callable[..., Figure], table: pd.DataFrame, against: str) -> Drawing:
+def images_needed(arm: ReportedArm, styles: Styles) -> Iterator[Drawing]:
+    """The forest plot of the images that each model needs for what the first reference reaches."""
+    of = arm.once(numbers)
+    if not of.baselines or of.at_reference.empty:
+        return
+    baseline = of.baselines[0]
+    table = _held(of.at_reference, baseline)
+    known = table[table["mean"].notna() | table["low"].notna()]
+    if known.empty:
+        return
+    level, apart = known["reference_accuracy"].iloc[0], separable(arm, baseline)
+    draw = partial(figures.images_needed, known, apart, styles)
+    shows = f"Images needed for the {wording.percent(level)} of {baseline.reference} at {n_images(baseline.train_size)}"
+    hollow = "" if set(known["label"]) <= apart else "hollow: not separable there"
+    bounds = BOUNDS if (known["bound"] != "").any() else ""
+    marks = captions.legend(captions.bars(known, FACTORS, rows=True), bounds, hollow)
+    yield Drawing(f"images-needed-{arm.number}", draw, known, shows, marks, arm.words)
+
+
+def separable(arm: ReportedArm, baseline: Baseline) -> frozenset[str]:
+    """The models whose accuracy with the baseline's images is told from the reference's, by the rule of verdicts."""
+    declared = verdicts.of_families(arm.once(verdicts.differences), baseline.train_size)
+    rows = at_home(arm.rows)
+    at = {label: group for label, group in each_group(rows[rows["train_size"] == baseline.train_size], "label")}
+    found = set()
+    for label in baseline.labels:
+        if label in at and baseline.reference in at:
+            of_family = declared.get((label, baseline.reference))
+            difference = of_family[1] if of_family else paired_difference(at[label], at[baseline.reference], "accuracy")
+            if verdict(difference) in ("above", "below"):
+                found.add(label)
+    return frozenset(found)
+
+
+def _drawing(name: str, draw: Callable[..., Figure], table: pd.DataFrame, against: str, arm: ReportedArm) -> Drawing:
     """A figure of factors."""
     reference = table["reference"].iloc[0]
     sure = table[table["bound"] == ""]
     bounds = table["bound"].isin(figures.BOUNDS) & table["mean"].notna()
     legend = captions.legend(
-        "Points and lines: geometric means of the factors of draws." if sure["mean"].notna().any() else "",
+        "points and lines: geometric means over draws" if sure["mean"].notna().any() else "",
         captions.bars(sure, "95 % t-intervals over log factors"),
         BOUNDS if bounds.any() else "",
-        f"Line at 1: as many images as {reference}.",
-        captions.side_by_side(table),
+        f"line at 1: as many images as {reference}",
     )
-    shows = f"Images needed over those of {reference} for equal accuracy (log scale), {against}"
-    return Drawing(name, draw, table, shows, legend)
+    shows = f"Images needed over those of {reference} for equal accuracy, {against}"
+    return Drawing(name, draw, table, shows, legend, arm.words)
 
 
 def _held(table: pd.DataFrame, baseline: Baseline) -> pd.DataFrame:

@@ -39,7 +39,7 @@ def ledger(arm: ArmData) -> pd.DataFrame:
     """A row per model.
 
     Columns: label; parameters_backbone, parameters_position, parameters_head; macs (an image, training resolution);
-    images_per_second (training, median over runs), hardware (that it was measured on; where that is several, each with
+    images_per_second (training, median over runs measured `alone`), hardware (theirs; of several each with
     its own median and runs); updates_low, updates_high, images_low, images_high (images seen; over train sizes);
     batch_norm_short (runs whose BatchNorm saw less than a batch); initial (how weights start); augmentation; recipe
     (what of it differs between the models, drop path as it reaches the model); trials (of tuning, as the study states
@@ -60,7 +60,7 @@ def _of_model(label: str, runs: pd.DataFrame) -> dict[str, Any]:
         "label": label,
         **{f"parameters_{p}": runs[f"parameters_{p}"].median() for p in ("backbone", "position", "head")},
         "macs": runs["macs"].median(),
-        "images_per_second": runs["images_per_second"].median(),
+        "images_per_second": alone(runs)["images_per_second"].median(),
         "hardware": _hardware(runs),
         "updates_low": done["updates"].min(),
         "updates_high": done["updates"].max(),
@@ -85,9 +85,14 @@ def trial_words(trials: pd.Series) -> str:
     return wording.names([*stated, *(["not stated"] if trials.isna().any() else [])])
 
 
+def alone(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs whose speed was measured with no other beside them: what shares a machine measures its neighbours."""
+    return runs[runs["images_per_second"].notna() & runs["alone"]]
+
+
 def speeds(runs: pd.DataFrame) -> dict[str, pd.Series]:
-    """Images a second in training of the runs that were timed, by the hardware they were timed on."""
-    timed = runs[runs["images_per_second"].notna()]
+    """Images a second in training of the runs that were timed alone, by the hardware they were timed on."""
+    timed = alone(runs)
     return {kind: group["images_per_second"] for kind, group in each_group(timed, "hardware", ordered=True)}
 
 
@@ -156,7 +161,7 @@ def by_resolution(arm: ArmData, runs: Mapping[str, Run], resolutions: Iterable[i
     """What one image costs each model at each resolution: a row per model and resolution.
 
     Columns: label, line, test_resolution, macs and flops (twice that; of resized images, the default), evaluated (its
-    images a second in evaluation: median over runs as they ran), trained (the same in training, at the training
+    images a second in evaluation: median over runs measured `alone`), trained (the same in training, at the training
     resolution), hardware (of training, as in `ledger`), runs. `runs` has the configuration of each run by its id. MACs
     at the training resolution are those recorded; at others they are counted now, and NaN where today's network is not
     the recorded one (it has other MACs at the training resolution), or cannot be built or tested there.
@@ -178,8 +183,8 @@ def by_resolution(arm: ArmData, runs: Mapping[str, Run], resolutions: Iterable[i
                     "test_resolution": resolution,
                     "macs": macs,
                     "flops": 2 * macs,
-                    "evaluated": there["evaluated_per_second"].median(),
-                    "trained": group["images_per_second"].median() if at_home else math.nan,
+                    "evaluated": there.loc[there["alone"], "evaluated_per_second"].median(),
+                    "trained": alone(group)["images_per_second"].median() if at_home else math.nan,
                     "hardware": _hardware(group),
                     "runs": " ".join(group.sort_values(["train_size", "draw", "seed"])["run"]),
                 }

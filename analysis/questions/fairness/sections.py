@@ -31,17 +31,13 @@ def fairness(arm: ReportedArm) -> Section:
         f"{name}: {kind} ({wording.count(len(found_on[kind]), 'runs')})" for kind, name in names.items()
     )
     hardware = several or "".join(found_on) or wording.ABSENT
-    remark = (
-        f"Images/s are medians over runs as they ran, other work on the machine included; on {hardware}. Recipes are "
-        "written out under method."
-    )
-    tables = (
-        ledger_table(of.ledger, arm.data, arm.links),
-        cost_table(of.cost, arm.data, arm.links, pixels(arm)),
-    )
-    return Section(arm.words, (), tables, remark=remark)
+    timed = f"Images/s: medians over runs with no other beside them, on {hardware}." if found_on else NOT_ALONE
+    remark = f"{timed} Recipes are written out under method."
+    costs = ("cost of an image by resolution", cost_table(of.cost, arm.data, arm.links, pixels(arm)))
+    return Section(arm.words, (), (ledger_table(of.ledger, arm.data, arm.links),), (costs,), remark=remark)
 
 
+NOT_ALONE = "No run is known to have had its device to itself, so images/s are not given (runs.csv has them)."
 LEDGER = {  # head of the column: column of `numbers.ledger` that marks it as unequal
     "backbone": "parameters_backbone",
     "position": "parameters_position",
@@ -70,6 +66,7 @@ def ledger_table(table: pd.DataFrame, arm: ArmData, links: Anchors) -> Table:
     """The fairness ledger as the page shows it; every row leads to all runs of its model."""
     nothing = {"recipe"} if set(table["recipe"]) == {NONE} else set()  # columns that would be empty
     nothing |= set() if table["batch_norm_short"].any() else {"batch_norm_short"}
+    nothing |= set() if table["images_per_second"].notna().any() else {"images_per_second"}
     columns = [head for head, column in LEDGER.items() if column not in nothing]
     hardware = hardware_names(arm)
     rows = []
@@ -102,7 +99,7 @@ def ledger_table(table: pd.DataFrame, arm: ArmData, links: Anchors) -> Table:
             if column not in nothing
         )
         rows.append(Row(model_name(row.label, arm, links), cells))
-    about = "Parameters by part; MACs, FLOPs and images/s in training, at the training resolution."
+    about = "Parameters by part; MACs and FLOPs at the training resolution."
     return Table(about, "model", tuple(columns), tuple(rows), "ledger")
 
 
@@ -117,5 +114,6 @@ def cost_table(table: pd.DataFrame, arm: ArmData, links: Anchors, head: ColumnHe
             flops = "" if pd.isna(row.flops) else f"{wording.compact(row.flops)} FLOPs"
             cells.append(Cell(wording.compact(row.macs), flops, href=links.model(label), aside=speed))
         rows.append(Row(model_name(label, arm, links), tuple(cells)))
-    about = "One image in evaluation, by resolution: MACs; FLOPs, which are twice that; and images/s as measured."
+    speed = "; and images/s, where measured alone" if table["evaluated"].notna().any() else ""
+    about = f"One image in evaluation, by resolution: MACs; FLOPs, which are twice that{speed}."
     return Table(about, "model", tuple(map(head, across)), tuple(rows))

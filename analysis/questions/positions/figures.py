@@ -28,8 +28,9 @@ def differences_by_train_size(
         names = list(dict.fromkeys(known["label"]))
         places = dodged(known["train_size"].unique().tolist(), names)
         for label, group in each_group(known, "label"):
-            xs = [places(size, label) for size in group["train_size"]]
-            bars(axes, xs, [estimate_of(row) for row in each_row(group)], styles[label])
+            xs = group["train_size"].tolist()
+            estimates, beside = [estimate_of(row) for row in each_row(group)], [places(size, label) for size in xs]
+            bars(axes, xs, estimates, styles[label], beside)
         axes.axhline(0, color=INK, linewidth=0.8, zorder=0)
         log_ticks(axes, known["train_size"], "training images n (log scale)")
         axes.set_ylabel(f"points above {reference}")

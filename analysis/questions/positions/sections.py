@@ -47,19 +47,18 @@ def ablation(arm: ReportedArm, styles: Styles) -> Section:
         tables.append(replace(view, interval=interval))
         if table.loc[table["done"] > 0, "train_size"].nunique() > 1:
             legend = captions.legend(
-                "Points and lines: mean paired differences.",
+                "lines: mean paired differences",
                 captions.bars(table, interval),
-                "Line at 0: the reference.",
-                captions.side_by_side(table, what="Encodings"),
+                "line at 0: the reference",
             )
             drawn.append(
                 Drawing(
                     f"position-ablation-{arm.number}-{number}",
                     partial(figures.differences_by_train_size, table, styles),
                     table,
-                    f"Test accuracy minus that of {reference}, in points, against the number of training images (log "
-                    f"scale), by positional encoding; {arm.words}",
+                    f"Test accuracy minus that of {reference}, in points, against training images, by encoding",
                     legend,
+                    arm.words,
                 )
             )
     if not of.by_test_resolution.empty:

@@ -8,8 +8,8 @@ import pandas as pd
 import seaborn
 from matplotlib.figure import Figure
 
-from analysis.elements.axes import STYLE, bars, chance_line, dodged, handle, legend, lines, log_ticks, percent_axis
-from analysis.elements.layout import WIDTH, canvas, is_narrow, panels, place_legend, settle
+from analysis.elements.axes import STYLE, bars, chance_line, dodged, handle, lines, log_ticks, name_ends, percent_axis
+from analysis.elements.layout import WIDTH, canvas, panels, place_legend, settle
 from analysis.elements.palette import GREY, INK, SPARE, Look, looks
 from analysis.frame.arms import one_arm
 from analysis.frame.cells import estimate_of
@@ -34,9 +34,9 @@ def accuracy_by_test_resolution(
     with matplotlib.rc_context(STYLE):
         figure = canvas(width, 4.6)
         axes = figure.add_subplot()
-        names = lines(axes, shown, "line", "test_resolution", value, styles)
+        ends = lines(axes, shown, "line", "test_resolution", value, styles)
         if value == "accuracy":
-            chance_line(axes, intervals.chance(arm.classes), is_narrow(figure))
+            chance_line(axes, intervals.chance(arm.classes))
         axes.axvline(arm.resolution, color=GREY, linewidth=0.8, zorder=0)
         axes.annotate(
             "trained here",
@@ -51,7 +51,7 @@ def accuracy_by_test_resolution(
         log_ticks(axes, shown["test_resolution"], "test resolution, pixels (log scale)")
         percent_axis(axes, value)
         axes.set_ylabel("test accuracy" if value == "accuracy" else "retention of accuracy above chance")
-        legend(figure, names, styles)
+        name_ends(figure, axes, ends, styles)
         return settle(figure)
 
 
@@ -108,8 +108,9 @@ def _curves(table: pd.DataFrame, by: str, name: Callable[[object], str], width: 
             group = known[known["label"] == label]
             places = dodged(group["test_resolution"].unique().tolist(), list(dict.fromkeys(group[by])))
             for kind, line in each_group(group.sort_values("test_resolution", kind="stable"), by):
-                xs = [places(side, kind) for side in line["test_resolution"]]
-                bars(axes, xs, [estimate_of(row) for row in each_row(line)], styles[kind])
+                xs = line["test_resolution"].tolist()
+                estimates, beside = [estimate_of(row) for row in each_row(line)], [places(side, kind) for side in xs]
+                bars(axes, xs, estimates, styles[kind], beside)
             axes.set_title(label)
             log_ticks(axes, known["test_resolution"], "")
             percent_axis(axes)

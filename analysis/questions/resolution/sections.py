@@ -25,7 +25,7 @@ from analysis.questions.resolution.numbers import numbers
 from analysis.statistics.intervals import Estimate, unit_noun
 from analysis.wording import ABSENT
 
-PANELS = "A panel a model."
+PANELS = "a panel a model"
 
 
 def chapters(arms: Sequence[ReportedArm], styles: Styles) -> list[Chapter]:
@@ -38,6 +38,7 @@ def chapters(arms: Sequence[ReportedArm], styles: Styles) -> list[Chapter]:
             "test resolution",
             "Interpolation demonstration" if demonstrated else "Accuracy against test resolution",
             tuple(by_test_resolution(arm, styles) for arm in arms),
+            further=demonstrated,
         ),
         Chapter(
             "ways-of-testing",
@@ -127,20 +128,26 @@ def by_test_resolution(arm: ReportedArm, styles: Styles) -> Section:
         legend = captions.legend(
             captions.RUNS,
             captions.MEANS,
-            captions.bars(behind),
+            captions.bars(behind, names="line"),
             captions.CHANCE,
-            "Vertical line: the training resolution.",
-            captions.side_by_side(behind, "line"),
+            "vertical line: the training resolution",
         )
         drawn.append(
             Drawing(
                 f"accuracy-by-test-resolution-{arm.number}",
                 partial(figures.accuracy_by_test_resolution, rows, styles),
                 behind,
-                f"Test accuracy against test resolution (log scale), by model, with {n_images(largest)}; {arm.words}",
+                f"Test accuracy against test resolution, by model, with {n_images(largest)}",
                 legend,
+                arm.words,
             )
         )
+        if not of.retention.empty:
+            kept = of.retention[of.retention["train_size"] == largest]
+            marks = captions.legend(captions.RUNS, captions.MEANS, captions.bars(kept, names="line"))
+            draw = partial(figures.accuracy_by_test_resolution, rows, styles, "retention")
+            shows = f"Retention of accuracy above chance against test resolution, by model, with {n_images(largest)}"
+            drawn.append(Drawing(f"retention-by-test-resolution-{arm.number}", draw, kept, shows, marks, arm.words))
     return Section(arm.words, tuple(drawn), tuple(tables), folded, upsampling(arm))
 
 
@@ -186,18 +193,19 @@ def by_way_of_testing(arm: ReportedArm) -> Section:
     remark = f"{'. '.join(text[0].upper() + text[1:] for text in phrases)}."
     drawn = []
     if table["mean"].notna().any():
-        shows = f"Test accuracy against test resolution (log scale), by way of testing, with {size} images; {arm.words}"
+        shows = f"Test accuracy against test resolution, by way of testing, with {size} images"
         draw = partial(figures.ways_of_testing, table)
-        drawn.append(Drawing(f"ways-of-testing-{arm.number}", draw, table, shows, _lines(table, "line", "Ways")))
+        marks = _lines(table, "line")
+        drawn.append(Drawing(f"ways-of-testing-{arm.number}", draw, table, shows, marks, arm.words))
     remark = f"{remark} {upsampling(arm)}".rstrip()
     return Section(arm.words, tuple(drawn), tuple(tables), remark=remark)
 
 
-def _lines(table: pd.DataFrame, by: str, what: str) -> str:
-    """What the marks of curves mean, in panels of a model each, where several lines of one stand side by side."""
+def _lines(table: pd.DataFrame, by: str) -> str:
+    """What the marks of curves mean, in panels of a model each, where the bars of several lines of one are shifted."""
     known = table.dropna(subset=["mean"])
     several = known[known.groupby("label")[by].transform("nunique") > 1]
-    return captions.legend(PANELS, captions.MEANS, captions.bars(table), captions.side_by_side(several, by, what))
+    return captions.legend(PANELS, captions.MEANS, captions.bars(several if len(several) else table, names=by))
 
 
 def carrying(arm: ReportedArm) -> Section:
@@ -227,12 +235,9 @@ def carrying(arm: ReportedArm) -> Section:
     else:
         remark = "There is no validation part to choose a way on, so only the ways themselves are shown."
     behind = of.accuracy[of.accuracy["train_size"] == size]
-    shows = (
-        f"Test accuracy against test resolution (log scale), by way of carrying positions, with {images} images; "
-        f"{arm.words}"
-    )
+    shows = f"Test accuracy against test resolution, by way of carrying positions, with {images} images"
     draw = partial(figures.ways_of_testing, behind, "default")
-    drawn = (Drawing(f"carrying-{arm.number}", draw, behind, shows, _lines(behind, "line", "Ways")),)
+    drawn = (Drawing(f"carrying-{arm.number}", draw, behind, shows, _lines(behind, "line"), arm.words),)
     return Section(arm.words, drawn, tuple(tables), remark=remark)
 
 
@@ -252,15 +257,11 @@ def matrices(arms: Sequence[ReportedArm]) -> list[Section]:
             size = wording.number(matrix["train_size"].max())
             draw_map, draw_curves = (partial(one, matrix) for one in (figures.heat_map, figures.matrix_curves))
             by = f"Test accuracy by test resolution and training resolution, with {size} images"
-            curves = (
-                f"Test accuracy against test resolution (log scale), a line for each training resolution, with {size} "
-                "images"
-            )
-            cells = _cells(matrix)
-            marks = _lines(matrix, "train_resolution", "Training resolutions")
+            curves = f"Test accuracy against test resolution, a line for each training resolution, with {size} images"
+            cells, marks = _cells(matrix), _lines(matrix, "train_resolution")
             drawn = [
-                Drawing(f"resolution-matrix-{number}", draw_map, matrix, f"{by}, as heat maps; {words}", cells),
-                Drawing(f"resolution-matrix-curves-{number}", draw_curves, matrix, f"{curves}; {words}", marks),
+                Drawing(f"resolution-matrix-{number}", draw_map, matrix, f"{by}, as heat maps", cells, words),
+                Drawing(f"resolution-matrix-curves-{number}", draw_curves, matrix, curves, marks, words),
             ]
         remark = (
             "Rows of different training resolutions are different arms, equal in all else; they stand beside each "
@@ -270,13 +271,13 @@ def matrices(arms: Sequence[ReportedArm]) -> list[Section]:
     return made
 
 
-HEAT = f"{PANELS} Cells: mean test accuracy in per cent, one colour scale for all models."
+HEAT = f"{PANELS}; cells: mean test accuracy in per cent, one colour scale for all models"
 
 
 def _cells(matrix: pd.DataFrame) -> str:
     """What the cells of a heat map are; some are empty where not all places were measured."""
     places = matrix["train_resolution"].nunique() * matrix["test_resolution"].nunique() * matrix["label"].nunique()
-    return captions.legend(HEAT, "Empty: not measured." if matrix["mean"].notna().sum() < places else "")
+    return captions.legend(HEAT, "empty: not measured" if matrix["mean"].notna().sum() < places else "")
 
 
 def _matrix(matrix: pd.DataFrame, group: Sequence[ReportedArm]) -> Table:

@@ -28,6 +28,7 @@ ABOUT = {
     "train": "Training loss of the final weights on all their own training images, without augmentation, in nats.",
     "validation": "Validation loss as last logged, in nats.",
 }
+FINAL = {"batch": "last batch", "train": "final weights, training images", "validation": "last validation"}
 SHOWS = {"batch": "Training loss of a step's batch", "validation": "Loss on the validation part"}
 NO_VALIDATION = "Validation loss was not logged while these runs were trained (validate_every in a study)."
 
@@ -44,17 +45,17 @@ def training_loss(arm: ReportedArm, styles: Styles) -> Section:
     x = "epoch" if arm.arm.budget_kind == "epochs" else "step"
     drawn = []
     for measure, curves in each_group(of.curves, "measure", ordered=True):
-        shows = f"{SHOWS[measure]} (log scale) against the {figures.X[x]}, by model, a panel a train size; {arm.words}"
-        several = "Bands: from the lowest to the highest run." if (curves["n"] > 1).any() else ""
-        marks = captions.legend("Lines: means over runs.", several, "Markers tell models apart.")
+        shows = f"{SHOWS[measure]} against the {figures.X[x]}, by model, a panel a train size"
+        several = "bands: from the lowest to the highest run" if (curves["n"] > 1).any() else ""
+        marks = captions.legend("lines: means over runs", several, "markers tell models apart")
         draw = partial(figures.loss_curves, curves, styles, x)
         name = "training-loss" if measure == "batch" else "validation-loss"
-        drawn.append(Drawing(f"{name}-{arm.number}", draw, curves, shows, marks))
+        drawn.append(Drawing(f"{name}-{arm.number}", draw, curves, shows, marks, arm.words))
     measured = [measure for measure, _ in each_group(of.final, "measure")]
     notes = [] if "validation" in measured else [NO_VALIDATION]
     notes += [f"Metrics that cannot be read: {wording.names(of.damaged)}."] if of.damaged else []
-    tables = tuple(_final(arm, measure) for measure in measured)
-    return Section(arm.words, tuple(drawn), tables, remark=" ".join(notes))
+    tables = tuple((FINAL[measure], _final(arm, measure)) for measure in measured)
+    return Section(arm.words, tuple(drawn), (), tables, remark=" ".join(notes))
 
 
 def _final(arm: ReportedArm, measure: str) -> Table:

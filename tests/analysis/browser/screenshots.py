@@ -1,14 +1,24 @@
-"""The screenshots of docs/, as page.png and page-phone.png: `python tests/analysis/browser/screenshots.py PAGE DIR`."""
+"""The screenshots of docs/: `python tests/analysis/browser/screenshots.py PAGE DIR`.
+
+page.png and page-phone.png are the first screens; page-whole.png and page-phone-whole.png the pages from top to bottom
+as they open, in columns of a few screens each.
+"""
 
 import base64
+import io
+import math
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
+from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-SHOTS = {"page": (1280, 1500, 0.75), "page-phone": (390, 1500, 0.75)}  # width, height, scale of the file
+SHOTS = {"page": (1280, 800, 0.75), "page-phone": (390, 844, 0.75)}  # width, height, scale of the file
+WHOLE = 0.45  # scale of whole pages
+COLUMN = 4  # screens below each other in a picture of a whole page
 
 
 def shoot(page: Path, folder: Path) -> None:
@@ -21,9 +31,24 @@ def shoot(page: Path, folder: Path) -> None:
             metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
             browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
             browser.get(page.resolve().as_uri())
-            clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": scale}
-            shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"format": "png", "clip": clip})
-            (folder / f"{name}.png").write_bytes(base64.b64decode(shot["data"]))
+            taken(browser, width, 0, height, scale).save(folder / f"{name}.png", optimize=True)
+            whole = int(browser.execute_script("return document.documentElement.scrollHeight"))
+            column = COLUMN * height
+            parts = [taken(browser, width, top, min(column, whole - top), WHOLE) for top in range(0, whole, column)]
+            gap = 12
+            wide = sum(part.width + gap for part in parts) - gap
+            sheet = Image.new("RGB", (wide, math.ceil(column * WHOLE)), "#d9dade")
+            for place, part in enumerate(parts):
+                sheet.paste(part, (place * (parts[0].width + gap), 0))
+            sheet.save(folder / f"{name}-whole.png", optimize=True)
+
+
+def taken(browser: Any, width: int, top: int, height: int, scale: float) -> Image.Image:
+    """A part of the page, wherever it is scrolled to."""
+    clip = {"x": 0, "y": top, "width": width, "height": height, "scale": scale}
+    options = {"format": "png", "clip": clip, "captureBeyondViewport": True}
+    shot = browser.execute_cdp_cmd("Page.captureScreenshot", options)
+    return Image.open(io.BytesIO(base64.b64decode(shot["data"])))
 
 
 if __name__ == "__main__":

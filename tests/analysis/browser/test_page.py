@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from analysis.report import write_report
+from benchmarks.plan.study import load_study
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +20,54 @@ def page(made_up: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     study = made_up.study_of(made_up.SMALL, paper=paper, comparisons=[{"name": "all"}])
     made_up.write_study(folder / "runs", study, skip=[study.runs[0].id])
     return write_report(study, folder / "runs", folder / "out").page
+
+
+@pytest.fixture(scope="module")
+def quickstart(made_up: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the shipped study `quickstart`, of made-up records."""
+    folder = tmp_path_factory.mktemp("quickstart")
+    study = load_study("quickstart")
+    made_up.write_study(folder / "runs", study)
+    for run in study.runs:
+        losses = [{"step": step, "loss": 2.3 / step} for step in (1, 10, run.steps)]
+        (folder / "runs" / run.id / "metrics.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in losses))
+    return write_report(study, folder / "runs", folder / "out").page
+
+
+SIZE = """
+const figure = document.querySelector("figure"), words = (text) => text.split(/\\s+/).filter(Boolean).length;
+const before = document.createRange();
+before.setStart(document.body, 0);
+before.setEndBefore(figure);
+const box = [...figure.querySelectorAll("svg")].map((one) => one.getBoundingClientRect()).find((one) => one.height);
+return { height: document.documentElement.scrollHeight, words: words(document.body.innerText),
+  before: words(before.toString()), top: box.top, bottom: box.bottom };
+"""
+
+
+def test_the_quickstart_answers_at_first_sight(opened: Callable[..., Any], quickstart: Path) -> None:
+    """Its first figure is whole on the first screen, behind fewer than 120 words; all that is not folded is at most
+    eight screens of a laptop and 2,500 words."""
+    browser = opened(quickstart, 1280, 800)
+    found = browser.execute_script(SIZE)
+    assert found["height"] <= 8 * 800
+    assert found["words"] < 2500
+    assert found["before"] < 120
+    assert 0 < found["top"] < found["bottom"] <= 800
+    on_a_phone = opened(quickstart, 390, 844).execute_script(SIZE)
+    assert 0 < on_a_phone["top"] < on_a_phone["bottom"] <= 844
+
+
+def test_a_link_opens_what_it_leads_into(opened: Callable[..., Any], page: Path) -> None:
+    """Cells lead to their runs, which are folded."""
+    browser = opened(page)
+    fold = browser.find_element("css selector", "#runs details")
+    assert fold.get_attribute("open") is None
+    browser.find_element("css selector", "#train-size td a").click()
+    assert fold.get_attribute("open") is not None
+    place = browser.current_url.partition("#")[2]
+    top = browser.execute_script("return document.getElementById(arguments[0]).getBoundingClientRect().top", place)
+    assert 0 <= top <= 900
 
 
 def requests(browser: Any) -> list[str]:

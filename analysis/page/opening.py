@@ -1,0 +1,175 @@
+"""The first screen of a report: what was done in one line, the headline, two figures, a number for each question.
+
+It shows one arm, the first that claims something about resolutions, or the first; figures that stand here are left out
+of their chapters.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from analysis import wording
+from analysis.elements.drawings import Drawing
+from analysis.elements.reported import ReportedArm
+from analysis.elements.sections import Chapter
+from analysis.frame.arms import arm_names
+from analysis.frame.cells import estimate_of
+from analysis.frame.frame import Frame
+from analysis.frame.rows import each_row
+from analysis.frame.states import DONE
+from analysis.page.expectations import Judgement, judged
+from analysis.page.headline import headline
+from analysis.provenance.trust import Trust
+from analysis.questions.comparisons import verdicts
+from analysis.questions.data_needed.numbers import numbers as data_needed
+from analysis.questions.positions.numbers import numbers as positions
+from analysis.questions.resolution.numbers import numbers as resolution
+from analysis.statistics import intervals
+from benchmarks.plan.study import Study
+
+FIGURES = ("accuracy-by-train-size", "accuracy-by-model", "images-needed", "accuracy-by-test-resolution",
+           "retention-by-test-resolution")  # fmt: skip
+PAIRS = (  # the names of two figures, the first pair of which an arm has both; else the first of FIGURES
+    ("accuracy-by-train-size", "images-needed"),
+    ("accuracy-by-test-resolution", "retention-by-test-resolution"),
+)
+WIDTHS = (5.9, 4.4)  # inches, of the two beside each other
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A question in a word, its number with what it is of, and the anchor of its chapter; `alarming` is marked."""
+
+    word: str
+    text: str
+    anchor: str
+    alarming: bool = False
+
+
+@dataclass(frozen=True)
+class Opening:
+    """`facts`: data set, size, recipe, budget, seeds and runs, said once. `judgements`: what the studies declare to
+    expect, judged; `expected`: the same in sentences, or their own words where they declare nothing that can be judged.
+    `drawings`: none to two."""
+
+    facts: tuple[str, ...]
+    headline: str
+    judgements: tuple[Judgement, ...]
+    expected: tuple[str, ...]
+    drawings: tuple[Drawing, ...]
+    chips: tuple[Chip, ...]
+
+
+def opening(
+    studies: Sequence[Study], frame: Frame, arms: Sequence[ReportedArm], shown: Sequence[Chapter], trust: Trust
+) -> Opening:
+    """The first screen of a report with these arms and chapters."""
+    judgements = judged(arms)
+    sentences = [f"Expected: {one.expected}; found: {one.found} – {one.verdict}." for one in judgements]
+    own_words = [f"Expected beforehand: {study.expect.rstrip('.')}." for study in studies if study.expect]
+    foremost = next((arm for arm in arms if not arm.arm.interpolation_only), arms[0] if arms else None)
+    chips = () if foremost is None else tuple(_chips(foremost))
+    return Opening(
+        tuple(facts(frame, arms)),
+        headline(arms),
+        judgements,
+        tuple(sentences or own_words),
+        () if foremost is None else _drawings(foremost, shown),
+        (*chips, badge(frame, trust)),
+    )
+
+
+def without(shown: Sequence[Chapter], drawings: Sequence[Drawing]) -> tuple[Chapter, ...]:
+    """The chapters without the figures that the opening shows."""
+    names = {one.name for one in drawings}
+
+    def left(chapter: Chapter) -> Chapter:
+        sections = (
+            replace(part, figures=tuple(one for one in part.figures if one.name not in names))
+            for part in chapter.sections
+        )
+        return replace(chapter, sections=tuple(sections))
+
+    return tuple(left(chapter) for chapter in shown)
+
+
+def facts(frame: Frame, arms: Sequence[ReportedArm]) -> Iterator[str]:
+    """What holds for all: 'digits', 'size pico', ..., '3 seeds', '81 of 81 runs'."""
+    names = arm_names([one.arm for one in arms])
+    if len(arms) == 1:
+        yield from arms[0].words.split(", ")
+    elif arms:
+        yield from names.common.split(", ") if names.common else ()
+        yield f"{wording.count(len(arms), 'conditions')}: {wording.names(names.differing)} differ"
+    units = list(dict.fromkeys(intervals.units_words(arm.runs) for arm in arms))
+    yield from units if len(units) == 1 else ()
+    finished = int(frame.runs["state"].isin(DONE).sum())
+    yield f"{finished:,} of {wording.count(len(frame.runs), 'runs')} finished"
+
+
+def _drawings(arm: ReportedArm, shown: Sequence[Chapter]) -> tuple[Drawing, ...]:
+    """Two figures of an arm that belong together, beside each other; else the first that there is."""
+    there = {one.name: one for chapter in shown for one in chapter.drawings}
+    for names in PAIRS:
+        both = [there[name] for one in names if (name := f"{one}-{arm.number}") in there]
+        if len(both) == len(names):
+            return tuple(replace(one, width=width) for one, width in zip(both, WIDTHS, strict=True))
+    return tuple(there[name] for one in FIGURES if (name := f"{one}-{arm.number}") in there)[:1]
+
+
+def _chips(arm: ReportedArm) -> Iterator[Chip]:
+    """The largest effect of each kind that an arm has: of data, of positions, of resolution."""
+    yield from _data_chip(arm)
+    yield from _position_chip(arm)
+    yield from _resolution_chip(arm)
+
+
+def _data_chip(arm: ReportedArm) -> Iterator[Chip]:
+    of = arm.once(data_needed)
+    known = of.at_reference.dropna(subset=["mean"]) if not of.at_reference.empty else of.at_reference
+    known = known[known["reference"] == of.baselines[0].reference] if of.baselines else known
+    if not known.empty:
+        most = max(each_row(known), key=lambda row: row.mean)
+        sign = {"at least": "> ", "at most": "< "}.get(most.bound, "")
+        yield Chip("data", f"{sign}{wording.times(most.mean)}× the images: {most.label}", "data-needed")
+
+
+def _position_chip(arm: ReportedArm) -> Iterator[Chip]:
+    """The encoding furthest from the reference with the fewest images, of those that are separable from it."""
+    table = arm.once(positions).by_train_size
+    table = table.dropna(subset=["mean"]) if not table.empty else table
+    if table.empty:
+        return
+    size = table["train_size"].min()
+    declared = verdicts.of_families(arm.once(verdicts.differences), size)
+    apart = []
+    for row in each_row(table[table["train_size"] == size]):
+        of_family = declared.get((row.label, row.reference))
+        difference = of_family[1] if of_family else estimate_of(row)
+        if intervals.verdict(difference) in ("above", "below"):
+            apart.append((abs(difference.mean), row, difference))
+    if apart:
+        _, row, difference = max(apart, key=lambda one: one[0])
+        text = f"{wording.difference(difference)} points: {row.label}"
+    else:
+        text = "none separable"
+    yield Chip("position", f"{text}, n = {wording.number(size)}", "positions")
+
+
+def _resolution_chip(arm: ReportedArm) -> Iterator[Chip]:
+    """The highest retention at the test resolution furthest from that of training."""
+    table = arm.once(resolution).retention
+    if arm.arm.interpolation_only or table.empty:
+        return
+    table = table[table["train_size"] == table["train_size"].max()].dropna(subset=["mean"])
+    if not table.empty:
+        side = max(table["test_resolution"].unique().tolist(), key=lambda one: abs(one - arm.arm.resolution))
+        best = max(each_row(table[table["test_resolution"] == side]), key=lambda row: row.mean)
+        yield Chip("resolution", f"{wording.percent(best.mean)} kept at {side} px: {best.line}", "test-resolution")
+
+
+def badge(frame: Frame, trust: Trust) -> Chip:
+    """Whether a check has something to say."""
+    alarming = len(trust.alarming)
+    if alarming:
+        return Chip("trust", f"{alarming} of {len(trust.findings)} checks to read", "trust", alarming=True)
+    return Chip("trust", f"{wording.count(len(trust.findings), 'checks')}, nothing to report", "trust")
