@@ -25,6 +25,7 @@ from analysis.provenance import anonymous
 from analysis.provenance.digests import of_all, traces
 from analysis.provenance.provenance import provenance
 from analysis.provenance.trust import trust
+from analysis.questions.fairness.sentences import limits
 from benchmarks.errors import ConfigError
 from benchmarks.plan.study import Study
 from benchmarks.records.record import write_atomic
@@ -94,7 +95,8 @@ def write_report(
         study, *several = (anonymous.hidden_study(one, redactor) for one in (study, *several))
     arms = reported_arms(study, frame, root, resamples)
     styles = looks(frame.runs, paper.highlighted(study.paper))
-    checks = trust(several, root, found, [one.data for one in arms])
+    unequal = [f"{arm.words}: {limit.answer.body}" for arm in arms for limit in limits(arm)]
+    checks = trust(several, root, found, frame, unequal)
     if hide:
         checks = anonymous.hidden_trust(checks, redactor)
     content = gather(study, several, frame, arms, styles, checks, provenance(found), of_all(found))

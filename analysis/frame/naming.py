@@ -8,6 +8,7 @@ import pandas as pd
 
 import models
 from analysis.frame.rows import each_group
+from benchmarks.plan.recipes import plain, recipe_names, recipe_values
 
 NONE = "-"  # an option that a model does not have, a setting that an evaluation does not have
 Settings = Mapping[str, Any]  # of a run, as config.json has them
@@ -41,17 +42,18 @@ def hardware(execution: Settings, environment: Settings) -> str:
 def name_recipes(table: pd.DataFrame, settings: Mapping[str, Settings], arm: Sequence[str]) -> dict[str, Any]:
     """Fills the columns `recipe` and `recipe_own`; returns every recipe's full name with its numbers.
 
-    A full name is the file's, and the numbers in which recipes of one name differ. In `recipe`, which decides the arm
-    (the columns `arm`), a key is left out when it differs between models but is one and the same for each of them:
-    that is a model's own, `recipe_own` says it, and the ledger marks it.
+    A full name is the file's, and the numbers in which recipes of one name differ from it or from each other. In
+    `recipe`, which decides the arm (the columns `arm`), a key is left out when it differs between models but is one and
+    the same for each of them: that is a model's own, `recipe_own` says it, and the ledger marks it.
     """
     by_name: dict[str, list[Settings]] = {}
     for run in table["run"]:
         by_name.setdefault(settings[run]["recipe"]["name"], []).append(settings[run]["recipe"])
-    numbered = {name: differing(recipes) for name, recipes in by_name.items()}
+    numbered = {name: differing([*_shipped(name), *recipes]) for name, recipes in by_name.items()}
 
     def named(recipe: Settings, without: Sequence[str] = ()) -> str:
-        changes = [f"{key}={text(recipe[key])}" for key in numbered[recipe["name"]] if key not in without]
+        keys = [key for key in numbered[recipe["name"]] if key in recipe and key not in without]
+        changes = [f"{key}={text(recipe[key])}" for key in keys]
         return f"{recipe['name']} ({', '.join(changes)})" if changes else str(recipe["name"])
 
     called: dict[str, str] = {}
@@ -78,6 +80,11 @@ def name_recipes(table: pd.DataFrame, settings: Mapping[str, Settings], arm: Seq
             owned[run] = ", ".join(f"{key}={text(values[key])}" for key in keys) or NONE
     table["recipe_own"] = pd.Series([owned[run] for run in table["run"]], index=table.index, dtype="str")
     return {named(settings[run]["recipe"]): dict(settings[run]["recipe"]) for run in table["run"]}
+
+
+def _shipped(name: str) -> list[Settings]:
+    """The numbers of the shipped recipe of this name; of a recipe that is shipped no more there are none."""
+    return [plain(recipe_values(name))] if name in recipe_names() else []
 
 
 def _model(settings: Settings) -> str:

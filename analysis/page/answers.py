@@ -7,6 +7,7 @@ from analysis.elements.claims import Claim
 from analysis.elements.reported import ReportedArm
 from analysis.frame.frame import Frame
 from analysis.frame.states import by_state
+from analysis.frame.waiting import waiting
 from analysis.page.order import Answers, ArmAnswers, in_order
 from analysis.page.questions import IN_ORDER_OF_ANSWERS
 from analysis.wording import Answer, Scope
@@ -15,7 +16,7 @@ from analysis.wording import Answer, Scope
 def answers(frame: Frame, arms: Sequence[ReportedArm]) -> Answers:
     """The answers, each with the anchor of the section it comes from, in the order of reading."""
     return in_order(
-        [Claim(answer, "states") for answer in _state_answers(frame)],
+        [Claim(answer, "states") for answer in _state_answers(frame, waiting(frame, arms[0].study) if arms else [])],
         [_of_arm(arm) for arm in arms],
         [claim for question in IN_ORDER_OF_ANSWERS for claim in question.claims_of_all(arms)],
     )
@@ -27,14 +28,17 @@ def _of_arm(arm: ReportedArm) -> ArmAnswers:
     return ArmAnswers(arm.arm, claims, limits)
 
 
-def _state_answers(frame: Frame) -> list[Answer]:
+def _state_answers(frame: Frame, lacking: Sequence[tuple[str, Sequence[str]]]) -> list[Answer]:
+    """What is missing: runs by state, and evaluations of finished runs (`lacking`, as `frame.waiting` has them)."""
     states = frame.runs["state"].value_counts()
     finished = int(states.get("finished", 0))
-    if finished == len(frame.runs):
+    missing = [f"{what} missing for {wording.count(len(runs), 'runs')}" for what, runs in lacking]
+    if finished == len(frame.runs) and not missing:
         return []
     others = [f"{wording.count(len(runs), 'runs')} {state}" for state, runs in by_state(frame.runs).items()]
     others = [text for text in others if not text.endswith(" finished")]
     if finished + int(states.get("stale", 0)) == 0:
         return [Answer("No answer yet", Scope(), f"no run of this study has finished ({wording.names(others)}).")]
-    body = f"{finished:,} of {len(frame.runs):,} runs are finished; {wording.names(others)}. Answers use what is there."
-    return [Answer("Incomplete", Scope(), body)]
+    are = "is" if finished == 1 else "are"
+    whole = f"{finished:,} of {wording.count(len(frame.runs), 'runs')} {are} finished"
+    return [Answer("Incomplete", Scope(), f"{'; '.join([whole, *others, *missing])}. Answers use what is there.")]

@@ -12,7 +12,7 @@ import pandas as pd
 
 from analysis.frame.frame import Frame
 from analysis.provenance.digests import Trace
-from analysis.provenance.trust import Finding, Trust
+from analysis.provenance.trust import Trust
 from benchmarks.plan.study import Study
 from benchmarks.records.redaction import PATH, PLACE, Redactor
 
@@ -72,7 +72,9 @@ def hidden_trust(found: Trust, redactor: Redactor) -> Trust:
     """What the checks found, without paths and hosts."""
     return Trust(
         tuple(
-            Finding(redactor.text(one.text), one.alarming, tuple(redactor.text(line) for line in one.details))
+            dataclasses.replace(
+                one, text=redactor.text(one.text), details=tuple(redactor.text(line) for line in one.details)
+            )
             for one in found.findings
         )
     )

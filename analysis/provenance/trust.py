@@ -1,4 +1,5 @@
-"""What a reader should know before trusting a report: edits after the first result, runs left out, mixed comparisons.
+"""What a reader should know before trusting a report: edits after the first result, runs left out or not finished,
+comparisons that mix what must be equal, or are of unequal models.
 
 Each check says what it found, or that it found nothing; what the records do not tell is said as well.
 """
@@ -7,11 +8,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from analysis import wording
-from analysis.frame.arms import ArmData
+from analysis.frame.arms import ArmData, split
+from analysis.frame.frame import Frame
 from analysis.frame.naming import hardware
+from analysis.frame.states import by_state
+from analysis.frame.studies import joined
+from analysis.frame.waiting import waiting
 from analysis.provenance.digests import Trace, traces
 from analysis.provenance.provenance import LIBRARIES, counted
 from benchmarks.plan.run import PROTOCOL
@@ -21,11 +26,19 @@ from benchmarks.records.record import read_record
 from benchmarks.records.study_texts import TIME, StudyText, changes, differences, earlier_results, kept_texts
 from benchmarks.records.validity import UNREADABLE, leftovers
 
+# What a check looks for. edits: of the study's file, after a result. left out: finished runs that no table shows.
+# unfinished: runs and evaluations that are not in yet. unequal: what the models of an arm differ in. hardware: several
+# kinds of it, or versions of libraries, in an arm. code: several sources in an arm, or changed ones that were accepted.
+# records: what attempts that had lost their run left. determinism: bits that nobody can have again.
+Kind = Literal["edits", "left out", "unfinished", "unequal", "hardware", "code", "records", "determinism"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
 
 @dataclass(frozen=True)
 class Finding:
-    """One check: what it says, whether a reader must know it, and details, a line each."""
+    """One check: what it looks for, what it says, whether a reader must know it, and details, a line each."""
 
+    kind: Kind
     text: str
     alarming: bool
     details: tuple[str, ...] = ()
@@ -42,14 +55,35 @@ class Trust:
         """Those that a reader must know."""
         return tuple(finding for finding in self.findings if finding.alarming)
 
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """What they are about, each once, in the order of KINDS."""
+        said = {finding.kind for finding in self.alarming}
+        return tuple(kind for kind in KINDS if kind in said)
 
-def trust(studies: Sequence[Study], root: Path, found: Sequence[Trace], arms: Sequence[ArmData]) -> Trust:
-    """All checks. `found` are the traces of the runs of all `studies`, `arms` the arms of their records."""
+    @property
+    def badge(self) -> str:
+        """All of it in a line: '4 of 11 checks have something to say: edits, unfinished'."""
+        some = len(self.alarming)
+        if not some:
+            return f"none of {wording.count(len(self.findings), 'checks')} has something to say"
+        have = "has" if some == 1 else "have"
+        checks = wording.count(len(self.findings), "checks")
+        return f"{some} of {checks} {have} something to say: {', '.join(self.kinds)}"
+
+
+def trust(
+    studies: Sequence[Study], root: Path, found: Sequence[Trace], frame: Frame, unequal: Sequence[str] = ()
+) -> Trust:
+    """All checks. `found` are the traces of the runs of all `studies`, `frame` has their records, `unequal` says a line
+    for each arm whose models were not equal, and in what."""
     return Trust(
         (
             *(finding for study in studies for finding in _edits(study, root, found)),
             *_left_out(studies, root),
-            *_mixed(found, arms),
+            _unfinished(frame, joined(studies)),
+            _unequal(unequal),
+            *_mixed(found, split(frame)),
             _leftovers(studies, root),
             _accepted(found),
             *_nondeterministic(found),
@@ -63,14 +97,15 @@ def _edits(study: Study, root: Path, found: Sequence[Trace]) -> Iterator[Finding
     name = f"study {study.name}"
     kept, torn = kept_texts(study.name, root)
     if torn:
-        yield Finding(f"Of the texts of {name}, {wording.names(torn)} cannot be read, so edits are unknown.", True)
+        text = f"Of the texts of {name}, {wording.names(torn)} cannot be read, so edits are unknown."
+        yield Finding("edits", text, True)
         return
     if not kept:
         text = f"The text of {name} was not kept when it was run, so edits since its first result are unknown."
-        yield Finding(text, True)
+        yield Finding("edits", text, True)
         return
     earlier, beyond = earlier_results(study, kept, root)
-    ids = [run for runs in earlier.values() for run in runs]
+    ids = [run.id for runs in earlier.values() for run in runs]
     now = {run.id for run in study.runs}
     own = [*traces(root, ids), *(one for one in found if one.run in now)]
     first = min((one.finished_at for one in own if one.finished_at is not None), default=None)
@@ -78,14 +113,13 @@ def _edits(study: Study, root: Path, found: Sequence[Trace]) -> Iterator[Finding
     dates = {one.text: one.first_run.strftime(TIME) for one in kept}
     if ids:
         old = {text: _old_values(text, study.text) for text in earlier}
-        are = "is" if len(ids) == 1 else "are"
-        versions = "; ".join(dict.fromkeys(old.values()))
+        versions, are = "; ".join(dict.fromkeys(old.values())), _are(len(ids))
         details = [f"{len(runs)} of the text of {dates[text]}: {old[text]}" for text, runs in earlier.items()]
         text = f"{wording.count(len(ids), 'results')} of earlier versions of {name} ({versions}) {are} not shown."
-        yield Finding(text, True, tuple(details))
+        yield Finding("edits", text, True, tuple(details))
     if beyond:
         text = f"Texts of {name} that this version of the suite cannot expand, so that their results are unknown:"
-        yield Finding(text, True, tuple(f"{dates[one]}: {why}" for one, why in beyond.items()))
+        yield Finding("edits", text, True, tuple(f"{dates[one]}: {why}" for one, why in beyond.items()))
 
 
 def _old_values(old: str, new: str) -> str:
@@ -97,7 +131,7 @@ def _edits_since(study: Study, kept: Sequence[StudyText], first: datetime | None
     """The edits after the time of the first result; `earlier`: there are results of earlier texts."""
     name = f"study {study.name}"
     if first is None and not earlier:
-        return Finding(f"No result yet, so no edit of {name} came after one.", False)
+        return Finding("edits", f"No result yet, so no edit of {name} came after one.", False)
     before = [one for one in kept if first is not None and one.first_run <= first] or kept[:1]
     texts = [(one.first_run.strftime(TIME), one.text) for one in kept if one not in before]
     if study.text and study.text not in [one.text for one in kept]:
@@ -109,8 +143,9 @@ def _edits_since(study: Study, kept: Sequence[StudyText], first: datetime | None
         last = text
     when = first.strftime(TIME) if first is not None else "at a time unknown"
     if not details:
-        return Finding(f"No edit of {name} since its first result ({when}).", False)
-    return Finding(f"Edits of {name} since its first result ({when}): {len(details)}.", True, tuple(details))
+        return Finding("edits", f"No edit of {name} since its first result ({when}).", False)
+    text = f"Edits of {name} since its first result ({when}): {len(details)}."
+    return Finding("edits", text, True, tuple(details))
 
 
 def _left_out(studies: Sequence[Study], root: Path) -> Iterator[Finding]:
@@ -121,26 +156,49 @@ def _left_out(studies: Sequence[Study], root: Path) -> Iterator[Finding]:
     apart = sorted(f"protocol {found[name].get('protocol')}" for name in found.keys() - others.keys())
     if apart:
         text = f"{wording.count(len(apart), 'finished runs')} of another protocol under the same runs folder"
-        yield Finding(f"{text} {'is' if len(apart) == 1 else 'are'} not shown ({counted(apart)}).", True)
+        yield Finding("left out", f"{text} {_are(len(apart))} not shown ({counted(apart)}).", True)
 
 
 def _could_stand(studies: Sequence[Study], others: Mapping[str, Mapping[str, Any]]) -> Finding:
     """`others` by their ids, which are of no study here."""
     if not others:
-        return Finding("No finished run that could stand in these tables was left out.", False)
+        return Finding("left out", "No finished run that could stand in these tables was left out.", False)
     same = in_a_cell(studies, others)
     text = (
         f"{wording.count(len(others), 'finished runs')} under the same runs folder could stand in these tables and "
-        f"{'is' if len(others) == 1 else 'are'} not in the study; in draw and seed alone differ {len(same)}."
+        f"{_are(len(others))} not in the study; in draw and seed alone differ {len(same)}."
     )
     note = " (another draw or seed of a cell that is shown)"
-    return Finding(text, True, tuple(name + note * (name in same) for name in others))
+    return Finding("left out", text, True, tuple(name + note * (name in same) for name in others))
+
+
+def _unfinished(frame: Frame, study: Study) -> Finding:
+    """The runs that have not finished, by state, and what is still to be evaluated of those that have."""
+    parted = {state: len(runs) for state, runs in by_state(frame.runs).items()}
+    finished = parted.pop("finished", 0)
+    lacking = [f"{what} for {wording.count(len(runs), 'runs')}" for what, runs in waiting(frame, study)]
+    whole = f"{finished:,} of {wording.count(len(frame.runs), 'runs')}"
+    if not parted and not lacking:
+        return Finding("unfinished", f"{whole} {_are(finished)} finished, with all evaluations.", False)
+    states = ", ".join(f"{number:,} {state}" for state, number in parted.items())
+    text = f"{whole} {_are(finished)} finished{f' ({states})' if states else ''}."
+    return Finding("unfinished", text, True, tuple(f"evaluations missing: {text}" for text in lacking))
+
+
+def _unequal(unequal: Sequence[str]) -> Finding:
+    if not unequal:
+        return Finding("unequal", "Nothing that the fairness ledger compares was unequal between the models.", False)
+    return Finding("unequal", "Not equal between the models:", True, tuple(unequal))
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
 
 
 def _mixed(found: Sequence[Trace], arms: Sequence[ArmData]) -> Iterator[Finding]:
-    """Arms whose runs were made on several kinds of hardware, by several library versions, or by several sources."""
+    """Arms whose runs were made on several kinds of hardware or by several library versions; and by several sources."""
     by_run = {one.run: one for one in found}
-    details = []
+    machines, sources = [], []
     for arm in arms:
         group = [by_run[run] for run in arm.runs["run"] if by_run[run].execution]
         for what, values in (
@@ -148,15 +206,19 @@ def _mixed(found: Sequence[Trace], arms: Sequence[ArmData]) -> Iterator[Finding]
             *((name, [str(one.execution.get(name, "-")) for one in group]) for name in LIBRARIES),
         ):
             if len(set(values)) > 1:
-                details.append(f"{arm.arm.words}: {what}: {counted(values)}")
+                machines.append(f"{arm.arm.words}: {what}: {counted(values)}")
         changed = _several_sources(group)
         if changed:
-            details.append(f"{arm.arm.words}: sources: {wording.names(changed)}")
-    if details:
-        yield Finding("Comparisons that mix hardware, library versions or sources:", True, tuple(details))
+            sources.append(f"{arm.arm.words}: sources: {wording.names(changed)}")
+    if machines:
+        yield Finding("hardware", "Comparisons that mix hardware or library versions:", True, tuple(machines))
     else:
-        text = "All runs of an arm were made on the same hardware, by the same library versions and the same sources."
-        yield Finding(text, False)
+        text = "All runs of an arm were made on the same hardware, by the same library versions."
+        yield Finding("hardware", text, False)
+    if sources:
+        yield Finding("code", "Comparisons that mix sources:", True, tuple(sources))
+    else:
+        yield Finding("code", "All runs of an arm were made by the same sources.", False)
 
 
 def _leftovers(studies: Sequence[Study], root: Path) -> Finding:
@@ -169,8 +231,9 @@ def _leftovers(studies: Sequence[Study], root: Path) -> Finding:
             continue  # a problem of the frame
         details += [f"{run}: {left}"] if left else []
     if details:
-        return Finding("Attempts that had lost their run left something in its record:", True, tuple(details))
-    return Finding("No attempt that had lost its run left rows or checkpoints in a finished record.", False)
+        text = "Attempts that had lost their run left something in its record:"
+        return Finding("records", text, True, tuple(details))
+    return Finding("records", "No attempt that had lost its run left rows or checkpoints in a finished record.", False)
 
 
 def _several_sources(group: Iterable[Trace]) -> list[str]:
@@ -188,11 +251,13 @@ def _nondeterministic(found: Sequence[Trace]) -> Iterator[Finding]:
     runs = tuple(one.run for one in found if one.execution.get("deterministic") is False)
     if runs:
         text = f"{wording.count(len(runs), 'runs')} used an operation that has no deterministic kernel on its device"
-        yield Finding(f"{text}: trained again, they give close values and not the same bits.", True, runs)
+        text = f"{text}: trained again, they give close values and not the same bits."
+        yield Finding("determinism", text, True, runs)
 
 
 def _accepted(found: Sequence[Trace]) -> Finding:
     runs = tuple(one.run for one in found if one.accepted)
     if not runs:
-        return Finding("No run went on with changed sources (--accept-code).", False)
-    return Finding(f"{wording.count(len(runs), 'runs')} went on with changed sources (--accept-code).", True, runs)
+        return Finding("code", "No run went on with changed sources (--accept-code).", False)
+    text = f"{wording.count(len(runs), 'runs')} went on with changed sources (--accept-code)."
+    return Finding("code", text, True, runs)

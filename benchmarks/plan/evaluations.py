@@ -21,6 +21,7 @@ from benchmarks.plan.run import (
     Images,
     Part,
     Run,
+    default_evaluation,
     refuse_resolution,
     unknown_key,
     validated,
@@ -157,3 +158,22 @@ def _checked(run: Run, request: Request, resolution: int, key: str) -> tuple[str
 def leave_out_duplicates(evaluations: Iterable[Evaluation]) -> bool:
     """Whether any of the evaluations leaves out the test images that are in the training part, too."""
     return any(evaluation.part == duplicates.PART for evaluation in evaluations)
+
+
+def in_words(missing: Iterable[tuple[Run, Iterable[Evaluation]]]) -> list[tuple[str, tuple[str, ...]]]:
+    """Evaluations that runs lack, as people speak of them: (what, ids of the runs), in the order of appearance.
+
+    '24 px' for the default evaluation at that resolution, '24 px, canvas' for another, where a model's default way of
+    carrying positions goes without saying. The part is named where it is the validation part, or the test without
+    duplicates, alone."""
+    runs: dict[str, dict[str, None]] = {}
+    parts: dict[str, set[str]] = {}
+    for run, evaluations in missing:
+        for one in evaluations:
+            usual = default_evaluation(run, one.part, one.resolution)
+            how = one.model_copy(update={"carry": "-"}).words if one.carry == usual.carry else one.words
+            what = f"{one.resolution} px" if one == usual else f"{one.resolution} px, {how}"
+            runs.setdefault(what, {})[run.id] = None
+            parts.setdefault(what, set()).add(one.part)
+    alone = {what: next(iter(found)) for what, found in parts.items() if len(found) == 1 and "test" not in found}
+    return [(f"{what} ({alone[what]})" if what in alone else what, tuple(ids)) for what, ids in runs.items()]

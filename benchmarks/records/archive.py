@@ -8,7 +8,7 @@ place.
 import hashlib
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -20,6 +20,7 @@ from benchmarks.records.neighbours import FOLDER as NEIGHBOURS
 from benchmarks.records.neighbours import neighbours
 from benchmarks.records.redaction import Redactor, telling_path
 from benchmarks.records.states import RunState, study_states
+from benchmarks.records.study_texts import earlier_results, kept_texts
 
 FORMAT = 1
 MANIFEST, STUDY = "manifest.json", "study.toml"
@@ -69,7 +70,7 @@ def pack(study: Study, text: bytes, root: Path, out: Path, weights: bool = False
             add(STUDY, _checked(STUDY, text))
             for name, data in _shared(root, study, kept):
                 add(name, data)
-            for run, settings in neighbours([study], root).items():
+            for run, settings in _named_only(study, root).items():
                 add(f"{NEIGHBOURS}/{run}.json", json.dumps(Redactor().values({"run": settings}), indent=1).encode())
             for run in kept:
                 for name, data in _files(root / run, weights):
@@ -79,6 +80,14 @@ def pack(study: Study, text: bytes, root: Path, out: Path, weights: bool = False
 
     write_atomic_by(out, write)
     return Packed(out, len(kept), left_out)
+
+
+def _named_only(study: Study, root: Path) -> dict[str, Mapping[str, Any]]:
+    """The settings of finished runs that a report of the archive must name, by id: neighbours of the study, and results
+    of its earlier texts."""
+    kept, _ = kept_texts(study.name, root)
+    earlier, _ = earlier_results(study, kept, root)
+    return {**neighbours([study], root), **{run.id: run.settings() for runs in earlier.values() for run in runs}}
 
 
 def _unfit(one: RunState, root: Path) -> str:

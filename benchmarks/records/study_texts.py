@@ -16,8 +16,10 @@ from typing import Any
 from benchmarks.data.dataset import Places
 from benchmarks.errors import ConfigError, RecordError
 from benchmarks.files import read_json, write_json
+from benchmarks.plan.run import Run
 from benchmarks.plan.study import Study, expand
-from benchmarks.records.record import read_record
+from benchmarks.records.neighbours import FOLDER as NEIGHBOURS
+from benchmarks.records.validity import valid_record
 from models.options import ModelError
 
 FOLDER = ".studies"
@@ -74,11 +76,13 @@ def differences(old: str, new: str) -> dict[str, tuple[str, str]]:
     }
 
 
-def earlier_results(study: Study, kept: Sequence[StudyText], root: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """What finished under `root` of earlier texts of a study and is no run of it now: (ids of runs by the newest text
-    that has them; why, by text, for those that can no longer be expanded)."""
+def earlier_results(study: Study, kept: Sequence[StudyText], root: Path) -> tuple[dict[str, list[Run]], dict[str, str]]:
+    """What finished under `root` of earlier texts of a study and is no run of it now: (runs by the newest text that has
+    them; why, by text, for those that can no longer be expanded).
+
+    An archive of `inductive pack` names such runs, and has no records of them."""
     seen = {run.id for run in study.runs}
-    found: dict[str, list[str]] = {}
+    found: dict[str, list[Run]] = {}
     beyond: dict[str, str] = {}
     for one in reversed(kept):
         if not differences(one.text, study.text):
@@ -88,19 +92,19 @@ def earlier_results(study: Study, kept: Sequence[StudyText], root: Path) -> tupl
         except (ConfigError, ModelError) as error:
             beyond[one.text] = str(error)
             continue
-        new = [run.id for run in runs if run.id not in seen]
-        seen.update(new)
-        finished = [run for run in new if _finished(root / run)]
+        new = [run for run in runs if run.id not in seen]
+        seen.update(run.id for run in new)
+        finished = [run for run in new if _finished(run, root)]
         if finished:
             found[one.text] = finished
     return found, beyond
 
 
-def _finished(folder: Path) -> bool:
+def _finished(run: Run, root: Path) -> bool:
     try:
-        return read_record(folder).state == "finished"
+        return valid_record(root / run.id, run).state == "finished"
     except RecordError:
-        return False
+        return (root / NEIGHBOURS / f"{run.id}.json").exists()
 
 
 def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -88,6 +88,18 @@ def test_recipes_of_one_name_with_other_numbers_are_told_apart(made_up: Any, tmp
     assert len(split(frame)) == 2
 
 
+def test_a_recipe_with_other_numbers_than_the_shipped_one_says_so(made_up: Any, tmp_path: Path) -> None:
+    """Also where all runs of the study have them; a number that is set to what it is by name is none."""
+    one = made_up.study_of(made_up.SMALL, recipe={"name": "plain", "learning_rate": 0.003, "clip": 1.0})
+    frame = load(tmp_path, one)
+    assert set(frame.runs["recipe"]) == {"plain (learning_rate=0.003)"} == set(frame.recipes)
+    [arm] = split(frame)
+    assert "recipe plain (learning_rate=0.003), 600 steps" in arm.arm.words
+    as_shipped = made_up.study_of(made_up.SMALL, recipe="plain")
+    assert {run.recipe.clip for run in as_shipped.runs} == {1.0}
+    assert set(load(tmp_path, as_shipped).runs["recipe"]) == {"plain"}
+
+
 def test_runs_that_start_from_other_weights_are_no_cell_with_those_that_do_not(made_up: Any, tmp_path: Path) -> None:
     study = made_up.study_of(made_up.SMALL, init_from=["", "weights.pth"], models=[{"name": "resnet"}])
     made_up.write_study(tmp_path, study)

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.frame.arms import split
 from analysis.frame.frame import load
 from analysis.provenance.digests import traces
 from analysis.provenance.provenance import provenance
@@ -80,9 +79,8 @@ def test_nor_what_is_said_beside_the_numbers(file: str, two: Study, tmp_path: Pa
         path.write_text(json.dumps(changed(content, rng)))
         for study in (two, one):
             found = traces(tmp_path, [run.id for run in study.runs])
-            arms = split(load(tmp_path, study))
             assert provenance(found).facts
-            assert trust([study], tmp_path, found, arms).findings
+            assert trust([study], tmp_path, found, load(tmp_path, study)).findings
 
 
 def test_torn_texts_of_a_study_are_said(two: Study, tmp_path: Path) -> None:
@@ -91,7 +89,7 @@ def test_torn_texts_of_a_study_are_said(two: Study, tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     for number, text in enumerate(('{"study": "tw', "[]", '{"first_run": 3, "text": "x"}', '{"first_run": "now"}')):
         (folder / f"{number}.json").write_text(text)
-    said = trust([two], tmp_path, traces(tmp_path, [run.id for run in two.runs]), []).findings[0]
+    said = trust([two], tmp_path, traces(tmp_path, [run.id for run in two.runs]), load(tmp_path, two)).findings[0]
     assert said.alarming
     assert "0.json, 1.json, 2.json and 3.json cannot be read" in said.text
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from analysis.frame.arms import split
 from analysis.frame.frame import load
 from analysis.provenance.digests import traces
 from analysis.provenance.provenance import provenance
@@ -19,6 +18,8 @@ from benchmarks.data.folders import keep_copy
 from benchmarks.data.store import make_ready
 from benchmarks.plan.run import Run
 from benchmarks.plan.study import Study, expand
+from benchmarks.records.archive import pack
+from benchmarks.records.roots import opened
 from benchmarks.records.study_texts import keep_text
 from benchmarks.speed.synthetic import write_record, write_records
 
@@ -28,7 +29,7 @@ FIRST = "2026-01-01 00:00:08 UTC"  # of the records of tests/analysis/conftest.p
 
 def checks(study: Study, root: Path) -> tuple[Finding, ...]:
     found = traces(root, [run.id for run in study.runs])
-    return trust([study], root, found, split(load(root, study))).findings
+    return trust([study], root, found, load(root, study)).findings
 
 
 def kept(root: Path, name: str, when: str, text: str) -> None:
@@ -84,6 +85,55 @@ def test_results_of_earlier_texts_count(tmp_path: Path) -> None:
         assert hidden.details == ("19 of the text of 2025-12-31 23:00:00 UTC: recipe.learning_rate 0.001",)
 
 
+def test_an_archive_says_the_same_of_earlier_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds no records of them. Reference: the trust box of the folder that was packed."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    before, now = (RATE.format(rate) for rate in ("1e-3", "3e-3"))
+    old, new = (dataclasses.replace(expand(tomllib.loads(text), "which"), text=text) for text in (before, now))
+    root = tmp_path / "runs"
+    write_records(root, old)
+    write_records(root, new)
+    kept(root, "which", "2025-12-31 23:00:00 UTC", before)
+    kept(root, "which", "2026-01-02 00:00:00 UTC", now)
+    unpacked = opened(pack(new, now.encode(), root, tmp_path / "which.zip").path)
+    assert len(list(unpacked.glob("*/result.json"))) == len(new.runs) == 2
+    of_folder, of_archive = ([one.text for one in checks(new, place)[:2]] for place in (root, unpacked))
+    assert of_archive == of_folder
+    assert of_folder[1] == "2 results of earlier versions of study which (recipe.learning_rate 0.001) are not shown."
+
+
+def test_results_in_an_edited_record_are_none(tmp_path: Path) -> None:
+    """Reference: of two results of the earlier text, one whose configuration says another seed than its id."""
+    before, now = (RATE.format(rate) for rate in ("1e-3", "3e-3"))
+    old, new = (dataclasses.replace(expand(tomllib.loads(text), "which"), text=text) for text in (before, now))
+    write_records(tmp_path, old)
+    kept(tmp_path, "which", "2025-12-31 23:00:00 UTC", before)
+    path = tmp_path / old.runs[0].id / "config.json"
+    path.write_text(path.read_text().replace('"seed": 0', '"seed": 5'))
+    assert checks(new, tmp_path)[1].text.startswith("1 result of earlier versions of study which")
+
+
+def test_the_badge_names_what_there_is_to_say(made_up: Any, tmp_path: Path) -> None:
+    """Reference: what was done here to a study in which all else is in order: an edit after a result, a run that is
+    missing, evaluations at 16 px that three runs lack, and two models that are not equal."""
+    study = made_up.study_of(made_up.SMALL, models=[{"name": "resnet"}, {"name": "swin"}], train_size=100)
+    for run in study.runs[1:]:
+        at = study.evaluations[run.id]
+        made_up.write_record(tmp_path, run, [one for one in at if run.model == "resnet" or one.resolution == 8])
+    edited = TEXT.replace('"A"', '"B"')
+    kept(tmp_path, study.name, "2025-12-31 23:00:00 UTC", TEXT)
+    kept(tmp_path, study.name, "2026-01-02 00:00:00 UTC", edited)
+    study = dataclasses.replace(study, text=edited)
+    found = traces(tmp_path, [run.id for run in study.runs])
+    said = trust([study], tmp_path, found, load(tmp_path, study), ["the arm: backbone parameters (swin)"])
+    assert said.kinds == ("edits", "unfinished", "unequal")
+    assert said.badge == f"3 of {len(said.findings)} checks have something to say: edits, unfinished, unequal"
+    unfinished, unequal = (next(one for one in said.alarming if one.kind == kind) for kind in said.kinds[1:])
+    assert unfinished.text == "5 of 6 runs are finished (1 missing)."
+    assert unfinished.details == ("evaluations missing: 16 px for 3 runs",)
+    assert unequal.details == ("the arm: backbone parameters (swin)",)
+
+
 def test_results_of_earlier_texts_of_a_folder_of_images_count(tmp_path: Path) -> None:
     """The images are not where the report is made, the runs folder has their index. Reference: what was written."""
     for number in range(60):
@@ -110,7 +160,7 @@ def test_each_study_has_a_first_result_of_its_own(made_up: Any, tmp_path: Path) 
     kept(tmp_path, "other", "2026-01-02 00:00:00 UTC", TEXT.replace('"A"', '"B"'))
     kept(tmp_path, "other", "2026-01-03 00:00:00 UTC", TEXT)
     found = traces(tmp_path, [run.id for study in (one, other) for run in study.runs])
-    said = [finding.text for finding in trust([one, other], tmp_path, found, []).findings]
+    said = [finding.text for finding in trust([one, other], tmp_path, found, load(tmp_path, one, other)).findings]
     assert "No result yet, so no edit of study other came after one." in said
 
 

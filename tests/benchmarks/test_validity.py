@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.frame.arms import split
 from analysis.frame.frame import load
 from analysis.provenance.digests import traces
 from analysis.provenance.trust import trust
@@ -222,5 +221,5 @@ def test_leftovers_of_a_lost_attempt_are_reported(
     state = run_state(run, root, [])
     assert (state.state, said in state.reason) == ("finished", cheap)
     assert said in run_state(run, root, [], whole=True).reason
-    found = trust([two], root, traces(root, [one.id for one in two.runs]), split(load(root, two))).alarming
+    found = trust([two], root, traces(root, [one.id for one in two.runs]), load(root, two)).alarming
     assert any(said in line and line.startswith(run.id) for one in found for line in one.details)
