@@ -5,6 +5,31 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+# What others call what is called otherwise here.
+ALIASES = {
+    "lr": "learning_rate",
+    "wd": "weight_decay",
+    "bs": "batch_size",
+    "batch": "batch_size",
+    "image_size": "resolution",
+    "img_size": "resolution",
+    "pos_embed": "position",
+    "samples": "train_size",
+}
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """The one of the `allowed` words that is close to `word`, or another name of the same; '' where none is.
+
+    >>> nearest("lr", ["flip", "learning_rate"])
+    'learning_rate'
+    """
+    known = list(allowed)
+    if ALIASES.get(str(word)) in known:
+        return ALIASES[str(word)]
+    matches = difflib.get_close_matches(str(word), known, n=1, cutoff=0.5)
+    return matches[0] if matches else ""
+
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
     """A hint "; did you mean `nearest`?" where one of the `allowed` words is close to `word`, else an empty string.
@@ -14,5 +39,5 @@ def did_you_mean(word: str, allowed: Iterable[str]) -> str:
     >>> did_you_mean("colour", ["patch", "position"])
     ''
     """
-    matches = difflib.get_close_matches(str(word), list(allowed), n=1, cutoff=0.5)
-    return f"; did you mean `{matches[0]}`?" if matches else ""
+    near = nearest(word, allowed)
+    return f"; did you mean `{near}`?" if near else ""

@@ -94,6 +94,11 @@ def is_ready(spec: Dataset, data: Path, whole: bool = False) -> bool:
     return True
 
 
+def has_files(spec: Dataset, data: Path) -> bool:
+    """Whether all files of a data set are there, to be decoded."""
+    return all((data / file).exists() for file in spec.files)
+
+
 def build(spec: Dataset, data: Path, download: bool) -> Images:
     """Reads a data set's files and writes them to the store. Raises InductiveError naming what is wrong with them."""
     official.unpack(spec, data)

@@ -7,7 +7,7 @@ digest covers what differs from the defaults and nothing that cannot change the 
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
@@ -19,7 +19,7 @@ from benchmarks.data.dataset import Dataset, Places
 from benchmarks.data.subsets import part_sizes
 from benchmarks.errors import ConfigError, ImpossibleError
 from benchmarks.plan.recipes import Recipe, plain, recipe_values, typed
-from models.hints import did_you_mean
+from models.hints import did_you_mean, nearest
 
 PROTOCOL = 2  # raised on purpose, when what a configuration means has changed (docs/records.md): new ids for every run
 
@@ -165,6 +165,10 @@ class Run(Identified):
 
 
 DEFAULTS = {name: field.default for name, field in Run.model_fields.items()}  # by field, as Run declares it
+UNDER = {  # keys of a run's tables: the key that each belongs under
+    **dict.fromkeys((key for key in Recipe.model_fields if key != "name"), "recipe"),
+    **dict.fromkeys(Budget.model_fields, "budget"),
+}
 USUAL_RECIPE = Run.model_fields["recipe"].get_default(call_default_factory=True).name
 
 
@@ -220,7 +224,8 @@ def make_run(settings: Mapping[str, Any], places: Places | None = None) -> Run:
     allowed and the nearest match.
     """
     values = dict(settings)
-    unknown_key(values, DEFAULTS, "")
+    inner = {**UNDER, "position": "options"}
+    unknown_key(values, DEFAULTS, "", {key: f"belongs under {word}: {word}.{key}" for key, word in inner.items()})
     for name in ("model", "size", "dataset"):
         if not isinstance(values.get(name, ""), str):
             raise ConfigError(name, f"{values[name]!r} is not a string")
@@ -294,12 +299,22 @@ def _evaluation(part: Part, resolution: int, carry: str) -> Evaluation:
     return Evaluation(part=part, resolution=resolution, carry=carry)
 
 
-def unknown_key(values: Mapping[str, Any], allowed: Any, prefix: str) -> None:
-    """Raises ConfigError for the first key that is not allowed."""
+def unknown_key(
+    values: Mapping[str, Any], allowed: Iterable[str], prefix: str, elsewhere: Mapping[str, str] | None = None
+) -> None:
+    """Raises ConfigError for the first key that is not allowed. `elsewhere` says of keys that are allowed in another
+    place where that is: 'belongs under recipe'."""
+    known, others = list(allowed), elsewhere or {}
     for name in values:
-        if name not in allowed:
-            hint = did_you_mean(name, allowed) or f"; allowed are {', '.join(sorted(allowed))}"
-            raise ConfigError(f"{prefix}{name}", f"unknown{hint}")
+        if name in known:
+            continue
+        if name in others:
+            raise ConfigError(f"{prefix}{name}", others[name])
+        near = nearest(name, [*known, *others])
+        if not near:
+            raise ConfigError(f"{prefix}{name}", f"unknown; allowed are {', '.join(sorted(known))}")
+        hint = f" It {others[near]}" if near in others else ""
+        raise ConfigError(f"{prefix}{name}", f"unknown; did you mean `{near}`?{hint}")
 
 
 def validated(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
@@ -326,7 +341,8 @@ def _resolve_recipe(given: Any) -> Recipe:
         raise ConfigError("recipe.name", f"{name!r} is not a string")
     if table.keys() <= {"name"}:
         return _named_recipe(name)
-    unknown_key(table, Recipe.model_fields, "recipe.")
+    beside = dict.fromkeys(DEFAULTS.keys() - Recipe.model_fields.keys(), "belongs beside recipe, not in it")
+    unknown_key(table, Recipe.model_fields, "recipe.", beside)
     return validated(Recipe, {**recipe_values(name), **typed(table)}, "recipe.")
 
 

@@ -7,6 +7,7 @@ resolution. The expansion is one pure function, and refuses what cannot be run b
 
 import itertools
 import re
+import shlex
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,9 +20,9 @@ from benchmarks.data.dataset import Places
 from benchmarks.errors import ConfigError, ImpossibleError
 from benchmarks.plan import recipes
 from benchmarks.plan.comparisons import ComparisonFamily, read_families
-from benchmarks.plan.evaluations import UnmetRequests, evaluations_of, read_tables
+from benchmarks.plan.evaluations import Request, UnmetRequests, evaluations_of, read_tables
 from benchmarks.plan.paper import Paper, read_paper
-from benchmarks.plan.run import Evaluation, Run, default_evaluation, make_run, refuse_resolution, unknown_key
+from benchmarks.plan.run import UNDER, Evaluation, Run, default_evaluation, make_run, refuse_resolution, unknown_key
 from models.hints import did_you_mean
 from models.positions.encodings import ENCODINGS
 
@@ -34,6 +35,14 @@ OTHER = (
     *("models", "arms", *NOT_OF_THE_RUN, "comparisons", "duplicates", "invalid", "starved_below", "predictions"),
     *("plugins", "paper"),
 )
+OF_THE_STUDY = dict.fromkeys(
+    (*TEXTS, *(key for key in OTHER if key not in NOT_OF_THE_RUN)), "belongs at the top of the file, before the tables"
+)
+IN_TABLES = {  # where keys belong that are none of the study's own
+    **{key: f"belongs under {word}: {word} = {{ {key} = ... }}" for key, word in UNDER.items()},
+    **{key: "belongs in an [[evaluations]] table" for key in Request.model_fields if key not in (*GRID, *UNDER)},
+    "images": "belongs under budget, or in an [[evaluations]] table",
+}
 SEQUENCES = tuple(f"recipe.{key}" for key in recipes.SEQUENCES)
 
 
@@ -45,8 +54,9 @@ class Study:
     what is kept of each image; `starved_below` is the training accuracy below which a cell is marked as starved;
     `comparisons` are the families of comparisons that the page corrects as a whole;
     `trials` has, by run id, the configurations tried in tuning before its recipe was fixed, where that is stated;
-    `paper` is how the report looks in print; `text` is the file, '' for a study that was never one;
-    `parts` are the studies that are looked at as one, none of a study that is one.
+    `paper` is how the report looks in print; `text` is the file, '' for a study that was never one; `given` is what
+    the user named it by, a name or a path; `parts` are the studies that are looked at as one, none of a study that is
+    one.
     """
 
     name: str
@@ -63,7 +73,13 @@ class Study:
     trials: Mapping[str, int] = field(default_factory=dict)
     paper: Paper = field(default_factory=Paper)
     text: str = ""
+    given: str = ""
     parts: tuple["Study", ...] = ()
+
+    @property
+    def argument(self) -> str:
+        """The study as a command takes it: what the user named it by, quoted for a shell."""
+        return shlex.quote(self.given or self.name)
 
 
 def study_names() -> tuple[str, ...]:
@@ -114,7 +130,7 @@ def load_study(study: str, places: Places | None = None) -> Study:
         for number, plugin in enumerate(_plugins(table)):
             load_plugin(path.parent / plugin, f"plugins[{number}]")
         with collector_paused():
-            return replace(expand(table, path.stem, places), text=text)
+            return replace(expand(table, path.stem, places), text=text, given=study)
     except ConfigError as error:
         raise error.at(str(path)) from error
 
@@ -141,7 +157,7 @@ def _plugins(table: Mapping[str, Any]) -> list[str]:
 
 def expand(table: Mapping[str, Any], name: str, places: Places | None = None) -> Study:
     """The runs and evaluations that a study's table declares. Raises ConfigError for the first thing wrong."""
-    unknown_key(table, (*TEXTS, *GRID, *OTHER), "")
+    unknown_key(table, (*TEXTS, *GRID, *OTHER), "", _elsewhere(table))
     _check_types(table)
     runs: dict[str, Run] = {}
     evaluations: dict[str, list[Evaluation]] = {}
@@ -149,6 +165,7 @@ def expand(table: Mapping[str, Any], name: str, places: Places | None = None) ->
     impossible = _Impossible(table.get("invalid", "refuse") == "leave_out")
     leave_out_duplicates = table.get("duplicates", "keep") == "leave_out"
     unmet = UnmetRequests()
+    tables_runs: dict[str, dict[str, tuple[Any, ...]]] = {}  # by place of a table, by run id: what it wants of the run
     for cell, where in _cells(table):
         test_at, tables, tried = (cell.pop(key) for key in NOT_OF_THE_RUN)
         try:
@@ -178,8 +195,11 @@ def expand(table: Mapping[str, Any], name: str, places: Places | None = None) ->
             message = f"is {tried} here and {trials[run.id]} elsewhere in the study, for one and the same run"
             raise ConfigError(_place("trials", where, cell), f"{message}: {run.id}")
         runs.setdefault(run.id, run)
+        for place in (where.model, where.arm):
+            tables_runs.setdefault(place, {})[run.id] = (*tables_runs.get(place, {}).get(run.id, ()), *wanted, tried)
         evaluations[run.id] = list(dict.fromkeys([*evaluations.get(run.id, []), *wanted]))
     unmet.check()
+    _refuse_twins(tables_runs)
     if not runs:
         raise ConfigError("models", f"the study {'has no runs left' if impossible.left_out else 'declares no runs'}")
     return Study(
@@ -197,6 +217,17 @@ def expand(table: Mapping[str, Any], name: str, places: Places | None = None) ->
         trials=trials,
         paper=read_paper(table.get("paper", {})),
     )
+
+
+def _refuse_twins(tables_runs: Mapping[str, Mapping[str, tuple[Any, ...]]]) -> None:
+    """Raises ConfigError for a table of models or arms that wants of the same runs the same as one before it."""
+    before: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for place, wanted in tables_runs.items():
+        twins = before.setdefault((place.partition("[")[0], tuple(sorted(wanted))), [])
+        for twin in twins:
+            if wanted == tables_runs[twin]:
+                raise ConfigError(place, f"is {twin} again: it has the same runs; remove one, or say how they differ")
+        twins.append(place)
 
 
 class _Impossible:
@@ -232,12 +263,17 @@ class Where:
         table = self.model if key in self.model_keys else self.arm if key in self.arm_keys else ""
         return f"{table}." if table else ""
 
+    def of(self, path: str) -> str:
+        """Where the value of a dotted path stands: 'models[0].position', 'recipe.learning_rate'."""
+        key, _, inner = path.partition(".")
+        return f"{self.model}.{inner}" if key == "options" else f"{self.prefix(key)}{path}"
+
 
 def _cells(table: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], Where]]:
     """Every cell as settings for `make_run`, with what of it is NOT_OF_THE_RUN, and where its model is in the file."""
     base = {key: value for key, value in table.items() if key in (*GRID, *NOT_OF_THE_RUN)}
     for number, arm in enumerate(table.get("arms", [{}])):
-        unknown_key(arm, (*GRID, *NOT_OF_THE_RUN), f"arms[{number}].")
+        unknown_key(arm, (*GRID, *NOT_OF_THE_RUN), f"arms[{number}].", _elsewhere(table) | OF_THE_STUDY)
         for place, model in enumerate(table["models"]):
             options, own = _split_model(model, f"models[{place}]")
             where = Where(f"models[{place}]", f"arms[{number}]", frozenset(arm), frozenset(own))
@@ -249,7 +285,7 @@ def _cells(table: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], Where]]:
             }
             merged["model"] = model["name"]
             axes = [*_axes(merged), *((f"options.{key}", value) for key, value in options.items())]
-            for values in itertools.product(*(_listed(path, value) for path, value in axes)):
+            for values in itertools.product(*(_listed(path, value, where) for path, value in axes)):
                 yield _nested([path for path, _ in axes], values) | other, where
 
 
@@ -260,14 +296,30 @@ def _split_model(model: Any, place: str) -> tuple[dict[str, Any], dict[str, Any]
     if not isinstance(model.get("name"), str):
         raise ConfigError(f"{place}.name", "is required: " + ", ".join(models.model_names()))
     try:
-        options = {option.name for option in models.family(model["name"]).options}
-        if "position" in options:  # those of every encoding: which of them a cell can have is seen in the cell
-            options |= {option.name for encoding in ENCODINGS.values() for option in encoding.options}
+        options = _options(model["name"])
     except models.ModelError as error:
         raise ConfigError(f"{place}.name", str(error)) from error
-    unknown_key(model, ("name", *GRID, *NOT_OF_THE_RUN, *options), f"{place}.")
+    unknown_key(model, ("name", *GRID, *NOT_OF_THE_RUN, *options), f"{place}.", IN_TABLES | OF_THE_STUDY)
     own = {key: value for key, value in model.items() if key in (*GRID, *NOT_OF_THE_RUN) and key not in options}
     return {key: value for key, value in model.items() if key in options}, own
+
+
+def _options(model: str) -> set[str]:
+    """The options of a model; of one with positions those of every encoding: which of them a cell can have is seen in
+    the cell. Raises ModelError for a name that is none."""
+    options = {option.name for option in models.family(model).options}
+    if "position" in options:
+        options |= {option.name for encoding in ENCODINGS.values() for option in encoding.options}
+    return options
+
+
+def _elsewhere(table: Mapping[str, Any]) -> dict[str, str]:
+    """Keys that belong under another key of a study, or in a table of it, and where that is."""
+    found = table.get("models")
+    names = [model.get("name") for model in found if isinstance(model, Mapping)] if isinstance(found, list) else []
+    known = [name for name in names if name in models.model_names()]
+    options = {option for name in known or ["vit"] for option in _options(name)} - {"name"}
+    return {**dict.fromkeys(options, "belongs in a [[models]] table"), **IN_TABLES}
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -288,14 +340,18 @@ def _axes(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield key, value
 
 
-def _listed(path: str, value: Any) -> list[Any]:
-    """The values of an axis; a field that is itself a sequence is an axis only as a list of lists."""
+def _listed(path: str, value: Any, where: Where) -> list[Any]:
+    """The values of an axis; a field that is itself a sequence is an axis only as a list of lists. Raises ConfigError
+    for a list without values, or with one value twice."""
     if not isinstance(value, list):
         return [value]
     if path in SEQUENCES and not (value and isinstance(value[0], list)):
         return [value]
     if not value:
-        raise ConfigError(path, "is an empty list: an axis needs a value")
+        raise ConfigError(where.of(path), "is an empty list: an axis needs a value")
+    for place, one in enumerate(value):
+        if repr(one) in map(repr, value[:place]):
+            raise ConfigError(where.of(path), f"{one!r} stands twice in the list: each value makes runs of its own")
     return value
 
 

@@ -111,12 +111,19 @@ def read_entries(path: str | Path) -> list[dict[str, Any]]:
         if index is not None:
             return list(parsed_json(index))
     except DAMAGE as error:
-        raise RecordError(f"{path}: cannot be read ({error})") from error
+        raise RecordError(f"{path}: cannot be read ({error}); {damage_remedy(path)}") from error
     with opened_pass(Path(path)) as arrays:  # an archive that something else has written anew
         try:
             return list(parsed_json(arrays["index"].tobytes()))
         except DAMAGE as error:
-            raise RecordError(f"{path}: cannot be read ({error})") from error
+            raise RecordError(f"{path}: cannot be read ({error}); {damage_remedy(path)}") from error
+
+
+def damage_remedy(path: str | Path) -> str:
+    """What to do about a damaged pass: measured again where the run's weights lie beside it."""
+    if (Path(path).parent.parent / "weights.safetensors").exists():
+        return "remove this file: `inductive run` then makes its evaluations again"
+    return "the run's weights were not kept: to train it again, remove its folder: `inductive run` then starts it anew"
 
 
 def _first_member(file: io.FileIO) -> bytes | None:
@@ -159,6 +166,6 @@ def opened_pass(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
         try:
             arrays = np.load(file, allow_pickle=False)
         except DAMAGE as error:
-            raise RecordError(f"{path}: cannot be read ({error})") from error
+            raise RecordError(f"{path}: cannot be read ({error}); {damage_remedy(path)}") from error
         with arrays:
             yield arrays

@@ -37,8 +37,9 @@ def weights_path(run: Run, root: Path) -> Path:
         if not given.is_file():
             raise ConfigError(KEY, f"there is no file {given}")
         return given
-    folders = [root / given, *([root.parent / given] if root.name.startswith(".") else []), given]
-    folder = next((one for one in folders if (one / "config.json").exists()), None)
+    folder = _folder(run.init_from, root)
+    if folder is None and run.init_from == run.model_copy(update={"init_from": ""}).id:
+        raise ConfigError(KEY, f"'{given}' is this very run as it would be without init_from: train that one first")
     if folder is None:
         known = [path.parent.name for path in root.glob("[!.]*/config.json")]
         raise ConfigError(
@@ -51,6 +52,27 @@ def weights_path(run: Run, root: Path) -> Path:
     if not (folder / "weights.safetensors").exists():
         raise ConfigError(KEY, f"run {folder.name} has no weights: it diverged, or they were not kept")
     return folder / "weights.safetensors"
+
+
+def _folder(given: str, root: Path) -> Path | None:
+    """The record that `init_from` names: a run under `root` (for a rerun under the folder above), or a folder."""
+    folders = [root / given, *([root.parent / given] if root.name.startswith(".") else []), Path(given)]
+    return next((one for one in folders if (one / "config.json").exists()), None)
+
+
+def check_no_circle(run: Run, root: Path) -> None:
+    """Raises ConfigError where a run starts from itself: by another name of its folder, or through other runs."""
+    place, given, passed = (root / run.id).resolve(), run.init_from, [run.id]
+    while given:
+        named = Path(given)
+        folder = named.parent if named.suffix in SUFFIXES else _folder(given, root)
+        if folder is None or not (folder / "config.json").exists():
+            return
+        passed.append(folder.resolve().name)
+        if folder.resolve() == place or passed.count(passed[-1]) > 1:
+            raise ConfigError(KEY, f"the run starts from itself: {' from '.join(passed)}; name another run or file")
+        settings = read_json(folder / "config.json").get("run", {})
+        given = str(settings.get("init_from") or "")
 
 
 def weights_digest(path: Path) -> str:

@@ -106,4 +106,4 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.endswith("\n")]
     except ValueError as error:
-        raise RecordError(f"{path}: damaged ({error})") from error
+        raise RecordError(f"{path}: damaged ({error}): its rows are lost, a result stands without them") from error

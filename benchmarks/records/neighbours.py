@@ -2,7 +2,7 @@
 of another protocol.
 
 A report names them, since leaving runs out is a choice. An archive of `inductive pack` holds their configurations in
-`.beside/`, so that a report of it says what a report of the folder says.
+`.beside/`, with those of results of the study's earlier texts, so that its report says what one of the folder says.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks.errors import RecordError
 from benchmarks.files import read_json
 from benchmarks.plan.study import Study
+from benchmarks.records.record import configuration_digest
 
 FOLDER = ".beside"
 
@@ -51,7 +52,9 @@ def _settings(path: Path) -> Mapping[str, Any] | None:
     if not (isinstance(config, dict) and isinstance(result, dict) and result.get("state") == "finished"):
         return None
     settings = config.get("run")
-    return settings if isinstance(settings, dict) else None
+    if not isinstance(settings, dict) or config.get("digest") not in (None, configuration_digest(settings)):
+        return None  # no configuration, or one that was edited
+    return settings
 
 
 def _key(settings: Mapping[str, Any]) -> str:

@@ -26,6 +26,8 @@ FORMAT = 1
 CONFIG_KEYS: Mapping[str, type] = {"format": int, "id": str, "run": dict}
 EXECUTION_KEYS: Mapping[str, type] = {"device": str}
 RESULT_KEYS: Mapping[str, type] = {"format": int, "state": str}
+REMEDY = "to train the run again, remove its folder: `inductive run` then starts it anew"
+EDITED = f"put back what was edited; or, {REMEDY}"
 STATES = ("missing", "queued", "running", "interrupted", "finished", "failed", "diverged", "lost", "stale")
 
 __all__ = ["DAMAGE", "FORMAT", "Record", "opened_pass", "read_record", "write_atomic", "write_evaluations"]
@@ -82,8 +84,10 @@ class Record:
             kept = "".join(f"; its plugin: --plugin {path}" for path in recorded_plugins(self.path))
             raise RecordError(f"{self.path / 'config.json'}: {error}{kept}") from error
         changed = drift(self.config["run"], run)
-        if changed or run.id != self.id:
-            raise RecordError(f"{self.path / 'config.json'}: {'; '.join(changed) or f'its id would be {run.id} now'}")
+        if changed:
+            raise RecordError(f"{self.path / 'config.json'}: {'; '.join(changed)}")
+        if run.id != self.id:
+            raise RecordError(f"{self.path / 'config.json'}: its configuration is that of run {run.id}; {EDITED}")
         return run
 
 
@@ -118,11 +122,11 @@ def _read(path: str, kinds: Mapping[str, type], parse: Callable[[bytes], Any] = 
     try:
         value = parse(data)
     except ValueError as error:
-        raise RecordError(f"{path}: cannot be read ({error})") from error
+        raise RecordError(f"{path}: cannot be read ({error}); {REMEDY}") from error
     if isinstance(value, dict) and "disagreement" in value:  # of two roots, see benchmarks/records/roots.py
         raise RecordError(str(value["disagreement"]))
     if not isinstance(value, dict) or any(not isinstance(value.get(key), kind) for key, kind in kinds.items()):
-        raise RecordError(f"{path}: not as this suite writes it: it needs {', '.join(kinds)}")
+        raise RecordError(f"{path}: not as this suite writes it: it needs {', '.join(kinds)}; {REMEDY}")
     if value.get("format", FORMAT) > FORMAT:
         raise RecordError(
             f"{path}: made by a newer version of the suite (format {value['format']}, this one reads {FORMAT})"
@@ -191,6 +195,22 @@ def config_values(run: Run, subset: str) -> dict[str, Any]:
 def configuration_digest(settings: Mapping[str, Any]) -> str:
     """16 hex digits of SHA-256 of a whole resolved configuration."""
     return hashlib.sha256(canonical(settings).encode()).hexdigest()[:16]
+
+
+def fits_its_name(config: Mapping[str, Any]) -> bool:
+    """Whether a configuration agrees with its own id: place (n, r, d, s) and digest in it. Also where this version of
+    the suite does not understand it."""
+    settings, delta = config["run"], config["delta"]
+    place = "-n{train_size}-r{resolution}-d{draw}-s{seed}-".format(**settings)
+    digest = hashlib.sha256(canonical(delta).encode()).hexdigest()[:8]
+    inside = all(_contains(settings.get(key), value) for key, value in delta.items())
+    return place in config["id"] and config["id"].endswith(f"-{digest}") and inside
+
+
+def _contains(whole: Any, part: Any) -> bool:
+    if isinstance(whole, Mapping) and isinstance(part, Mapping):
+        return all(_contains(whole.get(key), value) for key, value in part.items())
+    return bool(whole == part)
 
 
 def drift(settings: Mapping[str, Any], run: Run) -> list[str]:

@@ -5,7 +5,6 @@ configuration changed by hand. The cheap part of the judgement reads what the st
 it reads attempts and every array as well.
 """
 
-import hashlib
 import itertools
 import math
 import os
@@ -22,9 +21,18 @@ from benchmarks.data.dataset import Places
 from benchmarks.errors import ConfigError, InductiveError, RecordError
 from benchmarks.files import read_bytes_or_none
 from benchmarks.plan.recipes import typed
-from benchmarks.plan.run import Evaluation, Run, canonical, make_run
-from benchmarks.records.evaluation_files import DAMAGE, pass_paths
-from benchmarks.records.record import STATES, Record, configuration_digest, drift, read_record, recorded_sources
+from benchmarks.plan.run import Evaluation, Run, make_run
+from benchmarks.records.evaluation_files import DAMAGE, damage_remedy, pass_paths
+from benchmarks.records.record import (
+    REMEDY,
+    STATES,
+    Record,
+    configuration_digest,
+    drift,
+    fits_its_name,
+    read_record,
+    recorded_sources,
+)
 
 # What reading a foreign folder raises: ours, pydantic's (a ValueError), Python's where a value is of another kind.
 UNREADABLE = (InductiveError, OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
@@ -36,7 +44,6 @@ ALWAYS = {  # numbers without which a result is none
 }
 STEP = re.compile(rb'^\{"step": (\d+)', re.MULTILINE)  # of a row of metrics
 ROWS = "delete the rows of an attempt that had lost the run; the result stands"
-REMEDY = "to train the run again, remove its folder"
 
 
 def valid_record(
@@ -70,49 +77,41 @@ def valid_record(
             _check_evaluation(entry, record.id)
         if whole:
             _check_attempts(record)
-            _check_arrays(record.path)
     except UNREADABLE as error:
         raise RecordError(f"{problem(error)}; {REMEDY}") from error
+    if whole:
+        _check_arrays(record.path)
     return record
 
 
 def _check_identity(record: Record, run: Run | None) -> None:
     """Raises one of UNREADABLE unless the configuration is that of the run whose id it has."""
-    settings, written = record.config["run"], record.config.get("digest")
+    settings = record.config["run"]
     if run is not None:
         changed = drift(settings, run)
-        edited = written not in (None, configuration_digest(settings)) if changed else False
-        if changed or run.id != record.id:
-            why = "edited by hand" if edited else "edited, or a default or the content of a named recipe has changed"
-            text = f"config.json is not what run {record.id} means ({why}): {'; '.join(changed)}"
-            raise RecordError(f"{text}; restore it, or set the old value in the study")
-        return
+        if not changed and run.id == record.id:
+            return
+        edited = _edited(record)
+        why = "edited by hand" if edited else "edited, or a default or the content of a named recipe has changed"
+        what = "put it back" if edited else "restore it, or set the old value in the study"
+        raise RecordError(f"config.json is not what run {record.id} means ({why}): {'; '.join(changed)}; {what}")
     Run.model_validate({**settings, "recipe": typed(settings["recipe"])})
-    if written is not None:
-        if written != configuration_digest(settings):
-            raise RecordError("config.json: its configuration is not the one that was written (other digest)")
+    if _edited(record):
+        raise RecordError("config.json: its configuration is not the one of its id: edited by hand; put it back")
+    if "digest" in record.config:
         return
     try:  # a record of before configurations had a digest: as far as today's suite understands it
         now = make_run(settings, Places(data=None, runs=record.path.parent)).id
     except ConfigError:
-        now = record.id if _fits_its_name(record) else "another"
+        return
     if now != record.id:
-        raise RecordError(f"config.json: its configuration is that of run {now}")
+        raise RecordError(f"config.json: its configuration is that of run {now}: edited by hand; put it back")
 
 
-def _fits_its_name(record: Record) -> bool:
-    """Whether a configuration that today's suite does not understand agrees with the id: place and digest in it."""
-    settings, delta = record.config["run"], record.config["delta"]
-    place = "-n{train_size}-r{resolution}-d{draw}-s{seed}-".format(**settings)
-    digest = hashlib.sha256(canonical(delta).encode()).hexdigest()[:8]
-    inside = all(_contains(settings.get(key), value) for key, value in delta.items())
-    return place in record.id and record.id.endswith(f"-{digest}") and inside
-
-
-def _contains(whole: Any, part: Any) -> bool:
-    if isinstance(whole, Mapping) and isinstance(part, Mapping):
-        return all(_contains(whole.get(key), value) for key, value in part.items())
-    return bool(whole == part)
+def _edited(record: Record) -> bool:
+    """Whether a configuration is another than was written: by its digest, where it has one, and by its id."""
+    written = record.config.get("digest")
+    return written not in (None, configuration_digest(record.config["run"])) or not fits_its_name(record.config)
 
 
 def _check_result(record: Record, run: Run | None) -> None:
@@ -171,9 +170,9 @@ def _check_arrays(folder: Path) -> None:
         except FileNotFoundError:
             continue  # whoever goes on with a pass has put it into another file meanwhile
         except DAMAGE as error:
-            raise RecordError(f"evaluations/{path.name}: cannot be read ({error})") from error
+            raise RecordError(f"evaluations/{path.name}: cannot be read ({error}); {damage_remedy(path)}") from error
         if torn:
-            raise RecordError(f"evaluations/{path.name}: damaged (wrong checksum of {torn})")
+            raise RecordError(f"evaluations/{path.name}: damaged (wrong checksum of {torn}); {damage_remedy(path)}")
 
 
 def _check_numbers(place: str, values: Mapping[str, Any], keys: Iterable[str]) -> None:

@@ -5,8 +5,10 @@ networks, and the weights that `init_from` names. `inductive prepare` gets the f
 `rerun` and `submit` check all of them here.
 """
 
-from collections.abc import Iterable, Iterator
+import shlex
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks.data import duplicates, store
@@ -69,18 +71,36 @@ def check_weights(runs: Iterable[Run], root: Path) -> None:
             raise ConfigError("options.weights", f"there is no file {place}")
     for run in runs:
         if run.init_from:
+            init_from.check_no_circle(run, root)
             init_from.weights_path(run, root)
+
+
+def unprepared(
+    study: Study, runs: Iterable[Run], root: Path, data: Path, *, decoded: bool = True
+) -> Iterator[InductiveError]:
+    """What the runs need and is not there, each with the command that gets it: data sets, lists of duplicates, weights.
+
+    `decoded`: data sets must be in the store; else their files are enough, which `run` decodes. Nothing is done."""
+    runs = list(runs)
+    for needed in data_sets(study, runs):
+        spec = dataset(needed.name, Places(data, root))
+        if not (spec.bundled or store.is_ready(spec, data) or (not decoded and store.has_files(spec, data))):
+            command = f"`inductive prepare {study.argument} --data {shlex.quote(str(data))}`"
+            yield InductiveError(f"{needed.name} is not prepared under {data}: {command}")
+        elif needed.list_of_duplicates:
+            yield from _refusal(partial(duplicates.read_list, needed.name, data))
+    yield from _refusal(partial(check_weights, runs, root))
+
+
+def _refusal(check: Callable[[], object]) -> Iterator[InductiveError]:
+    """What a check raises; nothing where it is content."""
+    try:
+        check()
+    except InductiveError as error:
+        yield error
 
 
 def check_prepared(study: Study, runs: Iterable[Run], root: Path, data: Path) -> None:
     """Raises InductiveError, naming `inductive prepare`, unless all that the runs need is ready: nothing is decoded."""
-    runs = list(runs)
-    for needed in data_sets(study, runs):
-        spec = dataset(needed.name, Places(data, root))
-        if not spec.bundled and not store.is_ready(spec, data):
-            raise InductiveError(
-                f"{needed.name} is not prepared under {data}: `inductive prepare {study.name} --data {data}`"
-            )
-        if needed.list_of_duplicates:
-            duplicates.read_list(needed.name, data)
-    check_weights(runs, root)
+    for lacking in unprepared(study, runs, root, data):
+        raise lacking

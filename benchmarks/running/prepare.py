@@ -66,11 +66,16 @@ def data_set(name: str, data: Path) -> Iterator[str]:
 
 
 def _origin(spec: Dataset, data: Path) -> tuple[str, bool]:
-    """What is known of the origin of what was decoded, and whether decoding it anew would make it verified."""
+    """What is known of the origin of what was decoded, and whether decoding it anew would make it verified.
+
+    Raises InductiveError for a file, where all are still there, that is damaged by now: what was decoded is not, but
+    whoever decodes it anew would need it."""
     words = store.load_images(spec.name, data).official
-    if words.startswith(official.UNVERIFIED) and all((data / file).exists() for file in spec.files):
-        words = official.checked(spec, data)
-        return words, not words.startswith(official.UNVERIFIED)
+    if not store.has_files(spec, data):
+        return words, False
+    now = official.checked(spec, data)
+    if words.startswith(official.UNVERIFIED):
+        return now, not now.startswith(official.UNVERIFIED)
     return words, False
 
 

@@ -11,6 +11,7 @@ from benchmarks.plan.run import Evaluation, Run
 from benchmarks.plan.study import Study, single
 from benchmarks.running import preflight
 from benchmarks.running.preflight import Needed
+from benchmarks.speed.synthetic import write_record
 
 Make = Callable[..., Run]
 
@@ -47,6 +48,44 @@ def test_what_is_not_there_is_named(tiny: Make, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"init_from: there is no file nowhere\.pth"):
         preflight.check_prepared(study_of(started), [started], tmp_path, tmp_path)
     preflight.check_prepared(study_of(plain := tiny()), [plain], tmp_path, tmp_path)
+
+
+def test_what_is_not_there_is_listed_as_the_study_was_named(tiny: Make, tmp_path: Path) -> None:
+    """Each with its command, all of them; files that `run` would decode itself are enough where that is said."""
+    run = tiny(dataset="mnist")
+    study = replace(study_of(tiny(), run, tiny(init_from="gone.pth")), given="my studies/one.toml")
+    said = [str(one) for one in preflight.unprepared(study, study.runs, tmp_path, tmp_path / "data")]
+    command = f"`inductive prepare 'my studies/one.toml' --data {tmp_path / 'data'}`"
+    assert said == [
+        f"mnist is not prepared under {tmp_path / 'data'}: {command}",
+        "init_from: there is no file gone.pth",
+    ]
+    for file in run.data.files:
+        (tmp_path / "data" / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / file).touch()
+    alone = replace(study, runs=(run,))
+    assert [*preflight.unprepared(alone, [run], tmp_path, tmp_path / "data", decoded=False)] == []
+    assert len([*preflight.unprepared(alone, [run], tmp_path, tmp_path / "data")]) == 1
+
+
+def test_a_run_that_starts_from_itself_is_refused(tiny: Make, tmp_path: Path) -> None:
+    """By another name of its folder, by its weights there, or through another run; and its own id without init_from,
+    where that run is none yet. Reference: the records and links made here."""
+    own, weights = (tiny(init_from=str(tmp_path / name)) for name in ("own", "weights/weights.safetensors"))
+    first = tiny(init_from=str(tmp_path / "other"))
+    second = tiny(seed=1, init_from=first.id)
+    for run in (own, weights, first, second):
+        write_record(tmp_path, run, [])
+    for name, run in (("own", own), ("weights", weights), ("other", second)):
+        (tmp_path / name).symlink_to(tmp_path / run.id)
+    said = "init_from: the run starts from itself: {}; name another run or file"
+    for run, passed in ((own, [own]), (weights, [weights]), (first, [second, first])):
+        with pytest.raises(ConfigError) as refusal:
+            preflight.check_weights([run], tmp_path)
+        assert str(refusal.value) == said.format(" from ".join(one.id for one in (run, *passed)))
+    without = tiny(seed=7)
+    with pytest.raises(ConfigError, match="is this very run as it would be without init_from: train that one first"):
+        preflight.check_weights([tiny(seed=7, init_from=without.id)], tmp_path)
 
 
 def test_weights_of_ready_made_networks(tmp_path: Path, tiny: Make) -> None:

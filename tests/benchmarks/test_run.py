@@ -316,6 +316,8 @@ def test_epochs_are_passes_over_the_training_part() -> None:
 
 REFUSED: list[tuple[Settings, str]] = [
     ({"modle": "vit"}, "modle: unknown; did you mean `model`?"),
+    ({"learning_rate": 1.0}, "learning_rate: belongs under recipe: recipe.learning_rate"),
+    ({"positon": "none"}, "positon: unknown; did you mean `position`? It belongs under options: options.position"),
     ({"xyz": 1}, "xyz: unknown; allowed are budget, dataset, draw, init_from, initial, model, "),
     ({"recipe": {"lerning_rate": 1.0}}, "recipe.lerning_rate: unknown; did you mean `learning_rate`?"),
     ({"budget": {"setps": 3}}, "budget.setps: unknown; did you mean `steps`?"),

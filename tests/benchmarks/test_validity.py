@@ -14,9 +14,12 @@ from analysis.frame.frame import load
 from analysis.provenance.digests import traces
 from analysis.provenance.trust import trust
 from benchmarks.errors import FAILED, RecordError
-from benchmarks.plan.study import Study, load_study
+from benchmarks.plan.run import Run
+from benchmarks.plan.study import Study, expand, load_study
 from benchmarks.records.archive import pack
 from benchmarks.records.evaluation_files import packed, read_entries
+from benchmarks.records.neighbours import neighbours
+from benchmarks.records.record import REMEDY, configuration_digest, read_record
 from benchmarks.records.states import run_state, study_states
 from benchmarks.records.validity import valid_record
 from benchmarks.running.execute import execute
@@ -109,6 +112,57 @@ def test_all_agree_on_a_damaged_record(damage: str, two: Study, tmp_path: Path) 
     assert {path: path.read_bytes() for path in (root / run.id).rglob("*") if path.is_file()} == before
 
 
+def test_another_seed_is_found_however_it_is_written(two: Study, tmp_path: Path) -> None:
+    """A configuration whose digest was made to fit does not fit the id: nobody counts such a record, with a study or
+    without, in it or beside it, and all say what to do. Reference: the edit made here."""
+    root, run = tmp_path / "runs", two.runs[0]
+    path = root / run.id / "config.json"
+    values = json.loads(path.read_text())
+    values["run"]["seed"] = 5
+    path.write_text(json.dumps({**values, "digest": configuration_digest(values["run"])}))
+    state = run_state(run, root, [])
+    said = f"config.json is not what run {run.id} means (edited by hand): seed: 5 -> 0; put it back; {REMEDY}"
+    assert (state.state, state.reason) == ("failed", said)
+    assert load(root).problems["problem"].tolist() == [
+        f"config.json: its configuration is not the one of its id: edited by hand; put it back; {REMEDY}"
+    ]
+    with pytest.raises(RecordError, match=r"its configuration is that of run resnet-.*; put back what was"):
+        read_record(root / run.id).run()
+    path.write_text(json.dumps(values))
+    other = expand({"seed": [1], "models": [{"name": "resnet"}], "test_resolutions": [4, 8]}, "other")
+    assert other.runs == two.runs[1:] and neighbours([other], root) == {}
+
+
+def test_a_torn_pass_is_measured_again(tiny: Callable[..., Run], perform: Callable[..., Any], tmp_path: Path) -> None:
+    """As its message says: without the file, `run` makes the same evaluations from the weights that are kept. Without
+    those the run is to be trained again. Reference: the evaluations of before."""
+    run = tiny()
+    perform(run)
+    before, path = read_record(tmp_path / run.id).evaluations, tmp_path / run.id / "evaluations" / "0001.npz"
+    path.write_bytes(path.read_bytes()[:-30])
+    reason = run_state(run, tmp_path, []).reason
+    assert "0001.npz: cannot be read" in reason
+    assert reason.endswith("; remove this file: `inductive run` then makes its evaluations again")
+    path.unlink()
+    perform(run)
+    assert read_record(tmp_path / run.id).evaluations == before
+    (tmp_path / run.id / "weights.safetensors").unlink()
+    [path] = (tmp_path / run.id / "evaluations").glob("*.npz")
+    path.write_bytes(path.read_bytes()[:-30])
+    assert "weights were not kept: to train it again, remove its folder" in run_state(run, tmp_path, []).reason
+
+
+@pytest.mark.parametrize("file", ["config.json", "execution.json", "result.json"])
+def test_a_torn_file_says_what_to_do(file: str, two: Study, tmp_path: Path) -> None:
+    """Cut off in its middle, as a disk leaves it."""
+    path = tmp_path / "runs" / two.runs[0].id / file
+    path.write_bytes(path.read_bytes()[:40])
+    state = run_state(two.runs[0], tmp_path / "runs", [])
+    assert state.state == "failed" and f"{file}: cannot be read" in state.reason
+    assert state.reason.endswith(f"; {REMEDY}")
+    assert load(tmp_path / "runs", two).problems["problem"][0].endswith(f"; {REMEDY}")
+
+
 def test_evaluations_that_name_no_run_count(two: Study, tmp_path: Path) -> None:
     """As those of older records, which cannot be told from another run's."""
     root, run = tmp_path / "runs", two.runs[0]
@@ -140,7 +194,7 @@ def test_the_command_names_the_remedy(
     """`status`, `run` and `show`, as a user meets them: the record is neither trained over nor passed over."""
     folder = tmp_path / "runs" / two.runs[0].id
     edited("result.json", train_loss=float("nan"))(folder, folder)
-    said = "result.json: train_loss is nan, no number; to train the run again, remove its folder"
+    said = f"result.json: train_loss is nan, no number; {REMEDY}"
     for arguments, code in ((("status", "two.toml"), 0), (("run", "two.toml", "--jobs", "1"), FAILED)):
         done = inductive(*arguments)
         assert (done.returncode, said in " ".join(done.stdout.split())) == (code, True), done.stdout + done.stderr
