@@ -14,6 +14,7 @@ from typing import Any
 
 from analysis.frame.frame import Frame, load
 from analysis.frame.rows import each_group, each_row
+from benchmarks.console import count
 from benchmarks.errors import InductiveError
 from benchmarks.files import read_json, write_atomic
 from benchmarks.plan.run import Evaluation
@@ -47,7 +48,7 @@ def _csv(study: Study, frame: Frame, root: Path, out: Path) -> str:
     for run in _recorded(frame):
         writer.writerows({"run": run, **row} for row in read_metrics(root / run / "metrics.jsonl"))
     write_atomic(out / "metrics.csv", buffer.getvalue().encode())
-    return f"{len(frame.rows):,} evaluations of {len(frame.runs):,} runs and their metrics: {out}"
+    return f"{count(len(frame.rows), 'evaluations')} of {count(len(frame.runs), 'runs')} and their metrics: {out}"
 
 
 def _tensorboard(study: Study, frame: Frame, root: Path, out: Path) -> str:
@@ -64,7 +65,7 @@ def _tensorboard(study: Study, frame: Frame, root: Path, out: Path) -> str:
             for name, value in scalars.items():
                 writer.add_scalar(name, value, step)
         writer.close()
-    return f"{len(runs):,} runs: tensorboard --logdir {out}"
+    return f"{count(len(runs), 'runs')}: tensorboard --logdir {out}"
 
 
 def _wandb(study: Study, frame: Frame, root: Path, out: Path) -> str:
@@ -85,7 +86,7 @@ def _wandb(study: Study, frame: Frame, root: Path, out: Path) -> str:
         for step, scalars in steps:
             tracked.log(scalars, step=step)
         tracked.finish()
-    return f"{len(exported):,} runs: project {study.name}"
+    return f"{count(len(exported), 'runs')}: project {study.name}"
 
 
 TARGETS: Mapping[str, Callable[[Study, Frame, Path, Path], str]] = {

@@ -19,6 +19,7 @@ from benchmarks.console import say
 from benchmarks.doctor.findings import WRONG
 from benchmarks.errors import DONE, FAILED, INTERRUPTED, InductiveError
 from benchmarks.files import read_json, write_json
+from benchmarks.forecast.memory import group_limits
 from benchmarks.records.record import check_root
 from slurm import freeze, ledger
 from slurm.cluster import Cluster, commented, read_cluster
@@ -154,20 +155,9 @@ def look_around(text: str) -> str:
 
 def memory_limit() -> float | None:
     """What this process may use, in cluster.toml's gigabytes: the least of SLURM's word and the limits of its control
-    groups (version 1 or 2, outer ones too); None where nobody sets one."""
+    groups; None where nobody sets one."""
     limits = [int(text) * 2**20 for text in [os.environ.get("SLURM_MEM_PER_NODE", "")] if text.isdigit()]
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
-        _, controllers, name = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        top = Path("/sys/fs/cgroup/memory" if controllers else "/sys/fs/cgroup")
-        file = "memory.limit_in_bytes" if controllers else "memory.max"
-        folder = top / name.strip("/")
-        for one in (folder, *folder.parents):
-            if one.is_relative_to(top) and (one / file).exists():
-                text = (one / file).read_text().strip()
-                limits += [int(text)] if text.isdigit() else []  # else "max"
-    least = min(limits, default=2**62)
+    least = min((*limits, *group_limits()), default=2**62)
     return round(least / 2**20 / 1000, 2) if least < 2**50 else None  # version 1 writes "no limit" as a huge number
 
 

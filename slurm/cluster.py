@@ -133,6 +133,11 @@ class Cluster(BaseModel):
         return self.runs_per_gpu * max(1, self.gpus_per_job)
 
     @property
+    def memory_bytes(self) -> int:
+        """Memory of a job, whose M are 2**20 bytes to SLURM; 0 where it is not asked for."""
+        return round(self.memory_gb * 1000) * 2**20
+
+    @property
     def only_submits(self) -> "Cluster":
         """What the job that only submits asks for: one CPU, no GPU, little memory and time."""
         minutes = min(self.minutes, SUBMITS_MINUTES)

@@ -327,7 +327,8 @@ def earlier_notes(study: Study, jobs: Jobs) -> Iterator[str]:
     found = [f"{one.id} ({one.state.lower()})" for one in earlier(study, jobs)]
     if found:
         what = count(len(found), "jobs")
-        yield f"{what} of earlier texts of this study: {listing(found)}; `inductive cancel {study.name}` cancels all"
+        command = f"`inductive cancel {study.argument}` cancels all"
+        yield f"{what} of earlier texts of this study: {listing(found)}; {command}"
 
 
 def earlier(study: Study, jobs: Jobs) -> list[Queued]:

@@ -24,7 +24,7 @@ from benchmarks.console import PIPE_WIDTH, count, duration, say, table
 from benchmarks.data.dataset import Places
 from benchmarks.errors import DONE, FAILED, ConfigError, InductiveError
 from benchmarks.files import read_json, write_json
-from benchmarks.forecast import cost
+from benchmarks.forecast import cost, memory
 from benchmarks.plan.run import Run
 from benchmarks.plan.study import Study, load_study, study_path
 from benchmarks.records.attempts import GRACE_SECONDS, Claim
@@ -201,6 +201,7 @@ def _submit(request: Request, runs: Sequence[Run], claim: Claim | None, console:
     `claim` is the claim on the study; without it nothing is sent or noted: a dry run."""
     study, cluster, root = request.study, request.cluster, request.root
     preflight.check_prepared(study, runs, root, request.data)
+    check_memory(study, runs, cluster)
     ledger.check_folder(root)
     for note in ledger.unread(root):
         say(console, f"warning: {note}; a run that is on their list, too, is done by who comes first")
@@ -228,6 +229,13 @@ def _submit(request: Request, runs: Sequence[Run], claim: Claim | None, console:
         say(console, "nothing submitted")
         return DONE
     return send_matrix(request, planned, claim, console)
+
+
+def check_memory(study: Study, runs: Sequence[Run], cluster: Cluster) -> None:
+    """Raises InductiveError for runs on CPUs that need more than a job's memory side by side, where that is asked."""
+    if cluster.computes_on == "cpu" and cluster.memory_bytes:
+        wanted = ((run, study.evaluations[run.id]) for run in runs)
+        memory.largest(wanted, cluster.memory_bytes, f"a job of memory_gb = {cluster.memory_gb:g}", cluster.slots)
 
 
 def _look_at_queue(
@@ -308,7 +316,7 @@ def check_start(request: Request, jobs: Jobs) -> None:
         raise InductiveError(
             f"{'; '.join(failed_start_notes(failed))}. Nothing more is submitted until the cause is removed: see "
             f"`python`, `setup` and `options` in the file of --cluster, which `inductive cluster check` proves; then "
-            f"`inductive retry {request.study.name}` submits again"
+            f"`inductive retry {request.study.argument}` submits again"
         )
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from rich.console import Console
 
 import models
-from benchmarks.console import PIPE_WIDTH, say
+from benchmarks.console import PIPE_WIDTH, count, say
 from benchmarks.data.dataset import Places
 from benchmarks.errors import FAILED, OwnedError
 from benchmarks.files import read_json
@@ -128,7 +128,7 @@ def _work(array: Array, element: int, seen: list[int], errors: Errors) -> str:
     tasks, failed = tasks_of(array, element, job)
     for run, reason in failed.items():
         errors.add(f"{run}: {reason}")
-    say(console, f"job {job}: {len(tasks)} of {len(array.jobs[element])} runs to do")
+    say(console, f"job {job}: {len(tasks)} of {count(len(array.jobs[element]), 'runs')} to do")
     if not tasks:
         return "done"
     cluster = read_json(array.submission / "submission.json")["cluster"]

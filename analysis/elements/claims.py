@@ -37,7 +37,8 @@ def reservations(runs: pd.DataFrame, train_size: int) -> dict[str, tuple[str, ..
     for label, cell in each_group(at, "label"):
         units, planned = len(intervals.by_unit(cell, "train_accuracy")), intervals.planned_units(cell)
         states = cell["state"].tolist()
-        ended = [f"{states.count(how)} of {len(cell)} runs {how}" for how in WITHOUT_RESULT if how in states]
+        whole = wording.count(len(cell), "runs")
+        ended = [f"{states.count(how)} of {whole} {how}" for how in WITHOUT_RESULT if how in states]
         starved = ("starved",) if cell["starved"].any() else ()
         missing = (f"{units} of {wording.count(planned, noun)}", *ended) if units < planned else ()
         notes[label] = (*starved, *missing)

@@ -15,7 +15,7 @@ import click
 from rich.console import Console
 
 import models
-from benchmarks.console import say, terminal
+from benchmarks.console import count, say, terminal
 from benchmarks.errors import DONE, FAILED, ConfigError
 from benchmarks.plan.study import load_plugin
 
@@ -40,7 +40,7 @@ def check(file: Path) -> int:
         if failed == before:
             for line in portrait(one):
                 say(console, f"  {line}")
-    say(console, f"{failed} checks failed" if failed else "all checks hold")
+    say(console, f"{count(failed, 'checks')} failed" if failed else "all checks hold")
     return FAILED if failed else DONE
 
 
@@ -57,7 +57,7 @@ def _put_to_contract(one: models.Encoding | models.Family, subject: Subject, pat
             failed.append(f"    failed: {words}: {complaint} ({promise})")
     with_class = " with a class token" if subject.options.get("class_token") else ""
     what = f"contract, {subject.name} of {subject.image_size} px{with_class}"
-    say(console, f"  {what}: {len(held)} of {len(held) + len(failed)} checks hold: {', '.join(held)}")
+    say(console, f"  {what}: {len(held)} of {count(len(held) + len(failed), 'checks')} hold: {', '.join(held)}")
     for line in failed:
         say(console, line)
     return len(failed)
@@ -121,8 +121,8 @@ def portrait(one: models.Encoding | models.Family) -> Iterator[str]:
     network = contract.random_network(replace(subject, image_size=side))
     blind = symmetries(network, side, patch)
     seen = [name for name in layouts(2) if name not in blind]
-    count = side // patch
-    yield f"does not notice, on {count} x {count} patches of {patch} px: {', '.join(blind) or 'nothing'}"
+    patches = side // patch
+    yield f"does not notice, on {patches} x {patches} patches of {patch} px: {', '.join(blind) or 'nothing'}"
     yield f"tells apart: {', '.join(seen) or 'nothing'}"
     sides = ", ".join(map(str, subject.sides))
     yield f"other resolutions taken, of those around {subject.image_size} px: {sides}"

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from benchmarks.cli.options import options
-from benchmarks.console import say, terminal
+from benchmarks.console import count, say, terminal
 from benchmarks.data.dataset import Places
 from benchmarks.plan.study import load_study, study_path
 from benchmarks.records import archive
@@ -24,4 +24,4 @@ def pack(study: str, output: Path | None, weights: bool, root: Path, data: Path)
     console = terminal()
     for run, reason in made.left_out.items():
         say(console, f"left out: {run}: {reason}")
-    say(console, f"{made.runs} of {len(loaded.runs)} runs: {made.path}")
+    say(console, f"{made.runs} of {count(len(loaded.runs), 'runs')}: {made.path}")

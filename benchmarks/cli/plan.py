@@ -1,6 +1,7 @@
 """`inductive plan`: the dry run of a study, before anything is trained."""
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,43 +9,111 @@ import click
 from rich.console import Console
 
 from benchmarks.cli.options import options
-from benchmarks.console import duration, print_json, say, table, terminal
+from benchmarks.console import count, duration, print_json, say, table, terminal
 from benchmarks.data.dataset import Places
-from benchmarks.forecast import cost
+from benchmarks.forecast import cost, memory
 from benchmarks.forecast.gpu_speed import kind_of
 from benchmarks.plan.study import Study, load_study
-from benchmarks.records.states import counted, study_states
+from benchmarks.records import init_from
+from benchmarks.records.states import counted, evaluations_missing, missing_words, study_states
+
+HERE = "this machine"
 
 
 @click.command()
 @click.argument("study")
 @click.option("--gpu", metavar="NAME", help="Forecast the time on this GPU (a100, h100, ...) instead of a CPU.")
+@click.option(
+    "--cluster",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Forecast for the jobs of this cluster.toml instead of for this machine.",
+)
 @options("runs", "where", "json", "plugin")
-def plan(study: str, gpu: str | None, root: Path, data: Path, as_json: bool) -> None:
+def plan(study: str, gpu: str | None, cluster: Path | None, root: Path, data: Path, as_json: bool) -> None:  # fmt: skip
     """The dry run: the matrix of runs by state, its size and its price, and the differences it can detect."""
     from analysis import power
-    from benchmarks.running import local
+    from benchmarks.running import preflight
 
     loaded = load_study(study, Places(data, root))
-    slot = cost.CPU if gpu is None else cost.Slot("cuda", gpu)
+    machine = _machine(gpu, cluster)
+    for run in loaded.runs:
+        init_from.check_no_circle(run, root)
+    lacking = [str(one) for one in preflight.unprepared(loaded, loaded.runs, root, data, decoded=False)]
+    taken = _memory(loaded, machine)
     if as_json:
-        print_json(plan_values(loaded, root, slot) | {"comparisons": power.plan_values(loaded, root)})
+        memory_bytes = taken.side_by_side() if taken else None
+        values = plan_values(loaded, root, machine.slot) | {"memory_bytes": memory_bytes, "unprepared": lacking}
+        print_json(values | {"comparisons": power.plan_values(loaded, root)})
         return
     console = terminal()
-    print_plan(console, loaded, root, slot, 1 if gpu else local.slots("cpu"))
+    print_plan(console, loaded, root, machine.slot, machine.side_by_side)
+    if taken is not None:
+        say(console, _memory_words(taken, machine))
+    for text in lacking:
+        say(console, f"before running: {text}")
     heads, rows, meaning = power.plan_table(loaded, root)
     if rows:
         table(console, "comparisons", dict.fromkeys(heads, "right") | dict.fromkeys(heads[:1], "left"), rows)
         say(console, meaning)
 
 
+@dataclass(frozen=True)
+class _Machine:
+    """What a study is planned for: slots of a kind, how many side by side, and the memory (bytes) that they share in
+    the place of that name; None where nobody knows it."""
+
+    slot: cost.Slot
+    side_by_side: int
+    memory: int | None
+    where: str
+
+
+def _machine(gpu: str | None, cluster: Path | None) -> _Machine:
+    from benchmarks.running import local
+
+    if cluster is not None:
+        from slurm.cluster import read_cluster
+        from slurm.submit import slot_of
+
+        asked = read_cluster(cluster)
+        slot = slot_of(asked) if gpu is None else cost.Slot("cuda", gpu)
+        return _Machine(slot, asked.slots, asked.memory_bytes or None, f"a job of {cluster}")
+    if gpu is not None:
+        return _Machine(cost.Slot("cuda", gpu), 1, None, "")
+    return _Machine(cost.CPU, local.slots("cpu"), memory.machine_bytes(), HERE)
+
+
+def _memory(study: Study, machine: _Machine) -> memory.Memory | None:
+    """What the largest run of the study takes on a CPU, None on a GPU. Raises InductiveError for a run that does not
+    fit; into a job of a cluster with as many others as go side by side there."""
+    if machine.slot.device == "cuda":
+        return None
+    together = 1 if machine.where == HERE else machine.side_by_side
+    wanted = ((run, study.evaluations[run.id]) for run in study.runs)
+    return memory.largest(wanted, machine.memory, machine.where, together)
+
+
+def _memory_words(taken: memory.Memory, machine: _Machine) -> str:
+    several = machine.side_by_side
+    text = f"memory: a run takes up to about {memory.gigabytes(taken.side_by_side())}"
+    if several > 1:
+        text += f", {several} side by side {memory.gigabytes(taken.side_by_side(several))}"
+    if machine.memory is None:
+        return text
+    text += f"; {machine.where} has {memory.gigabytes(machine.memory)}"
+    fit = taken.fitting(machine.memory)
+    return text + (f": --jobs {fit} fits" if fit < several else "")
+
+
 def plan_values(study: Study, root: Path, slot: cost.Slot = cost.CPU) -> dict[str, Any]:
     """The dry run as plain values: cells with states, size and time, invalid cells, and what it adds up to."""
     states = {one.run.id: one for one in study_states(study, root)}
+    speeds = cost.measured(root, study, slot)
     rows = []
     seconds = bytes_left = 0.0
     to_do = 0
-    for cell in cost.cells(study, root, slot):
+    for cell in cost.cells(study, root, slot, speeds):
         run = cell.runs[0]
         todo = [one for one in cell.runs if states[one.id].state not in ("finished", "diverged", "stale")]
         seconds += cell.seconds * len(todo)
@@ -63,15 +132,20 @@ def plan_values(study: Study, root: Path, slot: cost.Slot = cost.CPU) -> dict[st
                 "measured": cell.measured,
             }
         )
+    waiting = [one for one in states.values() if one.state == "finished" and one.waiting]
+    added = sum(cost.evaluation_seconds(one.run, one.waiting, slot, speeds) for one in waiting)
+    unit = "gpu_seconds" if slot.device == "cuda" else "core_seconds"
     return {
         "study": study.name,
         "question": study.question,
         "cells": rows,
         "left_out": [{"cell": what, "reason": why} for what, why in study.left_out],
         "states": dict(Counter(one.state for one in states.values())),
-        "evaluations_waiting": sum(len(one.waiting) for one in states.values()),
+        "evaluations_waiting": sum(len(one.waiting) for one in waiting),
+        "evaluations_missing": evaluations_missing(waiting),
+        f"evaluations_{unit}": round(added),
         "runs_to_do": to_do,
-        "gpu_seconds" if slot.device == "cuda" else "core_seconds": round(seconds),
+        unit: round(seconds),
         "files": len(study.runs) * cost.FILES_PER_RUN,
         "gigabytes": round(bytes_left / 1e9, 3),
         "assumption": f"{slot.assumption} where no run of the same network has been measured here",
@@ -87,7 +161,7 @@ def print_plan(console: Console, study: Study, root: Path, slot: cost.Slot, jobs
     rows = [
         [
             row["cell"],
-            counted(state for state, count in row["states"].items() for _ in range(count)),
+            counted(state for state, number in row["states"].items() for _ in range(number)),
             f"{row['backbone_parameters'] / 1e6:.3f} M",
             f"{row['macs'] / 1e6:.1f} M",
             f"{row['steps']:,}",
@@ -96,19 +170,24 @@ def print_plan(console: Console, study: Study, root: Path, slot: cost.Slot, jobs
         for row in values["cells"]
     ]
     columns = dict.fromkeys(("cell", "runs"), "left") | dict.fromkeys(("backbone", "MACs", "steps", "a run"), "right")
-    table(console, f"{len(study.runs)} runs in {len(rows)} cells", columns, rows)
+    table(console, f"{count(len(study.runs), 'runs')} in {count(len(rows), 'cells')}", columns, rows)
     for cell in values["left_out"]:
         say(console, f"left out: {cell['cell']}: {cell['reason']}")
-    if slot.device == "cuda":
-        time = f"about {duration(values['gpu_seconds'])} of one {kind_of(slot.gpu)}"
-    else:
-        seconds = values["core_seconds"]
-        time = f"about {duration(seconds)} of one core, {duration(seconds / jobs)} with {jobs} side by side"
+    unit = "gpu_seconds" if slot.device == "cuda" else "core_seconds"
+    say(console, counted(s for s, n in values["states"].items() for _ in range(n)))
+    say(console, f"to do: {count(values['runs_to_do'], 'runs')}, {_time(values[unit], slot, jobs)}")
+    if values["evaluations_missing"]:
+        missing = missing_words(values["evaluations_missing"])
+        took = _time(values[f"evaluations_{unit}"], slot, jobs)
+        say(console, f"to evaluate: {missing}, {took}: `inductive run {study.argument}`")
     hint = "" if slot.device == "cuda" else "; --gpu NAME forecasts a GPU"
     say(
         console,
-        f"{counted(s for s, n in values['states'].items() for _ in range(n))}; "
-        f"{values['evaluations_waiting']} evaluations waiting\n"
-        f"to do: {values['runs_to_do']} runs, {time}\n"
-        f"leaves {values['files']:,} files, {values['gigabytes']:g} GB\n* {values['assumption']}{hint}",
+        f"leaves {count(values['files'], 'files')}, {values['gigabytes']:g} GB\n* {values['assumption']}{hint}",
     )
+
+
+def _time(seconds: float, slot: cost.Slot, jobs: int) -> str:
+    if slot.device == "cuda":
+        return f"about {duration(seconds)} of one {kind_of(slot.gpu)}"
+    return f"about {duration(seconds)} of one core, {duration(seconds / jobs)} with {jobs} side by side"

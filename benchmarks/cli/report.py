@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from benchmarks.cli.options import options
-from benchmarks.console import printable, say, table, terminal
+from benchmarks.console import count, printable, say, table, terminal
 from benchmarks.data.dataset import Places
 from benchmarks.errors import DONE, FAILED
 from benchmarks.plan.study import load_study
@@ -81,5 +81,5 @@ def _verify(page: Path, root: Path) -> int:
     for difference in found.differences:
         click.echo(printable(difference))
     outcome = f"{len(found.differences)} differences" if found.differences else "as the page has them"
-    click.echo(f"{found.runs} records compared: {outcome}")
+    click.echo(f"{count(found.runs, 'records')} compared: {outcome}")
     return FAILED if found.differences else DONE

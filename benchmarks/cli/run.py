@@ -107,8 +107,8 @@ def run_study(
         console,
         f"{study.name}: {counted(one.state for one in states)}; {len(tasks)} to do on {place}, {jobs} side by side",
     )
-    if note:
-        say(console, note)
+    for text in filter(None, (note, check_memory(tasks, jobs))):
+        say(console, text)
     for reason, several in Counter(one.reason for one in stale).items():
         first = next(one.run.id for one in stale if one.reason == reason)
         say(console, f"{several} stale, {first}{' and others' if several > 1 else ''}: {reason}")
@@ -122,6 +122,23 @@ def run_study(
         say(console, f"stopped: {counted(now)}. The same command resumes: {settings.command}")
         return INTERRUPTED
     return summary(endings, console, stale=len(stale), prefix=f"{study.name}, {duration(time.monotonic() - began)}: ")
+
+
+def check_memory(tasks: Sequence[Task], jobs: int) -> str:
+    """A warning where tasks on a CPU, `jobs` side by side, need more memory than this machine has; '' where they fit.
+
+    Raises InductiveError for a run that does not fit by itself."""
+    from benchmarks.forecast import memory
+
+    available = memory.machine_bytes()
+    on_cpu = ((task.run, task.evaluations) for task in tasks if task.settings.device == "cpu")
+    found = memory.largest(on_cpu, available, "this machine")
+    if found is None or found.side_by_side(jobs) <= available:
+        return ""
+    return (
+        f"warning: {jobs} runs side by side may need {memory.gigabytes(found.side_by_side(jobs))} of memory, and this "
+        f"machine has {memory.gigabytes(available)}: --jobs {found.fitting(available)} fits"
+    )
 
 
 def work_through(tasks: Sequence[Task], jobs: int, console: Console) -> list[Ending]:

@@ -13,7 +13,7 @@ from benchmarks.cli.options import options
 from benchmarks.console import print_json, say, table, terminal
 from benchmarks.data.dataset import Places
 from benchmarks.plan.study import Study, load_study
-from benchmarks.records.states import RunState, counted, study_states
+from benchmarks.records.states import RunState, counted, evaluations_missing, missing_words, study_states
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ def find_states(study: str, root: Path, data: Path) -> Found:
 
 
 def status_values(found: Found) -> dict[str, Any]:
-    """`inductive status --json`: one object a run."""
+    """`inductive status --json`: one object a run, and the evaluations that finished runs lack."""
     runs = [{**_state_values(one), **found.extras.get(one.run.id, {})} for one in found.states]
-    return {"study": found.study.name, "runs": runs}
+    return {"study": found.study.name, "runs": runs, "evaluations_missing": evaluations_missing(found.states)}
 
 
 def _state_values(one: RunState) -> dict[str, Any]:
@@ -84,7 +84,8 @@ def _state_values(one: RunState) -> dict[str, Any]:
 
 def print_status(console: Console, found: Found) -> None:
     """Every run that is not simply finished, the counts, and the notes."""
-    values = status_values(found)["runs"]
+    everything = status_values(found)
+    values, missing = everything["runs"], everything["evaluations_missing"]
     rows = []
     for one in values:
         if one["state"] == "running":
@@ -101,8 +102,7 @@ def print_status(console: Console, found: Found) -> None:
             rows.append([one["id"], one["state"], "; ".join(filter(None, (one["reason"], one.get("remark"))))])
     if rows:
         table(console, "", {"run": "left", "state": "left", "": "left"}, rows)
-    waiting = sum(one["evaluations_waiting"] for one in values if one["state"] == "finished")
-    extra = f"; {waiting} evaluations waiting: `inductive run {found.study.name}` does them" if waiting else ""
+    extra = f"; {missing_words(missing)}: `inductive run {found.study.argument}` does them" if missing else ""
     say(console, f"{found.study.name}: {counted(one['state'] for one in values)}{extra}")
     for note in found.notes:
         say(console, note)

@@ -11,9 +11,9 @@ import click
 from rich.console import Console
 
 from benchmarks.cli.options import options
-from benchmarks.cli.run import settings_for, summary, work_through
+from benchmarks.cli.run import check_memory, settings_for, summary, work_through
 from benchmarks.cli.show import print_configuration, print_show
-from benchmarks.console import say, terminal
+from benchmarks.console import count, say, terminal
 from benchmarks.data.dataset import Places
 from benchmarks.errors import INTERRUPTED, ConfigError
 from benchmarks.plan.run import Run, make_run
@@ -95,8 +95,9 @@ def train_one(run: Run, root: Path, settings: Settings, console: Console) -> int
     for line in preflight.decode(study, [run], settings.data):
         say(console, line)
     print_configuration(console, run)
-    say(console, f"run {run.id} on {settings.device}: {run.steps:,} steps")
+    say(console, f"run {run.id} on {settings.device}: {count(run.steps, 'steps')}")
     task = Task(run, study.evaluations[run.id], root, settings)
+    check_memory([task], 1)
     try:
         endings = work_through([task], 1, console)
     except KeyboardInterrupt:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from benchmarks.console import count
 from benchmarks.doctor.findings import Answer, Check, Finding
 from benchmarks.doctor.isolation import answered, one_line
 from benchmarks.errors import RecordError
@@ -34,7 +35,7 @@ class Counted(Quiet):
 
     def ended(self, ending: Ending) -> None:
         self.done += 1
-        self.tell(f"{self.what}: {self.done} of {self.total} runs")
+        self.tell(f"{self.what}: {self.done} of {count(self.total, 'runs')}")
 
 
 def made(named: Sequence[tuple[str, Run]], root: Path, settings: Settings, jobs: int, tell: Tell) -> Iterator[Finding]:
@@ -44,12 +45,12 @@ def made(named: Sequence[tuple[str, Run]], root: Path, settings: Settings, jobs:
     endings = run_tasks(tasks, jobs, Counted("side by side", len(tasks), tell))
     seconds = time.monotonic() - began
     bad = {ending.task.run.id: ending for ending in endings if ending.state != "finished"}
-    count = f"{len(named)} runs, {jobs} at a time" if jobs > 1 else f"{len(named)} runs, one at a time"
+    amount = f"{count(len(named), 'runs')}, {jobs if jobs > 1 else 'one'} at a time"
     if bad:
         first = next(iter(bad.values()))
-        answer = Answer("failed", f"{count}: {len(bad)} not finished; {first.task.run.id}: {_ended(first)}")
+        answer = Answer("failed", f"{amount}: {len(bad)} not finished; {first.task.run.id}: {_ended(first)}")
     else:
-        answer = Answer("ok", f"{count}: all finished", {"runs": len(named), "side_by_side": jobs})
+        answer = Answer("ok", f"{amount}: all finished", {"runs": len(named), "side_by_side": jobs})
     yield Finding("runs", "side by side", answer, seconds)
     whole = [(name, run) for name, run in named if run.id not in bad]
     yield from _again("rerun", whole, root, settings, jobs, tell, stop=None)
@@ -70,7 +71,7 @@ def _again(
     if stop is not None:
         checks = [Check("runs", f"{what}: {name}", partial(stopped, tasks[run.id], stop)) for name, run in named]
         for number, finding in enumerate(answered(checks), 1):
-            tell(f"stopped: {number} of {len(checks)} runs")
+            tell(f"stopped: {number} of {count(len(checks), 'runs')}")
             if finding.wrong:
                 yield finding
     display = Counted(what, len(tasks), tell)

@@ -84,7 +84,7 @@ Built = tuple[str, str, tuple[tuple[str, Any], ...], int, int, int]
 
 
 @lru_cache(maxsize=8)
-def _network(
+def network_without_memory(
     model: str, size: str, options: tuple[tuple[str, Any], ...], image: int, channels: int, classes: int
 ) -> Any:
     """A network without memory, on the meta device."""
@@ -98,7 +98,7 @@ def _network(
 
 @lru_cache(maxsize=1024)
 def _facts(built: Built, shown: int) -> Any:
-    return _network(*built).describe(shown, shown)
+    return network_without_memory(*built).describe(shown, shown)
 
 
 @lru_cache(maxsize=1024)
@@ -106,11 +106,12 @@ def _operations(built: Built) -> tuple[int, int]:
     """Operations of a pass forward that launch a kernel, and weights of two dimensions and more."""
     from benchmarks.forecast.launches import forward_operations
 
-    network = _network(*built)
+    network = network_without_memory(*built)
     return forward_operations(network, built[3]), sum(weight.ndim > 1 for weight in network.parameters())
 
 
-def _built(run: Run) -> Built:
+def built_of(run: Run) -> Built:
+    """What decides the network of a run."""
     data = run.data
     return run.model, run.size, tuple(run.options.items()), run.resolution, data.channels, data.classes
 
@@ -118,7 +119,7 @@ def _built(run: Run) -> Built:
 def facts(run: Run, resolution: int | None = None) -> Any:
     """What the network says of itself at a resolution, by default of training: parameters, MACs (computed on the
     meta device). Raises models.ModelError when it cannot take that resolution."""
-    return _facts(_built(run), resolution or run.resolution)
+    return _facts(built_of(run), resolution or run.resolution)
 
 
 def cell_key(run: Run) -> str:
@@ -134,12 +135,13 @@ def cell_name(run: Run) -> str:
     return f"{name} {run.size}, {run.dataset} n={run.train_size} r={run.resolution}, {run.recipe.name}"
 
 
-def cells(study: Study, root: Path, slot: Slot = CPU) -> list[Cell]:
-    """The cells of a study in its order, with what each run of them takes."""
+def cells(study: Study, root: Path, slot: Slot = CPU, speeds: Speeds | None = None) -> list[Cell]:
+    """The cells of a study in its order, with what each run of them takes. `speeds`: as measured under `root`, where
+    that is known."""
     groups: dict[str, list[Run]] = {}
     for run in study.runs:
         groups.setdefault(cell_key(run), []).append(run)
-    speeds = measured(root, study, slot)
+    speeds = measured(root, study, slot) if speeds is None else speeds
     return [_cell(study, tuple(runs), slot, speeds) for runs in groups.values()]
 
 
@@ -166,24 +168,42 @@ def run_seconds(
 ) -> float:
     """Seconds of a run with its evaluations on a slot: by the images a second of its training where they were measured
     (an image that is only evaluated takes a third), else by what is assumed of the slot."""
-    rate, area = speeds.rates.get(speed_key(run)), _training_area(run)
+    return _training_seconds(run, slot, speeds) + evaluation_seconds(run, evaluations, slot, speeds)
+
+
+def evaluation_seconds(
+    run: Run, evaluations: Sequence[Evaluation], slot: Slot = CPU, speeds: Speeds = NOTHING_MEASURED
+) -> float:
+    """Seconds of the evaluations of a finished run on a slot, by the same rules, a GPU's start included."""
     work = sum(_images(run, one, _part_sizes(run)[one.part]) for one in evaluations)
+    rate, area, macs = speeds.rates.get(speed_key(run)), _training_area(run), facts(run).macs
     start = speeds.start if slot.device == "cuda" else 0.0
     if rate:
-        return start + run.steps * run.recipe.batch_size / rate + work / (3 * rate * area)
+        return start + work / (3 * rate * area)
     if slot.device == "cuda":
-        longer = 1.0 if slot.tflops else speeds.longer.get(run.precision, 1.0)
-        forward = _operations(_built(run))[0] * gpu_speed.LAUNCH_SECONDS
-        evaluated = work * (forward / TOGETHER + 2 * facts(run).macs / _flops(run, slot))
-        return start + longer * (run.steps * step_seconds(run, slot) + evaluated)
-    batch, macs, flops = run.recipe.batch_size, facts(run).macs, (slot.tflops * 1e12 or CPU_FLOPS)
-    assumed = batch / (STEP_SECONDS + 6 * macs * batch * area / flops)
-    return run.steps * batch / assumed + work * (2 * macs / flops + STEP_SECONDS / 256)
+        forward = _operations(built_of(run))[0] * gpu_speed.LAUNCH_SECONDS
+        return start + _longer(run, slot, speeds) * work * (forward / TOGETHER + 2 * macs / _flops(run, slot))
+    return work * (2 * macs / (slot.tflops * 1e12 or CPU_FLOPS) + STEP_SECONDS / 256)
+
+
+def _training_seconds(run: Run, slot: Slot, speeds: Speeds) -> float:
+    rate, batch = speeds.rates.get(speed_key(run)), run.recipe.batch_size
+    if rate:
+        return run.steps * batch / rate
+    if slot.device == "cuda":
+        return _longer(run, slot, speeds) * run.steps * step_seconds(run, slot)
+    flops = 6 * facts(run).macs * batch * _training_area(run)
+    return run.steps * (STEP_SECONDS + flops / (slot.tflops * 1e12 or CPU_FLOPS))
+
+
+def _longer(run: Run, slot: Slot, speeds: Speeds) -> float:
+    """How many times longer than forecast a GPU has taken, where nobody says what it does."""
+    return 1.0 if slot.tflops else speeds.longer.get(run.precision, 1.0)
 
 
 def step_seconds(run: Run, slot: Slot) -> float:
     """Seconds of a training step on a GPU, forecast (`gpu_speed`)."""
-    operations, weights = _operations(_built(run))
+    operations, weights = _operations(built_of(run))
     launched = gpu_speed.launches(operations, weights, run.precision, slot.form(run)) * gpu_speed.LAUNCH_SECONDS
     return launched + 6 * facts(run).macs * run.recipe.batch_size * _training_area(run) / _flops(run, slot)
 

@@ -2,13 +2,16 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 from benchmarks.collector import collector_paused
+from benchmarks.console import count
 from benchmarks.errors import ConfigError, RecordError
+from benchmarks.plan.evaluations import in_words
 from benchmarks.plan.run import Evaluation, Run
 from benchmarks.plan.study import Study
 from benchmarks.records import init_from, sources
@@ -71,7 +74,7 @@ def selected(study: Study, only: str | None) -> tuple[Run, ...]:
     if not runs:
         ids = [run.id for run in study.runs]
         hint = did_you_mean(only, ids) or f"; an id looks like {ids[0]}"
-        raise ConfigError("--only", f"'{only}' matches none of the {len(ids)} runs of {study.name}{hint}")
+        raise ConfigError("--only", f"'{only}' matches none of the {count(len(ids), 'runs')} of {study.name}{hint}")
     return runs
 
 
@@ -79,3 +82,14 @@ def counted(states: Iterable[str]) -> str:
     """'3 finished, 1 failed': the states there are, in their usual order."""
     counts = Counter(states)
     return ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+
+
+def evaluations_missing(states: Iterable[RunState]) -> list[dict[str, Any]]:
+    """What finished runs still lack, as plain values: {"what": '24 px', "runs": [ids]}, in the order of the study."""
+    found = in_words((one.run, one.waiting) for one in states if one.state == "finished")
+    return [{"what": what, "runs": list(runs)} for what, runs in found]
+
+
+def missing_words(missing: Iterable[Mapping[str, Any]]) -> str:
+    """The same in words: '24 px missing for 12 runs; 8 px, canvas missing for 1 run'."""
+    return "; ".join(f"{one['what']} missing for {count(len(one['runs']), 'runs')}" for one in missing)

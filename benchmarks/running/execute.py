@@ -14,6 +14,7 @@ from typing import Any
 import safetensors.torch
 
 import models
+from benchmarks.console import count
 from benchmarks.data import duplicates, folders
 from benchmarks.data.dataset import Images
 from benchmarks.data.store import check_same_images, load_images
@@ -304,9 +305,10 @@ class _EvaluationPass:
             if not self._measure(left, stop):
                 return
             self._conclude(len(left))
-        what = f"{len(left)} evaluations"
+        what = count(len(left), "evaluations")
         trained_here = self.trained is not None and self.job.seconds["training"]
-        self.job.outcome = Outcome("finished", f"trained {self.work.run.steps} steps, {what}" if trained_here else what)
+        trained = f"trained {count(self.work.run.steps, 'steps')}, {what}"
+        self.job.outcome = Outcome("finished", trained if trained_here else what)
 
     def _measure(self, left: list[Evaluation], stop: Callable[[], bool]) -> bool:
         """Whether all are made; False when it was stopped before."""
@@ -323,7 +325,7 @@ class _EvaluationPass:
                 self._save()
                 saved = time.monotonic()
             if stopping:
-                job.outcome = Outcome("interrupted", f"stopped after {number} of {len(left)} evaluations")
+                job.outcome = Outcome("interrupted", f"stopped after {number} of {count(len(left), 'evaluations')}")
                 return False
             began = time.perf_counter()
             measured = evaluate(self.measurer, [one], self.code, lambda: False, kept)

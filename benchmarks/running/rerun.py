@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.console import count
 from benchmarks.errors import OwnedError, RecordError
 from benchmarks.files import write_json
 from benchmarks.plan.run import Evaluation, Run
@@ -99,10 +100,10 @@ def compare(record: Record, first: int | None) -> Verdict:
     old, new = (
         [row for row in read_metrics(one.path / "metrics.jsonl") if row["step"] <= limit] for one in (record, again)
     )
-    compared, exact = [f"{len(new)} rows of metrics"], _metric_differences(old, new)
+    compared, exact = [f"{count(len(new), 'rows')} of metrics"], _metric_differences(old, new)
     close = _opening_differences(old, new)
     if first is None:
-        compared += ["result and final weights", f"{len(record.evaluations)} evaluations"]
+        compared += ["result and final weights", count(len(record.evaluations), "evaluations")]
         then, now = record.result or {}, again.result or {}
         exact += [f"{key}: {then.get(key)} then, {now.get(key)} now" for key in then if then[key] != now.get(key)]
         if then.get("state") != now.get("state"):

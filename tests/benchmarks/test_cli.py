@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from benchmarks.cli.main import main
 from benchmarks.plan.study import load_study
 from benchmarks.records.record import opened_pass
+from benchmarks.speed.synthetic import write_records
 
 Inductive = Callable[..., "subprocess.CompletedProcess[str]"]
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,6 +97,48 @@ def test_from_plan_to_page_interrupted_in_the_middle(study: Path, inductive: Ind
     assert more.stdout.count("finished after") == more.stdout.count("(2 evaluations)") == 8
     assert {path: path.stat().st_mtime_ns for path in weights} == weights
     assert "0 to do" in inductive("run", str(study)).stdout
+
+
+def test_hints_repeat_what_was_typed(inductive: Inductive, tmp_path: Path) -> None:
+    """A file in its folder, not the name of the study, which no command takes; evaluations are priced, and data that is
+    missing is named before anything runs. Reference: the records made here."""
+    path = tmp_path / "my studies" / "mine.toml"
+    path.parent.mkdir()
+    text = 'train_size = 100\ntest_resolutions = [8]\n[[models]]\nname = "resnet"\nsize = "pico"\n'
+    path.write_text(text)
+    write_records(tmp_path / "runs", load_study(str(path)))
+    path.write_text(text.replace("[8]", "[8, 24]"))
+    command = "`inductive run 'my studies/mine.toml'`"
+    for verb, said in (("status", f"mine: 1 finished; 24 px missing for 1 run: {command} does them"), ("plan", "")):
+        done = inductive(verb, "my studies/mine.toml")
+        assert done.returncode == 0 and said in done.stdout, done.stdout + done.stderr
+    assert re.search(
+        rf"^to evaluate: 24 px missing for 1 run, about \d+ s of one core, .*: {command}", done.stdout, re.M
+    )
+    assert "to do: 0 runs, " in done.stdout and "1 run in 1 cell" in done.stdout
+    assert re.search(r"^memory: a run takes up to about [01]\.\d GB.*; this machine has \d+ GB", done.stdout, re.M)
+    values = json.loads(inductive("plan", "my studies/mine.toml", "--json").stdout)
+    assert values["evaluations_waiting"] == 2 and values["evaluations_core_seconds"] >= 0
+    assert [one["what"] for one in values["evaluations_missing"]] == ["24 px"]
+    path.write_text('dataset = "mnist"\n' + text.replace("[8]", "[28]"))
+    said = "before running: mnist is not prepared under data: `inductive prepare 'my studies/mine.toml' --data data`"
+    assert said in inductive("plan", "my studies/mine.toml").stdout
+
+
+def test_a_run_that_no_machine_can_hold_is_refused(inductive: Inductive, tmp_path: Path) -> None:
+    """With the number, before anything is begun: images of 100,000 pixels; and what a job of a cluster has."""
+    (tmp_path / "large.toml").write_text('resolution = 100000\n[[models]]\nname = "resnet"\n')
+    train = ("train", "--model", "resnet", "--resolution", "100000")
+    for arguments in (("plan", "large.toml"), ("run", "large.toml"), train):
+        done = inductive(*arguments)
+        assert done.returncode == 2, done.stdout + done.stderr
+        assert re.search(r"needs about [\d,]+ GB of memory, and this machine has [\d,]+ GB; what helps: ", done.stderr)
+    assert not list(tmp_path.glob("runs/[!.]*"))
+    (tmp_path / "small.toml").write_text('[[models]]\nname = "resnet"\nsize = "pico"\n')
+    (tmp_path / "c.toml").write_text('partitions = ["cpu"]\ndevice = "cpu"\nruns_per_gpu = 2\nmemory_gb = 0.5\n')
+    done = inductive("plan", "small.toml", "--cluster", "c.toml")
+    assert done.returncode == 2
+    assert re.search(r"memory with 2 side by side, and a job of c\.toml has 0\.5 GB", done.stderr), done.stderr
 
 
 def test_a_changed_record_makes_rerun_differ(study: Path, inductive: Inductive, tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_a_small_network_waits_for_launches() -> None:
     """The ViT of 192 x 6 on an H100 in bfloat16: about 400 launches, which take more than its 138 GFLOP. 2 TFLOP/s and
     4 ms a step, what was assumed of every GPU before, are 18 to 45 times as much."""
     run, slot = vit(), Slot("cuda", H100)
-    assert cost._operations(cost._built(run)) == (72, 27)
+    assert cost._operations(cost.built_of(run)) == (72, 27)
     assert gpu_speed.launches(72, 27, "bfloat16", "off") == 3 * 72 + 4 * 27 + 60 == 384
     arithmetic = 6 * cost.facts(run).macs * 128
     assert arithmetic == pytest.approx(138e9, rel=0.02)

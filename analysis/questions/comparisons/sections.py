@@ -220,7 +220,7 @@ def consistency(arm: ReportedArm) -> Section:
     about = (
         f"Cohen’s kappa of correctness, {n_images(size)}, mean over pairs of networks with different draws and seeds; "
         "reference: the same model with another seed; "
-        f"predictions are kept of {kept} of {len(planned)} runs."
+        f"predictions are kept of {kept} of {wording.count(len(planned), 'runs')}."
     )
     drawn = []
     if table["kappa"].notna().any():

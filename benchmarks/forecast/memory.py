@@ -1,0 +1,193 @@
+"""The memory that runs take on a CPU, forecast before they are started; and what a machine has.
+
+A training holds its weights, gradients and the optimiser's state; of a batch what the backward pass needs, which is
+counted on the meta device; and, when a checkpoint is written, its bytes twice. An evaluation holds the largest
+intermediate of a batch a few times. docs/performance.md has what was measured beside it. Of GPUs nothing is forecast: a
+batch that is too large for one is halved.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import models
+from benchmarks.errors import InductiveError
+from benchmarks.forecast.cost import TOGETHER, Built, built_of, network_without_memory
+from benchmarks.plan.run import Evaluation, Run
+
+PROCESS_BYTES = 850 * 10**6  # of a process that has loaded torch and all networks, and computes
+OWN_BYTES = 100 * 10**6  # of them, what a process forked from such a one has to itself
+FLOAT = 4
+STEP_COPIES = 1.6  # of what a backward pass needs, as measured: what oneDNN lays out anew, and gaps between tensors
+IMAGE_COPIES = 4  # of a batch of images in float32: bytes as numbers, augmented, resized, normalised
+FORWARD_COPIES = 3  # of the largest intermediate: what an operation reads, what it makes, what is just given back
+STATES = {"adamw": 2, "adam": 2, "sgd": 1}  # numbers that an optimiser keeps of each weight
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of one run in a process of its own: the process with torch, images of the data set, weights with gradients
+    and what is kept of them, and the most that is held for a moment: in a step, at a checkpoint, in an evaluation."""
+
+    process: int
+    images: int
+    weights: int
+    step: int
+    checkpoint: int
+    evaluation: int
+
+    @property
+    def alone(self) -> int:
+        """What each of several runs has to itself."""
+        return self.weights + max(self.step, self.checkpoint, self.evaluation)
+
+    def side_by_side(self, runs: int = 1) -> int:
+        """The most of it at once, of so many runs forked from one process: they share what it loaded and the images."""
+        return self.process + self.images + runs * self.alone + (runs - 1) * OWN_BYTES
+
+    def fitting(self, available: int) -> int:
+        """How many runs side by side take no more than `available` bytes."""
+        return max(0, (available - self.process - self.images + OWN_BYTES) // (self.alone + OWN_BYTES))
+
+
+def memory_of(run: Run, evaluations: Iterable[Evaluation] = ()) -> Memory:
+    """What a run with its evaluations takes on a CPU, in bytes."""
+    data, recipe = run.data, run.recipe
+    built, sides = built_of(run), (run.resolution, *run.recipe.train_resolutions)
+    weights = FLOAT * sum(parameter.numel() for parameter in network_without_memory(*built).parameters())
+    kept = 2 + STATES[recipe.optimizer] + (recipe.ema > 0)
+    step = max(recipe.batch_size * _step_bytes(built, _seen(run, side)) for side in sides)
+    evaluated = [
+        _forward_bytes(built, run.resolution if one.images == "patch" else _seen(run, one.resolution))
+        + image_bytes(run, one.resolution)
+        for one in evaluations
+    ]
+    return Memory(
+        process=PROCESS_BYTES,
+        images=(sum(data.train_counts) + data.test_count) * data.channels * data.native_resolution**2,
+        weights=kept * weights,
+        step=step + recipe.batch_size * image_bytes(run, max(sides)),
+        checkpoint=2 * (kept - 1) * weights,
+        evaluation=TOGETHER * max(evaluated, default=0),
+    )
+
+
+Wanted = tuple[Run, Iterable[Evaluation]]
+
+
+def kinds(wanted: Iterable[Wanted]) -> list[tuple[Run, tuple[Evaluation, ...]]]:
+    """One run of each kind, by what its memory depends on, with all evaluations that any run of its kind has."""
+    first: dict[object, Run] = {}
+    evaluations: dict[object, dict[Evaluation, None]] = {}
+    for run, those in wanted:
+        key = (built_of(run), run.dataset, run.recipe)
+        first.setdefault(key, run)
+        evaluations.setdefault(key, {}).update(dict.fromkeys(those))
+    return [(run, tuple(evaluations[key])) for key, run in first.items()]
+
+
+def largest(wanted: Iterable[Wanted], available: int | None, where: str, runs: int = 1) -> Memory | None:
+    """The memory of that of some runs which takes the most; None of none. Raises InductiveError as `check_fits` does,
+    where it is known what is `available`."""
+    found = kinds(wanted)
+    for run, evaluations in found if available is not None else ():
+        check_fits(run, evaluations, available or 0, where, runs)
+    return max((memory_of(*one) for one in found), key=lambda one: one.alone + one.images, default=None)
+
+
+def image_bytes(run: Run, side: int) -> int:
+    """What one image takes on its way to a network at `side` pixels."""
+    return IMAGE_COPIES * FLOAT * run.data.channels * max(side, run.data.native_resolution) ** 2
+
+
+def _seen(run: Run, side: int) -> int:
+    """The pixels that the network sees of images of `side` pixels."""
+    return run.resolution if models.family(run.model).resizes_input else side
+
+
+@lru_cache(maxsize=1024)
+def _step_bytes(built: Built, side: int) -> int:
+    """What the backward pass needs of one image, and the two largest tensors that are there for a moment."""
+    import torch
+
+    network, saved = network_without_memory(*built).train(), {}
+    own = {tensor.untyped_storage()._cdata for tensor in (*network.parameters(), *network.buffers())}
+
+    def keep(tensor: Any) -> Any:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:
+            saved[storage._cdata] = storage  # held, so that no other storage can have its place
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        network(torch.empty(2, network.in_channels, side, side, device="meta"))
+    sizes = [int(storage.nbytes()) for storage in saved.values()]
+    return round(STEP_COPIES * (sum(sizes) + 2 * max(sizes, default=0)) / 2)
+
+
+@lru_cache(maxsize=1024)
+def _forward_bytes(built: Built, side: int) -> int:
+    """What is held of one image in a pass forward without gradients: the largest intermediate, a few times."""
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Largest(TorchDispatchMode):
+        bytes = 0
+
+        def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            made = operation(*args, **(kwargs or {}))
+            if isinstance(made, torch.Tensor):
+                self.bytes = max(self.bytes, made.numel() * made.element_size())
+            return made
+
+    network = network_without_memory(*built).eval()
+    with torch.no_grad(), Largest() as largest:
+        network(torch.empty(2, network.in_channels, side, side, device="meta"))
+    return FORWARD_COPIES * largest.bytes // 2
+
+
+def machine_bytes() -> int:
+    """The memory that this process may use: the machine's, or less where a control group says so."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min((physical, *group_limits()))
+
+
+def group_limits() -> Iterator[int]:
+    """The limits, in bytes, of this process's control groups (version 1 or 2, outer ones too); none off Linux."""
+    groups = Path("/proc/self/cgroup")
+    for line in groups.read_text().splitlines() if groups.exists() else ():
+        _, controllers, name = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        top = Path("/sys/fs/cgroup/memory" if controllers else "/sys/fs/cgroup")
+        file = "memory.limit_in_bytes" if controllers else "memory.max"
+        folder = top / name.strip("/")
+        for one in (folder, *folder.parents):
+            if one.is_relative_to(top) and (one / file).exists():
+                text = (one / file).read_text().strip()
+                yield from [int(text)] if text.isdigit() else []  # else "max"
+
+
+def check_fits(run: Run, evaluations: Iterable[Evaluation], available: int, where: str, runs: int = 1) -> None:
+    """Raises InductiveError, with both numbers, where `runs` such runs side by side need more than `available` bytes
+    (of `where`: 'this machine')."""
+    sides = {run.resolution, *run.recipe.train_resolutions}
+    least = runs * run.recipe.batch_size * image_bytes(run, max(sides))  # before a network for such images is described
+    needed = least if least > available else memory_of(run, evaluations).side_by_side(runs)
+    if needed > available:
+        several = f" with {runs} side by side" if runs > 1 else ""
+        raise InductiveError(
+            f"{run.id}: needs about {gigabytes(needed)} of memory{several}, and {where} has {gigabytes(available)}; "
+            f"what helps: a smaller resolution, network or recipe.batch_size ({run.recipe.batch_size})"
+        )
+
+
+def gigabytes(count: float) -> str:
+    """Bytes as people read them: '0.6 GB', '48 GB'."""
+    amount = count / 1e9
+    return f"{amount:.1f} GB" if amount < 10 else f"{amount:,.0f} GB"

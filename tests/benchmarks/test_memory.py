@@ -1,0 +1,103 @@
+"""The memory that runs are forecast to take. What was measured beside it stands in docs/performance.md."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import models
+from benchmarks.errors import InductiveError
+from benchmarks.forecast import memory
+from benchmarks.forecast.cost import built_of, network_without_memory
+from benchmarks.forecast.memory import Memory, check_fits, kinds, largest, memory_of
+from benchmarks.plan.run import Evaluation, Run
+from benchmarks.training.training import model_of
+
+Make = Callable[..., Run]
+
+
+@pytest.mark.parametrize("model", ["vit", "resnet", "swin"])
+def test_what_a_backward_pass_needs(model: str, tiny: Make) -> None:
+    """Reference: the tensors that a pass on the CPU saves for it, each memory once, those of the network apart."""
+    run = tiny(model=model)
+    network, saved = model_of(run).train(), {}
+    own = {tensor.untyped_storage().data_ptr() for tensor in (*network.parameters(), *network.buffers())}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        saved[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        network(torch.randn(2, run.data.channels, 8, 8))
+    sizes = [tensor.untyped_storage().nbytes() for place, tensor in saved.items() if place not in own]
+    expected = memory.STEP_COPIES * (sum(sizes) + 2 * max(sizes)) / 2
+    assert memory._step_bytes(built_of(run), 8) == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize("model", models.model_names())
+def test_every_family_is_forecast(model: str, tiny: Make) -> None:
+    """More images a batch, and more pixels where the network sees them, take more."""
+    run = tiny(model=model, size=models.default_size(model), resolution=8)
+    more = run.model_copy(update={"recipe": run.recipe.model_copy(update={"batch_size": 2 * run.recipe.batch_size})})
+    assert 0 < memory_of(run).step < memory_of(more).step == 2 * memory_of(run).step
+
+
+def test_the_parts_by_hand(tiny: Make) -> None:
+    """AdamW keeps two numbers a weight beside weight and gradient, an average one more; a checkpoint is written from a
+    copy; digits are 1,797 images of 64 bytes; an evaluation has 256 images."""
+    run, averaged = tiny(), tiny(recipe={"name": "digits", "ema": 0.9, "optimizer": "sgd"})
+    weights = 4 * sum(parameter.numel() for parameter in network_without_memory(*built_of(run)).parameters())
+    found = memory_of(run, [Evaluation(resolution=8), Evaluation(resolution=16)])
+    assert (found.weights, found.checkpoint, found.images) == (4 * weights, 6 * weights, 1797 * 64)
+    assert (memory_of(averaged).weights, memory_of(averaged).checkpoint) == (4 * weights, 6 * weights)
+    assert found.evaluation % 256 == 0 < found.evaluation > memory_of(run, [Evaluation(resolution=8)]).evaluation
+    assert memory_of(run).evaluation == 0
+
+
+def test_runs_side_by_side_share_what_was_loaded() -> None:
+    """Reference: added by hand."""
+    one = Memory(process=850_000_000, images=50_000_000, weights=10, step=30, checkpoint=20, evaluation=0)
+    assert one.side_by_side() == 900_000_040
+    assert one.side_by_side(3) == 900_000_000 + 3 * 40 + 200_000_000
+    assert [one.fitting(bytes_) for bytes_ in (900_000_039, 900_000_040, 1_100_000_119, 1_100_000_120)] == [0, 1, 2, 3]
+
+
+def test_what_cannot_fit_is_refused_without_being_described(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch of images of 100,000 pixels is 128 x 10^10 numbers, copied a few times: no network is needed to know."""
+    run = tiny(model="resnet", resolution=100_000)
+    monkeypatch.setattr(memory, "memory_of", lambda *_: pytest.fail("described"))
+    batch = run.recipe.batch_size
+    said = (
+        rf"^{run.id}: needs about {batch * 4 * 4 * 10**10 / 1e9:,.0f} GB of memory, and this machine has 24 GB; what "
+    )
+    with pytest.raises(InductiveError, match=said):
+        check_fits(run, [], 24 * 10**9, "this machine")
+
+
+def test_kinds_of_runs_are_looked_at_once(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seeds and train sizes take the same; evaluations of all of a kind count. The largest is refused where it does not
+    fit, with others beside it."""
+    runs = [tiny(seed=seed, train_size=n) for seed in (0, 1) for n in (100, 200)]
+    at = [Evaluation(resolution=8), Evaluation(resolution=16)]
+    [(run, evaluations)] = kinds((run, at[: 1 + (number > 2)]) for number, run in enumerate(runs))
+    assert (run, evaluations) == (runs[0], tuple(at))
+    wide = tiny(size="micro")
+    found = largest([(runs[0], at), (wide, at)], None, "")
+    assert found == memory_of(wide, at) and largest([], 1, "") is None
+    room = found.side_by_side(2)
+    assert largest([(wide, at)], room, "a job", 2) == found
+    with pytest.raises(InductiveError, match=r" with 2 side by side, and a job has "):
+        largest([(wide, at)], room - 1, "a job", 2)
+
+
+def test_the_memory_of_this_machine() -> None:
+    """Reference: what the system says of itself."""
+    total = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal"))
+    assert 0 < memory.machine_bytes() <= int(total.split()[1]) * 1024
+    assert [memory.gigabytes(count) for count in (640e6, 9.96e9, 24e9, 1e13)] == [
+        "0.6 GB",
+        "10.0 GB",
+        "24 GB",
+        "10,000 GB",
+    ]
