@@ -191,7 +191,8 @@ def test_jobs_of_earlier_texts(fake: Any, submit: Submit, tmp_path: Path) -> Non
     text = (tmp_path / "study.toml").read_text()
     (tmp_path / "study.toml").write_text(text.replace("steps = 3", "steps = 4"))
     _, _, notes = with_slurm(load_study(str(tmp_path / "study.toml")), tmp_path / "runs")
-    assert notes == [f"1 job of earlier texts of this study: {job} (pending); `inductive cancel study` cancels all"]
+    cancel = f"`inductive cancel {tmp_path / 'study.toml'}` cancels all"
+    assert notes == [f"1 job of earlier texts of this study: {job} (pending); {cancel}"]
     (tmp_path / "study.toml").write_text("no longer TOML")
     console = Console(width=250, record=True, file=io.StringIO())
     assert cancel_study(str(tmp_path / "study.toml"), None, tmp_path / "runs", console) == 0

@@ -278,7 +278,8 @@ def test_an_unprepared_study_is_refused(fake: Any, submit: Submit, tmp_path: Pat
 
     (tmp_path / "other.toml").write_text(STUDY_OF_CIFAR)
     study = load_study(str(tmp_path / "other.toml"))
-    with pytest.raises(InductiveError, match=r"cifar10 is not prepared under .*: `inductive prepare other --data"):
+    command = rf"`inductive prepare {tmp_path / 'other.toml'} --data"
+    with pytest.raises(InductiveError, match=rf"cifar10 is not prepared under .*: {command}"):
         check_prepared(study, study.runs, tmp_path / "runs", tmp_path / "data")
 
 
@@ -494,7 +495,7 @@ def test_a_second_job_that_ends_before_its_first_run(fake: Any, submit: Submit, 
         submit(2, **wrong)
     assert f"jobs 101, 102 ended before their first run: {words}" in str(error.value)
     assert "`python`" in str(error.value)
-    assert "inductive retry study" in str(error.value)
+    assert f"`inductive retry {tmp_path / 'study.toml'}`" in str(error.value)
     assert len(fake.jobs) == 2
     code, said = submit(2, python=sys.executable)
     assert code == 0
