@@ -4,13 +4,13 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 from warm import Warm
 
-from benchmarks.plan.run import Run, make_run
+from benchmarks.plan.run import Run, default_evaluation, make_run
 from benchmarks.plan.study import single
 from benchmarks.running.attempt_log import Outcome
 from benchmarks.running.execute import execute
@@ -65,6 +65,18 @@ def tiny() -> Callable[..., Run]:
     return make
 
 
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
+    """A finished run with logits, of two test resolutions, and the folder of its record: for those who only look."""
+    root = tmp_path_factory.mktemp("finished")
+    wanted = {"model": "vit", "size": "pico", "train_size": 100, "recipe": "digits", "budget": {"steps": 12}}
+    run = make_run({**wanted, "options": {"position": "learned_1d"}, "validate_every": 6})
+    parts: tuple[Literal["test"], Literal["validation"]] = ("test", "validation")
+    evaluations = [default_evaluation(run, part, side) for part in parts for side in (8, 12)]
+    execute(run, root, evaluations, Settings(Path("data")), lambda: False)
+    return run, root
+
+
 @pytest.fixture
 def perform(tmp_path: Path) -> Callable[..., Outcome]:
     """Executes a run under tmp_path; `stop_at` lists the poll at which it is asked to stop."""
@@ -78,7 +90,7 @@ def perform(tmp_path: Path) -> Callable[..., Outcome]:
             return polls == stop_at
 
         evaluations = changes.pop("evaluations", single(run).evaluations[run.id])
-        more = {name: changes.pop(name) for name in ("until", "progress") if name in changes}
+        more = {name: changes.pop(name) for name in ("until", "progress", "scored") if name in changes}
         return execute(run, root, evaluations, Settings(Path("data"), **changes), stop, **more)
 
     return call

@@ -40,7 +40,7 @@ from benchmarks.records.record import (
 )
 from benchmarks.records.validity import valid_record
 from benchmarks.running.attempt_log import Job, Outcome, attempt
-from benchmarks.running.loop import Progress, Watch, result, train
+from benchmarks.running.loop import Progress, Scored, Watch, result, train
 from benchmarks.running.task import Settings
 from benchmarks.slices import changes
 from benchmarks.training.compiling import use_cache
@@ -64,13 +64,14 @@ def execute(
     stop: Callable[[], bool],
     progress: Progress = lambda step, steps, rate: None,
     until: int | None = None,
+    scored: Scored = lambda loss, validation: None,
 ) -> Outcome:
     """Brings a run's record as far as it can: training, result, the wanted evaluations.
 
     `stop` is polled between steps and evaluations; when it is true, a checkpoint is written and the outcome is
-    `interrupted`. `until` stops at a step (for `rerun --first`). Raises OwnedError when a live attempt elsewhere has
-    the run, StaleError when its sources changed, RecordError for a record that cannot be used; any other exception
-    is recorded as the attempt's failure and raised again.
+    `interrupted`. `progress` and `scored`: see `Watch`. `until` stops at a step (for `rerun --first`). Raises
+    OwnedError when a live attempt elsewhere has the run, StaleError when its sources changed, RecordError for a record
+    that cannot be used; any other exception is recorded as the attempt's failure and raised again.
     """
     began = time.perf_counter()
     for plugin in settings.plugins:
@@ -96,7 +97,7 @@ def execute(
         if finished or trained is not None:
             model = _reloaded(work, job, trained)
         else:
-            ended = _train(work, job, Watch(stop, progress, settings.checkpoint_seconds, until))
+            ended = _train(work, job, Watch(stop, progress, settings.checkpoint_seconds, until, scored))
             if ended is None:
                 return job.outcome
             model, trained = ended
@@ -171,7 +172,7 @@ def _train(work: _Work, job: Job, watch: Watch) -> tuple[Network, dict[str, Any]
 def _reloaded(work: _Work, job: Job, trained: Mapping[str, Any] | None) -> Network:
     """The network of a run whose training has ended; `trained` where its result is not written yet."""
     final = trained or read_json(work.folder / "result.json")
-    model = _finished_model(work.run, work.folder, job.execution, final["weights_sha256"])
+    model = finished_model(work.run, work.folder, job.execution, final["weights_sha256"])
     if trained is not None:
         job.step = work.run.steps
         job.claim.started_at(work.run.steps)
@@ -246,7 +247,7 @@ def _trained(folder: Path) -> dict[str, Any] | None:
     return result
 
 
-def _finished_model(run: Run, folder: Path, execution: Mapping[str, Any], sha256: str) -> Network:
+def finished_model(run: Run, folder: Path, execution: Mapping[str, Any], sha256: str) -> Network:
     """The network of a trained run with its final weights. Raises RecordError when they are gone or changed."""
     path = folder / "weights.safetensors"
     if not path.exists():

@@ -132,6 +132,8 @@ def _listen(one: _Active, reporter: Display) -> None:
             kind, *values = one.pipe.recv()
             if kind == "step":
                 reporter.step(one.task, *values)
+            elif kind == "scores":
+                reporter.scored(one.task, *values)
             else:
                 one.ending = (values[0], values[1])
 
@@ -208,19 +210,24 @@ def _child(pipe: Connection, task: Task, slot: int) -> None:
     if task.gpus:
         os.environ[gpus.VISIBLE] = gpu_of(slot, task.gpus)
     keep_memory()
-    state, line = work(task, stop=_Pipe(pipe).ended, tell=_teller(pipe))
+    state, line = work(task, _Pipe(pipe).ended, _teller(pipe), _scorer(pipe))
     with suppress(OSError):  # the parent may be gone
         pipe.send(("end", state, line))
     sys.exit(0 if state != "failed" else 1)
 
 
-def work(task: Task, stop: Callable[[], bool], tell: Callable[[int, int, float | None], None]) -> tuple[str, str]:
+def work(
+    task: Task,
+    stop: Callable[[], bool],
+    tell: Callable[[int, int, float | None], None],
+    scored: Callable[[float, float | None], None] = lambda loss, validation: None,
+) -> tuple[str, str]:
     """Executes a task and puts what can go wrong into (state, line); a failure is recorded in the run's folder."""
     os.environ["HF_HUB_OFFLINE"] = "1"  # training never touches the network; read by libraries at their import
     from benchmarks.running.execute import execute  # loads torch, which who starts runs does without
 
     try:
-        outcome = execute(task.run, task.root, task.evaluations, task.settings, stop, tell, task.until)
+        outcome = execute(task.run, task.root, task.evaluations, task.settings, stop, tell, task.until, scored)
     except OwnedError as error:
         return "owned", str(error)
     except StaleError as error:
@@ -261,6 +268,16 @@ def _teller(pipe: Connection) -> Callable[[int, int, float | None], None]:
                 pipe.send(("step", step, steps, rate))
 
     return tell
+
+
+def _scorer(pipe: Connection) -> Callable[[float, float | None], None]:
+    """Sends what a logged step has come to: a hundred times in a run, and each time it was validated."""
+
+    def scored(loss: float, validation: float | None) -> None:
+        with suppress(OSError):
+            pipe.send(("scores", loss, validation))
+
+    return scored
 
 
 def keep_memory() -> None:

@@ -33,17 +33,20 @@ from benchmarks.training.training import Training
 log = logging.getLogger("inductive")
 
 Progress = Callable[[int, int, float | None], None]  # step, steps, images a second
+Scored = Callable[[float, float | None], None]  # training loss, accuracy on the validation part where it was measured
 FIRST_STEPS = PLAIN_STEPS + 1  # of an attempt: CUDA's start, compilation, recording: no part of images a second
 
 
 @dataclass(frozen=True)
 class Watch:
-    """Who watches a training: `stop` is polled between steps, `progress` told of each. `until` ends it at a step."""
+    """Who watches a training: `stop` is polled between steps, `progress` told of each, `scored` of those that are
+    logged. `until` ends it at a step."""
 
     stop: Callable[[], bool]
     progress: Progress
     checkpoint_seconds: float
     until: int | None = None
+    scored: Scored = lambda loss, validation: None
 
 
 class ShortOfMemoryError(Exception):
@@ -163,6 +166,8 @@ class _Loop:
                     row |= _validated(self.measurer, training.run)
                 start += time.perf_counter() - before  # images a second are those of training
             self.metrics.add(training.step, row)
+            if row:  # it was read for the metrics: nothing waits for the device to show it
+                watch.scored(row["loss"], row.get("validation_accuracy"))
             self._report((training.step - first) * training.run.recipe.batch_size / (time.perf_counter() - start))
             if training.step == self.last:
                 break

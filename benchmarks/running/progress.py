@@ -24,6 +24,7 @@ class Display(Protocol):
     def __exit__(self, *error: object) -> None: ...
     def started(self, task: Task) -> None: ...
     def step(self, task: Task, step: int, steps: int, rate: float | None) -> None: ...
+    def scored(self, task: Task, loss: float, validation: float | None) -> None: ...
     def ended(self, ending: Ending) -> None: ...
     def message(self, text: str) -> None: ...
 
@@ -44,11 +45,31 @@ class _Clock:
         return f"about {duration((time.monotonic() - self.began) * (self.total - share) / share)} left"
 
 
+class _Scores:
+    """The training loss and the validation accuracy that each run has last logged."""
+
+    def __init__(self) -> None:
+        self.losses: dict[str, float] = {}
+        self.validations: dict[str, float] = {}
+
+    def note(self, task: Task, loss: float, validation: float | None) -> None:
+        self.losses[task.run.id] = loss
+        if validation is not None:
+            self.validations[task.run.id] = validation
+
+    def words(self, task: Task) -> str:
+        """'loss 0.231, validation 85.4 %'; '' before a step was logged."""
+        loss, validation = self.losses.get(task.run.id), self.validations.get(task.run.id)
+        parts = [] if loss is None else [f"loss {loss:.3g}"]
+        parts += [] if validation is None else [f"validation {100 * validation:.1f} %"]
+        return ", ".join(parts)
+
+
 class Lines:
     """A line when a run ends, and one a minute in between, for logs."""
 
     def __init__(self, console: Console, total: int, jobs: int):
-        self.console, self.clock = console, _Clock(total, jobs)
+        self.console, self.clock, self.scores = console, _Clock(total, jobs), _Scores()
         self.last_line = time.monotonic()
 
     def __enter__(self) -> Lines:
@@ -63,17 +84,20 @@ class Lines:
     def step(self, task: Task, step: int, steps: int, rate: float | None) -> None:
         self.clock.shares[task.run.id] = step / steps
         if time.monotonic() - self.last_line > (60 if self.clock.total > 1 else 5):
-            speed = f", {rate:,.0f} images/s" if rate else ""
-            self.message(f"{task.run.id}: step {step:,} of {steps:,}{speed}, {self.clock.left()}")
+            speed = f"{rate:,.0f} images/s" if rate else ""
+            parts = (f"step {step:,} of {steps:,}", speed, self.scores.words(task), self.clock.left())
+            self.message(f"{task.run.id}: {', '.join(filter(None, parts))}")
+
+    def scored(self, task: Task, loss: float, validation: float | None) -> None:
+        self.scores.note(task, loss, validation)
 
     def ended(self, ending: Ending) -> None:
         self.clock.shares.pop(ending.task.run.id, None)
         self.clock.done += 1
         place = f"[{self.clock.done}/{self.clock.total}]"
         left = f", {self.clock.left()}" if self.clock.done < self.clock.total and self.clock.left() else ""
-        self.message(
-            f"{place} {ending.task.run.id}: {ending.state} after {duration(ending.seconds)} ({ending.line}){left}"
-        )
+        did = "; ".join(filter(None, (ending.line, self.scores.words(ending.task))))
+        self.message(f"{place} {ending.task.run.id}: {ending.state} after {duration(ending.seconds)} ({did}){left}")
 
     def message(self, text: str) -> None:
         self.last_line = time.monotonic()
@@ -84,7 +108,7 @@ class Bars:
     """One bar for the study and one for each running run."""
 
     def __init__(self, console: Console, total: int, jobs: int):
-        self.console, self.clock = console, _Clock(total, jobs)
+        self.console, self.clock, self.scores = console, _Clock(total, jobs), _Scores()
         self.progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
@@ -108,9 +132,13 @@ class Bars:
 
     def step(self, task: Task, step: int, steps: int, rate: float | None) -> None:
         self.clock.shares[task.run.id] = step / steps
-        note = "evaluating" if step == steps else f"{rate:,.0f} images/s" if rate else ""
+        speed = "evaluating" if step == steps else f"{rate:,.0f} images/s" if rate else ""
+        note = ", ".join(filter(None, (speed, self.scores.words(task))))
         self.progress.update(self.bars[task.run.id], completed=step, note=note)
         self.progress.update(self.whole, note=self.clock.left())
+
+    def scored(self, task: Task, loss: float, validation: float | None) -> None:
+        self.scores.note(task, loss, validation)
 
     def ended(self, ending: Ending) -> None:
         self.clock.shares.pop(ending.task.run.id, None)

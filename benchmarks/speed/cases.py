@@ -139,6 +139,9 @@ class Quiet(Display):
     def step(self, task: Task, step: int, steps: int, rate: float | None) -> None:
         pass
 
+    def scored(self, task: Task, loss: float, validation: float | None) -> None:
+        pass
+
     def ended(self, ending: Ending) -> None:
         pass
 

@@ -82,7 +82,7 @@ def test_a_child_sees_the_gpu_of_its_slot(monkeypatch: pytest.MonkeyPatch, tiny:
     """What breaks otherwise: a neighbour's GPU is used. A task without GPUs leaves the variable as it is."""
     seen = []
 
-    def work(task: Task, stop: Any, tell: Any) -> tuple[str, str]:
+    def work(task: Task, stop: Any, *watching: Any) -> tuple[str, str]:
         seen.append(os.environ.get(gpus.VISIBLE))
         return "finished", ""
 
