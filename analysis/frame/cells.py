@@ -10,29 +10,18 @@ from typing import Any
 import pandas as pd
 
 from analysis.frame.arms import ArmData, one_arm
+from analysis.frame.main_rows import at_home, usual
 from analysis.frame.naming import NONE
 from analysis.frame.rows import each_group, each_row
 from analysis.statistics import intervals
 from analysis.statistics.intervals import Estimate
 
+__all__ = ["at_home", "usual"]  # for those who make cells of them
+
 NEEDED = [
     *("run", "label", "line", "train_size", "test_resolution"),
     *("draw", "seed", "draw_runs", "count", "state", "starved", "collapsed"),
 ]
-
-
-def usual(rows: pd.DataFrame) -> pd.DataFrame:
-    """The evaluations that tables and figures show: resized whole images, each model's default way of carrying
-    positions, BatchNorm as trained. the room `questions/resolution` has the others."""
-    return rows[
-        (rows["images"] == "resize") & rows["carry_default"] & (rows["crop"] == 1) & (rows["batchnorm"] == "kept")
-    ]
-
-
-def at_home(rows: pd.DataFrame, part: str = "test") -> pd.DataFrame:
-    """The evaluations at the training resolution, one a run."""
-    rows = usual(rows)
-    return rows[(rows["part"] == part) & (rows["test_resolution"] == rows["resolution"]) & (rows["carry"] == NONE)]
 
 
 def trained(rows: pd.DataFrame) -> pd.DataFrame:

@@ -1,20 +1,24 @@
 """One tidy table of records: one row per run and evaluation.
 
     frame = load(Path("runs"), load_study("quickstart"))    # or several studies; none: every record in the folder
-    frame.rows.groupby(["label", "train_size"])["accuracy"].mean()
+    frame.main.groupby(["arm", "label", "train_size"])["accuracy"].mean()
 
-`COLUMNS` names every column once, with its unit. An option that a model does not have is "-", never NaN, because
-pandas' groupby silently drops rows with NaN keys. A folder that cannot be read is a row of `problems`.
+`Frame.main` has a row a run: its test accuracy at the training resolution. `Frame.rows` has every evaluation, also on
+other parts and at other resolutions, which no mean should mix. `COLUMNS` names every column once, with its unit. An
+option that a model does not have is "-", never NaN, because pandas' groupby silently drops rows with NaN keys. A folder
+that cannot be read is a row of `problems`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 import models
+from analysis.frame.main_rows import at_home
 from analysis.frame.naming import NONE, differing, hardware, name_recipes, text
 from analysis.frame.rows import each_group
 from analysis.frame.studies import joined
@@ -141,6 +145,17 @@ class Frame:
     recipes: dict[str, dict[str, Any]]
     starved_below: float
     datasets: dict[str, Dataset]
+
+    @cached_property
+    def main(self) -> pd.DataFrame:
+        """A row per run that was evaluated: on the test images at its training resolution, with nothing else changed.
+
+        Columns: `arm`, the number that its arm (the columns ARM) has on the page and in the CSV tables, then COLUMNS.
+        Runs of several arms answer several questions: group by `arm` first."""
+        number = self.runs.groupby(ARM, sort=False).ngroup() + 1
+        rows = at_home(self.rows)
+        arms = rows["run"].map(dict(zip(self.runs["run"], number, strict=True)))
+        return rows.assign(arm=arms)[["arm", *COLUMNS]].reset_index(drop=True)
 
 
 def load(root: Path | str, *studies: Study, runs: Iterable[str] | None = None) -> Frame:
@@ -422,9 +437,7 @@ def _mark_starved(table: pd.DataFrame, limit: float) -> None:
 
 def _mark_collapsed(table: pd.DataFrame, evaluated: pd.DataFrame) -> None:
     """Fills collapsed, from the test accuracy at the training resolution."""
-    home = evaluated[(evaluated["part"] == "test") & (evaluated["images"] == "resize") & (evaluated["carry"] == NONE)]
-    home = home[(home["crop"] == 1) & (home["batchnorm"] == "kept")].merge(table[["run", "classes", *CELL]], on="run")
-    found = collapses.runs_of(home[home["test_resolution"] == home["resolution"]], CELL)
+    found = collapses.runs_of(at_home(evaluated.merge(table[["run", "classes", *CELL]], on="run")), CELL)
     table["collapsed"] = table["run"].isin(found)
 
 

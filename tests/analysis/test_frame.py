@@ -15,6 +15,7 @@ from analysis.frame.arms import MixedArmsError, one_arm, split
 from analysis.frame.frame import COLUMNS, RUN, load
 from analysis.page.methods import sentences
 from analysis.questions.fairness.numbers import ledger
+from analysis.report import write_report
 from benchmarks.errors import RecordError
 from benchmarks.plan.run import canonical
 from benchmarks.plan.study import Study
@@ -34,6 +35,22 @@ def test_a_row_per_run_and_evaluation(made_up: Any, small: tuple[Study, Path]) -
     for run in study.runs:
         for one in study.evaluations[run.id]:
             assert by_id[run.id, one.id] == made_up.accuracy_of(run, one)
+
+
+def test_the_obvious_mean_is_that_of_the_page(made_up: Any, tmp_path: Path) -> None:
+    """Several arms, validation parts and test resolutions. Reference: the CSV of the page."""
+    study = made_up.study_of(made_up.SMALL, recipe=["digits", "plain"])
+    made_up.write_study(tmp_path / "runs", study)
+    frame = load(tmp_path / "runs", study)
+    assert sorted(frame.main["run"]) == sorted(run.id for run in study.runs)
+    report = write_report(study, tmp_path / "runs", tmp_path / "page", ("csv",))
+    [path] = [path for path in report.tables if path.name == "accuracy-by-train-size.csv"]
+    page = pd.read_csv(path).set_index(["arm", "label", "train_size"])["mean"].rename("accuracy")
+    ours = frame.main.groupby(["arm", "label", "train_size"])["accuracy"].mean()
+    assert set(page.index.get_level_values("arm")) == {1, 2}
+    pd.testing.assert_series_equal(ours, page.sort_index(), check_index_type=False)
+    mixed = frame.rows.groupby(["label", "train_size"])["accuracy"].mean()
+    assert abs(mixed - ours.groupby(["label", "train_size"]).mean()).max() > 0.05  # what it must not be
 
 
 def test_without_a_study_the_same_runs_are_found(small: tuple[Study, Path]) -> None:

@@ -1,0 +1,19 @@
+"""Which evaluations of a run stand for it: those that its study asks for by default, and the one at home."""
+
+import pandas as pd
+
+from analysis.frame.naming import NONE
+
+
+def usual(rows: pd.DataFrame) -> pd.DataFrame:
+    """The evaluations that tables and figures show: resized whole images, each model's default way of carrying
+    positions, BatchNorm as trained. The room `questions/resolution` has the others."""
+    return rows[
+        (rows["images"] == "resize") & rows["carry_default"] & (rows["crop"] == 1) & (rows["batchnorm"] == "kept")
+    ]
+
+
+def at_home(rows: pd.DataFrame, part: str = "test") -> pd.DataFrame:
+    """The evaluations at the training resolution, one a run."""
+    rows = usual(rows)
+    return rows[(rows["part"] == part) & (rows["test_resolution"] == rows["resolution"]) & (rows["carry"] == NONE)]
