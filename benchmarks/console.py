@@ -5,6 +5,7 @@ Texts from records and logs may have been written by a stranger: they must not m
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -18,6 +19,7 @@ if TYPE_CHECKING:  # rich is loaded where something is printed: `inductive --hel
 KEPT = "\n\t"
 UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control and format characters (escape, right to left), halves, separators
 PIPE_WIDTH = 250  # columns in a pipe, so that an id stays on its line
+BARS = "▁▂▃▄▅▆▇█"
 
 
 def terminal(*, stderr: bool = False) -> Console:
@@ -66,6 +68,18 @@ def duration(seconds: float) -> str:
     if whole < 86400:
         return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def sparkline(values: Sequence[float], width: int = 40) -> str:
+    """Finite numbers as a row of bars, the lowest ▁ and the highest █; of more than `width`, the mean of each stretch.
+
+    Returns '' for none."""
+    cells = min(width, len(values))
+    ends = [round(cell * len(values) / cells) for cell in range(cells + 1)] if cells else [0]
+    heights = [sum(values[start:end]) / (end - start) for start, end in itertools.pairwise(ends)]
+    low, high = min(heights, default=0.0), max(heights, default=0.0)
+    step = (high - low) / (len(BARS) - 1) or 1.0
+    return "".join(BARS[round((height - low) / step)] for height in heights)
 
 
 def printable(text: str) -> str:

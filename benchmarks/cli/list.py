@@ -1,6 +1,9 @@
 """`inductive list`: what there is to choose from."""
 
 import math
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -8,26 +11,38 @@ from rich.console import Console
 
 import models
 from benchmarks.cli.options import Choice, options
-from benchmarks.console import print_json, say, table, terminal
+from benchmarks.console import print_json, printable, say, table, terminal
 from benchmarks.data.catalogue import DATASETS
+from benchmarks.data.dataset import Places
 from benchmarks.errors import ConfigError
 from benchmarks.plan.recipes import recipe_about, recipe_names
 from benchmarks.plan.study import load_study, study_names
+from benchmarks.records.roots import existing
+from benchmarks.records.states import counted
+from benchmarks.records.summary import ListedRun, listed_runs
 from models.catalogue.ready_made import SUMMARIES, WEIGHTS
 
 
 @click.command("list")
-@click.argument("what", type=Choice(["models", "vit-sizes", "positions", "datasets", "recipes", "studies"]))
+@click.argument("what", type=Choice(["models", "vit-sizes", "positions", "datasets", "recipes", "studies", "runs"]))
+@click.argument("study", required=False)
 @click.option("--size", help="With models: count parameters and MACs of every family that has this size.")
 @click.option("--image-size", type=click.IntRange(min=1), metavar="PIXELS", help="With --size; default: 32.")
-@options("plugin", "json")
-def list_(what: str, size: str | None, image_size: int | None, as_json: bool) -> None:
-    """What there is to choose from."""
+@options("records", "where", "plugin", "json")
+def list_(
+    what: str, study: str | None, size: str | None, image_size: int | None, root: Path, data: Path, as_json: bool
+) -> None:
+    """What there is to choose from; `list runs [STUDY]`: the runs there are, and how accurate they are."""
+    if study is not None and what != "runs":
+        raise click.UsageError(f"a study belongs to `list runs`, not to `list {what}`")
     if (size or image_size) and what != "models":
         raise click.UsageError(f"--size and --image-size belong to `list models`, not to `list {what}`")
     if image_size and not size:
         raise click.UsageError("--image-size needs --size, such as --size tiny")
-    if as_json:
+    if what == "runs":
+        of_study = None if study is None else load_study(study, Places(data, root))
+        show_runs(listed_runs(root if of_study else existing(root), of_study), as_json=as_json)
+    elif as_json:
         print_json(listing(what, size, image_size))
     else:
         print_listing(terminal(), what, size, image_size)
@@ -65,6 +80,21 @@ def listing(what: str, size: str | None = None, image_size: int | None = None) -
         return [{"name": name, **recipe_about(name)} for name in recipe_names()]
     studies = [load_study(name) for name in study_names()]
     return [{"name": s.name, "runs": len(s.runs), "question": s.question, "cost": s.cost} for s in studies]
+
+
+def show_runs(runs: Iterable[ListedRun], *, as_json: bool) -> None:
+    """`inductive list runs`: prints a line a run."""
+    if as_json:
+        print_json([asdict(one) for one in runs])
+        return
+    found = list(runs)
+    width = max((len(one.id) for one in found), default=0)
+    for one in found:  # no table of rich's, which takes seconds for ten thousand
+        n = "-" if one.train_size is None else f"{one.train_size:,}"
+        seed = "-" if one.seed is None else one.seed
+        accuracy = "-" if one.accuracy is None else f"{one.accuracy:.2%}"
+        click.echo(printable(f"{one.id:<{width}}  {one.state:<11}  n {n:>6}  seed {seed:>2}  {accuracy:>7}"))
+    click.echo(counted(one.state for one in found) or "no runs")
 
 
 def counted_models(size: str, image_size: int) -> tuple[list[dict[str, Any]], list[str]]:

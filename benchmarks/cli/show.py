@@ -15,6 +15,7 @@ from benchmarks.plan.recipes import recipe_values
 from benchmarks.plan.run import Evaluation, Run
 from benchmarks.records.record import Record, find_record, read_record
 from benchmarks.records.states import RunState, run_state
+from benchmarks.records.summary import accuracies, circumstances, losses
 from benchmarks.records.validity import valid_record
 
 
@@ -43,31 +44,29 @@ def show_values(record: Record, state: RunState) -> dict[str, Any]:
         "state": state.state,
         "reason": state.reason,
         "folder": str(record.path),
+        "main": record.main,
+        "result": record.result,
+        "evaluations": record.evaluations,
+        "attempts": record.attempts,
         "configuration": record.config["run"],
         "differs_from_defaults_in": record.config["delta"],
         "subset": record.config["subset"],
         "execution": {key: value for key, value in (record.execution or {}).items() if key != "sources"},
         "environment": record.attempt_list[-1].environment() if record.attempt_list else {},
-        "result": record.result,
-        "evaluations": record.evaluations,
-        "attempts": record.attempts,
     }
 
 
 def print_show(console: Console, record: Record, state: RunState, *, configuration: bool = True) -> None:
-    """One run for people: what it is, how it went, what came out, how to run it again."""
+    """One run for people: what came out and how it went, then what it is and how to run it again."""
     reason = f" ({state.reason})" if state.reason else ""
-    say(console, f"{record.id}: {state.state}{reason}\n{record.path}")
-    if configuration:
-        print_configuration(console, state.run)
-    if record.result and record.result["state"] == "finished" and state.state != "failed":
-        result = record.result
-        say(
-            console,
-            f"{result['steps']:,} steps, {result['images']:,} images; training accuracy without augmentation "
-            f"{result['train_accuracy']:.1%}, loss {result['train_loss']:.4f}",
-        )
-    rows = [
+    say(console, f"{record.id}: {state.state}{reason}")
+    valid = state.state != "failed" or state.record is not None  # of a record that is not, no number is shown
+    found = [*accuracies(record), *losses(record, state.run.steps), *circumstances(record)] if valid else []
+    lines = [*found, ("record", str(record.path))]
+    width = max(len(name) for name, _ in lines)
+    for name, text in lines:
+        say(console, f"{name:<{width}}  {text}")
+    evaluations = [
         [
             e["evaluation"]["part"],
             e["evaluation"]["resolution"],
@@ -75,9 +74,9 @@ def print_show(console: Console, record: Record, state: RunState, *, configurati
             f"{e['accuracy']:.2%}",
             e["count"],
         ]
-        for e in (record.evaluations if state.state != "failed" else [])
+        for e in (record.evaluations if valid else [])
     ]
-    if rows:
+    if evaluations:
         columns = {
             "part": "left",
             "pixels": "right",
@@ -85,7 +84,7 @@ def print_show(console: Console, record: Record, state: RunState, *, configurati
             "accuracy": "right",
             "images": "right",
         }
-        table(console, "evaluations", columns, rows)
+        table(console, "evaluations", columns, evaluations)
     attempts = [
         [a["number"], a["state"], a["start_step"], a.get("step", "-"), (a["seconds"] or {}).get("total", "-")]
         for a in record.attempts
@@ -96,6 +95,8 @@ def print_show(console: Console, record: Record, state: RunState, *, configurati
         dict.fromkeys(("attempt", "ended", "from step", "to step", "seconds"), "right"),
         attempts,
     )
+    if configuration:
+        print_configuration(console, state.run)
     say(console, f"again: inductive rerun {record.id}")
 
 

@@ -69,6 +69,13 @@ class Record:
         """What each attempt did: number, start_step, state, step, error, seconds, images_per_second."""
         return [attempt.summary() for attempt in self.attempt_list]
 
+    @property
+    def main(self) -> dict[str, Any] | None:
+        """The entry of the run's main evaluation: test images at the training resolution, nothing else changed. None
+        where it was not made."""
+        wanted = _main_evaluation(self.config["run"]["resolution"])
+        return next((entry for entry in self.evaluations if entry["id"] == wanted), None)
+
     def check_name(self, name: str) -> None:
         """Raises RecordError where a folder of another name holds it: it would count as another run, or twice."""
         if self.id != name:
@@ -89,6 +96,12 @@ class Record:
         if run.id != self.id:
             raise RecordError(f"{self.path / 'config.json'}: its configuration is that of run {run.id}; {EDITED}")
         return run
+
+
+@lru_cache(maxsize=1024)
+def _main_evaluation(resolution: int) -> str:
+    """The id of the evaluation that counts where one number stands for a run."""
+    return Evaluation(part="test", resolution=resolution).id
 
 
 def read_record(folder: Path | str, *, now_sources: Mapping[str, str] | None = None, accepted: bool = True) -> Record:
