@@ -1,5 +1,6 @@
 """The documents say what the code does: keys are all there, and the example of a study is a study."""
 
+import json
 import os
 import re
 import shutil
@@ -8,8 +9,10 @@ import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from benchmarks.plan.recipes import Recipe
@@ -29,6 +32,23 @@ budget = { steps = 2 }
 name = "resnet"
 size = "nano"
 """
+
+
+def test_the_notebook_runs(finished: tuple[Run, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cell by cell, on a run that is there; it is kept without outputs."""
+    run, root = finished
+    book = json.loads((DOCS / "look-at-a-run.ipynb").read_text(encoding="utf-8"))
+    cells = [cell for cell in book["cells"] if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells)
+    (tmp_path / "runs").symlink_to(root)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    names: dict[str, Any] = {}
+    for cell in cells:
+        exec("".join(cell["source"]).replace("vit-rope_axial-digits-n1000-r8-d0-s0", run.id), names)  # noqa: S102
+    assert names["trained"].run == run
+    assert names["accuracy"] == names["trained"].record.main["accuracy"]
+    assert [len(axes.images) for axes in names["figure"].axes] == [1] * 6
 
 
 def test_every_key_of_a_study_is_documented() -> None:

@@ -70,14 +70,19 @@ class Index:
 @lru_cache(maxsize=64)
 def declared(name: str, places: Places) -> Dataset:
     """The data set `folder:PATH`. Raises ConfigError saying where it was looked for."""
+    return index_of(name, places).dataset()
+
+
+def index_of(name: str, places: Places) -> Index:
+    """The index of `folder:PATH`: of its tree, or a kept one where that is gone. Raises ConfigError as `declared`."""
     data, runs = places.data, places.runs
     if data is not None and place(name, data).is_dir():
-        return current_index(name, data).dataset()
+        return current_index(name, data)
     copies = [index_path(name, data)] if data is not None else []
     copies += [runs / COPIES / f"{safe(name)}.json"] if runs is not None else []
     for path in copies:  # decoded and then removed, or a report on a machine without the data
         if path.exists():
-            return _read(path, name).dataset()
+            return _read(path, name)
     if data is None:
         raise ConfigError("dataset", f"'{name}': there is no index of it at {copies[0] if copies else 'any place'}")
     raise ConfigError(
