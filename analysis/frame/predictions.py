@@ -1,7 +1,9 @@
 """Which test images each network gets right, from the predictions that its record keeps of them."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,15 +33,40 @@ def correctness(root: Path, rows: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
 
 def read_correct(folder: Path, evaluation: str, part: str) -> NDArray[np.bool_] | None:
     """The same for one evaluation (by id) of the record in `folder`, from its newest pass; None where there is none."""
+    found = read_predictions(folder, evaluation, part)
+    return None if found is None else found.predicted == found.labels
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a record keeps of an evaluation, in the order of the part: `labels` and `predicted` (images,) are classes,
+    `logits` (images, classes) as float32, None where they were not kept."""
+
+    labels: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    logits: NDArray[np.float32] | None
+
+
+def read_predictions(folder: Path, evaluation: str, part: str, logits: bool = False) -> Predictions | None:
+    """Those of one evaluation (by id) of the record in `folder`, from its newest pass; None where none are kept or they
+    cannot be read. `logits`: whether these are read, too."""
     for path in sorted((folder / "evaluations").glob("[0-9]*.npz"), reverse=True):
         try:
             with opened_pass(path) as arrays:
-                if f"{evaluation}.predicted" in arrays.files:
-                    return np.asarray(arrays[f"{evaluation}.predicted"] == arrays[f"labels.{part}"])
-                if f"{evaluation}.logits" in arrays.files:
-                    return np.asarray(arrays[f"{evaluation}.logits"].argmax(axis=1) == arrays[f"labels.{part}"])
-                if f"{evaluation}.top5" in arrays.files:
-                    return np.asarray(arrays[f"{evaluation}.top5"][:, 0] == arrays[f"labels.{part}"])
+                predicted = _predicted(arrays, evaluation)
+                if predicted is not None:
+                    kept = logits and f"{evaluation}.logits" in arrays.files
+                    whole = arrays[f"{evaluation}.logits"].astype(np.float32) if kept else None
+                    return Predictions(arrays[f"labels.{part}"].astype(np.int64), predicted.astype(np.int64), whole)
         except (RecordError, *DAMAGE):
             return None
     return None
+
+
+def _predicted(arrays: Mapping[str, NDArray[Any]], evaluation: str) -> NDArray[Any] | None:
+    """The class that was predicted for each image, by whatever of an evaluation is kept in a pass; None for nothing."""
+    if f"{evaluation}.predicted" in arrays:
+        return arrays[f"{evaluation}.predicted"]
+    if f"{evaluation}.logits" in arrays:
+        return arrays[f"{evaluation}.logits"].argmax(axis=1)
+    return arrays[f"{evaluation}.top5"][:, 0] if f"{evaluation}.top5" in arrays else None

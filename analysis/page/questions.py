@@ -11,6 +11,7 @@ from analysis.questions.accuracy.question import QUESTION as ACCURACY
 from analysis.questions.comparisons.question import QUESTION as COMPARISONS
 from analysis.questions.data_needed.question import QUESTION as DATA_NEEDED
 from analysis.questions.fairness.question import QUESTION as FAIRNESS
+from analysis.questions.mistakes.question import QUESTION as MISTAKES
 from analysis.questions.over_data_sets.question import QUESTION as OVER_DATA_SETS
 from analysis.questions.positions.question import QUESTION as POSITIONS
 from analysis.questions.resolution.question import QUESTION as RESOLUTION
@@ -21,6 +22,7 @@ QUESTIONS: tuple[Question[Any], ...] = (  # Any: each has numbers of its own kin
     POSITIONS,
     RESOLUTION,
     TRAINING_LOSS,
+    MISTAKES,
     FAIRNESS,
     DATA_NEEDED,
     COMPARISONS,
