@@ -40,9 +40,9 @@ class File:
     href: str
 
 
-def page(content: Content, frame: Frame, found: Sequence[Trace], beside: bool) -> str:
-    """The page. `found` are the traces of its runs; `beside` whether CSV tables lie beside it."""
-    environment = Environment(
+def environment() -> Environment:
+    """Where pages are made: what is put into them is escaped, and a name that there is not is an error."""
+    made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
@@ -50,16 +50,25 @@ def page(content: Content, frame: Frame, found: Sequence[Trace], beside: bool) -
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.globals |= {"svg": _svg, "narrow_svg": _narrow_svg, "defined": defined}
+    made.globals |= {"svg": _svg, "narrow_svg": _narrow_svg, "defined": defined}
+    return made
+
+
+def page(content: Content, frame: Frame, found: Sequence[Trace], beside: bool) -> str:
+    """The page. `found` are the traces of its runs; `beside` whether CSV tables lie beside it."""
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
-    text = environment.get_template("page.html.j2").render(
-        content=content,
-        files=_files(frame, found),
-        columns=COLUMNS,
-        digests=_json_in_html({one.run: dict(one.parts) for one in found}),
-        script=script,
-        script_digest=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
-        beside=beside,
+    text = (
+        environment()
+        .get_template("page.html.j2")
+        .render(
+            content=content,
+            files=_files(frame, found),
+            columns=COLUMNS,
+            digests=_json_in_html({one.run: dict(one.parts) for one in found}),
+            script=script,
+            script_digest=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
+            beside=beside,
+        )
     )
     return SEAL.sub(rf"\g<1>{seal(text)}\g<3>", text, count=1)
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from benchmarks.cli.options import options
 from benchmarks.console import print_json, say, table, terminal
 from benchmarks.data.dataset import Places
+from benchmarks.files import write_atomic
 from benchmarks.plan.recipes import recipe_values
 from benchmarks.plan.run import Evaluation, Run
 from benchmarks.records.record import Record, find_record, read_record
@@ -22,19 +23,34 @@ from benchmarks.records.validity import valid_record
 @click.command()
 @click.argument("run_id")
 @click.option("--against", metavar="RUN_ID", help="Instead: on which test images these two networks differ (McNemar).")
+@click.option(
+    "--html",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write a page: curves, confusion matrix, the images it gets wrong most confidently.",
+)
 @options("records", "where", "plugin", "json")
-def show(run_id: str, against: str | None, root: Path, data: Path, as_json: bool) -> None:
+def show(run_id: str, against: str | None, html: Path | None, root: Path, data: Path, as_json: bool) -> None:
     """Everything known of one run."""
+    if against is not None and html is not None:
+        raise click.UsageError("--html shows one run, --against compares two")
     record, places = read_record(find_record(root, run_id)), Places(data, root)
     if against is not None:
         one, other = (valid_record(path, whole=True) for path in (record.path, find_record(root, against)))
         show_against(one, other, places, as_json=as_json)
         return
     state = run_state(record.run(places), root, [], whole=True)
+    if html is not None:
+        from analysis.one_run import run_page
+
+        html.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(html, run_page(record, state.run, state.state, places).encode())
     if as_json:
         print_json(show_values(record, state))
     else:
         print_show(terminal(), record, state)
+        if html is not None:
+            say(terminal(), f"page: {html}")
 
 
 def show_values(record: Record, state: RunState) -> dict[str, Any]:
