@@ -9,26 +9,27 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import matplotlib
 import numpy as np
-from markupsafe import Markup
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 from PIL import Image
 
 from analysis import wording
-from analysis.elements import drawings
-from analysis.elements.axes import STYLE
+from analysis.elements.axes import STYLE, decades
+from analysis.elements.drawings import Drawing
 from analysis.elements.fonts import quiet
-from analysis.elements.layout import WIDTH, settle
+from analysis.elements.layout import NARROW, WIDTH, settle
 from analysis.elements.palette import BLUE, VERMILLION
 from analysis.formats.html import environment
 from analysis.frame.predictions import Predictions, read_predictions
 from analysis.frame.rows import each_row
-from analysis.questions.mistakes.figures import confusion_maps
+from analysis.questions.mistakes.figures import confusion_maps, largest_share
 from analysis.questions.mistakes.numbers import Answers, confidence_of, hardest_images, named_confusion
 from benchmarks.data.class_names import class_names
 from benchmarks.data.dataset import Places
@@ -66,10 +67,7 @@ def run_page(record: Record, run: Run, state: str, places: Places) -> str:
         raise RecordError(f"{record.id}: is {state}; a page is of a run that is finished and evaluated on test images")
     names = class_names(run.data, places)
     answers = _answers(record, places)
-    confusion = named_confusion(answers, names).assign(label=record.id)
-    metrics = read_metrics(record.path / "metrics.jsonl")
     with quiet():
-        curves, maps = training_curves(metrics), confusion_maps(confusion, names)
         return (
             environment()
             .get_template("run.html.j2")
@@ -77,8 +75,8 @@ def run_page(record: Record, run: Run, state: str, places: Places) -> str:
                 id=record.id,
                 state=state,
                 lines=[*accuracies(record), *circumstances(record)],
-                curves=Markup(drawings.svg(curves, "curves")),
-                confusion=Markup(drawings.svg(maps, "confusion")),
+                curves=_curves(record),
+                confusion=_confusion(answers, names),
                 worst=worst_images(record, run, answers, names, places),
                 wrong=int((answers.predicted != answers.labels).sum()),
                 images=answers.labels.size,
@@ -88,11 +86,28 @@ def run_page(record: Record, run: Run, state: str, places: Places) -> str:
         )
 
 
-def training_curves(metrics: Sequence[Mapping[str, float]]) -> Figure:
-    """Loss (log scale) and accuracy against the optimiser step, as logged; a line is left out where nothing was."""
+def _curves(record: Record) -> Drawing:
+    metrics = read_metrics(record.path / "metrics.jsonl")
+    shows = "Loss (log scale) and accuracy against the optimiser step"
+    legend = "Training, batch: of a step’s batch as the recipe has it, augmentation included, as logged."
+    return Drawing("curves", partial(training_curves, metrics), pd.DataFrame(metrics), shows, legend)
+
+
+def _confusion(answers: Answers, names: Sequence[str]) -> Drawing:
+    table = named_confusion(answers, names).assign(label="")
+    shows = "Test images of each class (rows) by the class that they were taken for (columns)"
+    legend = f"Colour: the share of the true class that is wrong, at most {wording.percent(largest_share(table))}."
+    return Drawing("confusion", partial(confusion_maps, table, names), table, shows, legend)
+
+
+def training_curves(metrics: Sequence[Mapping[str, float]], width: float = WIDTH) -> Figure:
+    """Loss (log scale) and accuracy against the optimiser step, as logged, side by side where there is room; a line is
+    left out where nothing was logged. `width` in inches."""
+    beside = width >= NARROW
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 2.7), layout="constrained")
-        for axes, (title, lines) in zip(figure.subplots(1, 2), CURVES.items(), strict=True):
+        figure = Figure(figsize=(width, 2.7 if beside else 4.6), layout="constrained")
+        panels = figure.subplots(*((1, 2) if beside else (2, 1)))
+        for axes, (title, lines) in zip(panels, CURVES.items(), strict=True):
             for key, name, colour in lines:
                 points = [(row["step"], row[key]) for row in metrics if is_number(row.get(key))]
                 if points:
@@ -100,8 +115,9 @@ def training_curves(metrics: Sequence[Mapping[str, float]]) -> Figure:
             axes.set(title=title, xlabel="optimiser step")
             if axes.lines:
                 axes.legend()
-        loss, accuracy = figure.axes
+        loss, accuracy = panels
         loss.set_yscale("log")
+        decades(loss, "{:g}", (1,))
         accuracy.set_ylim(0, 1.02)
         accuracy.yaxis.set_major_formatter(PercentFormatter(1.0))
         return settle(figure)

@@ -12,14 +12,16 @@ from matplotlib.ticker import FixedFormatter, FixedLocator
 from analysis.elements.axes import STYLE
 from analysis.elements.layout import WIDTH, panels, settle
 from analysis.elements.palette import INK, VERMILLION
-from analysis.frame.rows import each_group
+from analysis.frame.rows import each_group, each_row
 
 NAMED = 30  # classes: of more, names would run into each other
+COUNTED = 12  # classes: of more, numbers would
 
 
 def confusion_maps(confusion: pd.DataFrame, classes: Sequence[str], width: float = WIDTH) -> Figure:
     """A panel a model: the share of each class's images (rows) that was taken for another class (columns), from no
-    colour for none to full colour for `largest_share`; what was right is left out.
+    colour for none to full colour for `largest_share`; what was right is left out. A panel of few classes that is alone
+    also has numbers of images, of what was right as well.
 
     `confusion`: `numbers.named_confusion` with a column label; `width` in inches."""
     labels = list(dict.fromkeys(confusion["label"]))
@@ -34,7 +36,12 @@ def confusion_maps(confusion: pd.DataFrame, classes: Sequence[str], width: float
             colour = np.broadcast_to(to_rgb(VERMILLION), (*shares.shape, 3))
             pixels = np.dstack([colour, shares / full])  # its opacity is the share: so it can lie on any page
             axes.imshow(pixels, interpolation="none", aspect="auto")
-            axes.plot([-0.5, len(classes) - 0.5], [-0.5, len(classes) - 0.5], color=INK, linewidth=0.4, alpha=0.4)
+            if len(labels) == 1 and len(classes) <= COUNTED:
+                for row in each_row(of_model):
+                    at = (place[row.predicted], place[row.true])
+                    axes.annotate(f"{row.images:,}", at, ha="center", va="center", color=INK, fontsize=8)
+            else:
+                axes.plot([-0.5, len(classes) - 0.5], [-0.5, len(classes) - 0.5], color=INK, linewidth=0.4, alpha=0.4)
             axes.set(xlim=(-0.5, len(classes) - 0.5), ylim=(len(classes) - 0.5, -0.5))
             axes.set_title(label)
             axes.tick_params(length=0)
