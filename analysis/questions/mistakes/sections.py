@@ -7,6 +7,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from analysis import wording
+from analysis.elements import captions
 from analysis.elements.drawings import Drawing
 from analysis.elements.linked import Cell, Row, Table
 from analysis.elements.reported import ReportedArm
@@ -24,18 +25,18 @@ INTRO = Markup(
 def chapters(arms: Sequence[ReportedArm], styles: Styles) -> list[Chapter]:
     """One chapter, with a section for each arm whose records keep predictions."""
     sections = tuple(mistakes(arm) for arm in arms if not arm.once(numbers).confusion.empty)
-    return [Chapter("mistakes", "mistakes", "What is mistaken for what", sections, INTRO)]
+    return [Chapter("mistakes", "mistakes", "What is mistaken for what", sections, INTRO, further=True)]
 
 
 def mistakes(arm: ReportedArm) -> Section:
     """The maps of all models, and folded the hardest images of each."""
     of = arm.once(numbers)
     size = n_images(of.confusion["train_size"].iloc[0])
-    shows = f"Share of each class’s test images taken for another class, by model, {size}; {arm.words}"
+    shows = f"Share of each class’s test images taken for another class, by model, {size}"
     full = wording.percent(figures.largest_share(of.confusion))
-    marks = f"No colour: none; full colour: {full}. What was right, on the line, is left out. Over all runs of a model."
+    marks = captions.legend("no colour: none", f"full colour: {full}", "what was right, on the line, is left out")
     draw = partial(figures.confusion_maps, of.confusion, of.classes)
-    drawing = Drawing(f"confusion-{arm.number}", draw, of.confusion, shows, marks)
+    drawing = Drawing(f"confusion-{arm.number}", draw, of.confusion, shows, marks, arm.words)
     folded = tuple(
         (f"{label}: the hardest images", hardest(label, table)) for label, table in each_group(of.hardest, "label")
     )
