@@ -1,8 +1,9 @@
 """Numbers and names as the page and the terminal write them. Shares come in, per cent and points go out."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from analysis.statistics.intervals import Estimate
 from benchmarks.console import count as count
@@ -17,16 +18,67 @@ BRACKETS = (
     "names its own."
 )
 
+# Words of a report, each with its definition in a sentence, in the order in which a reader meets them.
+TERMS: Mapping[str, str] = MappingProxyType(
+    {
+        "n": "labelled images used, those of the validation part included where it is a share of n",
+        "draw": "number of a subset: the first n images of a class-stratified order; the same for every model",
+        "seed": "number that decides initialisation, order and augmentation",
+        "cell": "the runs that differ in draw and seed alone",
+        "condition": "the runs that may stand in one table: same data, size, recipe, budget, training resolution, "
+        "validation and precision",
+        "accuracy": "share of test images whose class has the largest logit",
+        "interval": "95 % Student t-interval of the mean over k independent units (draws, else seeds)",
+        "paired difference": "taken run by run between models with the same draw and seed",
+        "simultaneous interval": "of a declared family at one train size: with 95 % all of its differences lie in "
+        "theirs; s is the residual of accuracy = model + unit, ν its degrees of freedom, c the quantile of the largest "
+        "|t| (Dunnett against one, Tukey for all pairs), k the units of both",
+        "verdict": "higher, lower or not separable: what the interval of a pair's difference allows to say, which is "
+        "the simultaneous one of the first declared family that has the pair, else the paired t-interval",
+        "not separable": "the interval of the difference contains 0, which does not show that the models are equal",
+        "exploratory": "of a pair in no declared family: its interval is not corrected for the number of pairs, nor "
+        "for a model that is singled out after seeing the results, as the one that leads is",
+        "under-trained": "a cell whose networks do not fit their own training images: too few updates, perhaps, rather "
+        "than too few images (column starved)",
+        "collapsed": "a run whose accuracy lies far below the others of its cell, so that its mean and interval are of "
+        "two kinds of runs",
+        "chance": "accuracy of guessing among K equally frequent classes",
+        "retention": "what is left of the accuracy above chance at test resolution r, of that at the training "
+        "resolution R",
+        "data-equivalence factor": "of B against A: the images B has over the images with which A is as accurate, A's "
+        "curve read linearly in log n; an interval is over log factors",
+        "images needed": "for what A reaches with n images: those with which B is as accurate, over n; B's curve read "
+        "linearly in log n",
+        "crossing N*": "interpolated between train sizes: where the paired t-interval of two curves' difference "
+        "contains 0, curves being linear in log n",
+        "fitted curve": "test error e against n, the form by its error at the largest size, held out",
+        "area": "test accuracy averaged over log resolution between the ends r₁ and r₂ of the test resolutions",
+        "best test resolution": "that with the highest mean accuracy on validation",
+        "chosen on validation": "the way of carrying positions with the highest mean accuracy over the validation "
+        "parts of a model's runs, at each test resolution",
+        "test-set error": "binomial standard error of an accuracy on N images; not part of the intervals",
+        "MACs, FLOPs": "multiply-accumulates of one image, attention products included",
+        "negative log-likelihood": "mean over test images of minus the log of the probability of the true class, in "
+        "nats (column nll)",
+        "calibration error": "distance of confidence and accuracy over 15 bins of equal width of the predicted class's "
+        "confidence",
+        "error consistency": "Cohen's kappa of two networks being right on the same images, o the share on which they "
+        "agree in that, e the share expected of independent ones",
+        "shares of variance": "where draws and seeds are crossed: of the subset, of the seed, and of their "
+        "interaction, by the analysis of variance; negative ones count as 0",
+    }
+)
+
 _SIGNS = {
-    STARVED: "starved: the networks do not fit their own training images (mean training accuracy below {limit}), so "
-    "a low value may be a lack of updates rather than a lack of data or a property of the architecture",
+    STARVED: "under-trained: the networks do not fit their own training images (mean training accuracy below {limit}), "
+    "so a low value may be a lack of updates rather than a lack of data or a property of the architecture",
     STALE: "stale: the sources that at least one of these runs depends on have changed since it was recorded",
     COLLAPSED: "a seed has collapsed, far below the others of its cell: mean and interval are of two kinds of runs, "
     "and 95 % do not hold",
     RESIZES: "resizes its input to the training resolution: at another test resolution this shows how robust it is to "
     "interpolated pixels, not how its architecture handles another grid",
-    UNEQUAL: "not equal: further than 10 % from the arm's median (parameters, MACs), another value than the other "
-    "models have at the same train size (updates, images seen) or than most models (augmentation, recipe), other "
+    UNEQUAL: "not equal: further than 10 % from the condition's median (parameters, MACs), another value than the "
+    "other models have at the same train size (updates, images seen) or than most models (augmentation, recipe), other "
     "planned runs, other hardware (images/s), or other tuning trials",
     TIED: "not separable from the highest mean of its column, which is bold",
     PARTIAL: "of the planned draws, seeds or pairs of a cell only so many are in",
@@ -137,6 +189,15 @@ def points(estimate: Estimate, signed: bool = True) -> str:
     return f"{difference(size) if signed else mean(size)} points {interval(size)}".rstrip()
 
 
+def points_range(estimates: Iterable[Estimate]) -> str:
+    """The sizes of differences of shares: '28 to 40 points', '0.8 to 13.1 points', '5.7 points'. Whole points where all
+    are ten or more."""
+    sizes = [abs(100 * one.mean) for one in estimates]
+    digits = 0 if min(sizes) >= 9.95 else 1
+    ends = dict.fromkeys(f"{size:.{digits}f}" for size in (min(sizes), max(sizes)))
+    return f"{' to '.join(ends)} points"
+
+
 _NO_FACTOR = 0.0005  # would be printed as 0, which no factor is: an interval from there on is printed as open
 
 
@@ -178,5 +239,5 @@ def names(items: Iterable[str]) -> str:
 
 
 def noted(name: str, *notes: str) -> str:
-    """'resnet', or with notes 'resnet (starved; by 2.0 points)'."""
+    """'resnet', or with notes 'resnet (2 of 3 seeds; 1 of 3 runs diverged)'."""
     return f"{name} ({'; '.join(notes)})" if notes else name

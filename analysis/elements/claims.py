@@ -1,6 +1,7 @@
 """Claims: answers in words with the anchor of what shows their numbers, what they hold for, what must be said beside.
 
-Every sentence of a question says of a model that is starved, or lacks runs, that it is; `reservations` has the words.
+A sentence that names a model says beside it that it lacks runs; `reservations` has the words. That cells are
+under-trained or have collapsed is said once, by the limits of `questions/accuracy`.
 """
 
 from typing import NamedTuple
@@ -29,17 +30,14 @@ def scope(arm: ArmData, train_size: int) -> Scope:
 
 
 def reservations(runs: pd.DataFrame, train_size: int) -> dict[str, tuple[str, ...]]:
-    """What a sentence must say of each label at `train_size`: that its cell is starved, or lacks units of its interval,
-    and how many runs ended without a result. Such runs are not missing at random: what is in favours a model that
-    diverges."""
-    at, notes = runs[runs["train_size"] == train_size], {}
+    """What a sentence must say of each label at `train_size`: that its cell lacks units of its interval, and how many
+    runs ended without a result. Such runs are not missing at random: what is in favours a model that diverges."""
+    at, notes = runs[runs["train_size"] == train_size], dict[str, tuple[str, ...]]()
     noun = intervals.unit_noun(at)
     for label, cell in each_group(at, "label"):
         units, planned = len(intervals.by_unit(cell, "train_accuracy")), intervals.planned_units(cell)
         states = cell["state"].tolist()
         whole = wording.count(len(cell), "runs")
         ended = [f"{states.count(how)} of {whole} {how}" for how in WITHOUT_RESULT if how in states]
-        starved = ("starved",) if cell["starved"].any() else ()
-        missing = (f"{units} of {wording.count(planned, noun)}", *ended) if units < planned else ()
-        notes[label] = (*starved, *missing)
+        notes[label] = (f"{units} of {wording.count(planned, noun)}", *ended) if units < planned else ()
     return notes

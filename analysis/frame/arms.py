@@ -116,11 +116,11 @@ class ArmNames:
     own: tuple[str, ...]
 
     def words_of(self, some: Sequence[Arm]) -> str:
-        """Some of the arms, in their order: 'recipe none; recipe plain', 'every arm', all of one that is alone."""
+        """Some of the arms, in their order: 'recipe none; recipe plain', 'every condition'; all of one alone."""
         if len(self.arms) == 1:
             return self.arms[0].words
         if len(some) == len(self.arms):
-            return "every arm"
+            return "every condition"
         return "; ".join(own for arm, own in zip(self.arms, self.own, strict=True) if arm in some)
 
 

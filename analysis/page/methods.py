@@ -29,13 +29,15 @@ def sentences(study: Study, frame: Frame, arms: Sequence[ReportedArm]) -> list[s
         "All intervals are conditional on the fixed test set. What another test set of that size would change is not "
         "in them: " + _each(arms, _test_error) + ".",
         "Models share draws and seeds, so differences are taken run by run between the same draw and seed, and the "
-        "interval is that of the differences. “Cannot be told apart” means that it contains 0, not that the models "
-        "are equal.",
+        "interval is that of the differences. “Not separable” means that it contains 0, not that the models are equal. "
+        "Each pair has one verdict at a train size, which everything on the page says: that of the first declared "
+        "family that has the pair, by its simultaneous interval, else that of its paired t-interval. Other intervals "
+        "of the same pair, and factors of images needed, state none.",
         method_of_comparisons(study),
         "n counts every label used: " + _each(arms, lambda arm: arm.arm.validation_words) + ".",
         "Training ends with the budget, and the final weights are evaluated: nothing is chosen on the test part. "
         "Budget: " + _each(arms, _budget) + ".",
-        f"A cell is starved when the mean accuracy of its final weights on its own training images, without "
+        f"A cell is under-trained when the mean accuracy of its final weights on its own training images, without "
         f"augmentation, is below {wording.percent(frame.starved_below)}.",
         collapses.RULE,
         "Retention at a test resolution is (accuracy there − chance) / (accuracy at the training resolution − chance), "

@@ -12,14 +12,13 @@ from analysis.elements.drawings import Drawing
 from analysis.elements.reported import ReportedArm
 from analysis.elements.sections import Chapter
 from analysis.frame.arms import arm_names
-from analysis.frame.cells import estimate_of
 from analysis.frame.frame import Frame
 from analysis.frame.rows import each_row
 from analysis.frame.states import DONE
 from analysis.page.expectations import Judgement, judged
 from analysis.page.headline import headline
 from analysis.provenance.trust import Trust
-from analysis.questions.comparisons import verdicts
+from analysis.questions.comparisons.verdicts import all_verdicts
 from analysis.questions.data_needed.numbers import numbers as data_needed
 from analysis.questions.positions.numbers import numbers as positions
 from analysis.questions.resolution.numbers import numbers as resolution
@@ -140,16 +139,14 @@ def _position_chip(arm: ReportedArm) -> Iterator[Chip]:
     if table.empty:
         return
     size = table["train_size"].min()
-    declared = verdicts.of_families(arm.once(verdicts.differences), size)
-    apart = []
-    for row in each_row(table[table["train_size"] == size]):
-        of_family = declared.get((row.label, row.reference))
-        difference = of_family[1] if of_family else estimate_of(row)
-        if intervals.verdict(difference) in ("above", "below"):
-            apart.append((abs(difference.mean), row, difference))
+    known = arm.once(all_verdicts)
+    judged = {
+        row.label: known.of(row.label, row.reference, size) for row in each_row(table[table["train_size"] == size])
+    }
+    apart = {label: one.difference for label, one in judged.items() if one.verdict in ("above", "below")}
     if apart:
-        _, row, difference = max(apart, key=lambda one: one[0])
-        text = f"{wording.difference(difference)} points: {row.label}"
+        label = max(apart, key=lambda name: abs(apart[name].mean))
+        text = f"{wording.difference(apart[label])} points: {label}"
     else:
         text = "none separable"
     yield Chip("position", f"{text}, n = {wording.number(size)}", "positions")

@@ -1,9 +1,9 @@
-"""The answers of a report in the order of reading, with what all arms have in common said once.
+"""The answers of a report in the order of reading, with what all conditions (arms) have in common said once.
 
 Answers stand together by arm, not by kind: those of one arm build on each other (the model that leads with the fewest
 images is the one that the others are measured against), and a sentence is never about two arms. So that arms can be
 compared all the same, of more than two arms only the foremost answer of each stands open, one arm below the other; the
-others are folded. What limits a claim (models that are starved, or not equal) is never folded.
+others are folded. What limits a claim (cells that are under-trained, models that are not equal) is never folded.
 """
 
 from collections.abc import Iterator, Sequence
@@ -47,8 +47,9 @@ class Part:
 
 @dataclass(frozen=True)
 class Answers:
-    """The answers of a report: `first` and `last` of all of it, `parts` arm by arm. `common` is a sentence on what the
-    arms share and in what they differ; '' of one arm, whose answers say it all."""
+    """The answers of a report: `first` and `last` of all of it, `parts` arm by arm. `common` says once what they hold
+    for: the condition and the number of seeds, or of several what they share and in what they differ; '' without a
+    run."""
 
     common: str
     first: tuple[Claim, ...]
@@ -72,9 +73,6 @@ def in_order(first: Sequence[Claim], arms: Sequence[ArmAnswers], last: Sequence[
     """The answers of a report, with what is said of all of it (`first`, `last`) and of each of its arms.
 
     Arms whose data set only demonstrates interpolation come behind the others."""
-    if len(arms) < 2:
-        alone = tuple(Part("", one.claims) for one in arms)
-        return Answers("", tuple(first), alone, (*last, *(claim for one in arms for claim in one.limits)))
     apart = arm_names([one.arm for one in arms])
     units = {answer.scope.units for one in arms for answer, _ in one.claims} - {""}
     shared = next(iter(units)) if len(units) == 1 else ""
@@ -83,11 +81,13 @@ def in_order(first: Sequence[Claim], arms: Sequence[ArmAnswers], last: Sequence[
         claims = [Claim(_within(answer, name, shared), anchor) for answer, anchor in one.claims]
         parts.append(Part(name, *_parted(claims, one.arm) if len(arms) > OPEN else (tuple(claims), ())))
     common = "; ".join(part for part in (apart.common, shared) if part)
-    sentence = (
-        f"{len(arms)} arms, which differ in {wording.names(apart.differing)}; an answer holds for those that it names. "
-        f"In common: {common or 'nothing'}."
-    )
-    return Answers(sentence, tuple(first), tuple(parts), (*last, *_limits(arms, apart)))
+    if not any(one.claims for one in arms):
+        common = ""  # nothing that could hold for it
+    elif len(arms) > 1:
+        differing = f"{len(arms)} conditions, which differ in {wording.names(apart.differing)}"
+        common = f"{differing}. In common: {common or 'nothing'}"
+    limits = _limits(arms, apart)
+    return Answers(f"{common}." if common else "", tuple(first), tuple(parts), (*last, *limits))
 
 
 def _within(answer: Answer, name: str, shared: str) -> Answer:
@@ -106,11 +106,12 @@ def _parted(claims: Sequence[Claim], arm: Arm) -> tuple[tuple[Claim, ...], tuple
 
 
 def _limits(arms: Sequence[ArmAnswers], apart: ArmNames) -> list[Claim]:
-    """What limits the claims, once with all arms of which the same holds."""
+    """What limits the claims, once with all arms of which the same holds; of one arm, without its name."""
     where: dict[tuple[str, str, str], list[Arm]] = {}
     for one in arms:
         for answer, anchor in one.limits:
             where.setdefault((answer.lead, answer.body, anchor), []).append(one.arm)
     return [
-        Claim(Answer(lead, Scope(apart.words_of(some)), body), anchor) for (lead, body, anchor), some in where.items()
+        Claim(Answer(lead, Scope(apart.words_of(some) if len(arms) > 1 else ""), body), anchor)
+        for (lead, body, anchor), some in where.items()
     ]

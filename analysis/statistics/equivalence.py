@@ -135,7 +135,7 @@ def _bound(more: bool, less: bool) -> Bound:
 
 @dataclass(frozen=True)
 class Region:
-    """A stretch of log n, ends included, in which A is above B, below it, or cannot be told from it."""
+    """A stretch of log n, ends included, in which A is above B, below it, or not separable from it."""
 
     verdict: Verdict
     low: float
@@ -180,7 +180,7 @@ def regions(sizes: Sequence[float], differences: Array) -> list[Region]:
 
 @dataclass(frozen=True)
 class Crossing:
-    """Where A and B cannot be told apart: pieces of N* as (low, high) in images, and whether the order changes."""
+    """Where A and B are not separable: pieces of N* as (low, high) in images, and whether the order changes."""
 
     pieces: tuple[tuple[float, float], ...]
     changes: bool

@@ -1,7 +1,10 @@
 """Declared families from records to the page: by hand, with runs missing, and where none is declared."""
 
 import html
+import itertools
+import math
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +13,32 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis import power, wording
+from analysis import power
+from analysis.elements.palette import looks
+from analysis.elements.reported import ReportedArm, reported_arms
 from analysis.frame.arms import split
+from analysis.frame.cells import estimate_of
 from analysis.frame.frame import load
+from analysis.page.content import chapters
 from analysis.questions.accuracy import sentences as accuracy_sentences
 from analysis.questions.comparisons import families as declared_families
+from analysis.questions.comparisons import verdicts
+from analysis.questions.data_needed import numbers as data_needed
+from analysis.questions.data_needed import sentences as data_needed_sentences
+from analysis.questions.positions import numbers as ablation
 from analysis.questions.positions import sentences as ablation_sentences
 from analysis.report import write_report
-from analysis.statistics.intervals import Estimate
-from benchmarks.plan.run import default_evaluation
-from benchmarks.plan.study import Study
+from analysis.statistics import intervals
+from benchmarks.plan.run import Evaluation, Run, default_evaluation
+from benchmarks.plan.study import Study, expand, study_path
 
 FAMILIES = [
     {"name": "everything"},
     {"name": "encodings", "models": ["vit"], "against": "vit learned_1d", "spread": 0.03},
 ]
+
+
+ENCODED = ("none", "learned_1d", "learned_2d", "relative_1d", "sincos_2d", "rope_axial")
 
 
 @pytest.fixture
@@ -61,33 +75,150 @@ def test_a_family_is_tukeys_intervals_of_its_block_model(declared: tuple[Study, 
     assert set(encodings["reference"]) == {"vit learned_1d"}
 
 
-def test_no_pair_of_a_family_has_another_verdict_elsewhere(made_up: Any, tmp_path: Path) -> None:
-    """Reference: the family's own table. The leader is beside vit learned_1d in it and beside vit none in none; of two
-    encodings it has one. Sentences name what they took, and the table of encodings says that its own are separate."""
-    families = [
-        {"name": "architectures", "models": ["resnet", "vit learned_1d"]},
-        {"name": "encoding", "models": ["vit none"], "against": "vit learned_1d"},
-    ]
+def uneven(run: Run, evaluation: Evaluation) -> float:
+    """Accuracies with noise of two points, by which intervals of one pair and of its family disagree for some pairs."""
+    step = 0.03 * ENCODED.index(run.position) if run.position in ENCODED and run.model == "vit" else 0.0
+    base = {"resnet": 0.80, "conv_stem_vit": 0.76, "swin": 0.74, "vit": 0.55}[run.model] + step
+    position = run.position if run.model == "vit" else "-"
+    noise = np.random.default_rng([4, run.seed, run.train_size, *map(ord, run.model + position)])
+    return round(597 * (base + 0.05 * math.log(run.train_size / 100) + 0.02 * noise.standard_normal())) / 597
+
+
+@pytest.fixture(scope="module")
+def quickstart(made_up: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, ReportedArm]:
+    """The runs of the shipped quickstart, evaluated at home, with accuracies made up; its families and a third one,
+    which has pairs of both."""
+    shipped = tomllib.loads(study_path("quickstart").read_text(encoding="utf-8"))
+    third = {"name": "again", "models": ["resnet", "vit learned_1d", "vit none"]}
+    study = expand({**shipped, "test_resolutions": [8], "comparisons": [*shipped["comparisons"], third]}, "quickstart")
+    root = tmp_path_factory.mktemp("runs")
+    for run in study.runs:
+        made_up.write_record(root, run, study.evaluations[run.id], accuracy=uneven)
+    [arm] = reported_arms(study, load(root, study), root)
+    return study, arm
+
+
+def expected_verdicts(study: Study, arm: ReportedArm) -> dict[tuple[str, str, int], str]:
+    """The rule, by itself: the first family's simultaneous interval, else scipy's paired t-test."""
+    table = declared_families.differences(arm.data, study)
+    home = arm.rows[(arm.rows["part"] == "test") & (arm.rows["test_resolution"] == 8)]
+    found = {}
+    for size in (100, 300, 1000):
+        y = home[home["train_size"] == size].pivot(index="seed", columns="label", values="accuracy")
+        for a, b in itertools.permutations(y.columns, 2):
+            of = table[table["train_size"] == size]
+            here = of[((of["label"] == a) & (of["reference"] == b)) | ((of["label"] == b) & (of["reference"] == a))]
+            if len(here):
+                sign = 1 if here["label"].iloc[0] == a else -1
+                low, high = sorted(sign * here[end].iloc[0] for end in ("low", "high"))
+            else:
+                low, high = stats.ttest_rel(y[a], y[b]).confidence_interval(0.95)
+            found[a, b, size] = "above" if low > 0 else "below" if high < 0 else "unclear"
+    return found
+
+
+def test_no_pair_has_another_verdict_elsewhere(quickstart: tuple[Study, ReportedArm]) -> None:
+    """Reference: `expected_verdicts`. Every difference in an unfolded table, every factor marked as not separable, and
+    every name in a sentence says what it has; separate intervals, which say otherwise here, are folded."""
+    study, arm = quickstart
+    expected = expected_verdicts(study, arm)
+    judged = arm.once(verdicts.all_verdicts)
+    assert {key: judged.of(*key).verdict for key in expected} == expected
+
+    shown = 0
+    anchors = {arm.links.pair(a, b, size): (a, b, size) for a, b, size in expected}
+    for chapter in chapters([arm], looks(arm.runs)):
+        for section in chapter.sections:
+            for table in section.tables:
+                for row in table.rows:
+                    for cell in row.cells:
+                        if cell.href in anchors and "[" in cell.interval:
+                            low, high = map(float, cell.interval.replace("−", "-").strip("[]").split(", "))
+                            says = "above" if low > 0 else "below" if high < 0 else "unclear"
+                            assert says == expected[anchors[cell.href]], (chapter.title, table.about, row.name.text)
+                            shown += 1
+    assert shown == 3 * (5 + 6 + 5 + 1)  # ablation, architectures, encodings, and resnet beside vit none
+
+    separate = arm.once(ablation.numbers).separate
+    apart = [intervals.verdict(estimate_of(row)) != expected[row.label, row.reference, row.train_size]
+             for row in separate.itertuples()]  # fmt: skip
+    assert any(apart)
+    needed = arm.once(data_needed.numbers)
+    for table in (needed.at_reference, needed.by_train_size):
+        for row in table.itertuples():
+            assert row.verdict == expected[row.label, row.reference, row.train_size]
+
+
+def test_sentences_say_the_verdict_of_the_rule(quickstart: tuple[Study, ReportedArm]) -> None:
+    """Reference: `expected_verdicts`, from which each sentence is read back."""
+    study, arm = quickstart
+    expected = expected_verdicts(study, arm)
+    labels = sorted(set(arm.runs["label"]), key=len, reverse=True)
+    for size, answer in zip(
+        (100, 1000), accuracy_sentences.answers(arm.data, arm.once(verdicts.all_verdicts)), strict=True
+    ):
+        first, second = [*re.split(r"(?<=[a-z:%])\. ", answer.body), ""][:2]
+        named = [label for label in labels if re.search(rf"(?<!\w){label}(?! models)(?!\w)", first)]
+        leader = min(named, key=first.index)
+        assert ("separable" in first) == any(
+            expected[leader, other, size] == "unclear" for other in labels if other != leader
+        )
+        for other in set(named) - {leader}:
+            assert expected[leader, other, size] == ("unclear" if "separable" in first else "above")
+        assert ("below" in second) == (
+            "separable" in first and any(expected[leader, one, size] == "above" for one in labels if one != leader)
+        )
+    told = [answer for answer, _ in data_needed_sentences.claims(arm) if answer.lead == "Data needed"]
+    assert len(told) == 2
+    for answer in told:
+        reference = next(label for label in labels if f"{label}'s " in answer.body or answer.body.startswith(label))
+        takes, _, level = answer.body.partition(" Not separable: ")
+        for label in set(labels) - {reference}:
+            if f"{label} (" in level:
+                assert expected[label, reference, 100] == "unclear"
+            elif re.search(rf"{label} (over |under |)[\d.]+×", takes):
+                assert expected[label, reference, 100] != "unclear"
+
+
+def test_a_pair_of_two_families_is_judged_by_the_first(declared: tuple[Study, Path], tmp_path: Path) -> None:
+    """Reference: the table of “everything”, which is declared first; “encodings” has the pair folded."""
+    study, root = declared
+    [arm] = reported_arms(study, load(root, study), root)
+    table = declared_families.differences(arm.data, study).set_index(["family", "label", "reference", "train_size"])
+    for size in (100, 300):
+        found = arm.once(verdicts.all_verdicts).of("vit learned_1d", "vit none", size)
+        row = table.loc[("everything", "vit none", "vit learned_1d", size)]
+        assert (found.difference.low, found.difference.high) == pytest.approx((-row["high"], -row["low"]))
+        assert found.family == "everything"
+    [chapter] = [one for one in chapters([arm], looks(arm.runs)) if one.anchor == "comparisons"]
+    [section] = chapter.sections
+    assert len(section.tables) == 1
+    assert [title for title, _ in section.folded] == ["“encodings”: pairs that an earlier family judges"]
+
+
+def test_the_ablation_takes_the_family_of_a_pair(made_up: Any, tmp_path: Path) -> None:
+    """Reference: the family's own table. Of two encodings one has a family; the sentence and the table take its
+    interval, the other's is a paired t-interval, and the separate one of the first is folded."""
+    families = [{"name": "encoding", "models": ["vit none"], "against": "vit learned_1d"}]
     models = [{"name": "resnet"}, {"name": "vit", "position": ["none", "learned_1d", "sincos_2d"]}]
     study = made_up.study_of(made_up.SMALL, comparisons=families, models=models)
     made_up.write_study(tmp_path / "runs", study)
-    [arm] = split(load(tmp_path / "runs", study))
-    table = declared_families.differences(arm, study).set_index(["family", "train_size"])
-    for size, answer in zip((100, 300), accuracy_sentences.answers(arm, table.reset_index()), strict=True):
-        assert answer.body.startswith("resnet has the highest")
-        row = table.loc[("architectures", size)]
-        ends = wording.interval(Estimate(row["mean"], row["low"], row["high"], 3))
-        away = wording.interval(Estimate(-row["mean"], -row["high"], -row["low"], 3))
-        assert (ends if row["low"] > 0 else away) in answer.body
-        assert "By the simultaneous intervals of “architectures” for vit learned_1d; separate ones" in answer.body
-    for size, answer in zip((100, 300), ablation_sentences.answers(arm, table.reset_index()), strict=True):
-        row = table.loc[("encoding", size)]
-        assert f"vit none ({wording.points(Estimate(row['mean'], row['low'], row['high'], 3))})" in answer.body
-        assert answer.body.endswith(
-            "; by the simultaneous intervals of “encoding” for vit none; separate ones for the others."
-        )
+    [arm] = reported_arms(study, load(tmp_path / "runs", study), tmp_path / "runs")
+    table = declared_families.differences(arm.data, study).set_index("train_size")
+    of = arm.once(ablation.numbers)
+    mine = of.by_train_size.set_index(["label", "train_size"])
+    for size in (100, 300):
+        assert mine.loc[("vit none", size), "low"] == table.loc[size, "low"]
+    assert set(of.by_train_size["family"]) == {"encoding", ""}
+    assert set(of.separate["label"]) == {"vit none"}
+    [answer] = ablation_sentences.answers(arm.data, of.by_train_size)
+    assert answer.lead == "Positions against vit learned_1d"
+    assert answer.body.startswith("100 images: ")
     text = text_of(write_report(study, tmp_path / "runs", tmp_path / "out").page)
-    assert "Brackets: separate 95 % t-intervals, pair by pair (those of a declared family" in text
+    assert (
+        "Brackets: 95 % intervals, simultaneous at each train size in “encoding”; t-intervals of pairs outside" in text
+    )
+    assert "separate 95 % t-intervals, uncorrected, against vit learned_1d" in text
 
 
 def test_missing_runs_are_counted_and_solved_by_least_squares(declared: tuple[Study, Path]) -> None:
@@ -112,13 +243,11 @@ def test_the_page_says_what_holds_together(declared: tuple[Study, Path], tmp_pat
     assert "Those of a declared family (“Comparing …”) hold all at once, also where" in text
     assert "No family of comparisons is declared" not in text
     said = [answer for answer in report.answers if answer.startswith("Comparing")]
-    assert [answer.split(" (")[0] for answer in said] == [
-        "Comparing everything, with 100 images",
-        "Comparing everything, with 300 images",
-        "Comparing encodings, with 100 images",
-        "Comparing encodings, with 300 images",
+    assert [answer.split(": ")[0] for answer in said] == [
+        "Comparing everything",
+        "Comparing encodings against vit learned_1d",
     ]
-    assert "of 3 simultaneous comparisons" in said[0]
+    assert all(": 100 images: " in answer and ". 300 images: " in answer for answer in said)
     assert not any(answer.startswith("Positions") for answer in report.answers)  # the family is the answer
     table = pd.read_csv(tmp_path / "out" / "tables" / "comparisons.csv")
     links = set(re.findall(r'href="#([^"]+)"', report.page.read_text()))

@@ -18,6 +18,7 @@ from analysis.frame.arms import ArmData, split
 from analysis.frame.cells import at_home
 from analysis.frame.frame import load
 from analysis.questions.accuracy import sentences as accuracy_sentences
+from analysis.questions.comparisons.verdicts import verdicts_of
 from analysis.questions.data_needed import baselines, budgets, figures, fitted
 from analysis.questions.data_needed import numbers as data_needed
 from analysis.questions.data_needed import sentences as data_needed_sentences
@@ -54,8 +55,8 @@ def seeds_of(arm: ArmData, label: str) -> np.ndarray:
 
 
 def answers(arm: ArmData) -> list[Answer]:
-    """What is said against the leader: the data needed, and the crossings."""
-    return [answer for answer, _ in data_needed_sentences.answers(arm, data_needed.needed(arm), 1)]
+    """What is said against the leader: the data needed, and crossovers."""
+    return [answer for answer, _ in data_needed_sentences.answers(arm, data_needed.needed(arm), verdicts_of(arm), 1)]
 
 
 def test_factors_are_those_of_the_paired_curves(arm: ArmData) -> None:
@@ -89,19 +90,28 @@ def test_factors_by_accuracy(arm: ArmData) -> None:
     assert table["accuracy"].nunique() >= 3
 
 
-def test_crossings_are_said_in_words(arm: ArmData) -> None:
-    """Reference: the power laws are equal at n = 1,024, and change their order there."""
+def test_crossings_lie_where_the_curves_are_equal(arm: ArmData) -> None:
+    """Reference: the power laws are equal at n = 1,024, and change their order there. A sentence says between which
+    sizes that were measured, and of those without the last none."""
     table = data_needed.crossings(arm).set_index("label")
     found = table.loc["vit learned_1d"]
     low, high = map(float, found["pieces"].strip("[]").split(", "))
     assert 950 < low < 1024 < high < 1150
-    assert found["words"].startswith("the order changes: the two cannot be told apart from 1,0")
     assert found["changes"]
+    said = answers(arm)[1]
+    assert (said.lead, said.body) == (
+        "Crossover between 800 and 1,200 images",
+        "vit learned_1d is below resnet at 100, 200, 400 and 800, above at 1,200.",
+    )
     rows = arm.rows[arm.rows["train_size"] < 1200]
-    early = data_needed.crossings(ArmData(arm.arm, arm.dataset, arm.runs, rows)).set_index("label")
-    assert early.loc["vit learned_1d", "words"] == "the curves do not cross up to 800"
-    assert table.loc["vit none", "words"] == "the curves do not cross up to 1,200"
+    early = ArmData(arm.arm, arm.dataset, arm.runs, rows)
+    assert set(data_needed.crossings(early)["pieces"]) == {""}
     assert table.loc["vit none", "pieces"] == ""
+    said = answers(early)[1]
+    assert (said.lead, said.body) == (
+        "No crossover",
+        "resnet has the highest mean at 100, 200, 400 and 800 images.",
+    )
 
 
 def test_fits_of_an_arm(arm: ArmData) -> None:
@@ -141,13 +151,12 @@ def test_half_a_study_says_what_its_factors_rest_on(arm: ArmData) -> None:
         mine = table[table["label"] == "vit learned_1d"]
         assert set(zip(mine["n"], mine["done"], mine["planned"], mine["incomplete"], strict=True)) == {(2, 2, 3, "")}
     needed, beside = (answer.body for answer in answers(part))
-    assert re.search(r"vit learned_1d \([^;]*\) [^;]*× \[[^;]*[\])] \(2 of 3 seeds\)", needed)
-    assert "vit learned_1d (2 of 3 seeds): " in beside
-    assert (needed.count("2 of 3 seeds"), beside.count("2 of 3 seeds")) == (1, 1)
+    assert re.search(r"vit learned_1d \S*× \[[^\]]*\] \(2 of 3 seeds\)", needed)
+    assert (needed.count("2 of 3 seeds"), beside.count("2 of 3 seeds")) == (1, 0)
     one_seed = arm.rows["seed"] == 0
     alone = ArmData(arm.arm, arm.dataset, arm.runs[arm.runs["seed"] == 0], arm.rows[one_seed])
     assert answers(alone) == []
-    assert set(data_needed.crossings(alone)["words"]) == {"no interval, so no crossing can be given"}
+    assert set(data_needed.crossings(alone)["pieces"]) == {"-"}
 
 
 def test_a_size_with_one_seed_does_not_cost_the_others_their_intervals(arm: ArmData) -> None:
@@ -169,7 +178,7 @@ def test_a_size_with_one_seed_does_not_cost_the_others_their_intervals(arm: ArmD
     assert fit["slope_low"].tolist() == without["slope_low"].tolist()
     bodies, before = ([answer.body for answer in answers(one)] for one in (part, shorter))
     assert [body.replace(" (without n = 1,200)", "") for body in bodies] == before
-    assert [body.count("without n = 1,200") for body in bodies] == [2, 2]
+    assert [body.count("without n = 1,200") for body in bodies] == [2, 0]
 
 
 def test_a_model_that_cannot_be_compared_is_named(arm: ArmData) -> None:
@@ -184,12 +193,12 @@ def test_a_model_that_cannot_be_compared_is_named(arm: ArmData) -> None:
         return answers(ArmData(arm.arm, arm.dataset, arm.runs, part))[0].body
 
     without = "Not compared: vit learned_1d (beside which resnet's curve is without n = 100)."
-    assert re.search(rf"others would need .*: vit none \([^;]*\. {re.escape(without)}$", body(rows))
-    assert "so many times" not in body(rows[rows["label"] != "vit none"])
+    assert re.search(rf"^to match .*: vit none [^;]*\. {re.escape(without)}$", body(rows))
+    assert "to match" not in body(rows[rows["label"] != "vit none"])
     assert "Not compared: vit learned_1d (1 seed that both have)." in body(rows[~learned | (rows["seed"] == 1)])
     assert "Not compared: vit learned_1d (no result)." in body(rows[~learned])
     said = "Not compared: vit none (no result); vit learned_1d (beside which resnet's curve is without n = 100)."
-    assert body(rows[rows["label"] != "vit none"]).split("]. ", 1)[1].startswith(said)
+    assert body(rows[rows["label"] != "vit none"]).endswith(said)
 
 
 def test_a_model_that_could_lead_but_lacks_runs_is_named(arm: ArmData) -> None:
@@ -197,8 +206,8 @@ def test_a_model_that_could_lead_but_lacks_runs_is_named(arm: ArmData) -> None:
     part = arm.rows[~((arm.rows["label"] == "resnet") & (arm.rows["train_size"] == 100) & (arm.rows["seed"] == 2))]
     part_of_arm = ArmData(arm.arm, arm.dataset, arm.runs, part)
     assert baselines.leader(part_of_arm) == baselines.Leader("vit learned_1d", 100, ("resnet",))
-    answer, _ = answers(part_of_arm)
-    assert "]. resnet could lead but lacks runs there. For as much, the others would need" in answer.body
+    answer = answers(part_of_arm)[0]
+    assert answer.body.endswith(" resnet could lead but lacks runs there.")
     assert baselines.leader(arm) == baselines.Leader("resnet", 100)
 
 
@@ -210,23 +219,21 @@ def test_models_with_their_own_seeds_in_a_draw_are_not_compared(made_up: Any, tm
     made_up.write_study(tmp_path, study)
     [crossed] = split(load(tmp_path, study))
     small, _ = accuracy_sentences.answers(crossed)
-    assert "resnet has the highest mean test accuracy of 2 models" in small.body
-    assert small.body.endswith("for vit (no draw or seed that both have whole).")
-    answer, _ = answers(crossed)
+    assert small.body.startswith("resnet ") and small.body.endswith("No interval, so no verdict, for vit.")
+    answer = answers(crossed)[0]
     assert "Not compared: vit (0 draws that both have whole)." in answer.body
 
 
 def test_a_model_without_a_whole_draw_is_named_beside_the_ranking(made_up: Any, tmp_path: Path) -> None:
     """Two draws crossed with two seeds; of resnet, the best by the formula, a seed of each draw is missing: no mean, so
-    it cannot lead, and the answer says so."""
+    it cannot lead, and the answer says that it could."""
     models = [{"name": "resnet"}, {"name": "vit", "position": "learned_1d"}, {"name": "swin"}]
     study = made_up.study_of({**made_up.SMALL, "models": models, "train_size": [300]}, draw=[0, 1], seed=[0, 1])
     missing = [run.id for run in study.runs if run.model == "resnet" and run.seed == run.draw]
     made_up.write_study(tmp_path, study, skip=missing)
     [crossed] = split(load(tmp_path, study))
     [answer] = accuracy_sentences.answers(crossed)
-    assert "of 2 models" in answer.body
-    assert answer.body.endswith(" Not in this order, as no draw has all its planned runs: resnet (0 of 2 draws).")
+    assert answer.body.endswith(" resnet (0 of 2 draws) could lead but lacks runs.")
 
 
 def test_what_keeps_more_points_is_kept() -> None:
@@ -259,15 +266,13 @@ def test_crossed_draws_and_seeds_count_as_draws(arm: ArmData) -> None:
 
 def test_the_answer_has_the_numbers_of_the_tables(arm: ArmData) -> None:
     """Reference: the images that vit learned_1d needs for what resnet reaches with 100, by numpy's interp."""
-    answer, beside = answers(arm)
-    assert "with 100 images resnet reaches 80.0 %" in answer.text
+    answer = answers(arm)[0]
+    assert "to match resnet's 80.0 % at 100 images: " in answer.text
     levels = seeds_of(arm, "resnet")[:, 0]
     needs = [np.interp(level, curve, np.log(SIZES)) - math.log(100) for level, curve in
              zip(levels, seeds_of(arm, "vit learned_1d"), strict=True)]  # fmt: skip
     found = intervals.exponentiated(intervals.t_interval(needs))
     assert f"{found.mean:.2f}× [{found.low:.2f}, " in answer.text
-    assert "vit none: the curves do not cross up to 1,200. " in beside.text
-    assert beside.text.endswith(" 3 seeds): " + beside.body) and beside.lead == "Crossings"
     for condition in ("size pico", "recipe digits", "600 steps", "3 seeds"):
         assert condition in answer.conditions
 
@@ -301,22 +306,22 @@ def test_the_sentence_leads_to_the_table_that_has_its_factors(made_up: Any, tmp_
     made_up.write_study(tmp_path / "runs", study)
     html = write_report(study, tmp_path / "runs", tmp_path / "out").page.read_text(encoding="utf-8")
     written = pd.read_csv(tmp_path / "out" / "tables" / "data-factor-at-reference.csv")
-    sentences = re.findall(r"<li><b>Data needed</b>.*?>: (.*?) <a class=\"more\" href=\"#(.*?)\"", html)
+    sentences = re.findall(r"<li><b>Data needed</b>: (.*?) <a class=\"more\" href=\"#(.*?)\"", html)
     assert [anchor for _, anchor in sentences] == ["data-needed-1-1", "data-needed-1-2"]
     seen = 0
     for body, anchor in sentences:
         table = html.split(f'id="{anchor}"', 1)[1].split("</table>", 1)[0]
         rows = table.split("<tr>")[1:]
-        reference = re.match(r"with 100 images (.*?) reaches", body)
+        reference = re.match(r"to match (.*?)&#39;s ", body)
         assert reference
-        for said in body.split("reach with 100): ")[1].rstrip(".").split("; "):
-            label, bound, factor, interval = re.match(  # type: ignore[union-attr]
-                r"(.*?) \(.*? %.*?\) (at least |at most |)(\S+×) (\S+ \S+)$", said
-            ).groups()
-            sign = {"at least ": "≥ ", "at most ": "≤ ", "": ""}[bound]
+        takes = body.split(" images: ")[1].split(". Not ")[0]
+        for label, bound, factor, interval in re.findall(
+            r"(\w+(?: \w+)??) (over |under |)([\d.]+×)(?: ([\[(][^\])]*[\])]))?", takes.replace(" and ", ", ")
+        ):
+            sign = {"over ": "≥ ", "under ": "≤ ", "": ""}[bound]
             row = next(row for row in rows if f">{label}</a>" in row)
             assert f">{sign}{factor}</a>" in row
-            assert f">{interval}</span>" in row
+            assert f">{interval}</span>" in row or (bound and not interval)
             one = written[(written["label"] == label) & (written["reference"] == reference[1])]
             assert f"{one['mean'].item():.1f}"[:2] == factor[:2]
             assert len(one["runs"].item().split()) == 6
@@ -324,29 +329,14 @@ def test_the_sentence_leads_to_the_table_that_has_its_factors(made_up: Any, tmp_
     assert seen == 3
 
 
-def test_many_ranges_are_counted_and_what_is_not_known_is_said() -> None:
-    """Reference: by hand; N* of one, two and four pieces."""
-    sizes = [100, 45000]
-
-    def words(*pieces: tuple[float, float], changes: bool = False) -> str:
-        return data_needed.crossing_words(equivalence.Crossing(pieces, changes, ()), sizes)
-
-    four = ((0.0, 597.2), (772.0, 5671.0), (6420.0, 23900.0), (29712.0, math.inf))
-    apart = "the two cannot be told apart"
-    unknown = "(how far below 100 and above 45,000 is not known)"
-    assert words(*four) == f"{apart} in 4 ranges between 100 and 45,000 {unknown}"
-    assert words(*four[1:]) == (
-        "the two cannot be told apart in 3 ranges between 772 and 45,000 (how far above 45,000 is not known)"
-    )
-    assert (
-        words(*four[:2])
-        == "the two cannot be told apart up to 597 and from 772 to 5,670 (how far below 100 is not known)"
-    )
-    assert words(four[1], changes=True) == "the order changes: the two cannot be told apart from 772 to 5,670"
-    assert [data_needed.piece_words(*piece) for piece in ((0, 255), (2904, math.inf), (0, math.inf))] == [
+def test_a_piece_of_a_crossing_is_what_is_known_of_it() -> None:
+    """Reference: by hand."""
+    pieces = ((0, 255), (2904, math.inf), (0, math.inf), (772.0, 5671.0))
+    assert [data_needed.piece_words(*piece) for piece in pieces] == [
         "up to 255",
         "from 2,900 on",
         "at any size",
+        "from 772 to 5,670",
     ]
 
 
@@ -367,11 +357,10 @@ def test_models_need_not_share_their_train_sizes(made_up: Any, tmp_path: Path) -
     made_up.write_study(tmp_path / "runs", study)
     [arm] = split(load(tmp_path / "runs", study))
     assert baselines.leader(arm) == baselines.Leader("resnet", 300)
-    answer, _ = answers(arm)
-    assert answer.text.count("with 300 images") == 1
-    assert "what they reach with 300" in answer.text
+    answer = answers(arm)[0]
+    assert answer.text.count("at 300 images") == 1
     html = write_report(study, tmp_path / "runs", tmp_path / "out").page.read_text()
-    assert "resnet leads with n = 300: it was chosen by looking" in html
+    assert "resnet leads with n = 300; exploratory" in html
     models.append({"name": "swin", "train_size": [100]})
     study = made_up.study_of(made_up.SMALL, train_size=[300, 1000], models=models)
     made_up.write_study(tmp_path / "more", study)
@@ -426,13 +415,12 @@ def test_what_is_held_against_what(
         assert list(found) == pairs
     for reference, labels, *_ in expected:
         alone = data_needed.by_train_size(arm, reference)
-        mine = needed.by_train_size[needed.by_train_size["reference"] == reference]
+        mine = needed.by_train_size[needed.by_train_size["reference"] == reference].drop(columns="verdict")
         kept = alone[alone["label"].isin(labels)]
         pd.testing.assert_frame_equal(mine.reset_index(drop=True), kept.reset_index(drop=True))
-    found = data_needed_sentences.answers(arm, needed, 1)
-    assert [anchor for _, anchor in found] == [
-        f"{kind}-1-{place}" for place in range(1, len(expected) + 1) for kind in ("data-needed", "crossings")
-    ]
+    found = data_needed_sentences.answers(arm, needed, verdicts_of(arm), 1)
+    places = [f"data-needed-1-{place}" for place in range(1, len(expected) + 1)]
+    assert [anchor for _, anchor in found] == [*places, "train-size"]
 
 
 def test_declared_references_are_on_the_page(made_up: Any, tmp_path: Path) -> None:
@@ -444,15 +432,14 @@ def test_declared_references_are_on_the_page(made_up: Any, tmp_path: Path) -> No
     report = write_report(study, root, tmp_path / "out")
     html = report.page.read_text(encoding="utf-8")
     for said in (
-        "resnet leads with n = 100: it was chosen by looking.",
+        "resnet leads with n = 100; exploratory, as the results chose it.",
         "vit none is what the study declares “encodings” to be compared with.",
         "by accuracy, against vit none",
     ):
         assert html.count(said) == 1
     told = [answer for answer in report.answers if answer.startswith("Data needed")]
     assert len(told) == 2
-    assert "the others would need" in told[0]
-    assert "those declared against it (“encodings”) would need" in told[1]
+    assert "resnet" in told[0]
     assert "resnet" not in told[1]
     table = pd.read_csv(tmp_path / "out" / "tables" / "data-factor-by-train-size.csv")
     drawn = [pd.read_csv(tmp_path / "out" / "figures" / f"data-factor-1-{place}.csv") for place in (1, 2)]

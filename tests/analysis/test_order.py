@@ -1,6 +1,7 @@
 """The head of a report: answers by arm, what arms have in common said once. Expectations are written out by hand."""
 
 import dataclasses
+import html
 import re
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,9 @@ def of(arm: Arm, *claims: tuple[str, str], units: str = "3 seeds", limits: tuple
     """An arm with a claim for each (lead, anchor), whose body names its recipe, and limits of these bodies."""
     scope = Scope(arm.words, units)
     said = tuple((Answer(lead, scope, f"on {arm.recipe}."), anchor) for lead, anchor in claims)
-    return ArmAnswers(arm, said, tuple((Answer("Starved", Scope(arm.words), body), "train-size") for body in limits))
+    return ArmAnswers(
+        arm, said, tuple((Answer("Under-trained", Scope(arm.words), body), "train-size") for body in limits)
+    )
 
 
 def texts(answers: Any) -> list[str]:
@@ -35,15 +38,15 @@ def texts(answers: Any) -> list[str]:
 CLAIMS = (("With 500 images", "train-size"), ("Data needed", "data-needed"), ("Tested at 16 px", "test-resolution"))
 
 
-def test_one_arm_is_said_in_full_and_in_order() -> None:
+def test_one_arm_is_said_once_and_in_order() -> None:
     said = in_order([], [of(ARM, *CLAIMS, limits=("one cell.",))], [])
     assert said.lines == [
-        f"With 500 images ({WORDS}; 3 seeds): on plain.",
-        f"Data needed ({WORDS}; 3 seeds): on plain.",
-        f"Tested at 16 px ({WORDS}; 3 seeds): on plain.",
-        f"Starved ({WORDS}): one cell.",
+        f"{WORDS}; 3 seeds.",
+        "With 500 images: on plain.",
+        "Data needed: on plain.",
+        "Tested at 16 px: on plain.",
+        "Under-trained: one cell.",
     ]
-    assert said.common == ""
     assert not any(part.folded for part in said.parts)
     assert in_order([], [], []).lines == []
 
@@ -51,8 +54,7 @@ def test_one_arm_is_said_in_full_and_in_order() -> None:
 def test_two_arms_stand_open_one_behind_the_other() -> None:
     said = in_order([], [of(ARM, *CLAIMS), of(arm_like(recipe="none"), *CLAIMS)], [])
     assert said.lines == [
-        "2 arms, which differ in recipe; an answer holds for those that it names. In common: cifar10, size nano, "
-        "20,000 steps, trained at 32 px; 3 seeds.",
+        "2 conditions, which differ in recipe. In common: cifar10, size nano, 20,000 steps, trained at 32 px; 3 seeds.",
         "With 500 images (recipe plain): on plain.",
         "Data needed (recipe plain): on plain.",
         "Tested at 16 px (recipe plain): on plain.",
@@ -120,8 +122,8 @@ def test_limits_are_never_folded_and_said_once_of_arms_that_share_them() -> None
         for recipe, more in (("none", ()), ("plain", ("some.",)), ("strong", ("some.",)))
     ]
     assert texts(in_order([], arms, []).last) == [
-        "Starved (every arm): all.",
-        "Starved (recipe plain; recipe strong): some.",
+        "Under-trained (every condition): all.",
+        "Under-trained (recipe plain; recipe strong): some.",
     ]
 
 
@@ -159,14 +161,13 @@ def test_what_is_common_is_said_once_in_every_format(made_up: Any, tmp_path: Pat
     assert page == again.page.read_text(encoding="utf-8")
     common, *answers = report.answers
     assert common == (
-        "3 arms, which differ in recipe; an answer holds for those that it names. In common: digits, size pico, "
-        "600 steps, trained at 8 px; 3 seeds."
+        "3 conditions, which differ in recipe. In common: digits, size pico, 600 steps, trained at 8 px; 3 seeds."
     )
     assert not any("size pico" in answer for answer in answers)
     bodies = [answer.partition("): ")[2][:40] for answer in answers]
     shown = page.partition('<section id="answers">')[2].partition("<nav")[0]
     for text in (shown, (tmp_path / "out" / "report.md").read_text(encoding="utf-8")):
-        plain = text.replace("\\", "")
+        plain = html.unescape(text).replace("\\", "")
         assert plain.count(common) == 1
         assert all(body in plain for body in bodies)
     latex = (tmp_path / "out" / "latex" / "report.tex").read_text(encoding="utf-8")
@@ -175,7 +176,7 @@ def test_what_is_common_is_said_once_in_every_format(made_up: Any, tmp_path: Pat
     assert len(re.findall("<details><summary>.*more answers on recipe ", shown)) == 3
     open_ = re.sub(r"<details>.*?</details>", "", shown, flags=re.DOTALL)
     assert open_.count("<b>Data needed</b>") == 3
-    assert open_.count("<b>With ") == 0
+    assert open_.count("<b>100 images</b>") == 0
 
 
 def test_a_head_is_a_sequence_of_answers() -> None:

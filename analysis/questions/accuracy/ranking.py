@@ -1,50 +1,52 @@
-"""Who leads, who cannot be told apart from the leader, and who is below, by paired differences over seeds.
+"""Who leads, who is not separable from the leader, and who is below, by the verdicts on pairs.
 
 Means over other seeds are no means to choose by: a model whose worst run is not in yet would lead. So the leader is
 one of the models with the most units in (all planned ones, where any model has them), and a model that lacks some is
 judged by its difference to the leader where both ran, which may well be above it.
 
-Where the study declares a family of comparisons that has a pair, its difference and interval are taken (`verdicts`).
-Each other interval stands on its own: nothing is corrected for the number of comparisons, nor for the leader being
-chosen by looking. The sentence says so.
+Of accuracy at the training resolution the differences are those of `verdicts`; of anything else the paired ones, each
+on its own. That a leader is singled out after seeing the results is allowed for in a family that has it beside all
+others, and nowhere else: such verdicts are exploratory, and the page says so once.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import pandas as pd
 
 from analysis import wording
 from analysis.frame.rows import each_group
-from analysis.questions.comparisons.verdicts import Verdicts, judged_by
+from analysis.questions.comparisons.verdicts import Verdicts
 from analysis.statistics import intervals
 from analysis.statistics.intervals import Estimate
+
+MANY = 2  # names that a sentence gives one by one, where several have the same verdict
+Difference = Callable[[str, str], Estimate]  # of two names: the first minus the second
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """`leader` has the highest mean of the models with the most units; `lacking` (with their means) have fewer,
-    `unranked` none, as they have runs but no whole draw; `passed` are those of both that could lead, with a higher mean
-    or none yet. `above`, `level`, `below` and `unknown` hold name and difference to the leader (name minus leader):
-    interval above 0; containing 0; below 0; no interval to judge by. Highest mean first. `family_of` names the family
-    that a difference is of, for those that have one; the others are paired differences."""
+    """`leader` has the highest of `means` of the models with the most units; `lacking` have fewer, `unranked` none, as
+    they have runs but no whole draw; `passed` are those of both that could lead, with a higher mean or none yet.
+    `above`, `level`, `below` and `unknown` hold name and difference to the leader (name minus leader): interval above
+    0; containing 0; below 0; no interval to judge by. Highest mean first. `together`: the level ones are not separable
+    from each other either."""
 
     leader: str
-    mean: Estimate
-    lacking: tuple[tuple[str, Estimate], ...]
+    means: Mapping[str, Estimate]
+    lacking: tuple[str, ...]
     unranked: tuple[str, ...]
     passed: tuple[str, ...]
     above: tuple[tuple[str, Estimate], ...]
     level: tuple[tuple[str, Estimate], ...]
     below: tuple[tuple[str, Estimate], ...]
     unknown: tuple[tuple[str, Estimate], ...]
-    family_of: Mapping[str, str]
+    together: bool
 
     @property
-    def size(self) -> int:
-        """How many models are ranked, the leader among them."""
-        return 1 + len(self.above) + len(self.level) + len(self.below) + len(self.unknown)
+    def mean(self) -> Estimate:
+        """The leader's."""
+        return self.means[self.leader]
 
 
 def rank(
@@ -52,11 +54,16 @@ def rank(
     value: str,
     name: str = "label",
     bounds: tuple[float, float] | None = (0.0, 1.0),
-    declared: Verdicts = MappingProxyType({}),
+    difference: Difference | None = None,
 ) -> Ranking | None:
-    """The ranking of the groups `name` by the mean of `value`; rows hold one row a run; `declared` are the differences
-    of `value` that families have. None without any unit."""
+    """The ranking of the groups `name` by the mean of `value`; rows hold one row a run. `difference` judges two of
+    them; without it the paired difference of `value` does. None without any unit."""
     groups = dict(each_group(rows.dropna(subset=[value]), name))
+
+    def paired(a: str, b: str) -> Estimate:
+        return intervals.paired_difference(groups[a], groups[b], value)
+
+    judge = difference or paired
     means = {key: intervals.over_seeds(group, value, bounds=bounds) for key, group in groups.items()}
     unranked = tuple(key for key, estimate in means.items() if not estimate.n)
     means = {key: estimate for key, estimate in means.items() if estimate.n}
@@ -68,78 +75,76 @@ def rank(
     parted: dict[str, list[tuple[str, Estimate]]] = {"above": [], "unclear": [], "below": [], "no interval": []}
     for key in order:
         if key != leader:
-            of_family = declared.get((key, leader))
-            difference = of_family[1] if of_family else intervals.paired_difference(groups[key], groups[leader], value)
-            parted[intervals.verdict(difference)].append((key, difference))
-    lacking = tuple((key, means[key]) for key in order if means[key].n < most)
+            found = judge(key, leader)
+            parted[intervals.verdict(found)].append((key, found))
+    lacking = tuple(key for key in order if means[key].n < most)
     passed = (*order[: order.index(leader)], *unranked)
-    family_of = {key: declared[key, leader][0] for key in order if (key, leader) in declared}
     above, level, below, unknown = (tuple(those) for those in parted.values())
-    return Ranking(leader, means[leader], lacking, unranked, passed, above, level, below, unknown, family_of)
+    together = all(
+        intervals.verdict(judge(a, b)) == "unclear" for place, (a, _) in enumerate(level) for b, _ in level[:place]
+    )
+    means = {key: means[key] for key in order}
+    return Ranking(leader, means, lacking, unranked, passed, above, level, below, unknown, together)
 
 
-def ranking_words(ranking: Ranking, what: str, notes: Mapping[str, tuple[str, ...]]) -> str:
-    """The ranking in words: `what` names the quantity ('mean test accuracy'), `notes` go in brackets after names."""
-
-    def name(key: str, *more: str) -> str:
-        return wording.noted(key, *notes.get(key, ()), *more)
-
-    left_out = ""
-    if ranking.unranked:
-        names = wording.names(map(name, ranking.unranked))
-        left_out = f" Not in this order, as no draw has all its planned runs: {names}."
-    if ranking.size == 1:
-        return f"{name(ranking.leader)} has a {what} of {wording.value(ranking.mean)}.{left_out}"
-    rivals, models = ranking.size - len(ranking.lacking), wording.count(ranking.size, "models")
-    if not ranking.lacking:
-        lead = f"has the highest {what} of {models}, {wording.value(ranking.mean)}"
-    elif rivals > 1:
-        lead = f"has the highest {what} of the {rivals} of {models} with the most runs, {wording.value(ranking.mean)}"
-    else:
-        lead = f"has a {what} of {wording.value(ranking.mean)}, and alone of {models} the most runs"
-    text = f"{name(ranking.leader)} {lead}"
-    if ranking.lacking:
-        phrases = [wording.noted(f"{key} {wording.mean(mean)} %", *notes.get(key, ())) for key, mean in ranking.lacking]
-        text += f"; outside of this, with fewer runs: {wording.names(phrases)}"
-    text += "."
-    if ranking.above:
-        phrases = [name(key, wording.points(difference)) for key, difference in ranking.above]
-        text += f" Higher than it: {wording.names(phrases)}."
-    if ranking.level:
-        phrases = [name(key, wording.points(difference)) for key, difference in ranking.level]
-        text += f" It cannot be told apart from {wording.names(phrases)}."
-    if ranking.below:
-        text += f" Below it: {wording.names(_below(ranking, name))}."
-    if ranking.unknown:
-        phrases = [name(key, *_apart(difference)) for key, difference in ranking.unknown]
-        text += f" No interval, so no order, for {wording.names(phrases)}."
-    return text + _basis(ranking) + left_out
+def accuracy_ranking(judged: Verdicts, train_size: int) -> Ranking | None:
+    """The ranking in test accuracy at a train size, by the verdicts on pairs; None without any unit there."""
+    rows = judged.rows[judged.rows["train_size"] == train_size]
+    return rank(rows, "accuracy", difference=lambda a, b: judged.of(a, b, train_size).difference)
 
 
-def _below(ranking: Ranking, name: Callable[..., str]) -> list[str]:
-    """Those below by how far, each with its difference; the interval of the first and of the last, as the tables have
-    the others."""
-    order = sorted(ranking.below, key=lambda one: -one[1].mean)
-    ends = (0, len(order) - 1)
-    return [
-        name(key, f"by {wording.points(-by, signed=False) if i in ends else wording.mean(-by)}")
-        for i, (key, by) in enumerate(order)
+def ranking_words(ranking: Ranking, notes: Mapping[str, tuple[str, ...]]) -> str:
+    """The ranking in words, 'a 85.4 %, b 74.5 % and c 74.4 %: not separable. The other 6 models are 32 to 45 points
+    below.'; `notes` go in brackets after names."""
+
+    def mean(key: str) -> str:
+        return wording.noted(f"{key} {wording.mean(ranking.means[key])} %", *notes.get(key, ()))
+
+    level = [key for key, _ in ranking.level]
+    first = mean(ranking.leader)
+    if level and ranking.together:
+        first = f"{wording.names(map(mean, (ranking.leader, *level)))}: not separable"
+    elif level:
+        first = f"{first}, not separable from {wording.names(map(mean, level))}"
+    elif len(ranking.below) == len(ranking.means) - 1 > 0:
+        by = wording.points_range(difference for _, difference in ranking.below)
+        return f"{first}, above {_group(ranking.below, ranking, notes)} by {by}.{_left_out(ranking, notes)}"
+    rest = [
+        f"{_group(those, ranking, notes)} {'are' if len(those) > 1 else 'is'} "
+        f"{wording.points_range(difference for _, difference in those)} {where}"
+        for those, where in ((ranking.above, "above"), (ranking.below, "below"))
+        if those
     ]
+    if ranking.unknown:
+        rest.append(f"no interval, so no verdict, for {_group(ranking.unknown, ranking, notes)}")
+    second = f" {_sentence('; '.join(rest))}" if rest else ""
+    return f"{first}.{second}{_left_out(ranking, notes)}"
 
 
-def _basis(ranking: Ranking) -> str:
-    """Which intervals the order is by, and what to mind: that a leader is chosen by looking is allowed for in a family
-    that has it beside all others, and nowhere else; that means over other runs are not compared."""
-    judged = [key for key, _ in (*ranking.above, *ranking.level, *ranking.below)]
-    by = judged_by(judged, ranking.family_of)
-    separate = [key for key in judged if key not in ranking.family_of]
-    parts = [f"by {by}" if by else "", "the leader being chosen by looking" if separate else ""]
-    lacking = [key for key, _ in ranking.lacking if key in separate]
-    parts.append(f"{wording.names(lacking)} only where both ran" if lacking else "")
-    phrases = ", ".join(part for part in parts if part)
-    return f" {phrases[0].upper()}{phrases[1:]}." if phrases else ""
+def _group(those: Sequence[tuple[str, Estimate]], ranking: Ranking, notes: Mapping[str, tuple[str, ...]]) -> str:
+    """Their names, or of several of which nothing is to be noted 'the 6 vit models', 'the other 6 models'."""
+    keys = [key for key, _ in those]
+    kinds = {_kind(key) for key in keys}
+    if len(keys) > MANY and not any(notes.get(key) for key in keys):
+        if len(kinds) == 1 and not kinds & {_kind(key) for key in ranking.means if key not in keys}:
+            return f"the {len(keys)} {next(iter(kinds))} models"
+        if not ranking.unknown and bool(ranking.above) + bool(ranking.below) == 1:
+            return f"the other {len(keys)} models"
+    return wording.names(wording.noted(key, *notes.get(key, ())) for key in keys)
 
 
-def _apart(difference: Estimate) -> tuple[str, ...]:
-    """What is said of a model that has nothing to be paired by: with its own seeds in each draw, say."""
-    return () if difference.n else ("no draw or seed that both have whole",)
+def _kind(key: str) -> str:
+    """The first word of a name, which is the model's."""
+    return key.partition(" ")[0].rstrip(",")
+
+
+def _left_out(ranking: Ranking, notes: Mapping[str, tuple[str, ...]]) -> str:
+    """Models that could lead, had they their runs; they are compared with the leader where both ran."""
+    names = wording.names(
+        wording.noted(key, *(() if key in ranking.means else notes.get(key, ()))) for key in ranking.passed
+    )
+    return f" {names} could lead but {'lacks' if len(ranking.passed) == 1 else 'lack'} runs." if ranking.passed else ""
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."

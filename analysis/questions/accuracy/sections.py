@@ -12,9 +12,9 @@ from analysis.elements.reported import ReportedArm
 from analysis.elements.sections import Chapter, Section, Styles, n_images
 from analysis.frame.cells import at_home
 from analysis.questions.accuracy import figures
-from analysis.questions.accuracy.ranking import Ranking, rank
+from analysis.questions.accuracy.ranking import accuracy_ranking
 from analysis.questions.accuracy.sentences import PLACE
-from analysis.questions.comparisons import verdicts
+from analysis.questions.comparisons.verdicts import all_verdicts
 from analysis.wording import ABSENT, TIED
 
 
@@ -48,7 +48,11 @@ def main_table(arm: ReportedArm) -> linked.Table:
     about = "Mean test accuracy in per cent; mean rank by it, over the train sizes that all models have."
     view = linked.grid(arm.by_train_size, arm.data, arm.links, "train_size", n_images, about)
     sizes, ranks = sorted(arm.by_train_size["train_size"].unique().tolist()), mean_ranks(arm.by_train_size)
-    leaders = {size: ranking.leader for size in sizes if (ranking := ranking_at(arm, size)) is not None}
+    leaders = {
+        size: ranking.leader
+        for size in sizes
+        if (ranking := accuracy_ranking(arm.once(all_verdicts), size)) is not None
+    }
     level = {size: tied(arm, size) for size in sizes}
     rows = []
     for row, label in zip(view.rows, dict.fromkeys(arm.by_train_size["label"]), strict=True):
@@ -65,16 +69,9 @@ def main_table(arm: ReportedArm) -> linked.Table:
     return replace(view, head=(*view.head, "mean rank"), rows=tuple(rows))
 
 
-def ranking_at(arm: ReportedArm, size: int) -> Ranking | None:
-    """Who leads with so many images, by the differences of declared families where these have a pair."""
-    rows = at_home(arm.rows)
-    declared = verdicts.of_families(arm.once(verdicts.differences), size)
-    return rank(rows[rows["train_size"] == size], "accuracy", declared=declared)
-
-
 def tied(arm: ReportedArm, size: int) -> frozenset[str]:
     """The models that are not separable from the one that leads with so many images."""
-    ranking = ranking_at(arm, size)
+    ranking = accuracy_ranking(arm.once(all_verdicts), size)
     return frozenset() if ranking is None else frozenset(label for label, _ in ranking.level)
 
 

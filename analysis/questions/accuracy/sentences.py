@@ -11,39 +11,46 @@ from analysis.frame.arms import ArmData
 from analysis.frame.cells import at_home
 from analysis.frame.rows import each_group
 from analysis.frame.states import WITHOUT_RESULT
-from analysis.questions.accuracy.ranking import rank, ranking_words
+from analysis.questions.accuracy.ranking import accuracy_ranking, ranking_words
 from analysis.questions.comparisons import verdicts
+from analysis.questions.comparisons.verdicts import Verdicts
 from analysis.wording import Answer, Scope
 
 PLACE = "train-size"  # the anchor of the chapter
+NAMED = 3  # models of which the cells are named; of more the tables have them
 
 
 def claims(arm: ReportedArm) -> list[Claim]:
-    """The sentences of an arm, by the differences of its declared families where these have a pair."""
-    return [Claim(answer, PLACE) for answer in answers(arm.data, arm.once(verdicts.differences))]
+    """The sentences of an arm, by the verdicts on its pairs."""
+    return [Claim(answer, PLACE) for answer in answers(arm.data, arm.once(verdicts.all_verdicts))]
 
 
 def limits(arm: ReportedArm) -> Iterator[Claim]:
-    """What limits every claim on an arm: cells that are starved, have a collapsed run, or have no interval."""
-    starved_below = arm.study.starved_below
-    for answer in (*_starved(arm, starved_below), *_collapsed(arm), *_without_interval(arm)):
+    """What limits every claim on an arm: verdicts that are exploratory; cells that are under-trained, have a collapsed
+    run, or have no interval."""
+    judged = arm.once(verdicts.all_verdicts)
+    for answer in (*_exploratory(arm, judged), *_under_trained(arm), *_collapsed(arm), *_without_interval(arm)):
         yield Claim(answer, PLACE)
 
 
-def answers(arm: ArmData, families: pd.DataFrame | None = None) -> list[Answer]:
+def answers(arm: ArmData, judged: Verdicts | None = None) -> list[Answer]:
     """Sentences on the smallest and the largest train size (the room `data_needed` has those on what lies between), by
-    the differences of declared `families` (`comparisons.families.differences`) where these have a pair."""
-    families = pd.DataFrame() if families is None else families
-    rows = at_home(arm.rows)
-    sizes = sorted(rows["train_size"].unique())
+    the verdicts on pairs; without those by paired t-intervals alone."""
+    judged = judged or verdicts.verdicts_of(arm)
     found = []
-    for size in dict.fromkeys(sizes[:1] + sizes[-1:]):
-        ranking = rank(rows[rows["train_size"] == size], "accuracy", declared=verdicts.of_families(families, size))
+    for size in _ends(judged.rows):
+        ranking = accuracy_ranking(judged, size)
         if ranking is not None:
             of_label = reservations(arm.runs, size)
-            sentence = ranking_words(ranking, "mean test accuracy", of_label) + _without(arm.runs, size, of_label)
-            found.append(Answer(f"With {wording.number(size)} images", scope(arm, size), sentence))
+            sentence = ranking_words(ranking, of_label) + _without(arm.runs, size, of_label)
+            found.append(Answer(f"{wording.number(size)} images", scope(arm, size), sentence))
     return found
+
+
+def _ends(rows: pd.DataFrame) -> list[int]:
+    """The smallest and the largest train size."""
+    sizes = sorted(rows["train_size"].unique().tolist())
+    return list(dict.fromkeys(sizes[:1] + sizes[-1:]))
 
 
 def _without(runs: pd.DataFrame, train_size: int, of_label: Mapping[str, tuple[str, ...]]) -> str:
@@ -57,7 +64,21 @@ def _without(runs: pd.DataFrame, train_size: int, of_label: Mapping[str, tuple[s
     return f" Without any result: {wording.names(names)}." if names else ""
 
 
-def _starved(arm: ReportedArm, starved_below: float) -> list[Answer]:
+def _exploratory(arm: ReportedArm, judged: Verdicts) -> list[Answer]:
+    """That some verdicts on the leader are of pairs that no family has."""
+    rankings = [(size, ranking) for size in _ends(judged.rows) if (ranking := accuracy_ranking(judged, size))]
+    pairs = [
+        (ranking.leader, key) for _, ranking in rankings for key, _ in (*ranking.above, *ranking.level, *ranking.below)
+    ]
+    outside = set(pairs) - {pair for one in judged.pairs for pair in (one, one[::-1])}
+    if not outside:
+        return []
+    which = "pairs outside the declared families" if judged.declared else "all pairs, as no family is declared"
+    body = f"{which} (separate intervals, uncorrected)."
+    return [Answer("Exploratory", Scope(arm.words), body)]
+
+
+def _under_trained(arm: ReportedArm) -> list[Answer]:
     table = arm.by_train_size
     starved = table[table["starved"]]
     if starved.empty:
@@ -66,29 +87,23 @@ def _starved(arm: ReportedArm, starved_below: float) -> list[Answer]:
         f"{label} with {wording.names(map(wording.number, sizes['train_size']))} images"
         for label, sizes in each_group(starved, "label")
     ]
-    body = (
-        f"{len(starved)} of {len(table)} cells stay below {wording.percent(starved_below)} accuracy on their "
-        f"own training images, so more updates might raise them: {wording.names(cells)}."
-    )
-    return [Answer("Starved", Scope(arm.words), body)]
+    few = starved["label"].nunique() <= NAMED
+    which = wording.names(cells) if few else f"{len(starved)} of {len(table)} cells, ▽ in the tables"
+    return [Answer("Under-trained", Scope(arm.words), f"{which}.")]
 
 
 def _collapsed(arm: ReportedArm) -> list[Answer]:
     """Runs far below their cell, beside which its interval is not what it says."""
     home = at_home(arm.rows)
     cells = [
-        f"{label} with {wording.number(size)} images ({wording.names(_percents(rows[rows['collapsed']]))} in "
-        f"{len(rows)} runs, whose median is {wording.percent(rows['accuracy'].median())})"
+        f"{label} with {wording.number(size)} images ({wording.names(_percents(rows[rows['collapsed']]))}; median "
+        f"{wording.percent(rows['accuracy'].median())})"
         for (label, size), rows in each_group(home, ["label", "train_size"])
         if rows["collapsed"].any()
     ]
     if not cells:
         return []
-    body = (
-        f"a run lies far below the others of its cell, so its mean and interval are of two kinds of runs and cover "
-        f"less than 95 %: {wording.names(cells)}. More seeds show how often that happens."
-    )
-    return [Answer("Collapsed", Scope(arm.words), body)]
+    return [Answer("Collapsed", Scope(arm.words), f"{wording.names(cells)}.")]
 
 
 def _percents(rows: pd.DataFrame) -> list[str]:
@@ -101,8 +116,5 @@ def _without_interval(arm: ReportedArm) -> list[Answer]:
     level = table[(table["n"] > 1) & table["low"].isna()]
     if level.empty:
         return []
-    body = (
-        f"{len(level)} of {len(table)} cells have no interval, since all their seeds reach the same number of test "
-        f"images: no spread was seen, which is not the same as none."
-    )
+    body = f"in {len(level)} of {len(table)} cells all seeds are equal: no spread was seen, which does not mean none."
     return [Answer("Without interval", Scope(arm.words), body)]

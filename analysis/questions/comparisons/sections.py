@@ -17,7 +17,7 @@ from analysis.elements.reported import ReportedArm
 from analysis.elements.sections import Chapter, Section, Styles, n_images
 from analysis.frame.cells import estimate_of
 from analysis.frame.rows import each_group, each_row
-from analysis.questions.comparisons import figures
+from analysis.questions.comparisons import figures, verdicts
 from analysis.questions.comparisons.numbers import numbers
 from analysis.statistics import intervals
 from analysis.statistics.intervals import Estimate
@@ -92,23 +92,31 @@ def chapters(arms: Sequence[ReportedArm], styles: Styles) -> list[Chapter]:
 
 
 def families(arm: ReportedArm) -> Section:
-    """Each declared family: its differences by train size, and what their intervals rest on."""
-    tables = []
-    for family, group in each_group(arm.once(numbers).families, "family"):
+    """Each declared family: its differences by train size, and what their intervals rest on. Pairs that an earlier
+    family judges are folded: one pair has one verdict."""
+    of, tables, folded = arm.once(numbers), [], []
+    judged = arm.once(verdicts.all_verdicts)
+    for family, group in each_group(of.families, "family"):
         first = next(each_row(group))
         against = f"minus {first.reference}" if first.against_one else "in pairs"
         about = f"“{family}”: test accuracy {against}, in points."
-        view = linked.grid(group, arm.data, arm.links, "train_size", n_images, about, difference=True)
+        own = judged.applied(group)["family"] == family
         sizes = sorted(group["train_size"].unique())
-        tables.append(replace(view, rows=(*view.rows, *_basis(group, sizes, arm)), interval=SIMULTANEOUS))
+        if own.any():
+            view = linked.grid(group[own], arm.data, arm.links, "train_size", n_images, about, difference=True)
+            tables.append(replace(view, rows=(*view.rows, *_basis(group, sizes, arm)), interval=SIMULTANEOUS))
+        if not own.all():
+            view = linked.grid(group[~own], arm.data, arm.links, "train_size", n_images, about, difference=True)
+            title = f"“{family}”: pairs that an earlier family judges"
+            folded.append((title, replace(view, interval=f"{SIMULTANEOUS} in this family")))
     varies = intervals.covers(arm.runs)
     remark = f"Units of the intervals: {varies}. The test set is the same for all."
-    if not arm.once(numbers).families["alike"].all():
+    if not of.families["alike"].all():
         remark += (
             " “Not alike”: one model's residuals vary more than any of equal models would in 95 % of families; "
             "intervals between the more variable models are too narrow there, between the others too wide."
         )
-    return Section(arm.words, (), tuple(tables), remark=remark)
+    return Section(arm.words, (), tuple(tables), tuple(folded), remark)
 
 
 def _basis(table: pd.DataFrame, sizes: list[int], arm: ReportedArm) -> tuple[Row, ...]:
@@ -137,8 +145,8 @@ def _digits(value: float, digits: int = 2) -> str:
 
 
 def resampled(arm: ReportedArm) -> Section:
-    """The crossed bootstrap of the declared families."""
-    tables = []
+    """The crossed bootstrap of the declared families, folded: its intervals state no verdict."""
+    folded = []
     for family, group in each_group(arm.once(numbers).resampled, "family"):
         about = (
             f"“{family}”, {n_images(group['train_size'].iloc[0])}: seeds and test images resampled; standard errors by "
@@ -161,8 +169,8 @@ def resampled(arm: ReportedArm) -> Section:
             rows.append(Row(Cell(row.line, href=arm.links.model(row.label)), cells))
         noun = "pairs" if group["n"].equals(group["blocks"]) else intervals.unit_noun(arm.runs)
         n = linked.units(group, noun, ("blocks",))
-        tables.append(Table(about, "model", head, tuple(rows), n=n, interval=RESAMPLED))
-    return Section(arm.words, (), tuple(tables))
+        folded.append((f"“{family}”", Table(about, "model", head, tuple(rows), n=n, interval=RESAMPLED)))
+    return Section(arm.words, (), (), tuple(folded))
 
 
 HEADS = {"accuracy": "accuracy, %", "nll": "negative log-likelihood, nats", "calibration": "calibration error, %"}

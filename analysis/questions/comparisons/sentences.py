@@ -15,72 +15,72 @@ from analysis.statistics import intervals
 from analysis.wording import Answer
 from benchmarks.plan.study import Study
 
-SHOWN = 6  # pairs of a verdict that a sentence names; the table has all
+SHOWN = 3  # models below others that a sentence on pairs names; the table has all
 
 
 def claims(arm: ReportedArm) -> list[Claim]:
     """The sentences of an arm on its declared families."""
-    return [Claim(answer, "comparisons") for answer in answers(arm.data, arm.once(verdicts.differences))]
+    table = arm.once(verdicts.all_verdicts).applied(arm.once(verdicts.differences).rename(columns={"family": "of"}))
+    return [Claim(answer, "comparisons") for answer in answers(arm.data, table)]
 
 
 def answers(arm: ArmData, table: pd.DataFrame) -> list[Answer]:
-    """A sentence for each family at the smallest and at the largest train size of `families.differences`' table."""
+    """A claim for each family on the smallest and the largest train size of its table (`families.differences`, by the
+    verdicts on pairs; the column `of` has the name of the family)."""
     if table.empty:
         return []
     phrases = []
-    for family, group in each_group(table[table["n"] > 0], "family"):
+    for family, group in each_group(table[table["n"] > 0], "of"):
         sizes = sorted(group["train_size"].unique())
-        order = group["mean"] if group["against_one"].all() else group["mean"].abs()
-        group = group.loc[order.sort_values(ascending=False, kind="stable").index]
-        for size in dict.fromkeys(sizes[:1] + sizes[-1:]):
+        ends = list(dict.fromkeys(sizes[:1] + sizes[-1:]))
+        said = []
+        for size in ends:
             at = group[group["train_size"] == size]
-            of_label = reservations(arm.runs, size)
-            about = f"of {wording.count(len(at), 'simultaneous comparisons')}"
-            if at["against_one"].all():
-                reference = at["reference"].iloc[0]
-                about += f" against {wording.noted(reference, *of_label[reference])}"
-            lead = f"Comparing {family}, with {wording.number(size)} images"
-            phrases.append(Answer(lead, scope(arm, size), f"{about}, {_verdicts(at, of_label)}.{_caution(at)}"))
+            words = _against_one if at["against_one"].all() else _in_pairs
+            said.append(f"{wording.number(size)} images: {words(at, reservations(arm.runs, size))}")
+        against = f" against {group['reference'].iloc[0]}" if group["against_one"].all() else ""
+        body = f"{'. '.join(said)}.{_caution(group[group['train_size'].isin(ends)])}"
+        phrases.append(Answer(f"Comparing {family}{against}", scope(arm, ends[-1]), body))
     return phrases
 
 
-def _verdicts(table: pd.DataFrame, of_label: Mapping[str, tuple[str, ...]]) -> str:
-    """The comparisons by verdict, those of a family of pairs with the higher one first."""
-    against_one = table["against_one"].all()
-    openings = {
-        "above": "higher" if against_one else "told apart",
-        "below": "lower",
-        "unclear": "cannot be told apart",
-        "no interval": "without an interval",
-    }
-    parted: dict[str, list[str]] = {opening: [] for opening in openings.values()}
+def _against_one(table: pd.DataFrame, of_label: Mapping[str, tuple[str, ...]]) -> str:
+    ordered = table.sort_values("mean", ascending=False, kind="stable")
+    return verdicts.against_words({row.label: estimate_of(row) for row in each_row(ordered)}, of_label)
+
+
+def _in_pairs(table: pd.DataFrame, of_label: Mapping[str, tuple[str, ...]]) -> str:
+    """All pairs by verdict, those below others by the model that is below: 'a and b above c; others not separable'
+    or, where that takes many words, '4 of 36 pairs separable'."""
+    above: dict[str, list[str]] = {}
+    known = 0
     for row in each_row(table):
-        estimate, names = estimate_of(row), (row.label, row.reference)
-        if not against_one and estimate.mean < 0:
-            estimate = -estimate
-            names = (row.reference, row.label)
-        verdict = intervals.verdict(estimate)
-        label, other = (wording.noted(name, *of_label[name]) for name in names)
-        if against_one:
-            text = wording.noted(names[0], *of_label[names[0]], wording.points(estimate))
-        else:
-            text = f"{label} {'above' if verdict == 'above' else 'and'} {other} ({wording.points(estimate)})"
-        parted[openings[verdict]].append(text)
-    phrases = []
-    for opening, texts in parted.items():
-        if texts:
-            more = [f"{len(texts) - SHOWN} more in the table"] if len(texts) > SHOWN + 1 else []
-            shown = texts[:SHOWN] if more else texts
-            phrases.append(f"{len(texts)} {opening}: {wording.names([*shown, *more])}")
-    return "; ".join(phrases)
+        for label, reference, difference in (
+            (row.label, row.reference, estimate_of(row)),
+            (row.reference, row.label, -estimate_of(row)),
+        ):
+            if intervals.verdict(difference) == "above":
+                above.setdefault(reference, []).append(label)
+        known += estimate_of(row).has_interval
+    separable = sum(map(len, above.values()))
+    without = f"; {wording.count(len(table) - known, 'pairs')} without an interval" if known < len(table) else ""
+    if not separable or len(above) > SHOWN:
+        return f"{separable or 'none'} of {wording.count(len(table), 'pairs')} separable{without}"
+
+    def named(label: str) -> str:
+        return wording.noted(label, *of_label[label])
+
+    phrases = [f"{wording.names(map(named, those))} above {named(label)}" for label, those in above.items()]
+    others = "; others not separable" if separable < known else ""
+    return f"{'; '.join(phrases)}{others}{without}"
 
 
 def _caution(table: pd.DataFrame) -> str:
-    first = next(each_row(table))
-    if first.alike:
+    unlike = table[~table["alike"].astype(bool)]
+    if unlike.empty:
         return ""
-    ends = f"{100 * first.residual_low:.1f} to {100 * first.residual_high:.1f} points"
-    return f" Residuals vary unlike between these models ({ends}): intervals of the more variable ones are too narrow."
+    ends = f"{100 * unlike['residual_low'].min():.1f} to {100 * unlike['residual_high'].max():.1f} points"
+    return f" Residuals are unlike ({ends}): intervals of the more variable models are too narrow."
 
 
 def _families(study: Study) -> str:
@@ -93,8 +93,8 @@ def _families(study: Study) -> str:
 def method(study: Study) -> str:
     """What the page says of corrections: by family where there is one, that there is none otherwise."""
     alone = (
-        "of twenty comparisons between equals, one is expected to exclude 0; the model that leads is chosen by "
-        "looking, which favours it."
+        "of twenty comparisons between equals, one is expected to exclude 0, and a model that is singled out because "
+        "it leads is favoured by that. Such verdicts are exploratory."
     )
     if not study.comparisons:
         return (
@@ -105,8 +105,8 @@ def method(study: Study) -> str:
             for part in study.parts or (study,)]  # fmt: skip
     families = wording.names(phrases)
     return (
-        f"{families[:1].upper()}{families[1:]}. Under “Comparisons”, and for their pairs in answers, the intervals of "
-        "a family at one train size hold simultaneously: paired differences from the "
+        f"{families[:1].upper()}{families[1:]}. The first that has a pair judges it, everywhere on the page. The "
+        "intervals of a family at one train size hold simultaneously: paired differences from the "
         "model accuracy = model + draw and seed + residual, one residual variance for all models of the family, and "
         "the quantile of the multivariate t (Dunnett's for one reference, Tukey's for all pairs). That variance is "
         "assumed equal for all models: where one of them varies three times as much as the others, simulated 95 % "

@@ -1,7 +1,7 @@
 """Baselines of an arm: the models against which others are held, to say how many times the images they need.
 
 A study says so by its families of many against one. Where these leave out a model, the leader is held against all; it
-was chosen by looking, and is said to be.
+is chosen by the results, so what is said against it is exploratory.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Budgets side by side: arms that differ in their budget alone, fixed steps beside fixed epochs.
 
-A model that is starved of steps at small n looks hungry for data. Every number is of one arm.
+A model that is under-trained at small n looks hungry for data. Every number is of one arm.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ MEASURED = (  # column, in words, the table of an arm, the name of the figure, a
 
 def budgets(arms: Sequence[ReportedArm], styles: Styles) -> list[Section]:
     """Arms that differ in their budget alone, side by side: accuracy, and the accuracy on the training images, which
-    says whether a model was starved of steps. The same models in the same order; no number is of two arms."""
+    says whether a model was under-trained. The same models in the same order; no number is of two arms."""
     made = []
     for number, places in enumerate(budget_groups([arm.data for arm in arms]), start=1):
         group = [arms[place] for place in places]
@@ -63,7 +63,7 @@ def budgets(arms: Sequence[ReportedArm], styles: Styles) -> list[Section]:
                 drawn.append(Drawing(f"{name}-{number}", draw, table, shows, captions.legend(*marks), title))
         remark = (
             "A model that falls behind at small n with fixed epochs, which are few steps there, and not with fixed "
-            "steps was starved of steps, not of data. Below the tests: what the same networks reach on their own "
+            "steps was under-trained, not short of data. Below the tests: what the same networks reach on their own "
             "training images."
         )
         made.append(Section(title, tuple(drawn), tuple(tables), remark=remark))

@@ -16,12 +16,13 @@ from analysis.elements.reported import ReportedArm
 from analysis.frame.arms import ArmData, one_arm
 from analysis.frame.cells import at_home, kind, marks
 from analysis.frame.naming import NONE
-from analysis.frame.rows import each_group
+from analysis.frame.rows import each_group, each_row
+from analysis.questions.comparisons.verdicts import Verdicts, all_verdicts, verdicts_of
 from analysis.questions.data_needed import fitted
 from analysis.questions.data_needed.baselines import Baseline, baselines, leader
 from analysis.statistics import equivalence, intervals
 from analysis.statistics.curves import Curves, curves_of, missing_sizes, paired
-from analysis.statistics.equivalence import Crossing, Factor
+from analysis.statistics.equivalence import Factor
 from benchmarks.plan.study import Study
 
 
@@ -45,20 +46,27 @@ class DataNeeded:
 
 def numbers(arm: ReportedArm) -> DataNeeded:
     """The tables of an arm, by the families that its study declares."""
-    return needed(arm.data, arm.study)
+    return needed(arm.data, arm.study, arm.once(all_verdicts))
 
 
-def needed(arm: ArmData, study: Study | None = None) -> DataNeeded:
-    """All of them, with the families of the study where one is given."""
+def needed(arm: ArmData, study: Study | None = None, judged: Verdicts | None = None) -> DataNeeded:
+    """All of them, with the families of the study where one is given. In `at_reference` and `by_train_size` the column
+    `verdict` has that on the pair at that train size (`intervals.Verdict`, of the label against the reference); without
+    `judged` it is that of its paired t-interval."""
     compared = baselines(arm, study)
+    judged = judged or verdicts_of(arm)
 
     def stacked(make: Callable[[ArmData, str, Collection[str]], pd.DataFrame]) -> pd.DataFrame:
         tables = [table for one in compared if len(table := make(arm, one.reference, one.labels))]
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
+    def with_verdicts(table: pd.DataFrame) -> pd.DataFrame:
+        found = [judged.of(row.label, row.reference, row.train_size).verdict for row in each_row(table)]
+        return table.assign(verdict=found) if found else table
+
     at = [at_reference(arm, one) for one in compared]
     at_references = pd.concat(at, ignore_index=True) if at else pd.DataFrame()
-    factors = (at_references, stacked(by_train_size), stacked(by_accuracy))
+    factors = (with_verdicts(at_references), with_verdicts(stacked(by_train_size)), stacked(by_accuracy))
     return DataNeeded(compared, *factors, stacked(crossings), fitted.table(arm))
 
 
@@ -131,11 +139,11 @@ def by_accuracy(arm: ArmData, reference: str | None = None, labels: Collection[s
 
 
 def crossings(arm: ArmData, reference: str | None = None, labels: Collection[str] | None = None) -> pd.DataFrame:
-    """Where the order of each model and the reference changes.
+    """Where the curves of each model and the reference cross, interpolated between train sizes; no verdict.
 
     Columns: label, line, reference, pieces (N* as '[low, high]', in images; 0 and inf where it is unbounded; '' where
-    it is empty; '-' without an interval), changes (True: A is above somewhere and below elsewhere), words, n, done,
-    planned, incomplete, starved, stale, model, position, runs, reference_runs."""
+    it is empty; '-' without an interval), changes (True: A is above somewhere and below elsewhere), n, done, planned,
+    incomplete, starved, stale, model, position, runs, reference_runs."""
     result = []
     for label, name, (b, a) in _pairs(arm, reference, labels):
         shared = [size for size in a.sizes if size in b.sizes]
@@ -151,37 +159,11 @@ def crossings(arm: ArmData, reference: str | None = None, labels: Collection[str
                 "reference": name,
                 "pieces": pieces,
                 "changes": bool(found and found.changes),
-                "words": crossing_words(found, shared),
                 "n": len(a.values),
                 **_origin(arm, label, name, b, a),
             }
         )
     return pd.DataFrame(result)
-
-
-MANY = 3  # pieces of N* from which on words say how many there are, between which ends
-
-
-def crossing_words(found: Crossing | None, sizes: list[int]) -> str:
-    """N* in words, as said of the reference's curve and another's. Many pieces are counted: the table has them."""
-    if found is None:
-        return "no interval, so no crossing can be given"
-    first, last = wording.number(sizes[0]), wording.number(sizes[-1])
-    if not found.pieces:
-        return f"the curves do not cross up to {last}"
-    if found.pieces == ((0.0, math.inf),):
-        return f"the two cannot be told apart at any size from {first} to {last}"
-    low, high = found.pieces[0][0], found.pieces[-1][1]
-    below = [f"below {first}"] if low == 0 else []
-    above = [f"above {last}"] if high == math.inf else []
-    unknown = f" (how far {' and '.join([*below, *above])} is not known)" if below or above else ""
-    if len(found.pieces) >= MANY:
-        ends = f"{first if below else _end(low)} and {last if above else _end(high)}"
-        where = f"in {len(found.pieces)} ranges between {ends}"
-    else:
-        where = wording.names(piece_words(*piece) for piece in found.pieces)
-    changes = "the order changes: " if found.changes else ""
-    return f"{changes}the two cannot be told apart {where}{unknown}"
 
 
 def piece_words(low: float, high: float) -> str:
@@ -192,7 +174,7 @@ def piece_words(low: float, high: float) -> str:
 
 
 def _end(images: float) -> str:
-    """Three digits of it: where curves can be told apart is not known to an image."""
+    """Three digits of it: where curves are separable is not known to an image."""
     return wording.number(round(images, -max(0, math.floor(math.log10(images)) - 2)))
 
 

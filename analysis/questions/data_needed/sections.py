@@ -15,20 +15,21 @@ from analysis.elements.drawings import Drawing
 from analysis.elements.linked import Cell, Row, Table
 from analysis.elements.reported import ReportedArm
 from analysis.elements.sections import Chapter, Section, Styles, n_images
-from analysis.frame.cells import at_home, estimate_of
+from analysis.frame.cells import estimate_of
 from analysis.frame.rows import each_group, each_row
-from analysis.questions.comparisons import verdicts
+from analysis.questions.comparisons.verdicts import SEPARATE, all_verdicts
 from analysis.questions.data_needed import figures
 from analysis.questions.data_needed.baselines import Baseline
 from analysis.questions.data_needed.budgets import budgets
 from analysis.questions.data_needed.numbers import incomplete_words, numbers, piece_words
-from analysis.questions.data_needed.sentences import crossings_anchor, factors_anchor
+from analysis.questions.data_needed.sentences import factors_anchor
 from analysis.statistics import fits
-from analysis.statistics.intervals import Estimate, paired_difference, unit_noun, verdict
+from analysis.statistics.intervals import Estimate, unit_noun
 from analysis.wording import ABSENT
 
 BOUNDS = "triangles: bounds"
 FACTORS = "95 % t-intervals"
+NO_VERDICT = "“Not separable” is the verdict on the pair's accuracies at that n, whatever the factor's interval."
 FACTOR_INTERVALS = (
     "95 % t-intervals over log factors; of a bound (≥, ≤) the factors that the paired 95 % t-interval does not exclude"
 )
@@ -40,7 +41,7 @@ def chapters(arms: Sequence[ReportedArm], styles: Styles) -> list[Chapter]:
     beside = tuple(budgets(arms, styles))
     return [
         Chapter("data-needed", "data needed", "Images needed for equal accuracy", known, further=True),
-        Chapter("budgets", "budgets", "Steps beside epochs: starved or hungry", beside),
+        Chapter("budgets", "budgets", "Steps beside epochs: under-trained or short of data", beside),
     ]
 
 
@@ -61,18 +62,20 @@ def needed(arm: ReportedArm, styles: Styles) -> Section:
             about = (
                 f"Images used over the images with which {baseline.reference} is as accurate, at each train size: "
                 "above 1, the model needs more. ≥ and ≤: a bound, because the accuracy of a draw lies beyond the other "
-                "curve."
+                f"curve. {NO_VERDICT}"
             )
             tables.append(_factors(by_size, arm, "train_size", n_images, about))
             if by_size["mean"].notna().any():
                 shows = "against the model's training images"
                 draw = partial(figures.factors, by_size, styles)
                 drawn.append(_drawing(f"data-factor-{name}", draw, by_size, shows, arm))
-            tables.append(replace(_crossings(crossings, arm), anchor=crossings_anchor(arm.number, place)))
+            title = f"crossings with {baseline.reference}, interpolated between train sizes"
+            folded.append((title, _crossings(crossings, arm)))
         if not by_accuracy.empty:
             about = (
                 f"The same by accuracy: images needed for it over those that {baseline.reference} needs. No interval "
-                "is given near the ends of the curves, where chance decides whether all draws reach the accuracy."
+                "is given near the ends of the curves, where chance decides whether all draws reach the accuracy. "
+                "These intervals state no verdict."
             )
             title = f"by accuracy, against {baseline.reference}" if several else "by accuracy"
             folded.append((title, _factors(by_accuracy, arm, "accuracy", _accuracy, about)))
@@ -115,17 +118,9 @@ def images_needed(arm: ReportedArm, styles: Styles) -> Iterator[Drawing]:
 
 def separable(arm: ReportedArm, baseline: Baseline) -> frozenset[str]:
     """The models whose accuracy with the baseline's images is told from the reference's, by the rule of verdicts."""
-    declared = verdicts.of_families(arm.once(verdicts.differences), baseline.train_size)
-    rows = at_home(arm.rows)
-    at = {label: group for label, group in each_group(rows[rows["train_size"] == baseline.train_size], "label")}
-    found = set()
-    for label in baseline.labels:
-        if label in at and baseline.reference in at:
-            of_family = declared.get((label, baseline.reference))
-            difference = of_family[1] if of_family else paired_difference(at[label], at[baseline.reference], "accuracy")
-            if verdict(difference) in ("above", "below"):
-                found.add(label)
-    return frozenset(found)
+    known = arm.once(all_verdicts)
+    judged = {label: known.of(label, baseline.reference, baseline.train_size).verdict for label in baseline.labels}
+    return frozenset(label for label, verdict in judged.items() if verdict in ("above", "below"))
 
 
 def _drawing(name: str, draw: Callable[..., Figure], table: pd.DataFrame, against: str, arm: ReportedArm) -> Drawing:
@@ -153,7 +148,7 @@ def _chosen(baseline: Baseline) -> str:
     named = wording.names(f"“{family}”" for family in baseline.families)
     declared = f"{baseline.reference} is what the study declares {named} to be compared with." if named else ""
     leads = (
-        f"{baseline.reference} leads with {n_images(baseline.train_size)}: it was chosen by looking."
+        f"{baseline.reference} leads with {n_images(baseline.train_size)}; exploratory, as the results chose it."
         if baseline.leads
         else ""
     )
@@ -190,7 +185,7 @@ def _at_reference(table: pd.DataFrame, arm: ReportedArm, baseline: Baseline) -> 
     about = (
         f"Images needed for what {baseline.reference} reaches with {n}, over those {images}: above 1, it takes more. "
         "≥ and ≤: a bound, because what the reference reaches in a draw lies beyond the model's curve. "
-        f"Test accuracies with {n} in per cent. {_chosen(baseline)}"
+        f"{NO_VERDICT} Test accuracies with {n} in per cent. {_chosen(baseline)}"
     )
     head = ("images over n", "accuracy", f"that of {baseline.reference}")
     units = linked.units(table, unit_noun(arm.runs))
@@ -228,7 +223,9 @@ def _factor_at(row: Any, arm: ReportedArm, columns: str) -> Cell:
 
 def _factor(row: Any, href: str, note: str) -> Cell:
     estimate, signs = estimate_of(row), _signs(row)
-    aside = f"{row.reached} of {row.n} on the curve" if row.bound and row.n else ""
+    on_curve = f"{row.reached} of {row.n} on the curve" if row.bound and row.n else ""
+    level = "not separable" if getattr(row, "verdict", "") == "unclear" else ""
+    aside = "; ".join(part for part in (level, on_curve) if part)
     if math.isnan(row.mean):
         return Cell(ABSENT, wording.factor_interval(estimate), note, signs, href, aside)
     sign = {"at least": "≥ ", "at most": "≤ "}.get(row.bound, "")
@@ -242,18 +239,14 @@ def _crossings(table: pd.DataFrame, arm: ReportedArm) -> Table:
     rows = []
     for row in each_row(table):
         pieces = ABSENT if row.pieces == "-" else _pieces(row.pieces) or "none"
-        cells = (
-            Cell(pieces, note=_missing(row, arm), signs=_signs(row), href=arm.links.model(row.label)),
-            Cell("yes" if row.changes else "not seen"),
-        )
-        rows.append(Row(linked.model_name(row.label, arm.data, arm.links), cells))
+        cell = Cell(pieces, note=_missing(row, arm), signs=_signs(row), href=arm.links.model(row.label))
+        rows.append(Row(linked.model_name(row.label, arm.data, arm.links), (cell,)))
     about = (
-        f"N*, the train sizes at which a model's curve and that of {reference} cannot be told apart: where the paired "
-        "95 % t-interval contains 0, between sizes along log n. None: the curves do not cross. "
-        "“Up to” and “on”: how far beyond the sizes is not known. The level holds at each size, not for all."
+        "Interpolation, no verdict. N*, the train sizes at which the paired 95 % t-interval of a model's curve and "
+        f"that of {reference} contains 0: {SEPARATE}, curves being linear in log n between sizes. None: the curves do "
+        "not cross. “Up to” and “on”: how far beyond the sizes is not known. The level holds at each size, not for all."
     )
-    head = ("N*, images", "order changes")
-    return Table(about, "model", head, tuple(rows), "ledger", linked.units(table, unit_noun(arm.runs)))
+    return Table(about, "model", ("N*, images",), tuple(rows), "ledger", linked.units(table, unit_noun(arm.runs)))
 
 
 def _pieces(text: str) -> str:

@@ -1,6 +1,12 @@
-"""The numbers of data needed in words: what each model needs for what the reference reaches; where curves cross."""
+"""The numbers of data needed in words: what each model needs for what the reference reaches; where the order changes.
 
+Both speak of verdicts at measured train sizes: a factor of a pair that is not separable there is given as such, and
+crossings between sizes, which are interpolated, stand in a table alone.
+"""
+
+import itertools
 import math
+from collections.abc import Iterable
 
 import pandas as pd
 
@@ -9,13 +15,18 @@ from analysis.elements.claims import Claim, reservations, scope
 from analysis.elements.reported import ReportedArm
 from analysis.frame.arms import ArmData
 from analysis.frame.cells import estimate_of
-from analysis.frame.naming import NONE
 from analysis.frame.rows import each_row
+from analysis.questions.accuracy.ranking import accuracy_ranking
+from analysis.questions.comparisons.verdicts import Verdicts, all_verdicts
 from analysis.questions.data_needed.baselines import Baseline
-from analysis.questions.data_needed.numbers import MANY, DataNeeded, incomplete_words, numbers
+from analysis.questions.data_needed.numbers import DataNeeded, incomplete_words, numbers
 from analysis.statistics import intervals
 from analysis.statistics.intervals import Estimate
 from analysis.wording import Answer
+
+ORDER = "train-size"  # the anchor of the chapter that shows where the order changes
+SHOWN = 4  # factors, or pairs with a crossover, that a sentence names
+BOUNDS = {"at least": "over ", "at most": "under ", "": ""}
 
 
 def factors_anchor(arm: int, place: int) -> str:
@@ -23,81 +34,116 @@ def factors_anchor(arm: int, place: int) -> str:
     return f"data-needed-{arm}-{place}"
 
 
-def crossings_anchor(arm: int, place: int) -> str:
-    """The table of the crossings with the curve of the reference of this place."""
-    return f"crossings-{arm}-{place}"
-
-
 def claims(arm: ReportedArm) -> list[Claim]:
-    """The sentences of an arm, each with the anchor of the table that has its numbers."""
-    return answers(arm.data, arm.once(numbers), arm.number)
+    """The sentences of an arm, each with the anchor of what has its numbers."""
+    return answers(arm.data, arm.once(numbers), arm.once(all_verdicts), arm.number)
 
 
-def answers(arm: ArmData, of: DataNeeded, number: int) -> list[Claim]:
-    """For each reference two answers; none where the reference has no interval. `number`: of the arm on the page."""
+def answers(arm: ArmData, of: DataNeeded, judged: Verdicts, number: int) -> list[Claim]:
+    """For each reference an answer, but none where it has no interval; and where the order changes. `number`: of the
+    arm on the page."""
     found = []
     for place, baseline in enumerate(of.baselines, start=1):
-        at, crossings = (table[table["reference"] == baseline.reference] for table in (of.at_reference, of.crossings))
+        at = of.at_reference[of.at_reference["reference"] == baseline.reference]
         if at["reference_accuracy_low"].notna().any():
-            found += [
-                Claim(_factors(arm, baseline, at), factors_anchor(number, place)),
-                Claim(_crossings(arm, baseline, crossings), crossings_anchor(number, place)),
-            ]
-    return found
+            found.append(Claim(_factors(arm, baseline, at), factors_anchor(number, place)))
+    return [*found, *(Claim(answer, ORDER) for answer in _crossovers(arm, of, judged))]
 
 
 def _factors(arm: ArmData, baseline: Baseline, table: pd.DataFrame) -> Answer:
     """What each model would need for what the reference reaches with so many images."""
     name, size, noun = baseline.reference, baseline.train_size, intervals.unit_noun(arm.runs)
     of_label = reservations(arm.runs, size)  # without the models that were not planned with it
-    needs: list[str] = []
+    takes: dict[str, str] = {}
+    level: list[str] = []
     without: dict[str, list[str]] = {}
-    first = table.iloc[0]
     for row in each_row(table):
+        lacking = (*of_label.get(row.label, ()), *incomplete_words(row.done, row.planned, row.incomplete, noun))
+        lacking = tuple(dict.fromkeys(lacking))
         if row.why:
             without.setdefault(row.why, []).append(row.label)
-            continue
-        reached = Estimate(row.accuracy, row.accuracy_low, row.accuracy_high, row.n)
-        there = [] if math.isnan(row.accuracy) else [wording.value(reached)]
-        factor = wording.factor(estimate_of(row), row.bound)
-        lacking = incomplete_words(row.done, row.planned, row.incomplete, noun)
-        needs.append(
-            f"{wording.noted(row.label, *there, *of_label.get(row.label, ()))} {wording.noted(factor, *lacking)}"
-        )
-    images = wording.number(size)
-    level = Estimate(first["reference_accuracy"], first["reference_accuracy_low"], first["reference_accuracy_high"], 0)
-    text = f"with {images} images {wording.noted(name, *of_label.get(name, ()))} reaches {wording.value(level)}."
+        elif row.verdict == "unclear":
+            level.append(wording.noted(row.label, factor_words(estimate_of(row), row.bound, False), *lacking))
+        elif row.verdict == "no interval" or math.isnan(row.mean):
+            without.setdefault("no interval" if row.verdict == "no interval" else "no factor", []).append(row.label)
+        else:
+            takes[row.label] = wording.noted(factor_words(estimate_of(row), row.bound), *lacking)
+    first = table.iloc[0]
+    reached = wording.mean(
+        Estimate(first["reference_accuracy"], first["reference_accuracy_low"], first["reference_accuracy_high"], 0)
+    )
+    images, notes = f"{wording.number(size)} images", of_label.get(name, ())
+    text = f"to match {name}'s {wording.noted(f'{reached} %', *notes)} at {images}: "
+    text = f"{text}{_listed(takes)}." if takes else f"{wording.noted(name, f'{reached} %', *notes)} at {images}."
+    if level:
+        text += f" Not separable: {wording.names(level)}."
+    if without:
+        text += f" Not compared: {'; '.join(wording.noted(wording.names(of), why) for why, of in without.items())}."
     if baseline.passed:
         verb = "lacks" if len(baseline.passed) == 1 else "lack"
         text += f" {wording.names(baseline.passed)} could lead but {verb} runs there."
-    if needs:
-        text += (
-            f" For as much, {_others(baseline)} would need so many times the images (in brackets: what they reach with "
-            f"{images}): {'; '.join(needs)}."
-        )
-    if without:
-        text += f" Not compared: {'; '.join(wording.noted(wording.names(of), why) for why, of in without.items())}."
     return Answer("Data needed", scope(arm, size), text)
 
 
-def _others(baseline: Baseline) -> str:
-    """'the others', or 'those declared against it (“encodings”)'."""
-    named = wording.names(f"“{family}”" for family in baseline.families)
-    return "the others" if baseline.leads else f"those declared against it ({named})"
+def _listed(takes: dict[str, str]) -> str:
+    """Each with its factor; of many the first and the last, with how many lie between."""
+    each = [f"{label} {factor}" for label, factor in takes.items()]
+    return wording.names(each) if len(each) <= SHOWN else f"{each[0]} to {each[-1]} ({len(each) - 2} between)"
 
 
-def _crossings(arm: ArmData, baseline: Baseline, table: pd.DataFrame) -> Answer:
-    """Where the others' curves and the reference's cross: changed orders first, then what cannot be told apart."""
-    phrases: dict[str, list[str]] = {}
-    unclear = ~table["pieces"].isin(["", NONE])
-    for row in each_row(
-        table.assign(clear=~unclear).sort_values(["changes", "clear"], ascending=[False, True], kind="stable")
-    ):
-        lacking = incomplete_words(row.done, row.planned, row.incomplete, intervals.unit_noun(arm.runs))
-        words = f"{row.words}; the table has them" if row.pieces.count("[") >= MANY else row.words
-        phrases.setdefault(words, []).append(wording.noted(row.label, *lacking))
-    parts = "; ".join(f"{wording.names(labels)}: {words}" for words, labels in phrases.items())
-    text = f"beside {baseline.reference}, by the paired t-interval of each alone, size by size: {parts}."
-    if unclear.any() and not table["changes"].all():
-        text += f" The order is not seen to change{' for the others' if table['changes'].any() else ''}."
-    return Answer("Crossings", scope(arm, baseline.train_size), text)
+def factor_words(factor: Estimate, bound: str, interval: bool = True) -> str:
+    """'6.7× [3.0, 15]', 'over 9.1× [5.8, ∞)'; 'unknown'. The interval of a bound that only repeats it is left out."""
+    if math.isnan(factor.mean):
+        return "unknown"
+    ends = wording.factor_interval(factor) if interval else ""
+    repeats = bound and wording.times(factor.mean) in map(wording.times, (factor.low, factor.high))
+    return f"{BOUNDS[bound]}{wording.times(factor.mean)}× {'' if repeats else ends}".rstrip()
+
+
+def _crossovers(arm: ArmData, of: DataNeeded, judged: Verdicts) -> list[Answer]:
+    """Between which measured train sizes the verdict on a pair changes its sign, of the pairs that are compared: those
+    of declared families and those of a model and its reference. Nothing without two sizes and a verdict."""
+    sizes = sorted(int(size) for size in judged.rows["train_size"].unique())
+    pairs = [*judged.pairs, *((label, one.reference) for one in of.baselines for label in one.labels)]
+    pairs = list({frozenset(pair): pair for pair in reversed(pairs)}.values())[::-1]
+    changed: dict[tuple[int, int], list[str]] = {}
+    seen: set[int] = set()  # the sizes at which some pair has a verdict
+    for label, reference in pairs:
+        found = {size: judged.of(label, reference, size).verdict for size in sizes}
+        signs = [(size, verdict) for size, verdict in found.items() if verdict in ("above", "below")]
+        seen |= {size for size, verdict in found.items() if verdict != "no interval"}
+        ends = [(a, b) for (a, first), (b, second) in itertools.pairwise(signs) if first != second]
+        if ends:
+            where = ", ".join(
+                f"{verdict} at {_numbers(size for size, one in signs if one == verdict)}"
+                for verdict in dict.fromkeys(one for _, one in signs)
+            )
+            changed.setdefault(ends[0], []).append(f"{label} is {where.replace(' at', f' {reference} at', 1)}")
+    if len(seen) < 2:
+        return []
+    if changed:
+        return [
+            Answer(f"Crossover between {_numbers(ends)} images", scope(arm, ends[0]), f"{_first(phrases)}.")
+            for ends, phrases in changed.items()
+        ]
+    return [_no_crossover(arm, judged, sorted(seen))]
+
+
+def _first(phrases: list[str]) -> str:
+    more = [f"{len(phrases) - SHOWN} more pairs"] if len(phrases) > SHOWN + 1 else []
+    return "; ".join([*(phrases[:SHOWN] if more else phrases), *more])
+
+
+def _no_crossover(arm: ArmData, judged: Verdicts, sizes: list[int]) -> Answer:
+    leaders: dict[str, list[int]] = {}
+    for size in sizes:
+        if ranking := accuracy_ranking(judged, size):
+            leaders.setdefault(ranking.leader, []).append(size)
+    places = [f"{leader} has the highest mean at {_numbers(at)} images" for leader, at in leaders.items()]
+    lead = "No crossover" if len(leaders) == 1 else "No crossover seen"
+    change = "" if len(leaders) == 1 else "no verdict changes its sign; "
+    return Answer(lead, scope(arm, sizes[0]), f"{change}{wording.names(places)}.")
+
+
+def _numbers(sizes: Iterable[int]) -> str:
+    return wording.names(map(wording.number, sizes))

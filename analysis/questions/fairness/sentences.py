@@ -30,7 +30,7 @@ def limits(arm: ReportedArm) -> list[Claim]:
         for column, text in words.items()
         if (labels := [row.label for row in each_row(arm.once(numbers).ledger) if column in row.unequal.split()])
     ]
-    body = f"{wording.names(odd)}; the ledger has the numbers."
+    body = f"{wording.names(odd)}."
     answer = Answer("Not equal between the models", Scope(arm.words), body)
     return [Claim(answer, "ledger")] if odd else []
 

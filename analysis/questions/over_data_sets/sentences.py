@@ -32,10 +32,7 @@ def answers(arms: Sequence[ArmData]) -> list[Answer]:
         budget = f"{wording.number(names['budget'])} {names['budget_kind']}"
         at = "each at a resolution of its own" if names["resolution"] == OWN else f"trained at {names['resolution']}"
         about = f"{group['names'].iloc[0]}; size {names['size']}, recipe {names['recipe']}, {budget}, {at}"
-        body = (
-            "interquartile mean of accuracy above chance, as a share of what is possible; t-intervals over what the "
-            f"data sets share, which themselves do not vary: {wording.names(means)}."
-        )
+        body = f"interquartile mean of accuracy above chance, the data sets being fixed: {wording.names(means)}."
         lead = f"Over {group['data_sets'].iloc[0]} data sets, with {wording.number(names['train_size'])} images"
         phrases.append(Answer(lead, Scope(about), body))
     if not phrases:

@@ -8,21 +8,28 @@ from analysis.elements.reported import ReportedArm
 from analysis.frame.arms import ArmData, one_arm
 from analysis.frame.cells import at_home, by_carry
 from analysis.frame.paired import differences_by_test_resolution, encoding_pairs, paired_difference
+from analysis.questions.comparisons.verdicts import all_verdicts
 
 
 @dataclass(frozen=True)
 class Positions:
-    """The tables of an arm, in long form: `differences`, and `differences_away` at each test resolution; empty where
-    there is nothing to compare, or nothing may be claimed on other resolutions."""
+    """The tables of an arm, in long form: `differences` by the verdicts on pairs (with the column `family`), and as
+    separate t-intervals where a family has the pair; `differences_away` at each test resolution. Empty where there is
+    nothing to compare, or nothing may be claimed on other resolutions."""
 
     by_train_size: pd.DataFrame
+    separate: pd.DataFrame
     by_test_resolution: pd.DataFrame
 
 
 def numbers(arm: ReportedArm) -> Positions:
     """The differences of an arm, at the training resolution and at each test resolution of the study."""
+    judged = arm.once(all_verdicts)
+    separate = differences(arm.data)
+    by_rule = judged.applied(separate)
+    of_family = separate[by_rule["family"] != ""] if len(by_rule) else separate
     away = pd.DataFrame() if arm.arm.interpolation_only else differences_away(arm.data, arm.resolutions)
-    return Positions(differences(arm.data), away)
+    return Positions(by_rule, of_family, judged.applied(away, arm.arm.resolution))
 
 
 def differences(arm: ArmData) -> pd.DataFrame:

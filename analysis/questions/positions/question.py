@@ -12,6 +12,7 @@ QUESTION = Question(
     claims=claims,
     csvs=(
         Csv("position-ablation", lambda of: of.by_train_size, always=True),
+        Csv("position-ablation-separate", lambda of: of.separate),
         Csv("position-ablation-by-test-resolution", lambda of: of.by_test_resolution, always=True),
     ),
     pairs=lambda of: of.by_train_size,

@@ -1,9 +1,10 @@
 """The position ablation: differences to the reference, by train size and by test resolution."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
+import pandas as pd
 from markupsafe import Markup
 
 from analysis import wording
@@ -16,33 +17,26 @@ from analysis.questions.comparisons import verdicts
 from analysis.questions.positions import figures
 from analysis.questions.positions.numbers import numbers
 
-SEPARATE = "separate 95 % t-intervals, pair by pair (those of a declared family, under “Comparisons”, hold together)"
 INTRO = (
     "Positional encodings against <code>learned_1d</code>, run by run with the same draw and seed: "
     "the networks start from the same weights outside their encoding and see the same images in "
     "the same order."
 )
-ALONE = (
-    " Each interval stands on its own here; those of declared families, under <a href='#comparisons'>"
-    "comparisons</a>, hold together."
-)
 
 
 def chapters(arms: Sequence[ReportedArm], styles: Styles) -> list[Chapter]:
     """One chapter, with a section for each arm that has encodings to compare."""
-    declared = any(not arm.once(verdicts.differences).empty for arm in arms)
     sections = tuple(ablation(arm, styles) for arm in arms if not arm.once(numbers).by_train_size.empty)
-    intro = Markup(INTRO + (ALONE if declared else ""))
-    return [Chapter("positions", "positions", "Position ablation", sections, intro)]
+    return [Chapter("positions", "positions", "Position ablation", sections, Markup(INTRO))]
 
 
 def ablation(arm: ReportedArm, styles: Styles) -> Section:
     """The position ablation: differences to the reference, by train size and by test resolution."""
     of = arm.once(numbers)
     tables, drawn = [], []
-    interval = linked.T_INTERVALS if arm.once(verdicts.differences).empty else SEPARATE
     for number, (reference, table) in enumerate(each_group(of.by_train_size, "reference"), start=1):
         about = f"Test accuracy minus that of {reference}, at {arm.arm.resolution} px, in points."
+        interval = verdicts.interval_words(table)
         view = linked.grid(table, arm.data, arm.links, "train_size", n_images, about, difference=True)
         tables.append(replace(view, interval=interval))
         if table.loc[table["done"] > 0, "train_size"].nunique() > 1:
@@ -67,5 +61,13 @@ def ablation(arm: ReportedArm, styles: Styles) -> Section:
             about = f"The same, minus {reference}, at each test resolution, trained on {size} images."
             heads = pixels(arm)
             view = linked.grid(table, arm.data, arm.links, "test_resolution", heads, about, difference=True)
-            tables.append(replace(view, interval=interval))
-    return Section(arm.words, tuple(drawn), tuple(tables))
+            tables.append(replace(view, interval=verdicts.interval_words(table)))
+    return Section(arm.words, tuple(drawn), tuple(tables), tuple(_separate(arm, of.separate)))
+
+
+def _separate(arm: ReportedArm, table: pd.DataFrame) -> Iterator[tuple[str, linked.Table]]:
+    """The t-intervals of pairs that a declared family judges: they state no verdict."""
+    for reference, group in each_group(table, "reference") if len(table) else ():
+        about = f"Test accuracy minus that of {reference}, at {arm.arm.resolution} px, in points, each pair alone."
+        view = linked.grid(group, arm.data, arm.links, "train_size", n_images, about, difference=True)
+        yield f"{verdicts.SEPARATE}, against {reference}", replace(view, interval=verdicts.SEPARATE)

@@ -8,67 +8,34 @@ from analysis.elements.reported import ReportedArm
 from analysis.frame.arms import ArmData
 from analysis.frame.cells import estimate_of
 from analysis.frame.rows import each_group, each_row
-from analysis.questions.comparisons import verdicts
+from analysis.questions.comparisons.verdicts import against_words, all_verdicts
 from analysis.questions.positions import numbers
-from analysis.statistics import intervals
 from analysis.wording import Answer
+
+PAIR = ["label", "reference"]
 
 
 def claims(arm: ReportedArm) -> list[Claim]:
     """The sentences of an arm; none where declared families hold all its pairs, so that theirs are the answer."""
-    declared = arm.once(verdicts.differences)
-    if _holds_all(declared, arm.once(numbers.numbers).by_train_size):
+    judged, table = arm.once(all_verdicts), arm.once(numbers.numbers).by_train_size
+    if table.empty or {frozenset(pair) for pair in each_row(table, PAIR)} <= {frozenset(pair) for pair in judged.pairs}:
         return []
-    return [Claim(answer, "positions") for answer in answers(arm.data, declared)]
+    return [Claim(answer, "positions") for answer in answers(arm.data, table)]
 
 
-def _holds_all(declared: pd.DataFrame, ablated: pd.DataFrame) -> bool:
-    """Whether there are declared pairs, those of the ablation all among them."""
-    held, needed = (
-        set() if table.empty else set(table[["label", "reference"]].itertuples(index=False, name=None))
-        for table in (declared, ablated)
-    )
-    return bool(held) and needed <= held
-
-
-def answers(arm: ArmData, families: pd.DataFrame | None = None) -> list[Answer]:
-    """A sentence for the smallest and one for the largest train size, by the differences of declared `families`
-    (`comparisons.families.differences`) where these have a pair."""
-    families = pd.DataFrame() if families is None else families
-    table = numbers.differences(arm)
+def answers(arm: ArmData, table: pd.DataFrame) -> list[Answer]:
+    """A claim for each reference on the smallest and the largest train size of `table` (`numbers.differences`, by the
+    verdicts on pairs)."""
     if table.empty:
         return []
-    table = table[table["done"] > 0]
     phrases = []
-    sizes = sorted(table["train_size"].unique())
-    for size in dict.fromkeys(sizes[:1] + sizes[-1:]):
-        of_label, known = reservations(arm.runs, size), verdicts.of_families(families, size)
-        at = table[table["train_size"] == size].sort_values("mean", ascending=False, kind="stable")
-        for reference, against in each_group(at, "reference"):
-            name = wording.noted(reference, *of_label[reference])
-            sentence = f"against {name}: {_verdicts(against, of_label, known)}."
-            lead = f"Positions, with {wording.number(size)} images"
-            phrases.append(Answer(lead, scope(arm, size), sentence))
+    for reference, group in each_group(table[table["done"] > 0], "reference"):
+        sizes = sorted(group["train_size"].unique())
+        ends = list(dict.fromkeys(sizes[:1] + sizes[-1:]))
+        said = []
+        for size in ends:
+            at = group[group["train_size"] == size].sort_values("mean", ascending=False, kind="stable")
+            found = {row.label: estimate_of(row) for row in each_row(at)}
+            said.append(f"{wording.number(size)} images: {against_words(found, reservations(arm.runs, size))}")
+        phrases.append(Answer(f"Positions against {reference}", scope(arm, ends[-1]), f"{'. '.join(said)}."))
     return phrases
-
-
-def _verdicts(table: pd.DataFrame, of_label: dict[str, tuple[str, ...]], known: verdicts.Verdicts) -> str:
-    """The encodings by verdict; and by which intervals, where some of these are a family's."""
-    parted: dict[str, list[str]] = {"above": [], "unclear": [], "below": [], "no interval": []}
-    family_of = {}
-    for row in each_row(table):
-        difference = estimate_of(row)
-        if (row.label, row.reference) in known:
-            family_of[row.label], difference = known[row.label, row.reference]
-        name = wording.noted(row.label, *of_label[row.label], wording.points(difference))
-        parted[intervals.verdict(difference)].append(name)
-    openings = {
-        "above": "higher:",
-        "unclear": "cannot be told apart from it:",
-        "below": "lower:",
-        "no interval": "no interval, so no verdict:",
-    }
-    phrases = [f"{openings[key]} {wording.names(names)}" for key, names in parted.items() if names]
-    if family_of:
-        phrases.append(f"by {verdicts.judged_by(table['label'], family_of)}")
-    return "; ".join(phrases)

@@ -9,6 +9,7 @@ from analysis.frame.arms import ArmData
 from analysis.frame.carrying import as_chosen, choices, default_and_chosen, several_ways
 from analysis.frame.cells import by_carry, summarise
 from analysis.frame.paired import differences_by_test_resolution
+from analysis.questions.comparisons.verdicts import all_verdicts
 from analysis.questions.resolution import retention, ways_of_testing
 from analysis.questions.resolution.summary import summary
 
@@ -53,7 +54,7 @@ def numbers(arm: ReportedArm) -> Resolutions:
         summary(by_carry(arm.rows), by_carry(arm.rows, "validation"), arm.runs, resolutions),
         by_way,
         _summary_by_way(arm),
-        _carrying(data, resolutions),
+        _carrying(arm, resolutions),
     )
 
 
@@ -66,7 +67,8 @@ def _summary_by_way(arm: ReportedArm) -> pd.DataFrame:
     return summary(tested, on_validation, arm.runs)
 
 
-def _carrying(arm: ArmData, resolutions: list[int]) -> Carrying:
+def _carrying(reported: ReportedArm, resolutions: list[int]) -> Carrying:
+    arm = reported.data
     if not several_ways(arm.rows):
         nothing = pd.DataFrame()
         return Carrying(nothing, nothing, nothing, nothing)
@@ -77,7 +79,7 @@ def _carrying(arm: ArmData, resolutions: list[int]) -> Carrying:
         summarise(both, runs, "accuracy", seen),
         summarise(retention.retained(both), runs, "retention", seen, bounds=None),
         summary(both, default_and_chosen(arm.rows, "validation"), arm.runs, resolutions),
-        positions_by_chosen_way(arm, resolutions),
+        reported.once(all_verdicts).applied(positions_by_chosen_way(arm, resolutions), arm.arm.resolution),
     )
 
 

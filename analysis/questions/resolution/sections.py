@@ -19,6 +19,7 @@ from analysis.frame.arms import alike_but_for
 from analysis.frame.carrying import choices, ways_words
 from analysis.frame.cells import usual
 from analysis.frame.rows import each_group, each_row
+from analysis.questions.comparisons.verdicts import interval_words
 from analysis.questions.resolution import figures
 from analysis.questions.resolution.matrix import RESOLUTION, resolution_matrix
 from analysis.questions.resolution.numbers import numbers
@@ -225,7 +226,8 @@ def carrying(arm: ReportedArm) -> Section:
                 f"Test accuracy minus that of {reference}, each by the way chosen on validation where it has several, "
                 f"in points; trained on {images} images."
             )
-            tables.append(linked.grid(table, arm.data, arm.links, "test_resolution", heads, about, difference=True))
+            view = linked.grid(table, arm.data, arm.links, "test_resolution", heads, about, difference=True)
+            tables.append(replace(view, interval=interval_words(table)))
     there = choices(arm.rows)
     phrases = [
         f"{label}: {words}" for label in dict.fromkeys(there["label"]) if (words := ways_words(there, label, size))
@@ -264,8 +266,8 @@ def matrices(arms: Sequence[ReportedArm]) -> list[Section]:
                 Drawing(f"resolution-matrix-curves-{number}", draw_curves, matrix, curves, marks, words),
             ]
         remark = (
-            "Rows of different training resolutions are different arms, equal in all else; they stand beside each "
-            f"other here and are mixed in no number. {upsampling(group[0])}"
+            "Rows of different training resolutions are different conditions, equal in all else; they stand beside "
+            f"each other here and are mixed in no number. {upsampling(group[0])}"
         )
         made.append(Section(words, tuple(drawn), (_matrix(matrix, group),), remark=remark.rstrip()))
     return made

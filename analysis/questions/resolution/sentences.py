@@ -2,7 +2,6 @@
 
 import pandas as pd
 
-from analysis import wording
 from analysis.elements.claims import Claim, reservations, scope
 from analysis.elements.reported import ReportedArm
 from analysis.frame.arms import ArmData
@@ -19,7 +18,7 @@ def claims(arm: ReportedArm) -> list[Claim]:
 
 
 def answers(arm: ArmData) -> list[Answer]:
-    """Sentences on the smallest and largest test resolutions, at the largest train size.
+    """Sentences on retention at the smallest and the largest test resolution, at the largest train size.
 
     A data set whose images have no more detail than its native pixels gets one sentence that claims nothing."""
     rows = with_retention(arm.rows)
@@ -29,10 +28,7 @@ def answers(arm: ArmData) -> list[Answer]:
     data = arm.dataset
     if data.interpolation_only:
         native = data.native_resolution
-        remark = (
-            f"the images have {native}x{native} pixels and are only interpolated to other sizes, so this is a "
-            "demonstration and nothing about architectures is claimed from it."
-        )
+        remark = f"interpolated from {native}x{native} pixels: no claim about architectures."
         return [Answer("Other test resolutions", Scope(data.name), remark)]
     size = int(away["train_size"].max())
     away = away[away["train_size"] == size]
@@ -41,9 +37,8 @@ def answers(arm: ArmData) -> list[Answer]:
     for resolution in dict.fromkeys([away["test_resolution"].min(), away["test_resolution"].max()]):
         ranking = rank(away[away["test_resolution"] == resolution], "retention", "line", bounds=None)
         if ranking is not None:
-            sentence = ranking_words(ranking, "retention (share of its accuracy above chance that is kept)", notes)
-            lead = f"Tested at {resolution} px, with {wording.number(size)} images"
-            found.append(Answer(lead, scope(arm, size), sentence))
+            lead = f"Accuracy above chance kept at {resolution} px"
+            found.append(Answer(lead, scope(arm, size), ranking_words(ranking, notes)))
     return found
 
 
