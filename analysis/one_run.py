@@ -76,7 +76,7 @@ def run_page(record: Record, run: Run, state: str, places: Places) -> str:
                 state=state,
                 lines=[*accuracies(record), *circumstances(record)],
                 curves=_curves(record),
-                confusion=_confusion(answers, names),
+                confusion=_confusion(record, answers, names),
                 worst=worst_images(record, run, answers, names, places),
                 wrong=int((answers.predicted != answers.labels).sum()),
                 images=answers.labels.size,
@@ -88,16 +88,16 @@ def run_page(record: Record, run: Run, state: str, places: Places) -> str:
 
 def _curves(record: Record) -> Drawing:
     metrics = read_metrics(record.path / "metrics.jsonl")
-    shows = "Loss (log scale) and accuracy against the optimiser step"
+    shows = "Loss and accuracy against the optimiser step"
     legend = "Training, batch: of a step’s batch as the recipe has it, augmentation included, as logged."
-    return Drawing("curves", partial(training_curves, metrics), pd.DataFrame(metrics), shows, legend)
+    return Drawing("curves", partial(training_curves, metrics), pd.DataFrame(metrics), shows, legend, record.id)
 
 
-def _confusion(answers: Answers, names: Sequence[str]) -> Drawing:
+def _confusion(record: Record, answers: Answers, names: Sequence[str]) -> Drawing:
     table = named_confusion(answers, names).assign(label="")
     shows = "Test images of each class (rows) by the class that they were taken for (columns)"
     legend = f"Colour: the share of the true class that is wrong, at most {wording.percent(largest_share(table))}."
-    return Drawing("confusion", partial(confusion_maps, table, names), table, shows, legend)
+    return Drawing("confusion", partial(confusion_maps, table, names), table, shows, legend, record.id)
 
 
 def training_curves(metrics: Sequence[Mapping[str, float]], width: float = WIDTH) -> Figure:

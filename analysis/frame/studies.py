@@ -39,6 +39,7 @@ def joined(studies: Sequence[Study]) -> Study:
         left_out=tuple(dict.fromkeys(left for study in studies for left in study.left_out)),
         starved_below=limits[0],
         comparisons=_families(studies),
+        expects=tuple(dict.fromkeys(one for study in studies for one in study.expects)),
         trials=_trials(studies),
         paper=merged([study.paper for study in studies]),
         parts=tuple(studies),

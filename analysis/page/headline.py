@@ -1,10 +1,178 @@
-"""The answer of a report in one sentence."""
+"""The one sentence of a report: what its first question comes to, in plain words, computed from the records.
 
-from collections.abc import Sequence
+Of the images needed where a study has several train sizes; else of accuracy kept at another test resolution; else of
+who leads. It claims nothing that the verdict on a pair does not allow.
+"""
 
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from analysis import wording
 from analysis.elements.reported import ReportedArm
+from analysis.elements.spoken import Name, spoken
+from analysis.frame.arms import arm_names
+from analysis.frame.cells import estimate_of
+from analysis.frame.families import declared_families
+from analysis.frame.paired import REFERENCE
+from analysis.frame.rows import each_row
+from analysis.questions.accuracy.ranking import Ranking, accuracy_ranking, rank
+from analysis.questions.comparisons.verdicts import all_verdicts
+from analysis.questions.data_needed.baselines import Baseline
+from analysis.questions.data_needed.numbers import numbers as data_needed
+from analysis.questions.data_needed.sentences import factor_words
+from analysis.questions.resolution.retention import with_retention
+from analysis.statistics import intervals
+from analysis.statistics.intervals import Estimate
+
+NOTHING = "No run of this study has finished yet."
 
 
 def headline(arms: Sequence[ReportedArm]) -> str:
-    """To come."""
-    return "To match the ResNet's 86 % at 100 images, a ViT with positions needs 6.5×; without positions, over 10×."
+    """The sentence, on the first arm that has a factor of images needed, else on the first that has accuracy kept at
+    another test resolution, else on the first with a result; of several arms it names its own."""
+    apart = arm_names([arm.arm for arm in arms])
+    for make in (_images_needed, _resolution, _leader):
+        for arm, own in zip(arms, apart.own, strict=True):
+            if text := make(arm):
+                return f"{text[:1].upper()}{text[1:]}{f' ({own})' if len(arms) > 1 else ''}."
+    return NOTHING
+
+
+def _stand_in(arm: ReportedArm) -> str | None:
+    """The label of the model that stands for the ViT: the reference of a declared family, else the ViT with the
+    reference encoding, else the first ViT."""
+    vits = {row.label: row.position for row in each_row(arm.runs, ["label", "model", "position"]) if row.model == "vit"}
+    for family, by_label in declared_families(arm.runs, arm.study):
+        _, reference = family.of(by_label)
+        if reference in vits:
+            return reference
+    return next((label for label, position in vits.items() if position == REFERENCE), next(iter(vits), None))
+
+
+def _whole(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _images_needed(arm: ReportedArm) -> str:
+    """'To match the ResNet's 86 % at 100 images, a ViT with learned positions needs 6.5× the images [3.5, 12]; without
+    positions, over 10×'."""
+    of = arm.once(data_needed)
+    baseline = next((one for one in of.baselines if one.leads), next(iter(of.baselines), None))
+    if baseline is None:
+        return ""
+    table = of.at_reference[of.at_reference["reference"] == baseline.reference]
+    rows = {row.label: row for row in each_row(table) if not row.why and row.verdict != "no interval"}
+    if not rows:
+        return ""
+    names, reached = spoken(arm), _whole(table["reference_accuracy"].iloc[0])
+    needs = {label: row for label, row in rows.items() if row.verdict != "unclear" and not math.isnan(row.mean)}
+    level = [label for label, row in rows.items() if row.verdict == "unclear"]
+    images = f"{wording.number(baseline.train_size)} images"
+    reference = names[baseline.reference]
+    if not needs:
+        return _all_level(names, baseline, level, f"{reference.definite} ({reached})", images)
+    standing = _stand_in(arm)
+    furthest = max(needs, key=lambda label: abs(math.log(needs[label].mean)))
+    contrasts = [label for label in dict.fromkeys((standing, furthest)) if label in needs]
+    phrases = list(_needing([(names[label], needs[label]) for label in contrasts if label is not None]))
+    if standing is not None and standing in level:
+        phrases.append(f"{names[standing].indefinite} cannot be separated from it")
+    return f"to match {reference.with_its(reached)} at {images}, {'; '.join(phrases)}"
+
+
+def _needing(contrasts: Sequence[tuple[Name, Any]]) -> Iterator[str]:
+    """What each needs; of a second one of the same family only its positions are named."""
+    before = ""
+    for place, (name, row) in enumerate(contrasts):
+        factor, _, interval = factor_words(estimate_of(row), row.bound).partition("× ")
+        ends = f" {interval}" if interval else ""
+        times = f"{factor.removesuffix('×')}×"
+        if place == 0:
+            yield f"{name.indefinite} needs {times} the images{ends}"
+        else:
+            what = name.positions if name.what == before and name.positions else name.indefinite
+            yield f"{what}, {times}{ends}"
+        before = name.what
+
+
+def _all_level(names: dict[str, Name], baseline: Baseline, level: Sequence[str], reference: str, images: str) -> str:
+    """That nothing is separable from the reference."""
+    if not level:
+        return ""
+    who = names[level[0]].indefinite if len(level) == 1 else f"none of the other {len(level)} models"
+    cannot = "cannot be separated" if len(level) == 1 else "can be separated"
+    return f"at {images}, {who} {cannot} from {reference}"
+
+
+def _resolution(arm: ReportedArm) -> str:
+    """'Trained at 32 px, tested at 48 px, a ViT with rotary positions keeps 91 % [88, 94] of its accuracy above chance;
+    with learned positions, 74 %'."""
+    if arm.arm.interpolation_only:
+        return ""
+    rows = with_retention(arm.rows)
+    away = rows[(rows["test_resolution"] != rows["resolution"]) & rows["retention"].notna()]
+    if away.empty:
+        return ""
+    away = away[away["train_size"] == away["train_size"].max()]
+    side = int(away["test_resolution"].max())
+    ranking = rank(away[away["test_resolution"] == side], "retention", "line", bounds=None)
+    if ranking is None:
+        return ""
+    names = spoken(arm)
+    leader = _of_line(names, ranking.leader)
+    kept = f"{_whole(ranking.mean.mean)}{_whole_interval(ranking.mean)}"
+    where = f"trained at {arm.arm.resolution} px, tested at {side} px"
+    text = f"{where}, {leader.indefinite} keeps {kept} of its accuracy above chance"
+    standing = _stand_in(arm)
+    others = [line for line in ranking.means if line != ranking.leader]
+    other = next((line for line in others if line == standing), others[-1] if others else None)
+    if other is None:
+        return text
+    name, mean = _of_line(names, other), _whole(ranking.means[other].mean)
+    verdicts = {key: found for key, found in (*ranking.above, *ranking.level, *ranking.below, *ranking.unknown)}
+    verdict = intervals.verdict(verdicts[other])
+    if verdict == "unclear":
+        return f"{text}; {name.indefinite} ({mean}) cannot be separated from it"
+    what = name.positions if name.what == leader.what and name.positions else name.indefinite
+    return f"{text}; {what}, {mean}{', of which there is no interval' if verdict == 'no interval' else ''}"
+
+
+def _of_line(names: dict[str, Name], line: str) -> Name:
+    """The name of a line, which is a label or a label and its way of carrying positions."""
+    return names.get(line) or Name(line, own=True)
+
+
+def _whole_interval(estimate: Estimate) -> str:
+    return f" [{100 * estimate.low:.0f}, {100 * estimate.high:.0f}]" if estimate.has_interval else ""
+
+
+def _leader(arm: ReportedArm) -> str:
+    """'With 1,000 images the ResNet reaches 98 %, 2.2 points [0.8, 3.6] above the next, a conv-stem ViT'."""
+    judged = arm.once(all_verdicts)
+    known = judged.rows.dropna(subset=["accuracy"])
+    for size in sorted(known["train_size"].unique().tolist(), reverse=True):
+        ranking = accuracy_ranking(judged, size)
+        if ranking is not None:
+            return _leading(ranking, spoken(arm), f"{wording.number(size)} images")
+    return ""
+
+
+def _leading(ranking: Ranking, names: dict[str, Name], images: str) -> str:
+    leader = names[ranking.leader].definite
+    text = f"with {images} {leader} reaches {_whole(ranking.mean.mean)}"
+    ranked = {key: found for key, found in (*ranking.above, *ranking.level, *ranking.below, *ranking.unknown)}
+    following = next((key for key in ranking.means if key != ranking.leader), None)
+    if following is None:
+        return f"{text}{_whole_interval(ranking.mean)}"
+    name, mean = names[following].indefinite, _whole(ranking.means[following].mean)
+    difference = -ranked[following]
+    match intervals.verdict(difference):
+        case "above":
+            return f"{text}, {wording.points(difference)[1:]} above the next, {name}"
+        case "below":
+            return f"{text}; {name} ({mean}), of fewer runs, is above it where both ran"
+        case "unclear":
+            return f"{text}; {name} ({mean}) cannot be separated from it"
+        case _:
+            return f"{text}; {name} {mean}, without an interval"

@@ -77,7 +77,7 @@ def read_families(tables: Any, runs: Sequence[Run]) -> tuple[ComparisonFamily, .
     """The [[comparisons]] tables of a study with these runs. Raises ConfigError for the first thing wrong."""
     if not isinstance(tables, list) or not all(isinstance(table, Mapping) for table in tables):
         raise ConfigError("comparisons", "is not a list of tables: write [[comparisons]]")
-    models = _models(runs) if tables else []
+    models = models_side_by_side(runs) if tables else []
     families: list[ComparisonFamily] = []
     for number, table in enumerate(tables):
         place = f"comparisons[{number}]"
@@ -93,7 +93,7 @@ def read_families(tables: Any, runs: Sequence[Run]) -> tuple[ComparisonFamily, .
     return tuple(families)
 
 
-def _models(runs: Sequence[Run]) -> list[list[Run]]:
+def models_side_by_side(runs: Sequence[Run]) -> list[list[Run]]:
     """One run of each model, for each part of the study within which models are compared."""
     groups: dict[str, dict[str, Run]] = {}
     for run in runs:
@@ -113,17 +113,11 @@ def _check(family: ComparisonFamily, groups: list[list[Run]], place: str) -> Non
         for name in names:
             if not any(is_called(run, name) for run in everyone):
                 raise ConfigError(
-                    f"{place}.{key}", f"no model of the study is called '{name}'{_nearest(name, everyone)}"
+                    f"{place}.{key}", f"no model of the study is called '{name}'{nearest_word(name, everyone)}"
                 )
     most = 0
     for models in groups:
-        references = [run for run in models if family.against and is_called(run, family.against)]
-        if len(references) > 1:
-            words = [words_of(run) for run in references]
-            apart = [" ".join(word for word in own if not all(word in other for other in words)) for own in words]
-            raise ConfigError(
-                f"{place}.against", f"'{family.against}' is {len(references)} models; add one of: {'; '.join(apart)}"
-            )
+        references = one_model(family.against, models, f"{place}.against") if family.against else []
         compared = [run for run in models if not family.models or _any(family.models, run)]
         others = [run for run in compared if run not in references]
         most = max(most, len(others) if references else 0 if family.against else len(others) - 1)
@@ -131,7 +125,17 @@ def _check(family: ComparisonFamily, groups: list[list[Run]], place: str) -> Non
         raise ConfigError(place, f"'{family.name}' compares nothing: it needs two models of one data set and budget")
 
 
-def _nearest(name: str, runs: Iterable[Run]) -> str:
+def one_model(name: str, models: Iterable[Run], place: str) -> list[Run]:
+    """The one of `models` that is called so, or none. Raises ConfigError for several, with what tells them apart."""
+    found = [run for run in models if is_called(run, name)]
+    if len(found) > 1:
+        words = [words_of(run) for run in found]
+        apart = [" ".join(word for word in own if not all(word in other for other in words)) for own in words]
+        raise ConfigError(place, f"'{name}' is {len(found)} models; add one of: {'; '.join(apart)}")
+    return found
+
+
+def nearest_word(name: str, runs: Iterable[Run]) -> str:
     """The first word of a name that fits nothing, with its nearest match among all words of the study."""
     known = list(dict.fromkeys(word for run in runs for word in words_of(run)))
     for pattern in name.replace(",", " ").split():

@@ -21,6 +21,7 @@ from benchmarks.errors import ConfigError, ImpossibleError
 from benchmarks.plan import recipes
 from benchmarks.plan.comparisons import ComparisonFamily, read_families
 from benchmarks.plan.evaluations import Request, UnmetRequests, evaluations_of, read_tables
+from benchmarks.plan.expectations import Expectation, read_expectations
 from benchmarks.plan.paper import Paper, read_paper
 from benchmarks.plan.run import UNDER, Evaluation, Run, default_evaluation, make_run, refuse_resolution, unknown_key
 from models.hints import did_you_mean
@@ -32,7 +33,17 @@ GRID = tuple(name for name in Run.model_fields if name not in ("model", "options
 TEXTS = ("question", "cost", "expect")
 NOT_OF_THE_RUN = ("test_resolutions", "evaluations", "trials")  # what is measured and stated of a run: no part of it
 OTHER = (
-    *("models", "arms", *NOT_OF_THE_RUN, "comparisons", "duplicates", "invalid", "starved_below", "predictions"),
+    *(
+        "models",
+        "arms",
+        *NOT_OF_THE_RUN,
+        "comparisons",
+        "expects",
+        "duplicates",
+        "invalid",
+        "starved_below",
+        "predictions",
+    ),
     *("plugins", "paper"),
 )
 OF_THE_STUDY = dict.fromkeys(
@@ -52,7 +63,8 @@ class Study:
 
     `left_out` lists (what, why) for cells that the study leaves out (`invalid = "leave_out"`); `predictions` says
     what is kept of each image; `starved_below` is the training accuracy below which a cell is marked as starved;
-    `comparisons` are the families of comparisons that the page corrects as a whole;
+    `comparisons` are the families of comparisons that the page corrects as a whole, `expects` what is expected of pairs
+    of models, which the page answers;
     `trials` has, by run id, the configurations tried in tuning before its recipe was fixed, where that is stated;
     `paper` is how the report looks in print; `text` is the file, '' for a study that was never one; `given` is what
     the user named it by, a name or a path; `parts` are the studies that are looked at as one, none of a study that is
@@ -70,6 +82,7 @@ class Study:
     starved_below: float = 0.99
     predictions: str = "auto"
     comparisons: tuple[ComparisonFamily, ...] = ()
+    expects: tuple[Expectation, ...] = ()
     trials: Mapping[str, int] = field(default_factory=dict)
     paper: Paper = field(default_factory=Paper)
     text: str = ""
@@ -214,6 +227,7 @@ def expand(table: Mapping[str, Any], name: str, places: Places | None = None) ->
         starved_below=float(table.get("starved_below", 0.99)),
         predictions=table.get("predictions", "auto"),
         comparisons=read_families(table.get("comparisons", []), tuple(runs.values())),
+        expects=read_expectations(table.get("expects", []), tuple(runs.values()), evaluations),
         trials=trials,
         paper=read_paper(table.get("paper", {})),
     )
