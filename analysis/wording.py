@@ -85,9 +85,6 @@ _SIGNS = {
 }
 
 
-TERMS = {"not separable": "to come"}
-
-
 def signs(starved_below: float) -> dict[str, str]:
     """What each sign means, for the page's legend."""
     return {sign: phrases.format(limit=percent(starved_below)) for sign, phrases in _SIGNS.items()}

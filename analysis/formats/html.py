@@ -28,6 +28,7 @@ from analysis.page.content import Content
 from analysis.provenance.digests import Trace
 
 TEMPLATES = Path(__file__).parent / "templates"
+HOVER = ("not separable", "under-trained", "exploratory", "condition", "retention")  # of wording.TERMS
 SEAL = re.compile(r'(<meta name="inductive-seal" content=")([0-9a-f]*)(">)')
 
 
@@ -94,7 +95,7 @@ def defined(text: str) -> Markup:
         seen.add(word)
         return f'<abbr title="{escape(wording.TERMS[word])}">{word}</abbr>'
 
-    words = "|".join(map(re.escape, sorted(wording.TERMS, key=len, reverse=True)))
+    words = "|".join(map(re.escape, HOVER))
     return Markup(re.sub(rf"(?<![\w-])(?:{words})(?![\w-])", mark, str(escape(text))))
 
 
