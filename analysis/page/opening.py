@@ -73,7 +73,7 @@ def opening(
         judgements,
         tuple(sentences or own_words),
         () if foremost is None else _drawings(foremost, shown),
-        (*chips, badge(frame, trust)),
+        (*chips, badge(trust)),
     )
 
 
@@ -164,9 +164,9 @@ def _resolution_chip(arm: ReportedArm) -> Iterator[Chip]:
         yield Chip("resolution", f"{wording.percent(best.mean)} kept at {side} px: {best.line}", "test-resolution")
 
 
-def badge(frame: Frame, trust: Trust) -> Chip:
-    """Whether a check has something to say."""
-    alarming = len(trust.alarming)
-    if alarming:
-        return Chip("trust", f"{alarming} of {len(trust.findings)} checks to read", "trust", alarming=True)
+def badge(trust: Trust) -> Chip:
+    """How many checks have something to say, and of what kinds."""
+    if trust.alarming:
+        text = f"{len(trust.alarming)} of {len(trust.findings)} checks to read: {', '.join(trust.kinds)}"
+        return Chip("trust", text, "trust", alarming=True)
     return Chip("trust", f"{wording.count(len(trust.findings), 'checks')}, nothing to report", "trust")
