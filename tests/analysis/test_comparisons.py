@@ -19,6 +19,7 @@ from analysis.elements.reported import ReportedArm, reported_arms
 from analysis.frame.arms import split
 from analysis.frame.cells import estimate_of
 from analysis.frame.frame import load
+from analysis.page.answers import answers as answers_of
 from analysis.page.content import chapters
 from analysis.questions.accuracy import sentences as accuracy_sentences
 from analysis.questions.comparisons import families as declared_families
@@ -180,6 +181,15 @@ def test_sentences_say_the_verdict_of_the_rule(quickstart: tuple[Study, Reported
                 assert expected[label, reference, 100] != "unclear"
 
 
+def test_all_answers_are_read_in_a_minute(quickstart: tuple[Study, ReportedArm]) -> None:
+    """Under 250 words, without the family that the shipped study does not have; that some pairs are in none is said
+    once."""
+    study, arm = quickstart
+    answers = list(answers_of(load(arm.root, study), [arm]))
+    assert sum(len(answer.text.split()) for answer, _ in answers if answer.lead != "Comparing again") < 250
+    assert [answer.lead for answer, _ in answers].count("Exploratory") == 1
+
+
 def test_a_pair_of_two_families_is_judged_by_the_first(declared: tuple[Study, Path], tmp_path: Path) -> None:
     """Reference: the table of “everything”, which is declared first; “encodings” has the pair folded."""
     study, root = declared
@@ -190,6 +200,7 @@ def test_a_pair_of_two_families_is_judged_by_the_first(declared: tuple[Study, Pa
         row = table.loc[("everything", "vit none", "vit learned_1d", size)]
         assert (found.difference.low, found.difference.high) == pytest.approx((-row["high"], -row["low"]))
         assert found.family == "everything"
+    assert "Exploratory" not in [answer.lead for answer, _ in accuracy_sentences.limits(arm)]  # it has all pairs
     [chapter] = [one for one in chapters([arm], looks(arm.runs)) if one.anchor == "comparisons"]
     [section] = chapter.sections
     assert len(section.tables) == 1

@@ -147,4 +147,5 @@ def _left_out(ranking: Ranking, notes: Mapping[str, tuple[str, ...]]) -> str:
 
 
 def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."
+    """With a capital, unless a model's name begins it."""
+    return f"{text[:1].upper()}{text[1:]}." if text.startswith(("the ", "no ")) else f"{text}."

@@ -1,5 +1,6 @@
 """How accurate is each model with so many images, in words; and what limits such sentences."""
 
+import itertools
 from collections.abc import Iterator, Mapping
 
 import pandas as pd
@@ -65,17 +66,14 @@ def _without(runs: pd.DataFrame, train_size: int, of_label: Mapping[str, tuple[s
 
 
 def _exploratory(arm: ReportedArm, judged: Verdicts) -> list[Answer]:
-    """That some verdicts on the leader are of pairs that no family has."""
-    rankings = [(size, ranking) for size in _ends(judged.rows) if (ranking := accuracy_ranking(judged, size))]
-    pairs = [
-        (ranking.leader, key) for _, ranking in rankings for key, _ in (*ranking.above, *ranking.level, *ranking.below)
-    ]
-    outside = set(pairs) - {pair for one in judged.pairs for pair in (one, one[::-1])}
+    """That some verdicts are on pairs that no family has."""
+    table = arm.by_train_size
+    labels = table.loc[table["low"].notna(), "label"].unique()
+    outside = {frozenset(pair) for pair in itertools.combinations(labels, 2)} - set(map(frozenset, judged.pairs))
     if not outside:
         return []
     which = "pairs outside the declared families" if judged.declared else "all pairs, as no family is declared"
-    body = f"{which} (separate intervals, uncorrected)."
-    return [Answer("Exploratory", Scope(arm.words), body)]
+    return [Answer("Exploratory", Scope(arm.words), f"{which} (separate intervals, uncorrected).")]
 
 
 def _under_trained(arm: ReportedArm) -> list[Answer]:
