@@ -57,23 +57,20 @@ class Memory:
 
 def memory_of(run: Run, evaluations: Iterable[Evaluation] = ()) -> Memory:
     """What a run with its evaluations takes on a CPU, in bytes."""
-    data, recipe = run.data, run.recipe
-    built, sides = built_of(run), (run.resolution, *run.recipe.train_resolutions)
+    data, recipe, built = run.data, run.recipe, built_of(run)
+    side, shown, seen = _side(run), 0, 0  # of an evaluation's images, and as the network sees them: the largest
+    for one in evaluations:
+        shown = max(shown, one.resolution)
+        seen = max(seen, run.resolution if one.images == "patch" else _seen(run, one.resolution))
     weights = FLOAT * sum(parameter.numel() for parameter in network_without_memory(*built).parameters())
     kept = 2 + STATES[recipe.optimizer] + (recipe.ema > 0)
-    step = max(recipe.batch_size * _step_bytes(built, _seen(run, side)) for side in sides)
-    evaluated = [
-        _forward_bytes(built, run.resolution if one.images == "patch" else _seen(run, one.resolution))
-        + image_bytes(run, one.resolution)
-        for one in evaluations
-    ]
     return Memory(
         process=PROCESS_BYTES,
         images=(sum(data.train_counts) + data.test_count) * data.channels * data.native_resolution**2,
         weights=kept * weights,
-        step=step + recipe.batch_size * image_bytes(run, max(sides)),
+        step=recipe.batch_size * (_step_bytes(built, _seen(run, side)) + image_bytes(run, side)),
         checkpoint=2 * (kept - 1) * weights,
-        evaluation=TOGETHER * max(evaluated, default=0),
+        evaluation=TOGETHER * (_forward_bytes(built, seen) + image_bytes(run, shown)) if seen else 0,
     )
 
 
@@ -81,23 +78,28 @@ Wanted = tuple[Run, Iterable[Evaluation]]
 
 
 def kinds(wanted: Iterable[Wanted]) -> list[tuple[Run, tuple[Evaluation, ...]]]:
-    """One run of each kind, by what its memory depends on, with all evaluations that any run of its kind has."""
+    """Of each kind of run that for which most pixels go through a network at once, with all evaluations that any run of
+    its kind has: runs of a kind have the same network, but for the resolution, and keep as much of each weight."""
     first: dict[object, Run] = {}
     evaluations: dict[object, dict[Evaluation, None]] = {}
     for run, those in wanted:
-        key = (built_of(run), run.dataset, run.recipe)
-        first.setdefault(key, run)
+        recipe = run.recipe
+        key = (run.model, run.size, tuple(run.options.items()), run.dataset, recipe.optimizer, recipe.ema > 0)
+        first[key] = max(first.get(key, run), run, key=lambda one: one.recipe.batch_size * _side(one) ** 2)
         evaluations.setdefault(key, {}).update(dict.fromkeys(those))
     return [(run, tuple(evaluations[key])) for key, run in first.items()]
 
 
 def largest(wanted: Iterable[Wanted], available: int | None, where: str, runs: int = 1) -> Memory | None:
-    """The memory of that of some runs which takes the most; None of none. Raises InductiveError as `check_fits` does,
+    """The memory of the one of some runs that takes the most; None of none. Raises InductiveError as `checked` does,
     where it is known what is `available`."""
-    found = kinds(wanted)
-    for run, evaluations in found if available is not None else ():
-        check_fits(run, evaluations, available or 0, where, runs)
-    return max((memory_of(*one) for one in found), key=lambda one: one.alone + one.images, default=None)
+    found = [memory_of(*one) if available is None else checked(*one, available, where, runs) for one in kinds(wanted)]
+    return max(found, key=lambda one: one.alone + one.images, default=None)
+
+
+def _side(run: Run) -> int:
+    """The largest training images in pixels."""
+    return max((run.resolution, *run.recipe.train_resolutions))
 
 
 def image_bytes(run: Run, side: int) -> int:
@@ -173,18 +175,20 @@ def group_limits() -> Iterator[int]:
                 yield from [int(text)] if text.isdigit() else []  # else "max"
 
 
-def check_fits(run: Run, evaluations: Iterable[Evaluation], available: int, where: str, runs: int = 1) -> None:
-    """Raises InductiveError, with both numbers, where `runs` such runs side by side need more than `available` bytes
-    (of `where`: 'this machine')."""
-    sides = {run.resolution, *run.recipe.train_resolutions}
-    least = runs * run.recipe.batch_size * image_bytes(run, max(sides))  # before a network for such images is described
-    needed = least if least > available else memory_of(run, evaluations).side_by_side(runs)
-    if needed > available:
-        several = f" with {runs} side by side" if runs > 1 else ""
-        raise InductiveError(
-            f"{run.id}: needs about {gigabytes(needed)} of memory{several}, and {where} has {gigabytes(available)}; "
-            f"what helps: a smaller resolution, network or recipe.batch_size ({run.recipe.batch_size})"
-        )
+def checked(run: Run, evaluations: Iterable[Evaluation], available: int, where: str, runs: int = 1) -> Memory:
+    """The memory of a run. Raises InductiveError, with both numbers, where `runs` such runs side by side need more than
+    `available` bytes (of `where`: 'this machine')."""
+    needed = runs * run.recipe.batch_size * image_bytes(run, _side(run))  # before such a network is even described
+    if needed <= available:
+        memory = memory_of(run, evaluations)
+        needed = memory.side_by_side(runs)
+        if needed <= available:
+            return memory
+    several = f" with {runs} side by side" if runs > 1 else ""
+    raise InductiveError(
+        f"{run.id}: needs about {gigabytes(needed)} of memory{several}, and {where} has {gigabytes(available)}; "
+        f"what helps: a smaller resolution, network or recipe.batch_size ({run.recipe.batch_size})"
+    )
 
 
 def gigabytes(count: float) -> str:

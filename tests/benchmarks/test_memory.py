@@ -10,7 +10,7 @@ import models
 from benchmarks.errors import InductiveError
 from benchmarks.forecast import memory
 from benchmarks.forecast.cost import built_of, network_without_memory
-from benchmarks.forecast.memory import Memory, check_fits, kinds, largest, memory_of
+from benchmarks.forecast.memory import Memory, checked, kinds, largest, memory_of
 from benchmarks.plan.run import Evaluation, Run
 from benchmarks.training.training import model_of
 
@@ -72,16 +72,18 @@ def test_what_cannot_fit_is_refused_without_being_described(tiny: Make, monkeypa
         rf"^{run.id}: needs about {batch * 4 * 4 * 10**10 / 1e9:,.0f} GB of memory, and this machine has 24 GB; what "
     )
     with pytest.raises(InductiveError, match=said):
-        check_fits(run, [], 24 * 10**9, "this machine")
+        checked(run, [], 24 * 10**9, "this machine")
 
 
 def test_kinds_of_runs_are_looked_at_once(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seeds and train sizes take the same; evaluations of all of a kind count. The largest is refused where it does not
-    fit, with others beside it."""
+    """Seeds and train sizes take the same, more pixels at once more; evaluations of all of a kind count. The largest is
+    refused where it does not fit, with others beside it."""
     runs = [tiny(seed=seed, train_size=n) for seed in (0, 1) for n in (100, 200)]
     at = [Evaluation(resolution=8), Evaluation(resolution=16)]
     [(run, evaluations)] = kinds((run, at[: 1 + (number > 2)]) for number, run in enumerate(runs))
     assert (run, evaluations) == (runs[0], tuple(at))
+    more = tiny(resolution=12)
+    assert kinds([(runs[0], at[:1]), (more, at[1:]), (runs[1], [])]) == [(more, tuple(at))]
     wide = tiny(size="micro")
     found = largest([(runs[0], at), (wide, at)], None, "")
     assert found == memory_of(wide, at) and largest([], 1, "") is None
