@@ -143,7 +143,7 @@ def test_an_added_pass_is_kept_in_parts_too(tiny: Make, perform: Perform, tmp_pa
     first = (tmp_path / run.id / "evaluations" / "0001.npz").read_bytes()
     for stop in (2, 2):
         assert perform(run, evaluations=FOUR, stop_at=stop).state == "interrupted"
-    assert perform(run, evaluations=FOUR) == Outcome("finished", "1 evaluations")
+    assert perform(run, evaluations=FOUR) == Outcome("finished", "1 evaluation")
     names = sorted(path.name for path in (tmp_path / run.id / "evaluations").iterdir())
     assert names == ["0001.npz", "0004.npz"]
     assert (tmp_path / run.id / "evaluations" / "0001.npz").read_bytes() == first
@@ -183,7 +183,7 @@ def test_a_new_resolution_is_only_evaluated(
 
     monkeypatch.setattr(training.Training, "update", no_training)
     more = [*single(run).evaluations[run.id], default_evaluation(run, "test", 12)]
-    assert perform(run, evaluations=more) == Outcome("finished", "1 evaluations")
+    assert perform(run, evaluations=more) == Outcome("finished", "1 evaluation")
     record = read_record(tmp_path / run.id)
     assert sorted(entry["evaluation"]["resolution"] for entry in record.evaluations) == [8, 8, 12]
     assert (tmp_path / run.id / "weights.safetensors").stat().st_mtime_ns == weights

@@ -72,7 +72,7 @@ def test_a_run_without_steps_is_evaluated_as_it_stands(
     assert torch.equal(state["net.head.weight"], given["head.weight"])  # ten classes there and here: nothing is fresh
     assert [one["evaluation"]["resolution"] for one in record.evaluations] == [32, 48]
     assert perform(run, evaluations=at).did == "nothing"
-    assert perform(run, evaluations=[*at, Evaluation(resolution=64, carry="dynamic")]).did == "1 evaluations"
+    assert perform(run, evaluations=[*at, Evaluation(resolution=64, carry="dynamic")]).did == "1 evaluation"
 
 
 def test_other_weights_make_a_record_stale(weights: Path) -> None:
