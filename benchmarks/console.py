@@ -9,8 +9,10 @@ import itertools
 import json
 import os
 import sys
+import time
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # rich is loaded where something is printed: `inductive --help` is quick without it
@@ -18,6 +20,7 @@ if TYPE_CHECKING:  # rich is loaded where something is printed: `inductive --hel
 
 KEPT = "\n\t"
 UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control and format characters (escape, right to left), halves, separators
+LINE_SECONDS = 30.0  # between two lines of something that is counted
 PIPE_WIDTH = 250  # columns in a pipe, so that an id stays on its line
 BARS = "▁▂▃▄▅▆▇█"
 
@@ -46,6 +49,30 @@ def table(console: Console, title: str, columns: Mapping[str, str], rows: Sequen
     for row in rows:
         made.add_row(*(Text(printable(str(value))) for value in row))
     console.print(made)
+
+
+@contextmanager
+def counting(console: Console, what: str, total: int) -> Iterator[Callable[[], None]]:
+    """While something is done `total` times: a bar with the time left on a terminal, elsewhere a line every half
+    minute. What it gives is called after each time."""
+    if console.is_terminal:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn(what, markup=False), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console) as progress:
+            bar = progress.add_task(what, total=total)
+            yield lambda: progress.advance(bar)
+        return
+    done, last = 0, time.monotonic()
+
+    def count() -> None:
+        nonlocal done, last
+        done += 1
+        if time.monotonic() - last >= LINE_SECONDS:
+            last = time.monotonic()
+            say(console, f"{what}: {done:,} of {total:,}")
+
+    yield count
 
 
 def print_json(values: Any) -> None:

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from benchmarks.cli.options import options
 from benchmarks.console import count, duration, print_json, say, table, terminal
-from benchmarks.data.dataset import Places
+from benchmarks.data import folders
+from benchmarks.data.dataset import FOLDER, Places
 from benchmarks.forecast import cost, memory
 from benchmarks.forecast.gpu_speed import kind_of
 from benchmarks.plan.study import Study, load_study
@@ -47,6 +48,9 @@ def plan(study: str, gpu: str | None, cluster: Path | None, root: Path, data: Pa
         print_json(values | {"comparisons": power.plan_values(loaded, root)})
         return
     console = terminal()
+    for name in sorted({run.dataset for run in loaded.runs if run.dataset.startswith(FOLDER)}):
+        for line in folders.described(folders.index_of(name, Places(data, root))):
+            say(console, line)
     print_plan(console, loaded, root, machine.slot, machine.side_by_side)
     if taken is not None:
         say(console, _memory_words(taken, machine))

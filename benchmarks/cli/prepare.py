@@ -1,13 +1,14 @@
 """`inductive prepare`: gets what a study needs from outside. What that is stands in benchmarks/running/prepare.py."""
 
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
 import click
 
 from benchmarks.cli.options import options
-from benchmarks.console import say, terminal
-from benchmarks.data.dataset import Places
+from benchmarks.console import counting, say, terminal
+from benchmarks.data.dataset import FOLDER, Places
 from benchmarks.errors import DONE, ConfigError
 from benchmarks.plan.study import load_study
 
@@ -16,20 +17,35 @@ from benchmarks.plan.study import load_study
 @click.argument("study", required=False)
 @click.option("--dataset", "names", multiple=True, metavar="NAME", help="A data set; may be repeated.")
 @click.option("--find-duplicates", "find", is_flag=True, help="List test images that equal a training image.")
+@click.option(
+    "--square",
+    "side",
+    type=click.IntRange(min=1),
+    metavar="PIXELS",
+    help="With --dataset folder:PATH: first write its images as squares of this side, into PATH-[PIXELS]px.",
+)
 @options("data", "plugin")
-def prepare(study: str | None, names: tuple[str, ...], find: bool, data: Path) -> int:
+def prepare(study: str | None, names: tuple[str, ...], find: bool, side: int | None, data: Path) -> int:  # fmt: skip
     """Download, verify and decode what a study needs; nothing else touches the network."""
     from benchmarks.running import prepare as preparing  # loads torch
 
+    console = terminal()
     if not study and not names:
         raise ConfigError("prepare", "nothing was named: a STUDY, or --dataset NAME")
     if find and not names:
         raise ConfigError("--find-duplicates", "needs --dataset NAME")
+    if side and not (names and all(name.startswith(FOLDER) for name in names)):
+        raise ConfigError("--square", "needs --dataset folder:PATH, photographs of your own")
+    steps = []
+    if side:
+        from benchmarks.running.squares import squares_name, write_squares
+
+        steps = [write_squares(name, side, data, partial(counting, console)) for name in names]
+        names = tuple(squares_name(name, side) for name in names)
     of_a_data_set = [preparing.data_set, preparing.find_duplicates] if find else [preparing.data_set]
-    steps = [step(name, data) for name in names for step in of_a_data_set]
+    steps += [step(name, data) for name in names for step in of_a_data_set]
     loaded = load_study(study, Places(data)) if study else None
     steps += [step(loaded, data) for step in preparing.STEPS if loaded]
-    console = terminal()
     for line in chain.from_iterable(steps):
         say(console, line)
     return DONE

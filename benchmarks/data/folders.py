@@ -7,7 +7,8 @@ each with those. Where there is no test part, one is made: every fifth image of 
 import hashlib
 import math
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +29,7 @@ FORMAT = 1
 STORE = ".decoded"  # under the data folder: what is derived from the data sets, and may be deleted
 COPIES = ".datasets"  # under the runs folder: the indices that its records were made with
 TEST_SHARE = 0.2
+SHOWN = 20  # names in a sentence
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # as ImageFolder has them
 GREY, COLOUR = ("1", "L", "LA"), ("RGB", "RGBA", "P", "CMYK", "YCbCr")  # PIL's modes of 8 bits a channel
 
@@ -184,7 +186,6 @@ def make_index(name: str, data: Path) -> Index:
         raise InductiveError(f"{name}: class {missing[0]} has too few images to be in the training and the test part")
     if len(classes) < 2:
         raise InductiveError(f"{name}: {places[0]} has one class, {classes[0]}; there must be two at least")
-    lines = [f"{path.relative_to(folder)} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
     return Index(
         name=name,
         classes=classes,
@@ -193,9 +194,61 @@ def make_index(name: str, data: Path) -> Index:
         train_counts=tuple(counts[0].tolist()),
         test_count=len(labels[1]),
         split=split,
-        fingerprint=hashlib.sha256("\n".join(lines).encode()).hexdigest(),
+        fingerprint=fingerprint(folder, files),
         times=_times(folder),
     )
+
+
+def fingerprint(folder: Path, files: list[Path]) -> str:
+    """SHA-256 of the names, sizes and times of change of a tree's files."""
+    lines = [f"{path.relative_to(folder)} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def image_files(name: str, data: Path) -> list[Path]:
+    """Every image of a tree, part by part and class by class. Raises InductiveError for a class without images."""
+    return [path for part in parts(place(name, data)) for _, path in _samples(part)]
+
+
+def described(index: Index) -> Iterator[str]:
+    """What a user should read before training: the classes that were found, and where these may not be the ones meant.
+
+    A folder of domains, each with a folder a class, is as good a tree as a folder of classes: only its owner knows.
+    """
+    classes = index.classes
+    yield f"{index.name}: {len(classes)} classes: {_listed(classes)}"
+    top = "train/" if all(f"train/{label}" in index.times for label in classes) else ""
+    inside = {
+        label: {path[len(start) :] for path in index.times if path.startswith(start) and "/" not in path[len(start) :]}
+        for label, start in ((label, f"{top}{label}/") for label in classes)
+    }
+    if any(len(names) > 1 for names in inside.values()):
+        below = sorted({name for names in inside.values() for name in names})
+        yield (
+            f"warning: {index.name}: images in folders inside a class folder ({_listed(below)}) belong to that class. "
+            f"Where those are the classes, name a folder that holds them: {index.name}/{top}{classes[0]}"
+        )
+
+
+def other_files(name: str, data: Path) -> str:
+    """A sentence on the files in class folders whose endings are not read, '' where there are none."""
+    endings = Counter(
+        Path(file).suffix.lower() or "without ending"
+        for part in parts(place(name, data))
+        for at, _, files in os.walk(part, followlinks=True)
+        for file in files
+        if Path(at) != part and not file.startswith(".") and not file.lower().endswith(EXTENSIONS)
+    )
+    if not endings:
+        return ""
+    found = ", ".join(f"{count:,} {ending}" for ending, count in endings.most_common(SHOWN))
+    return f"{name}: files left out: {found} (images that are read end in {', '.join(EXTENSIONS)})"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """'ape, cat, dog'; of many the first and how many more."""
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _samples(folder: Path) -> list[tuple[str, Path]]:
@@ -232,8 +285,8 @@ def _format(name: str, files: list[Path]) -> tuple[int, int]:
             others = "" if path == files[0] else f", {files[0]} {side}x{side}"
             raise InductiveError(
                 f"{name}: {path} has {width}x{height} pixels{others}. All images must be squares of one size: the size "
-                f"decides what a resolution means. Resize and crop them once into another folder, such as with "
-                f"torchvision.transforms.v2.Resize and CenterCrop, and name that one"
+                f"decides what a resolution means. `inductive prepare --dataset {name} --square PIXELS` writes such "
+                f"squares into a folder beside it"
             )
         if mode not in (*GREY, *COLOUR):
             raise InductiveError(f"{name}: {path} has PIL's mode {mode}; images must have 8 bits a channel")

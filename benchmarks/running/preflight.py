@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from benchmarks.data import duplicates, store
+from benchmarks.data import duplicates, folders, store
 from benchmarks.data.catalogue import dataset
-from benchmarks.data.dataset import Places
+from benchmarks.data.dataset import FOLDER, Places
 from benchmarks.errors import ConfigError, InductiveError
 from benchmarks.plan.evaluations import leave_out_duplicates
 from benchmarks.plan.run import Run
@@ -57,6 +57,8 @@ def decode(study: Study, runs: Iterable[Run], data: Path) -> Iterator[str]:
     for needed in data_sets(study, runs):
         if store.make_ready(needed.name, data):
             yield f"{needed.name}: decoded once, for all runs, under {data}"
+            if needed.name.startswith(FOLDER):
+                yield from folders.described(folders.index_of(needed.name, Places(data)))
         if needed.list_of_duplicates:
             duplicates.read_list(needed.name, data)
 

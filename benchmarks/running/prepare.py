@@ -53,6 +53,9 @@ def data_set(name: str, data: Path) -> Iterator[str]:
         folders.declared.cache_clear()
         again = "unchanged" if before == index.fingerprint else "indexed"
         yield f"{name}: {again}: {_described(index.dataset())}"
+        yield from folders.described(index)
+        if left_out := folders.other_files(name, data):
+            yield left_out
     spec = dataset(name, Places(data))
     if spec.bundled:
         yield f"{name}: {spec.reference}; nothing to do"

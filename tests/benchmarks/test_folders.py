@@ -149,7 +149,7 @@ def test_a_changed_tree_is_indexed_and_decoded_again(tmp_path: Path) -> None:
     [
         (
             lambda tree: fill(tree, {"cat": 1}, side=20),
-            r"cat.00\.png has 20x20 pixels, .*12x12.*transforms\.v2\.Resize",
+            r"cat.00\.png has 20x20 pixels, .*12x12.*prepare --dataset folder:pets --square",
         ),
         (
             lambda tree: Image.new("RGB", (12, 9)).save(tree / "ape" / "00.png"),
