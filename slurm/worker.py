@@ -84,8 +84,8 @@ class Errors:
 class Log(Lines):
     """The job's log, which keeps the failures of runs."""
 
-    def __init__(self, console: Console, total: int, errors: Errors):
-        super().__init__(console, total, 1)
+    def __init__(self, console: Console, tasks: list[Task], slots: int, errors: Errors):
+        super().__init__(console, tasks, slots)
         self.errors = errors
         self.lost: list[str] = []
 
@@ -144,7 +144,7 @@ def _work(array: Array, element: int, seen: list[int], errors: Errors) -> str:
         ends = began + left
         return (ends - time.monotonic()) / 2
 
-    reporter = Log(console, len(tasks), errors)
+    reporter = Log(console, tasks, cluster["slots"], errors)
     try:
         local.run_tasks(tasks, cluster["slots"], reporter, seen, seconds_to_save)
     except KeyboardInterrupt:
@@ -211,7 +211,7 @@ def tasks_of(array: Array, element: int, job: str) -> tuple[list[Task], dict[str
         if state.record is not None and reason:
             failed[run.id] = give_up(state.record, reason)
             continue
-        tasks.append(Task(run, study.evaluations[run.id], root, settings, gpus=given))
+        tasks.append(Task(run, study.evaluations[run.id], root, settings, missing=state.missing, gpus=given))
     return tasks, failed
 
 

@@ -90,7 +90,8 @@ def perform(tmp_path: Path) -> Callable[..., Outcome]:
             return polls == stop_at
 
         evaluations = changes.pop("evaluations", single(run).evaluations[run.id])
-        more = {name: changes.pop(name) for name in ("until", "progress", "scored") if name in changes}
+        named = ("until", "progress", "scored", "evaluating")
+        more = {name: changes.pop(name) for name in named if name in changes}
         return execute(run, root, evaluations, Settings(Path("data"), **changes), stop, **more)
 
     return call

@@ -90,7 +90,7 @@ def run_study(
     if given:
         settings = replace(settings, runs_per_gpu=jobs or 1)
     left = [
-        one.run
+        one
         for one in states
         if one.state not in SETTLED or one.waiting or (one.state == "stale" and settings.accept_code)
     ]
@@ -101,7 +101,9 @@ def run_study(
     jobs = min(slots, max(1, len(left)))
     if not given:
         settings = replace(settings, runs_per_gpu=jobs)
-    tasks = [Task(run, study.evaluations[run.id], root, settings, gpus=given) for run in left]
+    tasks = [
+        Task(one.run, study.evaluations[one.run.id], root, settings, missing=one.missing, gpus=given) for one in left
+    ]
     place = f"{count(len(given), 'GPUs')}" if given else settings.device
     say(
         console,
@@ -152,7 +154,7 @@ def work_through(tasks: Sequence[Task], jobs: int, console: Console) -> list[End
     for task in tasks:
         check_precision(task.run, task.settings.device)
     preflight.check_weights([task.run for task in tasks], tasks[0].root)
-    with reporter_for(console, len(tasks), jobs) as reporter:
+    with reporter_for(console, tasks, jobs) as reporter:
         return local.run_tasks(list(tasks), jobs, reporter)
 
 

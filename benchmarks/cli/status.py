@@ -79,6 +79,7 @@ def _state_values(one: RunState) -> dict[str, Any]:
             "heartbeat_age": round(attempt.heartbeat_age(), 1),
         }
         values["images_per_second"] = beat.get("images_per_second")
+        values["evaluating"] = beat.get("evaluating")
     return values
 
 
@@ -93,7 +94,10 @@ def print_status(console: Console, found: Found) -> None:
             age = f", heartbeat {one['heartbeat_age']:.0f} s ago"
             left = f", {one['left']} left in job {one['job']}" if one.get("left") else ""
             remark = f"; {one['remark']}" if one.get("remark") else ""
-            rows.append([one["id"], "running", f"step {one['step']:,} of {one['steps']:,}{speed}{age}{left}{remark}"])
+            where = f"step {one['step']:,} of {one['steps']:,}{speed}"
+            if one["evaluating"]:
+                where = "evaluating {} of {}".format(*one["evaluating"])
+            rows.append([one["id"], "running", f"{where}{age}{left}{remark}"])
         elif (
             one["state"] not in ("finished", "missing")
             or (one["state"] != "missing" and one["reason"])

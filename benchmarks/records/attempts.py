@@ -151,7 +151,8 @@ class Attempt:
         return max(times, default=0.0)
 
     def heartbeat(self) -> dict[str, Any]:
-        """The last heartbeat: step, steps, images_per_second; empty when there is none."""
+        """The last heartbeat: step, steps, images_per_second; after training evaluating (number, of how many). Empty
+        when there is none."""
         try:
             return dict(read_json(self.path / "heartbeat"))
         except RecordError:
@@ -242,12 +243,16 @@ class Claim:
         """As `write`, of one JSON document."""
         write_json(path, value, self.check)
 
-    def beat(self, step: int, steps: int, images_per_second: float | None) -> None:
-        """A sign of life, at most every few seconds."""
+    def beat(
+        self, step: int, steps: int, images_per_second: float | None, evaluating: tuple[int, int] | None = None
+    ) -> None:
+        """A sign of life, at most every few seconds; `evaluating`: which evaluation is made, from 1, of how many."""
         now = time.monotonic()
         if now - self._beaten >= BEAT_SECONDS:
             self._beaten = now
-            values = {"step": step, "steps": steps, "images_per_second": images_per_second}
+            values: dict[str, Any] = {"step": step, "steps": steps, "images_per_second": images_per_second}
+            if evaluating is not None:
+                values["evaluating"] = evaluating
             temporary = self.path / ".heartbeat.tmp"  # renamed without fsync: it may be lost, not torn
             with suppress(OSError):  # a full disk must not stop the training; the run's own files report it
                 temporary.write_text(json.dumps(values))

@@ -36,6 +36,11 @@ class RunState:
     waiting: tuple[Evaluation, ...]
     record: Record | None
 
+    @property
+    def missing(self) -> tuple[Evaluation, ...] | None:
+        """The evaluations that are all a trained run still lacks; None for one that is not trained."""
+        return self.waiting if self.state == "finished" else None
+
 
 def run_state(run: Run, root: Path, evaluations: list[Evaluation], *, whole: bool = False) -> RunState:
     """The state of one run. A record that cannot be read or is not valid is `failed`, with the reason; `whole`: see

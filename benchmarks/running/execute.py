@@ -65,13 +65,15 @@ def execute(
     progress: Progress = lambda step, steps, rate: None,
     until: int | None = None,
     scored: Scored = lambda loss, validation: None,
+    evaluating: Callable[[int, int], None] = lambda number, of: None,
 ) -> Outcome:
     """Brings a run's record as far as it can: training, result, the wanted evaluations.
 
-    `stop` is polled between steps and evaluations; when it is true, a checkpoint is written and the outcome is
-    `interrupted`. `progress` and `scored`: see `Watch`. `until` stops at a step (for `rerun --first`). Raises
-    OwnedError when a live attempt elsewhere has the run, StaleError when its sources changed, RecordError for a record
-    that cannot be used; any other exception is recorded as the attempt's failure and raised again.
+    `progress` and `scored`: see `Watch`; `evaluating` is told of each evaluation as it begins: its number, from 1, and
+    how many there are. `stop` is polled between steps and evaluations; when it is true, a checkpoint is written and the
+    outcome is `interrupted`. `until` stops at a step (for `rerun --first`). Raises OwnedError when a live attempt
+    elsewhere has the run, StaleError when its sources changed, RecordError for a record that cannot be used; any other
+    exception is recorded as the attempt's failure and raised again.
     """
     began = time.perf_counter()
     for plugin in settings.plugins:
@@ -101,7 +103,7 @@ def execute(
             if ended is None:
                 return job.outcome
             model, trained = ended
-        _EvaluationPass(work, job, model, trained).run(missing, stop)
+        _EvaluationPass(work, job, model, trained).run(missing, stop, evaluating)
         return job.outcome
 
 
@@ -298,12 +300,12 @@ class _EvaluationPass:
             duplicates.check_same_list(work.run.id, self.done.entries, work.left_out)
         self.found = {entry["id"] for entry in self.done.entries}  # by attempts before this one
 
-    def run(self, missing: list[Evaluation], stop: Callable[[], bool]) -> None:
+    def run(self, missing: list[Evaluation], stop: Callable[[], bool], evaluating: Callable[[int, int], None]) -> None:
         """Makes those of the missing evaluations that are not found, keeping what is done when it is stopped and every
         few seconds; `job.outcome` says how it ended."""
         left = [one for one in missing if one.id not in self.found]
         with self.job.timed("evaluation"):
-            if not self._measure(left, stop):
+            if not self._measure(left, stop, evaluating):
                 return
             self._conclude(len(left))
         what = count(len(left), "evaluations")
@@ -311,7 +313,9 @@ class _EvaluationPass:
         trained = f"trained {count(self.work.run.steps, 'steps')}, {what}"
         self.job.outcome = Outcome("finished", trained if trained_here else what)
 
-    def _measure(self, left: list[Evaluation], stop: Callable[[], bool]) -> bool:
+    def _measure(
+        self, left: list[Evaluation], stop: Callable[[], bool], evaluating: Callable[[int, int], None]
+    ) -> bool:
         """Whether all are made; False when it was stopped before."""
         done, job = self.done, self.job
         if done.entries:
@@ -320,7 +324,8 @@ class _EvaluationPass:
             kept = predictions_kept(self.measurer, left, self.work.settings.predictions)
         saved = time.monotonic()
         for number, one in enumerate(left):
-            job.claim.beat(job.step, self.work.run.steps, job.images_per_second)
+            evaluating(number + 1, len(left))
+            job.claim.beat(job.step, self.work.run.steps, job.images_per_second, (number + 1, len(left)))
             stopping = stop()
             if stopping or (number and time.monotonic() - saved >= SAVE_SECONDS):
                 self._save()

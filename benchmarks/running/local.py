@@ -134,6 +134,8 @@ def _listen(one: _Active, reporter: Display) -> None:
                 reporter.step(one.task, *values)
             elif kind == "scores":
                 reporter.scored(one.task, *values)
+            elif kind == "evaluating":
+                reporter.evaluating(one.task, *values)
             else:
                 one.ending = (values[0], values[1])
 
@@ -210,7 +212,8 @@ def _child(pipe: Connection, task: Task, slot: int) -> None:
     if task.gpus:
         os.environ[gpus.VISIBLE] = gpu_of(slot, task.gpus)
     keep_memory()
-    state, line = work(task, _Pipe(pipe).ended, _teller(pipe), _scorer(pipe))
+    tells = (_teller(pipe, "step"), _scorer(pipe), _teller(pipe, "evaluating"))
+    state, line = work(task, _Pipe(pipe).ended, *tells)
     with suppress(OSError):  # the parent may be gone
         pipe.send(("end", state, line))
     sys.exit(0 if state != "failed" else 1)
@@ -221,13 +224,16 @@ def work(
     stop: Callable[[], bool],
     tell: Callable[[int, int, float | None], None],
     scored: Callable[[float, float | None], None] = lambda loss, validation: None,
+    evaluating: Callable[[int, int], None] = lambda number, of: None,
 ) -> tuple[str, str]:
     """Executes a task and puts what can go wrong into (state, line); a failure is recorded in the run's folder."""
     os.environ["HF_HUB_OFFLINE"] = "1"  # training never touches the network; read by libraries at their import
     from benchmarks.running.execute import execute  # loads torch, which who starts runs does without
 
     try:
-        outcome = execute(task.run, task.root, task.evaluations, task.settings, stop, tell, task.until, scored)
+        outcome = execute(
+            task.run, task.root, task.evaluations, task.settings, stop, tell, task.until, scored, evaluating
+        )
     except OwnedError as error:
         return "owned", str(error)
     except StaleError as error:
@@ -255,17 +261,17 @@ class _Pipe:
         return True
 
 
-def _teller(pipe: Connection) -> Callable[[int, int, float | None], None]:
-    """Sends progress to the parent, a few times a second."""
+def _teller(pipe: Connection, kind: str) -> Callable[..., None]:
+    """Sends how far a child is (number, of how many, and more) to the parent: a few times a second, and the last."""
     last = 0.0
 
-    def tell(step: int, steps: int, rate: float | None) -> None:
+    def tell(number: int, of: int, *more: Any) -> None:
         nonlocal last
         now = time.monotonic()
-        if now - last > 0.25:
+        if now - last > 0.25 or number == of:
             last = now
             with suppress(OSError):
-                pipe.send(("step", step, steps, rate))
+                pipe.send((kind, number, of, *more))
 
     return tell
 

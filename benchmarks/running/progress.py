@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Sequence
 from typing import Protocol
 
 from rich.console import Console
@@ -10,11 +12,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from benchmarks.console import duration, say
 from benchmarks.running.task import Ending, Task
+from benchmarks.running.time_left import TimeLeft
 
 
-def reporter_for(console: Console, total: int, jobs: int) -> Display:
-    """A bar on a terminal, plain lines elsewhere."""
-    return Bars(console, total, jobs) if console.is_terminal else Lines(console, total, jobs)
+def reporter_for(console: Console, tasks: Sequence[Task], jobs: int) -> Display:
+    """A bar on a terminal, plain lines elsewhere; `jobs` of the tasks go side by side."""
+    return Bars(console, tasks, jobs) if console.is_terminal else Lines(console, tasks, jobs)
 
 
 class Display(Protocol):
@@ -25,24 +28,25 @@ class Display(Protocol):
     def started(self, task: Task) -> None: ...
     def step(self, task: Task, step: int, steps: int, rate: float | None) -> None: ...
     def scored(self, task: Task, loss: float, validation: float | None) -> None: ...
+    def evaluating(self, task: Task, number: int, of: int) -> None: ...
     def ended(self, ending: Ending) -> None: ...
     def message(self, text: str) -> None: ...
 
 
-class _Clock:
-    """The time left, from how long runs have taken so far and how far the running ones are."""
+class _Left:
+    """The time left in words, worked out once a second at most."""
 
-    def __init__(self, total: int, jobs: int):
-        self.total, self.jobs = total, jobs
-        self.done = 0
-        self.shares: dict[str, float] = {}
-        self.began = time.monotonic()
+    def __init__(self, tasks: Sequence[Task], jobs: int):
+        self.time = TimeLeft(tasks, jobs)
+        self.words, self.worked_out = "", -math.inf
 
-    def left(self) -> str:
-        share = self.done + sum(self.shares.values())
-        if share < 0.05 or self.total == 0:
-            return ""
-        return f"about {duration((time.monotonic() - self.began) * (self.total - share) / share)} left"
+    def __call__(self) -> str:
+        """'about 3 min 20 s left', '' while nothing is known."""
+        if time.monotonic() - self.worked_out >= 1.0:
+            seconds = self.time.seconds()
+            self.words = "" if seconds is None else f"about {duration(seconds)} left"
+            self.worked_out = time.monotonic()
+        return self.words
 
 
 class _Scores:
@@ -68,8 +72,9 @@ class _Scores:
 class Lines:
     """A line when a run ends, and one a minute in between, for logs."""
 
-    def __init__(self, console: Console, total: int, jobs: int):
-        self.console, self.clock, self.scores = console, _Clock(total, jobs), _Scores()
+    def __init__(self, console: Console, tasks: Sequence[Task], jobs: int):
+        self.console, self.total, self.done = console, len(tasks), 0
+        self.left, self.scores = _Left(tasks, jobs), _Scores()
         self.last_line = time.monotonic()
 
     def __enter__(self) -> Lines:
@@ -79,25 +84,34 @@ class Lines:
         pass
 
     def started(self, task: Task) -> None:
-        self.clock.shares[task.run.id] = 0.0
+        self.left.time.started(task)
 
     def step(self, task: Task, step: int, steps: int, rate: float | None) -> None:
-        self.clock.shares[task.run.id] = step / steps
-        if time.monotonic() - self.last_line > (60 if self.clock.total > 1 else 5):
-            speed = f"{rate:,.0f} images/s" if rate else ""
-            parts = (f"step {step:,} of {steps:,}", speed, self.scores.words(task), self.clock.left())
-            self.message(f"{task.run.id}: {', '.join(filter(None, parts))}")
+        self.left.time.step(task, step, rate)
+        speed = f"{rate:,.0f} images/s" if rate else ""
+        self._between(task, f"step {step:,} of {steps:,}", speed, self.scores.words(task))
 
     def scored(self, task: Task, loss: float, validation: float | None) -> None:
         self.scores.note(task, loss, validation)
 
+    def evaluating(self, task: Task, number: int, of: int) -> None:
+        self.left.time.evaluating(task, number, of)
+        self._between(task, f"evaluating {number} of {of}")
+
+    def _between(self, task: Task, *words: str) -> None:
+        """A line on a task that runs, where the last line was long ago."""
+        if time.monotonic() - self.last_line > (60 if self.total > 1 else 5):
+            self.message(f"{task.run.id}: {', '.join(filter(None, (*words, self.left())))}")
+
     def ended(self, ending: Ending) -> None:
-        self.clock.shares.pop(ending.task.run.id, None)
-        self.clock.done += 1
-        place = f"[{self.clock.done}/{self.clock.total}]"
-        left = f", {self.clock.left()}" if self.clock.done < self.clock.total and self.clock.left() else ""
+        self.left.time.ended(ending.task)
+        self.done += 1
+        left = f", {self.left()}" if self.done < self.total and self.left() else ""
         did = "; ".join(filter(None, (ending.line, self.scores.words(ending.task))))
-        self.message(f"{place} {ending.task.run.id}: {ending.state} after {duration(ending.seconds)} ({did}){left}")
+        self.message(
+            f"[{self.done}/{self.total}] {ending.task.run.id}: {ending.state} after {duration(ending.seconds)} "
+            f"({did}){left}"
+        )
 
     def message(self, text: str) -> None:
         self.last_line = time.monotonic()
@@ -107,8 +121,9 @@ class Lines:
 class Bars:
     """One bar for the study and one for each running run."""
 
-    def __init__(self, console: Console, total: int, jobs: int):
-        self.console, self.clock, self.scores = console, _Clock(total, jobs), _Scores()
+    def __init__(self, console: Console, tasks: Sequence[Task], jobs: int):
+        self.console, self.done = console, 0
+        self.left, self.scores = _Left(tasks, jobs), _Scores()
         self.progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
@@ -116,7 +131,7 @@ class Bars:
             TextColumn("{task.fields[note]}", markup=False),
             console=console,
         )
-        self.whole = self.progress.add_task("runs", total=total, note="")
+        self.whole = self.progress.add_task("runs", total=len(tasks), note="")
         self.bars: dict[str, TaskID] = {}
 
     def __enter__(self) -> Bars:
@@ -127,24 +142,31 @@ class Bars:
         self.progress.stop()
 
     def started(self, task: Task) -> None:
-        self.clock.shares[task.run.id] = 0.0
+        self.left.time.started(task)
         self.bars[task.run.id] = self.progress.add_task(task.run.id, total=task.run.steps, note="starting")
 
     def step(self, task: Task, step: int, steps: int, rate: float | None) -> None:
-        self.clock.shares[task.run.id] = step / steps
+        self.left.time.step(task, step, rate)
         speed = "evaluating" if step == steps else f"{rate:,.0f} images/s" if rate else ""
-        note = ", ".join(filter(None, (speed, self.scores.words(task))))
+        self._show(task, step, ", ".join(filter(None, (speed, self.scores.words(task)))))
+
+    def evaluating(self, task: Task, number: int, of: int) -> None:
+        self.left.time.evaluating(task, number, of)
+        note = ", ".join(filter(None, (f"evaluating {number} of {of}", self.scores.words(task))))
+        self._show(task, task.run.steps, note)
+
+    def _show(self, task: Task, step: int, note: str) -> None:
         self.progress.update(self.bars[task.run.id], completed=step, note=note)
-        self.progress.update(self.whole, note=self.clock.left())
+        self.progress.update(self.whole, note=self.left())
 
     def scored(self, task: Task, loss: float, validation: float | None) -> None:
         self.scores.note(task, loss, validation)
 
     def ended(self, ending: Ending) -> None:
-        self.clock.shares.pop(ending.task.run.id, None)
-        self.clock.done += 1
+        self.left.time.ended(ending.task)
+        self.done += 1
         self.progress.remove_task(self.bars.pop(ending.task.run.id))
-        self.progress.update(self.whole, completed=self.clock.done, note=self.clock.left())
+        self.progress.update(self.whole, completed=self.done, note=self.left())
         if ending.state != "finished":
             self.message(f"{ending.task.run.id}: {ending.state} ({ending.line})")
 

@@ -37,6 +37,7 @@ class Task:
     root: Path
     settings: Settings
     until: int | None = None
+    missing: tuple[Evaluation, ...] | None = None  # of a run that is trained: all that is left of it; None: not trained
     gpus: tuple[str, ...] = ()  # that its slot is one of, as CUDA_VISIBLE_DEVICES names them; (): torch's first
 
 

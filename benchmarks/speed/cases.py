@@ -142,6 +142,9 @@ class Quiet(Display):
     def scored(self, task: Task, loss: float, validation: float | None) -> None:
         pass
 
+    def evaluating(self, task: Task, number: int, of: int) -> None:
+        pass
+
     def ended(self, ending: Ending) -> None:
         pass
 

@@ -1,5 +1,6 @@
 """One run executed: stopped and continued to the same bits, never done twice, never lost."""
 
+import io
 import json
 import logging
 import os
@@ -13,7 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
+from benchmarks.cli.status import Found, print_status
 from benchmarks.errors import OwnedError, RecordError, StaleError
 from benchmarks.files import read_json, write_json
 from benchmarks.plan.run import Evaluation, Run, default_evaluation
@@ -23,7 +26,7 @@ from benchmarks.records.checkpoints import checkpoint_paths
 from benchmarks.records.evaluation_files import read_entries
 from benchmarks.records.metrics import read_metrics
 from benchmarks.records.record import opened_pass, read_record
-from benchmarks.records.states import run_state
+from benchmarks.records.states import run_state, study_states
 from benchmarks.running.attempt_log import Outcome
 from benchmarks.training import training
 from benchmarks.training.evaluation import evaluate
@@ -445,6 +448,28 @@ def test_two_processes_cannot_work_on_the_same_run(tiny: Make, perform: Perform)
 
     perform(run, progress=progress)
     assert len(seen) == 1
+
+
+def test_each_evaluation_is_told_and_seen_in_status(
+    tiny: Make, perform: Perform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reference: the study's own list of evaluations, counted; `status` is asked from inside the second of them."""
+    monkeypatch.setattr(attempts, "BEAT_SECONDS", 0.0)
+    run = tiny()
+    study = single(run)
+    told, shown = [], []
+
+    def evaluating(number: int, of: int) -> None:
+        told.append((number, of))
+        if number == 2:
+            console = Console(file=io.StringIO(), width=200)
+            print_status(console, Found(study, study_states(study, tmp_path)))
+            shown.append(console.file.getvalue())  # type: ignore[attr-defined]
+
+    perform(run, evaluating=evaluating)
+    count = len(study.evaluations[run.id])
+    assert count >= 2 and told == [(number, count) for number in range(1, count + 1)]
+    assert f"evaluating 1 of {count}, heartbeat 0 s ago" in shown[0]
 
 
 def test_a_full_disk_during_training_warns_and_fails_at_the_end(

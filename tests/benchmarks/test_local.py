@@ -205,7 +205,7 @@ if __name__ == "__main__":
     study = load_study(sys.argv[1])
     tasks = [Task(run, [], Path("runs"), Settings(Path("data"))) for run in study.runs[:2]]
     try:
-        local.run_tasks(tasks, 2, Watching(Console(file=sys.stderr), 2, 1), stopping, lambda: 20.0)
+        local.run_tasks(tasks, 2, Watching(Console(file=sys.stderr), tasks, 2), stopping, lambda: 20.0)
     except KeyboardInterrupt:
         print(json.dumps([endings.pop(min(beats)), *endings.values()]))
 """

@@ -1,15 +1,17 @@
-"""Loss and accuracy while runs are trained: what is shown is what is logged, and no more of it is read."""
+"""What a user sees while runs are trained and evaluated, in a log and on a terminal: how far they are, the time left,
+loss and accuracy as they are logged. Reference: the words of docs."""
 
 import io
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from benchmarks.plan.run import Run
+from benchmarks.plan.run import Evaluation, Run, make_run
 from benchmarks.records.metrics import read_metrics
-from benchmarks.running.progress import Bars, Lines
+from benchmarks.running.progress import Bars, Lines, reporter_for
 from benchmarks.running.task import Ending, Settings, Task
 
 Make = Callable[..., Run]
@@ -29,7 +31,7 @@ def shown(display: Callable[..., Any], task: Task, terminal: bool) -> str:
     """What a display has printed of a run that logs a loss and was validated once."""
     text = io.StringIO()
     console = Console(file=text, width=200, force_terminal=terminal, color_system=None)
-    with display(console, 2, 1) as reporter:
+    with display(console, [task, task], 1) as reporter:
         reporter.started(task)
         reporter.scored(task, 2.3026, 0.104)
         reporter.scored(task, 0.51234, None)
@@ -51,7 +53,54 @@ def test_lines_and_bars_show_the_last_loss_and_the_last_validation(tiny: Make) -
 def test_a_run_that_only_evaluates_shows_no_loss(tiny: Make) -> None:
     task = Task(tiny(), [], Path("runs"), Settings(Path("data")))
     text = io.StringIO()
-    with Lines(Console(file=text, width=200), 1, 1) as reporter:
+    with Lines(Console(file=text, width=200), [task], 1) as reporter:
         reporter.started(task)
         reporter.ended(Ending(task, "finished", "2 evaluations", 1.0))
     assert "finished after 1 s (2 evaluations)" in text.getvalue()
+
+
+def some_task() -> Task:
+    run = make_run({"size": "pico", "train_size": 100, "recipe": "digits", "budget": {"steps": 100}})
+    evaluations = [Evaluation(resolution=size) for size in range(8, 20)]
+    return Task(run, evaluations, Path("runs"), Settings(Path("data")))
+
+
+def test_lines_of_a_log() -> None:
+    """One a minute: here each, for the last is taken to be old. Without a pace nothing is said of the time left."""
+    task, console = some_task(), Console(file=io.StringIO(), width=200)
+    display = reporter_for(console, [task], 1)
+    assert isinstance(display, Lines)
+    told = []
+    with display:
+        display.started(task)
+        for act in (
+            lambda: display.step(task, 1, 100, 3000.0),
+            lambda: display.step(task, 50, 100, 3000.0),
+            lambda: display.evaluating(task, 3, 12),
+            lambda: display.ended(Ending(task, "finished", "12 evaluations", 65.0)),
+        ):
+            display.last_line = display.left.worked_out = -math.inf
+            act()
+            told.append(console.file.getvalue().splitlines()[-1].removeprefix(f"{task.run.id}: "))  # type: ignore[attr-defined]
+    assert told[0] == "step 1 of 100, 3,000 images/s"
+    assert told[1].startswith("step 50 of 100, 3,000 images/s, about ") and told[1].endswith(" left")
+    assert told[2].startswith("evaluating 3 of 12, about ")
+    assert told[3] == f"[1/1] {task.run.id}: finished after 1 min 05 s (12 evaluations)"
+
+
+def test_bars_of_a_terminal() -> None:
+    """A bar for all runs, with the time left, and one for the run, with what it does."""
+    task = some_task()
+    display = reporter_for(Console(file=io.StringIO(), force_terminal=True, width=200), [task], 1)
+    assert isinstance(display, Bars)
+    with display:
+        display.started(task)
+        for step in (1, 50):
+            display.step(task, step, 100, 3000.0)
+            display.left.worked_out = -math.inf
+        display.evaluating(task, 3, 12)
+        whole, bar = display.progress.tasks
+        assert (bar.completed, bar.fields["note"]) == (100, "evaluating 3 of 12")
+        assert whole.fields["note"].startswith("about ")
+        display.ended(Ending(task, "finished", "12 evaluations", 65.0))
+        assert [one.completed for one in display.progress.tasks] == [1]
