@@ -60,7 +60,7 @@ SAME = {
     ("smooth", "a9bcbe68"): "1b7aefa1",
     # averaging.py: all tensors in one call
     ("Average", "0b69bb58"): "6f4de08e",
-    ("_Moments", "80fb4fc0"): "2ef9cdd0",  # on a GPU summed in parts, on a CPU at once as before
+    ("_Moments", "b963629d"): "2ef9cdd0",  # on a GPU summed in parts, on a CPU at once as before
     ("_at_once", "fa4f3eb1"): "",
     ("ELEMENTS", "9bda7856"): "",
     ("estimate", "b51c5277"): "104486e4",  # smaller batches where there was an error: no memory
@@ -77,15 +77,19 @@ SAME = {
     ("Windows", "939e7ad9"): "59089c99",  # likewise; and its mask is given by itself
     ("Relative1d", "17e41641"): "d59a2ee0",  # likewise
     ("Relative2d", "292d3b74"): "6cee65fd",  # likewise; `sources._regrouped` names the runs it changed
-    ("Resize", "b982ac44"): "",  # the gradient of a resized table alone; likewise
+    ("Resize", "8f6eaeb5"): "",  # the gradient of a resized table alone; likewise
     ("resized", "40827b7e"): "",  # likewise
-    ("interpolation_matrix", "a410d338"): "",  # likewise
+    ("interpolation_matrix", "ed37a28b"): "",  # likewise
     ("resize_axis", "9ef46fbd"): "db55c3a5",  # likewise
     ("resize_image", "cde39ec2"): "05e05c1a",  # likewise
     ("resize_matrix", "7b212a20"): "876e43d7",  # by a function of its own
     ("attend", "104ce700"): "5dfd7c38",  # the fused form, which no CPU uses, rounds no bias
     ("fused_attention", "63ebd7ee"): "",  # likewise
     ("Attention", "778647fd"): "e98962d8",  # its mask is given by itself
+    # double precision on the CPU for Apple's GPUs alone
+    ("WITHOUT_DOUBLES", "e803d59d"): "",
+    ("device_of_doubles", "7a4b5ca2"): "",
+    ("resized_windows", "1520f8ee"): "1cfc26ca",
     # training.py, compiling.py, step_graph.py: TF32, and whole steps as graphs, on CUDA alone
     ("PLAIN_STEPS", "e4ef3b94"): "",
     ("Recorder", "7a67e27c"): "",

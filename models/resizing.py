@@ -12,15 +12,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+WITHOUT_DOUBLES = ("mps",)  # Apple's GPUs
+
+
+def device_of_doubles(device: torch.device) -> torch.device:
+    """Where double precision for a device is computed: on itself, or on the CPU where it has none."""
+    return torch.device("cpu") if device.type in WITHOUT_DOUBLES else device
+
 
 def interpolation_matrix(
     old: int, new: int, mode: str, antialias: bool, align_corners: bool, device: torch.device
 ) -> Tensor:
-    """The map that resizes a line of `old` numbers to `new`, of shape new x old, in double precision.
+    """The map that resizes a line of `old` numbers to `new`, of shape new x old, in double precision: on the device, or
+    on the CPU where it has none.
 
     The other arguments are those of `torch.nn.functional.interpolate` for images.
     """
-    lines = torch.eye(old, dtype=torch.float64, device=device)[None, None]  # in each row one number: 1 1 old old
+    ones = torch.eye(old, dtype=torch.float64, device=device_of_doubles(device))
+    lines = ones[None, None]  # in each row one number: 1 1 old old
     other = nn.functional.interpolate(lines, (old, new), mode=mode, antialias=antialias, align_corners=align_corners)
     return other[0, 0].T
 
@@ -45,7 +54,7 @@ class Resize(torch.autograd.Function):
         (gradient,), (mode, antialias, corners) = gradients, ctx.how
         for old, new in ctx.axes:  # the first axis after C is contracted, and its old length comes last
             matrix = interpolation_matrix(old, new, mode, antialias, corners, gradient.device)  # new old
-            gradient = torch.tensordot(gradient, matrix.to(gradient.dtype), dims=([1], [0]))
+            gradient = torch.tensordot(gradient, matrix.to(gradient), dims=([1], [0]))
         return gradient, None, None, None, None
 
 

@@ -19,7 +19,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.context import ForkServerProcess, SpawnProcess
 from typing import Any
 
 from benchmarks.errors import InductiveError, OwnedError, StaleError
@@ -39,7 +39,7 @@ SAVING = "already stopping: the runs are being saved, nothing is lost; this take
 @dataclass
 class _Active:
     task: Task
-    process: ForkServerProcess
+    process: ForkServerProcess | SpawnProcess
     pipe: Connection
     slot: int
     began: float = field(default_factory=time.monotonic)
@@ -81,7 +81,7 @@ def run_tasks(
     free = list(range(jobs))
     with _stop_requested() if stopping is None else nullcontext(stopping) as stopped:
         with _signals_blocked():
-            context = _warm_context()
+            context = _context(any(task.settings.device == "mps" for task in tasks))
         announced, patience, deadline = 0, 0.0, math.inf  # announced: how many of the signals in `stopped`
         while active or (waiting and not stopped):
             while waiting and free and not stopped:
@@ -161,6 +161,15 @@ def _signal_name(code: int | None) -> str:
     return signal.Signals(-code).name if code is not None and code < 0 else "no signal"
 
 
+def _context(metal: bool) -> Any:
+    """Where children come from. Apple's GPUs (Metal) can hang or crash in a process that was forked, even from a server
+    that has not used them (https://github.com/pytorch/pytorch/pull/178037): there each has a fresh interpreter."""
+    if not metal:
+        return _warm_context()
+    resource_tracker.ensure_running()
+    return multiprocessing.get_context("spawn")
+
+
 def _warm_context() -> Any:
     """The fork server's context, the server started with all signals blocked: what it forks inherits that."""
     context = multiprocessing.get_context("forkserver")
@@ -199,7 +208,8 @@ def _stop_requested() -> Iterator[list[int]]:
 def _start(context: Any, task: Task, slot: int) -> _Active:
     ours, theirs = context.Pipe()
     process = context.Process(target=_child, args=(theirs, task, slot), daemon=False)
-    process.start()
+    with _signals_blocked():  # which a fresh interpreter inherits, until it ignores them
+        process.start()
     theirs.close()
     return _Active(task, process, ours, slot)
 

@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from benchmarks.training.memory import release
 from benchmarks.training.pixels import Pixels
+from models.resizing import device_of_doubles
 
 BATCH = 256  # images a batch at most; part of what is measured, so no setting
 LEAST = 4  # images a batch where memory is short
@@ -44,7 +45,7 @@ class _Moments:
 
     def __call__(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         for part in inputs[0].detach().split(_at_once(inputs[0])):
-            x = part.double().transpose(0, 1).flatten(1)  # C, B x places
+            x = part.to(device_of_doubles(part.device)).double().transpose(0, 1).flatten(1)  # C, B x places
             self.count += x.shape[1]
             self.sum = self.sum.to(x.device) + x.sum(1)
             self.squares = self.squares.to(x.device) + x.square().sum(1)

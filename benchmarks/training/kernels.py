@@ -78,7 +78,7 @@ def choose_device(wanted: str) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not there[wanted]:
-        why = f"; torch says: {why_no_cuda()}" if wanted == "cuda" else ""
+        why = f"; torch says: {why_no_cuda()}" if wanted == "cuda" else f"; {why_no_mps()}"
         raise InductiveError(
             f"--device {wanted}: there is none here; available are {', '.join(d for d in there if there[d])}{why}"
         )
@@ -92,6 +92,13 @@ def why_no_cuda() -> str:
     except (RuntimeError, AssertionError) as error:  # torch raises the second where it is built without CUDA
         return " ".join(str(error).split())
     return "no reason"
+
+
+def why_no_mps() -> str:
+    """Why there is no mps, the device of Apple's GPUs, in this process."""
+    if not torch.backends.mps.is_built():
+        return "mps is for the GPUs of Macs with Apple silicon, and this torch is built without it"
+    return "this torch is built with mps, and finds no GPU of Apple's that this macOS lets it use"
 
 
 CompileChoice = Literal["rule", "off", "network", "graphs"]

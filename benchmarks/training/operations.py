@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.resizing import device_of_doubles
+
 
 def affine(x: Tensor, rows: list[list[Tensor]]) -> Tensor:
     """Resamples bilinearly, zeros outside; `rows` is the 2 x 3 inverse map in units of half an image."""
@@ -143,9 +145,9 @@ def resized_windows(x: Tensor, window: Tensor, side: int) -> Tensor:
     `window` is top, rows, left, columns of each image's, in pixels (4 B). The resizing is linear along each axis, so
     that it is two products with matrices of weights, and windows of every size go through together.
     """
-    top, rows, left, columns = window
+    top, rows, left, columns = window.to(device_of_doubles(window.device))
     down, across = _resizing(top, rows, x.shape[2], side), _resizing(left, columns, x.shape[3], side)
-    return torch.einsum("brh,bchw,bsw->bcrs", down.to(x.dtype), x, across.to(x.dtype))
+    return torch.einsum("brh,bchw,bsw->bcrs", down.to(x), x, across.to(x))
 
 
 def _resizing(start: Tensor, count: Tensor, length: int, side: int) -> Tensor:
