@@ -156,12 +156,14 @@ def test_links_lead_somewhere(document: Path) -> None:
             assert (document.parent / link).exists(), f"{document.name} links to {link}"
 
 
-def test_the_readme_shows_every_room() -> None:
+def test_the_architecture_shows_every_room() -> None:
     """Its tree is of use only while it is whole."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    tree = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     for path in FILES.values():
         if path.name == "__init__.py":
-            assert f"{path.parent.name}/" in readme, f"README.md's tree lacks {path.parent.relative_to(ROOT)}"
+            assert f"{path.parent.name}/" in tree, (
+                f"the tree of docs/architecture.md lacks {path.parent.relative_to(ROOT)}"
+            )
 
 
 def test_the_checkout_is_an_application() -> None:

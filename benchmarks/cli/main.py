@@ -93,7 +93,7 @@ def cli() -> None:
 def refuse_foreign() -> None:
     """Raises InductiveError on native Windows, or when another package of a room's name shadows ours."""
     if os.name == "nt":
-        raise InductiveError("native Windows is not supported; use WSL2")
+        raise InductiveError("native Windows is not supported: install Inductive inside WSL2 (docs/installing.md)")
     home = Path(__file__).resolve().parents[2]
     for room in ("models", "analysis", "slurm"):
         spec = importlib.util.find_spec(room)

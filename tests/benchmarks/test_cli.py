@@ -315,7 +315,9 @@ def test_native_windows_is_refused_in_one_line(
     with pytest.raises(SystemExit) as end:
         main(["list", "models"])
     assert end.value.code == 2
-    assert capsys.readouterr().err == "error: native Windows is not supported; use WSL2\n"
+    assert capsys.readouterr().err == (
+        "error: native Windows is not supported: install Inductive inside WSL2 (docs/installing.md)\n"
+    )
 
 
 def test_a_foreign_package_named_models_is_refused_by_name(tmp_path: Path) -> None:
