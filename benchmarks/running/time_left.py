@@ -43,9 +43,9 @@ class Seen:
     first: tuple[int, float] | None = None  # the first step that it told of, and when
     step: int = 0
     pace: float = 0.0  # seconds a step; 0: not known yet
-    evaluation: int = 0  # counted from 1; 0 while it trains
+    first_evaluation: tuple[int, float] | None = None  # that it told of, counted from 1, and when it began
+    evaluation: int = 0  # the one that it is making; 0 while it trains
     of: int = 0
-    evaluating_since: float = 0.0
 
 
 @dataclass
@@ -79,7 +79,7 @@ class TimeLeft:
         seen = self._told(task)
         seen.step = step
         longer, known = self._known(task)
-        if seen.first is None:
+        if seen.first is None or step <= seen.first[0]:  # it may start anew, with smaller micro-batches
             seen.first = step, seen.told
             return
         first, when = seen.first
@@ -94,14 +94,15 @@ class TimeLeft:
     def evaluating(self, task: Task, number: int, of: int) -> None:
         """The evaluation of this number, from 1, begins."""
         seen = self._told(task)
-        seen.evaluating_since = seen.evaluating_since or seen.told
+        seen.first_evaluation = seen.first_evaluation or (number, seen.told)
         seen.evaluation, seen.of = number, of
 
     def ended(self, task: Task) -> None:
         seen = self.running.pop(task.run.id, None)
-        if seen is not None and seen.of and seen.evaluation == seen.of:
+        if seen is not None and seen.first_evaluation is not None and seen.evaluation == seen.of:
             longer, known = self._known(task)
-            longer.evaluations = (self.clock() - seen.evaluating_since) / _parted(known, 1, seen.of)[1]
+            first, when = seen.first_evaluation
+            longer.evaluations = (self.clock() - when) / sum(_each(known, seen.of)[first - 1 :])
 
     def seconds(self) -> float | None:
         """Until all have ended; None while nothing is known of any."""
@@ -157,10 +158,12 @@ class TimeLeft:
             return max(0.0, self._whole(task) - passed)
         longer, known = self._known(task)
         steps, evaluations = self._factors(longer)
-        if seen.of:
-            made, to_make = _parted(known, seen.evaluation, seen.of)
-            pace = (seen.told - seen.evaluating_since) / made if made else evaluations
-            return max(0.0, pace * to_make - passed)
+        if seen.first_evaluation is not None:
+            first, when = seen.first_evaluation
+            each = _each(known, seen.of)
+            made = sum(each[first - 1 : seen.evaluation - 1])
+            pace = (seen.told - when) / made if made else evaluations
+            return max(0.0, pace * sum(each[seen.evaluation - 1 :]) - passed)
         pace = seen.pace or steps * known.step
         measured = evaluations * _measured(task.run, known, seen.step)
         return max(0.0, pace * (known.steps - seen.step) + measured - passed)
@@ -191,14 +194,12 @@ def _measured(run: Run, known: Forecast, step: int) -> float:
     return validations * known.validation + known.training_images + sum(known.evaluations)
 
 
-def _parted(known: Forecast, number: int, of: int) -> tuple[float, float]:
-    """Forecast seconds of the evaluations before one, and of it with those after it. Those that an attempt before has
-    left out are taken to be as the others."""
-    each = known.evaluations
-    if len(each) == of:
-        return sum(each[: number - 1]), sum(each[number - 1 :])
-    mean = sum(each) / max(1, len(each))
-    return mean * (number - 1), mean * (of - number + 1)
+def _each(known: Forecast, count: int) -> tuple[float, ...]:
+    """Forecast seconds of each of the evaluations that a task makes: of all, or where an attempt before has made some,
+    as many of their mean."""
+    if len(known.evaluations) == count:
+        return known.evaluations
+    return (sum(known.evaluations) / max(1, len(known.evaluations)),) * count
 
 
 def _middle(ratios: Sequence[float]) -> float:

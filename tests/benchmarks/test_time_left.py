@@ -121,6 +121,23 @@ def test_it_counts_down_between_two_steps_and_never_below_nothing() -> None:
     assert truth.told.seconds() == 0
 
 
+def test_a_run_that_starts_anew_and_one_of_a_single_step() -> None:
+    """With smaller micro-batches it begins at its first step again: what it told before is forgotten."""
+    one = task(budget={"steps": 20})
+    truth = Truth([one], 1)
+    truth.told.started(one)
+    for step, now in ((1, 1.0), (10, 2.0), (1, 100.0), (2, 110.0)):
+        truth.now = now
+        truth.told.step(one, step, None)
+    seconds = truth.told.seconds()
+    assert seconds is not None and seconds > 18 * 10
+    single_step = task(budget={"steps": 1})
+    alone = TimeLeft([single_step], 1)
+    alone.started(single_step)
+    alone.step(single_step, 1, 100.0)
+    assert alone.seconds() is None
+
+
 def test_runs_that_only_lack_evaluations() -> None:
     """The first of them says what the others take. Reference: the truth, once it has ended."""
     tasks = [task(seed=seed) for seed in range(6)]
