@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 import torch
-from warm import Warm
+from warm import Started, Warm
 
 from benchmarks.plan.run import Run, default_evaluation, make_run
 from benchmarks.plan.study import single
@@ -42,14 +42,31 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
 
 
 @pytest.fixture
-def inductive(tmp_path: Path, warm: Warm) -> Callable[..., subprocess.CompletedProcess[str]]:
+def start(tmp_path: Path, warm: Warm) -> Iterator[Callable[..., Started]]:
+    """Starts `inductive ...`, or what `python ARGUMENTS` would, in a folder of the test; whatever still is there at the
+    end of the test is killed. `together` and `anew`: see warm.py."""
+    started: list[Started] = []
+
+    def call(*arguments: str, environment: Mapping[str, str] | None = None, **how: bool) -> Started:
+        whole = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **(environment or {})}
+        started.append(warm.start(arguments, tmp_path, whole, **how))
+        return started[-1]
+
+    yield call
+    for process in started:
+        if process.code is None:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def inductive(start: Callable[..., Started]) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Calls `inductive ...` as a user does, in a folder of the test, and returns what came of it."""
 
     def call(
         *arguments: str, timeout: float = 300, environment: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        whole = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **(environment or {})}
-        return warm.call([*arguments], tmp_path, whole, timeout)
+        return start("inductive", *arguments, environment=environment).wait(timeout)
 
     return call
 

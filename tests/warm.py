@@ -1,22 +1,71 @@
-"""The command line in processes that are forked with everything imported: three seconds less for each call of a test.
+"""Python in processes that are forked with everything imported: seconds less for each that a test starts.
 
-A forked process has its own folder, environment, output and exit code, as one that was started. Of the start itself it
-shows nothing: tests of that start Python. `python tests/warm.py SOCKET` serves calls one after the other.
+A forked process has its own session, folder, environment, output and exit code, as one that was started, and so has the
+fork server of its runs, which nothing of the process itself reaches: it is forked before the process begins. Of the
+start itself a forked process shows nothing: tests of that start Python. `python tests/warm.py SOCKET` is the server.
 """
 
+import fcntl
+import importlib
 import json
 import os
+import runpy
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+import types
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import util
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-LONGEST = 1 << 20  # bytes of a call
+LONGEST = 1 << 20  # bytes of an order
+FILES = 64  # that an order may bring along
+IMPORTED = (  # whatever takes long
+    *("benchmarks.cli.main", "benchmarks.running.preload", "benchmarks.running.preflight"),
+    *("analysis.report", "seaborn", "slurm.submit"),
+)
+
+
+@dataclass
+class Started:
+    """A process of the server's, by its pid; it leads a process group of its own."""
+
+    arguments: list[str]
+    pid: int
+    answers: Any  # a line from the server: the exit code, as Popen has it
+    connection: socket.socket
+    out: Path
+    err: Path
+    code: int | None = None
+
+    def wait(self, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        """What came of it. Kills it and raises subprocess.TimeoutExpired when it takes longer."""
+        if self.code is None:
+            self.connection.settimeout(timeout)
+            try:
+                self.code = int(self.answers.readline())
+            except TimeoutError as error:
+                self.kill()
+                raise subprocess.TimeoutExpired(self.arguments, timeout, self.said(), self.err.read_text()) from error
+            finally:
+                self.connection.close()
+        return subprocess.CompletedProcess(self.arguments, self.code, self.said(), self.err.read_text())
+
+    def said(self) -> str:
+        """Its output so far."""
+        return self.out.read_text()
+
+    def kill(self) -> None:
+        """SIGKILL to its process group, where there still is one."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
 
 
 class Warm:
@@ -26,30 +75,36 @@ class Warm:
         self.folder, self.server, self.calls = folder, None, 0
         self.place = str(folder / "socket")
 
-    def call(
-        self, arguments: list[str], folder: Path, environment: Mapping[str, str], timeout: float
-    ) -> subprocess.CompletedProcess[str]:
-        """Calls `inductive` with the arguments, and returns what came of it. Raises subprocess.TimeoutExpired."""
+    def start(
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        *,
+        together: bool = False,
+        anew: bool = False,
+    ) -> Started:
+        """Starts what `python ARGUMENTS` would (`-c CODE ...`, `-m MODULE ...`, `SCRIPT ...`), or `inductive ...`, its
+        errors `together` with its output or apart. Of the environment, what is read at an import changes nothing,
+        unless Python is started `anew`."""
         if self.server is None:
             whole = {**os.environ, "PYTHONPATH": str(ROOT)}
             self.server = subprocess.Popen([sys.executable, __file__, self.place], env=whole)
         self.calls += 1
         out, err = (self.folder / f"{self.calls}.{name}" for name in ("out", "err"))
-        order = {"arguments": arguments, "folder": str(folder), "environment": dict(environment)}
-        with self._connected() as there:
-            there.settimeout(timeout)
-            there.sendall(json.dumps({**order, "out": str(out), "err": str(err)}).encode())
-            there.shutdown(socket.SHUT_WR)
-            try:
-                code = int(there.makefile().read())
-            except TimeoutError as error:
-                raise subprocess.TimeoutExpired(arguments, timeout, out.read_text(), err.read_text()) from error
-        return subprocess.CompletedProcess(arguments, code, out.read_text(), err.read_text())
+        for path in (out, err):
+            path.touch()
+        order = {"arguments": list(arguments), "folder": str(folder), "environment": dict(environment), "anew": anew}
+        there = self._connected()
+        there.sendall(json.dumps({**order, "out": str(out), "err": str(out if together else err)}).encode())
+        there.shutdown(socket.SHUT_WR)
+        answers = there.makefile()
+        return Started(list(arguments), int(answers.readline()), answers, there, out, err)
 
     def _connected(self) -> socket.socket:
         """A connection to the server, which first has to import everything."""
         assert self.server is not None
-        for _ in range(600):
+        for _ in range(1200):
             there = socket.socket(socket.AF_UNIX)
             try:
                 there.connect(self.place)
@@ -69,43 +124,116 @@ class Warm:
 
 
 def serve(place: str) -> None:
-    """Forks a process for each call, and answers with its exit code."""
-    import seaborn  # noqa: F401
-    import torch
-
-    import benchmarks.cli.main
-    import benchmarks.running.execute
-    import benchmarks.running.preflight  # noqa: F401
-
-    torch.set_num_threads(1)  # no thread survives a fork
+    """Forks a process for each order, and answers with its pid and, in the end, its exit code."""
+    for module in IMPORTED:
+        importlib.import_module(module)
     server = socket.socket(socket.AF_UNIX)
     server.bind(place)
     server.listen()
     while True:
         there, _ = server.accept()
-        order = json.loads(there.makefile().read(LONGEST))
-        child = os.fork()
-        if not child:
-            there.close()
+        with suppress(ChildProcessError):  # those that waited for processes which have ended
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        if not os.fork():
             server.close()
-            become(order)
-        there.sendall(str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])).encode())
+            keep(there)
         there.close()
 
 
+def keep(there: socket.socket) -> None:
+    """Forks what is ordered and waits for it. In a process of its own, so that several can be under way."""
+    order = json.loads(there.makefile().read(LONGEST))
+    child = os.fork()
+    if not child:
+        there.close()
+        become(order)  # raises SystemExit
+    there.sendall(f"{child}\n".encode())
+    there.sendall(f"{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}\n".encode())
+    os._exit(0)
+
+
 def become(order: Mapping[str, Any]) -> None:
-    """Ends this process as `inductive` does when it is called so."""
+    """Ends this process as one that was started so."""
     os.setsid()
     for path, number in ((order["out"], 1), (order["err"], 2)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     os.chdir(order["folder"])
     os.environ.clear()
     os.environ.update(order["environment"])
+    if order["anew"]:
+        first, *others = order["arguments"]
+        command = ["-m", "benchmarks.cli.main"] if first == "inductive" else [first]
+        os.execv(sys.executable, [sys.executable, *command, *others])
+    warnings._processoptions(filter(None, os.environ.get("PYTHONWARNINGS", "").split(",")))
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.argv = ["inductive", *order["arguments"]]
-    from benchmarks.cli.main import main
+    keep_a_fork_server()
+    sys.argv = order["arguments"]
+    if sys.argv[0] == "inductive":
+        from benchmarks.cli.main import main
 
-    main()  # raises SystemExit
+        main()
+    elif sys.argv[0] == "-c":
+        run_code(sys.argv.pop(1))
+    elif sys.argv[0] == "-m":
+        runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+    else:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    sys.exit()
+
+
+def run_code(code: str) -> None:
+    """Runs a program as `python -c` does."""
+    sys.modules["__main__"] = main = types.ModuleType("__main__")
+    exec(compile(code, "<string>", "exec"), main.__dict__)  # noqa: S102  (a test's own)
+
+
+def keep_a_fork_server() -> None:
+    """Forks a process that waits until `multiprocessing` starts a fork server, and then is it. From now on nothing that
+    this process does reaches it but what a started one is given: files, environment, folder and blocked signals."""
+    ours, theirs = socket.socketpair()
+    everything = signal.valid_signals()
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, everything)
+    child = os.fork()
+    if not child:
+        ours.close()
+        be_fork_server(theirs)
+    theirs.close()
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    start = util.spawnv_passfds
+
+    def spawnv_passfds(path: Any, arguments: Sequence[Any], files: Sequence[int]) -> int:
+        code = os.fsdecode(arguments[-1])
+        if "forkserver" not in code or ours.fileno() < 0:  # the tracker of resources, or a second server
+            return int(start(path, arguments, files))
+        mask = [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, [])]
+        order = {"code": code, "files": list(files), "blocked": mask, "folder": str(Path.cwd())}
+        socket.send_fds(ours, [json.dumps({**order, "environment": dict(os.environ)}).encode()], list(files))
+        ours.close()
+        return child
+
+    util.spawnv_passfds = spawnv_passfds
+
+
+def be_fork_server(orders: socket.socket) -> None:
+    """Waits for the order, which may never come, and becomes what it says."""
+    text, files, _, _ = socket.recv_fds(orders, LONGEST, FILES)
+    if not text:
+        os._exit(0)
+    order = json.loads(text)
+    beyond = max(order["files"]) + 1  # where none stands in the place of another
+    for file, number in zip([fcntl.fcntl(file, fcntl.F_DUPFD, beyond) for file in files], order["files"], strict=True):
+        os.dup2(file, number)
+    for number in {int(name) for name in os.listdir("/proc/self/fd")} - {0, 1, 2, *order["files"]}:  # noqa: PTH208
+        with suppress(OSError):  # the listing's own
+            os.close(number)
+    os.chdir(order["folder"])
+    os.environ.clear()
+    os.environ.update(order["environment"])
+    signal.pthread_sigmask(signal.SIG_SETMASK, order["blocked"])
+    with suppress(SystemExit):  # its last client is gone
+        run_code(order["code"])
+    os._exit(0)
 
 
 if __name__ == "__main__":

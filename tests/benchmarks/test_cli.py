@@ -6,10 +6,12 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from warm import Started
 
 from benchmarks.cli.main import main
 from benchmarks.plan.study import load_study
@@ -47,21 +49,20 @@ def _status(inductive: Inductive, study: Path) -> dict[str, str]:
     return {one["id"]: one["state"] for one in json.loads(inductive("status", str(study), "--json").stdout)["runs"]}
 
 
-def test_from_plan_to_page_interrupted_in_the_middle(study: Path, inductive: Inductive, tmp_path: Path) -> None:
+def test_from_plan_to_page_interrupted_in_the_middle(
+    study: Path, inductive: Inductive, start: Callable[..., Started], tmp_path: Path
+) -> None:
     """The whole way: plan, run stopped by SIGINT, run again, status, show, report, rerun, and a resolution added."""
     plan = json.loads(inductive("plan", str(study), "--json").stdout)
     assert plan["runs_to_do"] == 8
     assert plan["states"] == {"missing": 8}
     assert all(cell["macs"] > 0 and cell["parameters"] > 0 and cell["seconds_per_run"] > 0 for cell in plan["cells"])
 
-    command = [sys.executable, "-m", "benchmarks.cli.main", "run", str(study), "--jobs", "2"]
-    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("[3/8]"):
-                process.send_signal(signal.SIGINT)
-    assert process.returncode == 130
+    process = start("inductive", "run", str(study), "--jobs", "2")
+    while "[3/8]" not in process.said():
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait().returncode == 130
     states = list(_status(inductive, study).values())
     done = states.count("finished")
     assert 3 <= done <= 5

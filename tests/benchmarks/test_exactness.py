@@ -4,14 +4,13 @@ Training by itself is stopped at each kind of step in test_training.py; here are
 """
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from warm import Started
 
 from benchmarks.plan.run import Run
 from benchmarks.records.attempts import read_attempts
@@ -113,12 +112,14 @@ execute(run, Path(sys.argv[1]), single(run).evaluations[run.id], Settings(Path("
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_allocator_does_not_decide_bits(kind: str, tiny: Callable[..., Run], tmp_path: Path) -> None:
+def test_the_allocator_does_not_decide_bits(
+    kind: str, tiny: Callable[..., Run], start: Callable[..., Started], tmp_path: Path
+) -> None:
     """With glibc told to keep what is freed, as in every run's process, and as it is by itself: two processes."""
     run = tiny(**KINDS[kind])
     for how in ("kept", "usual"):
-        arguments = [str(tmp_path / how), how, json.dumps(run.settings())]
-        subprocess.run([sys.executable, "-c", ALLOCATOR, *arguments], check=True, cwd=ROOT, env=os.environ)
+        done = start("-c", ALLOCATOR, str(tmp_path / how), how, json.dumps(run.settings())).wait()
+        assert done.returncode == 0, done.stderr
     assert unequal(tmp_path / "kept" / run.id, tmp_path / "usual" / run.id) == []
 
 
@@ -152,7 +153,7 @@ def life(root, pause):
 
 whole = life(roots[0], 0.0)
 for number in range(1, 21):
-    child = life(roots[1], 0.02)  # a pause at each step: no machine is fast enough to end before the last kill
+    child = life(roots[1], 0.05)  # a pause at each step: no machine is fast enough to end before the last kill
     while not (roots[1] / run.id / "attempts" / f"{number:04d}" / "owner.json").exists():
         time.sleep(0.01)
     time.sleep(moments.uniform(0.0, 2.2))
@@ -163,18 +164,19 @@ for last in (life(roots[1], 0.0), whole):
 """
 
 
-def test_twenty_kills_at_random_moments(tiny: Callable[..., Run], tmp_path: Path) -> None:
+def test_twenty_kills_at_random_moments(
+    tiny: Callable[..., Run], start: Callable[..., Started], tmp_path: Path
+) -> None:
     """SIGKILL at seeded moments up to 2.2 s after each of twenty lives has begun, checkpoints every second: as the run
     that nobody killed."""
     run = tiny(
         recipe={"batch_size": 8, "ema": 0.9, "mixup": 0.8, "erasing": 0.25},
         options={"drop_path": 0.2},
-        budget={"steps": 1300},
+        budget={"steps": 520},
         validate_every=0.1,
     )
     roots = [tmp_path / "whole", tmp_path / "killed"]
-    command = [sys.executable, "-c", KILLED, json.dumps(run.settings()), *map(str, roots)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = start("-c", KILLED, json.dumps(run.settings()), *map(str, roots)).wait()
     assert done.returncode == 0, done.stderr
     lives = read_attempts(roots[1] / run.id)
     assert len(lives) == 21

@@ -5,8 +5,6 @@ import json
 import logging
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from warm import Started
 
 from benchmarks.cli.status import Found, print_status
 from benchmarks.errors import OwnedError, RecordError, StaleError
@@ -312,13 +311,12 @@ execute(run, Path(sys.argv[2]), single(run).evaluations[run.id], settings, stop)
 
 @pytest.mark.parametrize("at", [1, 6, 12])
 def test_killed_at_any_moment_continues_from_the_last_checkpoint(
-    at: int, tiny: Make, perform: Perform, tmp_path: Path
+    at: int, tiny: Make, perform: Perform, start: Callable[..., Started], tmp_path: Path
 ) -> None:
     """A real SIGKILL in another process; reference: the same run uninterrupted."""
     run = tiny()
     perform(run, root=tmp_path / "whole")
-    arguments = [json.dumps(run.settings()), str(tmp_path), str(at)]
-    killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], check=False, capture_output=True)
+    killed = start("-c", KILLED, json.dumps(run.settings()), str(tmp_path), str(at)).wait()
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert run_state(run, tmp_path, []).state == "lost"
     assert perform(run).state == "finished"

@@ -3,13 +3,13 @@
 import json
 import os
 import signal
-import subprocess
-import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from warm import Started
 
 from benchmarks.errors import OwnedError
 from benchmarks.plan.run import Evaluation, Run
@@ -60,25 +60,26 @@ def left(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("at", [BEFORE_EXECUTION, BEFORE_ROWS, BEFORE_CHECKPOINT])
 def test_a_stalled_attempt_adds_nothing_to_a_finished_record(
-    at: int, tiny: Make, perform: Perform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    at: int,
+    tiny: Make,
+    perform: Perform,
+    start: Callable[..., Started],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A process stopped by SIGSTOP between its check and its write, while another attempt finishes the run. Reference:
     the record as that one has left it."""
     run = tiny()
-    command = [sys.executable, "-c", STALLED, json.dumps(run.settings()), str(tmp_path), str(at)]
-    stalled = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        _, status = os.waitpid(stalled.pid, os.WUNTRACED)
-        assert os.WIFSTOPPED(status)
-        with monkeypatch.context() as patched:
-            patched.setattr(Attempt, "alive", lambda self: False)  # as another host sees it after the grace time
-            assert perform(run).state == "finished"
-        finished = left(tmp_path / run.id)
-        stalled.send_signal(signal.SIGCONT)
-        said, _ = stalled.communicate(timeout=120)
-    finally:
-        stalled.kill()
-        stalled.wait()
+    stalled = start("-c", STALLED, json.dumps(run.settings()), str(tmp_path), str(at))
+    while (state := Path(f"/proc/{stalled.pid}/stat").read_text().rpartition(")")[2].split()[0]) != "T":
+        assert state not in "ZX", stalled.wait().stderr
+        time.sleep(0.02)
+    with monkeypatch.context() as patched:
+        patched.setattr(Attempt, "alive", lambda self: False)  # as another host sees it after the grace time
+        assert perform(run).state == "finished"
+    finished = left(tmp_path / run.id)
+    os.kill(stalled.pid, signal.SIGCONT)
+    said = stalled.wait(120).stdout
     assert "attempt 2 took over from attempt 1" in said
     assert left(tmp_path / run.id) == finished
     assert [row["step"] for row in read_metrics(tmp_path / run.id / "metrics.jsonl")] == list(range(1, 13))

@@ -6,16 +6,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from warm import Started, Warm
 
 from benchmarks.plan.study import Study, load_study
 from benchmarks.records.record import read_record
 
 ROOT = Path(__file__).resolve().parents[2]
+Inductive = Callable[..., "subprocess.CompletedProcess[str]"]
+Start = Callable[..., Started]
+LONG = 120  # steps, a second or more
 
 STUDY = """
 question = "Do signals cost anything?"
@@ -37,31 +40,17 @@ def _study(folder: Path, steps: int, model: str = "resnet") -> Path:
     return path
 
 
-@contextmanager
-def _started(folder: Path, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    """`inductive run` in a process group of its own, as from a terminal."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.cli.main", "run", *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-
-
 def _until(condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"waited in vain for {what}"
         time.sleep(0.02)
+
+
+def _end(process: Started) -> tuple[int, str]:
+    """Its exit code, and all that it said."""
+    done = process.wait(120)
+    return done.returncode, done.stdout
 
 
 def _trainers(runs: Path) -> list[int]:
@@ -76,9 +65,7 @@ def _trainers(runs: Path) -> list[int]:
     return found
 
 
-def _states(
-    study: Study, runs: Path, inductive: Callable[..., "subprocess.CompletedProcess[str]"], path: Path
-) -> list[str]:
+def _states(study: Study, runs: Path, inductive: Inductive, path: Path) -> list[str]:
     done = inductive("status", str(path), "--runs", str(runs), "--json")
     return [one["state"] for one in json.loads(done.stdout)["runs"]]
 
@@ -87,24 +74,34 @@ def _weights(runs: Path) -> dict[str, bytes]:
     return {path.parent.name: path.read_bytes() for path in runs.glob("*/weights.safetensors")}
 
 
-def _beating(runs: Path) -> bool:
-    return any(json.loads(p.read_text())["step"] >= 1 for p in runs.glob("*/attempts/*/heartbeat"))
+def _beating(runs: Path, count: int = 1) -> bool:
+    steps = [json.loads(path.read_text())["step"] for path in runs.glob("*/attempts/*/heartbeat")]
+    return sum(step >= 1 for step in steps) >= count
+
+
+@pytest.fixture(scope="module")
+def whole(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The weights of the study of Ctrl-C, run in one go."""
+    folder = tmp_path_factory.mktemp("whole")
+    command = ["inductive", "run", str(_study(folder, LONG)), "--jobs", "2"]
+    assert warm.start(command, folder, os.environ).wait().returncode == 0
+    return _weights(folder / "runs")
 
 
 @pytest.mark.parametrize("to_group", [True, False], ids=["process group", "parent alone"])
 def test_ctrl_c_saves_and_the_same_command_goes_on(
-    to_group: bool, tmp_path: Path, inductive: Callable[..., "subprocess.CompletedProcess[str]"]
+    to_group: bool, tmp_path: Path, start: Start, inductive: Inductive, whole: dict[str, bytes]
 ) -> None:
     """SIGINT as a terminal sends it, and a second one: exit 130, states interrupted; then on to the same bits as in
     one go (the reference), repeating nothing."""
-    path, runs = _study(tmp_path, steps=300), tmp_path / "runs"
-    with _started(tmp_path, str(path), "--jobs", "2") as process:
-        _until(lambda: _beating(runs), "a first step")
-        interrupt = os.killpg if to_group else os.kill
-        interrupt(process.pid, signal.SIGINT)
-        interrupt(process.pid, signal.SIGTERM)  # at the same moment; two SIGINT might count as one
-        output, _ = process.communicate(timeout=120)
-        assert process.returncode == 130, output
+    path, runs = _study(tmp_path, LONG), tmp_path / "runs"
+    process = start("inductive", "run", str(path), "--jobs", "2", together=True, anew=to_group)
+    _until(lambda: _beating(runs, 2), "a first step of both")
+    interrupt = os.killpg if to_group else os.kill
+    interrupt(process.pid, signal.SIGINT)
+    interrupt(process.pid, signal.SIGTERM)  # at the same moment; two SIGINT might count as one
+    code, output = _end(process)
+    assert code == 130, output
     assert "stopping: every run finishes its step and saves" in output
     assert "nothing is lost" in output
     assert "The same command resumes" in output
@@ -113,68 +110,62 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(
     assert states.count("interrupted") == 2
     again = inductive("run", str(path), "--jobs", "2")
     assert again.returncode == 0, again.stdout + again.stderr
-    assert len(_weights(runs)) == 3
     starts = [json.loads(p.read_text())["start_step"] for p in sorted(runs.glob("*/attempts/0002/owner.json"))]
     assert len(starts) == 2
     assert all(start > 0 for start in starts)
-    assert inductive("run", str(path), "--runs", "whole").returncode == 0
-    assert _weights(runs) == _weights(tmp_path / "whole")
+    assert len(whole) == 3
+    assert _weights(runs) == whole
 
 
-def test_a_killed_parent_leaves_no_child_training_on(tmp_path: Path) -> None:
+def test_a_killed_parent_leaves_no_child_training_on(tmp_path: Path, start: Start) -> None:
     """SIGKILL to the parent alone: the children see the end of the pipe, save and exit."""
     path, runs = _study(tmp_path, steps=100_000), tmp_path / "runs"
-    with _started(tmp_path, str(path), "--jobs", "2") as process:
-        _until(lambda: len(_trainers(runs)) == 2 and _beating(runs), "two runs")
-        os.kill(process.pid, signal.SIGKILL)
-        _until(lambda: not _trainers(runs), "the children to end")
+    process = start("inductive", "run", str(path), "--jobs", "2")
+    _until(lambda: len(_trainers(runs)) == 2 and _beating(runs), "two runs")
+    os.kill(process.pid, signal.SIGKILL)
+    _until(lambda: not _trainers(runs), "the children to end")
     ended = [json.loads(p.read_text())["state"] for p in runs.glob("*/attempts/*/ended.json")]
     assert ended == ["interrupted", "interrupted"]
     assert len(list(runs.glob("*/checkpoint-*.pt"))) == 2
 
 
-def test_a_killed_child_stops_no_other(
-    tmp_path: Path, inductive: Callable[..., "subprocess.CompletedProcess[str]"]
-) -> None:
+def test_a_killed_child_stops_no_other(tmp_path: Path, start: Start, inductive: Inductive) -> None:
     """SIGKILL to one child (as the kernel does when memory is short): exit 3 names it, the others finish, and asking
     again does it."""
-    path, runs = _study(tmp_path, steps=150), tmp_path / "runs"
-    with _started(tmp_path, str(path), "--jobs", "2") as process:
-        _until(lambda: len(_trainers(runs)) == 2 and _beating(runs), "two runs")
-        victim = _trainers(runs)[0]
-        os.kill(victim, signal.SIGKILL)
-        output, _ = process.communicate(timeout=120)
-    assert process.returncode == 3, output
+    path, runs = _study(tmp_path, LONG), tmp_path / "runs"
+    process = start("inductive", "run", str(path), "--jobs", "2", together=True)
+    _until(lambda: len(_trainers(runs)) == 2 and _beating(runs), "two runs")
+    victim = _trainers(runs)[0]
+    os.kill(victim, signal.SIGKILL)
+    code, output = _end(process)
+    assert code == 3, output
     assert "exited without reporting (exit code -9: SIGKILL)" in output
     assert sorted(_states(load_study(str(path)), runs, inductive, path)) == ["finished", "finished", "lost"]
     assert inductive("run", str(path)).returncode == 0
     assert len(_weights(runs)) == 3
 
 
-def test_another_process_at_work_is_exit_4_and_named(
-    tmp_path: Path, inductive: Callable[..., "subprocess.CompletedProcess[str]"]
-) -> None:
+def test_another_process_at_work_is_exit_4_and_named(tmp_path: Path, start: Start, inductive: Inductive) -> None:
     """Two `run`s of one study: the second says who owns what."""
     path, runs = _study(tmp_path, steps=100_000), tmp_path / "runs"
-    with _started(tmp_path, str(path), "--jobs", "1") as process:
-        _until(lambda: _beating(runs), "a first step")
-        run_id = next(runs.glob("*/attempts/*/heartbeat")).parents[2].name
-        second = inductive("run", str(path), "--only", run_id)
-        assert second.returncode == 4, second.stdout
-        assert f"owned by host {os.uname().nodename}, process {_trainers(runs)[0]}" in second.stdout
-        os.kill(process.pid, signal.SIGTERM)  # as good as Ctrl-C
-        process.communicate(timeout=120)
-        assert process.returncode == 130
+    process = start("inductive", "run", str(path), "--jobs", "1", together=True)
+    _until(lambda: _beating(runs), "a first step")
+    run_id = next(runs.glob("*/attempts/*/heartbeat")).parents[2].name
+    second = inductive("run", str(path), "--only", run_id)
+    assert second.returncode == 4, second.stdout
+    assert f"owned by host {os.uname().nodename}, process {_trainers(runs)[0]}" in second.stdout
+    os.kill(process.pid, signal.SIGTERM)  # as good as Ctrl-C
+    assert _end(process)[0] == 130
 
 
-def test_a_closed_terminal_saves(tmp_path: Path) -> None:
+def test_a_closed_terminal_saves(tmp_path: Path, start: Start) -> None:
     """SIGHUP to the whole group, as when an ssh session breaks off: as good as Ctrl-C."""
     path, runs = _study(tmp_path, steps=100_000), tmp_path / "runs"
-    with _started(tmp_path, str(path), "--jobs", "2") as process:
-        _until(lambda: len(_trainers(runs)) == 2 and _beating(runs), "two runs")
-        os.killpg(process.pid, signal.SIGHUP)
-        output, _ = process.communicate(timeout=120)
-    assert process.returncode == 130, output
+    process = start("inductive", "run", str(path), "--jobs", "2", together=True)
+    _until(lambda: len(_trainers(runs)) == 2 and _beating(runs), "two runs")
+    os.killpg(process.pid, signal.SIGHUP)
+    code, output = _end(process)
+    assert code == 130, output
     ended = [json.loads(p.read_text())["state"] for p in runs.glob("*/attempts/*/ended.json")]
     assert ended == ["interrupted", "interrupted"]
 
@@ -211,19 +202,12 @@ if __name__ == "__main__":
 """
 
 
-def test_a_child_that_hangs_is_left_behind(tmp_path: Path) -> None:
+def test_a_child_that_hangs_is_left_behind(tmp_path: Path, start: Start) -> None:
     """Stopped by SIGSTOP, it cannot save: after the deadline it is killed and named, its sibling is saved, and its run
     resumes."""
     path, runs, script = _study(tmp_path, steps=100_000), tmp_path / "runs", tmp_path / "hanging.py"
     script.write_text(HANGING)
-    done = subprocess.run(
-        [sys.executable, str(script), str(path)],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    done = start(str(script), str(path)).wait(240)
     hung, healthy = json.loads(done.stdout or "[0, 0]")
     assert hung == ["lost", "did not save within 20 s: killed and left behind"], done.stderr
     assert healthy[0] == "interrupted"
@@ -241,8 +225,7 @@ def probe(queue):
     warm = all(name in sys.modules for name in ("benchmarks.running.preload", "models.swin", "torch._dynamo"))
     queue.put({"warm": warm, "bad fork": torch.cuda._is_in_bad_fork(), "threads": len(names), "names": names})
 if __name__ == "__main__":
-    with local._signals_blocked():
-        context = local._warm_context()
+    context = local._warm_context()
     queue = context.Queue()
     process = context.Process(target=probe, args=(queue,))
     process.start(); print(json.dumps(queue.get(timeout=60))); process.join()

@@ -3,24 +3,23 @@
 import itertools
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
+from warm import Started
 
 import models
 from benchmarks.errors import InductiveError
 from benchmarks.speed import against_timm, draws, encodings
+from benchmarks.speed.__main__ import bench
 from benchmarks.speed.clock import MachineClock, Plan, Turn, Variant, ratios, summarise, take_turns
 from benchmarks.speed.tables import Table, contention_words, write_block, write_card_block
 from benchmarks.training.pixels import Selected
 from models.network import AttentionForm
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class FakeClock:
@@ -271,17 +270,9 @@ def test_a_table_is_markdown() -> None:
     assert "1 of 1 turns were clean" in text
 
 
-def speed(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "benchmarks.speed", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-
-
-def test_the_command_measures_a_tiny_table(tmp_path: Path) -> None:
+def test_the_command_measures_a_tiny_table(start: Callable[..., Started], tmp_path: Path) -> None:
     """`--quick`: the table on the output, progress beside it, every turn and the machine in the JSON."""
-    done = speed("models", "--quick", "--json", "kept/speed.json", folder=tmp_path)
+    done = start("-m", "benchmarks.speed", "models", "--quick", "--json", "kept/speed.json").wait()
     assert done.returncode == 0, done.stderr
     assert "| 192x6, patch 4 | explicit |" in done.stdout
     assert "models: round 1" in done.stderr
@@ -296,13 +287,15 @@ def test_the_command_measures_a_tiny_table(tmp_path: Path) -> None:
     }
 
 
-def test_the_command_refuses_what_it_does_not_know(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["model"], "'models', 'encodings'"),
+        (["--quick", "--write", "x.md"], "--quick"),
+        (["planning", "--device", "cuda"], "no network computes in planning"),
+    ],
+)
+def test_the_command_refuses_what_it_does_not_know(arguments: list[str], words: str) -> None:
     """Exit code 2, what is allowed, and nothing measured."""
-    unknown = speed("model", folder=tmp_path)
-    assert unknown.returncode == 2
-    assert "'models', 'encodings'" in unknown.stderr
-    contradiction = speed("--quick", "--write", "x.md", folder=tmp_path)
-    assert contradiction.returncode == 2
-    assert "--quick" in contradiction.stderr
-    hosts = speed("planning", "--device", "cuda", folder=tmp_path)
-    assert (hosts.returncode, "no network computes in planning" in hosts.stderr) == (2, True)
+    refused = CliRunner().invoke(bench, arguments)
+    assert (refused.exit_code, words in refused.output) == (2, True), refused.output

@@ -4,13 +4,13 @@ disk has room or not."""
 import errno
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
+from warm import Started
 
 from benchmarks.plan.study import load_study
 from slurm import ledger
@@ -19,6 +19,7 @@ from slurm.status import cluster_states
 from slurm.worker import Order
 
 Submit = Callable[..., tuple[int, str]]
+Start = Callable[..., Started]
 
 
 def remarks(tmp_path: Path) -> dict[str, str]:
@@ -75,13 +76,13 @@ if __name__ == "__main__":
 """
 
 
-def started(array: ledger.Array, tmp_path: Path) -> "subprocess.CompletedProcess[str]":
-    environment = {**os.environ, "SLURM_JOB_ID": array.element(0), "PYTHONPATH": str(array.submission / "code")}
-    command = [sys.executable, "-c", JOB, Order(str(array.path), 0).text()]
-    return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+def worked(start: Start, array: ledger.Array) -> "subprocess.CompletedProcess[str]":
+    """What came of the array's first job."""
+    order = Order(str(array.path), 0).text()
+    return start("-c", JOB, order, environment={"SLURM_JOB_ID": array.element(0)}).wait()
 
 
-def test_what_stops_the_worker(fake: Any, submit: Submit, tmp_path: Path) -> None:
+def test_what_stops_the_worker(fake: Any, submit: Submit, start: Start, tmp_path: Path) -> None:
     """Its traceback is kept, and shown for each run on its list."""
     submit(2)
     [array] = ledger.read_arrays(tmp_path / "runs")
@@ -89,7 +90,7 @@ def test_what_stops_the_worker(fake: Any, submit: Submit, tmp_path: Path) -> Non
     study = array.submission / "study.toml"
     kept = study.read_text()
     study.write_text("question = 1\n")
-    assert started(array, tmp_path).returncode == 1
+    assert worked(start, array).returncode == 1
     assert {text.partition(":")[0] for text in remarks(tmp_path).values()} == {
         f"job {array.job} ended before its first run"
     }
@@ -97,18 +98,18 @@ def test_what_stops_the_worker(fake: Any, submit: Submit, tmp_path: Path) -> Non
     assert "Traceback (most recent call last)" in ledger.errors(array)[0]
     study.write_text(kept)
     (array.submission / "submission.json").write_text("{}")
-    assert started(array, tmp_path).returncode == 1
+    assert worked(start, array).returncode == 1
     assert "KeyError" in ledger.errors(array)[0]
 
 
-def test_a_run_that_fails_without_a_record(fake: Any, submit: Submit, tmp_path: Path) -> None:
+def test_a_run_that_fails_without_a_record(fake: Any, submit: Submit, start: Start, tmp_path: Path) -> None:
     """Where its folder cannot be made the run has no record; its job says why, of this run alone, and fails."""
     submit(2)
     [array] = ledger.read_arrays(tmp_path / "runs")
     fake.now("FAILED")
     bad, good = array.jobs[0]
     (tmp_path / "runs" / bad).write_text("in the way")
-    done = started(array, tmp_path)
+    done = worked(start, array)
     assert done.returncode == 3, done.stdout + done.stderr
     found = remarks(tmp_path)
     assert found[bad].startswith(f"job {array.job}: FileExistsError")

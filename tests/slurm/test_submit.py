@@ -7,7 +7,6 @@ import re
 import shlex
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from warm import Started
 
 from benchmarks.errors import ConfigError, InductiveError, OwnedError
 from benchmarks.forecast import cost
@@ -32,7 +32,7 @@ from slurm.status import cluster_states
 from slurm.submit import Matrix, matrix, price, submit_held
 
 Submit = Callable[..., tuple[int, str]]
-ROOT = Path(__file__).resolve().parents[2]
+Start = Callable[..., Started]
 
 
 def listed(tmp_path: Path) -> list[str]:
@@ -144,17 +144,18 @@ submit_study(read_request(study, cluster, runs, data), Console(), yes=True)
 """
 
 
-def test_killed_between_two_arrays(fake: Any, submit: Submit, tmp_path: Path) -> None:
+def test_killed_between_two_arrays(fake: Any, submit: Submit, start: Start, tmp_path: Path) -> None:
     """SIGKILL while sbatch hangs: the ledger says what is uncertain, and the next call settles it."""
     submit(15, dry_run=True, **SHORT, largest_array=5)  # writes the files
     fake.set(hang=[2])
     arguments = [str(tmp_path / name) for name in ("study.toml", "cluster.toml", "runs", "data")]
-    with subprocess.Popen([sys.executable, "-c", KILLED, *arguments], cwd=ROOT, start_new_session=True) as process:
-        end = time.monotonic() + 60
-        while fake.state.get("calls", 0) < 2 and time.monotonic() < end:
-            time.sleep(0.05)
-        time.sleep(0.3)
-        os.killpg(process.pid, signal.SIGKILL)
+    process = start("-c", KILLED, *arguments)
+    end = time.monotonic() + 60
+    while fake.state.get("calls", 0) < 2 and time.monotonic() < end:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.kill()
+    assert process.wait().returncode == -signal.SIGKILL
     fake.set(hang=[])
     assert [one.state for one in ledger.read_arrays(tmp_path / "runs")] == ["submitted", "intended"]
     code, _ = submit(15, **SHORT, largest_array=5)
@@ -376,35 +377,25 @@ def test_cancel_marks_before_it_cancels(fake: Any, submit: Submit, tmp_path: Pat
     assert {one["state"] for one in fake.jobs.values()} == {"CANCELLED"}
 
 
-COMMAND = [sys.executable, "-m", "benchmarks.cli.main"]
+SUBMIT = ("inductive", "submit", "study.toml", "--cluster", "cluster.toml", "--runs", "runs", "--data", "data", "--yes")
 
 
-def by_command(tmp_path: Path, *verb: str) -> "subprocess.Popen[str]":
-    """The command, as another shell would call it."""
-    files = ("--cluster", "cluster.toml", "--runs", "runs", "--data", "data")
-    arguments = [*COMMAND, *verb, "study.toml", *files, "--yes"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        arguments, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        start_new_session=True,
-    )  # fmt: skip
-
-
-def test_the_second_of_two_submissions_stops(fake: Any, submit: Submit, tmp_path: Path) -> None:
+def test_the_second_of_two_submissions_stops(fake: Any, submit: Submit, start: Start, tmp_path: Path) -> None:
     """While one waits for sbatch another shell is told who submits, and sends nothing; once that one is killed, the
     next takes over at once."""
     submit(5, dry_run=True, **SHORT)
     fake.set(hang=[1])
-    with by_command(tmp_path, "submit") as first:
-        end = time.monotonic() + 120
-        while fake.state.get("calls", 0) < 1 and time.monotonic() < end:
-            time.sleep(0.05)
-        with pytest.raises(OwnedError) as error:
-            submit(5, **SHORT)
-        said = f"{getpass.getuser()} is submitting or cancelling its jobs right now: host {socket.gethostname()}"
-        assert re.search(rf"study: {re.escape(said)}, process \d+, since 20", str(error.value))
-        assert fake.state["calls"] == 1
-        os.killpg(first.pid, signal.SIGKILL)
+    first = start(*SUBMIT)
+    end = time.monotonic() + 120
+    while fake.state.get("calls", 0) < 1 and time.monotonic() < end:
+        time.sleep(0.05)
+    with pytest.raises(OwnedError) as error:
+        submit(5, **SHORT)
+    said = f"{getpass.getuser()} is submitting or cancelling its jobs right now: host {socket.gethostname()}"
+    assert re.search(rf"study: {re.escape(said)}, process \d+, since 20", str(error.value))
+    assert fake.state["calls"] == 1
+    first.kill()
+    assert first.wait().returncode == -signal.SIGKILL
     fake.set(hang=[])
     code, said = submit(5, **SHORT)
     assert code == 0
@@ -413,13 +404,12 @@ def test_the_second_of_two_submissions_stops(fake: Any, submit: Submit, tmp_path
     assert listed(tmp_path) == runs_of(tmp_path)
 
 
-def test_two_submissions_at_once(fake: Any, submit: Submit, tmp_path: Path) -> None:
+def test_two_submissions_at_once(fake: Any, submit: Submit, start: Start, tmp_path: Path) -> None:
     """Two processes started together: every run is on one list, whoever came first; the other stopped (exit code 4)
     or found nothing left to submit."""
     submit(5, dry_run=True, **SHORT)
-    both = [by_command(tmp_path, "submit") for _ in range(2)]
-    said = [process.communicate(timeout=240)[0] for process in both]
-    codes = sorted(process.returncode for process in both)
+    both = [process.wait() for process in [start(*SUBMIT, together=True) for _ in range(2)]]
+    said, codes = [one.stdout for one in both], sorted(one.returncode for one in both)
     assert codes in ([0, 4], [0, 0]), said
     assert sum("nothing to submit" in one for one in said) == codes.count(0) - 1, said
     assert len(fake.jobs) == 5

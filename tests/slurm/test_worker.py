@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from warm import Started
 
 from benchmarks.errors import ConfigError
 from benchmarks.plan.run import Evaluation
@@ -22,6 +23,7 @@ from slurm import ledger, worker
 from slurm.worker import GIVE_UP_AFTER, Order, give_up, no_progress, requeue, tasks_of, time_left, too_little_time
 
 Submit = Callable[..., tuple[int, str]]
+Start = Callable[..., Started]
 USR1, USR2, TERM = signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM
 
 
@@ -310,7 +312,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("number", [USR1, USR2, TERM])
-def test_signals_from_exec_on(number: int, fake: Any, submit: Submit, tmp_path: Path) -> None:
+def test_signals_from_exec_on(number: int, fake: Any, submit: Submit, start: Start, tmp_path: Path) -> None:
     """The real worker as a process, its signals blocked as in a job's command, one sent at once and twice more later:
     it saves, goes back once (or not at all after TERM alone), and started again it finishes."""
     submit(3)
@@ -329,10 +331,8 @@ def test_signals_from_exec_on(number: int, fake: Any, submit: Submit, tmp_path: 
     expected = "stopped" if number == TERM else "requeued"
     assert said.splitlines()[-1] == expected
     assert fake.state.get("requeued", []) == ([job] if expected == "requeued" else [])
-    done = subprocess.run(
-        command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=True
-    )
-    assert done.stdout.splitlines()[-1] == "done"
+    done = start("-c", JOB, order, environment={"SLURM_JOB_ID": job}).wait()
+    assert done.stdout.splitlines()[-1:] == ["done"], done.stderr
     results = [json.loads((tmp_path / "runs" / run / "result.json").read_text())["state"] for run in array.jobs[0]]
     assert results == ["finished"] * 3
 
@@ -350,17 +350,14 @@ def test_a_signal_that_comes_after_the_work(fake: Any, submit: Submit, tmp_path:
     assert (done.returncode, done.stdout.split()) == (0, ["cancelled"])
 
 
-def test_a_cancelled_job_ends_at_once(fake: Any, submit: Submit, tmp_path: Path) -> None:
+def test_a_cancelled_job_ends_at_once(fake: Any, submit: Submit, start: Start, tmp_path: Path) -> None:
     """Whoever starts it: SLURM after a node's failure, a requeue that came too late."""
     submit(3)
     [array] = ledger.read_arrays(tmp_path / "runs")
     array.element_marker(0).touch()
-    environment = {**os.environ, "SLURM_JOB_ID": array.element(0), "PYTHONPATH": str(array.submission / "code")}
-    command = [sys.executable, "-c", JOB, Order(str(array.path), 0).text()]
-    done = subprocess.run(
-        command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True
-    )
-    assert done.stdout.splitlines()[-1] == "cancelled"
+    order = Order(str(array.path), 0).text()
+    done = start("-c", JOB, order, environment={"SLURM_JOB_ID": array.element(0)}).wait()
+    assert done.stdout.splitlines()[-1:] == ["cancelled"], done.stderr
     assert not list((tmp_path / "runs").glob("[!.]*"))
 
 
