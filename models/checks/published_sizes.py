@@ -1,6 +1,7 @@
 """Parameters and FLOPs of our networks of the published ViT sizes, to compare with the published figures."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
@@ -16,6 +17,7 @@ class Computed:
     flops: tuple[int, int]
 
 
+@cache  # pure, and a second or more for each
 def compute(name: str, num_classes: int = 1000) -> Computed:
     """Count a published size on the meta device, which needs no memory for the two billion parameters of G/14.
 
