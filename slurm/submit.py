@@ -437,15 +437,7 @@ def send_matrix(request: Request, planned: Matrix, claim: Claim, console: Consol
         try:
             job = send(executor, orders)
         except (FailedJobError, FailedSubmissionError) as error:
-            refusal = " ".join(str(error).split())
-            if getattr(error.__cause__, "returncode", 0) == TIMED_OUT or any(sign in refusal for sign in UNSURE):
-                say(
-                    console,
-                    f"{array.name}: sbatch gave no answer ({refusal}); the next `submit` finds out what became of it",
-                )
-            else:
-                ledger.settled(array, "refused", said=refusal)
-                say(console, f"{array.name}: refused: {refusal}")
+            _note_refusal(array, error, console)
             sent = sum(len(one) for one in planned.arrays[:number])
             say(
                 console,
@@ -466,6 +458,16 @@ def send_matrix(request: Request, planned: Matrix, claim: Claim, console: Consol
             return FAILED
         say(console, f"job {rest.job_id} submits what is left once job {job} is over")
     return DONE
+
+
+def _note_refusal(array: Array, error: Exception, console: Console) -> None:
+    """Says what sbatch has answered, and notes it where it is sure that the array was not taken."""
+    refusal = " ".join(str(error).split())
+    if getattr(error.__cause__, "returncode", 0) == TIMED_OUT or any(sign in refusal for sign in UNSURE):
+        say(console, f"{array.name}: sbatch gave no answer ({refusal}); the next `submit` finds out what became of it")
+    else:
+        ledger.settled(array, "refused", said=refusal)
+        say(console, f"{array.name}: refused: {refusal}")
 
 
 def settle(found: Sequence[Array], queue: Mapping[str, Queued], console: Console) -> list[Array]:

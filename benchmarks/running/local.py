@@ -80,8 +80,7 @@ def run_tasks(
     waiting, active, endings = deque(tasks), list[_Active](), list[Ending]()
     free = list(range(jobs))
     with _stop_requested() if stopping is None else nullcontext(stopping) as stopped:
-        with _signals_blocked():
-            context = _context(any(task.settings.device == "mps" for task in tasks))
+        context = None if stopped else _context(any(task.settings.device == "mps" for task in tasks))
         announced, patience, deadline = 0, 0.0, math.inf  # announced: how many of the signals in `stopped`
         while active or (waiting and not stopped):
             while waiting and free and not stopped:
@@ -108,12 +107,7 @@ def run_tasks(
                 announced = len(stopped)
             wait([one.pipe for one in active] + [one.process.sentinel for one in active], timeout=0.2)
             for one in list(active):
-                _listen(one, reporter)
-                if time.monotonic() > deadline and one.process.is_alive():
-                    _leave_behind(one, patience)
-                if one.left_behind or not one.process.is_alive():
-                    one.process.join(timeout=1.0 if one.left_behind else None)
-                    _listen(one, reporter)
+                if _is_over(one, reporter, deadline, patience):
                     endings.append(_ending(one))
                     active.remove(one)
                     free.append(one.slot)
@@ -123,6 +117,18 @@ def run_tasks(
                 reporter.message(SAVING)
             raise KeyboardInterrupt
     return endings
+
+
+def _is_over(one: _Active, reporter: Display, deadline: float, patience: float) -> bool:
+    """Takes what a child has sent. Whether it has ended, or has been killed since it did not save in time."""
+    _listen(one, reporter)
+    if time.monotonic() > deadline and one.process.is_alive():
+        _leave_behind(one, patience)
+    if one.process.is_alive() and not one.left_behind:
+        return False
+    one.process.join(timeout=1.0 if one.left_behind else None)
+    _listen(one, reporter)
+    return True
 
 
 def _listen(one: _Active, reporter: Display) -> None:
@@ -166,7 +172,8 @@ def _context(metal: bool) -> Any:
     that has not used them (https://github.com/pytorch/pytorch/pull/178037): there each has a fresh interpreter."""
     if not metal:
         return _warm_context()
-    resource_tracker.ensure_running()
+    with _signals_blocked():
+        resource_tracker.ensure_running()
     return multiprocessing.get_context("spawn")
 
 
@@ -174,9 +181,10 @@ def _warm_context() -> Any:
     """The fork server's context, the server started with all signals blocked: what it forks inherits that."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([PRELOAD])
-    resource_tracker.ensure_running()
-    signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)  # the resource tracker's start has unblocked two of them
-    forkserver.ensure_running()
+    with _signals_blocked():
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)  # the resource tracker's start has unblocked two of them
+        forkserver.ensure_running()
     return context
 
 
