@@ -1,4 +1,4 @@
-"""Somebody who types commands in a folder, with a study of 12 runs and a cluster or without."""
+"""Somebody who types commands in a folder, with a study of eight runs and a cluster or without."""
 
 import json
 import math
@@ -25,7 +25,7 @@ size = "pico"
 recipe = "digits"
 train_size = 100
 budget = { steps = STEPS }
-seed = [0, 1, 2]
+seed = [0, 1]
 test_resolutions = [8]
 [[models]]
 name = "resnet"
@@ -59,7 +59,11 @@ class User:
     def inductive(self, *arguments: str, code: int | None = 0, seconds: float = 600) -> str:
         """Calls the command; returns all that it said. `code` is the exit code it must have."""
         command, whole = self.call(*arguments)
-        done = subprocess.run(command, cwd=self.folder, env=whole, capture_output=True, text=True, timeout=seconds)
+        warm = self.bed.warm if self.bed and "PYTHONPATH" not in self.environment else None
+        if warm:
+            done = warm.start(["inductive", *arguments], self.folder, whole).wait(seconds)
+        else:
+            done = subprocess.run(command, cwd=self.folder, env=whole, capture_output=True, text=True, timeout=seconds)
         assert code is None or done.returncode == code, (
             f"{arguments}: exit {done.returncode}\n{done.stdout}{done.stderr}"
         )
@@ -89,6 +93,10 @@ class User:
             f"waited {seconds:.0f} s for {what}\n{queue}\n{self.inductive('status', 'study.toml')}\n" + "\n".join(logs)
         )
 
+    def results(self) -> list[Path]:
+        """The results that there are: unlike the states, they cost no command."""
+        return list(self.runs().glob("[!.]*/result.json"))
+
     def finish(self, seconds: float = 900) -> None:
         """Submits what is left until every run is finished, as a user would: who looks each quarter of a minute.
 
@@ -97,8 +105,7 @@ class User:
 
         def done() -> bool:
             nonlocal runs, asked
-            results = len(list(self.runs().glob("[!.]*/result.json")))
-            if results < runs and time.monotonic() - asked < LOOK:
+            if len(self.results()) < runs and time.monotonic() - asked < LOOK:
                 return False
             every, asked = self.states(), time.monotonic()
             runs, states = len(every), set(every.values())
@@ -125,7 +132,7 @@ class User:
     def kept(self) -> dict[str, Mapping[str, bytes]]:
         """What must be equal to the bit: weights and metrics of every run."""
         names = ("weights.safetensors", "metrics.jsonl")
-        folders = [path.parent for path in self.runs().glob("[!.]*/result.json")]
+        folders = [path.parent for path in self.results()]
         return {folder.name: {name: (folder / name).read_bytes() for name in names} for folder in folders}
 
 

@@ -20,7 +20,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from warm import Warm
 
 NODES = ("node1", "node2")
 WITHOUT_GPUS = "node3"  # of a mixed cluster
@@ -44,6 +47,8 @@ class Testbed:
 
     def __init__(self, folder: Path, port: int = 18200):
         self.folder, self.port = folder, port
+        self.warm: Warm | None = None  # what commands are forked from; otherwise each starts Python
+        self.nodes: tuple[str, ...] = NODES
         self.database: subprocess.Popen[bytes] | None = None  # when started by this process
         self.conf = folder / "slurm.conf"
         self.environment = {**os.environ, "SLURM_CONF": str(self.conf), "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
@@ -59,8 +64,8 @@ class Testbed:
 
     def up(self, accounting: bool = False, user_signal: bool = False, mixed: bool = False) -> None:
         """Starts everything and waits until all nodes are idle."""
-        nodes = (*NODES, WITHOUT_GPUS) if mixed else NODES
-        for name in ("state", "dev", *(f"spool/{node}" for node in nodes)):
+        self.nodes = (*NODES, WITHOUT_GPUS) if mixed else NODES
+        for name in ("state", "dev", *(f"spool/{node}" for node in self.nodes)):
             (self.folder / name).mkdir(parents=True)
         for number in range(4):
             os.mknod(self.folder / "dev" / f"gpu{number}", 0o20666, os.makedev(1, 3))  # the null device
@@ -70,9 +75,9 @@ class Testbed:
         self._write(accounting, user_signal, mixed)
         self._spawn("slurmctld")
         self._wait("the controller", lambda: self.call("scontrol", "ping"))
-        for node in nodes:
+        for node in self.nodes:
             self._spawn("slurmd", "-N", node)
-        self._wait("the nodes", lambda: self._idle(nodes))
+        self._wait("the nodes", lambda: self._idle(self.nodes))
 
     def down(self) -> None:
         """Ends every job and daemon and removes the folder."""
@@ -89,6 +94,14 @@ class Testbed:
                     self.database.wait(60)
                 self._wait(f"the end of {name}", lambda pid=pid: not Path(f"/proc/{pid}").exists())
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def clear(self) -> None:
+        """As it was once it was up: no jobs, the partition open, all nodes idle. Raises TimeoutError where it is not
+        to be had."""
+        self.call("scancel", "--user=root", "--quiet")
+        self.call("scontrol", "update", "partition=low", "state=up")
+        self._wait("the queue to be empty", lambda: not self.call("squeue", "-h").strip())
+        self._wait("the nodes", lambda: self._idle(self.nodes))
 
     def kill_node(self, node: str) -> None:
         """What a power failure is: the node's daemons first, so that nobody reports, then all that runs there."""
