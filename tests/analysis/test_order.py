@@ -156,7 +156,7 @@ def test_what_is_common_is_said_once_in_every_format(made_up: Any, tmp_path: Pat
     made_up.write_study(tmp_path / "runs", study)
     formats = ("html", "markdown", "latex")
     report = write_report(study, tmp_path / "runs", tmp_path / "out", formats)
-    again = write_report(study, tmp_path / "runs", tmp_path / "again", formats)
+    again = write_report(study, tmp_path / "runs", tmp_path / "again", ("html",))
     page = report.page.read_text(encoding="utf-8")
     assert page == again.page.read_text(encoding="utf-8")
     common, *answers = report.answers

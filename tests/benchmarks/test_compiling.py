@@ -34,7 +34,8 @@ def test_a_compiled_run_is_stopped_without_a_trace(
 ) -> None:
     """Reference: the same run uninterrupted; with dropout, whose compiled draws are the compiler's own. The cache lies
     under the root, and the record says what was compiled."""
-    run = tiny(model="course_vit", size="course", budget={"steps": 6}, recipe={"batch_size": 16, "ema": 0.9})
+    recipe = {"batch_size": 16, "ema": 0.9}
+    run = tiny(model="course_vit", size="course", options={"depth": 1}, budget={"steps": 6}, recipe=recipe)
     kept = ("weights.safetensors", "metrics.jsonl", "result.json")
     monkeypatch.delenv(compiling.VARIABLE, raising=False)
     torch.compiler.reset()
@@ -53,7 +54,7 @@ def test_a_compiled_run_is_stopped_without_a_trace(
 @compiler
 def test_it_learns_what_is_learned_uncompiled(tiny: Make, perform: Perform, tmp_path: Path) -> None:
     """Reference: the losses of the same run without it, to float32's rounding over a few steps."""
-    run = tiny(budget={"steps": 4})
+    run = tiny(model="resnet", options={"stages": "1-1-1"}, budget={"steps": 4})
     torch.compiler.reset()
     perform(run, root=tmp_path / "one", compiling="network")
     perform(run, root=tmp_path / "two", compiling="off")

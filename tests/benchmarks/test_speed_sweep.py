@@ -2,14 +2,14 @@
 
 import json
 import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
+from warm import Started
 
 import models
 from benchmarks.errors import InductiveError
@@ -24,7 +24,6 @@ from benchmarks.speed.steps import CLASSES
 from benchmarks.speed.tables import contention_words
 from benchmarks.training.training import model_of
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALLEST = CASES[-1]
 
 
@@ -166,15 +165,11 @@ def test_a_table_without_times_says_so() -> None:
     assert contention_words({}) == "Nothing in this table is a time."
 
 
-def test_the_tables_come_about(tmp_path: Path) -> None:
+def test_the_tables_come_about(start: Callable[..., Started], tmp_path: Path) -> None:
     """`--quick`: all the way through real runs, processes and loops, tiny ones; nothing is left behind."""
     expected = {"sweep": (2, 18), "start": (2, 10), "scale": (4, 4), "planning": (1, 1)}  # rows, turns
     expected |= {"records": (5, 5), "bf16": (2, 0)}
-    command = [sys.executable, "-m", "benchmarks.speed", *expected, "--quick", "--json", "speed.json"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, check=False
-    )
+    done = start("-m", "benchmarks.speed", *expected, "--quick", "--json", "speed.json").wait(600)
     assert done.returncode == 0, done.stderr
     kept = json.loads((tmp_path / "speed.json").read_text())["tables"]
     assert {table["name"]: (len(table["rows"]), len(table["turns"])) for table in kept} == expected
