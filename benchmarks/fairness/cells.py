@@ -46,7 +46,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Cell:
+class PairedRun:
     """One training. `network` is a reference of the family by its name, or "ours" and how its weights start."""
 
     family: str
@@ -60,7 +60,7 @@ class Cell:
         return f"{self.family}|{self.network}|{self.steps}|{self.rate:g}|{self.seed}"
 
 
-def plan(seeds: int) -> list[Cell]:
+def plan(seeds: int) -> list[PairedRun]:
     """Every cell, the most telling first: a stop leaves whole tables behind."""
     first = [(family, name, PAIRS[family].steps, RATE) for family, names in WAYS.items() for name in names]
     main = [cell for cell in first if cell[0] in MAIN]
@@ -69,7 +69,7 @@ def plan(seeds: int) -> list[Cell]:
     long = [(family, name, LONG, rate) for rate in (RATE, *OTHER_RATES) for family, name, _, _ in main]
     more = [(one.family, name, one.steps, RATE) for one in PAIRS.values() for name in one.references]
     wanted = dict.fromkeys([*first, *beside, *rates, *long, *more])
-    return [Cell(*one, seed) for one in wanted for seed in range(seeds)]
+    return [PairedRun(*one, seed) for one in wanted for seed in range(seeds)]
 
 
 def beside_each_other(pair: Pair) -> tuple[str, ...]:
@@ -77,7 +77,7 @@ def beside_each_other(pair: Pair) -> tuple[str, ...]:
     return (f"{OURS} library", *list(pair.references)[:1])
 
 
-def build(cell: Cell, setting: Setting) -> nn.Module:
+def build(cell: PairedRun, setting: Setting) -> nn.Module:
     pair, classes, channels = PAIRS[cell.family], setting.data.classes, setting.data.channels
     side = pair.pixels or setting.pixels
     options: dict[str, Any] = {"scale": setting.data.scale, **pair.options}
@@ -107,7 +107,7 @@ def prepared(pixels: NDArray[np.uint8], side: int, mean: Tensor, std: Tensor) ->
     return nn.functional.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
 
 
-def train(cell: Cell, setting: Setting, images: Images) -> dict[str, float]:
+def train(cell: PairedRun, setting: Setting, images: Images) -> dict[str, float]:
     """Accuracies on test and training images after the last step, and its loss."""
     chosen = draw_subset(images.train_labels, setting.data.classes, cell.seed, setting.train_size, 0).train
     raw = torch.from_numpy(np.array(images.train[chosen])).float() / 255

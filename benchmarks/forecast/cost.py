@@ -28,7 +28,7 @@ OTHER_BYTES = 40_000  # a record without weights and predictions
 
 
 @dataclass(frozen=True)
-class Cell:
+class CellCost:
     """All the runs that differ only in draw and seed. `seconds` and `bytes` are for one run of it."""
 
     runs: tuple[Run, ...]
@@ -135,7 +135,7 @@ def cell_name(run: Run) -> str:
     return f"{name} {run.size}, {run.dataset} n={run.train_size} r={run.resolution}, {run.recipe.name}"
 
 
-def cells(study: Study, root: Path, slot: Slot = CPU, speeds: Speeds | None = None) -> list[Cell]:
+def cells(study: Study, root: Path, slot: Slot = CPU, speeds: Speeds | None = None) -> list[CellCost]:
     """The cells of a study in its order, with what each run of them takes. `speeds`: as measured under `root`, where
     that is known."""
     groups: dict[str, list[Run]] = {}
@@ -145,7 +145,7 @@ def cells(study: Study, root: Path, slot: Slot = CPU, speeds: Speeds | None = No
     return [_cell(study, tuple(runs), slot, speeds) for runs in groups.values()]
 
 
-def _cell(study: Study, runs: tuple[Run, ...], slot: Slot, speeds: Speeds) -> Cell:
+def _cell(study: Study, runs: tuple[Run, ...], slot: Slot, speeds: Speeds) -> CellCost:
     run = runs[0]
     known = facts(run)
     evaluations = study.evaluations[run.id]
@@ -153,7 +153,7 @@ def _cell(study: Study, runs: tuple[Run, ...], slot: Slot, speeds: Speeds) -> Ce
     classes = run.data.classes
     kept = images * 2 * classes if images * 2 * classes <= 4_000_000 else images * 10
     weights = 4 * sum(known.parameters.values())
-    return Cell(
+    return CellCost(
         runs,
         known.parameters,
         int(known.macs),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 
 from analysis.frame.frame import load
-from analysis.report import write_report
+from analysis.report import Report, write_report
 from benchmarks.plan.study import Study
 
 
@@ -64,34 +65,40 @@ def everything(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_the_same_bytes_twice_and_from_another_place(small: tuple[Study, Path], tmp_path: Path) -> None:
-    study, root = small
-    first = write_report(study, root, tmp_path / "first")
-    elsewhere = root.rename(tmp_path / "moved")
+@pytest.fixture(scope="module")
+def written(made_up: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Path, Report]:
+    """A finished study, where its records lie, and its report, for tests that change nothing of it."""
+    study, folder = made_up.study_of(made_up.SMALL), tmp_path_factory.mktemp("written")
+    made_up.write_study(folder / "runs", study)
+    return study, folder / "runs", write_report(study, folder / "runs", folder / "out")
+
+
+def test_the_same_bytes_twice_and_from_another_place(written: tuple[Study, Path, Report], tmp_path: Path) -> None:
+    study, root, first = written
+    elsewhere = shutil.copytree(root, tmp_path / "moved")
     second = write_report(study, elsewhere, tmp_path / "second")
-    assert everything(tmp_path / "first") == everything(tmp_path / "second")
+    assert everything(first.page.parent) == everything(second.page.parent)
     assert first.answers == second.answers
     assert [path.name for path in first.tables] == [path.name for path in second.tables]
 
 
-def test_the_page_is_self_contained(small: tuple[Study, Path], tmp_path: Path) -> None:
-    study, root = small
-    report = write_report(study, root, tmp_path / "out")
+def test_the_page_is_self_contained(written: tuple[Study, Path, Report]) -> None:
+    _, root, report = written
     html = report.page.read_text(encoding="utf-8")
     page = Page(report.page)
     assert page.tags.count("script") == 2  # one is data
     assert page.resources == []
     assert not re.search(r"https?://|@import|url\((?!#)", html)
-    assert str(tmp_path) not in html
+    assert str(root.parent) not in html
     assert len(page.ids) == len(set(page.ids))
     assert page.tags.count("svg") == 2 * 5  # each for a wide screen and for a phone
 
 
-def test_every_number_leads_to_its_runs(small: tuple[Study, Path], tmp_path: Path) -> None:
+def test_every_number_leads_to_its_runs(written: tuple[Study, Path, Report]) -> None:
     """Reference: the ids in Study.runs. Every link has its anchor, every cell with an interval has a link, and every
     run stands there with its command."""
-    study, root = small
-    page = Page(write_report(study, root, tmp_path / "out").page)
+    study, _, report = written
+    page = Page(report.page)
     assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
     assert all(link.startswith(("#", "data:")) for link in page.links)
     shown = [links for text, links in page.cells if re.search(r"\[.*\]", text)]
@@ -103,10 +110,9 @@ def test_every_number_leads_to_its_runs(small: tuple[Study, Path], tmp_path: Pat
         assert f"inductive rerun {run.id}" in page.text
 
 
-def test_csv_equals_the_frame_and_the_page(small: tuple[Study, Path], tmp_path: Path) -> None:
+def test_csv_equals_the_frame_and_the_page(written: tuple[Study, Path, Report]) -> None:
     """Reference: means recomputed from evaluations.csv with pandas alone."""
-    study, root = small
-    report = write_report(study, root, tmp_path / "out")
+    study, root, report = written
     tables = {path.stem: pd.read_csv(path, keep_default_na=True) for path in report.tables}
     frame = load(root, study)
     pd.testing.assert_series_equal(tables["evaluations"]["accuracy"], frame.rows["accuracy"])
