@@ -26,6 +26,12 @@ def two() -> Study:
     return expand({"seed": [0, 1], "models": [{"name": "resnet"}], "test_resolutions": [4, 8]}, "two")
 
 
+@pytest.fixture
+def several() -> Study:
+    """Five runs to be torn at once, and one more, the last."""
+    return expand({"seed": [0, 1, 2, 3, 4, 5], "models": [{"name": "resnet"}], "test_resolutions": [4, 8]}, "several")
+
+
 def changed(value: Any, rng: random.Random) -> Any:
     """The value with one thing in it replaced or taken away, somewhere."""
     if isinstance(value, dict) and value and rng.random() < 0.85:
@@ -40,22 +46,23 @@ def changed(value: Any, rng: random.Random) -> Any:
 
 
 @pytest.mark.parametrize("file", ["config.json", "execution.json", "result.json", "attempts/0001/ended.json", "index"])
-def test_no_content_of_a_folder_stops_the_others(file: str, two: Study, tmp_path: Path) -> None:
-    """Forty changes of each file, drawn: a problem, or a row; the other run is as it was."""
+def test_no_content_of_a_folder_stops_the_others(file: str, several: Study, tmp_path: Path) -> None:
+    """Forty changes of each file, drawn, five at once: a problem each, or a row; the other run is as it was."""
     rng = random.Random(file)
-    write_records(tmp_path, two)
-    mine, other = (tmp_path / run.id for run in two.runs)
-    whole = load(tmp_path, two).rows
+    write_records(tmp_path, several)
+    *mine, other = (tmp_path / run.id for run in several.runs)
+    whole = load(tmp_path, several).rows
     whole = whole[whole["run"] == other.name].reset_index(drop=True)
-    path = mine / ("evaluations/0001.npz" if file == "index" else file)
-    content = read_entries(path) if file == "index" else json.loads(path.read_text())
+    paths = [folder / ("evaluations/0001.npz" if file == "index" else file) for folder in mine]
+    contents = [read_entries(path) if file == "index" else json.loads(path.read_text()) for path in paths]
     said = 0
-    for _ in range(40):
-        torn = changed(content, rng)
-        path.write_bytes(packed(torn, {}) if file == "index" else json.dumps(torn).encode())
-        for study in (two, None):
+    for _ in range(40 // len(mine)):
+        for path, content in zip(paths, contents, strict=True):
+            torn = changed(content, rng)
+            path.write_bytes(packed(torn, {}) if file == "index" else json.dumps(torn).encode())
+        for study in (several, None):
             frame = load(tmp_path, study)
-            assert len(frame.runs) + (len(frame.problems) if study is None else 0) == 2
+            assert len(frame.runs) + (len(frame.problems) if study is None else 0) == len(several.runs)
             said += len(frame.problems)
             rows = frame.rows[frame.rows["run"] == other.name].reset_index(drop=True)
             pd.testing.assert_frame_equal(rows[["run", "accuracy", "nll"]], whole[["run", "accuracy", "nll"]])
@@ -67,17 +74,19 @@ def test_no_content_of_a_folder_stops_the_others(file: str, two: Study, tmp_path
     "file", ["config.json", "execution.json", "result.json"]
     + [f"attempts/0001/{name}.json" for name in ("owner", "ended", "environment")],
 )  # fmt: skip
-def test_nor_what_is_said_beside_the_numbers(file: str, two: Study, tmp_path: Path) -> None:
-    """Forty changes of each file, drawn: what a report says of origin and trust comes about all the same, whether the
-    run is of the study or lies beside it."""
+def test_nor_what_is_said_beside_the_numbers(file: str, several: Study, tmp_path: Path) -> None:
+    """Forty changes of each file, drawn, five at once: what a report says of origin and trust comes about all the same,
+    whether the runs are of the study or lie beside it."""
     rng = random.Random(file)
-    write_records(tmp_path, two)
-    path = tmp_path / two.runs[0].id / file
-    content = json.loads(path.read_text()) if path.exists() else {"started": "2026-01-01 00:00:00 UTC", "host": "h"}
-    one = expand({"seed": [1], "models": [{"name": "resnet"}], "test_resolutions": [4, 8]}, "one")
-    for _ in range(40):
-        path.write_text(json.dumps(changed(content, rng)))
-        for study in (two, one):
+    write_records(tmp_path, several)
+    paths = [tmp_path / run.id / file for run in several.runs[:-1]]
+    absent = {"started": "2026-01-01 00:00:00 UTC", "host": "h"}
+    contents = [json.loads(path.read_text()) if path.exists() else absent for path in paths]
+    one = expand({"seed": [5], "models": [{"name": "resnet"}], "test_resolutions": [4, 8]}, "one")
+    for _ in range(40 // len(paths)):
+        for path, content in zip(paths, contents, strict=True):
+            path.write_text(json.dumps(changed(content, rng)))
+        for study in (several, one):
             found = traces(tmp_path, [run.id for run in study.runs])
             assert provenance(found).facts
             assert trust([study], tmp_path, found, load(tmp_path, study)).findings
