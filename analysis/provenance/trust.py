@@ -213,12 +213,12 @@ def _mixed(found: Sequence[Trace], arms: Sequence[ArmData]) -> Iterator[Finding]
     if machines:
         yield Finding("hardware", "Comparisons that mix hardware or library versions:", True, tuple(machines))
     else:
-        text = "All runs of an arm were made on the same hardware, by the same library versions."
+        text = "All runs of a condition were made on the same hardware, by the same library versions."
         yield Finding("hardware", text, False)
     if sources:
         yield Finding("code", "Comparisons that mix sources:", True, tuple(sources))
     else:
-        yield Finding("code", "All runs of an arm were made by the same sources.", False)
+        yield Finding("code", "All runs of a condition were made by the same sources.", False)
 
 
 def _leftovers(studies: Sequence[Study], root: Path) -> Finding:
