@@ -16,6 +16,7 @@ from rich.console import Console
 from warm import Started
 
 from benchmarks.cli.status import Found, print_status
+from benchmarks.console import count
 from benchmarks.errors import OwnedError, RecordError, StaleError
 from benchmarks.files import read_json, write_json
 from benchmarks.plan.run import Evaluation, Run, default_evaluation
@@ -106,7 +107,7 @@ def test_a_stop_between_two_evaluations_keeps_the_first(
         assert read_record(root / run.id).evaluations == []
     last = perform(run, root=root, evaluations=FOUR)
     polls = sum(stop - 1 for stop in (stops[0] - 11, *stops[1:]))  # eleven polls are between steps of training
-    assert last == Outcome("finished", f"{4 - polls} evaluations")
+    assert last == Outcome("finished", count(4 - polls, "evaluations"))
     perform(run, root=tmp_path / "whole", evaluations=FOUR)
     assert _left(root / run.id) == _left(tmp_path / "whole" / run.id)
     (path,) = (root / run.id / "evaluations").iterdir()
