@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import geometric_mean, median
 
 from benchmarks.forecast import cost
-from benchmarks.plan.run import Evaluation, Run
+from benchmarks.plan.run import Evaluation
 from benchmarks.running.task import Task
 
 SHARE = 0.05  # of a run's steps: from then on its pace counts
@@ -24,10 +24,8 @@ START_SECONDS = 1.0  # of a run to its first step, until one has started
 
 @dataclass(frozen=True)
 class Forecast:
-    """How many steps, and seconds of a step, of a validation between steps, of each evaluation, and of measuring the
-    training images."""
+    """Seconds of a step, of a validation between steps, of each evaluation, and of measuring the training images."""
 
-    steps: int
     step: float
     validation: float
     evaluations: tuple[float, ...]
@@ -64,6 +62,7 @@ class TimeLeft:
         self.waiting = {task.run.id: task for task in tasks}
         self.running: dict[str, Seen] = {}
         self.tasks = dict(self.waiting)
+        self.over: list[tuple[Task, Seen, float]] = []  # ended, and when, since the last look
         self.starts: list[float] = []
         self.longer: dict[str, Longer] = {}
         self.known: dict[str, tuple[Longer, Forecast]] = {}  # by run
@@ -78,18 +77,16 @@ class TimeLeft:
         """`images_per_second` are those of training, without what is measured between steps."""
         seen = self._told(task)
         seen.step = step
-        longer, known = self._known(task)
         if seen.first is None or step <= seen.first[0]:  # it may start anew, with smaller micro-batches
             seen.first = step, seen.told
             return
         first, when = seen.first
-        if step < SHARE * known.steps:
+        if step < SHARE * _steps(task):
             return
         if step - first < FIRST_STEPS:
             seen.pace = (seen.told - when) / (step - first)
         elif images_per_second:
             seen.pace = task.run.recipe.batch_size / images_per_second
-        longer.steps = seen.pace / known.step
 
     def evaluating(self, task: Task, number: int, of: int) -> None:
         """The evaluation of this number, from 1, begins."""
@@ -99,13 +96,12 @@ class TimeLeft:
 
     def ended(self, task: Task) -> None:
         seen = self.running.pop(task.run.id, None)
-        if seen is not None and seen.first_evaluation is not None and seen.evaluation == seen.of:
-            longer, known = self._known(task)
-            first, when = seen.first_evaluation
-            longer.evaluations = (self.clock() - when) / sum(_each(known, seen.of)[first - 1 :])
+        if seen is not None:
+            self.over.append((task, seen, self.clock()))
 
     def seconds(self) -> float | None:
         """Until all have ended; None while nothing is known of any."""
+        self._learn()
         if not any(one.steps or one.evaluations for one in self.longer.values()):
             return None
         ends = [self._left(self.tasks[name], seen) for name, seen in self.running.items()]
@@ -114,6 +110,22 @@ class TimeLeft:
         for task in self.waiting.values():
             heapq.heapreplace(ends, ends[0] + self._whole(task))
         return max(ends, default=0.0)
+
+    def _learn(self) -> None:
+        """Notes how long each kind of run takes. Forecasts, for which networks are built, are made no sooner."""
+        running = [(self.tasks[name], seen, None) for name, seen in self.running.items()]
+        for task, seen, ended in [*self.over, *running]:
+            if seen.pace:
+                longer, known = self._known(task)
+                longer.steps = seen.pace / known.step
+            if seen.first_evaluation is None:
+                continue
+            longer, known = self._known(task)
+            first, began = seen.first_evaluation
+            last = seen.evaluation if ended and seen.evaluation == seen.of else seen.evaluation - 1
+            if made := sum(_each(known, seen.of)[first - 1 : last]):
+                longer.evaluations = ((ended or seen.told) - began) / made
+        self.over.clear()
 
     def _told(self, task: Task) -> Seen:
         seen = self.running[task.run.id]
@@ -149,7 +161,7 @@ class TimeLeft:
         start = median(self.starts) if self.starts else START_SECONDS
         if task.missing is not None:
             return start + evaluations * sum(known.evaluations)
-        return start + steps * known.steps * known.step + evaluations * _measured(task.run, known, 0)
+        return start + steps * _steps(task) * known.step + evaluations * _measured(task, known, 0)
 
     def _left(self, task: Task, seen: Seen) -> float:
         """Seconds of a task that runs: what was left when it last told something, less what has passed since."""
@@ -159,14 +171,10 @@ class TimeLeft:
         longer, known = self._known(task)
         steps, evaluations = self._factors(longer)
         if seen.first_evaluation is not None:
-            first, when = seen.first_evaluation
-            each = _each(known, seen.of)
-            made = sum(each[first - 1 : seen.evaluation - 1])
-            pace = (seen.told - when) / made if made else evaluations
-            return max(0.0, pace * sum(each[seen.evaluation - 1 :]) - passed)
+            return max(0.0, evaluations * sum(_each(known, seen.of)[seen.evaluation - 1 :]) - passed)
         pace = seen.pace or steps * known.step
-        measured = evaluations * _measured(task.run, known, seen.step)
-        return max(0.0, pace * (known.steps - seen.step) + measured - passed)
+        measured = evaluations * _measured(task, known, seen.step)
+        return max(0.0, pace * (_steps(task) - seen.step) + measured - passed)
 
 
 def forecast(task: Task) -> Forecast:
@@ -179,18 +187,23 @@ def forecast(task: Task) -> Forecast:
 
     trained = seconds()
     if task.until is not None:
-        return Forecast(task.until, trained / run.steps, 0.0, (), 0.0)
+        return Forecast(trained / run.steps, 0.0, (), 0.0)
     train, validation = run.part_sizes
     image = (seconds(Evaluation(resolution=run.resolution)) - trained) / run.data.test_count
     wanted = task.evaluations if task.missing is None else task.missing
     each = tuple(seconds(one) - trained for one in wanted)
-    return Forecast(run.steps, trained / run.steps, image * validation, each, image * train)
+    return Forecast(trained / run.steps, image * validation, each, image * train)
 
 
-def _measured(run: Run, known: Forecast, step: int) -> float:
+def _steps(task: Task) -> int:
+    """The last step of a task."""
+    return task.run.steps if task.until is None else task.until
+
+
+def _measured(task: Task, known: Forecast, step: int) -> float:
     """Forecast seconds of all that is measured after a step of training: validations, training images, evaluations."""
-    interval = run.validation_interval
-    validations = known.steps // interval - step // interval if interval else 0
+    interval = task.run.validation_interval
+    validations = _steps(task) // interval - step // interval if interval else 0
     return validations * known.validation + known.training_images + sum(known.evaluations)
 
 

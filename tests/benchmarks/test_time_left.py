@@ -35,7 +35,7 @@ class Truth:
         interval = one.run.validation_interval
         wait = self.start
         if one.missing is None:
-            for step in range(1, known.steps + 1):
+            for step in range(1, one.run.steps + 1):
                 wait += known.step * steps + (self.first if step == 1 else 0)
                 yield wait, "step", step
                 wait = known.validation * evaluations if interval and step % interval == 0 else 0.0
@@ -144,8 +144,11 @@ def test_runs_that_only_lack_evaluations() -> None:
     tasks = [replace(one, missing=tuple(one.evaluations[-2:])) for one in tasks]
     truth = Truth(tasks, 1)
     truth.factors["vit"] = 1.0, 7.0
-    assert truth.told.seconds() is None
-    for _ in truth.happen(tasks[0], forecast(tasks[0])):
-        pass
+    whole = sum(truth.seconds_alone(one) for one in tasks)
+    for told in truth.happen(tasks[0], forecast(tasks[0])):
+        if told == "evaluating 1":
+            assert truth.told.seconds() is None
+        elif told == "evaluating 2":
+            assert truth.told.seconds() == pytest.approx(whole - truth.now)
     seconds = truth.told.seconds()
     assert seconds == pytest.approx(sum(truth.seconds_alone(one) for one in tasks[1:]))
