@@ -55,12 +55,17 @@ class Started:
                 self.kill()
                 raise subprocess.TimeoutExpired(self.arguments, timeout, self.said(), self.err.read_text()) from error
             finally:
-                self.connection.close()
+                self.close()
         return subprocess.CompletedProcess(self.arguments, self.code, self.said(), self.err.read_text())
 
     def said(self) -> str:
         """Its output so far."""
         return self.out.read_text()
+
+    def close(self) -> None:
+        """Hears no more of it."""
+        self.answers.close()
+        self.connection.close()
 
     def kill(self) -> None:
         """SIGKILL to its process group, where there still is one."""
@@ -72,7 +77,7 @@ class Warm:
     """Starts the server when it is first needed, and ends it with the tests."""
 
     def __init__(self, folder: Path):
-        self.folder, self.server, self.calls = folder, None, 0
+        self.folder, self.server, self.started = folder, None, list[Started]()
         self.place = str(folder / "socket")
 
     def start(
@@ -90,8 +95,7 @@ class Warm:
         if self.server is None:
             whole = {**os.environ, "PYTHONPATH": str(ROOT)}
             self.server = subprocess.Popen([sys.executable, __file__, self.place], env=whole)
-        self.calls += 1
-        out, err = (self.folder / f"{self.calls}.{name}" for name in ("out", "err"))
+        out, err = (self.folder / f"{len(self.started)}.{name}" for name in ("out", "err"))
         for path in (out, err):
             path.touch()
         order = {"arguments": list(arguments), "folder": str(folder), "environment": dict(environment), "anew": anew}
@@ -99,7 +103,8 @@ class Warm:
         there.sendall(json.dumps({**order, "out": str(out), "err": str(out if together else err)}).encode())
         there.shutdown(socket.SHUT_WR)
         answers = there.makefile()
-        return Started(list(arguments), int(answers.readline()), answers, there, out, err)
+        self.started.append(Started(list(arguments), int(answers.readline()), answers, there, out, err))
+        return self.started[-1]
 
     def _connected(self) -> socket.socket:
         """A connection to the server, which first has to import everything."""
@@ -118,6 +123,8 @@ class Warm:
         raise RuntimeError(f"{__file__} does not answer")
 
     def end(self) -> None:
+        for one in self.started:
+            one.close()
         if self.server is not None:
             self.server.kill()
             self.server.wait()

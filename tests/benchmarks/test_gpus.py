@@ -258,7 +258,7 @@ def test_a_record_of_a_cpu_stays_there(tiny: Make, perform: Perform, tmp_path: P
     perform(run, stop_at=5)
     assert perform(run, device="cuda", runs_per_gpu=4).state == "finished"
     assert "on cpu, where the run was begun, not on cuda" in (tmp_path / run.id / "attempts/0002/log.txt").read_text()
-    assert read_json(tmp_path / run.id / "attempts" / "0002" / "ended.json")["runs_per_gpu"] is None
+    assert read_json(tmp_path / run.id / "attempts" / "0002" / "ended.json")["runs_per_gpu"] == 4  # in its job
 
 
 def test_another_gpu_is_warned_of_and_the_share_is_taken(

@@ -268,7 +268,7 @@ def test_the_first_steps_are_no_part_of_the_speed(
     assert ended["images_per_second"] == pytest.approx(counted * run.recipe.batch_size / seconds, rel=1e-3)
     assert ended["seconds"]["first_steps"] == first
     assert ended["seconds"]["training"] == 10.0 * FIRST_STEPS + (steps - FIRST_STEPS)
-    assert ended["runs_per_gpu"] is None
+    assert ended["runs_per_gpu"] == 1
 
 
 @pytest.mark.parametrize("size", [1, 3, 8, 31, 32])

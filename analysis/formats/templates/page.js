@@ -85,11 +85,13 @@
     command.after(button);
   }
 
-  const reveal = () => {  // browsers that do not open what a link leads into
-    for (let one = document.getElementById(decodeURIComponent(location.hash.slice(1))); one; one = one.parentElement) {
-      if (one instanceof HTMLDetailsElement) one.open = true;
-      else if (one.firstElementChild instanceof HTMLDetailsElement && one.id === location.hash.slice(1)) one.firstElementChild.open = true;
-    }
+  // What a link leads to is opened, with all that it lies in; it is gone to again, as opening has moved it.
+  const reveal = () => {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const folds = [target?.firstElementChild];
+    for (let one = target; one; one = one.parentElement) folds.push(one);
+    for (const one of folds) if (one instanceof HTMLDetailsElement) one.open = true;
+    target?.scrollIntoView();
   };
   addEventListener("hashchange", reveal);
   reveal();
