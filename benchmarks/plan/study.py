@@ -9,7 +9,7 @@ import itertools
 import re
 import shlex
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -186,14 +186,7 @@ def expand(table: Mapping[str, Any], name: str, places: Places | None = None) ->
         except ConfigError as error:
             impossible.note(error, _describe(cell), _place(error.key, where, cell))
             continue
-        at = []
-        for resolution in test_at or [run.resolution]:
-            try:
-                refuse_resolution(run, resolution, "test_resolutions")
-                at.append(resolution)
-            except ImpossibleError as error:
-                what = f"{_describe(cell)}, evaluation at {resolution}"
-                impossible.note(error, what, _place(error.key, where, cell))
+        at = _possible(run, test_at or [run.resolution], cell, where, impossible)
         if not at:
             continue
         parts = (*run.measured_parts, "test_unique") if leave_out_duplicates else run.measured_parts
@@ -231,6 +224,21 @@ def expand(table: Mapping[str, Any], name: str, places: Places | None = None) ->
         trials=trials,
         paper=read_paper(table.get("paper", {})),
     )
+
+
+def _possible(
+    run: Run, test_at: Sequence[int], cell: Mapping[str, Any], where: "Where", impossible: "_Impossible"
+) -> list[int]:
+    """Those of the test resolutions that the run can be tested at; the others are noted as impossible."""
+    possible = []
+    for resolution in test_at:
+        try:
+            refuse_resolution(run, resolution, "test_resolutions")
+            possible.append(resolution)
+        except ImpossibleError as error:
+            what = f"{_describe(cell)}, evaluation at {resolution}"
+            impossible.note(error, what, _place(error.key, where, cell))
+    return possible
 
 
 def _refuse_twins(tables_runs: Mapping[str, Mapping[str, tuple[Any, ...]]]) -> None:

@@ -30,8 +30,9 @@ RESAMPLED = "percentile 95 % intervals of a bootstrap over seeds and test images
 def chapters(arms: Sequence[ReportedArm], styles: Styles) -> list[Chapter]:
     """Declared families, another test set, likelihood, error consistency, shares of variance."""
     known = [(arm, arm.once(numbers)) for arm in arms]
+    chapter = partial(Chapter, further=True)
     return [
-        Chapter(
+        chapter(
             "comparisons",
             "comparisons",
             "Comparisons",
@@ -40,9 +41,8 @@ def chapters(arms: Sequence[ReportedArm], styles: Styles) -> list[Chapter]:
                 "The families of comparisons that the study declares, run by run with the same draw and seed. "
                 "All intervals of a family at one train size hold together."
             ),
-            further=True,
         ),
-        Chapter(
+        chapter(
             "test-set",
             "test set",
             "With another test set",
@@ -52,17 +52,15 @@ def chapters(arms: Sequence[ReportedArm], styles: Styles) -> list[Chapter]:
                 "the seeds. Percentile intervals over few seeds are too narrow (three seeds: 79 % instead of "
                 "95), so they are no replacement for those above: compare the standard errors."
             ),
-            further=True,
         ),
-        Chapter(
+        chapter(
             "likelihood",
             "likelihood",
             "Accuracy, likelihood and calibration",
             tuple(measures(arm) for arm, of in known if of.measures["done"].sum()),
             Markup("Calibration error: 15 bins of equal width, confidence of the predicted class."),
-            further=True,
         ),
-        Chapter(
+        chapter(
             "consistency",
             "errors",
             "Error consistency",
@@ -73,9 +71,8 @@ def chapters(arms: Sequence[ReportedArm], styles: Styles) -> list[Chapter]:
                 "the reference; two models can agree more than that. Means without interval: the pairs share "
                 "networks."
             ),
-            further=True,
         ),
-        Chapter(
+        chapter(
             "variance",
             "variance",
             "Where the spread comes from",
@@ -86,7 +83,6 @@ def chapters(arms: Sequence[ReportedArm], styles: Styles) -> list[Chapter]:
                 "which one run a pair cannot tell the residual. Estimates of so few are rough; one below 0 is "
                 "shown as 0."
             ),
-            further=True,
         ),
     ]
 
