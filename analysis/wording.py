@@ -80,7 +80,7 @@ _SIGNS = {
     UNEQUAL: "not equal: further than 10 % from the condition's median (parameters, MACs), another value than the "
     "other models have at the same train size (updates, images seen) or than most models (augmentation, recipe), other "
     "planned runs, other hardware (images/s), or other tuning trials",
-    TIED: "not separable from the highest mean of its column, which is bold",
+    TIED: "not separable from the model that leads its column, which is bold: the highest mean of those with most runs",
     PARTIAL: "of the planned draws, seeds or pairs of a cell only so many are in",
 }
 

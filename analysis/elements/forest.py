@@ -90,7 +90,7 @@ def _draw(axes: Axes, row: int, entry: Entry, ends: tuple[float, float], scale: 
             if goes_on:
                 axes.plot([scale * place], [row], marker, color=colour, markersize=4, clip_on=False, zorder=2)
     if not math.isnan(entry.mean):
-        marker = entry.bound or entry.look.marker
+        marker = entry.bound or "o"
         inside = min(max(entry.mean, low), high)
         face = "white" if entry.hollow else colour
         axes.plot([scale * inside], [row], marker, markeredgecolor=colour, markerfacecolor=face, markersize=6,

@@ -61,6 +61,8 @@ def differences_by_test_resolution(rows: pd.DataFrame, runs: pd.DataFrame, resol
     at, planned = rows[rows["train_size"] == size], runs[runs["train_size"] == size]
     result = []
     for label, reference in encoding_pairs(runs):
+        if not {label, reference} <= set(planned["label"]):
+            continue
         for resolution in sorted(resolutions):
             key = {
                 "label": label,

@@ -16,6 +16,7 @@ from analysis.frame.cells import estimate_of
 from analysis.frame.families import declared_families
 from analysis.frame.paired import REFERENCE
 from analysis.frame.rows import each_row
+from analysis.frame.states import DONE
 from analysis.questions.accuracy.ranking import Ranking, accuracy_ranking, rank
 from analysis.questions.comparisons.verdicts import all_verdicts
 from analysis.questions.data_needed.baselines import Baseline
@@ -26,17 +27,20 @@ from analysis.statistics import intervals
 from analysis.statistics.intervals import Estimate
 
 NOTHING = "No run of this study has finished yet."
+AWAY = "No run has been tested at its training resolution."
 
 
 def headline(arms: Sequence[ReportedArm]) -> str:
     """The sentence, on the first arm that has a factor of images needed, else on the first that has accuracy kept at
-    another test resolution, else on the first with a result; of several arms it names its own."""
+    another test resolution, else on the first with a result; arms that demonstrate interpolation come last. Of several
+    arms it names its own."""
     apart = arm_names([arm.arm for arm in arms])
+    in_order = sorted(zip(arms, apart.own, strict=True), key=lambda pair: pair[0].arm.interpolation_only)
     for make in (_images_needed, _resolution, _leader):
-        for arm, own in zip(arms, apart.own, strict=True):
+        for arm, own in in_order:
             if text := make(arm):
                 return f"{text[:1].upper()}{text[1:]}{f' ({own})' if len(arms) > 1 else ''}."
-    return NOTHING
+    return AWAY if any(arm.runs["state"].isin(DONE).any() for arm in arms) else NOTHING
 
 
 def _stand_in(arm: ReportedArm) -> str | None:
@@ -71,6 +75,8 @@ def _images_needed(arm: ReportedArm) -> str:
     images = f"{wording.number(baseline.train_size)} images"
     reference = names[baseline.reference]
     if not needs:
+        if set(level) != set(arm.runs["label"]) - {baseline.reference}:
+            return ""  # of others nothing is known here
         return _all_level(names, baseline, level, f"{reference.definite} ({reached})", images)
     standing = _stand_in(arm)
     furthest = max(needs, key=lambda label: abs(math.log(needs[label].mean)))

@@ -4,6 +4,7 @@ It shows one arm, the first that claims something about resolutions, or the firs
 of their chapters.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -64,14 +65,16 @@ def opening(
     """The first screen of a report with these arms and chapters."""
     judgements = judged(arms)
     sentences = [f"Expected: {one.expected}; found: {one.found} – {one.verdict}." for one in judgements]
-    own_words = [f"Expected beforehand: {study.expect.rstrip('.')}." for study in studies if study.expect]
+    own_words = [
+        f"Expected beforehand: {study.expect.rstrip('.')}." for study in studies if study.expect and not study.expects
+    ]
     foremost = next((arm for arm in arms if not arm.arm.interpolation_only), arms[0] if arms else None)
     chips = () if foremost is None else tuple(_chips(foremost))
     return Opening(
         tuple(facts(frame, arms)),
         headline(arms),
         judgements,
-        tuple(sentences or own_words),
+        (*sentences, *own_words),
         () if foremost is None else _drawings(foremost, shown),
         (*chips, badge(trust)),
     )
@@ -95,14 +98,19 @@ def facts(frame: Frame, arms: Sequence[ReportedArm]) -> Iterator[str]:
     """What holds for all: 'digits', 'size pico', ..., '3 seeds', '81 of 81 runs'."""
     names = arm_names([one.arm for one in arms])
     if len(arms) == 1:
-        yield from arms[0].words.split(", ")
+        yield from _parts(arms[0].words)
     elif arms:
-        yield from names.common.split(", ") if names.common else ()
+        yield from _parts(names.common) if names.common else ()
         yield f"{wording.count(len(arms), 'conditions')}: {wording.names(names.differing)} differ"
     units = list(dict.fromkeys(intervals.units_words(arm.runs) for arm in arms))
     yield from units if len(units) == 1 else ()
     finished = int(frame.runs["state"].isin(DONE).sum())
     yield f"{finished:,} of {wording.count(len(frame.runs), 'runs')} finished"
+
+
+def _parts(words: str) -> list[str]:
+    """'digits, recipe plain (a=1, b=2)' -> 'digits' and 'recipe plain (a=1, b=2)'."""
+    return re.split(r", (?![^()]*\))", words)
 
 
 def _drawings(arm: ReportedArm, shown: Sequence[Chapter]) -> tuple[Drawing, ...]:
@@ -126,6 +134,7 @@ def _data_chip(arm: ReportedArm) -> Iterator[Chip]:
     of = arm.once(data_needed)
     known = of.at_reference.dropna(subset=["mean"]) if not of.at_reference.empty else of.at_reference
     known = known[known["reference"] == of.baselines[0].reference] if of.baselines else known
+    known = known[known["verdict"].isin(("above", "below"))] if not known.empty else known
     if not known.empty:
         most = max(each_row(known), key=lambda row: row.mean)
         sign = {"at least": "> ", "at most": "< "}.get(most.bound, "")
@@ -146,9 +155,12 @@ def _position_chip(arm: ReportedArm) -> Iterator[Chip]:
     apart = {label: one.difference for label, one in judged.items() if one.verdict in ("above", "below")}
     if apart:
         label = max(apart, key=lambda name: abs(apart[name].mean))
-        text = f"{wording.difference(apart[label])} points: {label}"
-    else:
+        reference = table.loc[table["label"] == label, "reference"].iloc[0]
+        text = f"{wording.difference(apart[label])} points: {label} against {reference}"
+    elif any(one.verdict == "unclear" for one in judged.values()):
         text = "none separable"
+    else:
+        return
     yield Chip("position", f"{text}, n = {wording.number(size)}", "positions")
 
 

@@ -41,7 +41,7 @@ def plan(study: str, gpu: str | None, cluster: Path | None, root: Path, data: Pa
     for run in loaded.runs:
         init_from.check_no_circle(run, root)
     lacking = [str(one) for one in preflight.unprepared(loaded, loaded.runs, root, data, decoded=False)]
-    taken = _memory(loaded, machine)
+    taken = _memory(loaded, root, machine)
     if as_json:
         memory_bytes = taken.side_by_side() if taken else None
         values = plan_values(loaded, root, machine.slot) | {"memory_bytes": memory_bytes, "unprepared": lacking}
@@ -88,13 +88,14 @@ def _machine(gpu: str | None, cluster: Path | None) -> _Machine:
     return _Machine(cost.CPU, local.slots("cpu"), memory.machine_bytes(), HERE)
 
 
-def _memory(study: Study, machine: _Machine) -> memory.Memory | None:
-    """What the largest run of the study takes on a CPU, None on a GPU. Raises InductiveError for a run that does not
-    fit; into a job of a cluster with as many others as go side by side there."""
+def _memory(study: Study, root: Path, machine: _Machine) -> memory.Memory | None:
+    """What the largest run that is left to do takes on a CPU, None on a GPU. Raises InductiveError for a run that does
+    not fit; into a job of a cluster with as many others as go side by side there."""
     if machine.slot.device == "cuda":
         return None
     together = 1 if machine.where == HERE else machine.side_by_side
-    wanted = ((run, study.evaluations[run.id]) for run in study.runs)
+    left = (one.run for one in study_states(study, root) if one.state not in ("finished", "diverged") or one.waiting)
+    wanted = ((run, study.evaluations[run.id]) for run in left)
     return memory.largest(wanted, machine.memory, machine.where, together)
 
 
@@ -193,5 +194,5 @@ def print_plan(console: Console, study: Study, root: Path, slot: cost.Slot, jobs
 
 def _time(seconds: float, slot: cost.Slot, jobs: int) -> str:
     if slot.device == "cuda":
-        return f"about {duration(seconds)} of one {kind_of(slot.gpu)}"
+        return f"about {duration(seconds)} of one {kind_of(slot.gpu) or 'GPU'}"
     return f"about {duration(seconds)} of one core, {duration(seconds / jobs)} with {jobs} side by side"

@@ -104,6 +104,10 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
         return []
     try:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        rows = [json.loads(line) for line in lines if line.endswith("\n")]
+        for row in rows:
+            if not isinstance(row, dict) or not all(isinstance(value, int | float | None) for value in row.values()):
+                raise ValueError(f"no row of numbers: {str(row)[:60]}")
+        return rows
     except ValueError as error:
         raise RecordError(f"{path}: damaged ({error}): its rows are lost, a result stands without them") from error

@@ -33,7 +33,7 @@ WHITE = "transparent in part, laid on white"
 ENLARGED = "smaller, and enlarged"
 TOGETHER = 256  # images that wait for a thread: Ctrl-C waits for few of them
 NAMED = 10  # files that an error names
-UNREADABLE = (*store.BROKEN, struct.error, Image.DecompressionBombError)  # what PIL raises for damaged files
+UNREADABLE = (*store.BROKEN, struct.error, TypeError, Image.DecompressionBombError)  # what PIL raises for damaged files
 
 Show = Callable[[str, int], AbstractContextManager[Callable[[], None]]]  # console.counting
 
@@ -79,6 +79,11 @@ def write_squares(name: str, side: int, data: Path, show: Show) -> Iterator[str]
 
 def _write_all(files: list[Path], source: Path, folder: Path, side: int, show: Show) -> Counter[str]:
     """Writes every square; counts what was done to some. Raises InductiveError naming those that cannot be read."""
+    places = Counter(_place(path, source) for path in files)
+    if twice := [place for place, times in places.items() if times > 1]:
+        raise InductiveError(
+            f"{source}: two images would both become {twice[0]}; nothing is written. Rename one of them"
+        )
     done, unreadable = Counter[str](), list[str]()
     write = partial(_write, source=source, folder=folder, side=side)
     with show("squares", len(files)) as count, ThreadPoolExecutor(local.slots("cpu")) as threads:
@@ -97,10 +102,15 @@ def _write_all(files: list[Path], source: Path, folder: Path, side: int, show: S
     return done
 
 
+def _place(path: Path, source: Path) -> Path:
+    """Where the square of an image lies within its folder."""
+    inside = path.relative_to(source)
+    return inside if path.suffix.lower() == ".png" else Path(f"{inside}.png")  # a.jpg and a.png are two
+
+
 def _write(path: Path, source: Path, folder: Path, side: int) -> tuple[set[str], str]:
     """Writes one square as PNG. Returns what was special about it, and what is wrong with the file ('' for nothing)."""
-    inside = path.relative_to(source)
-    place = folder / inside if path.suffix.lower() == ".png" else folder / f"{inside}.png"  # a.jpg and a.png are two
+    place = folder / _place(path, source)
     try:
         image, special = square(path, side)
     except UNREADABLE as error:

@@ -110,7 +110,7 @@ def images_needed(
         words += f"{wording.times(row.mean)}× {wording.factor_interval(estimate_of(row))}".rstrip()
         look, hollow = styles[row.label], row.label not in separable
         entries.append(Entry(row.label, look, row.mean, row.low, row.high, words, bound, hollow))
-    xlabel = f"images needed to match {reference} at n = {wording.number(size)}, over n"
+    xlabel = f"images needed to match {reference} with {wording.number(size)}, over these"
     return forest(entries, xlabel, width, FOREST, log=True)
 
 

@@ -27,7 +27,7 @@ from analysis.statistics import fits
 from analysis.statistics.intervals import Estimate, unit_noun
 from analysis.wording import ABSENT
 
-BOUNDS = "triangles: bounds"
+BOUNDS = "triangles: bounds, as the accuracy lies beyond a curve"
 FACTORS = "95 % t-intervals"
 NO_VERDICT = "“Not separable” is the verdict on the pair's accuracies at that n, whatever the factor's interval."
 FACTOR_INTERVALS = (
@@ -104,14 +104,14 @@ def images_needed(arm: ReportedArm, styles: Styles) -> Iterator[Drawing]:
         return
     baseline = of.baselines[0]
     table = _held(of.at_reference, baseline)
-    known = table[table["mean"].notna() | table["low"].notna()]
+    known = table[table["mean"].notna()]
     if known.empty:
         return
     level, apart = known["reference_accuracy"].iloc[0], separable(arm, baseline)
     draw = partial(figures.images_needed, known, apart, styles)
     shows = f"Images needed for the {wording.percent(level)} of {baseline.reference} at {n_images(baseline.train_size)}"
-    hollow = "" if set(known["label"]) <= apart else "hollow: not separable there"
-    bounds = BOUNDS if (known["bound"] != "").any() else ""
+    hollow = "" if set(known["label"]) <= apart else f"hollow: not separable from {baseline.reference}"
+    bounds = BOUNDS if known["bound"].isin(figures.BOUNDS).any() else ""
     marks = captions.legend(captions.bars(known, FACTORS, rows=True), bounds, hollow)
     yield Drawing(f"images-needed-{arm.number}", draw, known, shows, marks, arm.words)
 

@@ -44,6 +44,8 @@ def differences(arm: ArmData) -> pd.DataFrame:
     for label, reference in encoding_pairs(arm.runs):
         for size in sorted(arm.runs["train_size"].unique()):
             at, planned = rows[rows["train_size"] == size], arm.runs[arm.runs["train_size"] == size]
+            if not {label, reference} <= set(planned["label"]):
+                continue  # each model may have its own sizes
             key = {"label": label, "line": label, "reference": reference, "train_size": size}
             result.append(key | paired_difference(at, planned, label, reference))
     return pd.DataFrame(result)

@@ -51,7 +51,7 @@ def training_loss(arm: ReportedArm, styles: Styles) -> Section:
         draw = partial(figures.loss_curves, curves, styles, x)
         name = "training-loss" if measure == "batch" else "validation-loss"
         drawn.append(Drawing(f"{name}-{arm.number}", draw, curves, shows, marks, arm.words))
-    measured = [measure for measure, _ in each_group(of.final, "measure")]
+    measured = [] if of.final.empty else list(dict.fromkeys(of.final["measure"]))  # none at the training resolution
     notes = [] if "validation" in measured else [NO_VALIDATION]
     notes += [f"Metrics that cannot be read: {wording.names(of.damaged)}."] if of.damaged else []
     tables = tuple((FINAL[measure], _final(arm, measure)) for measure in measured)
