@@ -45,11 +45,13 @@ PLACES = {  # of each format, the last first to be opened: its name to a reader,
 class Report:
     """What was written: the place of each format, by its name to a reader, and the CSV tables; what must be known
     before comparing, and of letters that printed figures lack; the headline; the main table of each arm, under its
-    name; and the answers, one line each (of several arms the first says what they share)."""
+    name, and what the signs in these mean; and the answers, one line each (of several arms the first says what they
+    share)."""
 
     written: dict[str, Path]
     headline: str
     main: list[tuple[str, linked.Table]]
+    signs: list[str]
     answers: list[str]
     tables: list[Path]
     warnings: list[str]
@@ -126,6 +128,11 @@ def write_report(
         {name: out / place for kind, (name, place) in PLACES.items() if kind in formats},
         content.opening.headline,
         [(section.title, table) for section in content.chapters[0].sections for table in section.tables],
+        [
+            f"{sign} {meaning}"
+            for sign, meaning in content.signs.items()
+            if any(sign in table.signs for section in content.chapters[0].sections for table in section.tables)
+        ],
         content.answers.lines,
         [out / name for name in files if name.startswith("tables/")],
         [*content.warnings, *(fonts.missing_letters_warnings(frame.runs["label"].unique()) if printed else [])],

@@ -66,6 +66,8 @@ def report(names: tuple[str, ...], output: Path | None, formats: str, anonymous:
         head = {main.corner: "left"} | dict.fromkeys(main.head, "right")
         rows = [[cell.line for cell in (row.name, *row.cells)] for row in main.rows]
         table(console, f"\n{title}: {main.about}", head, rows)
+    for sign in written.signs:
+        say(console, sign)
     if len(written.main) > ARMS:
         say(console, f"{len(written.main) - ARMS} more conditions: in the page")
     for what, place in written.written.items():

@@ -27,7 +27,7 @@ from analysis.statistics import fits
 from analysis.statistics.intervals import Estimate, unit_noun
 from analysis.wording import ABSENT
 
-BOUNDS = "triangles: bounds, as the accuracy lies beyond a curve"
+BOUNDS = "triangles: bounds"
 FACTORS = "95 % t-intervals"
 NO_VERDICT = "“Not separable” is the verdict on the pair's accuracies at that n, whatever the factor's interval."
 FACTOR_INTERVALS = (
