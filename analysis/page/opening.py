@@ -76,7 +76,7 @@ def opening(
         judgements,
         (*sentences, *own_words),
         () if foremost is None else _drawings(foremost, shown),
-        (*chips, badge(trust)),
+        (*chips, Chip("trust", trust.badge, "trust", alarming=bool(trust.alarming))),
     )
 
 
@@ -174,11 +174,3 @@ def _resolution_chip(arm: ReportedArm) -> Iterator[Chip]:
         side = max(table["test_resolution"].unique().tolist(), key=lambda one: abs(one - arm.arm.resolution))
         best = max(each_row(table[table["test_resolution"] == side]), key=lambda row: row.mean)
         yield Chip("resolution", f"{wording.percent(best.mean)} kept at {side} px: {best.line}", "test-resolution")
-
-
-def badge(trust: Trust) -> Chip:
-    """How many checks have something to say, and of what kinds."""
-    if trust.alarming:
-        text = f"{len(trust.alarming)} of {len(trust.findings)} checks to read: {', '.join(trust.kinds)}"
-        return Chip("trust", text, "trust", alarming=True)
-    return Chip("trust", f"{wording.count(len(trust.findings), 'checks')}, nothing to report", "trust")

@@ -63,13 +63,11 @@ class Trust:
 
     @property
     def badge(self) -> str:
-        """All of it in a line: '4 of 11 checks have something to say: edits, unfinished'."""
-        some = len(self.alarming)
-        if not some:
-            return f"none of {wording.count(len(self.findings), 'checks')} has something to say"
-        have = "has" if some == 1 else "have"
+        """All of it in a line: '4 of 11 checks to read: edits, unfinished', '8 checks, nothing to report'."""
         checks = wording.count(len(self.findings), "checks")
-        return f"{some} of {checks} {have} something to say: {', '.join(self.kinds)}"
+        if not self.alarming:
+            return f"{checks}, nothing to report"
+        return f"{len(self.alarming)} of {checks} to read: {', '.join(self.kinds)}"
 
 
 def trust(

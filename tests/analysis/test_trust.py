@@ -127,7 +127,7 @@ def test_the_badge_names_what_there_is_to_say(made_up: Any, tmp_path: Path) -> N
     found = traces(tmp_path, [run.id for run in study.runs])
     said = trust([study], tmp_path, found, load(tmp_path, study), ["the arm: backbone parameters (swin)"])
     assert said.kinds == ("edits", "unfinished", "unequal")
-    assert said.badge == f"3 of {len(said.findings)} checks have something to say: edits, unfinished, unequal"
+    assert said.badge == f"3 of {len(said.findings)} checks to read: edits, unfinished, unequal"
     unfinished, unequal = (next(one for one in said.alarming if one.kind == kind) for kind in said.kinds[1:])
     assert unfinished.text == "5 of 6 runs are finished (1 missing)."
     assert unfinished.details == ("evaluations missing: 16 px for 3 runs",)
