@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from models.grids import Grid, patch_grid
 from models.initial import JAX_VIT, TIMM_VIT, Draw, Scheme, normal
 from models.network import DropPath, Head, Network, Parts, as_map, as_tokens, drop_path_rates, resize_square
-from models.positions.base import PositionFactory, at_least_single
+from models.positions.base import PositionFactory
 from models.resnet import Padding, wrap
 from models.swin import WindowAttention
 from models.vit import MLP, PatchEmbedding
@@ -81,6 +81,7 @@ class Pool(nn.Module):
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         """Tokens B N E on the grid -> B N E."""
         x, zeros = bordered(as_map(tokens, grid), self.side, self.padding)
+        x = x.contiguous()  # from a map that is channels last CUDA makes a wrong gradient (pytorch issue 188344)
         return as_tokens(nn.functional.avg_pool2d(x, self.side, 1, zeros, count_include_pad=False))
 
 
@@ -154,10 +155,8 @@ class PlainWindows(WindowAttention):
         super().__init__(width, heads, window, shifted)
         self.register_parameter("bias_table", None)
 
-    def bias(self, target: Grid, window: Grid) -> Tensor:
-        """0, in the shape 1 1 1, which broadcasts to h n n."""
-        weight = self.qkv.weight
-        return torch.zeros(1, 1, 1, device=weight.device, dtype=at_least_single(weight.dtype))
+    def bias(self, target: Grid, window: Grid) -> None:
+        """None: nothing is added but what keeps windows apart."""
 
     def forward(self, tokens: Tensor, grid: Grid, block: int, parts: Parts | None) -> Tensor:
         """Tokens B N D on the grid -> B N D; `parts` gets `attention.block`, B windows h n n."""

@@ -87,8 +87,8 @@ class Windows(AttentionLayer, ABC):
         """Scaled queries, keys and values of B windows n D, each B windows h n d."""
 
     @abstractmethod
-    def bias(self, target: Grid, window: Grid) -> Tensor:
-        """What is added to the logits of a window, h n n; `target` is the window before it was cut to the grid."""
+    def bias(self, target: Grid, window: Grid) -> Tensor | None:
+        """What is added to the logits of a window, h n n, or None; `target` is the window before the grid cuts it."""
 
     def split(self, qkv: Tensor) -> tuple[Tensor, ...]:
         """Queries, keys and values next to each other, B windows n 3D -> three of B windows h n d."""
@@ -132,7 +132,8 @@ class Windows(AttentionLayer, ABC):
         mask = None
         if any(shift) or bottom or right:
             geometry = (height, width), padded, window, shift
-            mask = self.mask(geometry, bias.device, bias.dtype)[:, None]  # windows 1 n n
+            dtype = (queries if bias is None else bias).dtype
+            mask = self.mask(geometry, x.device, dtype)[:, None]  # windows 1 n n
         mixed, probabilities = attend(queries, keys, values, bias, self.fused and parts is None, mask=mask)
         if parts is not None and probabilities is not None:
             parts[f"attention.{layer}"] = probabilities
@@ -165,7 +166,7 @@ class WindowAttention(Windows):
         queries, keys, values = self.split(self.qkv(windows))
         return queries * self.head_width**-0.5, keys, values
 
-    def bias(self, target: Grid, window: Grid) -> Tensor:
+    def bias(self, target: Grid, window: Grid) -> Tensor | None:
         """From the trained offset image, resized when the target window differs: h n n."""
         table: Tensor = self.bias_table if target == self.window else resize_offsets(self.bias_table, target)
         return by_pair(table, window)

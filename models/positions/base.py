@@ -92,7 +92,7 @@ class Position(nn.Module):
         It is computed once and kept, outside the state dict. While torch.compile traces, what is not kept yet becomes
         part of the graph: run once eagerly before to avoid it.
         """
-        key = (make.__name__, grid, device, dtype)
+        key = (getattr(make, "__func__", make), grid, device, dtype)  # torch 2.11 cannot trace a method's name
         kept = self._constants.get(key)
         if kept is None and torch.compiler.is_compiling():
             return make(grid).to(device=device, dtype=dtype)

@@ -96,6 +96,7 @@ def test_a_resumed_run_has_the_same_bits(
 
 
 def test_a_shortage_of_memory_halves_the_micro_batch(data: Path, tmp_path: Path) -> None:
-    """Reference: the losses of the same run with room."""
-    answer = memory.halved(examination.short_run(data), tmp_path, Settings(data, "cuda"))
-    assert answer.verdict == "ok", answer.words
+    """In a process that holds nothing else on the GPU. Reference: the losses of the same run with room."""
+    call = partial(memory.halved, examination.short_run(data), tmp_path, Settings(data, "cuda"))
+    (finding,) = answered([Check("memory", "shortage", call)])
+    assert finding.answer.verdict == "ok", finding.line
