@@ -1,18 +1,22 @@
-"""How fast a GPU trains, forecast from a network's launches and arithmetic. Nothing here is measured.
+"""How fast a GPU trains, forecast from a network's launches and arithmetic.
 
-    seconds of a step = launches x 5 µs + FLOPs / (share x the GPU's peak in the run's precision)
-    launches          = (3 x operations of the forward pass + 4 x weights, in bfloat16) x share left by compiling + 60
+    seconds of a step = launches x 35 µs + FLOPs / (share x the GPU's peak in the run's precision)
+    launches          = (3 x operations of the forward pass + 4 x weights, in bfloat16 + 60) x share left by compiling
 
 Small networks wait for launches, large ones for arithmetic. Backward passes launch about twice what forward ones do.
 Autocast turns weights and inputs of layers into bfloat16, and their gradients back. 60 stand for images and what
 augments them, the loss and the optimiser.
+
+35 µs and the shares are of the five networks that `inductive doctor` times, at 32 and 224 px, on one H100 (2026-11-26;
+docs/performance.md). There they forecast 0.4 to 2 times what a step took: the shares are of networks far apart, 0.11 to
+0.56 in float32 and 0.03 to 0.16 in bfloat16. What records say of a GPU corrects them.
 """
 
 import re
 from dataclasses import dataclass
 
-LAUNCH_SECONDS = 5e-6
-SHARE = 0.35  # of the peak; cifar10-airbench, tuned by hand, reaches 0.37 of an A100's (docs/performance.md)
+LAUNCH_SECONDS = 35e-6  # of Python, torch and the driver together
+SHARES = {"float32": 0.3, "tf32": 0.12, "bfloat16": 0.08}  # of the peak
 START_SECONDS = 10.0  # of a run, up to its steady pace: images, CUDA's context and libraries, the first steps
 CASTS, OTHERS = 4, 60
 FORMS = {"off": 1.0, "network": 0.5, "graphs": 0.1}  # share of the launches that is left by compiling
@@ -77,7 +81,9 @@ def flops(name: str, precision: str) -> float:
     """FLOP/s that training is assumed to reach on a GPU of this name, by a run that has it to itself."""
     gpu, sevenths = _read(name)
     most = gpu or UNKNOWN
-    return float(getattr(most, precision) or most.float32) * 1e12 * SHARE * sevenths / 7
+    best = getattr(most, precision)  # None: it computes as in float32
+    share = SHARES[precision if best else "float32"]
+    return float(best or most.float32) * 1e12 * share * sevenths / 7
 
 
 def peak(name: str, precision: str) -> float | None:
@@ -92,11 +98,11 @@ def assumption(name: str) -> str:
     """In words: what `flops` says of a GPU, and what a launch is assumed to take."""
     kind = kind_of(name) if _read(name)[0] else f"{name or 'an unnamed GPU'}, taken for a {UNKNOWN.name}"
     speeds = ", ".join(f"{one} {flops(name, one) / 1e12:.3g}" for one in ("float32", "tf32", "bfloat16"))
-    return f"{SHARE:.0%} of the peak of {kind} (TFLOP/s: {speeds}) and {LAUNCH_SECONDS * 1e6:.0f} µs a launch"
+    return f"{kind} (TFLOP/s in training: {speeds}) and {LAUNCH_SECONDS * 1e6:.0f} µs a launch"
 
 
 def launches(operations: int, weights: int, precision: str, form: str) -> float:
     """Kernels of a training step: by the `operations` of its forward pass and the `weights` of its layers (tensors of
     two dimensions and more), in a form of compiling."""
     casts = CASTS * weights if precision == "bfloat16" else 0
-    return (3 * operations + casts) * FORMS[form] + OTHERS
+    return (3 * operations + casts + OTHERS) * FORMS[form]

@@ -19,7 +19,7 @@ from benchmarks.running import loop
 from benchmarks.running.attempt_log import Outcome
 from benchmarks.training import compiling, kernels
 from benchmarks.training.compiling import compiled, drop_compiled
-from benchmarks.training.kernels import KERNELS, Kernels, execution_for
+from benchmarks.training.kernels import KERNELS, Kernels, execution_for, form_by_rule
 from benchmarks.training.training import Training, model_of
 
 Make = Callable[..., Run]
@@ -117,8 +117,11 @@ def test_a_halved_micro_batch_is_compiled_afresh(
 
 
 def test_the_rule_is_a_number_of_steps(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No device has one until it has been measured; with one, runs of fewer steps are not compiled."""
-    assert {kernels.compile_from for kernels in KERNELS.values()} == {math.inf}
+    """Whole steps as graphs on GPUs, always; elsewhere none, and with one, runs of fewer steps are not compiled."""
+    rules = {(device, kernels.compiled, kernels.compile_from) for (device, _), kernels in KERNELS.items()}
+    assert {rule for rule in rules if rule[0] == "cuda"} == {("cuda", "graphs", 1)}
+    assert {number for device, _, number in rules if device != "cuda"} == {math.inf}
+    assert form_by_rule(tiny(), "cuda") == "graphs"
     assert execution_for(tiny(), "cpu")["compile"] == "off"
     monkeypatch.setitem(kernels.KERNELS, ("cpu", "float32"), Kernels("explicit", compile_from=100))
     found = [execution_for(tiny(budget={"steps": steps}), "cpu")["compile"] for steps in (99, 100)]
