@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 LAUNCH_SECONDS = 35e-6  # of Python, torch and the driver together
 SHARES = {"float32": 0.3, "tf32": 0.12, "bfloat16": 0.08}  # of the peak
-START_SECONDS = 10.0  # of a run, up to its steady pace: images, CUDA's context and libraries, the first steps
+START_SECONDS = 3.0  # of a run, up to its steady pace; 1.4 on an H100 with a local disk, and shared ones are slower
 CASTS, OTHERS = 4, 60
 FORMS = {"off": 1.0, "network": 0.5, "graphs": 0.1}  # share of the launches that is left by compiling
 

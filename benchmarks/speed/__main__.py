@@ -23,6 +23,7 @@ TABLES = {  # each module's `measure` returns its table
     "encodings": "benchmarks.speed.encodings",
     "draws": "benchmarks.speed.draws",
     "sweep": "benchmarks.speed.sweep",
+    "sharing": "benchmarks.speed.sharing",
     "start": "benchmarks.speed.start",
     "scale": "benchmarks.speed.scale",
     "planning": "benchmarks.speed.planning",
@@ -31,6 +32,7 @@ TABLES = {  # each module's `measure` returns its table
     "bf16": "benchmarks.speed.precision",
 }
 HOST = ("draws", "planning", "records")  # nothing in them is computed by a network, so they have no device
+GPU = ("sharing",)  # only what shares a GPU is asked for there
 QUICK, QUICK_BATCH = Plan(rounds=1, most=1, warmup=1, seconds=0.0, patience=0.0), 2
 
 
@@ -73,7 +75,8 @@ def bench(
     plan, images = (
         (QUICK, QUICK_BATCH) if quick else (Plan(rounds=rounds, most=max(rounds, most), patience=patience), batch)
     )
-    chosen = names or tuple(name for name in TABLES if device == "cpu" or name not in HOST)
+    left_out = HOST if device != "cpu" else GPU
+    chosen = names or tuple(name for name in TABLES if name not in left_out)
     if device != "cpu" and (without := [name for name in chosen if name in HOST]):
         raise click.UsageError(f"--device {device}: no network computes in {', '.join(without)}")
     apply_execution(execution_for(make_run({}), choose_device(device)))  # as every run does, and so:
@@ -90,7 +93,7 @@ def bench(
             json_file.parent.mkdir(parents=True, exist_ok=True)
             write_json(json_file, kept)
         if write and device == "cuda":
-            write_card_block(write, kept["machine"]["gpu"], name, text)
+            write_card_block(write, kept["machine"]["gpu"], table.name, text)
         elif write:
             write_block(write, name, text)
 

@@ -47,9 +47,9 @@ KERNELS = {
 """By device and precision, from measurements. On CPUs torch's fused attention gains nothing in float32 at our numbers
 of tokens, and in bfloat16 its step takes two to six times as long. Linear maps in float32 by oneDNN take half the time
 on processors of AMD. Channels last gives convolutional networks 1.3 to 1.5x, one thread a run and a run a core up to
-1.5x. On CPUs no run is compiled unless it is asked for: it does not pay (table `compile` of `make bench`). On GPUs every
-run's steps are recorded as graphs: the same bits (`inductive doctor`), and small networks, whose kernels a GPU computes
-faster than Python launches them, take down to half the time.
+1.5x. On CPUs no run is compiled unless it is asked for: that does not pay (table `compile` of `make bench`). On GPUs
+the steps of every run are recorded as graphs: they have the same bits (`inductive doctor`) and, where a GPU computes
+kernels faster than Python launches them, take down to half the time.
 """
 
 ATTENTION_BACKENDS = ("flash", "efficient", "math")

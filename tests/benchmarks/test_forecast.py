@@ -57,8 +57,8 @@ def test_a_gpu_by_any_name(names: tuple[str, ...], expected: str) -> None:
 
 
 def test_the_speeds_assumed() -> None:
-    """Reference: dense peaks of NVIDIA's data sheets, times the precision's share; a seventh for 1g; V100, which computes
-    bfloat16 as float32, for the unknown."""
+    """Reference: dense peaks of NVIDIA's data sheets, times the precision's share; a seventh for 1g; V100, which
+    computes bfloat16 as float32, for the unknown."""
     assert flops(H100, "bfloat16") == pytest.approx(0.08 * 989.4e12)
     assert flops("a100", "float32") == pytest.approx(0.3 * 19.5e12)
     assert flops("a100_1g.5gb", "tf32") == pytest.approx(0.12 * 156e12 / 7)
@@ -182,10 +182,10 @@ def test_a_run_with_its_evaluations() -> None:
     [evaluation] = single(run).evaluations[run.id][:1]
     assert (evaluation.part, evaluation.resolution) == ("test", 32)
     passes = 10_000 * (72 * 35e-6 / 256 + 2 * cost.facts(run).macs / flops(H100, "bfloat16"))
-    expected = 10.0 + 1000 * step_seconds(run, Slot("cuda", H100)) + passes
+    expected = 3.0 + 1000 * step_seconds(run, Slot("cuda", H100)) + passes
     assert run_seconds(run, [evaluation], Slot("cuda", H100)) == pytest.approx(expected)
     longer = Speeds(longer={"bfloat16": 2.0, "float32": 9.0}, start=4.0)
-    assert run_seconds(run, [evaluation], Slot("cuda", H100), longer) == pytest.approx(4.0 + 2 * (expected - 10.0))
+    assert run_seconds(run, [evaluation], Slot("cuda", H100), longer) == pytest.approx(4.0 + 2 * (expected - 3.0))
     known = Speeds({cost.speed_key(run): 50_000.0}, {"bfloat16": 2.0}, 4.0)
     assert run_seconds(run, [evaluation], Slot("cuda", H100), known) == pytest.approx(
         4.0 + (128_000 + 10_000 / 3) / 5e4
