@@ -94,11 +94,15 @@ SAME = {
     ("PLAIN_STEPS", "e4ef3b94"): "",
     ("Recorder", "7a67e27c"): "",
     ("StepGraphs", "d225c99c"): "",
-    ("Training", "24c5fce0"): "e0ab30ed",
+    ("Training", "6c5d9c3f"): "e0ab30ed",
     ("arithmetic", "5722e474"): "c56ae0e6",
     ("backward_arithmetic", "b552caca"): "",
     ("compiled", "442a9f4e"): "5d5f20c8",
     ("tf32", "13fb1c62"): "",
+    # isotropic.py, swin.py, positions/base.py: what CUDA and torch 2.11 need
+    ("Pool", "59c89a84"): "d46bd776",
+    ("Position", "6dfdf180"): "32acfafb",
+    ("Windows", "cd2215de"): "59089c99",
     # evaluation: more images at once on a GPU, all logits copied once
     ("GPU_TOGETHER", "2a24c624"): "",
     ("Measurer", "0e39a14a"): "1b04000a",

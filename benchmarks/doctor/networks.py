@@ -1,4 +1,5 @@
-"""Every model and encoding on the device against the CPU: logits, gradients, and the loss of three training steps.
+"""Every model and encoding on the device against the CPU: logits, also of larger images, gradients, and the loss of
+three training steps.
 
 The reference is a CPU's plainest arithmetic (explicit attention, torch's linear maps and layout); on the other side is
 a run's own, in float32. Weights are random everywhere, so that nothing is hidden by what starts at zero.
@@ -39,7 +40,9 @@ FLOOR = 0.01  # of the whole gradient's norm: a parameter's own counts as at lea
 BATCHES, QUICK_BATCHES, IMAGES = 5, 3, 2
 """A ReLU whose input is within rounding of zero may go either way, which moves a gradient by a percent: it happens in a
 few small batches of a hundred, so the median over batches counts."""
+LARGER = 48  # pixels of images that are evaluated but not trained on, as the suite does
 STEPS, BATCH = 3, 16
+LOGITS_AT = ("logits", "logits of larger images")  # keys, beside the names of parameters
 PLAINEST = {"attention": "explicit", "linear": "torch", "layout": "contiguous", "compile": "off"}
 
 
@@ -113,7 +116,7 @@ def against_cpu(run: Run, data: Path, device: str, batches: int, steps: int) -> 
     here, losses = as_runs_do(run, device, partial(_computed, run, data, batches, steps))
     there, expected = _computed(run, data, batches, steps, execution_for(run, "cpu") | PLAINEST)
     pairs = list(zip(here, there, strict=True))
-    logits = median(relative(mine["logits"], theirs["logits"]) for mine, theirs in pairs)
+    logits = max(median(relative(mine[at], theirs[at]) for mine, theirs in pairs) for at in LOGITS_AT)
     by_parameter = [gradient_errors(mine, theirs) for mine, theirs in pairs]
     medians = {name: median(errors[name] for errors in by_parameter) for name in by_parameter[0]}
     worst = max(medians, key=lambda name: medians[name])
@@ -139,21 +142,30 @@ def _computed(
 
 
 def _outcomes(run: Run, execution: Mapping[str, Any], batches: int) -> list[dict[str, Tensor]]:
-    """For each batch the logits (B K) and the gradient of every parameter, by name: in float64, on the CPU."""
-    network = build_model(run, execution).train()
+    """For each batch the logits (B K), those of larger images in evaluation, and the gradient of every parameter, by
+    name: in float64, on the CPU."""
+    network = build_model(run, execution)
     randomise(network)
     found = []
     for seed in range(batches):
-        images = random_images(IMAGES, run.data.channels, run.resolution, run.resolution, seed=seed).float()
-        images = images.to(execution["device"])
-        if execution["layout"] == "channels_last":
-            images = images.contiguous(memory_format=torch.channels_last)
+        images, larger = (_images(run, side, seed, execution) for side in (run.resolution, LARGER))
+        with torch.no_grad():
+            evaluated = network.eval()(larger)
         network.zero_grad(set_to_none=True)
-        logits = network(images)
+        logits = network.train()(images)
         F.cross_entropy(logits, torch.arange(IMAGES, device=images.device)).backward()
         named = [(name, p.grad) for name, p in network.named_parameters() if p.grad is not None]
-        found.append({name: value.detach().cpu().double() for name, value in [("logits", logits), *named]})
+        named += zip(LOGITS_AT, (logits, evaluated), strict=True)
+        found.append({name: value.detach().cpu().double() for name, value in named})
     return found
+
+
+def _images(run: Run, side: int, seed: int, execution: Mapping[str, Any]) -> Tensor:
+    """Random images B C side side on an execution's device, in its layout."""
+    images = random_images(IMAGES, run.data.channels, side, side, seed=seed).float().to(execution["device"])
+    if execution["layout"] == "channels_last":
+        return images.contiguous(memory_format=torch.channels_last)
+    return images
 
 
 def relative(found: Tensor, expected: Tensor, least: float = 0.0) -> float:
@@ -163,7 +175,7 @@ def relative(found: Tensor, expected: Tensor, least: float = 0.0) -> float:
 
 def gradient_errors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, float]:
     """The relative error of each parameter's gradient; see FLOOR."""
-    names = [name for name in expected if name != "logits"]
+    names = [name for name in expected if name not in LOGITS_AT]
     whole = float(torch.cat([expected[name].flatten() for name in names]).norm())
     return {name: relative(found[name], expected[name], FLOOR * whole) for name in names}
 
