@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -16,18 +16,20 @@ from benchmarks.data.subsets import Subset
 from benchmarks.errors import ConfigError, RecordError
 from benchmarks.files import parsed_json, read_bytes_or_none, read_json_or, write_atomic, write_json
 from benchmarks.plan.recipes import Recipe, plain
-from benchmarks.plan.run import Evaluation, Run, canonical, make_run
+from benchmarks.plan.run import DEFAULTS, Evaluation, Run, canonical, make_run
 from benchmarks.records import sources
 from benchmarks.records.attempts import Attempt, read_attempts
 from benchmarks.records.evaluation_files import DAMAGE, opened_pass, read_entries, write_evaluations
 from benchmarks.slices import changes
 
 FORMAT = 1
-CONFIG_KEYS: Mapping[str, type] = {"format": int, "id": str, "run": dict}
+CONFIG_KEYS: Mapping[str, type] = {"format": int, "id": str, "run": dict, "delta": dict, "subset": str}
 EXECUTION_KEYS: Mapping[str, type] = {"device": str}
 RESULT_KEYS: Mapping[str, type] = {"format": int, "state": str}
+KINDS: Mapping[type, str] = {int: "an integer", str: "a text", dict: "a table"}
 REMEDY = "to train the run again, remove its folder: `inductive run` then starts it anew"
 EDITED = f"put back what was edited; or, {REMEDY}"
+LATER = frozenset({"initial", "init_from", "validate_every"})  # of a run's keys, those that old records may lack
 STATES = ("missing", "queued", "running", "interrupted", "finished", "failed", "diverged", "lost", "stale")
 
 __all__ = ["DAMAGE", "FORMAT", "Record", "opened_pass", "read_record", "write_atomic", "write_evaluations"]
@@ -114,6 +116,8 @@ def read_record(folder: Path | str, *, now_sources: Mapping[str, str] | None = N
     config = _read(f"{place}/config.json", CONFIG_KEYS)
     if config is None:
         raise RecordError(f"{place}/config.json: there is no such file")
+    if lacking := DEFAULTS.keys() - LATER - config["run"].keys():
+        raise RecordError(f"{place}/config.json: {_missing(f'run.{key}' for key in lacking)}; {EDITED}")
     execution = _read(f"{place}/execution.json", EXECUTION_KEYS, _parsed_once)
     result = _read(f"{place}/result.json", RESULT_KEYS)
     state, reason = _state(result, () if result is not None else read_attempts(Path(folder)))
@@ -138,13 +142,23 @@ def _read(path: str, kinds: Mapping[str, type], parse: Callable[[bytes], Any] = 
         raise RecordError(f"{path}: cannot be read ({error}); {REMEDY}") from error
     if isinstance(value, dict) and "disagreement" in value:  # of two roots, see benchmarks/records/roots.py
         raise RecordError(str(value["disagreement"]))
-    if not isinstance(value, dict) or any(not isinstance(value.get(key), kind) for key, kind in kinds.items()):
+    if not isinstance(value, dict):
         raise RecordError(f"{path}: not as this suite writes it: it needs {', '.join(kinds)}; {REMEDY}")
+    if lacking := kinds.keys() - value.keys():
+        raise RecordError(f"{path}: {_missing(lacking)}; {EDITED}")
+    for key, kind in kinds.items():
+        if not isinstance(value[key], kind):
+            raise RecordError(f"{path}: {key} is {value[key]!r}, not {KINDS[kind]}; {EDITED}")
     if value.get("format", FORMAT) > FORMAT:
         raise RecordError(
             f"{path}: made by a newer version of the suite (format {value['format']}, this one reads {FORMAT})"
         )
     return value
+
+
+def _missing(keys: Iterable[str]) -> str:
+    found = sorted(keys)
+    return f"{', '.join(found)} {'is' if len(found) == 1 else 'are'} missing"
 
 
 def _parsed_once(data: bytes) -> Any:
@@ -210,14 +224,15 @@ def configuration_digest(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical(settings).encode()).hexdigest()[:16]
 
 
-def fits_its_name(config: Mapping[str, Any]) -> bool:
-    """Whether a configuration agrees with its own id: place (n, r, d, s) and digest in it. Also where this version of
-    the suite does not understand it."""
+def misfit(config: Mapping[str, Any]) -> str:
+    """What of a configuration does not agree with its own id, in words; '' for none: its delta with the digest in it,
+    its place (n, r, d, s). Also where this version of the suite does not understand it."""
     settings, delta = config["run"], config["delta"]
+    if not config["id"].endswith(f"-{hashlib.sha256(canonical(delta).encode()).hexdigest()[:8]}"):
+        return "its delta is not the one of its id"
     place = "-n{train_size}-r{resolution}-d{draw}-s{seed}-".format(**settings)
-    digest = hashlib.sha256(canonical(delta).encode()).hexdigest()[:8]
     inside = all(_contains(settings.get(key), value) for key, value in delta.items())
-    return place in config["id"] and config["id"].endswith(f"-{digest}") and inside
+    return "" if place in config["id"] and inside else "its configuration is not the one of its id"
 
 
 def _contains(whole: Any, part: Any) -> bool:
@@ -234,8 +249,11 @@ def drift(settings: Mapping[str, Any], run: Run) -> list[str]:
 
 def _with_later_keys(settings: Mapping[str, Any]) -> dict[str, Any]:
     """A recorded configuration with the keys that came later, at their defaults: what they switch on was not there."""
-    fields = {name: field.default for name, field in Run.model_fields.items() if name not in settings}
-    return {**fields, **settings, "recipe": {**plain(dict(Recipe())), **settings["recipe"]}}
+    return {
+        **{name: DEFAULTS[name] for name in LATER},
+        **settings,
+        "recipe": {**plain(dict(Recipe())), **settings["recipe"]},
+    }
 
 
 def write_plugins(folder: Path, run: Run, prefix: str = "") -> None:

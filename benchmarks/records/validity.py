@@ -20,16 +20,17 @@ from pydantic import ValidationError
 from benchmarks.data.dataset import Places
 from benchmarks.errors import ConfigError, InductiveError, RecordError
 from benchmarks.files import read_bytes_or_none
-from benchmarks.plan.recipes import typed
+from benchmarks.plan.recipes import Recipe, typed
 from benchmarks.plan.run import Evaluation, Run, make_run
 from benchmarks.records.evaluation_files import DAMAGE, damage_remedy, pass_paths
 from benchmarks.records.record import (
+    LATER,
     REMEDY,
     STATES,
     Record,
     configuration_digest,
     drift,
-    fits_its_name,
+    misfit,
     read_record,
     recorded_sources,
 )
@@ -87,17 +88,18 @@ def valid_record(
 def _check_identity(record: Record, run: Run | None) -> None:
     """Raises one of UNREADABLE unless the configuration is that of the run whose id it has."""
     settings = record.config["run"]
+    edits = _edits(record)
     if run is not None:
         changed = drift(settings, run)
-        if not changed and run.id == record.id:
+        if not changed and not edits and run.id == record.id:
             return
-        edited = _edited(record)
-        why = "edited by hand" if edited else "edited, or a default or the content of a named recipe has changed"
-        what = "put it back" if edited else "restore it, or set the old value in the study"
-        raise RecordError(f"config.json is not what run {record.id} means ({why}): {'; '.join(changed)}; {what}")
+        why = "edited by hand" if edits else "edited, or a default or the content of a named recipe has changed"
+        what = "put it back" if edits else "restore it, or set the old value in the study"
+        found = "; ".join(changed or edits)
+        raise RecordError(f"config.json is not what run {record.id} means ({why}): {found}; {what}")
     Run.model_validate({**settings, "recipe": typed(settings["recipe"])})
-    if _edited(record):
-        raise RecordError("config.json: its configuration is not the one of its id: edited by hand; put it back")
+    if edits:
+        raise RecordError(f"config.json: edited by hand: {'; '.join(edits)}; put it back")
     if "digest" in record.config:
         return
     try:  # a record of before configurations had a digest: as far as today's suite understands it
@@ -108,10 +110,16 @@ def _check_identity(record: Record, run: Run | None) -> None:
         raise RecordError(f"config.json: its configuration is that of run {now}: edited by hand; put it back")
 
 
-def _edited(record: Record) -> bool:
-    """Whether a configuration is another than was written: by its digest, where it has one, and by its id."""
-    written = record.config.get("digest")
-    return written not in (None, configuration_digest(record.config["run"])) or not fits_its_name(record.config)
+def _edits(record: Record) -> list[str]:
+    """What shows that a configuration is another than was written: by its digest, where it has one, and by its id."""
+    config, settings = record.config, record.config["run"]
+    if config.get("digest") in (None, configuration_digest(settings)):
+        wrong = misfit(config)
+        return [wrong] if wrong else []
+    gone = sorted(LATER - settings.keys()) + sorted(
+        f"recipe.{key}" for key in Recipe.model_fields.keys() - settings["recipe"].keys()
+    )
+    return [f"run.{key} is missing" for key in gone] or ["its configuration is not the one of its digest"]
 
 
 def _check_result(record: Record, run: Run | None) -> None:

@@ -25,7 +25,7 @@ from benchmarks.records import attempts, sources
 from benchmarks.records.checkpoints import checkpoint_paths
 from benchmarks.records.evaluation_files import read_entries
 from benchmarks.records.metrics import read_metrics
-from benchmarks.records.record import opened_pass, read_record
+from benchmarks.records.record import configuration_digest, opened_pass, read_record
 from benchmarks.records.states import run_state, study_states
 from benchmarks.running.attempt_log import Outcome
 from benchmarks.training import training
@@ -344,7 +344,7 @@ def test_a_record_from_before_a_key_of_the_recipe_is_continued(tiny: Make, perfo
         perform(one, stop_at=3)
         config = read_json(tmp_path / one.id / "config.json")
         del config["run"]["recipe"]["ema"], config["run"]["recipe"]["train_resolutions"]
-        write_json(tmp_path / one.id / "config.json", config)
+        write_json(tmp_path / one.id / "config.json", config | {"digest": configuration_digest(config["run"])})
     assert perform(run).state == "finished"
     with pytest.raises(RecordError, match=r"recipe\.ema: 0\.0 -> 0\.5"):
         perform(other)

@@ -54,6 +54,20 @@ def edited(name: str, **changes: Any) -> Callable[[Path, Path], None]:
     return edit
 
 
+def without(*path: str) -> Callable[[Path, Path], None]:
+    """config.json of the first record without one of its keys."""
+
+    def edit(mine: Path, other: Path) -> None:
+        values = json.loads((mine / "config.json").read_text())
+        table = values
+        for key in path[:-1]:
+            table = table[key]
+        del table[path[-1]]
+        (mine / "config.json").write_text(json.dumps(values))
+
+    return edit
+
+
 def another_result(mine: Path, other: Path) -> None:
     (mine / "result.json").write_bytes((other / "result.json").read_bytes())
 
@@ -80,6 +94,14 @@ DAMAGES = {
     "no number at all": (edited("result.json", train_accuracy=None), "result.json: train_accuracy is missing"),
     "another seed": (edited("config.json", run__seed=5), "seed: 5 -> 0"),
     "another default": (edited("config.json", run__recipe__clip=0.5), "recipe.clip: 0.5 -> 1.0"),
+    "a lost key of its place": (without("run", "resolution"), "config.json: run.resolution is missing"),
+    "a lost key at its default": (without("run", "precision"), "config.json: run.precision is missing"),
+    "a lost key that came later": (without("run", "init_from"), "(edited by hand): run.init_from is missing"),
+    "a lost key of the recipe": (without("run", "recipe", "clip"), "(edited by hand): run.recipe.clip is missing"),
+    "no delta": (without("delta"), "config.json: delta is missing"),
+    "another delta": (edited("config.json", delta={}), "(edited by hand): its delta is not the one of its id"),
+    "a delta of another kind": (edited("config.json", delta=[]), "config.json: delta is [], not a table"),
+    "no subset": (without("subset"), "config.json: subset is missing"),
     "another run's result": (another_result, "result.json is of another run, resnet-"),
     "the same in an old record": (another_result_of_before_ids, "result.json is of another run: train_images is 7"),
     "another run's evaluations": (another_pass, "is of another run, resnet-"),
@@ -124,7 +146,7 @@ def test_another_seed_is_found_however_it_is_written(two: Study, tmp_path: Path)
     said = f"config.json is not what run {run.id} means (edited by hand): seed: 5 -> 0; put it back; {REMEDY}"
     assert (state.state, state.reason) == ("failed", said)
     assert load(root).problems["problem"].tolist() == [
-        f"config.json: its configuration is not the one of its id: edited by hand; put it back; {REMEDY}"
+        f"config.json: edited by hand: its configuration is not the one of its id; put it back; {REMEDY}"
     ]
     with pytest.raises(RecordError, match=r"its configuration is that of run resnet-.*; put back what was"):
         read_record(root / run.id).run()
@@ -185,7 +207,9 @@ def test_an_edited_configuration_is_found_without_a_study(two: Study, tmp_path: 
             valid_record(root / name)
         values["run"]["recipe"]["clip"] = 0.5
         path.write_text(json.dumps(values))
-    assert load(root).problems["problem"].str.startswith("config.json: its configuration is").tolist() == [True, True]
+    first, old = sorted(load(root).problems["problem"], key=lambda text: "that of run" in text)
+    assert first.startswith("config.json: edited by hand: its configuration is not the one of its digest")
+    assert old.startswith("config.json: its configuration is that of run resnet-")
 
 
 def test_the_command_names_the_remedy(
@@ -200,6 +224,20 @@ def test_the_command_names_the_remedy(
         assert (done.returncode, said in " ".join(done.stdout.split())) == (code, True), done.stdout + done.stderr
     shown = inductive("show", folder.name)
     assert shown.returncode == 0 and f"failed ({said})" in " ".join(shown.stdout.split())
+
+
+def test_a_key_that_is_gone_is_named(
+    two: Study, tmp_path: Path, inductive: Callable[..., CompletedProcess[str]]
+) -> None:
+    """`show` and `list runs` say which file lacks which key, in one line; the other runs are listed."""
+    folder = tmp_path / "runs" / two.runs[0].id
+    without("run", "resolution")(folder, folder)
+    shown = inductive("show", folder.name)
+    said = f"config.json: run.resolution is missing; put back what was edited; or, {REMEDY}"
+    assert (shown.returncode, len(shown.stderr.splitlines())) == (2, 1), shown.stderr
+    assert f"{folder.name}/{said}" in shown.stderr
+    listed = inductive("list", "runs", "two.toml")
+    assert listed.returncode == 0 and listed.stdout.splitlines()[-1] == "1 finished, 1 failed"
 
 
 def test_a_flipped_byte_of_the_arrays(two: Study, tmp_path: Path) -> None:
