@@ -5,6 +5,7 @@ overwritten. The middle of each upright image, as wide as its shorter side, is r
 training and evaluation: so width and height are scaled alike.
 """
 
+import posixpath
 import secrets
 import shutil
 import struct
@@ -20,6 +21,7 @@ import torch
 from PIL import Image, ImageOps
 
 from benchmarks.data import folders, store
+from benchmarks.data.dataset import FOLDER
 from benchmarks.errors import ConfigError, InductiveError
 from benchmarks.files import read_json_or, write_json
 from benchmarks.running import local
@@ -39,8 +41,8 @@ Show = Callable[[str, int], AbstractContextManager[Callable[[], None]]]  # conso
 
 
 def squares_name(name: str, side: int) -> str:
-    """The data set that the squares of `folder:PATH` are."""
-    return f"{name.rstrip('/')}-{side}px"
+    """The data set that the squares of `folder:PATH` are, however its path is written."""
+    return f"{FOLDER}{posixpath.normpath(name.removeprefix(FOLDER))}-{side}px"
 
 
 def write_squares(name: str, side: int, data: Path, show: Show) -> Iterator[str]:
@@ -57,7 +59,8 @@ def write_squares(name: str, side: int, data: Path, show: Show) -> Iterator[str]
     target = folders.place(new, data)
     about = {"of": name, "images": folders.fingerprint(source, files), "pixels": side, "how": HOW}
     if target.exists():
-        if read_json_or(target / ABOUT) != about:
+        made = read_json_or(target / ABOUT)
+        if not isinstance(made, dict) or {**made, "of": name} != about:  # one folder has many names
             raise InductiveError(
                 f"{target} is there, and not made of the images of {source} as they are now; nothing is overwritten: "
                 f"remove it, or use it as it is (--dataset {new} without --square)"

@@ -131,6 +131,17 @@ def test_a_tree_becomes_a_data_set(tmp_path: Path) -> None:
     assert abs(images.train[0].transpose(1, 2, 0).astype(int) - expected(first)).max() <= 1
 
 
+@pytest.mark.parametrize("name", ["folder:pets/", "folder:./pets", "folder:dogs/../pets", "folder:{}/pets/."])
+def test_one_folder_is_one_data_set_however_it_is_named(name: str, tmp_path: Path) -> None:
+    """The squares of a folder are found again under each of its names. Reference: the folders that there are."""
+    fill(tmp_path / "pets")
+    (tmp_path / "dogs").mkdir()
+    write(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    assert "from before; nothing is written" in write(tmp_path, name.format(tmp_path))[0]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     """Again: nothing to do. Other images, or a folder of that name: refused. Reference: the files' times of change."""
     fill(tmp_path / "pets")
