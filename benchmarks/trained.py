@@ -20,7 +20,7 @@ from benchmarks.data.class_names import class_names
 from benchmarks.data.dataset import Images, Places
 from benchmarks.data.store import check_same_images, load_images
 from benchmarks.data.subsets import draw_subset
-from benchmarks.errors import RecordError, StaleError
+from benchmarks.errors import ConfigError, InductiveError, RecordError, StaleError
 from benchmarks.plan.run import Run, default_evaluation
 from benchmarks.records.init_from import run_sources
 from benchmarks.records.record import Record, find_record, read_record
@@ -28,6 +28,7 @@ from benchmarks.records.roots import existing, opened
 from benchmarks.records.validity import valid_record
 from benchmarks.running.execute import finished_model
 from benchmarks.training.evaluation import Measurer
+from benchmarks.training.kernels import choose_device
 from benchmarks.training.training import TOGETHER, arithmetic
 from models.network import Network
 from models.options import parse_way
@@ -61,8 +62,13 @@ class TrainedRun:
         return self._part(part)[0]
 
     def shown(self, pixels: Tensor, resolution: int | None = None) -> Tensor:
-        """Images of your own, uint8 or float32 from 0 to 1 (B, C, H, W), as the run's evaluation would show them."""
-        how = default_evaluation(self.run, "test", resolution or self.run.resolution)
+        """Images of your own, uint8 or float32 from 0 to 1 (B, C, H, W), as the run's evaluation would show them.
+        Raises ConfigError for others, and for a resolution below 1."""
+        side = self.run.resolution if resolution is None else resolution
+        if side < 1:
+            raise ConfigError("resolution", f"is {side}; allowed are 1 pixel and more (default: {self.run.resolution})")
+        self._check_pixels(pixels)
+        how = default_evaluation(self.run, "test", side)
         device = self._measurer.device
         bright = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
         return self._measurer.shown(bright.to(device), how).cpu()
@@ -83,6 +89,17 @@ class TrainedRun:
     def class_names(self) -> tuple[str, ...]:
         """The name of each class, in the order of labels and logits."""
         return class_names(self.run.data, Places(self.data, self.record.path.parent))
+
+    def _check_pixels(self, pixels: Tensor) -> None:
+        """Raises ConfigError unless these are images as `shown` takes them."""
+        channels, shape = self.run.data.channels, tuple(pixels.shape)
+        if len(shape) != 4 or shape[1] != channels:
+            raise ConfigError("pixels", f"of shape {shape}; {self.run.dataset} needs (B, {channels}, H, W)")
+        if pixels.dtype not in (torch.uint8, torch.float32):
+            raise ConfigError("pixels", f"are {pixels.dtype}; allowed are uint8, or float32 from 0 to 1")
+        if pixels.dtype == torch.float32 and not bool(((pixels >= 0) & (pixels <= 1)).all()):
+            low, high = pixels.min().item(), pixels.max().item()
+            raise ConfigError("pixels", f"are float32 from {low:g} to {high:g}; allowed are 0 to 1, or uint8")
 
     def _logits(self, images: Tensor) -> Tensor:
         x = images.to(self._measurer.device)
@@ -110,6 +127,20 @@ class TrainedRun:
         return images
 
 
+def check_device(device: str) -> None:
+    """Raises ConfigError unless it is a device of this machine: `cpu`, `cuda` (`cuda:1` for the second GPU), `mps`."""
+    kind, _, number = device.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdecimal())):
+        raise ConfigError("device", f"{device!r} is none of cpu, cuda (cuda:1 is the second GPU), mps")
+    try:
+        choose_device(kind)
+    except InductiveError as error:
+        raise ConfigError("device", str(error).removeprefix("--device ")) from error
+    count = torch.cuda.device_count() if number else 0
+    if number and int(number) >= count:
+        raise ConfigError("device", f"{device!r} is not there: the last one is cuda:{count - 1}")
+
+
 def load_run(
     run_id: str,
     runs: Path | str | None = None,
@@ -121,11 +152,13 @@ def load_run(
     """The finished run whose id is, or uniquely starts or ends with, `run_id`.
 
     `runs` is the folder of the records (or an archive of `inductive pack --weights`), `data` that of the data sets; by
-    default those of the command: INDUCTIVE_RUNS or `runs`, INDUCTIVE_DATA or `data`. `accept_code` also loads a run
-    whose sources have changed since it was trained. Raises RecordError for a run that is not there (with the nearest
-    id), has not finished or has no weights, StaleError for changed sources; and once the images are asked for,
-    InductiveError where they are not there, RecordError where they are others.
+    default those of the command: INDUCTIVE_RUNS or `runs`, INDUCTIVE_DATA or `data`. `device`: see `check_device`.
+    `accept_code` also loads a run whose sources have changed since it was trained. Raises RecordError for a run that is
+    not there (with the nearest id), has not finished or has no weights, StaleError for changed sources, ConfigError for
+    a device that is not there; and once the images are asked for, InductiveError where they are not there, RecordError
+    where they are others.
     """
+    check_device(device)
     places = Places()
     places = replace(places, runs=Path(runs) if runs else places.runs, data=Path(data) if data else places.data)
     assert places.runs is not None and places.data is not None  # the defaults name both

@@ -13,7 +13,7 @@ from benchmarks.data.class_names import class_names
 from benchmarks.data.dataset import Places
 from benchmarks.data.store import load_images
 from benchmarks.data.subsets import draw_subset
-from benchmarks.errors import RecordError, StaleError
+from benchmarks.errors import ConfigError, RecordError, StaleError
 from benchmarks.files import read_json, write_json
 from benchmarks.plan.run import Run, default_evaluation
 from benchmarks.records.record import opened_pass
@@ -67,6 +67,36 @@ def test_what_is_not_there_is_said_with_the_way_out(finished: Trained, tmp_path:
     (copy / run.id / "result.json").unlink()
     with pytest.raises(RecordError, match="is interrupted, so there is no trained network"):
         load_run(run.id, copy)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "resolution", "said"),
+    [
+        (torch.zeros(2, 1, 8, 8), 0, r"resolution: is 0; allowed are 1 pixel and more \(default: 8\)"),
+        (torch.zeros(2, 1, 8, 8), -4, "resolution: is -4; allowed"),
+        (torch.zeros(2, 3, 8, 8), None, r"pixels: of shape \(2, 3, 8, 8\); digits needs \(B, 1, H, W\)"),
+        (torch.zeros(1, 8, 8), None, r"pixels: of shape \(1, 8, 8\); digits needs"),
+        (torch.full((2, 1, 8, 8), 255.0), None, "pixels: are float32 from 255 to 255; allowed are 0 to 1, or uint8"),
+        (torch.full((2, 1, 8, 8), float("nan")), None, "pixels: are float32 from nan to nan; allowed are 0 to 1"),
+        (torch.zeros(2, 1, 8, 8, dtype=torch.int64), None, "pixels: are torch.int64; allowed are uint8, or float32"),
+    ],
+)
+def test_images_that_cannot_be_shown_are_refused(
+    pixels: torch.Tensor, resolution: int | None, said: str, finished: Trained
+) -> None:
+    run, root = finished
+    with pytest.raises(ConfigError, match=said):
+        load_run(run.id, root).shown(pixels, resolution)
+
+
+@pytest.mark.parametrize("device", ["tpu", "auto", "cuda", "cuda:one", "cpu:1"])
+def test_a_device_that_is_not_there_is_refused(device: str, finished: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine without GPUs."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    run, root = finished
+    there = "available are cpu" if device == "cuda" else r"none of cpu, cuda \(cuda:1 is the second GPU\), mps"
+    with pytest.raises(ConfigError, match=f"device: .*{there}"):
+        load_run(run.id, root, device=device)
 
 
 def test_a_run_of_other_sources_is_loaded_when_that_is_accepted(finished: Trained, tmp_path: Path) -> None:
