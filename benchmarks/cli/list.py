@@ -17,9 +17,10 @@ from benchmarks.data.dataset import Places
 from benchmarks.errors import ConfigError
 from benchmarks.plan.recipes import recipe_about, recipe_names
 from benchmarks.plan.study import load_study, study_names
+from benchmarks.records.record import NO_RECORD
 from benchmarks.records.roots import existing
 from benchmarks.records.states import counted
-from benchmarks.records.summary import ListedRun, listed_runs
+from benchmarks.records.summary import ListedRun, listed_runs, other_folders
 from models.catalogue.ready_made import SUMMARIES, WEIGHTS
 
 
@@ -42,6 +43,9 @@ def list_(
     if what == "runs":
         of_study = None if study is None else load_study(study, Places(data, root))
         show_runs(listed_runs(root if of_study else existing(root), of_study), as_json=as_json)
+        if not of_study and not as_json:
+            for name in other_folders(root):
+                say(terminal(), f"left out: {root / name}: {NO_RECORD}")
     elif as_json:
         print_json(listing(what, size, image_size))
     else:

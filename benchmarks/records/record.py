@@ -28,6 +28,7 @@ EXECUTION_KEYS: Mapping[str, type] = {"device": str}
 RESULT_KEYS: Mapping[str, type] = {"format": int, "state": str}
 KINDS: Mapping[type, str] = {int: "an integer", str: "a text", dict: "a table"}
 REMEDY = "to train the run again, remove its folder: `inductive run` then starts it anew"
+NO_RECORD = "there is no config.json in this folder, so it is the record of no run"
 EDITED = f"put back what was edited; or, {REMEDY}"
 LATER = frozenset({"initial", "init_from", "validate_every"})  # of a run's keys, those that old records may lack
 STATES = ("missing", "queued", "running", "interrupted", "finished", "failed", "diverged", "lost", "stale")
@@ -338,7 +339,8 @@ def check_root(root: Path) -> None:
 
 
 def find_record(root: Path, start: str) -> Path:
-    """The folder of the run whose id is, or uniquely starts or ends with, `start`."""
+    """The folder of the run whose id is, or uniquely starts or ends with, `start`. Raises RecordError where there is
+    none, or several."""
     names = sorted(path.name for path in root.glob("[!.]*") if (path / "config.json").exists())
     if start in names:
         return root / start
@@ -348,6 +350,8 @@ def find_record(root: Path, start: str) -> Path:
     if matches:
         some = ", ".join(matches[:5]) + (", ..." if len(matches) > 5 else "")
         raise RecordError(f"'{start}' is the beginning of {len(matches)} runs under {root}: {some}")
+    if (root / start).is_dir():
+        raise RecordError(f"{root / start}: {NO_RECORD}")
     from models.hints import did_you_mean
 
     hint = did_you_mean(start, names) or (f"; an id looks like {names[0]}" if names else "")

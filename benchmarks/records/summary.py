@@ -88,13 +88,25 @@ def listed_runs(root: Path, study: Study | None = None) -> Iterator[ListedRun]:
     if study is not None:
         yield from (_listed(root, run.id, run) for run in study.runs)
         return
-    names = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
-    yield from (_listed(root, name) for name in names)
+    yield from (_listed(root, name) for name in _folders(root) if _is_record(root, name))
+
+
+def other_folders(root: Path) -> list[str]:
+    """The names of the folders under `root` that are the record of no run, hidden ones apart."""
+    return [name for name in _folders(root) if not _is_record(root, name)]
+
+
+def _folders(root: Path) -> list[str]:
+    return sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _is_record(root: Path, name: str) -> bool:
+    return os.path.exists(f"{root}/{name}/config.json")  # noqa: PTH110  (as in Record.path)
 
 
 def _listed(root: Path, name: str, run: Run | None = None) -> ListedRun:
     folder = f"{root}/{name}"  # as in Record.path
-    if run is not None and not os.path.exists(f"{folder}/config.json"):  # noqa: PTH110
+    if run is not None and not _is_record(root, name):
         return ListedRun(name, "missing", "", **_numbers(run.settings()))
     try:
         record = valid_record(folder, run, now_sources=None if run is None else run_sources(run, root))

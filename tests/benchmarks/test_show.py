@@ -105,6 +105,22 @@ def test_list_runs_has_every_run_of_a_study(finished: Trained, inductive: Induct
     assert last == "1 finished, 1 failed"
 
 
+def test_a_folder_that_is_no_record_is_none_for_list_and_show(
+    finished: Trained, inductive: Inductive, tmp_path: Path
+) -> None:
+    """A folder without config.json is no failed run: both say what it is, and the list does not count it."""
+    run, root = finished
+    copy = shutil.copytree(root, tmp_path / "runs")
+    (copy / "notes" / "attempts").mkdir(parents=True)
+    said = "runs/notes: there is no config.json in this folder, so it is the record of no run"
+    listed = inductive("list", "runs")
+    assert [row.split()[0] for row in listed.stdout.splitlines()] == [run.id, "1", "left"]
+    assert listed.stdout.splitlines()[1:] == ["1 finished", f"left out: {said}"]
+    assert [row["id"] for row in json.loads(inductive("list", "runs", "--json").stdout)] == [run.id]
+    shown = inductive("show", "notes")
+    assert (shown.returncode, shown.stderr.strip()) == (2, f"error: {said}")
+
+
 def test_list_runs_names_what_is_not_there(inductive: Inductive, tmp_path: Path) -> None:
     (tmp_path / "two.toml").write_text(STUDY)
     assert {row["state"] for row in json.loads(inductive("list", "runs", "two.toml", "--json").stdout)} == {"missing"}
