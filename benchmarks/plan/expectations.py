@@ -17,7 +17,7 @@ from pydantic import Field
 
 from benchmarks.errors import ConfigError
 from benchmarks.plan.comparisons import Text, is_called, models_side_by_side, nearest_word, one_model
-from benchmarks.plan.run import Evaluation, Frozen, Run, unknown_key, validated
+from benchmarks.plan.run import Evaluation, Frozen, Run, default_evaluation, unknown_key, validated
 
 
 class Expectation(Frozen):
@@ -75,9 +75,17 @@ def _check(one: Expectation, runs: Sequence[Run], evaluations: Mapping[str, Sequ
     sizes = {run.train_size for models in beside for run in models}
     _listed(one.train_size, sizes, f"{place}.train_size", "the two models are beside each other with")
     if one.test_resolution is not None:
-        of_pair = [run for run in runs if run.train_size == one.train_size and any(is_called(run, n) for n in pair)]
-        sides = {wanted.resolution for run in of_pair for wanted in evaluations[run.id]}
-        _listed(one.test_resolution, sides, f"{place}.test_resolution", "they are tested at")
+        sides: set[int] = set()
+        for models in beside:
+            found = [run for run in models if run.train_size == one.train_size and any(is_called(run, n) for n in pair)]
+            if found:
+                sides |= set.intersection(*(_usual_sides(run, evaluations[run.id]) for run in found))
+        _listed(one.test_resolution, sides, f"{place}.test_resolution", "both are tested in the usual way at")
+
+
+def _usual_sides(run: Run, evaluations: Iterable[Evaluation]) -> set[int]:
+    """The resolutions at which a run is tested by default, which is what an expectation is held against."""
+    return {one.resolution for one in evaluations if one == default_evaluation(run, "test", one.resolution)}
 
 
 def _listed(value: int, allowed: Iterable[int], place: str, what: str) -> None:

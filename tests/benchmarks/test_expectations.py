@@ -45,7 +45,7 @@ def test_an_expectation_changes_no_run() -> None:
         ),
         (
             {"test_resolution": 15},
-            "expects[0].test_resolution: is 15, but they are tested at 8, 16; the nearest is 16",
+            "expects[0].test_resolution: is 15, but both are tested in the usual way at 8, 16; the nearest is 16",
         ),
         ({"train_size": None}, "expects[0].train_size: is required: [[expects]] has higher, lower and train_size"),
         ({"trainsize": 100}, "expects[0].trainsize: unknown; did you mean `train_size`?"),
@@ -57,6 +57,29 @@ def test_errors_name_the_place_and_what_is_allowed(change: dict[str, Any], messa
     with pytest.raises(ConfigError) as caught:
         expand({**STUDY, "expects": [table]}, "a")
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("vit", "message"),
+    [
+        ({"test_resolutions": [8, 16]}, "is 24, but both are tested in the usual way at 8, 16; the nearest is 16"),
+        ({"test_resolutions": [12]}, "is 24, but the two models never have the same"),
+        (
+            {"test_resolutions": [8], "evaluations": [{"resolution": 24, "images": "canvas"}]},
+            "is 24, but both are tested in the usual way at 8; the nearest is 8",
+        ),
+    ],
+)
+def test_both_of_a_pair_are_tested_at_the_resolution(vit: dict[str, Any], message: str) -> None:
+    """A resolution of one of them alone, or of another way of testing, cannot answer."""
+    models = [
+        {"name": "resnet", "test_resolutions": [8, 16, 24]},
+        {"name": "vit", "position": "learned_1d", **vit},
+    ]
+    study = {**STUDY, "models": models, "expects": [{**ONE, "test_resolution": 24}]}
+    with pytest.raises(ConfigError) as caught:
+        expand(study, "a")
+    assert str(caught.value) == f"expects[0].test_resolution: {message}"
 
 
 def test_it_is_a_list_of_tables() -> None:
