@@ -33,7 +33,7 @@ from benchmarks.records.record import check_root
 from benchmarks.records.states import RunState, counted, run_state, selected
 from benchmarks.records.study_texts import keep_text
 from benchmarks.running import preflight
-from benchmarks.training.kernels import form_by_rule
+from benchmarks.training.kernels import check_precision, form_by_rule
 from slurm import freeze, ledger
 from slurm.cluster import Cluster, read_cluster
 from slurm.commands import SILENT, SlurmError, call
@@ -211,6 +211,8 @@ def _submit(request: Request, runs: Sequence[Run], claim: Claim | None, console:
     if not open_runs:
         say(console, "nothing to submit")
         return DONE
+    for one in open_runs:
+        check_precision(one.run, cluster.computes_on)
     if not request.again:
         check_start(request, jobs)
     taken = {one.id for one in in_queue(jobs.arrays, jobs.queue).values()}
@@ -235,7 +237,14 @@ def check_memory(study: Study, runs: Sequence[Run], cluster: Cluster) -> None:
     """Raises InductiveError for runs on CPUs that need more than a job's memory side by side, where that is asked."""
     if cluster.computes_on == "cpu" and cluster.memory_bytes:
         wanted = ((run, study.evaluations[run.id]) for run in runs)
-        memory.largest(wanted, cluster.memory_bytes, f"a job of memory_gb = {cluster.memory_gb:g}", cluster.slots)
+        where = f"a job of memory_gb = {cluster.memory_gb:g}"
+        memory.largest(wanted, cluster.memory_bytes, where, cluster.slots, more_memory(cluster))
+
+
+def more_memory(cluster: Cluster) -> tuple[str, ...]:
+    """What gives a run on a CPU more memory in a job, in words: the keys of cluster.toml."""
+    fewer = (f"a smaller runs_per_gpu ({cluster.runs_per_gpu})",) if cluster.runs_per_gpu > 1 else ()
+    return (f"a larger memory_gb ({cluster.memory_gb:g})", *fewer)
 
 
 def _look_at_queue(
@@ -254,7 +263,7 @@ def _look_at_queue(
     return jobs, [judged(one, jobs) for one in known]
 
 
-def _open_runs(request: Request, jobs: Jobs, known: Sequence[RunState], console: Console) -> list[Run]:
+def _open_runs(request: Request, jobs: Jobs, known: Sequence[RunState], console: Console) -> list[RunState]:
     """The runs to submit: in the states requested, and on no list of a job that waits, runs or is uncertain."""
     uncertain = {run for array in jobs.arrays if array.state == "intended" for run in array.runs}
     taken = in_queue(jobs.arrays, jobs.queue)
@@ -266,7 +275,7 @@ def _open_runs(request: Request, jobs: Jobs, known: Sequence[RunState], console:
     for note in (*failed_start_notes(failed), *earlier_notes(request.study, jobs)):
         say(console, note)
     return [
-        one.run
+        one
         for one in known
         if (one.state in request.states or one.run.id in never_began or (one.state == "finished" and one.waiting))
         and one.run.id not in listed
@@ -326,11 +335,11 @@ def alike(about: Mapping[str, Any], request: Request) -> bool:
     return all(before[key] == now[key] for key in now if key in before and key not in NO_START)
 
 
-def matrix(request: Request, runs: Sequence[Run], room: int) -> Matrix:
-    """Jobs for runs, as many as there is room for in the queue."""
+def matrix(request: Request, runs: Sequence[RunState], room: int) -> Matrix:
+    """Jobs for what is left of runs, as many as there is room for in the queue."""
     cluster = request.cluster
     seconds, measured = estimates(request.study, runs, request.root, slot_of(cluster))
-    work = [Estimate(run.id, seconds[run.id]) for run in runs]
+    work = [Estimate(one.run.id, seconds[one.run.id]) for one in runs]
     jobs = pack(work, cluster.slots, cluster.minutes * 60.0, cluster.least_minutes * 60.0, room)
     sent, held = jobs[:room], [run for job in jobs[room:] for run in job]
     frozen = tuple(tuple(map(tuple, array)) for array in arrays(sent, cluster.largest_array))
@@ -344,11 +353,17 @@ def slot_of(cluster: Cluster) -> cost.Slot:
     return cost.Slot(device, cluster.gpu_type, shared, cluster.tflops, partial(form_by_rule, device=device))
 
 
-def estimates(study: Study, runs: Sequence[Run], root: Path, slot: cost.Slot) -> tuple[dict[str, float], int]:
-    """Seconds of each run on its slot, and how many of them come from a measured speed."""
+def estimates(study: Study, runs: Sequence[RunState], root: Path, slot: cost.Slot) -> tuple[dict[str, float], int]:
+    """Seconds of what is left of each run on its slot: of a trained one the evaluations that it lacks; and how many of
+    them come from a measured speed."""
     speeds = cost.measured(root, study, slot)
-    found = {run.id: cost.run_seconds(run, study.evaluations[run.id], slot, speeds) for run in runs}
-    return found, sum(cost.speed_key(run) in speeds.rates for run in runs)
+    found = {
+        one.run.id: cost.run_seconds(one.run, study.evaluations[one.run.id], slot, speeds)
+        if one.missing is None
+        else cost.evaluation_seconds(one.run, one.missing, slot, speeds)
+        for one in runs
+    }
+    return found, sum(cost.speed_key(one.run) in speeds.rates for one in runs)
 
 
 def price(planned: Matrix, cluster: Cluster) -> tuple[float, str]:

@@ -71,6 +71,7 @@ class _Machine:
     side_by_side: int
     memory: int | None
     where: str
+    helps: tuple[str, ...] = ()
 
 
 def _machine(gpu: str | None, cluster: Path | None) -> _Machine:
@@ -78,14 +79,16 @@ def _machine(gpu: str | None, cluster: Path | None) -> _Machine:
 
     if cluster is not None:
         from slurm.cluster import read_cluster
-        from slurm.submit import slot_of
+        from slurm.submit import more_memory, slot_of
 
         asked = read_cluster(cluster)
         slot = slot_of(asked) if gpu is None else cost.Slot("cuda", gpu)
-        return _Machine(slot, asked.slots, asked.memory_bytes or None, f"a job of {cluster}")
+        helps = (*more_memory(asked), "--gpu NAME to plan for a GPU")
+        return _Machine(slot, asked.slots, asked.memory_bytes or None, f"a job of {cluster}", helps)
     if gpu is not None:
         return _Machine(cost.Slot("cuda", gpu), 1, None, "")
-    return _Machine(cost.CPU, local.slots("cpu"), memory.machine_bytes(), HERE)
+    helps = ("--gpu NAME or --cluster FILE to plan for another machine",)
+    return _Machine(cost.CPU, local.slots("cpu"), memory.machine_bytes(), HERE, helps)
 
 
 def _memory(study: Study, root: Path, machine: _Machine) -> memory.Memory | None:
@@ -96,7 +99,7 @@ def _memory(study: Study, root: Path, machine: _Machine) -> memory.Memory | None
     together = 1 if machine.where == HERE else machine.side_by_side
     left = (one.run for one in study_states(study, root) if one.state not in ("finished", "diverged") or one.waiting)
     wanted = ((run, study.evaluations[run.id]) for run in left)
-    return memory.largest(wanted, machine.memory, machine.where, together)
+    return memory.largest(wanted, machine.memory, machine.where, together, machine.helps)
 
 
 def _memory_words(taken: memory.Memory, machine: _Machine) -> str:

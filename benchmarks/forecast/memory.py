@@ -9,7 +9,7 @@ batch that is too large for one is halved.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -90,10 +90,14 @@ def kinds(wanted: Iterable[Wanted]) -> list[tuple[Run, tuple[Evaluation, ...]]]:
     return [(run, tuple(evaluations[key])) for key, run in first.items()]
 
 
-def largest(wanted: Iterable[Wanted], available: int | None, where: str, runs: int = 1) -> Memory | None:
+def largest(
+    wanted: Iterable[Wanted], available: int | None, where: str, runs: int = 1, helps: Sequence[str] = ()
+) -> Memory | None:
     """The memory of the one of some runs that takes the most; None of none. Raises InductiveError as `checked` does,
     where it is known what is `available`."""
-    found = [memory_of(*one) if available is None else checked(*one, available, where, runs) for one in kinds(wanted)]
+    found = [
+        memory_of(*one) if available is None else checked(*one, available, where, runs, helps) for one in kinds(wanted)
+    ]
     return max(found, key=lambda one: one.alone + one.images, default=None)
 
 
@@ -175,9 +179,16 @@ def group_limits() -> Iterator[int]:
                 yield from [int(text)] if text.isdigit() else []  # else "max"
 
 
-def checked(run: Run, evaluations: Iterable[Evaluation], available: int, where: str, runs: int = 1) -> Memory:
+def checked(
+    run: Run,
+    evaluations: Iterable[Evaluation],
+    available: int,
+    where: str,
+    runs: int = 1,
+    helps: Sequence[str] = (),
+) -> Memory:
     """The memory of a run. Raises InductiveError, with both numbers, where `runs` such runs side by side need more than
-    `available` bytes (of `where`: 'this machine')."""
+    `available` bytes (of `where`: 'this machine'); `helps` is what helps there, beside another run."""
     needed = runs * run.recipe.batch_size * image_bytes(run, _side(run))  # before such a network is even described
     if needed <= available:
         memory = memory_of(run, evaluations)
@@ -187,7 +198,8 @@ def checked(run: Run, evaluations: Iterable[Evaluation], available: int, where: 
     several = f" with {runs} side by side" if runs > 1 else ""
     raise InductiveError(
         f"{run.id}: needs about {gigabytes(needed)} of memory{several}, and {where} has {gigabytes(available)}; "
-        f"what helps: a smaller resolution, network or recipe.batch_size ({run.recipe.batch_size})"
+        f"what helps: {', '.join((*helps, 'a smaller resolution, network or recipe.batch_size'))} "
+        f"({run.recipe.batch_size})"
     )
 
 

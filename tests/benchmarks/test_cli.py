@@ -134,12 +134,16 @@ def test_a_run_that_no_machine_can_hold_is_refused(inductive: Inductive, tmp_pat
         done = inductive(*arguments)
         assert done.returncode == 2, done.stdout + done.stderr
         assert re.search(r"needs about [\d,]+ GB of memory, and this machine has [\d,]+ GB; what helps: ", done.stderr)
+    another = "what helps: --gpu NAME or --cluster FILE to plan for another machine, a smaller resolution, network or"
+    assert another in inductive("plan", "large.toml").stderr
     assert not list(tmp_path.glob("runs/[!.]*"))
     (tmp_path / "small.toml").write_text('[[models]]\nname = "resnet"\nsize = "pico"\n')
     (tmp_path / "c.toml").write_text('partitions = ["cpu"]\ndevice = "cpu"\nruns_per_gpu = 2\nmemory_gb = 0.5\n')
     done = inductive("plan", "small.toml", "--cluster", "c.toml")
     assert done.returncode == 2
     assert re.search(r"memory with 2 side by side, and a job of c\.toml has 0\.5 GB", done.stderr), done.stderr
+    keys = "what helps: a larger memory_gb (0.5), a smaller runs_per_gpu (2), --gpu NAME to plan for a GPU, a smaller"
+    assert keys in done.stderr
 
 
 def test_a_changed_record_makes_rerun_differ(study: Path, inductive: Inductive, tmp_path: Path) -> None:

@@ -79,11 +79,13 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
 
 @pytest.fixture
 def submit(tmp_path: Path) -> Callable[..., tuple[int, str]]:
-    """Submits the study as the command does; returns the exit code and what was said."""
+    """Submits the study, `more` lines above its own, as the command does; returns the exit code and what was said."""
     from slurm.submit import read_request, submit_study
 
-    def call(seeds: int = 6, dry_run: bool = False, only: str | None = None, **cluster: Any) -> tuple[int, str]:
-        (tmp_path / "study.toml").write_text(STUDY.replace("SEEDS", str(list(range(seeds)))))
+    def call(
+        seeds: int = 6, dry_run: bool = False, only: str | None = None, more: str = "", **cluster: Any
+    ) -> tuple[int, str]:
+        (tmp_path / "study.toml").write_text(more + STUDY.replace("SEEDS", str(list(range(seeds)))))
         lines = [line for line in CLUSTER.strip().splitlines() if line.partition(" =")[0] not in cluster]
         lines += [f"{key} = {json.dumps(value)}" for key, value in cluster.items()]
         (tmp_path / "cluster.toml").write_text("\n".join(lines) + "\n")

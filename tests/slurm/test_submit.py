@@ -19,9 +19,11 @@ from warm import Started
 
 from benchmarks.errors import ConfigError, InductiveError, OwnedError
 from benchmarks.forecast import cost
-from benchmarks.plan.run import make_run
+from benchmarks.plan.run import Evaluation, make_run
 from benchmarks.plan.study import load_study
 from benchmarks.records.attempts import GRACE_SECONDS
+from benchmarks.records.states import RunState
+from benchmarks.training.kernels import check_precision
 from slurm import ledger
 from slurm.cluster import Cluster
 from slurm.commands import SilentError
@@ -566,12 +568,48 @@ def test_jobs_go_by_the_speed_of_their_gpus(tmp_path: Path) -> None:
     jobs = {}
     for kind in ("h100", "t4"):
         cluster = Cluster(partitions=("gpu",), gpu_type=kind, runs_per_gpu=2)
-        planned = matrix(SimpleNamespace(study=study, root=tmp_path, cluster=cluster), runs, 100)  # type: ignore[arg-type]
+        request = SimpleNamespace(study=study, root=tmp_path, cluster=cluster)
+        left = [RunState(run, "missing", "", (), None) for run in runs]
+        planned = matrix(request, left, 100)  # type: ignore[arg-type]
         seconds = cost.run_seconds(runs[0], [], cost.Slot("cuda", kind, 2))
         assert set(planned.seconds.values()) == {seconds}
         assert price(planned, cluster) == (pytest.approx(40 * seconds / 2 / 3600), "GPU-hours")
         jobs[kind] = planned.jobs
     assert jobs["t4"] > jobs["h100"]
+
+
+def test_a_trained_run_is_priced_by_the_evaluations_it_lacks(tmp_path: Path) -> None:
+    """Reference: the forecast that `plan` prints for the same evaluations, and a whole run's."""
+    run = make_run({"model": "vit", "dataset": "cifar10", "budget": {"steps": 20_000}})
+    there, later = (Evaluation(resolution=side) for side in (32, 64))
+    study = SimpleNamespace(runs=[run], evaluations={run.id: [there, later]})
+    request = SimpleNamespace(study=study, root=tmp_path, cluster=Cluster(partitions=("gpu",), gpu_type="a100"))
+    slot = cost.Slot("cuda", "a100")
+    for state, waiting, seconds in (
+        ("finished", (later,), cost.evaluation_seconds(run, [later], slot)),
+        ("interrupted", (there, later), cost.run_seconds(run, [there, later], slot)),
+    ):
+        planned = matrix(request, [RunState(run, state, "", waiting, None)], 100)  # type: ignore[arg-type]
+        assert planned.seconds == {run.id: seconds}
+
+
+def test_what_a_job_cannot_do_is_refused(
+    fake: Any, submit: Submit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is sent: TF32 on CPUs, in the words of `run`; more memory than a job has. On GPUs it is sent."""
+    run = make_run({"model": "vit", "precision": "tf32"})
+    with pytest.raises(InductiveError) as here:
+        check_precision(run, "cpu")
+    words = str(here.value).removeprefix(run.id)
+    with pytest.raises(InductiveError, match=re.escape(words)):
+        submit(2, more='precision = "tf32"')
+    helps = r"what helps: a larger memory_gb \(0\.5\), a smaller runs_per_gpu \(2\), a smaller resolution, network or"
+    with pytest.raises(InductiveError, match=rf"a job of memory_gb = 0\.5 has 0\.5 GB; {helps}"):
+        submit(2, memory_gb=0.5)
+    assert fake.jobs == {}
+    monkeypatch.setattr("slurm.submit.check_site", lambda *_: [])
+    assert submit(2, more='precision = "tf32"', device="auto", gpus_per_job=1)[0] == 0
+    assert len(fake.jobs) == 1
 
 
 def test_what_is_assumed_of_a_gpu_is_said(fake: Any, submit: Submit, monkeypatch: pytest.MonkeyPatch) -> None:
