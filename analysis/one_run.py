@@ -60,11 +60,17 @@ class WorstImage:
 def run_page(record: Record, run: Run, state: str, places: Places) -> str:
     """The page of a run that was evaluated. `places.data` holds its data set.
 
-    Raises RecordError for one that is not finished, or whose images are others now, InductiveError where they are not
-    there. Where the record keeps no logits, its network predicts again: then RecordError also where it has no weights.
+    Raises RecordError for one that is not finished or not evaluated at its training resolution, or whose images are
+    others now, InductiveError where they are not there. Where the record keeps no logits, its network predicts again:
+    then RecordError also where it has no weights.
     """
-    if record.main is None or state not in ("finished", "stale"):
-        raise RecordError(f"{record.id}: is {state}; a page is of a run that is finished and evaluated on test images")
+    if state not in ("finished", "stale"):
+        raise RecordError(f"{record.id}: is {state}; a page is of a run that is finished")
+    if record.main is None:
+        raise RecordError(
+            f"{record.id}: is {state}, but was not evaluated on test images at its training resolution, of which a "
+            f"page is; with {run.resolution} among the test_resolutions of its study `inductive run` adds that"
+        )
     names = class_names(run.data, places)
     answers = _answers(record, places)
     with quiet():

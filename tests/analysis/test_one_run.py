@@ -106,3 +106,20 @@ def test_show_writes_it(finished: Trained, tmp_path: Path) -> None:
     refused = CliRunner().invoke(show, [run.id, "--html", str(place), "--runs", str(copy)])
     assert isinstance(refused.exception, RecordError)
     assert "is interrupted; a page is of a run that is finished" in str(refused.exception)
+
+
+def test_a_finished_run_that_was_not_evaluated_is_called_so(finished: Trained, tmp_path: Path) -> None:
+    """It is finished, so not that is what it lacks; its evaluations at another resolution do not help."""
+    run, root = finished
+    copy = shutil.copytree(root, tmp_path / "runs")
+    [path] = pass_paths(copy / run.id)
+    main = read_record(copy / run.id).main
+    assert main is not None
+    write_evaluations(copy / run.id, 1, [one for one in read_entries(path) if one["id"] != main["id"]], {})
+    said = rf"is finished, but was not evaluated on test images at its .*; with {run.resolution} among the test_resolut"
+    with pytest.raises(RecordError, match=said):
+        page_of(run, copy)
+    for each in pass_paths(copy / run.id):
+        each.unlink()
+    with pytest.raises(RecordError, match=said):
+        page_of(run, copy)
