@@ -50,6 +50,10 @@ SMALL = 8  # points, of names and notes beside the axes
 DODGE = 0.012  # how far the bars of neighbouring models stand apart, as share of the axis
 
 
+CELLS: dict[str, Any] = {"cmap": "cividis", "annot": True, "annot_kws": {"fontsize": 8}, "cbar": False}
+WHITE_BELOW = 0.465  # share of that scale below which white is read better than black: both at least 4.5 : 1 (WCAG 2)
+
+
 Ends = dict[str, tuple[float, float]]  # of lines: name, (x, y) of the last mean as drawn
 
 
@@ -158,6 +162,13 @@ def percent_axis(axes: Axes, value: str = "accuracy") -> None:
     if value == "accuracy":
         axes.set_ylim(0, 100)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g} %"))
+
+
+def colour_numbers(axes: Axes, low: float, high: float) -> None:
+    """Makes the numbers in the cells of a heat map (CELLS, of values from `low` to `high`) white on dark cells and
+    black on others: seaborn's white is hard to read on the middle of the scale."""
+    for number in axes.texts:
+        number.set_color("#ffffff" if float(number.get_text()) < low + WHITE_BELOW * (high - low) else "#000000")
 
 
 def decades(axes: Axes, form: str, steps: Sequence[int] = (1, 2, 5)) -> None:

@@ -5,7 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib import colormaps
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 
+from analysis.elements.axes import CELLS, colour_numbers
 from analysis.elements.palette import KNOWN, SPARE, Look
 from models import model_names
 from models.positions.encodings import ENCODINGS
@@ -56,3 +60,23 @@ def test_every_model_and_position_has_a_look() -> None:
     assert {position for model, position in KNOWN if model == "vit"} == set(ENCODINGS)
     assert len(set(KNOWN.values())) == len(KNOWN)
     assert len(set(SPARE)) == len(SPARE)
+
+
+def test_numbers_on_a_heat_map_can_be_read() -> None:
+    """Reference: WCAG 2's contrast for text, 4.5 to 1, of each number's colour with that of its cell; all levels."""
+    values = np.linspace(20, 80, 256)
+    axes = Figure().add_subplot()
+    for value in values:
+        axes.text(0, 0, repr(float(value)))
+    colour_numbers(axes, 20, 80)
+    cells = colormaps[CELLS["cmap"]](np.linspace(0, 1, 256))[:, :3]
+    for text, cell in zip(axes.texts, cells, strict=True):
+        light, dark = sorted((luminance(cell), luminance(to_rgb(text.get_color()))), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, text.get_text()
+
+
+def luminance(srgb: Any) -> float:
+    """Relative luminance of WCAG 2."""
+    colours = np.asarray(srgb)
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])

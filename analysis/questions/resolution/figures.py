@@ -8,7 +8,19 @@ import pandas as pd
 import seaborn
 from matplotlib.figure import Figure
 
-from analysis.elements.axes import STYLE, bars, chance_line, dodged, handle, lines, log_ticks, name_ends, percent_axis
+from analysis.elements.axes import (
+    CELLS,
+    STYLE,
+    bars,
+    chance_line,
+    colour_numbers,
+    dodged,
+    handle,
+    lines,
+    log_ticks,
+    name_ends,
+    percent_axis,
+)
 from analysis.elements.layout import WIDTH, canvas, panels, place_legend, settle
 from analysis.elements.palette import GREY, INK, SPARE, Look, looks
 from analysis.frame.arms import one_arm
@@ -16,8 +28,6 @@ from analysis.frame.cells import estimate_of
 from analysis.frame.rows import each_group, each_row
 from analysis.questions.resolution.retention import with_retention
 from analysis.statistics import intervals
-
-DARK = 0.55  # share of the colour scale below which a number in a cell is white
 
 
 def accuracy_by_test_resolution(
@@ -71,12 +81,10 @@ def heat_map(matrix: pd.DataFrame, width: float = WIDTH) -> Figure:
             means = group.pivot(index="train_resolution", columns="test_resolution", values="mean")
             seaborn.heatmap(
                 100 * means.reindex(index=train[::-1], columns=test).astype(float),
-                vmin=low, vmax=high, cmap="cividis", annot=True, fmt=".0f", annot_kws={"fontsize": 8}, cbar=False,
-                xticklabels=test, yticklabels=train[::-1], ax=axes,
+                vmin=low, vmax=high, fmt=".0f", xticklabels=test, yticklabels=train[::-1], ax=axes, **CELLS,
             )  # fmt: skip
             axes.set(xlabel="", ylabel=ylabel, ylim=(len(train), 0))  # seaborn turns shared axes over panel by panel
-            for number in axes.texts:  # seaborn's white is hard to read on the middle of the scale
-                number.set_color("#ffffff" if float(number.get_text()) < low + DARK * (high - low) else "#000000")
+            colour_numbers(axes, low, high)
             axes.set_title(label)
             axes.tick_params(length=0, rotation=0)
         figure.supxlabel("test resolution, pixels", fontsize=9, color=INK)
