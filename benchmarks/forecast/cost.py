@@ -17,11 +17,11 @@ from benchmarks.plan.run import Evaluation, Run, canonical
 from benchmarks.plan.study import Study
 from benchmarks.records.record import Record, read_record
 
-# Assumed where nothing was measured, for one single-threaded CPU process: arithmetic at this rate, and a fixed time a
-# step for the small operations of a small network. Forward and backward take three forward passes.
+# Assumed where nothing was measured, for one single-threaded CPU process: arithmetic at this rate, and a fixed time for
+# each operation of a pass forward, in which small ones spend most of theirs. Forward and backward take three passes.
 CPU_FLOPS = 25e9
-STEP_SECONDS = 0.004
-TOGETHER = 256  # images of an evaluation that a GPU has in a batch at least
+OPERATION_SECONDS = 0.11e-3 / 3
+TOGETHER = 256  # images of an evaluation that are in a batch at least
 FILES_PER_RUN = 10
 STARTS_READ = 20  # records, of a study's
 OTHER_BYTES = 40_000  # a record without weights and predictions
@@ -61,7 +61,8 @@ class Slot:
         if self.device == "cuda":
             shared = f", shared by {self.runs_per_gpu} runs" if self.runs_per_gpu > 1 else ""
             return f"assumed {gpu_speed.assumption(self.gpu)}{shared}"
-        return f"assumed {CPU_FLOPS / 1e9:.0f} GFLOP/s a CPU core and {STEP_SECONDS * 1e3:.0f} ms a step"
+        each = f"{3 * OPERATION_SECONDS * 1e3:.2f} ms for each operation of a step's forward pass"
+        return f"assumed {CPU_FLOPS / 1e9:.0f} GFLOP/s a CPU core and {each}"
 
 
 CPU = Slot()
@@ -180,10 +181,11 @@ def evaluation_seconds(
     start = speeds.start if slot.device == "cuda" else 0.0
     if rate:
         return start + work / (3 * rate * area)
+    operations = _operations(built_of(run))[0]
     if slot.device == "cuda":
-        forward = _operations(built_of(run))[0] * gpu_speed.LAUNCH_SECONDS
+        forward = operations * gpu_speed.LAUNCH_SECONDS
         return start + _longer(run, slot, speeds) * work * (forward / TOGETHER + 2 * macs / _flops(run, slot))
-    return work * (2 * macs / (slot.tflops * 1e12 or CPU_FLOPS) + STEP_SECONDS / 256)
+    return work * (2 * macs / (slot.tflops * 1e12 or CPU_FLOPS) + operations * OPERATION_SECONDS / TOGETHER)
 
 
 def _training_seconds(run: Run, slot: Slot, speeds: Speeds) -> float:
@@ -193,7 +195,8 @@ def _training_seconds(run: Run, slot: Slot, speeds: Speeds) -> float:
     if slot.device == "cuda":
         return _longer(run, slot, speeds) * run.steps * step_seconds(run, slot)
     flops = 6 * facts(run).macs * batch * _training_area(run)
-    return run.steps * (STEP_SECONDS + flops / (slot.tflops * 1e12 or CPU_FLOPS))
+    fixed = 3 * _operations(built_of(run))[0] * OPERATION_SECONDS
+    return run.steps * (fixed + flops / (slot.tflops * 1e12 or CPU_FLOPS))
 
 
 def _longer(run: Run, slot: Slot, speeds: Speeds) -> float:

@@ -14,7 +14,7 @@ from benchmarks.forecast import cost, gpu_speed
 from benchmarks.forecast.cost import Slot, Speeds, measured, run_seconds, step_seconds
 from benchmarks.forecast.gpu_speed import flops, kind_of, peak
 from benchmarks.forecast.launches import forward_operations
-from benchmarks.plan.run import Run, make_run
+from benchmarks.plan.run import Run, default_evaluation, make_run
 from benchmarks.plan.study import Study, single
 from benchmarks.records.attempts import claim
 from benchmarks.records.record import write_config
@@ -192,13 +192,15 @@ def test_a_run_with_its_evaluations() -> None:
     )
 
 
-def test_a_cpu_is_forecast_as_before() -> None:
-    """By hand: 25 GFLOP/s a core and 4 ms a step, whatever a GPU would take."""
+def test_a_cpu_is_forecast_by_arithmetic_and_operations() -> None:
+    """By hand: 25 GFLOP/s a core and 0.11 ms for each operation forward of a step, a third in an evaluation of 256."""
     run = vit(precision="float32")
-    macs = cost.facts(run).macs
-    expected = 1000 * (0.004 + 6 * macs * 128 / 25e9)
-    assert run_seconds(run, []) == pytest.approx(expected)
-    assert run_seconds(run, [], Slot(tflops=0.05)) == pytest.approx(1000 * (0.004 + 6 * macs * 128 / 50e9))
+    macs, operations = cost.facts(run).macs, cost._operations(cost.built_of(run))[0]
+    fixed = 0.00011 * operations
+    assert run_seconds(run, []) == pytest.approx(1000 * (fixed + 6 * macs * 128 / 25e9))
+    assert run_seconds(run, [], Slot(tflops=0.05)) == pytest.approx(1000 * (fixed + 6 * macs * 128 / 50e9))
+    there = cost.evaluation_seconds(run, [default_evaluation(run, "test", run.resolution)])
+    assert there == pytest.approx(run.data.test_count * (2 * macs / 25e9 + fixed / 3 / 256))
     assert run_seconds(run, [], speeds=Speeds({cost.speed_key(run): 64.0}, {"float32": 9.0}, 5.0)) == 2000.0
 
 
@@ -278,4 +280,5 @@ def test_the_assumption_is_said() -> None:
     assert Slot("cuda", "a100", 2).assumption == f"{words}, shared by 2 runs"
     assert "an unnamed GPU, taken for a V100" in Slot("cuda").assumption
     assert Slot("cuda", "a100", tflops=3.0).assumption == "assumed 3 TFLOP/s a slot (cuda)"
-    assert Slot().assumption == "assumed 25 GFLOP/s a CPU core and 4 ms a step"
+    each = "0.11 ms for each operation of a step's forward pass"
+    assert Slot().assumption == f"assumed 25 GFLOP/s a CPU core and {each}"

@@ -68,7 +68,8 @@ def test_a_dry_run_sends_nothing(fake: Any, submit: Submit, tmp_path: Path) -> N
     assert (code, fake.jobs) == (0, {})
     assert "6 runs in 1 job " in said
     assert re.search(r"about 0\.\d core-hours", said)
-    assert "assumed 25 GFLOP/s a CPU core and 4 ms a step for 6 runs whose speed nobody has measured here" in said
+    each = "0.11 ms for each operation of a step's forward pass"
+    assert f"assumed 25 GFLOP/s a CPU core and {each} for 6 runs whose speed nobody has measured here" in said
     assert not (tmp_path / "runs" / ledger.FOLDER).exists()
 
 
