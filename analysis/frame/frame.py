@@ -84,6 +84,7 @@ COLUMNS = {
     "macs": "multiply-accumulates an image at the training resolution; FLOPs are twice that",
     "images_per_second": "in training, of the last attempt that measured it",
     "alone": "True: that attempt is known to have run with no other beside it on its GPU, or without one in its job",
+    "side_by_side": "runs of that attempt's GPU, or without one of its job, it among them; NaN: not recorded",
     "training_seconds": "in training, all attempts",
     "hardware": "device, its capability, and processor: of the attempt that images_per_second is of, else the last",
     # the run, as the study speaks of it
@@ -115,7 +116,7 @@ MEASURED = [  # numbers that a run may not have come to, or that nobody states: 
     *("updates", "images_seen", "train_images", "validation_images", "train_loss", "train_accuracy", "diverged_at"),
     "batch_norm_images",
     *("parameters_backbone", "parameters_position", "parameters_head", "macs"),
-    *("images_per_second", "training_seconds", "trials"),
+    *("images_per_second", "side_by_side", "training_seconds", "trials"),
 ]
 
 # What must agree for runs to be comparable: an arm of the study. A table or figure holds one arm.
@@ -327,6 +328,7 @@ def _happened(record: Record) -> dict[str, Any]:
     """The columns that the record of the run decides. Numbers that the run has not come to are absent (NaN)."""
     attempts = record.attempt_list
     measured = [attempt for attempt in attempts if (attempt.ended or {}).get("images_per_second")]
+    beside = (measured[-1].ended or {}).get("runs_per_gpu") if measured else None
     seconds = [(a.get("seconds") or {}).get("training") for a in record.attempts]
     execution = record.execution or {}
     row: dict[str, Any] = {
@@ -334,7 +336,8 @@ def _happened(record: Record) -> dict[str, Any]:
         "reason": record.reason or "",
         "attempts": len(record.attempts),
         "images_per_second": measured[-1].summary()["images_per_second"] if measured else None,
-        "alone": bool(measured) and (measured[-1].ended or {}).get("runs_per_gpu") == 1,
+        "alone": beside == 1,
+        "side_by_side": beside,
         "training_seconds": sum(s for s in seconds if s is not None) if any(seconds) else None,
         "hardware": hardware(execution, (measured or attempts)[-1].environment() if attempts else {}) or NONE,
     }

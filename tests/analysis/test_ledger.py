@@ -16,9 +16,9 @@ from analysis.frame.arms import split
 from analysis.frame.frame import load
 from analysis.page.answers import answers
 from analysis.page.methods import protocol, warnings
-from analysis.questions.fairness.numbers import by_resolution, ledger
+from analysis.questions.fairness.numbers import by_resolution, by_runs_beside, ledger
 from analysis.questions.fairness.numbers import numbers as fairness
-from analysis.questions.fairness.sections import ledger_table
+from analysis.questions.fairness.sections import ledger_table, shared_table
 from analysis.report import write_report
 from benchmarks.forecast.cost import facts
 from benchmarks.plan.run import Run
@@ -177,6 +177,38 @@ def test_another_processor_is_another_machine(small: tuple[Study, Path]) -> None
     html = write_report(study, root, root / "out").page.read_text(encoding="utf-8")
     assert html.count(">5 k images/s on H1 (4 runs); 2 k images/s on H2 (2 runs)<") == 3
     assert "on H1: cpu AVX2, EPYC (12 runs); H2: cpu AVX2, Xeon (6 runs)" in html
+
+
+def beside(root: Path, run: Run, runs: int | None, speed: float) -> None:
+    """Says of a run how many shared its device, itself among them, and how fast it was; None: an older record."""
+    path = root / run.id / "attempts" / "0001" / "ended.json"
+    ended = {**json.loads(path.read_text()), "runs_per_gpu": runs, "images_per_second": speed}
+    path.write_text(json.dumps({key: value for key, value in ended.items() if value is not None}))
+
+
+def test_speeds_of_runs_that_shared_a_device_are_kept_apart(small: tuple[Study, Path]) -> None:
+    """Reference: medians by hand. The ledger has those that ran alone; what shared stands by its number, also in the
+    CSV; nothing is said of runs of which nobody knows."""
+    study, root = small
+    [arm] = split(load(root, study))
+    assert by_runs_beside(arm).empty
+    for run in study.runs:
+        shared = {0: (1, 5000.0), 1: (2, 3000.0), 2: (4, 1000.0 + run.train_size)}[run.seed]
+        beside(root, run, *(shared if run.model == "resnet" else (None, 9000.0)))
+    frame = load(root, study)
+    [arm] = split(frame)
+    assert ledger(arm).set_index("label")["images_per_second"]["resnet"] == 5000.0
+    table = by_runs_beside(arm)
+    sizes = sorted({run.train_size for run in study.runs})
+    expected = [("resnet", 1, 5000.0), ("resnet", 2, 3000.0), ("resnet", 4, 1000.0 + sum(sizes) / len(sizes))]
+    assert list(table[["label", "side_by_side", "images_per_second"]].itertuples(index=False, name=None)) == expected
+    assert table["runs"].str.split().str.len().tolist() == [2, 2, 2]
+    [reported] = reported_arms(study, frame, root)
+    shown = shared_table(table, reported.data, reported.links)
+    assert shown.head == ("alone", "2 side by side", "4 side by side")
+    assert [cell.text for cell in shown.rows[0].cells] == ["5 k", "3 k", "1.2 k"]
+    write_report(study, root, root / "out")
+    assert len(pd.read_csv(root / "out" / "tables" / "speed-by-runs-side-by-side.csv")) == 3
 
 
 def test_hardware_is_that_of_the_attempt_that_was_timed(small: tuple[Study, Path]) -> None:

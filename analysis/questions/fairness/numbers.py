@@ -22,17 +22,18 @@ TOLERANCE = 0.10  # parameters and MACs further than this from the arm's median 
 
 @dataclass(frozen=True)
 class Fairness:
-    """The tables of an arm, in long form: `ledger`, and `by_resolution`."""
+    """The tables of an arm, in long form: `ledger`, `by_resolution` and `by_runs_beside`."""
 
     ledger: pd.DataFrame
     cost: pd.DataFrame
+    shared: pd.DataFrame
 
 
 def numbers(arm: ReportedArm) -> Fairness:
     """The ledger of an arm, and what an image costs at each of the study's test resolutions."""
     ids = set(arm.runs["run"])
     runs = {run.id: run for run in arm.study.runs if run.id in ids}
-    return Fairness(ledger(arm.data), by_resolution(arm.data, runs, arm.resolutions))
+    return Fairness(ledger(arm.data), by_resolution(arm.data, runs, arm.resolutions), by_runs_beside(arm.data))
 
 
 def ledger(arm: ArmData) -> pd.DataFrame:
@@ -94,6 +95,31 @@ def speeds(runs: pd.DataFrame) -> dict[str, pd.Series]:
     """Images a second in training of the runs that were timed alone, by the hardware they were timed on."""
     timed = alone(runs)
     return {kind: group["images_per_second"] for kind, group in each_group(timed, "hardware", ordered=True)}
+
+
+def by_runs_beside(arm: ArmData) -> pd.DataFrame:
+    """Images a second in training by how many runs shared a GPU, or without one a job: speeds of unlike numbers are
+    never put together.
+
+    Columns: label, side_by_side, hardware, images_per_second (median over those runs), runs. Empty where no run is
+    known to have shared: then the ledger has all of it.
+    """
+    one_arm(arm.runs)
+    timed = arm.runs.dropna(subset=["images_per_second", "side_by_side"])
+    order = {label: place for place, (label, _) in enumerate(each_group(arm.runs, "label"))}
+    result = [
+        {
+            "label": label,
+            "side_by_side": int(beside),
+            "hardware": kind,
+            "images_per_second": group["images_per_second"].median(),
+            "runs": " ".join(group.sort_values(["train_size", "draw", "seed"])["run"]),
+        }
+        for (label, beside, kind), group in each_group(timed, ["label", "side_by_side", "hardware"], ordered=True)
+        if (timed["side_by_side"] > 1).any()
+    ]
+    result.sort(key=lambda row: order[row["label"]])
+    return pd.DataFrame(result, columns=["label", "side_by_side", "hardware", "images_per_second", "runs"])
 
 
 def by_hardware(runs: pd.DataFrame, names: Mapping[str, str]) -> str:

@@ -13,5 +13,6 @@ QUESTION = Question(
     csvs=(
         Csv("fairness-ledger", lambda of: of.ledger, always=True),
         Csv("cost-by-resolution", lambda of: of.cost, always=True),
+        Csv("speed-by-runs-side-by-side", lambda of: of.shared),
     ),
 )

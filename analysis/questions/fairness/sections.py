@@ -33,8 +33,10 @@ def fairness(arm: ReportedArm) -> Section:
     hardware = several or "".join(found_on) or wording.ABSENT
     timed = f"Images/s: medians over runs with no other beside them, on {hardware}." if found_on else NOT_ALONE
     remark = f"{timed} Recipes are written out under method."
-    costs = ("cost of an image by resolution", cost_table(of.cost, arm.data, arm.links, pixels(arm)))
-    return Section(arm.words, (), (ledger_table(of.ledger, arm.data, arm.links),), (costs,), remark=remark)
+    folded = [("cost of an image by resolution", cost_table(of.cost, arm.data, arm.links, pixels(arm)))]
+    if not of.shared.empty:
+        folded.append(("images/s by runs side by side", shared_table(of.shared, arm.data, arm.links)))
+    return Section(arm.words, (), (ledger_table(of.ledger, arm.data, arm.links),), tuple(folded), remark=remark)
 
 
 NOT_ALONE = "No run is known to have had its device to itself, so images/s are not given (runs.csv has them)."
@@ -117,3 +119,25 @@ def cost_table(table: pd.DataFrame, arm: ArmData, links: Anchors, head: ColumnHe
     speed = "; and images/s, where measured alone" if table["evaluated"].notna().any() else ""
     about = f"One image in evaluation, by resolution: MACs; FLOPs, which are twice that{speed}."
     return Table(about, "model", tuple(map(head, across)), tuple(rows))
+
+
+def shared_table(table: pd.DataFrame, arm: ArmData, links: Anchors) -> Table:
+    """`numbers.by_runs_beside` as the page shows it: a column for each number of runs, and kind of hardware where these
+    are several."""
+    kinds = sorted(table["hardware"].unique())
+    columns = sorted({(row.side_by_side, row.hardware) for row in each_row(table)})
+    heads = tuple(
+        ("alone" if beside == 1 else f"{beside} side by side") + (f", {kind}" if len(kinds) > 1 else "")
+        for beside, kind in columns
+    )
+    rows = []
+    for label, group in each_group(table, "label"):
+        found = {(row.side_by_side, row.hardware): row.images_per_second for row in each_row(group)}
+        cells = tuple(
+            Cell(wording.compact(found[column]) if column in found else wording.ABSENT, href=links.model(label))
+            for column in columns
+        )
+        rows.append(Row(model_name(label, arm, links), cells))
+    on = f" on {kinds[0]}" if len(kinds) == 1 else ""
+    about = f"Images/s in training{on}, by how many runs shared a GPU, or without one a job: medians over runs."
+    return Table(about, "model", heads, tuple(rows))
