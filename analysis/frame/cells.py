@@ -4,9 +4,11 @@ A cell is made of the runs that differ in draw and seed alone. Every table of th
 of them count, mark and list runs in the same way.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis.frame.arms import ArmData, one_arm
@@ -64,19 +66,23 @@ def summarise(
     one_arm(runs)
     if "line" not in rows:
         rows = rows.assign(line=rows["label"])
-    rows = rows[[*NEEDED, value]]  # few columns: pandas copies them all for every cell
-    places: Sequence[int | None] = [None] if resolutions is None else resolutions
+    by = ["label", "line", "train_size", *([] if resolutions is None else ["test_resolution"])]
+    lines: dict[str, list[str]] = {}
+    for label, line in each_row(rows, ["label", "line"]):
+        lines.setdefault(label, []).append(line)
+    known = rows[[*NEEDED, value]].dropna(subset=[value])
+    cells = dict(each_group(known, by))
     result: list[dict[str, Any]] = []
-    for label, planned in each_group(runs, "label"):
-        group = rows[rows["label"] == label]
-        for line in list(dict.fromkeys(group["line"])) or [label]:
-            for train_size, cell in each_group(planned, "train_size", ordered=True):
-                of_cell = group[(group["line"] == line) & (group["train_size"] == train_size)]
-                for resolution in places:
-                    at = of_cell if resolution is None else of_cell[of_cell["test_resolution"] == resolution]
-                    place = {} if resolution is None else {"test_resolution": resolution}
-                    key = {"label": label, "line": line, "train_size": train_size, **place}
-                    result.append(key | _cell(at.dropna(subset=[value]), cell, value, bounds))
+    for label, planned in each_group(runs[["label", "train_size", "draw", "seed", "draw_runs"]], "label"):
+        of_plan = {
+            size: {"planned": len(group), "planned_n": intervals.planned_units(group)}
+            for size, group in each_group(planned, "train_size", ordered=True)
+        }
+        places = itertools.product(lines.get(label, [label]), of_plan, *([] if resolutions is None else [resolutions]))
+        for line, train_size, *at in places:
+            key = dict(zip(by, (label, line, train_size, *at), strict=True))
+            cell = cells.get((label, line, train_size, *at), known.iloc[:0])
+            result.append(key | _cell(cell, of_plan[train_size], value, bounds))
     return pd.DataFrame(result)
 
 
@@ -85,37 +91,38 @@ def accuracy_by_train_size(arm: ArmData) -> pd.DataFrame:
     return summarise(at_home(arm.rows), arm.runs, "accuracy")
 
 
-def _cell(rows: pd.DataFrame, planned: pd.DataFrame, value: str, bounds: tuple[float, float] | None) -> dict[str, Any]:
+def _cell(
+    rows: pd.DataFrame, planned: Mapping[str, int], value: str, bounds: tuple[float, float] | None
+) -> dict[str, Any]:
     if rows["run"].duplicated().any():
         raise ValueError(f"summarise: several evaluations of {rows.loc[rows['run'].duplicated(), 'run'].iloc[0]}")
     estimate = intervals.over_seeds(rows, value, bounds=bounds)
-    ordered = rows.sort_values(intervals.UNITS)
+    order = np.lexsort([rows[name].to_numpy() for name in reversed(intervals.UNITS)])
     return {
         "mean": estimate.mean,
         "low": estimate.low,
         "high": estimate.high,
         "n": estimate.n,
         "done": len(rows),
-        "planned": len(planned),
-        "planned_n": intervals.planned_units(planned),
+        **planned,
         "images": float(rows["count"].max()),
         **marks(rows),
-        "runs": " ".join(ordered["run"]),
+        "runs": " ".join(rows["run"].to_numpy()[order]),
     }
 
 
 def kind(runs: pd.DataFrame) -> dict[str, str]:
     """Model and positional encoding of the runs of one label: what `palette.looks` goes by."""
-    [(model, position)] = each_row(runs, ["model", "position"])
-    return {"model": model, "position": position}
+    [kind] = set(zip(runs["model"].tolist(), runs["position"].tolist(), strict=True))
+    return dict(zip(("model", "position"), kind, strict=True))
 
 
 def marks(runs: pd.DataFrame) -> dict[str, bool]:
     """Whether any of `runs` is starved, stale, or has collapsed."""
     return {
-        "starved": bool(runs["starved"].any()),
-        "stale": bool((runs["state"] == "stale").any()),
-        "collapsed": bool(runs["collapsed"].any()),
+        "starved": bool(runs["starved"].to_numpy().any()),
+        "stale": "stale" in runs["state"].tolist(),
+        "collapsed": bool(runs["collapsed"].to_numpy().any()),
     }
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.frame.cells import kind, marks
 from analysis.frame.naming import NONE
-from analysis.frame.rows import each_row
+from analysis.frame.rows import each_group, each_row
 from analysis.statistics import intervals
 
 REFERENCE = "learned_1d"
@@ -26,18 +26,18 @@ def encoding_pairs(runs: pd.DataFrame) -> list[tuple[str, str]]:
     return [(row.label, row.label_reference) for row in each_row(both)]
 
 
-def paired_difference(rows: pd.DataFrame, runs: pd.DataFrame, label: str, reference: str) -> dict[str, Any]:
-    """The columns on the difference of two models: accuracy of `label` minus that of `reference`, a share, with its
-    t-interval; how many pairs of runs are done and planned; marks; ids. `rows`: evaluations, at most one a run; `runs`:
-    all planned runs of that place."""
-    rows = rows[["label", "run", *intervals.UNITS, "draw_runs", "accuracy"]]
-    own, other = rows[rows["label"] == label], rows[rows["label"] == reference]
+def paired_difference(
+    own: pd.DataFrame, other: pd.DataFrame, runs: pd.DataFrame, other_runs: pd.DataFrame
+) -> dict[str, Any]:
+    """The columns on the difference of two models at a place: accuracy of the first minus that of the other, a share,
+    with its t-interval; how many pairs of runs are done and planned; marks; ids. `own` and `other`: their evaluations
+    there, at most one a run; `runs` and `other_runs`: all their planned runs."""
     pairs = intervals.pairs(own, other, "accuracy")
     estimate = intervals.over_seeds(pairs, "difference")
-    planned = intervals.planned_pairs(*(runs[runs["label"] == name] for name in (label, reference)))
-    both = runs[runs["label"].isin([label, reference])]
+    planned = intervals.planned_pairs(runs, other_runs)
+    marked = marks(other_runs)
     return {
-        **kind(runs[runs["label"] == label]),
+        **kind(runs),
         "mean": estimate.mean,
         "low": estimate.low,
         "high": estimate.high,
@@ -45,7 +45,7 @@ def paired_difference(rows: pd.DataFrame, runs: pd.DataFrame, label: str, refere
         "done": len(pairs),
         "planned": len(planned),
         "planned_n": intervals.planned_units(planned),
-        **marks(both),
+        **{name: here or marked[name] for name, here in marks(runs).items()},
         "runs": " ".join(pairs["run_a"]),
         "reference_runs": " ".join(pairs["run_b"]),
     }
@@ -56,12 +56,13 @@ def differences_by_test_resolution(rows: pd.DataFrame, runs: pd.DataFrame, resol
 
     `rows`: evaluations with the column `line`, of which those count whose line is the label; `runs`: all runs of the
     arm. Columns: label, line, reference, train_size, test_resolution, and those of `paired_difference`."""
-    rows = rows[rows["line"] == rows["label"]]
     size = runs["train_size"].max()
-    at, planned = rows[rows["train_size"] == size], runs[runs["train_size"] == size]
+    rows = rows[(rows["line"] == rows["label"]) & (rows["train_size"] == size)]
+    at = dict(each_group(rows, ["label", "test_resolution"]))
+    planned = dict(each_group(runs[runs["train_size"] == size], "label"))
     result = []
     for label, reference in encoding_pairs(runs):
-        if not {label, reference} <= set(planned["label"]):
+        if not {label, reference} <= planned.keys():
             continue
         for resolution in sorted(resolutions):
             key = {
@@ -71,6 +72,6 @@ def differences_by_test_resolution(rows: pd.DataFrame, runs: pd.DataFrame, resol
                 "train_size": size,
                 "test_resolution": resolution,
             }
-            there = at[at["test_resolution"] == resolution]
-            result.append(key | paired_difference(there, planned, label, reference))
+            own, other = (at.get((name, resolution), rows.iloc[:0]) for name in (label, reference))
+            result.append(key | paired_difference(own, other, planned[label], planned[reference]))
     return pd.DataFrame(result)

@@ -8,6 +8,7 @@ Where draws and seeds are crossed, so that a draw is the unit, a draw that lacks
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -25,19 +26,19 @@ class Curves:
     run: pd.DataFrame
     draw_runs: pd.Series
 
-    @property
+    @cached_property
     def sizes(self) -> tuple[int, ...]:
         """Train sizes (images), ascending: the columns of `values`."""
         return tuple(int(size) for size in self.accuracy.columns)
 
-    @property
+    @cached_property
     def values(self) -> NDArray[np.float64]:
         """Accuracies (units, sizes); a unit is as in `statistics.by_unit`: the mean of a draw where draws and seeds are
         crossed, else a draw and seed."""
         crossed = bool((self.draw_runs > 1).any())
         return (self.accuracy.groupby(level="draw").mean() if crossed else self.accuracy).to_numpy(dtype=float)
 
-    @property
+    @cached_property
     def runs(self) -> str:
         """Ids, by draw, seed and size, separated by spaces."""
         return " ".join(str(one) for row in self.run.to_numpy() for one in row)
@@ -105,6 +106,12 @@ def missing_sizes(runs: pd.DataFrame, curves: Curves) -> str:
 def _gapless(table: pd.DataFrame, points: Callable[[pd.Index], int]) -> pd.DataFrame:
     """The part of `table` without NaN that has the most `points` (those of a row, by its columns, times rows) of those
     that keep its fullest columns: all of them, all but the emptiest, and so on. On a tie more columns."""
-    fullest = table.columns[(-table.count().to_numpy()).argsort(kind="stable")]
-    parts = [table[table.columns[table.columns.isin(fullest[:count])]].dropna() for count in range(len(fullest), 0, -1)]
-    return max(parts, key=lambda part: len(part) * points(part.columns))  # the first of several
+    there = table.notna().to_numpy()
+    fullest = (-there.sum(axis=0)).argsort(kind="stable")
+    parts = [sorted(fullest[:count].tolist()) for count in range(len(fullest), 0, -1)]
+
+    def size(part: list[int]) -> int:
+        return int(there[:, part].all(axis=1).sum()) * points(table.columns[part])
+
+    best = max(parts, key=size)  # the first of several
+    return table.iloc[there[:, best].all(axis=1), best]

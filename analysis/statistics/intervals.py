@@ -15,7 +15,8 @@ All values are shares (accuracy 0.942, difference -0.013), never per cent; per c
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from functools import cache
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -65,11 +66,17 @@ def t_interval(values: Iterable[float], level: float = LEVEL, bounds: tuple[floa
     mean = float(array.mean())
     if n == 1 or float(np.ptp(array)) < _EQUAL:
         return Estimate(mean, math.nan, math.nan, n)
-    half = float(stats.t.ppf(0.5 + level / 2, n - 1) * array.std(ddof=1) / math.sqrt(n))
+    half = float(t_quantile(level, n - 1) * array.std(ddof=1) / math.sqrt(n))
     low, high = mean - half, mean + half
     if bounds is not None:
         low, high = max(low, bounds[0]), min(high, bounds[1])
     return Estimate(mean, low, high, n)
+
+
+@cache  # scipy takes longer for it than everything else here together
+def t_quantile(level: float, df: int) -> float:
+    """What a t-distributed number with so many degrees of freedom stays below in size, with probability `level`."""
+    return float(stats.t.ppf(0.5 + level / 2, df))
 
 
 def exponentiated(log: Estimate) -> Estimate:
@@ -82,10 +89,15 @@ def by_unit(rows: pd.DataFrame, value: str) -> NDArray[np.float64]:
     mean of each draw of which all planned runs are in (another's would hold for other seeds).
 
     Rows need the columns draw, seed, draw_runs (see `frame.COLUMNS`) and `value`; NaN values are left out."""
-    values = rows[value].to_numpy(dtype=float)
+    draws, seeds, planned = (rows[name].to_numpy() for name in (*UNITS, "draw_runs"))
+    return _by_unit(draws, seeds, planned, rows[value].to_numpy(dtype=float))
+
+
+def _by_unit(
+    draws: NDArray[Any], seeds: NDArray[Any], planned: NDArray[Any], values: NDArray[np.float64]
+) -> NDArray[np.float64]:
     known = ~np.isnan(values)
-    draws, seeds, planned = (rows[name].to_numpy()[known] for name in (*UNITS, "draw_runs"))
-    values = values[known]
+    draws, seeds, planned, values = (column[known] for column in (draws, seeds, planned, values))
     if not (planned > 1).any():
         return values[np.lexsort((seeds, draws))]
     # a groupby costs ten times as much, cell by cell
@@ -107,29 +119,41 @@ def pairs(a: pd.DataFrame, b: pd.DataFrame, value: str) -> pd.DataFrame:
     side has fewer runs planned of a draw, those are the pairs that are planned (the seeds of the other hold them).
     Raises ValueError when a side has two rows for one (draw, seed): then it mixes what must not be mixed.
     """
-    for side in (a, b):
-        twice = side.duplicated(UNITS)
-        if twice.any():
-            raise ValueError(f"pairs: several rows for draw and seed {side.loc[twice, UNITS].values.tolist()[0]}")
-    columns = [*UNITS, "draw_runs", "run", value]
-    theirs = {(draw, seed): others for draw, seed, *others in zip(*(b[name] for name in columns), strict=True)}
-    both = []  # a merge costs five times as much, pair of cells by pair of cells
-    for draw, seed, planned, run, score in zip(*(a[name] for name in columns), strict=True):
-        if (draw, seed) in theirs:
-            their_planned, their_run, their_score = theirs[draw, seed]
-            scores = (score, their_score, score - their_score)
-            both.append((draw, seed, min(planned, their_planned), run, their_run, *scores))
-    known = sorted(row for row in both if not math.isnan(row[-1]))
     names = [*UNITS, "draw_runs", "run_a", "run_b", "a", "b", "difference"]
     kinds = {"draw": "int64", "seed": "int64", "draw_runs": "int64", "run_a": "str", "run_b": "str"}
-    return pd.DataFrame(known, columns=names).astype(kinds | dict.fromkeys(("a", "b", "difference"), "float64"))
+    rows = _side_by_side(a, b, value)
+    return pd.DataFrame(rows, columns=names).astype(kinds | dict.fromkeys(("a", "b", "difference"), "float64"))
+
+
+def _side_by_side(a: pd.DataFrame, b: pd.DataFrame, value: str) -> list[tuple[Any, ...]]:
+    """The rows of `pairs`: a merge costs many times as much, pair of cells by pair of cells."""
+    mine, theirs = (_by_draw_and_seed(side, ("draw_runs", "run", value)) for side in (a, b))
+    for side, units in ((a, mine), (b, theirs)):
+        if len(units) < len(side):
+            twice = side.loc[side.duplicated(UNITS), UNITS].values.tolist()[0]
+            raise ValueError(f"pairs: several rows for draw and seed {twice}")
+    both = []
+    for unit in sorted(mine.keys() & theirs.keys()):
+        (planned, run, score), (their_planned, their_run, their_score) = mine[unit], theirs[unit]
+        if not math.isnan(score - their_score):
+            scores = (score, their_score, score - their_score)
+            both.append((*unit, min(planned, their_planned), run, their_run, *scores))
+    return both
+
+
+def _by_draw_and_seed(rows: pd.DataFrame, names: Iterable[str]) -> dict[tuple[int, int], list[Any]]:
+    """What `rows` have in the columns `names`, by draw and seed."""
+    columns = (rows[name].tolist() for name in (*UNITS, *names))
+    return {(draw, seed): others for draw, seed, *others in zip(*columns, strict=True)}
 
 
 def paired_difference(a: pd.DataFrame, b: pd.DataFrame, value: str, level: float = LEVEL) -> Estimate:
     """Mean of a - b over the draws and seeds that both have, with its t-interval.
 
     Pairing removes what both share (the subset, and the order of its images) from the spread."""
-    return over_seeds(pairs(a, b, value), "difference", level)
+    rows = _side_by_side(a, b, value)
+    draws, seeds, planned, differences = (np.array([row[place] for row in rows]) for place in (0, 1, 2, -1))
+    return t_interval(_by_unit(draws, seeds, planned, differences.astype(float)), level)
 
 
 def verdict(difference: Estimate) -> Verdict:
@@ -163,21 +187,24 @@ def binomial_se(accuracy: float, count: int) -> float:
 def unit_noun(runs: pd.DataFrame) -> str:
     """What is counted when a cell says "2/3 seeds": "seeds", or "draws" where they are crossed with seeds or only they
     vary. `runs` has the columns draw and seed."""
-    draws, seeds = runs["draw"].nunique(), runs["seed"].nunique()
-    crossed = draws > 1 and len(runs[UNITS].drop_duplicates()) > draws
+    combinations = _by_draw_and_seed(runs, ()).keys()
+    draws, seeds = (len({unit[place] for unit in combinations}) for place in (0, 1))
+    crossed = draws > 1 and len(combinations) > draws
     return "draws" if crossed or (draws > 1 and seeds == 1) else "seeds"
 
 
 def planned_units(runs: pd.DataFrame) -> int:
     """How many units (see `by_unit`) there are once all of `runs`, the planned ones of one model or several, are in."""
-    crossed = (runs["draw_runs"] > 1).any()
-    return int(runs["draw"].nunique()) if crossed else len(runs[UNITS].drop_duplicates())
+    combinations = _by_draw_and_seed(runs, ()).keys()
+    crossed = (runs["draw_runs"].to_numpy() > 1).any()
+    return len({draw for draw, _ in combinations}) if crossed else len(combinations)
 
 
 def planned_pairs(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     """The draws and seeds that the planned runs of two models share, with draw_runs of the pairs (see `pairs`)."""
-    both = a.merge(b, on=UNITS, suffixes=("_a", "_b"))
-    return both[UNITS].assign(draw_runs=both[["draw_runs_a", "draw_runs_b"]].min(axis="columns"))
+    mine, theirs = (_by_draw_and_seed(side, ["draw_runs"]) for side in (a, b))
+    both = [(*unit, *min(planned, theirs[unit])) for unit, planned in mine.items() if unit in theirs]
+    return pd.DataFrame(both, columns=[*UNITS, "draw_runs"])
 
 
 def units_words(runs: pd.DataFrame) -> str:

@@ -5,7 +5,7 @@ The reference A is that of each family of many against one that the study declar
 """
 
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +82,7 @@ def at_reference(arm: ArmData, baseline: Baseline) -> pd.DataFrame:
     rows = at_home(arm.rows)
     there = rows[rows["train_size"] == size]
     pairs = {label: pair for label, _, pair in _pairs(arm, name, baseline.labels)}
+    planned = dict(each_group(arm.runs, "label"))
     result = []
     for label in baseline.labels:
         why = _why_not(pairs[label][1], name, size, noun) if label in pairs else "no result"
@@ -90,8 +91,8 @@ def at_reference(arm: ArmData, baseline: Baseline) -> pd.DataFrame:
             b, a = pairs[label]
             factor = equivalence.factor_at(b.sizes, b.values, size, a.values[:, a.sizes.index(size)]).inverse
         accuracies = _accuracy(there, label, "accuracy") | _accuracy(there, name, "reference_accuracy")
-        origin = _origin(arm, label, name, *pairs.get(label, (None, None)))
-        result.append({**_key(arm, label, name, size), **accuracies, **_factor_columns(factor), "why": why, **origin})
+        origin = _origin(planned, label, name, *pairs.get(label, (None, None)))
+        result.append({**_key(label, name, size), **accuracies, **_factor_columns(factor), "why": why, **origin})
     result.sort(key=lambda one: (math.isnan(one["mean"]), one["mean"]))
     return pd.DataFrame(result)
 
@@ -114,26 +115,28 @@ def by_train_size(arm: ArmData, reference: str | None = None, labels: Collection
     (units that both have whole), incomplete (sizes left out of A's or B's curve because runs are missing),
     starved, stale, model, position (of B), runs, reference_runs (ids)."""
     result = []
+    planned = dict(each_group(arm.runs, "label"))
     for label, name, (b, a) in _pairs(arm, reference, labels):
-        for size in sorted(arm.runs.loc[arm.runs["label"] == label, "train_size"].unique()):
+        origin = _origin(planned, label, name, b, a)
+        for size in sorted(planned[label]["train_size"].unique()):
             known = len(b) and size in b.sizes
             of_size = b.values[:, b.sizes.index(size)] if known else None
             factor = None if of_size is None else equivalence.factor_at(a.sizes, a.values, size, of_size)
-            result.append(
-                {**_key(arm, label, name, size), **_factor_columns(factor), **_origin(arm, label, name, b, a)}
-            )
+            result.append({**_key(label, name, size), **_factor_columns(factor), **origin})
     return pd.DataFrame(result)
 
 
 def by_accuracy(arm: ArmData, reference: str | None = None, labels: Collection[str] | None = None) -> pd.DataFrame:
     """The same as a function of accuracy, at round values that some pair reaches; accuracy instead of train_size."""
+    planned = dict(each_group(arm.runs, "label"))
     pairs = [one for one in _pairs(arm, reference, labels) if len(one[2][0])]
+    origins = [_origin(planned, label, name, b, a) for label, name, (b, a) in pairs]
     result = []
     for level in _levels([both for *_, both in pairs]):
-        for label, name, (b, a) in pairs:
+        for (label, name, (b, a)), origin in zip(pairs, origins, strict=True):
             factor = equivalence.factor_for(a.sizes, a.values, b.sizes, b.values, level)
             key = {"label": label, "line": label, "reference": name, "accuracy": level}
-            result.append({**key, **_factor_columns(factor), **_origin(arm, label, name, b, a)})
+            result.append({**key, **_factor_columns(factor), **origin})
     table = pd.DataFrame(result)
     return table if table.empty else table[table.groupby("accuracy")["reached"].transform("max") > 0]
 
@@ -145,6 +148,7 @@ def crossings(arm: ArmData, reference: str | None = None, labels: Collection[str
     it is empty; '-' without an interval), changes (True: A is above somewhere and below elsewhere), n, done, planned,
     incomplete, starved, stale, model, position, runs, reference_runs."""
     result = []
+    planned = dict(each_group(arm.runs, "label"))
     for label, name, (b, a) in _pairs(arm, reference, labels):
         shared = [size for size in a.sizes if size in b.sizes]
         found = None
@@ -160,7 +164,7 @@ def crossings(arm: ArmData, reference: str | None = None, labels: Collection[str
                 "pieces": pieces,
                 "changes": bool(found and found.changes),
                 "n": len(a.values),
-                **_origin(arm, label, name, b, a),
+                **_origin(planned, label, name, b, a),
             }
         )
     return pd.DataFrame(result)
@@ -210,7 +214,7 @@ def _levels(pairs: list[tuple[Curves, Curves]]) -> list[float]:
     return levels
 
 
-def _key(arm: ArmData, label: str, reference: str, size: int) -> dict[str, Any]:
+def _key(label: str, reference: str, size: int) -> dict[str, Any]:
     return {"label": label, "line": label, "reference": reference, "train_size": size}
 
 
@@ -222,15 +226,18 @@ def _factor_columns(factor: Factor | None) -> dict[str, Any]:
     return {"bound": factor.bound, **numbers, "n": found.n, "reached": factor.reached}
 
 
-def _origin(arm: ArmData, label: str, reference: str, b: Curves | None, a: Curves | None) -> dict[str, Any]:
-    """What numbers of these curves rest on; nothing where there are none."""
-    of = [arm.runs[arm.runs["label"] == one] for one in (label, reference)]
-    planned = min(map(intervals.planned_units, of))
-    about = {**marks(pd.concat(of)), **kind(of[0])}
+def _origin(
+    planned: Mapping[str, pd.DataFrame], label: str, reference: str, b: Curves | None, a: Curves | None
+) -> dict[str, Any]:
+    """What numbers of these curves rest on; nothing where there are none. `planned`: all runs by label."""
+    of = [planned[label], planned[reference]]
+    units = min(map(intervals.planned_units, of))
+    own, others = map(marks, of)
+    about = {**{name: here or others[name] for name, here in own.items()}, **kind(of[0])}
     if a is None or b is None:
-        return {"done": 0, "planned": planned, "incomplete": "", **about, "runs": "", "reference_runs": ""}
+        return {"done": 0, "planned": units, "incomplete": "", **about, "runs": "", "reference_runs": ""}
     left_out = {int(size) for runs, one in zip(of, (b, a), strict=True) for size in missing_sizes(runs, one).split()}
-    done = {"done": len(b), "planned": planned, "incomplete": " ".join(map(str, sorted(left_out)))}
+    done = {"done": len(b), "planned": units, "incomplete": " ".join(map(str, sorted(left_out)))}
     return {**done, **about, "runs": b.runs, "reference_runs": a.runs}
 
 

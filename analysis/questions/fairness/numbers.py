@@ -198,6 +198,8 @@ def by_resolution(arm: ArmData, runs: Mapping[str, Run], resolutions: Iterable[i
     for label, group in each_group(arm.runs, "label"):
         of_label = rows[(rows["label"] == label) & rows["carry_default"]]
         recorded = group["macs"].median()
+        trained, hardware = alone(group)["images_per_second"].median(), _hardware(group)
+        ids = " ".join(group.sort_values(["train_size", "draw", "seed"])["run"])
         for resolution in sorted({*resolutions, arm.arm.resolution}):
             macs = _macs(runs[group["run"].iloc[0]], resolution, recorded)
             there = of_label[of_label["test_resolution"] == resolution]
@@ -210,9 +212,9 @@ def by_resolution(arm: ArmData, runs: Mapping[str, Run], resolutions: Iterable[i
                     "macs": macs,
                     "flops": 2 * macs,
                     "evaluated": there.loc[there["alone"], "evaluated_per_second"].median(),
-                    "trained": alone(group)["images_per_second"].median() if at_home else math.nan,
-                    "hardware": _hardware(group),
-                    "runs": " ".join(group.sort_values(["train_size", "draw", "seed"])["run"]),
+                    "trained": trained if at_home else math.nan,
+                    "hardware": hardware,
+                    "runs": ids,
                 }
             )
     return pd.DataFrame(result)

@@ -8,6 +8,7 @@ from analysis.elements.reported import ReportedArm
 from analysis.frame.arms import ArmData, one_arm
 from analysis.frame.cells import at_home, by_carry
 from analysis.frame.paired import differences_by_test_resolution, encoding_pairs, paired_difference
+from analysis.frame.rows import each_group
 from analysis.questions.comparisons.verdicts import all_verdicts
 
 
@@ -40,14 +41,16 @@ def differences(arm: ArmData) -> pd.DataFrame:
     reference_runs (ids, pair by pair). Empty where no model with the reference encoding stands beside another."""
     one_arm(arm.runs)
     rows = at_home(arm.rows)
+    at, planned = (dict(each_group(table, ["label", "train_size"])) for table in (rows, arm.runs))
     result = []
     for label, reference in encoding_pairs(arm.runs):
         for size in sorted(arm.runs["train_size"].unique()):
-            at, planned = rows[rows["train_size"] == size], arm.runs[arm.runs["train_size"] == size]
-            if not {label, reference} <= set(planned["label"]):
+            places = (label, size), (reference, size)
+            if not planned.keys() >= set(places):
                 continue  # each model may have its own sizes
             key = {"label": label, "line": label, "reference": reference, "train_size": size}
-            result.append(key | paired_difference(at, planned, label, reference))
+            own, other = (at.get(place, rows.iloc[:0]) for place in places)
+            result.append(key | paired_difference(own, other, *(planned[place] for place in places)))
     return pd.DataFrame(result)
 
 
