@@ -36,6 +36,8 @@ STYLE: dict[Any, Any] = {  # Any: matplotlib's stubs list every key
     "axes.titlelocation": "left",
     "axes.grid": True,
     "axes.grid.axis": "y",
+    "figure.autolayout": False,
+    "figure.constrained_layout.use": False,
     "grid.color": GREY,
     "grid.alpha": 0.25,
     "grid.linewidth": 0.5,

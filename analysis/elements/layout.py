@@ -110,7 +110,8 @@ def settle(figure: Figure) -> Figure:
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
             _thin(axis, figure)
-    figure.set_layout_engine("none")  # so that it is the same in whatever formats, in whatever order, it is written
+    # the same in whatever formats, in whatever order, it is written; "none" would draw it twice each time
+    figure.set_layout_engine(None)
     return figure
 
 
