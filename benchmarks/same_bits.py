@@ -28,7 +28,7 @@ SAME = {
     # batches.py: several steps at once on GPUs
     ("BLOCK_BYTES", "db709783"): "",
     ("BLOCK_STEPS", "f57bc70c"): "",
-    ("Batches", "570d75af"): "1c22fde1",
+    ("Batches", "4cb851e9"): "1c22fde1",
     ("block_steps", "273d7669"): "",
     # augment.py: decided on the host, made on slices, with the same bits
     ("Change", "f11f3609"): "",
@@ -38,7 +38,7 @@ SAME = {
     ("_partners", "09bb5acb"): "",
     ("_per_image", "96e95b9e"): "",
     ("_unchanged", "2f9331bd"): "",
-    ("crop", "2faaee57"): "3c1f2271",
+    ("crop", "f4a532e6"): "3c1f2271",  # and in a frame of zeros as before, where a recipe asks for no other
     ("erase", "8538c36b"): "378adee5",
     ("flip", "7d33c5c0"): "de40497e",
     ("jitter", "32defaf2"): "c50a4f76",
@@ -95,6 +95,7 @@ SAME = {
     ("Recorder", "7a67e27c"): "",
     ("StepGraphs", "d225c99c"): "",
     ("Training", "6c5d9c3f"): "e0ab30ed",
+    ("learning_rate", "32a009b1"): "e9047050",  # a warm-up may begin above 0; from 0 the same numbers
     ("arithmetic", "5722e474"): "c56ae0e6",
     ("backward_arithmetic", "b552caca"): "",
     ("compiled", "442a9f4e"): "5d5f20c8",

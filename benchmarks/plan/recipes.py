@@ -34,9 +34,12 @@ class Recipe(BaseModel):
     momentum: Annotated[float, Field(gt=0, lt=1)] = Field(0.9, description="of sgd")
     betas: tuple[Beta, Beta] = Field((0.9, 0.999), description="of adamw and adam")
     batch_size: Annotated[int, Field(ge=1)] = Field(128, description="images an update")
-    schedule: Literal["cosine", "constant"] = Field("cosine", description="after the warm-up")
-    warmup: Share = Field(0.05, description="share of all steps, linear from 0")
-    final_learning_rate: Share = Field(0.0, description="at the end of cosine, as share of the peak")
+    schedule: Literal["cosine", "triangle", "constant"] = Field(
+        "cosine", description="after the warm-up; triangle falls in a straight line"
+    )
+    warmup: Share = Field(0.05, description="share of all steps, in a straight line up to the peak")
+    first_learning_rate: Share = Field(0.0, description="where the warm-up begins, as share of the peak")
+    final_learning_rate: Share = Field(0.0, description="at the end of cosine and triangle, as share of the peak")
     clip: Annotated[float, Field(ge=0)] = Field(1.0, description="largest norm of the gradient; 0 is off")
     label_smoothing: Share = Field(0.0, description="share of the label spread over all classes")
     drop_path: Share = Field(0.0, description="stochastic depth, for models that have it")
@@ -44,12 +47,16 @@ class Recipe(BaseModel):
     train_resolutions: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (), description="of the images in pixels, one drawn for each batch; empty: the training resolution alone"
     )
-    crop_padding: Natural = Field(0, description="pixels of zero padding before a random crop of native size")
+    crop_padding: Natural = Field(0, description="pixels of padding before a random crop of native size")
+    crop_fill: Literal["zero", "reflect"] = Field("zero", description="the padding: zeros, or the image mirrored there")
     rrc_scale: Annotated[float, Field(gt=0, le=1)] = Field(
         1.0, description="smallest share of the area in a random-resized crop; 1 is off"
     )
     rrc_ratio: Annotated[float, Field(ge=1)] = Field(4 / 3, description="largest aspect in it, either way round")
     flip: bool = Field(False, description="mirror half of the images, where the data set allows")
+    flip_order: Literal["random", "alternating"] = Field(
+        "random", description="which half: drawn anew each time, or once, and the other half in every second epoch"
+    )
     jitter_brightness: Share = Field(0.0, description="largest change of the factor; 0 is off")
     jitter_contrast: Share = Field(0.0, description="likewise")
     jitter_saturation: Share = Field(0.0, description="likewise, of colour images")
@@ -87,9 +94,9 @@ def augmentations(recipe: Recipe, flips: bool) -> tuple[str, ...]:
 def augmentation_words(recipe: Recipe, flips: bool) -> str:
     """What `augmentations` come to, for tables: 'crop, flip' or 'none'."""
     words = {
-        "crop": "crop",
+        "crop": "crop" if recipe.crop_fill == "zero" else f"crop ({recipe.crop_fill})",
         "resized_crop": f"resized crop({recipe.rrc_scale:g})",
-        "flip": "flip",
+        "flip": "flip" if recipe.flip_order == "random" else f"{recipe.flip_order} flip",
         "jitter": "colour jitter",
         "trivialaugment": "TrivialAugment",
         "randaugment": f"RandAugment({recipe.randaugment_operations}, {recipe.randaugment_magnitude})",

@@ -45,15 +45,20 @@ def _per_image(values: Tensor) -> Tensor:
 
 
 def crop(draw: Draw, shape: Shape, recipe: Recipe) -> Change:
-    """A random window of the zero-padded image (He et al., 2016)."""
-    top, left = (draw(2) * (2 * recipe.crop_padding + 1)).astype(np.int64).T
+    """A random window of the image in a frame of zeros (He et al., 2016), or in one that mirrors it."""
+    padding, (_, height, width) = recipe.crop_padding, shape
+    top, left = (draw(2) * (2 * padding + 1)).astype(np.int64).T
+    reflected = recipe.crop_fill == "reflect"
+    places = [np.pad(np.arange(side), padding, "reflect") for side in (height, width)] if reflected else []
 
-    def make(x: Tensor, weights: Tensor, top: Tensor, left: Tensor) -> tuple[Tensor, Tensor]:
-        height, width = x.shape[2:]
-        windows = F.pad(x, (recipe.crop_padding,) * 4).unfold(2, height, 1).unfold(3, width, 1)  # N C T L H W, a view
+    def make(x: Tensor, weights: Tensor, top: Tensor, left: Tensor, *places: Tensor) -> tuple[Tensor, Tensor]:
+        for axis, place in enumerate(places, start=2):  # by places: torch reflects no bytes
+            x = x.index_select(axis, place)
+        framed = x if reflected else F.pad(x, (padding,) * 4)
+        windows = framed.unfold(2, height, 1).unfold(3, width, 1)  # N C T L H W, a view
         return windows[torch.arange(len(x), device=x.device), :, top, left], weights
 
-    return Change(make, (top, left))
+    return Change(make, (top, left, *places))
 
 
 TRIES = 10  # windows that are drawn before the whole image is taken, as in torchvision

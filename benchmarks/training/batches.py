@@ -136,7 +136,8 @@ class Batches:
         changes = []
         for name in self.augmentations:
             to_size = {"side": side} if name == "resized_crop" else {}
-            draw = partial(self._uniforms, name, step, steps)
+            in_turn = name == "flip" and self.run.recipe.flip_order == "alternating"
+            draw = partial(self._by_turns if in_turn else self._uniforms, name, step, steps)
             changes.append(getattr(augment, name)(draw, shape, self.run.recipe, **to_size))
             shape = (shape[0], side, side) if to_size else shape
         return self.indices(step, steps), changes
@@ -145,3 +146,10 @@ class Batches:
         """Independent numbers for each image of the stream, N x count."""
         stream = randomness.key(self.run.seed, name)
         return randomness.uniforms(stream, self._numbered(step, steps, count)).reshape(-1, count)
+
+    def _by_turns(self, name: str, step: int, steps: int, count: int) -> NDArray[np.float64]:
+        """Likewise (N x 1), but drawn once for each training image, and moved by a half in every second epoch: what is
+        done below a half is done to each image in the one epoch or in the next (Jordan, 2024)."""
+        own = randomness.uniforms(randomness.key(self.run.seed, name), self.indices(step, steps))
+        odd = self._numbered(step, steps) // len(self.labels) % 2
+        return ((own + 0.5 * odd) % 1).reshape(-1, count)

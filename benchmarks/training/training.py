@@ -57,14 +57,17 @@ def build_model(run: Run, execution: Mapping[str, Any]) -> Network:
 
 
 def learning_rate(step: int, steps: int, recipe: Recipe) -> float:
-    """The rate of a step (0-based): linear warm-up, then a half cosine or a constant."""
+    """The rate of a step (0-based): linear warm-up, then a half cosine, a straight line or a constant."""
     warmup = recipe.warmup * steps
     if step < warmup:
-        return recipe.learning_rate * (step + 1) / math.ceil(warmup)
+        first = recipe.first_learning_rate
+        return recipe.learning_rate * first + (1 - first) * (recipe.learning_rate * (step + 1) / math.ceil(warmup))
     if recipe.schedule == "constant":
         return recipe.learning_rate
     along = (step - warmup) / max(1.0, steps - warmup)
     share = recipe.final_learning_rate
+    if recipe.schedule == "triangle":
+        return recipe.learning_rate * (share + (1 - share) * (1 - along))
     return recipe.learning_rate * (share + (1 - share) * 0.5 * (1 + math.cos(math.pi * along)))
 
 

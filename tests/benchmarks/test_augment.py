@@ -143,6 +143,16 @@ def test_crop_cuts_a_window_of_the_padded_image(u: float, top: int, left: int) -
     assert torch.equal(out, V.crop(V.pad(x, [4]), top + 4, left + 4, 16, 16))
 
 
+@pytest.mark.parametrize(("u", "top", "left"), [(0.0, -4, -4), (0.5, 0, 0), (0.9999, 4, 4)])
+def test_a_reflected_frame_is_torchvisions(u: float, top: int, left: int) -> None:
+    """Reference: torchvision's pad by reflection, of bytes and of fractions."""
+    for x in (bytes_of(), images()):
+        mirrored = recipe(crop_padding=4, crop_fill="reflect")
+        out, _ = augmented("crop", x, one_hot(8), fixed(np.full(8, u), np.full(8, u)), mirrored)
+        padded = V.pad(x.float(), [4], padding_mode="reflect").to(x.dtype)
+        assert torch.equal(out, V.crop(padded, top + 4, left + 4, 16, 16))
+
+
 def test_crop_moves_rows_by_the_first_number_and_columns_by_the_second() -> None:
     """Reference: torchvision, image by image; swapped numbers would go unnoticed on square offsets."""
     x = images(2)

@@ -94,6 +94,24 @@ def test_an_image_has_other_draws_in_every_epoch() -> None:
     assert max(same) < 0.2  # 1 in 49 by chance
 
 
+@pytest.mark.parametrize("block", [1, 5])
+def test_alternating_flips_show_both_sides_in_two_epochs(block: int) -> None:
+    """Reference: each image compared with itself and its mirror image, epoch by epoch, in batches across epochs."""
+    recipe = {"flip": True, "flip_order": "alternating", "batch_size": 48}
+    stream = noise_batches(3, recipe, block)
+    mirrored = np.full((3, 80), -1)
+    for step in range(5):  # 240 images: three epochs
+        chosen, x = stream.indices(step), stream.batch(step)[0]
+        upright = stream.normalise(torch.from_numpy(stream.images[chosen]).float() / 255)
+        epochs = (step * 48 + np.arange(48)) // 80
+        for epoch, image, seen, here in zip(epochs, chosen, x, upright, strict=True):
+            assert torch.equal(seen, here) != torch.equal(seen, here.flip(2))
+            mirrored[epoch, image] = torch.equal(seen, here.flip(2))
+    assert (mirrored[0] + mirrored[1] == 1).all()
+    assert (mirrored[2] == mirrored[0]).all()
+    assert stats.binomtest(int(mirrored[0].sum()), 80).pvalue > 0.01
+
+
 def test_no_number_is_drawn_twice() -> None:
     """Reference: the hashes of the stream, one after the other; repeated numbers would tie images of two steps."""
     stream = batches(seed=2, recipe={"batch_size": 16})

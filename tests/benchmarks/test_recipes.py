@@ -98,6 +98,8 @@ def test_augmentation_in_words() -> None:
     strong = Recipe(**recipe_values("strong"))
     assert augmentation_words(strong, True) == "crop, flip, RandAugment(2, 9), erasing, mixup, cutmix"
 
+    speed = recipe(crop_padding=2, crop_fill="reflect", flip=True, flip_order="alternating")
+    assert augmentation_words(speed, True) == "crop (reflect), alternating flip"
     many = recipe(rrc_scale=0.35, jitter_hue=0.1, trivialaugment=True, train_resolutions=(24, 32))
     assert augmentation_words(many, True) == "resized crop(0.35), colour jitter, TrivialAugment, at 24, 32 px by turns"
 

@@ -84,6 +84,16 @@ def test_the_cosine_is_torchs() -> None:
         schedule.step()
 
 
+def test_the_triangle_is_an_interpolation() -> None:
+    """Reference: numpy's interp through the three corners; the first step stands one step after the first corner."""
+    recipe = Recipe(
+        learning_rate=3.0, schedule="triangle", warmup=0.2, first_learning_rate=0.25, final_learning_rate=0.1
+    )
+    rising = np.interp(np.arange(10) + 1, [0, 10], [0.75, 3.0])
+    falling = np.interp(np.arange(10, 50), [10, 50], [3.0, 0.3])
+    assert [learning_rate(step, 50, recipe) for step in range(50)] == pytest.approx([*rising, *falling])
+
+
 def test_constant_schedule_and_odd_warm_ups() -> None:
     """A constant stays at the peak; a warm-up of all, of none or of a part of a step raises nothing and is no zero."""
     recipe = Recipe(learning_rate=0.5, schedule="constant", warmup=0.2)
