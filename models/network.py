@@ -16,7 +16,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar
@@ -131,6 +131,13 @@ class Network(nn.Module, ABC):
         Args: initial: see `scheme`. Raises ModelError as `scheme` does.
         """
         initialise(self, seed, self.scheme(initial))
+
+    def fit_input(self, batches: Iterable[Tensor]) -> None:
+        """Sets what a network takes from its training images before the first step: here nothing.
+
+        Args: batches: all of them as the network is given them, without augmentation, B C H W at a time; made as they
+        are asked for.
+        """
 
     @classmethod
     def scheme(cls, initial: str) -> Scheme:

@@ -62,6 +62,7 @@ KNOWN = {  # by model and positional encoding
             ("resnet", BLUE, "o"),
             ("convnext", SKY, "o"),
             ("simple_cnn", GREY, "o"),
+            ("airbench", ORANGE, "o"),
             ("locally_connected", VERMILLION, "o"),
             ("conv_stem_vit", GREEN, "D"),
             ("cct", ORANGE, "D"),

@@ -6,6 +6,7 @@ GPU for an operation takes longer than to do it for one batch. Blocks begin at t
 Shapes: B batch, N images of a block, C channels, H W native pixels, R pixels of the resolution asked for.
 """
 
+from collections.abc import Iterator
 from functools import lru_cache, partial
 
 import numpy as np
@@ -18,7 +19,7 @@ from benchmarks import randomness
 from benchmarks.plan.recipes import augmentations
 from benchmarks.plan.run import Run
 from benchmarks.training import augment
-from benchmarks.training.pixels import Pixels, moments, resident, to_device
+from benchmarks.training.pixels import CHUNK, Pixels, moments, resident, to_device
 
 MOVES = ("crop", "flip")  # augmentations that only move pixels: of bytes, too, which is a quarter of the work
 BLOCK_BYTES = 64 * 2**20  # of a block's images, as float32; operations take a few times as much for a moment
@@ -107,6 +108,13 @@ class Batches:
             self._block = {}  # its memory is needed for the next
             self._block = self._block_from(step - step % self.block_steps)
         return self._block[step]
+
+    def unaugmented(self) -> Iterator[Tensor]:
+        """All training images as the network is given them, without augmentation, some at a time (float32, B C R R)."""
+        for start in range(0, len(self.images), CHUNK):
+            part = self.images[start : start + CHUNK]
+            pixels = part if isinstance(part, Tensor) else to_device([part], self.device)[0]
+            yield self.normalise(resize(fractions(pixels), self.run.resolution))
 
     def _block_from(self, step: int) -> dict[int, tuple[Tensor, Tensor]]:
         """The batches of a block's steps, made together.

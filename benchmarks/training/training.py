@@ -140,12 +140,14 @@ class Training:
         self.channels_last = execution["layout"] == "channels_last"
         self.micro_batch = int(execution.get("micro_batch", run.recipe.batch_size))  # absent in early records
         self.model = build_model(run, execution)
+        device, members = torch.device(execution["device"]), subset.train
+        self.batches = Batches(run, Selected(images.train, members), images.train_labels[members], device)
+        self.model.fit_input(self.batches.unaugmented())
         self.began = begin(self.model)
         form = execution.get("compile", "off")  # absent in early records
         self.passes = compiled(self.model, form)
         self.optimizer = make_optimizer(self.model, run.recipe)
         self.average = Average(self.model, run.recipe.ema) if run.recipe.ema else None
-        device = torch.device(execution["device"])
         self.skipped = torch.zeros((), device=device)
         self.waits = device.type != "cpu"
         self.rate = torch.zeros((), device=device, dtype=torch.float32 if self.waits else torch.float64)
@@ -155,8 +157,6 @@ class Training:
             self.optimizer._warned_capturable_if_run_uncaptured = True  # the first steps are, as they should be
             for group in self.optimizer.param_groups:
                 group["capturable"] = True
-        members = subset.train
-        self.batches = Batches(run, Selected(images.train, members), images.train_labels[members], device)
         self.step = 0
 
     def update(self, read: bool = True) -> dict[str, float] | None:

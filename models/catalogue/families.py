@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from models.catalogue import sizes
 from models.catalogue.declaration import (
@@ -32,7 +33,7 @@ from models.catalogue.declaration import (
 from models.catalogue.hybrids import HYBRIDS
 from models.catalogue.ladder import LADDER, TOKENS_ONLY
 from models.catalogue.published import VIT_SIZES
-from models.options import SEQUENCE, ModelError, Option, numbers
+from models.options import SEQUENCE, ModelError, Option, Scalar, numbers
 
 
 def check_conv_stem(options: Options) -> None:
@@ -54,6 +55,12 @@ def check_tokeniser(options: Options) -> None:
         raise ModelError(
             f"stem_width {options['stem_width']} has no effect: the only convolution has the width {options['width']}"
         )
+
+
+def two_pixels(options: Mapping[str, Scalar], resolution: int, train_resolution: int) -> None:
+    """Raises ModelError for an image that no 2x2 kernel fits into."""
+    if resolution < 2:
+        raise ModelError(f"image {resolution} is smaller than the first kernel: nearest 2")
 
 
 VIT = Family(
@@ -194,6 +201,22 @@ SIMPLE_CNN = Family(
     layout="channels_last",
     dimensions=sizes.simple_cnn,
 )
+AIRBENCH = Family(
+    "airbench",
+    "the CNN of cifar10-airbench94: 94 % on CIFAR-10 within seconds; with the recipe `speed`",
+    "models.airbench:Airbench",
+    (
+        Option("widths", str, None, "channels of each group of convolutions", pattern=SEQUENCE, example="64-256-256"),
+        Option("whitening", bool, True, "the first convolution whitens the training images, and does not learn"),
+        Option("identity", bool, True, "convolutions begin as the identity"),
+        Option(
+            "bias_rate", float, 64.0, "how many times faster than weights biases of norms learn under sgd", minimum=1.0
+        ),
+    ),
+    layout="channels_last",
+    check_image=two_pixels,
+    tiers={"airbench94": {"widths": "64-256-256"}},
+)
 MIXER = Family(
     "mixer",
     "MLP-Mixer: a fixed map across tokens in place of attention",
@@ -240,6 +263,6 @@ COURSE_VIT = Family(
     check_image=patched_image,
     tiers={"course": {"width": 64, "depth": 2, "heads": 2, "patch_size": 8, "mlp_ratio": 2.0}},  # for 32 px
 )
-_CONVNETS = (RESNET, CONVNEXT, SIMPLE_CNN)
+_CONVNETS = (RESNET, CONVNEXT, SIMPLE_CNN, AIRBENCH)
 _DECLARED = (VIT, CONV_STEM_VIT, CCT, *_CONVNETS, SWIN, SWIN_V2, MIXER, MLP, COURSE_VIT, *LADDER, *HYBRIDS)
 FAMILIES = {family.name: family for family in _DECLARED}

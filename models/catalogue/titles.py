@@ -12,6 +12,7 @@ FAMILIES: Mapping[str, str] = {
     "cct": "CCT",
     "convnext": "ConvNeXt",
     "simple_cnn": "simple CNN",
+    "airbench": "airbench CNN",
     "mixer": "MLP-Mixer",
     "mlp": "MLP",
     "course_vit": "course ViT",

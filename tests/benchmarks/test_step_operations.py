@@ -93,7 +93,7 @@ def chosen_by_mask(name: str, inputs: Any) -> bool:
 
 def run_of(name: str, recipe: str = "plain", precision: str = "float32", **options: Any) -> Run:
     """A run of a network of few layers on colour images of 32 px, as many as show every path."""
-    size = models.default_size(name) if name == "course_vit" else "nano"
+    size = models.default_size(name) if models.family(name).tiers else "nano"
     known = models.resolve_options(name, size=size, options=options)
     depth = 2 if name in ("swin", "swin_v2", "iso_window", "convit") else 1
     options |= {"depth": depth} if "depth" in known else {}

@@ -151,6 +151,20 @@ STOPPED: dict[str, dict[str, Any]] = {
     "resnet, average": {"model": "resnet", "recipe": {"ema": 0.9, "batch_size": 8}},
     "dropout": {"model": "course_vit", "size": "course", "options": {"patch_size": 2}},
     "dropout of attention": {"model": "cct"},
+    "airbench, triangle, alternating flips": {
+        "model": "airbench",
+        "size": "airbench94",
+        "options": {"widths": "8-8"},
+        "recipe": {
+            "batch_size": 8,
+            "optimizer": "sgd",
+            "schedule": "triangle",
+            "crop_padding": 1,
+            "crop_fill": "reflect",
+            "flip": True,
+            "flip_order": "alternating",
+        },
+    },
     "vit, bfloat16": {"precision": "bfloat16", "options": {"drop_path": 0.3}},
     "resnet, bfloat16": {"model": "resnet", "precision": "bfloat16"},
     "every augmentation, several resolutions": {
@@ -187,6 +201,19 @@ def test_a_stop_at_any_step_leaves_no_trace(name: str) -> None:
         assert second.step == stop
         assert before + [second.update() for _ in range(STEPS - stop)] == rows
         assert equal(second.state(), whole.state())
+
+
+def test_the_first_layer_is_fitted_before_other_weights_are_loaded() -> None:
+    """Reference: the layer fitted by hand to the normalised images of the subset; loaded weights come after it."""
+    run = tiny(**STOPPED["airbench, triangle, alternating flips"])
+    made = training(run)
+    images = torch.from_numpy(DIGITS.train[draw_subset(DIGITS.train_labels, 10, 0, 100, 0.2).train]).float() / 255
+    by_hand = build_model(run, EXECUTION)
+    by_hand.fit_input([(images - images.mean()) / images.std(correction=0)])
+    torch.testing.assert_close(made.model.first.weight, by_hand.first.weight)
+    subset = draw_subset(DIGITS.train_labels, 10, run.draw, run.train_size, run.validation)
+    loaded = Training(run, EXECUTION, DIGITS, subset, lambda model: model.first.weight.zero_())  # type: ignore[operator, union-attr]
+    assert not loaded.model.first.weight.any()
 
 
 def test_a_stop_within_a_block_of_steps_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:

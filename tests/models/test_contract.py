@@ -34,6 +34,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "iso_pool": [{"kernel": 5, "padding": "circular"}],
     "locally_connected": [{"norm": "group", "padding": "circular"}],
     "simple_cnn": [{"padding": "circular"}],
+    "airbench": [{"whitening": False, "identity": False, "bias_rate": 1.0}],
     "iso_window": [{"window": 3}],
     "resnet": [
         {"norm": "group", "drop_path": 0.2},
@@ -61,7 +62,10 @@ SILENT = {
     "attention_mlp": tuple(f"{layer}.{kind}" for layer in ("query", "key") for kind in ("weight", "bias")),
 }  # a softmax over one token is 1, whatever they say
 POSITIONS_OF_ALL = ("learned_1d", "none")
-OWN: dict[str, dict[str, Any]] = {"course_vit": {"patch_size": 2}}  # families with sizes of their own, made small
+OWN: dict[str, dict[str, Any]] = {  # families with sizes of their own, made small
+    "course_vit": {"patch_size": 2},
+    "airbench": {"widths": "8-16"},
+}
 
 
 def positions_of(name: str) -> tuple[Any, ...]:

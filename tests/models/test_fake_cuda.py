@@ -40,12 +40,14 @@ def cases() -> list[Any]:
     ]
 
 
+OWN: dict[str, dict[str, Any]] = {"course_vit": {"patch_size": 2}, "airbench": {}}  # of sizes of their own
+
+
 def shallow(name: str, options: dict[str, Any]) -> Any:
     """A network of few layers, for images of 8 x 8 pixels."""
-    own = name == "course_vit"  # has sizes of its own
-    size, options = models.default_size(name) if own else "pico", {**({} if own else {"scale": SCALE}), **options}
-    known = models.resolve_options(name, size=size, options={**options, **({"patch_size": 4} if own else {})})
-    options |= {"patch_size": 2} if own else {}
+    own = OWN.get(name, {"scale": SCALE})
+    size, options = models.default_size(name) if name in OWN else "pico", {**own, **options}
+    known = models.resolve_options(name, size=size, options=options)
     depth = 2 if name in ("swin", "swin_v2", "iso_window", "convit") else 1  # as few as show every path
     options |= {"depth": depth} if "depth" in known else {}
     options |= {"local_blocks": 1} if name == "convit" else {}

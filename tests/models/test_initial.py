@@ -40,6 +40,7 @@ GOLDEN = {
     "coatnet": "6c433f6ff124fe6d",
     "attention_mlp": "803fc2b12637db09",
     "course_vit": "5ee7d5fb1220cd8e",
+    "airbench": "5d512d3ba8220c0e",
 }
 GOLDEN_LIBRARY = {  # where it is another one
     "vit": "8d8d0488ae3ba5f2",
@@ -79,7 +80,8 @@ GOLDEN_POSITIONS = {
 def digest(name: str, prefix: str = "", **options: Any) -> str:
     """SHA-256 over names and values of initial weights, rounded to 5 digits (beyond any platform's last bit)."""
     family = models.family(name)
-    usual = {"scale": 8} if "pico" in family.sizes else {"patch_size": 2}  # of a size of its own
+    own: dict[str, dict[str, Any]] = {"course_vit": {"patch_size": 2}, "airbench": {}}  # of sizes of their own
+    usual = own.get(name, {"scale": 8})
     size = "pico" if "pico" in family.sizes else models.default_size(name)
     network = models.create_model(
         name, image_size=8, in_channels=1, num_classes=10, size=size, seed=3, **{**usual, **options}

@@ -105,8 +105,8 @@ TIERED = [name for name in models.model_names() if not models.family(name).tiers
 
 
 def test_what_has_sizes_of_its_own() -> None:
-    """The model of teaching material has one size, its own, and refuses the tiers by name."""
-    assert set(models.model_names()) - set(TIERED) == {"course_vit"}
+    """What was published in one size has that alone, and refuses the tiers by name."""
+    assert set(models.model_names()) - set(TIERED) == {"course_vit", "airbench"}
     assert models.default_size("course_vit") == "course"
     with pytest.raises(models.ModelError, match="model course_vit: no size 'nano'; allowed: course"):
         models.resolve_options("course_vit", size="nano", options={})
