@@ -126,7 +126,7 @@ def _scalars(frame: Frame, root: Path) -> Iterator[tuple[str, Scalars]]:
 
 
 def _way(one: Any) -> str:
-    how = {key: getattr(one, key) for key in ("part", "images", "carry", "crop", "batchnorm")}
+    how = {key: getattr(one, key) for key in ("part", "images", "carry", "crop", "batchnorm", "views")}
     return Evaluation(resolution=int(one.test_resolution), **how).words
 
 

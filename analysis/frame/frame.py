@@ -98,6 +98,7 @@ COLUMNS = {
     "carry_default": "True: that is the model's default way, or there is nothing to carry",
     "crop": "share of the image's side that was shown, from its middle: 1 for all of it",
     "batchnorm": "statistics of BatchNorm: kept from training, or reestimated on the images as they were shown",
+    "views": "one: of the image itself; mirrored: the mean of its logits and those of its mirror image",
     "count": "images evaluated",
     "accuracy": "top-1, share 0..1",
     "nll": "mean negative log-likelihood, nats",
@@ -106,7 +107,7 @@ COLUMNS = {
     "predictions": "kept of each image: logits, top5 or none",
 }
 EVALUATION = [
-    *("evaluation", "part", "test_resolution", "images", "carry", "carry_default", "crop", "batchnorm"),
+    *("evaluation", "part", "test_resolution", "images", "carry", "carry_default", "crop", "batchnorm", "views"),
     *("count", "accuracy", "nll", "calibration", "evaluated_per_second", "predictions"),
 ]
 SCORES = ["accuracy", "nll", "calibration"]
@@ -381,6 +382,7 @@ def _evaluated(
         "carry_default": how["carry"] == NONE or default in (None, how["carry"]),
         "crop": float(how.get("crop", 1.0)),  # absent in records of before there was a choice
         "batchnorm": how.get("batchnorm", "kept"),
+        "views": how.get("views", "one"),
         "count": entry["count"],
         "accuracy": entry["accuracy"],
         "nll": entry["nll"],

@@ -7,10 +7,9 @@ from analysis.frame.naming import NONE
 
 def usual(rows: pd.DataFrame) -> pd.DataFrame:
     """The evaluations that tables and figures show: resized whole images, each model's default way of carrying
-    positions, BatchNorm as trained. The room `questions/resolution` has the others."""
-    return rows[
-        (rows["images"] == "resize") & rows["carry_default"] & (rows["crop"] == 1) & (rows["batchnorm"] == "kept")
-    ]
+    positions, BatchNorm as trained, no mirror images. The room `questions/resolution` has the others."""
+    whole = (rows["images"] == "resize") & (rows["crop"] == 1) & (rows["views"] == "one")
+    return rows[whole & rows["carry_default"] & (rows["batchnorm"] == "kept")]
 
 
 def at_home(rows: pd.DataFrame, part: str = "test") -> pd.DataFrame:

@@ -233,6 +233,7 @@ def _images(run: Run, one: Evaluation, count: int) -> float:
     """What an evaluation of `count` images takes, in images of the training resolution."""
     if one.batchnorm == "reestimated" and one.part == "test":  # its statistics serve every part
         count += run.part_sizes[0]
+    count *= 2 if one.views == "mirrored" else 1
     return count if one.images == "patch" else count * (one.resolution / run.resolution) ** 2
 
 

@@ -21,6 +21,7 @@ from benchmarks.plan.run import (
     Images,
     Part,
     Run,
+    Views,
     default_evaluation,
     refuse_resolution,
     unknown_key,
@@ -37,6 +38,7 @@ class Request(Frozen):
     crop: Annotated[float, Field(gt=0, le=1)] = 1.0
     carry: str = "default"
     batchnorm: BatchNorm = "kept"
+    views: Views = "one"
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ def evaluations_of(
                 continue
             for resolution in resolutions if request.resolution is None else [request.resolution]:
                 try:
+                    _refuse_mirrors(run, request, f"{table.place}.views")
                     carries = _checked(run, request, resolution, f"{table.place}.resolution")
                 except ImpossibleError as error:
                     yield error
@@ -109,6 +112,7 @@ def evaluations_of(
                         carry=carry,
                         crop=request.crop,
                         batchnorm=request.batchnorm,
+                        views=request.views,
                     )
 
 
@@ -134,6 +138,12 @@ def _has(run: Run, request: Request, place: str, unmet: UnmetRequests) -> bool:
 
 def _abilities(run: Run) -> models.Abilities:
     return models.abilities(run.model, size=run.size, options=run.options, train_resolution=run.resolution)
+
+
+def _refuse_mirrors(run: Run, request: Request, key: str) -> None:
+    """Raises ImpossibleError for mirror images where they would mean something else."""
+    if request.views == "mirrored" and not run.data.flips:
+        raise ImpossibleError(key, f"mirror images of {run.dataset} mean something else: 'one' is all there is")
 
 
 def _checked(run: Run, request: Request, resolution: int, key: str) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ Scalar = bool | int | float | str
 Part = Literal["test", "validation", "test_unique"]
 Images = Literal["resize", "canvas", "patch"]
 BatchNorm = Literal["kept", "reestimated"]
+Views = Literal["one", "mirrored"]
 Precision = Literal["float32", "tf32", "bfloat16"]
 Initial = Literal["library", "literature", "torch"]
 
@@ -179,7 +180,8 @@ class Evaluation(Identified):
     in the middle of a larger canvas, filled with the training images' mean, or its middle where that is smaller.
     `patch`: as `resize`, the patches (and so their kernel) growing with the image, so that the tokens stay as many.
     `crop`: the middle of each image, by this share of its side, is all that is shown. `batchnorm`: the statistics of
-    training, or those of the training images as they are shown here (without augmentation).
+    training, or those of the training images as they are shown here (without augmentation). `views`: what is judged are
+    the logits of the image, or the mean of those and of its mirror image's.
     """
 
     part: Part = "test"
@@ -188,12 +190,13 @@ class Evaluation(Identified):
     carry: str = "-"
     crop: Annotated[float, Field(gt=0, le=1)] = 1.0
     batchnorm: BatchNorm = "kept"
+    views: Views = "one"
 
     @cached_property
     def id(self) -> str:
         """8 hex digits of SHA-256; the fields that came later count where they are not at their default."""
         values = self.model_dump()
-        for later in ("crop", "batchnorm"):
+        for later in ("crop", "batchnorm", "views"):
             if values[later] == type(self).model_fields[later].default:
                 del values[later]
         return hashlib.sha256(canonical(values).encode()).hexdigest()[:8]
@@ -208,6 +211,8 @@ class Evaluation(Identified):
             words.append(f"crop {self.crop:g}")
         if self.batchnorm != "kept":
             words.append("BatchNorm re-estimated")
+        if self.views != "one":
+            words.append("with its mirror image")
         return ", ".join(words)
 
 

@@ -76,14 +76,19 @@ class Measurer:
             if how.batchnorm == "reestimated":
                 changed.enter_context(with_statistics(self.model, self.statistics(how)))
             changed.enter_context(arithmetic(self.device, self.precision))
-            together = images_together(self.device, how.resolution)
-            return logits_of(
-                self.model, self.parts[part][0], lambda x: self.shown(x, how), self.channels_last, together
-            )
+            logits = self._logits(part, lambda x: self.shown(x, how), how.resolution)
+            if how.views == "one":
+                return logits
+            return (logits + self._logits(part, lambda x: self.shown(x, how).flip(3), how.resolution)) / 2
+
+    def _logits(self, part: str, shown: Callable[[Tensor], Tensor], resolution: int) -> Tensor:
+        """Logits (N, classes) of a part, its images as `shown`, by the network as it is."""
+        together = images_together(self.device, resolution)
+        return logits_of(self.model, self.parts[part][0], shown, self.channels_last, together)
 
     def statistics(self, how: Evaluation) -> Statistics:
         """BatchNorm's, re-estimated on the training images as an evaluation shows them; the same for all parts."""
-        key = how.model_copy(update={"part": "test"})
+        key = how.model_copy(update={"part": "test", "views": "one"})
         if key not in self._statistics:
             with arithmetic(self.device, self.precision):
                 self._statistics[key] = estimate(

@@ -116,6 +116,22 @@ def test_batchnorm_sees_the_training_images_as_they_are_shown() -> None:
     )
 
 
+@pytest.mark.parametrize("batchnorm", ["kept", "reestimated"])
+def test_mirrored_views_are_the_mean_of_both_images(batchnorm: Any) -> None:
+    """Reference: the network on the images and on their mirror images, averaged in double precision; the statistics of
+    BatchNorm are those of the images as they are."""
+    one = measurer(model="resnet")
+    how = Evaluation(resolution=12, images="canvas", batchnorm=batchnorm)
+    mirrored = how.model_copy(update={"views": "mirrored"})
+    found = one.logits("test", mirrored)
+    plain = one.logits("test", how)
+    one.parts["test"] = (np.ascontiguousarray(one.parts["test"][0][:][..., ::-1]), one.parts["test"][1])
+    expected = (plain.double() + one.logits("test", how).double()) / 2
+    torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(found, plain)
+    assert torch.equal(found, one.logits("test", mirrored))  # of mirror images the same, but for which comes first
+
+
 @pytest.mark.parametrize(
     ("model", "table"),
     [

@@ -8,6 +8,7 @@ import pytest
 
 import models
 from benchmarks.errors import ConfigError
+from benchmarks.forecast.cost import _images
 from benchmarks.plan.run import Evaluation, default_evaluation
 from benchmarks.plan.study import Study, expand, load_study
 
@@ -49,9 +50,10 @@ def test_ids_tell_all_fields_apart_and_old_ones_stay() -> None:
     plain = Evaluation(part="test", resolution=12, images="resize", carry="recompute")
     assert plain.id == "0bb15e00" == Evaluation(**plain.model_dump()).id
     changes: list[dict[str, Any]] = [{}, {"images": "canvas"}, {"images": "patch"}, {"crop": 0.75}, {"crop": 0.5}]
-    changes += [{"batchnorm": "reestimated"}, {"batchnorm": "reestimated", "crop": 0.5}]
+    changes += [{"views": "mirrored"}, {"batchnorm": "reestimated"}, {"batchnorm": "reestimated", "crop": 0.5}]
     assert len({plain.model_copy(update=change).id for change in changes}) == len(changes)
     assert plain.model_copy(update=changes[-1]).words == "resize, carry recompute, crop 0.5, BatchNorm re-estimated"
+    assert plain.model_copy(update={"views": "mirrored"}).words == "resize, carry recompute, with its mirror image"
 
 
 def test_without_a_resolution_those_of_the_study_are_meant() -> None:
@@ -145,6 +147,18 @@ def test_impossible_ones_are_refused_or_left_out_and_listed() -> None:
     assert "image 9 needs patches of 4 x 9 / 8 pixels" in one.left_out[0][1]
     with pytest.raises(ConfigError, match=r"^models\[0\]\.evaluations\[0\]\.resolution .*image 9 is not divisible"):
         study(VIT + "[[models.evaluations]]\nresolution = 9\n")
+
+
+def test_mirror_images_are_for_those_that_keep_their_meaning() -> None:
+    """A mirrored digit is no digit; the forecast counts both images."""
+    text = '[[evaluations]]\nviews = ["one", "mirrored"]\n' + RESNET
+    with pytest.raises(ConfigError, match=r"^evaluations\[0\]\.views .*mirror images of digits mean something else"):
+        study(text)
+    colour = 'dataset = "cifar10"\ntrain_size = 100\nvalidation = 0\n[[evaluations]]\nviews = ["one", "mirrored"]\n'
+    one = study(colour + RESNET)
+    usual, mirrored = one.evaluations[one.runs[0].id]
+    assert mirrored == usual.model_copy(update={"views": "mirrored"})
+    assert _images(one.runs[0], mirrored, 50) == 2 * _images(one.runs[0], usual, 50) == 100
 
 
 WRONG = [

@@ -173,6 +173,7 @@ WAYS = {  # what a word in the name of a line means
     "carry": "carry: another way than the model's default of carrying positions to the grid",
     "crop": "crop: the middle of the image, by this share of its side",
     "BatchNorm": "BatchNorm re-estimated: its statistics are taken anew from the run's training images as shown there",
+    "with its mirror": "with its mirror image: the logits are the mean of an image's and of its mirror image's",
 }
 
 

@@ -16,7 +16,7 @@ def by_evaluation(arm: ArmData, study: Study) -> pd.DataFrame:
     """Accuracy by every way of testing, for models that the study tests in several; the largest train size.
 
     The table of `cells.summarise`; a line is the label and the way in words. Places that are not asked for are no rows.
-    The evaluation at the training resolution belongs to every way with its crop and BatchNorm."""
+    The evaluation at the training resolution belongs to every way with its crop, BatchNorm and views."""
     rows = ways_of_testing(arm, study)
     if rows.empty:
         return pd.DataFrame()
@@ -50,6 +50,11 @@ def ways_of_testing(arm: ArmData, study: Study, part: str = "test") -> pd.DataFr
     return asked.merge(arm.rows[["run", "evaluation", "accuracy", "count"]], on=["run", "evaluation"], how="left")
 
 
+def _shared(one: Evaluation) -> tuple[float, str, str]:
+    """What an evaluation at the training resolution has in common with others of its way of testing."""
+    return one.crop, one.batchnorm, one.views
+
+
 def _ways(run: Run, wanted: list[Evaluation]) -> Iterator[tuple[str, Evaluation]]:
     """Each evaluation with its way of testing in words, in which the default way of carrying goes without saying."""
     default = default_way(run.model, run.options)
@@ -62,5 +67,5 @@ def _ways(run: Run, wanted: list[Evaluation]) -> Iterator[tuple[str, Evaluation]
         if one.resolution != run.resolution:
             yield words(one), one
         else:
-            alike = [words(other) for other in away if (other.crop, other.batchnorm) == (one.crop, one.batchnorm)]
+            alike = [words(other) for other in away if _shared(other) == _shared(one)]
             yield from ((way, one) for way in dict.fromkeys(alike or [words(one)]))
