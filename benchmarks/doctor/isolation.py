@@ -4,6 +4,7 @@ They share a process, whose CUDA starts once, for as long as nothing goes wrong;
 hung the rest go on in a new one, forked from the warm server that runs are forked from.
 """
 
+import gc
 import multiprocessing
 import signal
 import time
@@ -14,6 +15,8 @@ from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
+
+import torch
 
 import models
 from benchmarks.doctor.findings import Answer, Check, Finding
@@ -68,6 +71,7 @@ def _answer_all(pipe: Connection, checks: Sequence[Check], plugins: Sequence[mod
         models.load_plugin(plugin)
     for check in checks:
         answer = answer_of(check)
+        release()  # a recorded step keeps its memory until Python has cleared its circles
         with suppress(OSError):  # nobody listens any more
             pipe.send(answer)
         if answer.verdict == "failed":
@@ -84,6 +88,13 @@ def answer_of(check: Check) -> Answer:
             answer = Answer("failed", one_line(f"{type(error).__name__}: {error}"))
     words = {one_line(str(one.message)) for one in warned if issubclass(one.category, UserWarning)}
     return replace(answer, words="; warning: ".join([answer.words, *sorted(words)]))
+
+
+def release() -> None:
+    """Gives back what memory of a GPU nothing uses any more."""
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def one_line(text: str, most: int = 300) -> str:

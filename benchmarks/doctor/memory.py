@@ -1,6 +1,5 @@
 """A GPU without the memory for a batch: the run must halve its micro-batch, and end as if nothing had been short."""
 
-import gc
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 
 from benchmarks.doctor.as_runs_do import as_runs_do
 from benchmarks.doctor.findings import Answer
+from benchmarks.doctor.isolation import release
 from benchmarks.files import read_json
 from benchmarks.plan.run import Run
 from benchmarks.plan.study import single
@@ -28,7 +28,7 @@ def halved(run: Run, root: Path, settings: Settings) -> Answer:
     batch = run.recipe.batch_size
     whole, half = (as_runs_do(run, "cuda", partial(_peak, run, settings.data, size)) for size in (batch, batch // 2))
     expected = read_metrics(_finished(run, root / "plenty", settings) / "metrics.jsonl")
-    _release()
+    release()
     total = torch.cuda.get_device_properties(0).total_memory
     room = (whole + half) // 2
     torch.cuda.set_per_process_memory_fraction(room / total)
@@ -48,7 +48,7 @@ def halved(run: Run, root: Path, settings: Settings) -> Answer:
 def _peak(run: Run, data: Path, size: int, execution: Mapping[str, Any]) -> int:
     """The most bytes that the allocator has held in two steps of micro-batches of a size: in the second the optimiser
     has its state."""
-    _release()
+    release()
     torch.cuda.reset_peak_memory_stats()
     training = training_of(run, data, {**execution, "micro_batch": size})
     for _ in range(2):
@@ -56,13 +56,8 @@ def _peak(run: Run, data: Path, size: int, execution: Mapping[str, Any]) -> int:
     return torch.cuda.max_memory_reserved()
 
 
-def _release() -> None:
-    gc.collect()
-    torch.cuda.empty_cache()
-
-
 def _finished(run: Run, root: Path, settings: Settings) -> Path:
     """Executes a run and returns its folder."""
     execute(run, root, single(run).evaluations[run.id], settings, lambda: False)
-    _release()
+    release()
     return root / run.id

@@ -1,8 +1,11 @@
 """The GPUs that this process was given, and what it takes for several runs to share one."""
 
 import csv
+import errno
 import os
 import shutil
+import socket
+import stat
 import subprocess
 from pathlib import Path
 
@@ -30,7 +33,23 @@ def given() -> tuple[str, ...]:
 def mps_runs() -> bool:
     """Whether a daemon of NVIDIA's MPS listens where this user's processes look for one. None is started here."""
     variable, usual = MPS
-    return (Path(os.environ.get(variable) or usual) / "control").exists()
+    return _listened_to(Path(os.environ.get(variable) or usual) / "control")
+
+
+def _listened_to(place: Path) -> bool:
+    """Whether a process reads from a pipe or socket, which stays behind when the process ends."""
+    try:
+        kind = place.stat().st_mode
+        if stat.S_ISFIFO(kind):
+            os.close(os.open(place, os.O_WRONLY | os.O_NONBLOCK))
+        elif stat.S_ISSOCK(kind):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(place))
+    except (FileNotFoundError, ConnectionRefusedError):
+        return False
+    except OSError as error:  # any other is for CUDA to say
+        return error.errno != errno.ENXIO  # of a pipe that nobody reads
+    return True
 
 
 def one_process_each() -> tuple[str, ...]:

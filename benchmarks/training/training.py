@@ -151,8 +151,7 @@ class Training:
         self.skipped = torch.zeros((), device=device)
         self.waits = device.type != "cpu"
         self.rate = torch.zeros((), device=device, dtype=torch.float32 if self.waits else torch.float64)
-        recorded = form == "graphs" or (form == "network" and device.type == "cuda")
-        self.graphs = StepGraphs(self._change_weights) if recorded else None
+        self.graphs = StepGraphs(self._change_weights) if form == "graphs" else None
         if self.graphs is not None:
             self.optimizer._warned_capturable_if_run_uncaptured = True  # the first steps are, as they should be
             for group in self.optimizer.param_groups:

@@ -4,6 +4,8 @@ torch's answers and nvidia-smi's are stand-ins; their words are those of torch's
 """
 
 import os
+import socket
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from io import StringIO
@@ -104,6 +106,8 @@ class Pipe:
 
 # --- sharing ---
 
+KINDS = {"stream": "STREAM", "packets": "SEQPACKET"}
+
 
 def test_sharing_without_mps_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is to be known of one run on a GPU, nor where MPS runs; nothing is started."""
@@ -116,6 +120,26 @@ def test_sharing_without_mps_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "mps" / "control").touch()
     monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path / "mps"))
     assert gpus.check_sharing(3, "--jobs") == ""
+
+
+@pytest.mark.parametrize("kind", ["pipe", "stream", "packets"])
+def test_a_daemon_of_mps_that_has_ended_is_none(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it listened at stays behind. Reference: a reader of a pipe, and a listening socket, that come and go."""
+    with tempfile.TemporaryDirectory() as folder:  # a short path: a socket's may have 107 letters
+        control = Path(folder) / "control"
+        monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", folder)
+        assert not gpus.mps_runs()
+        if kind == "pipe":
+            os.mkfifo(control)
+            reader = os.open(control, os.O_RDONLY | os.O_NONBLOCK)
+            assert gpus.mps_runs()
+            os.close(reader)
+        else:
+            with socket.socket(socket.AF_UNIX, getattr(socket, f"SOCK_{KINDS[kind]}")) as server:
+                server.bind(str(control))
+                server.listen()
+                assert gpus.mps_runs()
+        assert control.exists() and not gpus.mps_runs()
 
 
 def test_a_gpu_for_one_process_is_not_shared_without_mps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
