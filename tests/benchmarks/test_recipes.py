@@ -125,6 +125,18 @@ def test_published_recipes(name: str) -> None:
         assert one.final_learning_rate * rate == pytest.approx(last, rel=0.02)
 
 
+def test_the_recipe_for_speed() -> None:
+    """Reference: airbench94's own numbers (arXiv 2404.00498), typed in by hand: 11.5 and 0.0153 for 1,024
+    images of a summed loss, "decoupled" by 1 + 1 / (1 - momentum); schedule 0.2, 1 at 0.23, 0.07."""
+    one = Recipe(**recipe_values("speed"))
+    decoupled = 1 + 1 / (1 - one.momentum)
+    assert one.learning_rate == pytest.approx(11.5 / decoupled)
+    assert one.learning_rate * one.weight_decay == pytest.approx(0.0153 / decoupled, rel=1e-3)
+    assert (one.optimizer, one.momentum, one.batch_size, one.label_smoothing) == ("sgd", 0.85, 1024, 0.2)
+    assert (one.schedule, one.first_learning_rate, one.warmup, one.final_learning_rate) == ("triangle", 0.2, 0.23, 0.07)
+    assert augmentation_words(one, True) == "crop (reflect), alternating flip"
+
+
 def test_lists_of_a_recipe_come_back_as_they_were() -> None:
     """Reference: `plain` and `typed` are each other's reverse, so that config.json makes the same recipe."""
     one = recipe(betas=(0.9, 0.95), train_resolutions=(8, 12))

@@ -131,7 +131,7 @@ def no_more(counts: Mapping[str, int], name: str) -> None:
         assert found <= known[name], f"{name}: {found} operations, {known[name]} recorded; {dict(counts)}"
 
 
-@pytest.mark.parametrize("recipe", ["plain", "strong"])
+@pytest.mark.parametrize("recipe", ["plain", "strong", "speed"])
 def test_batch(recipe: str) -> None:
     """Order, augmentation and normalisation. No gradient passes them, so their sums may be of any order but refused."""
     with on_device(run_of("resnet", recipe)) as training, Watch(REFUSED) as watch:

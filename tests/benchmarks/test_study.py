@@ -430,6 +430,15 @@ def test_course_mnist_is_the_courses_exercise() -> None:
     assert {run.options["widths"] for run in runs} == {"128-64"}
 
 
+def test_speed_is_all_of_cifar_in_ten_epochs() -> None:
+    """Reference: the published training, 50,000 images in batches of 1,024; mirror images in the test."""
+    one = load_study("speed")
+    assert {(run.model, run.dataset, run.recipe.name) for run in one.runs} == {("airbench", "cifar10", "speed")}
+    assert {(run.part_sizes, run.steps) for run in one.runs} == {((50_000, 0), 489)}
+    assert set(values(one, "precision")) == {"float32", "tf32", "bfloat16"}
+    assert all([how.views for how in one.evaluations[run.id]] == ["one", "mirrored"] for run in one.runs)
+
+
 @pytest.mark.parametrize("name", ["data-efficiency", "resolution"])
 def test_the_two_large_studies_are_what_was_asked_for(name: str) -> None:
     """Reference: the plan: CIFAR-10, 500 to 45,000 images; arms without augmentation, plain and strong; 16 to 64 px."""
