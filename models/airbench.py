@@ -59,15 +59,14 @@ class Whitening(nn.Module):
         """Sets the weights: the eigenvectors of the second moments of all patches, divided by the roots of their
         eigenvalues. `batches` are images B C H W, of which the first 5,000 are looked at.
 
-        In double precision on the CPU; of each eigenvector the largest number is positive, which LAPACK leaves open.
+        Of each eigenvector, computed on the CPU, the largest number is positive, which LAPACK leaves open.
         """
         numbers = self.weight[0].numel()
         moments, patches, images = torch.zeros(numbers, numbers, dtype=torch.float64), 0, 0
         for batch in batches:
-            part = batch[: PATCH_IMAGES - images].cpu().double()
-            rows = F.unfold(part, KERNEL).transpose(1, 2).reshape(-1, numbers)
-            moments += rows.T @ rows
-            patches, images = patches + len(rows), images + len(part)
+            columns = F.unfold(batch[: PATCH_IMAGES - images].contiguous(), KERNEL)  # B 4C patches
+            moments += (columns @ columns.transpose(1, 2)).cpu().double().sum(0)
+            patches, images = patches + len(columns) * columns.shape[2], images + len(columns)
             if images >= PATCH_IMAGES:
                 break
         variances, vectors = torch.linalg.eigh(moments / patches)
