@@ -5,8 +5,9 @@ attention and layout are: `kernels.KERNELS` says from how many steps on it has e
 `make bench BENCH=compile` measures. What is compiled lies on disk under the records' root and serves every later run of
 the same architecture. Evaluations are not compiled: each resolution would be compiled for one pass.
 
-The form `graphs` compiles nothing: it launches whole steps at once (`benchmarks.training.step_graph`). Both together are
-not to be had: tables that a network has made on the CPU become copies to the GPU when it is compiled, which a graph refuses.
+The form `graphs` compiles nothing: it launches whole steps at once (`benchmarks.training.step_graph`). Both together
+are not to be had: tables that a network has made on the CPU become copies to the GPU when it is compiled, which a graph
+refuses.
 """
 
 import os
