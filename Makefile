@@ -32,9 +32,10 @@ help:
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-.venv/installed-dev: .venv/installed pyproject.toml
+.venv/installed-dev: .venv/python-found pyproject.toml  # all at once: pip looks at 6 GB each time
+	@test -e .venv/installed || echo "installing into .venv (about three minutes and 6 GB, mostly torch)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	@touch $@
+	@touch .venv/installed $@
 
 quickstart: .venv/installed
 	$(BIN)/inductive run quickstart $(RUNS_OPTION)
