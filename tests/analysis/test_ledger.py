@@ -207,7 +207,7 @@ def test_speeds_of_runs_that_shared_a_device_are_kept_apart(small: tuple[Study, 
     shown = shared_table(table, reported.data, reported.links)
     assert shown.head == ("alone", "2 side by side", "4 side by side")
     assert [cell.text for cell in shown.rows[0].cells] == ["5 k", "3 k", "1.2 k"]
-    write_report(study, root, root / "out")
+    write_report(study, root, root / "out", ("csv",))
     assert len(pd.read_csv(root / "out" / "tables" / "speed-by-runs-side-by-side.csv")) == 3
 
 
