@@ -88,9 +88,10 @@ def valid_record(
 def _check_identity(record: Record, run: Run | None) -> None:
     """Raises one of UNREADABLE unless the configuration is that of the run whose id it has."""
     settings = record.config["run"]
-    edits = _edits(record)
+    whole = run is not None and settings == run.settings()  # then nothing else of it need be made
+    edits = _edits(record, whole)
     if run is not None:
-        changed = drift(settings, run)
+        changed = [] if whole else drift(settings, run)
         if not changed and not edits and run.id == record.id:
             return
         why = "edited by hand" if edits else "edited, or a default or the content of a named recipe has changed"
@@ -110,10 +111,11 @@ def _check_identity(record: Record, run: Run | None) -> None:
         raise RecordError(f"config.json: its configuration is that of run {now}: edited by hand; put it back")
 
 
-def _edits(record: Record) -> list[str]:
-    """What shows that a configuration is another than was written: by its digest, where it has one, and by its id."""
+def _edits(record: Record, whole: bool) -> list[str]:
+    """What shows that a configuration is another than was written: by its digest, unless it is known to be `whole` or
+    has none, and by its id."""
     config, settings = record.config, record.config["run"]
-    if config.get("digest") in (None, configuration_digest(settings)):
+    if whole or config.get("digest") in (None, configuration_digest(settings)):
         wrong = misfit(config)
         return [wrong] if wrong else []
     gone = sorted(LATER - settings.keys()) + sorted(
