@@ -31,6 +31,7 @@ REMEDY = "to train the run again, remove its folder: `inductive run` then starts
 NO_RECORD = "there is no config.json in this folder, so it is the record of no run"
 EDITED = f"put back what was edited; or, {REMEDY}"
 LATER = frozenset({"initial", "init_from", "validate_every"})  # of a run's keys, those that old records may lack
+FIRST = frozenset(DEFAULTS) - LATER
 STATES = ("missing", "queued", "running", "interrupted", "finished", "failed", "diverged", "lost", "stale")
 
 __all__ = ["DAMAGE", "FORMAT", "Record", "opened_pass", "read_record", "write_atomic", "write_evaluations"]
@@ -117,7 +118,7 @@ def read_record(folder: Path | str, *, now_sources: Mapping[str, str] | None = N
     config = _read(f"{place}/config.json", CONFIG_KEYS)
     if config is None:
         raise RecordError(f"{place}/config.json: there is no such file")
-    if lacking := DEFAULTS.keys() - LATER - config["run"].keys():
+    if lacking := FIRST.difference(config["run"]):
         raise RecordError(f"{place}/config.json: {_missing(f'run.{key}' for key in lacking)}; {EDITED}")
     execution = _read(f"{place}/execution.json", EXECUTION_KEYS, _parsed_once)
     result = _read(f"{place}/result.json", RESULT_KEYS)
@@ -145,7 +146,7 @@ def _read(path: str, kinds: Mapping[str, type], parse: Callable[[bytes], Any] = 
         raise RecordError(str(value["disagreement"]))
     if not isinstance(value, dict):
         raise RecordError(f"{path}: not as this suite writes it: it needs {', '.join(kinds)}; {REMEDY}")
-    if lacking := kinds.keys() - value.keys():
+    if lacking := [key for key in kinds if key not in value]:
         raise RecordError(f"{path}: {_missing(lacking)}; {EDITED}")
     for key, kind in kinds.items():
         if not isinstance(value[key], kind):
