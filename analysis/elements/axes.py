@@ -21,6 +21,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from analysis import wording
 from analysis.elements import layout
 from analysis.elements.palette import GREY, INK, Look
+from analysis.frame.rows import each_group
 from analysis.statistics import intervals
 from analysis.statistics.intervals import Estimate
 
@@ -62,15 +63,15 @@ Ends = dict[str, tuple[float, float]]  # of lines: name, (x, y) of the last mean
 def lines(axes: Axes, rows: pd.DataFrame, name: str, x: str, value: str, styles: Mapping[str, Look]) -> Ends:
     """Points, mean line and bars for each group `name`; returns where each ends, in the order of the rows."""
     known = rows.dropna(subset=[value])
-    order = list(dict.fromkeys(known[name]))
+    of = dict(each_group(known[[name, x, value, *intervals.UNITS, "draw_runs"]], name))
+    order = list(of)
     shifted = dodged(known[x].unique().tolist(), order)
     bounds = (0.0, 1.0) if value == "accuracy" else None
     ends = {}
     for label in order:
         look = styles[label]
-        own = known[known[name] == label]
-        at = sorted(own[x].unique())
-        cells = [own[own[x] == place] for place in at]
+        cells_of = dict(each_group(of[label], x, ordered=True))
+        at, cells = list(cells_of), list(cells_of.values())
         estimates = [intervals.over_seeds(cell, value, bounds=bounds) for cell in cells]
         points = [
             (shifted(place, label), 100 * y) for place, cell in zip(at, cells, strict=True) for y in sorted(cell[value])
@@ -93,10 +94,24 @@ def bars(
     cent."""
     axes.add_line(handle(look, x, [scale * estimate.mean for estimate in estimates]))
     axes.autoscale_view()
-    for at, estimate in zip(shifted, estimates, strict=True):
-        if estimate.has_interval:
-            ends = [scale * estimate.low, scale * estimate.high]
-            axes.plot([at, at], ends, color=look.colour, linewidth=1, alpha=0.8, zorder=2)
+    upright(
+        axes,
+        [
+            (at, scale * estimate.low, scale * estimate.high)
+            for at, estimate in zip(shifted, estimates, strict=True)
+            if estimate.has_interval
+        ],
+        color=look.colour,
+        alpha=0.8,
+        zorder=2,
+    )
+
+
+def upright(axes: Axes, spans: Iterable[tuple[float, float, float]], **how: Any) -> None:
+    """Vertical lines (x, low, high) as one artist, as each takes its time when a figure is laid out and drawn."""
+    points = [point for x, low, high in spans for point in ((x, low), (x, high), (math.nan, math.nan))]
+    if points:
+        axes.plot(*zip(*points, strict=True), linewidth=1, **how)
 
 
 def handle(look: Look, x: Sequence[float], y: Sequence[float]) -> Line2D:
@@ -128,7 +143,7 @@ def chance_line(axes: Axes, level: float) -> None:
     """A dotted line at chance, with the word on it, at the end from which the points are further."""
     points = np.concatenate([np.empty((0, 2)), *(line.get_xydata() for line in axes.lines)])
     axes.axhline(100 * level, color=INK, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
-    left = _lowest_is_right(points)
+    left = _lowest_is_right(points[~np.isnan(points).any(axis=1)])  # NaN parts the bars of a line
     axes.annotate(
         f"chance {wording.percent(level)}",
         (0 if left else 1, 100 * level),

@@ -7,6 +7,7 @@ import functools
 import inspect
 import itertools
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -213,7 +214,7 @@ def test_a_caption_explains_the_marks_that_there_are(
     lines = [line for axes in figure.axes for line in axes.lines]
     assert ("small points: runs" in legend) == any(line.get_marker() == "." for line in lines)
     ends = [(line, *map(list, line.get_data())) for line in lines]
-    upright = [line for line, x, y in ends if len(x) == 2 and x[0] == x[1] and line.get_linewidth() == 1]
+    upright = [line for line, x, y in ends if len(x) > 2 and x[0] == x[1] and math.isnan(x[2])]
     level = [
         line for line, x, y in ends if len(y) == 2 and y[0] == y[1] and line.get_linewidth() == 1.4
     ]  # forest plots

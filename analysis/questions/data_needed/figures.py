@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from analysis import wording
-from analysis.elements.axes import STYLE, bars, decades, dodged, legend, lines, log_ticks, percent_axis
+from analysis.elements.axes import STYLE, bars, decades, dodged, legend, lines, log_ticks, percent_axis, upright
 from analysis.elements.forest import Entry, forest
 from analysis.elements.layout import WIDTH, canvas, is_narrow, panels, settle
 from analysis.elements.palette import INK, Look, looks
@@ -39,10 +39,15 @@ def fitted_curves(rows: pd.DataFrame, styles: Mapping[str, Look] | None = None, 
         for label, curves, fit, _ in each_fit(rows):
             look = styles[label]
             errors = [fits.mean_error(column) for column in errors_of(curves, int(home["count"].max())).T.tolist()]
-            for size, error in zip(curves.sizes, errors, strict=True):
-                if error.has_interval:
-                    ends = [100 * error.low, 100 * error.high]
-                    axes.plot([places(size, label)] * 2, ends, color=look.colour, linewidth=1)
+            upright(
+                axes,
+                [
+                    (places(size, label), 100 * error.low, 100 * error.high)
+                    for size, error in zip(curves.sizes, errors, strict=True)
+                    if error.has_interval
+                ],
+                color=look.colour,
+            )
             means = [100 * error.mean for error in errors]
             axes.plot(curves.sizes, means, look.marker, color=look.colour, markersize=5)
             for low, high, style in ((fit.sizes[0], fit.sizes[-1], "-"), (fit.sizes[-1], 2 * fit.sizes[-1], ":")):
