@@ -1,6 +1,6 @@
 """Figures on learning curves beyond the curves themselves: fits, factors of data, and budgets side by side."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import matplotlib
 import numpy as np
@@ -16,7 +16,7 @@ from analysis.elements.palette import INK, Look, looks
 from analysis.frame.arms import one_arm
 from analysis.frame.cells import at_home, estimate_of
 from analysis.frame.rows import each_group, each_row
-from analysis.questions.data_needed.fitted import each_fit, errors_of
+from analysis.questions.data_needed.fitted import FittedCurve, each_fit, errors_of
 from analysis.statistics import fits, intervals
 
 BOUNDS = {"at least": "^", "at most": "v"}
@@ -24,9 +24,15 @@ FOREST = 3.6  # inches high
 BUDGET = ["budget_kind", "budget"]  # columns in which arms side by side may differ
 
 
-def fitted_curves(rows: pd.DataFrame, styles: Mapping[str, Look] | None = None, width: float = WIDTH) -> Figure:
+def fitted_curves(
+    rows: pd.DataFrame,
+    styles: Mapping[str, Look] | None = None,
+    found: Sequence[FittedCurve] | None = None,
+    width: float = WIDTH,
+) -> Figure:
     """Test error against train size, both logarithmic: geometric means with t-intervals over log errors, and the fitted
-    form; dotted beyond the largest size, up to twice that. `rows`: the evaluations of one arm."""
+    form; dotted beyond the largest size, up to twice that. `rows`: the evaluations of one arm; `found`: their fits (of
+    `fitted.each_fit`), where they are known."""
     one_arm(rows)
     styles = styles or looks(rows)
     home = at_home(rows)
@@ -36,7 +42,7 @@ def fitted_curves(rows: pd.DataFrame, styles: Mapping[str, Look] | None = None, 
         labels = list(dict.fromkeys(home["label"]))
         fitted = []
         places = dodged(home["train_size"].unique().tolist(), labels)
-        for label, curves, fit, _ in each_fit(rows):
+        for label, curves, fit, _ in each_fit(rows) if found is None else found:
             look = styles[label]
             errors = [fits.mean_error(column) for column in errors_of(curves, int(home["count"].max())).T.tolist()]
             upright(

@@ -1,7 +1,7 @@
 """The fitted learning curve of every model of an arm (`fits` has the forms)."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -18,8 +18,11 @@ _EQUAL = 1e-12  # sums of squares below this are rounding, not spread
 FREE = 10  # degrees of freedom below which the spread of log error is no weight
 
 
-def table(arm: ArmData) -> pd.DataFrame:
-    """The fitted curve of each model (`fits`).
+FittedCurve = tuple[str, Curves, fits.Fit, list[int]]  # as `each_fit` gives them
+
+
+def table(arm: ArmData, found: Sequence[FittedCurve] | None = None) -> pd.DataFrame:
+    """The fitted curve of each model (`fits`); `found`: those of `each_fit`, where they are known.
 
     Columns: label, line, sizes (number of train sizes above chance), left_out (sizes at chance, separated by spaces),
     form, held_out_power, held_out_floor, held_out_m4 (predicted over measured error, minus 1, at the largest size,
@@ -27,7 +30,7 @@ def table(arm: ArmData) -> pd.DataFrame:
     _low and _high and NaN where it is not identified or not there, said, n, done, planned, incomplete (sizes left out
     because runs are missing), starved, stale, runs. Empty below three sizes."""
     result = []
-    for label, curves, one, left_out in each_fit(arm.rows):
+    for label, curves, one, left_out in each_fit(arm.rows) if found is None else found:
         estimates = {"slope": one.slope, **one.parameters, "doubled": one.error(fits.REACH * one.sizes[-1])}
         absent = Estimate(math.nan, math.nan, math.nan, 0)
         numbers: dict[str, float] = {}
@@ -57,7 +60,7 @@ def table(arm: ArmData) -> pd.DataFrame:
     return pd.DataFrame(result)
 
 
-def each_fit(rows: pd.DataFrame) -> Iterator[tuple[str, Curves, fits.Fit, list[int]]]:
+def each_fit(rows: pd.DataFrame) -> Iterator[FittedCurve]:
     """(label, curves, fit, train sizes left out because the model is not above chance there) of each model of an arm.
 
     Weights are one over the variance of log error between the units of a model, pooled over the models of the arm; of

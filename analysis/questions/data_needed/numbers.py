@@ -5,7 +5,7 @@ The reference A is that of each family of many against one that the study declar
 """
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from analysis.frame.rows import each_group, each_row
 from analysis.questions.comparisons.verdicts import Verdicts, all_verdicts, verdicts_of
 from analysis.questions.data_needed import fitted
 from analysis.questions.data_needed.baselines import Baseline, baselines, leader
+from analysis.questions.data_needed.fitted import FittedCurve
 from analysis.statistics import equivalence, intervals
 from analysis.statistics.curves import Curves, curves_of, missing_sizes, paired
 from analysis.statistics.equivalence import Factor
@@ -46,13 +47,23 @@ class DataNeeded:
 
 def numbers(arm: ReportedArm) -> DataNeeded:
     """The tables of an arm, by the families that its study declares."""
-    return needed(arm.data, arm.study, arm.once(all_verdicts))
+    return needed(arm.data, arm.study, arm.once(all_verdicts), arm.once(fits_of))
 
 
-def needed(arm: ArmData, study: Study | None = None, judged: Verdicts | None = None) -> DataNeeded:
+def fits_of(arm: ReportedArm) -> list[FittedCurve]:
+    """The fits of an arm's models, for its table and its figure at every width: to be taken by `arm.once(fits_of)`."""
+    return list(fitted.each_fit(arm.rows))
+
+
+def needed(
+    arm: ArmData,
+    study: Study | None = None,
+    judged: Verdicts | None = None,
+    found: Sequence[FittedCurve] | None = None,
+) -> DataNeeded:
     """All of them, with the families of the study where one is given. In `at_reference` and `by_train_size` the column
     `verdict` has that on the pair at that train size (`intervals.Verdict`, of the label against the reference); without
-    `judged` it is that of its paired t-interval."""
+    `judged` it is that of its paired t-interval. `found`: the fits, where they are known."""
     compared = baselines(arm, study)
     judged = judged or verdicts_of(arm)
 
@@ -67,7 +78,7 @@ def needed(arm: ArmData, study: Study | None = None, judged: Verdicts | None = N
     at = [at_reference(arm, one) for one in compared]
     at_references = pd.concat(at, ignore_index=True) if at else pd.DataFrame()
     factors = (with_verdicts(at_references), with_verdicts(stacked(by_train_size)), stacked(by_accuracy))
-    return DataNeeded(compared, *factors, stacked(crossings), fitted.table(arm))
+    return DataNeeded(compared, *factors, stacked(crossings), fitted.table(arm, found))
 
 
 def at_reference(arm: ArmData, baseline: Baseline) -> pd.DataFrame:

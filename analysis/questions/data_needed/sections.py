@@ -21,7 +21,7 @@ from analysis.questions.comparisons.verdicts import SEPARATE, all_verdicts
 from analysis.questions.data_needed import figures
 from analysis.questions.data_needed.baselines import Baseline
 from analysis.questions.data_needed.budgets import budgets
-from analysis.questions.data_needed.numbers import incomplete_words, numbers, piece_words
+from analysis.questions.data_needed.numbers import fits_of, incomplete_words, numbers, piece_words
 from analysis.questions.data_needed.sentences import factors_anchor
 from analysis.statistics import fits
 from analysis.statistics.intervals import Estimate, unit_noun
@@ -92,7 +92,7 @@ def needed(arm: ReportedArm, styles: Styles) -> Section:
             "lines: fits, dotted up to twice the largest n",
         )
         shows = "Test error against training images, and the curves fitted to it, by model"
-        draw = partial(figures.fitted_curves, arm.rows, styles)
+        draw = partial(figures.fitted_curves, arm.rows, styles, arm.once(fits_of))
         drawn.append(Drawing(f"fitted-curves-{arm.number}", draw, of.fits, shows, legend, arm.words))
     return Section(arm.words, tuple(drawn), tuple(tables), tuple(folded))
 
