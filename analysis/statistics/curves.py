@@ -114,4 +114,4 @@ def _gapless(table: pd.DataFrame, points: Callable[[pd.Index], int]) -> pd.DataF
         return int(there[:, part].all(axis=1).sum()) * points(table.columns[part])
 
     best = max(parts, key=size)  # the first of several
-    return table[there[:, best].all(axis=1)].iloc[:, best]
+    return table.iloc[np.flatnonzero(there[:, best].all(axis=1))].iloc[:, best]
