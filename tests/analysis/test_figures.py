@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import rcParams
 from matplotlib.figure import Figure
 
 from analysis.elements import drawings
+from analysis.elements.axes import chance_line, upright
 from analysis.elements.palette import KNOWN, SPARE, looks
 from analysis.frame.arms import MixedArmsError, split
 from analysis.frame.frame import load
@@ -100,3 +102,14 @@ def test_unknown_models_get_looks_of_their_own() -> None:
     labels = [f"model {i}" for i in range(20)]
     table = pd.DataFrame({"label": labels, "model": labels, "position": "-"})
     assert len(set(looks(table).values())) == len(labels)
+
+
+def test_bars_are_one_line_and_chance_is_named_where_they_are_far() -> None:
+    """Reference: by hand. The lowest bar is on the right, then on the left: the word stands on the other side."""
+    for lowest, side in ((100.0, "left"), (1.0, "right")):
+        axes = Figure().add_subplot()
+        upright(axes, [(at, 5.0 if at == lowest else 50.0, 60.0) for at in (1.0, 10.0, 100.0)], color="k")
+        [bars] = axes.lines
+        assert np.nan_to_num(bars.get_xydata()[:3], nan=-1).tolist()[1:] == [[1.0, 60.0], [-1, -1]]
+        chance_line(axes, 0.1)
+        assert [text.get_horizontalalignment() for text in axes.texts] == [side]
