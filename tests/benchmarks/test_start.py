@@ -16,7 +16,7 @@ from benchmarks.errors import ConfigError, RecordError, StaleError
 from benchmarks.files import read_json, write_json
 from benchmarks.plan.run import Run, make_run
 from benchmarks.records import init_from
-from benchmarks.records.record import read_record
+from benchmarks.records.record import configuration_digest, read_record
 from benchmarks.records.states import run_state
 from benchmarks.running import local
 from benchmarks.running.attempt_log import Outcome
@@ -199,6 +199,6 @@ def test_a_record_of_before_there_was_a_choice_is_the_same_run(first: Run, perfo
     config = json.loads(path.read_text())
     for key in ("init_from", "validate_every"):
         del config["run"][key]
-    write_json(path, config)
+    write_json(path, config | {"digest": configuration_digest(config["run"])})
     assert read_record(tmp_path / first.id).run() == first
     assert perform(first) == Outcome("finished", "nothing")
