@@ -182,7 +182,12 @@ def other_value(value: Any, allowed: tuple[Any, ...]) -> Any:
 @pytest.mark.parametrize("key", [key for key in Recipe.model_fields if key != "name"])
 def test_every_number_of_a_recipe_changes_the_id(key: str) -> None:
     """Parametrised over the fields of Recipe, so that a new one is tried as well."""
-    allowed = {"optimizer": ("adamw", "sgd"), "schedule": ("cosine", "constant")}
+    allowed = {
+        "optimizer": ("adamw", "sgd"),
+        "schedule": ("cosine", "constant"),
+        "crop_fill": ("zero", "reflect"),
+        "flip_order": ("random", "alternating"),
+    }
     changed = other_value(getattr(Recipe(), key), allowed.get(key, ()))
     assert digest({"recipe": {key: changed}}) != digest({})
     assert digest({"recipe": {"name": "strong"}}) != digest({"recipe": {"name": "plain"}})

@@ -572,7 +572,7 @@ def test_jobs_go_by_the_speed_of_their_gpus(tmp_path: Path) -> None:
         request = SimpleNamespace(study=study, root=tmp_path, cluster=cluster)
         left = [RunState(run, "missing", "", (), None) for run in runs]
         planned = matrix(request, left, 100)  # type: ignore[arg-type]
-        seconds = cost.run_seconds(runs[0], [], cost.Slot("cuda", kind, 2))
+        seconds = cost.run_seconds(runs[0], [], cost.Slot("cuda", kind, 2, form=lambda run: "graphs"))
         assert set(planned.seconds.values()) == {seconds}
         assert price(planned, cluster) == (pytest.approx(40 * seconds / 2 / 3600), "GPU-hours")
         jobs[kind] = planned.jobs
@@ -585,7 +585,7 @@ def test_a_trained_run_is_priced_by_the_evaluations_it_lacks(tmp_path: Path) -> 
     there, later = (Evaluation(resolution=side) for side in (32, 64))
     study = SimpleNamespace(runs=[run], evaluations={run.id: [there, later]})
     request = SimpleNamespace(study=study, root=tmp_path, cluster=Cluster(partitions=("gpu",), gpu_type="a100"))
-    slot = cost.Slot("cuda", "a100")
+    slot = cost.Slot("cuda", "a100", form=lambda run: "graphs")
     for state, waiting, seconds in (
         ("finished", (later,), cost.evaluation_seconds(run, [later], slot)),
         ("interrupted", (there, later), cost.run_seconds(run, [there, later], slot)),
@@ -617,5 +617,5 @@ def test_what_is_assumed_of_a_gpu_is_said(fake: Any, submit: Submit, monkeypatch
     """By its type, or that it is not known."""
     monkeypatch.setattr("slurm.submit.check_site", lambda *_: [])
     asked = {"device": "auto", "gpus_per_job": 1, "dry_run": True}
-    assert "assumed 35% of the peak of H100 (" in submit(3, gpu_type="h100", **asked)[1]
-    assert "peak of an unnamed GPU, taken for a V100" in submit(3, **asked)[1]
+    assert "assumed H100 (TFLOP/s in training: " in submit(3, gpu_type="h100", **asked)[1]
+    assert "assumed an unnamed GPU, taken for a V100" in submit(3, **asked)[1]
