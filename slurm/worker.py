@@ -85,7 +85,7 @@ class Log(Lines):
     """The job's log, which keeps the failures of runs."""
 
     def __init__(self, console: Console, tasks: list[Task], slots: int, errors: Errors):
-        super().__init__(console, tasks, slots)
+        super().__init__(console, tasks, slots, quiet=60.0)  # short jobs load torch once less
         self.errors = errors
         self.lost: list[str] = []
 

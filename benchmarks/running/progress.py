@@ -70,12 +70,16 @@ class _Scores:
 
 
 class Lines:
-    """A line when a run ends, and one a minute in between, for logs."""
+    """A line when a run ends, and one a minute in between, for logs.
 
-    def __init__(self, console: Console, tasks: Sequence[Task], jobs: int):
+    `quiet`: seconds at the beginning without a word of the time left, for which this process has to load torch.
+    """
+
+    def __init__(self, console: Console, tasks: Sequence[Task], jobs: int, quiet: float = 0.0):
         self.console, self.total, self.done = console, len(tasks), 0
-        self.left, self.scores = _Left(tasks, jobs), _Scores()
+        self.time_left, self.scores = _Left(tasks, jobs), _Scores()
         self.last_line = time.monotonic()
+        self.quiet_until = self.last_line + quiet
 
     def __enter__(self) -> Lines:
         return self
@@ -84,10 +88,10 @@ class Lines:
         pass
 
     def started(self, task: Task) -> None:
-        self.left.time.started(task)
+        self.time_left.time.started(task)
 
     def step(self, task: Task, step: int, steps: int, rate: float | None) -> None:
-        self.left.time.step(task, step, rate)
+        self.time_left.time.step(task, step, rate)
         speed = f"{rate:,.0f} images/s" if rate else ""
         self._between(task, f"step {step:,} of {steps:,}", speed, self.scores.words(task))
 
@@ -95,7 +99,7 @@ class Lines:
         self.scores.note(task, loss, validation)
 
     def evaluating(self, task: Task, number: int, of: int) -> None:
-        self.left.time.evaluating(task, number, of)
+        self.time_left.time.evaluating(task, number, of)
         self._between(task, f"evaluating {number} of {of}")
 
     def _between(self, task: Task, *words: str) -> None:
@@ -104,7 +108,7 @@ class Lines:
             self.message(f"{task.run.id}: {', '.join(filter(None, (*words, self.left())))}")
 
     def ended(self, ending: Ending) -> None:
-        self.left.time.ended(ending.task)
+        self.time_left.time.ended(ending.task)
         self.done += 1
         left = f", {self.left()}" if self.done < self.total and self.left() else ""
         did = "; ".join(filter(None, (ending.line, self.scores.words(ending.task))))
@@ -112,6 +116,10 @@ class Lines:
             f"[{self.done}/{self.total}] {ending.task.run.id}: {ending.state} after {duration(ending.seconds)} "
             f"({did}){left}"
         )
+
+    def left(self) -> str:
+        """'about 3 min 20 s left', or ''."""
+        return self.time_left() if time.monotonic() >= self.quiet_until else ""
 
     def message(self, text: str) -> None:
         self.last_line = time.monotonic()

@@ -13,7 +13,7 @@ from benchmarks.speed.clock import Clock, Plan, Tell, Turn, Variant, summarise, 
 from benchmarks.speed.sweep import faster, sweep_of
 from benchmarks.speed.tables import Table
 
-RUNS = (1, 2, 4, 8)
+ALL_RUNS, TRIED = (1, 2, 4, 8), (1, 2)  # side by side; where the script is only tried
 STEPS = 300  # of each run: a few seconds
 CASES = ("ViT 192x6, patch 4", "ResNet-20", "ViT 64x2, patch 8")  # none fills a GPU by itself
 PRECISION = "bfloat16"
@@ -21,7 +21,7 @@ PRECISION = "bfloat16"
 
 def measure(plan: Plan, batch: int, device: str, clock: Clock, tell: Tell) -> Table:
     """Times so many runs side by side on a GPU (on a CPU: on as many cores), each network by itself."""
-    steps = STEPS if plan.measures else 1
+    steps, together = (STEPS, ALL_RUNS) if plan.measures else (1, TRIED)
     once = Plan(plan.rounds, plan.most, warmup=0, seconds=0.0, patience=plan.patience)
     turns: dict[str, list[Turn]] = {}
     cases = [case for case in cases_of(plan) if case.name in CASES]
@@ -33,17 +33,17 @@ def measure(plan: Plan, batch: int, device: str, clock: Clock, tell: Tell) -> Ta
             variants = [
                 Variant(_name(case, runs), sweep_of(case, batch, steps, PRECISION, runs, Path(folder), device), one)
                 for one in [_name(case, 1)]
-                for runs in RUNS
+                for runs in together
             ]
             turns |= take_turns(variants, once, clock, tell)
     rows = []
     for case in cases:
-        found = [summarise(turns, _name(case, runs), _name(case, runs)) for runs in RUNS]
+        found = [summarise(turns, _name(case, runs), _name(case, runs)) for runs in together]
         rates = [
             "-" if one.seconds is None else f"{runs * steps * batch / one.seconds:,.0f}"
-            for runs, one in zip(RUNS, found, strict=True)
+            for runs, one in zip(together, found, strict=True)
         ]
-        gains = [faster(turns, _name(case, runs), _name(case, 1), runs)[1] for runs in RUNS[1:]]
+        gains = [faster(turns, _name(case, runs), _name(case, 1), runs)[1] for runs in together[1:]]
         rows.append([case.name, *rates, *gains, f"{min(one.clean for one in found)} of {found[0].taken}"])
     return Table(
         name="sharing with MPS" if mps_runs() else "sharing",
@@ -52,8 +52,8 @@ def measure(plan: Plan, batch: int, device: str, clock: Clock, tell: Tell) -> Ta
         f"{'with' if mps_runs() else 'without'} NVIDIA's MPS; start, records and last evaluation are in the time.",
         header=[
             "network",
-            *(f"{runs} run{'s' if runs > 1 else ''}" for runs in RUNS),
-            *(f"{runs} over 1" for runs in RUNS[1:]),
+            *(f"{runs} run{'s' if runs > 1 else ''}" for runs in together),
+            *(f"{runs} over 1" for runs in together[1:]),
             "clean rounds",
         ],
         rows=rows,

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from benchmarks.plan.run import Evaluation, Run, make_run
 from benchmarks.records.metrics import read_metrics
 from benchmarks.running.progress import Bars, Lines, reporter_for
 from benchmarks.running.task import Ending, Settings, Task
+from benchmarks.running.time_left import TimeLeft
 
 Make = Callable[..., Run]
 
@@ -65,6 +67,25 @@ def some_task() -> Task:
     return Task(run, evaluations, Path("runs"), Settings(Path("data")))
 
 
+def test_a_short_job_works_out_no_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand: for a minute nothing is said of it, nor asked of what would load torch; then it is."""
+    one, other = (
+        some_task(),
+        Task(make_run({"seed": 1, "budget": {"steps": 100}}), [], Path("runs"), Settings(Path("d"))),
+    )
+    text, asked, now = io.StringIO(), list[float](), [0.0]
+    monkeypatch.setattr("benchmarks.running.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(TimeLeft, "seconds", lambda self: asked.append(now[0]) or 200.0)
+    with Lines(Console(file=text, width=200), [one, other, other], 1, quiet=60.0) as display:
+        for ended in (59.0, 61.0):
+            now[0] = ended
+            display.started(one)
+            display.ended(Ending(one, "finished", "trained 100 steps", 12.0))
+    assert asked == [61.0]
+    first, second = text.getvalue().splitlines()
+    assert "left" not in first and second.endswith("(trained 100 steps), about 3 min 20 s left")
+
+
 def test_lines_of_a_log() -> None:
     """One a minute: here each, for the last is taken to be old. Without a pace nothing is said of the time left."""
     task, console = some_task(), Console(file=io.StringIO(), width=200)
@@ -79,7 +100,7 @@ def test_lines_of_a_log() -> None:
             lambda: display.evaluating(task, 3, 12),
             lambda: display.ended(Ending(task, "finished", "12 evaluations", 65.0)),
         ):
-            display.last_line = display.left.worked_out = -math.inf
+            display.last_line = display.time_left.worked_out = -math.inf
             act()
             told.append(console.file.getvalue().splitlines()[-1].removeprefix(f"{task.run.id}: "))  # type: ignore[attr-defined]
     assert told[0] == "step 1 of 100, 3,000 images/s"
