@@ -326,7 +326,7 @@ def test_a_run_that_hangs_is_left_behind(bed: Testbed, tmp_path: Path) -> None:
     """In a system call that does not return (its heartbeat goes into a pipe nobody reads; SLURM would wake up a process
     that is merely stopped) when its job is preempted: its sibling is saved within the grace, the job says who was not,
     goes back into the queue, and takes up both."""
-    there = user(tmp_path / "u", bed, 100_000, tflops=1000.0)  # so that both are in one job
+    there = user(tmp_path / "u", bed, 50_000, tflops=1000.0)  # so that both are in one job
     there.inductive("submit", "study.toml", "--only", "resnet-*-s[01]-*")
     there.training(count=2)
     runs = there.folder / "runs"
