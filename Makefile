@@ -61,7 +61,7 @@ gpu: .venv/installed-dev  # what fails stops nothing that comes after it
 	$(BIN)/inductive doctor --device cuda --write docs/performance.md || code=$$?; \
 	$(BIN)/pytest -m gpu tests/gpu || code=$$?; \
 	$(GPU_TABLES) models encodings start --rounds 3 --most 6 --json reports/speed-gpu.json || code=$$?; \
-	$(GPU_TABLES) sweep compile --rounds 1 --most 2 --json reports/speed-gpu-long.json || code=$$?; \
+	$(GPU_TABLES) sharing sweep compile --rounds 1 --most 2 --json reports/speed-gpu-long.json || code=$$?; \
 	exit $$code
 
 fairness: .venv/installed

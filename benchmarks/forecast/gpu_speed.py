@@ -8,8 +8,8 @@ Autocast turns weights and inputs of layers into bfloat16, and their gradients b
 augments them, the loss and the optimiser.
 
 35 µs and the shares are of the five networks that `inductive doctor` times, at 32 and 224 px, on one H100 (2026-11-26;
-docs/performance.md). There they forecast 0.4 to 2 times what a step took: the shares are of networks far apart, 0.11 to
-0.56 in float32 and 0.03 to 0.16 in bfloat16. What records say of a GPU corrects them.
+docs/performance.md). There they forecast 0.2 to 2.2 times what a step took (median 0.9): the shares of networks lie far
+apart, 0.11 to 0.57 in float32, 0.02 to 0.21 in tf32, 0.03 to 0.16 in bfloat16. What records say of a GPU corrects them.
 """
 
 import re

@@ -106,8 +106,6 @@ class Pipe:
 
 # --- sharing ---
 
-KINDS = {"stream": "STREAM", "packets": "SEQPACKET"}
-
 
 def test_sharing_without_mps_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is to be known of one run on a GPU, nor where MPS runs; nothing is started."""
@@ -122,7 +120,7 @@ def test_sharing_without_mps_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert gpus.check_sharing(3, "--jobs") == ""
 
 
-@pytest.mark.parametrize("kind", ["pipe", "stream", "packets"])
+@pytest.mark.parametrize("kind", ["pipe", "SOCK_STREAM", "SOCK_SEQPACKET"])
 def test_a_daemon_of_mps_that_has_ended_is_none(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it listened at stays behind. Reference: a reader of a pipe, and a listening socket, that come and go."""
     with tempfile.TemporaryDirectory() as folder:  # a short path: a socket's may have 107 letters
@@ -135,7 +133,7 @@ def test_a_daemon_of_mps_that_has_ended_is_none(kind: str, monkeypatch: pytest.M
             assert gpus.mps_runs()
             os.close(reader)
         else:
-            with socket.socket(socket.AF_UNIX, getattr(socket, f"SOCK_{KINDS[kind]}")) as server:
+            with socket.socket(socket.AF_UNIX, getattr(socket, kind)) as server:
                 server.bind(str(control))
                 server.listen()
                 assert gpus.mps_runs()
