@@ -22,11 +22,10 @@ from PIL import Image
 
 from analysis import wording
 from analysis.elements.axes import STYLE, decades
-from analysis.elements.drawings import Drawing
-from analysis.elements.fonts import quiet
+from analysis.elements.drawings import Drawing, pictures
 from analysis.elements.layout import NARROW, WIDTH, settle
 from analysis.elements.palette import BLUE, VERMILLION
-from analysis.formats.html import environment
+from analysis.formats.html import environment, svg_of
 from analysis.frame.predictions import Predictions, read_predictions
 from analysis.frame.rows import each_row
 from analysis.questions.mistakes.figures import confusion_maps, largest_share
@@ -73,23 +72,24 @@ def run_page(record: Record, run: Run, state: str, places: Places) -> str:
         )
     names = class_names(run.data, places)
     answers = _answers(record, places)
-    with quiet():
-        return (
-            environment()
-            .get_template("run.html.j2")
-            .render(
-                id=record.id,
-                state=state,
-                lines=[*accuracies(record), *circumstances(record)],
-                curves=_curves(record),
-                confusion=_confusion(record, answers, names),
-                worst=worst_images(record, run, answers, names, places),
-                wrong=int((answers.predicted != answers.labels).sum()),
-                images=answers.labels.size,
-                evaluations=[_evaluation_row(entry) for entry in record.evaluations],
-                settings=list(_flat(run.settings())),
-            )
+    curves, confusion = _curves(record), _confusion(record, answers, names)
+    return (
+        environment()
+        .get_template("run.html.j2")
+        .render(
+            id=record.id,
+            state=state,
+            lines=[*accuracies(record), *circumstances(record)],
+            curves=curves,
+            confusion=confusion,
+            svg=svg_of(lambda drawing: pictures(drawing, ("wide", "narrow"))),
+            worst=worst_images(record, run, answers, names, places),
+            wrong=int((answers.predicted != answers.labels).sum()),
+            images=answers.labels.size,
+            evaluations=[_evaluation_row(entry) for entry in record.evaluations],
+            settings=list(_flat(run.settings())),
         )
+    )
 
 
 def _curves(record: Record) -> Drawing:

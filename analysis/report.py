@@ -4,14 +4,16 @@ A pure function of the records and the studies: the same bytes each time, no dat
 """
 
 import dataclasses
+import itertools
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from analysis.elements import drawings, fonts, linked
+from analysis.elements import fonts, linked
+from analysis.elements.drawings import drawn
 from analysis.elements.palette import looks
 from analysis.elements.reported import reported_arms
 from analysis.formats import html, latex, markdown
@@ -22,7 +24,7 @@ from analysis.frame.studies import joined
 from analysis.page.content import Content, gather
 from analysis.page.tables import csv_tables
 from analysis.provenance import anonymous
-from analysis.provenance.digests import of_all, traces
+from analysis.provenance.digests import Trace, of_all, traces
 from analysis.provenance.provenance import provenance
 from analysis.provenance.trust import trust
 from analysis.questions.fairness.sentences import limits
@@ -39,6 +41,8 @@ PLACES = {  # of each format, the last first to be opened: its name to a reader,
     "markdown": ("Markdown", "report.md"),
     "html": ("page", "index.html"),
 }
+PICTURES = {"html": ("wide", "narrow"), "latex": ("pdf",), "markdown": ("png",)}  # kinds of picture a format needs
+PRINT = ("pdf", "png")
 
 
 @dataclass(frozen=True)
@@ -103,27 +107,12 @@ def write_report(
         checks = anonymous.hidden_trust(checks, redactor)
     content = gather(study, several, frame, arms, styles, checks, provenance(found), of_all(found))
 
-    files: dict[str, bytes] = {}
     tables = {f"tables/{name}.csv": table for name, table in csv_tables(frame, arms).items()}
-    if "csv" in formats:
-        tables |= {f"figures/{one.name}.csv": one.data for one in content.drawings}
-        files |= {name: table.to_csv(index=False, lineterminator="\n").encode() for name, table in tables.items()}
-    with fonts.quiet():
-        printed = _printed(content, formats)
-    files |= printed
-    if "latex" in formats:
-        files |= {f"latex/{name}": text.encode() for name, text in latex.files(content).items()}
-    if "markdown" in formats:
-        files |= {"report.md": markdown.text_of(content).encode()}
-    if "html" in formats:
-        with fonts.quiet():
-            files["index.html"] = html.page(content, frame, found, "csv" in formats).encode()
-    files["methods.txt"] = _methods(content).encode()
-    files["references.bib"] = bibliography(frame).encode()
-
+    files = _files(content, tables, frame, found, formats)
     for name, data in files.items():
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         write_atomic(out / name, data)
+    labels = frame.runs["label"].unique()
     return Report(
         {name: out / place for kind, (name, place) in PLACES.items() if kind in formats},
         content.opening.headline,
@@ -135,18 +124,38 @@ def write_report(
         ],
         content.answers.lines,
         [out / name for name in files if name.startswith("tables/")],
-        [*content.warnings, *(fonts.missing_letters_warnings(frame.runs["label"].unique()) if printed else [])],
+        [*content.warnings, *(fonts.missing_letters_warnings(labels) if {"latex", "markdown"} & {*formats} else [])],
     )
 
 
-def _printed(content: Content, formats: Sequence[str]) -> dict[str, bytes]:
-    """The figures for print, as wide as the study's [paper] says, in millimetres."""
+def _files(
+    content: Content,
+    tables: Mapping[str, pd.DataFrame],
+    frame: Frame,
+    found: Sequence[Trace],
+    formats: Sequence[str],
+) -> dict[str, bytes]:
+    """The files of a report by their names. The `tables` are those of CSV; figures are as wide in print as the study's
+    [paper] says, in millimetres."""
+    kinds = [kind for name, of_format in PICTURES.items() if name in formats for kind in of_format]
     column = content.study.paper.column_width
-    kinds = [kind for kind, name in (("pdf", "latex"), ("png", "markdown")) if name in formats]
     files: dict[str, bytes] = {}
-    for one in content.drawings if kinds else ():
-        figure = one.figure if column is None else one.draw(width=column / 25.4)
-        files |= {f"figures/{one.name}.{kind}": drawings.printed(figure, kind) for kind in kinds}
+    with drawn(content.drawings if kinds else [], kinds, None if column is None else column / 25.4) as pictures:
+        if "csv" in formats:
+            behind = {f"figures/{one.name}.csv": one.data for one in content.drawings}
+            for name, table in {**tables, **behind}.items():
+                files[name] = table.to_csv(index=False, lineterminator="\n").encode()
+        if "latex" in formats:
+            files |= {f"latex/{name}": text.encode() for name, text in latex.files(content).items()}
+        if "markdown" in formats:
+            files["report.md"] = markdown.text_of(content).encode()
+        if "html" in formats:
+            files["index.html"] = html.page(content, frame, found, "csv" in formats, pictures).encode()
+        in_print = [kind for kind in kinds if kind in PRINT]
+        for one, kind in itertools.product(content.drawings, in_print):
+            files[f"figures/{one.name}.{kind}"] = pictures(one)[kind]
+    files["methods.txt"] = _methods(content).encode()
+    files["references.bib"] = bibliography(frame).encode()
     return files
 
 

@@ -1,21 +1,30 @@
 """A figure of a report: how it is drawn, the table behind it, what it shows; and the figure as bytes of a format.
 
-Nothing uses pyplot, so there is no global state, and `svg` and `printed` give the same bytes each time.
+Nothing uses pyplot, so there is no global state, and `svg` and `printed` give the same bytes each time, in whatever
+process.
 """
 
 import io
+import multiprocessing
+import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 
 import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.elements.axes import STYLE
-from analysis.elements.layout import WIDTH
+from analysis.elements.fonts import quiet
+from analysis.elements.layout import PHONE, WIDTH
 from analysis.elements.palette import INK
+
+A_PROCESS = 8  # drawings for which another process is worth its start (some 2 s)
+Pictures = Mapping[str, bytes]  # of one drawing, by kind: wide and narrow (SVG of a page), pdf, png
 
 
 @dataclass(frozen=True)
@@ -78,3 +87,36 @@ def printed(figure: Figure, kind: str) -> bytes:
     with matplotlib.rc_context({**STYLE, "pdf.fonttype": 42}):  # 42: text stays text, as journals ask
         figure.savefig(buffer, format=kind, dpi=200, facecolor="white", metadata=nothing)
     return buffer.getvalue()
+
+
+def pictures(drawing: Drawing, kinds: Sequence[str], column: float | None = None) -> dict[str, bytes]:
+    """A drawing in each of the kinds: "wide" and "narrow" are SVG for a page and a phone, "pdf" and "png" for print,
+    `column` inches wide where that is given."""
+    found: dict[str, bytes] = {}
+    with quiet():
+        if "wide" in kinds:
+            found["wide"] = svg(drawing.figure, drawing.name).encode()
+        if "narrow" in kinds:
+            found["narrow"] = svg(drawing.draw(width=PHONE), f"{drawing.name}-narrow").encode()
+        in_print = [kind for kind in kinds if kind in ("pdf", "png")]
+        if in_print:
+            figure = drawing.figure if column is None else drawing.draw(width=column)
+            found |= {kind: printed(figure, kind) for kind in in_print}
+    return found
+
+
+@contextmanager
+def drawn(
+    drawings: Sequence[Drawing], kinds: Sequence[str], column: float | None = None
+) -> Iterator[Callable[[Drawing], Pictures]]:
+    """What gives the pictures of each of the drawings. Many are drawn side by side while other work is done, in
+    processes that start afresh: forks of one that has threads may hang."""
+    made = partial(pictures, kinds=kinds, column=column)
+    processes = min(len(os.sched_getaffinity(0)), len(drawings) // A_PROCESS)
+    if processes < 2:
+        found = {one.name: made(one) for one in drawings}
+        yield lambda drawing: found[drawing.name]
+        return
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        coming = {one.name: pool.submit(made, replace(one)) for one in drawings}  # without a figure drawn here
+        yield lambda drawing: coming[drawing.name].result()

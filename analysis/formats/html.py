@@ -20,9 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from analysis import wording
-from analysis.elements import drawings
-from analysis.elements.drawings import Drawing
-from analysis.elements.layout import PHONE
+from analysis.elements.drawings import Drawing, Pictures
 from analysis.frame.frame import COLUMNS, EVALUATION, Frame
 from analysis.page.content import Content
 from analysis.provenance.digests import Trace
@@ -51,12 +49,15 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.globals |= {"svg": _svg, "narrow_svg": _narrow_svg, "defined": defined}
+    made.globals |= {"defined": defined}
     return made
 
 
-def page(content: Content, frame: Frame, found: Sequence[Trace], beside: bool) -> str:
-    """The page. `found` are the traces of its runs; `beside` whether CSV tables lie beside it."""
+def page(
+    content: Content, frame: Frame, found: Sequence[Trace], beside: bool, pictures: Callable[[Drawing], Pictures]
+) -> str:
+    """The page. `found` are the traces of its runs; `beside` whether CSV tables lie beside it; `pictures` gives the
+    wide and the narrow one of a drawing."""
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     text = (
         environment()
@@ -69,6 +70,7 @@ def page(content: Content, frame: Frame, found: Sequence[Trace], beside: bool) -
             script=script,
             script_digest=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
             beside=beside,
+            svg=svg_of(pictures),
         )
     )
     return SEAL.sub(rf"\g<1>{seal(text)}\g<3>", text, count=1)
@@ -99,12 +101,9 @@ def defined(text: str) -> Markup:
     return Markup(re.sub(rf"(?<![\w-])(?:{words})(?![\w-])", mark, str(escape(text))))
 
 
-def _svg(drawing: Drawing) -> Markup:
-    return Markup(drawings.svg(drawing.figure, drawing.name))  # text in it was escaped by matplotlib
-
-
-def _narrow_svg(drawing: Drawing) -> Markup:
-    return Markup(drawings.svg(drawing.draw(width=PHONE), f"{drawing.name}-narrow"))
+def svg_of(pictures: Callable[[Drawing], Pictures]) -> Callable[[Drawing, str], Markup]:
+    """What puts the picture of a drawing into a page, by its kind: matplotlib has escaped the text in it."""
+    return lambda drawing, kind: Markup(pictures(drawing)[kind].decode())
 
 
 def _files(frame: Frame, found: Sequence[Trace]) -> list[File]:
@@ -120,9 +119,16 @@ def _files(frame: Frame, found: Sequence[Trace]) -> list[File]:
         _file(
             "configurations.json.gz",
             "configuration and execution of every run",
-            lambda file: json.dump(configurations, file, indent=1, sort_keys=True),
+            lambda file: _by_line(configurations, file),
         ),
     ]
+
+
+def _by_line(values: Mapping[str, Any], file: TextIO) -> None:
+    """One JSON object, a line for each key: json lays a whole one out five times as slowly."""
+    for place, key in enumerate(sorted(values)):
+        file.write(f"{',' if place else '{'}\n{json.dumps(key)}: {json.dumps(values[key], sort_keys=True)}")
+    file.write("\n}" if values else "{}")
 
 
 def _file(name: str, about: str, write: Callable[[TextIO], None]) -> File:

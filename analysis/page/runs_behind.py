@@ -1,5 +1,6 @@
 """The runs behind the numbers of a report, as its last part lists them; and the runs that are not finished."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,41 +52,48 @@ def runs_behind(arm: ArmData, links: Anchors, pairs: pd.DataFrame) -> tuple[Mode
     behind differences (`pairs`: of `pairs_of`)."""
     rows = by_carry(arm.rows)
     accuracy = {
-        (row.run, row.test_resolution): row.accuracy for row in each_row(rows.sort_values("carry"))
+        (run, resolution): value
+        for run, resolution, value in each_row(rows.sort_values("carry")[["run", "test_resolution", "accuracy"]])
     }  # where positions were carried in several ways: the last by name; evaluations.csv has them all
     resolutions = sorted(rows["test_resolution"].unique().tolist())
     heads = [f"{r} px" for r in resolutions]
+    units = {run: (str(draw), str(seed)) for run, draw, seed in each_row(arm.runs[["run", "draw", "seed"]])}
     result = []
     for label in links.labels:
         entries = []
         group = arm.runs[arm.runs["label"] == label]
         for size, cell in each_group(group, "train_size", ordered=True):
             lines = []
-            for run in each_row(cell.sort_values(["draw", "seed"])):
-                shown = [_share(accuracy.get((run.run, r))) for r in resolutions]
-                texts = (str(run.draw), str(run.seed), run.state, _share(run.train_accuracy), *shown)
+            shown = cell[["run", "draw", "seed", "state", "train_accuracy"]]
+            for run in each_row(shown.sort_values(["draw", "seed"])):
+                tested = [_share(accuracy.get((run.run, r))) for r in resolutions]
+                texts = (str(run.draw), str(run.seed), run.state, _share(run.train_accuracy), *tested)
                 lines.append(((run.run,), run.state in RECORDED, texts))
             title = f"{label}, {wording.number(size)} images"
             head = ("draw", "seed", "state", "train", *heads)
             entries.append(Entry(links.cell(label, size), title, head, tuple(lines)))
         if not pairs.empty:
             for pair in each_row(pairs[pairs["label"] == label]):
-                entries.append(_pair_entry(pair, links, arm, accuracy, resolutions))
+                entries.append(_pair_entry(pair, links, units, accuracy, resolutions))
         result.append(ModelRuns(links.model(label), label, tuple(entries)))
     return tuple(result)
 
 
 def _pair_entry(
-    pair: Any, links: Anchors, arm: ArmData, accuracy: dict[tuple[str, int], float], resolutions: list[int]
+    pair: Any,
+    links: Anchors,
+    units: Mapping[str, tuple[str, str]],
+    accuracy: Mapping[tuple[str, int], float],
+    resolutions: Sequence[int],
 ) -> Entry:
-    of_run = arm.runs.set_index("run")
+    """`units`: draw and seed of each run."""
     lines = []
     for run, reference in zip(pair.runs.split(), pair.reference_runs.split(), strict=True):
         shown = []
         for resolution in resolutions:
             a, b = accuracy.get((run, resolution)), accuracy.get((reference, resolution))
             shown.append(ABSENT if a is None or b is None else f"{100 * (a - b):+.1f}".replace("-", "−"))
-        texts = (str(of_run.at[run, "draw"]), str(of_run.at[run, "seed"]), *shown)
+        texts = (*units[run], *shown)
         lines.append(((run, reference), True, texts))
     title = f"{pair.label} minus {pair.reference}, {wording.number(pair.train_size)} images, in points"
     head = ("draw", "seed", *(f"{r} px" for r in resolutions))

@@ -12,6 +12,8 @@ from benchmarks.files import write_atomic
 
 log = logging.getLogger("inductive")
 
+NUMBERS = frozenset({int, float, bool, type(None)})  # the types of a row's values in JSON; null: not finite
+
 
 def logged(step: int, steps: int) -> bool:
     """Whether the step with this number (1-based) is logged: the first ten, about a hundred more, the last."""
@@ -104,9 +106,9 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
         return []
     try:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        rows = [json.loads(line) for line in lines if line.endswith("\n")]
+        rows: list[dict[str, float]] = json.loads(f"[{','.join(line for line in lines if line.endswith(chr(10)))}]")
         for row in rows:
-            if not isinstance(row, dict) or not all(isinstance(value, int | float | None) for value in row.values()):
+            if not isinstance(row, dict) or not NUMBERS.issuperset(map(type, row.values())):
                 raise ValueError(f"no row of numbers: {str(row)[:60]}")
         return rows
     except ValueError as error:

@@ -1,6 +1,7 @@
 """Figures: what is drawn, that it is the same each time, and that it can stand in a page."""
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 
 from analysis.elements import drawings
 from analysis.elements.axes import chance_line, upright
+from analysis.elements.drawings import Drawing
 from analysis.elements.palette import KNOWN, SPARE, looks
 from analysis.frame.arms import MixedArmsError, split
 from analysis.frame.frame import load
@@ -57,6 +59,22 @@ def test_svg_is_the_same_each_time_and_names_no_address(small: tuple[Study, Path
     for text in first.values():
         assert "http" not in text
         assert "<metadata" not in text
+
+
+def test_pictures_drawn_by_other_processes_are_the_same(
+    small: tuple[Study, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reference: the same drawings made in this process."""
+    rows = load(small[1], small[0]).rows
+    figures = {"n": accuracy_by_train_size, "r": accuracy_by_test_resolution}
+    parts = [Drawing(name, partial(draw, rows), rows, "shows", "legend", "arm") for name, draw in figures.items()]
+    kinds = ("wide", "narrow", "pdf", "png")
+    with drawings.drawn(parts, kinds) as here:
+        expected = [here(one) for one in parts]
+    monkeypatch.setattr(drawings, "A_PROCESS", 1)
+    with drawings.drawn(parts, kinds) as there:
+        assert [there(one) for one in parts] == expected
+    assert [list(one) for one in expected] == [list(kinds)] * 2
 
 
 def test_ids_of_several_figures_do_not_meet(small: tuple[Study, Path]) -> None:

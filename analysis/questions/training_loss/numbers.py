@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from analysis.elements.reported import ReportedArm
 from analysis.frame.cells import at_home, kind, summarise
-from analysis.frame.rows import each_group, each_row
+from analysis.frame.rows import each_group
 from analysis.frame.states import DONE
 from benchmarks.errors import RecordError
 from benchmarks.records.metrics import read_metrics
@@ -101,7 +101,7 @@ def mean_curves(cell: pd.DataFrame, logged: Mapping[str, Mapping[str, Curve]]) -
     Columns: measure (of LOGGED), label, model, position, train_size, step, epoch (passes over the training images),
     mean, low and high (the lowest and the highest run, no interval), n (runs). Only steps that all of these runs have
     logged."""
-    first = next(each_row(cell))
+    first = cell.iloc[0]
     about = {"label": first.label, **kind(cell), "train_size": first.train_size}
     passes = (
         first.images_seen / max(1, first.updates) / first.train_images
