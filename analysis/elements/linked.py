@@ -85,6 +85,11 @@ class Table:
         return frozenset("".join(cell.signs for cell in cells)) | ({wording.PARTIAL} if partial else frozenset())
 
     @property
+    def empty(self) -> bool:
+        """Whether it has no number yet."""
+        return all(cell.text in ("", wording.ABSENT) for row in self.rows for cell in row.cells)
+
+    @property
     def basis(self) -> str:
         """What the intervals are, where there are any, and over what: 'Brackets: 95 % t-intervals, n = 3 seeds.'"""
         brackets = any({"[", "]"} & set(cell.interval) for row in self.rows for cell in row.cells)

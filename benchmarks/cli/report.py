@@ -63,13 +63,16 @@ def report(names: tuple[str, ...], output: Path | None, formats: str, anonymous:
         say(console, f"warning: {warning}")
     say(console, written.headline)
     for title, main in written.main[:ARMS]:
+        if main.empty:
+            say(console, f"\n{title}: nothing is evaluated at the training resolution yet")
+            continue
         head = {main.corner: "left"} | dict.fromkeys(main.head, "right")
         rows = [[cell.line for cell in (row.name, *row.cells)] for row in main.rows]
         table(console, f"\n{title}: {main.about}", head, rows)
     for sign in written.signs:
         say(console, sign)
     if len(written.main) > ARMS:
-        say(console, f"{len(written.main) - ARMS} more conditions: in the page")
+        say(console, f"{count(len(written.main) - ARMS, 'more conditions')}: in the page")
     for what, place in written.written.items():
         say(console, f"{what}: {place}")
     return DONE

@@ -284,6 +284,9 @@ def test_the_command_takes_several_studies(
     runs = rows(tmp_path / "out" / "tables" / "runs.csv")
     assert len(runs) == len({row["run"] for row in runs}) == 12
     assert done.stdout.splitlines()[-2:] == ["tables: out/tables", "page: out/index.html"]
+    (tmp_path / "four.toml").write_text(text.format("Fourth?", "swin"))
+    bare = inductive("report", "four.toml", "--runs", str(root), "-o", "out", "--format", "csv")
+    assert re.search(r": nothing is evaluated at the training resolution yet$", bare.stdout, re.MULTILINE), bare.stderr
     wrong = inductive("report", "one.toml", "--format", "html,latx")
     assert wrong.returncode == 2
     assert "there is no format 'latx'" in wrong.stderr
