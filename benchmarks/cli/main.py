@@ -31,6 +31,7 @@ VERBS = {  # by name, in the order of --help: the file and the function in it
     "train": ("train", "train"),
     "rerun": ("rerun", "rerun"),
     "show": ("show", "show"),
+    "look": ("look", "look"),
     "status": ("status", "status"),
     "report": ("report", "report"),
     "export": ("export", "export"),

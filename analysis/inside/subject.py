@@ -1,0 +1,168 @@
+"""What is looked into: a network with the images that it is shown.
+
+Shapes: N images, C channels, R pixels of the training resolution, K classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+import models
+from benchmarks.errors import ConfigError
+from benchmarks.trained import TrainedRun, load_run
+from benchmarks.training.batches import resize
+from benchmarks.training.training import model_of
+from models.catalogue.ready_made import ghost, is_ready_made
+from models.hints import did_you_mean
+from models.network import Network
+
+PARTS = ("validation", "train", "test")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of what ready-made networks saw
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A network in eval mode, and N images as it is shown them.
+
+    `name`: a run's id, `timm:NAME` or `torchvision:NAME`. `images`: float32 (N, C, R, R), normalised as in training.
+    `pictures`: the same to look at, uint8 (N, R, R, 3). `labels`: int64 (N,), -1 where there is none. `numbers`: the
+    place of each image in its part or among the files, from 0. `where`: what the images are, in words. `trained`: the
+    run, of a run.
+    """
+
+    name: str
+    network: Network
+    images: Tensor
+    pictures: NDArray[np.uint8]
+    labels: Tensor
+    numbers: tuple[int, ...]
+    where: str
+    class_names: tuple[str, ...]
+    trained: TrainedRun | None = None
+
+    @property
+    def resolution(self) -> int:
+        """Side of the images in pixels."""
+        return int(self.images.shape[-1])
+
+    def label(self, image: int) -> str:
+        """The name of an image's class; empty where it has none."""
+        place = int(self.labels[image])
+        return self.class_names[place] if 0 <= place < len(self.class_names) else ""
+
+    @cached_property
+    def untrained(self) -> Network:
+        """The same network as it started, in eval mode: what the architecture does by itself.
+
+        Raises ConfigError for a ready-made network, of which only one state is here."""
+        if self.trained is None:
+            raise ConfigError(self.name, "is ready-made: only a run has its network before training, to compare with")
+        return model_of(self.trained.run).eval()
+
+
+def opened(
+    name: str,
+    images: str,
+    count: int,
+    runs: Path,
+    data: Path,
+    *,
+    weights: str = "none",
+    accept_code: bool = False,
+) -> Subject:
+    """The subject of a name: a finished run's id (or its beginning), `timm:NAME` or `torchvision:NAME`.
+
+    `images`: a part of the run's data (validation, train, test), of which the first `count` are taken; or a file or
+    folder of images of one's own, the first by name. A ready-made network has `weights` as in a study (none: initial
+    ones) and is shown images of one's own. Raises ConfigError, RecordError, StaleError and ModelError.
+    """
+    if count < 1:
+        raise ConfigError("--count", f"is {count}; allowed: 1 and more")
+    if is_ready_made(name):
+        return _ready_made(name, images, count, weights)
+    if weights != "none":
+        raise ConfigError("--weights", f"is for timm:NAME and torchvision:NAME; {name} has those of its run")
+    trained = load_run(name, runs, data, accept_code=accept_code)
+    return _of_part(trained, images, count) if images in PARTS else _of_files(trained, Path(images), count)
+
+
+def _of_part(trained: TrainedRun, part: str, count: int) -> Subject:
+    pixels = trained.pixels(part)[:count]
+    labels = trained.images(part)[1][:count]
+    where = f"the first {len(pixels)} images of the {part} part of {trained.run.dataset}"
+    return _of_run(trained, pixels, labels, tuple(range(len(pixels))), where)
+
+
+def _of_files(trained: TrainedRun, path: Path, count: int) -> Subject:
+    files = image_files(path, PARTS)[:count]
+    side, channels = trained.run.resolution, trained.run.data.channels
+    pixels = torch.from_numpy(np.stack([_square(file, side, channels) for file in files]))
+    labels = torch.full((len(files),), -1)
+    return _of_run(trained, pixels, labels, tuple(range(len(files))), f"{len(files)} files of {path}")
+
+
+def _of_run(trained: TrainedRun, pixels: Tensor, labels: Tensor, numbers: tuple[int, ...], where: str) -> Subject:
+    """Native pixels, uint8 N C H W -> the subject, which sees them as in the run's evaluation."""
+    return Subject(
+        trained.run.id,
+        trained.network,
+        trained.shown(pixels),
+        to_look_at(resize(pixels.float() / 255, trained.run.resolution)),
+        labels,
+        numbers,
+        where,
+        trained.class_names,
+        trained,
+    )
+
+
+def _ready_made(name: str, images: str, count: int, weights: str) -> Subject:
+    if images in PARTS:
+        raise ConfigError("--images", f"{images!r} is a part of a run's data; {name} needs a file or folder of images")
+    files = image_files(Path(images))[:count]
+    side = ghost(name, None).home
+    network = models.create_model(name, image_size=side, in_channels=3, num_classes=1000, weights=weights).eval()
+    pixels = torch.from_numpy(np.stack([_square(file, side, 3) for file in files])).float() / 255
+    mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_DEVIATION))
+    shown = (pixels - mean) / deviation
+    labels = torch.full((len(files),), -1)
+    where = f"{len(files)} files of {images}"
+    return Subject(name, network, shown, to_look_at(pixels), labels, tuple(range(len(files))), where, ())
+
+
+def image_files(path: Path, parts: Sequence[str] = ()) -> list[Path]:
+    """The image at a path, or those in the folder there, by name. Raises ConfigError where there is none; `parts`:
+    what else is allowed."""
+    if path.is_file():
+        return [path]
+    found = sorted(file for file in path.glob("*") if file.suffix.lower() in SUFFIXES) if path.is_dir() else []
+    if not found:
+        also = f"{', '.join(parts)}, or " if parts else ""
+        what = f"has no image ({', '.join(SUFFIXES)})" if path.is_dir() else "is no file and no folder"
+        raise ConfigError("--images", f"{path} {what}; allowed: {also}a file or folder{did_you_mean(str(path), parts)}")
+    return found
+
+
+def _square(path: Path, side: int, channels: int) -> NDArray[np.uint8]:
+    """The largest square in the middle of an image file, side x side: uint8 C side side."""
+    try:
+        with Image.open(path) as file:
+            image = ImageOps.exif_transpose(file).convert("L" if channels == 1 else "RGB")
+    except (UnidentifiedImageError, OSError) as error:
+        raise ConfigError("--images", f"{path}: cannot be read as an image ({error})") from error
+    array = np.asarray(ImageOps.fit(image, (side, side), Image.Resampling.BICUBIC))
+    return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+
+
+def to_look_at(pixels: Tensor) -> NDArray[np.uint8]:
+    """Images of 0 to 1, N C H W with one channel or three -> uint8 N H W 3."""
+    bytes_ = (pixels.clamp(0, 1) * 255).round().to(torch.uint8)
+    return np.ascontiguousarray(bytes_.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy())

@@ -1,0 +1,54 @@
+"""`inductive look`: figures of what trained networks do inside."""
+
+from pathlib import Path
+
+import click
+
+from benchmarks.cli.options import Choice, options
+from benchmarks.console import say, terminal
+
+VIEWS = ("attention", "positions", "features", "training")
+
+
+@click.command()
+@click.argument("subjects", nargs=-1, required=True, metavar="RUN_ID|timm:NAME|torchvision:NAME...")
+@click.option("--at", "view", type=Choice(VIEWS), required=True, help="What to look at.")
+@click.option(
+    "--images",
+    default="validation",
+    show_default=True,
+    metavar="PART|PATH",
+    help="validation, train or test of the run's data; or an image, or a folder of images, of your own.",
+)
+@click.option(
+    "--count", type=click.IntRange(min=1), default=10, show_default=True, help="How many images, from the first."
+)
+@click.option("--patch", type=click.IntRange(min=1), help="Whose row is shown, counted from 1 in reading order without "
+              "class and register tokens; by default one in the middle.")  # fmt: skip
+@click.option("--layer", type=click.IntRange(min=1), help="Which layer, counted from 1; by default the last.")
+@click.option("--weights", default="none", show_default=True, help="Of a ready-made network: none, library, file:PATH.")
+@click.option("-o", "--out", type=click.Path(file_okay=False, path_type=Path), default="look", show_default=True,
+              help="Folder to write into.")  # fmt: skip
+@options("records", "data", "plugin", "accept")
+def look(
+    subjects: tuple[str, ...],
+    view: str,
+    images: str,
+    count: int,
+    patch: int | None,
+    layer: int | None,
+    weights: str,
+    out: Path,
+    root: Path,
+    data: Path,
+    accept_code: bool,
+) -> None:
+    """Figures of what trained networks do inside, the numbers behind them, and a page."""
+    from analysis.inside.look import look as write
+    from analysis.inside.panel import Choices
+    from analysis.inside.subject import opened
+
+    found = [opened(name, images, count, root, data, weights=weights, accept_code=accept_code) for name in subjects]
+    page, *others = write(view, found, Choices(patch, layer), out)
+    say(terminal(), f"{len(others)} files beside it: figures (PNG, PDF, SVG), numbers (npz)")
+    say(terminal(), f"page: {page}")
