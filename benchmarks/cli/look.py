@@ -8,6 +8,8 @@ from benchmarks.cli.options import Choice, options
 from benchmarks.console import say, terminal
 
 VIEWS = ("attention", "positions", "features", "training")
+COUNTS = {"features": 256}  # images, where a view needs more than the usual ones to measure with
+COUNT = 10
 
 
 @click.command()
@@ -21,7 +23,10 @@ VIEWS = ("attention", "positions", "features", "training")
     help="validation, train or test of the run's data; or an image, or a folder of images, of your own.",
 )
 @click.option(
-    "--count", type=click.IntRange(min=1), default=10, show_default=True, help="How many images, from the first."
+    "--count",
+    type=click.IntRange(min=1),
+    help=f"How many images, from the first; by default {COUNT}, for "
+    f"{', '.join(f'{view} {count}' for view, count in COUNTS.items())}.",
 )
 @click.option("--patch", type=click.IntRange(min=1), help="Whose row is shown, counted from 1 in reading order without "
               "class and register tokens; by default one in the middle.")  # fmt: skip
@@ -34,7 +39,7 @@ def look(
     subjects: tuple[str, ...],
     view: str,
     images: str,
-    count: int,
+    count: int | None,
     patch: int | None,
     layer: int | None,
     weights: str,
@@ -48,6 +53,7 @@ def look(
     from analysis.inside.panel import Choices
     from analysis.inside.subject import opened
 
+    count = count or COUNTS.get(view, COUNT)
     found = [opened(name, images, count, root, data, weights=weights, accept_code=accept_code) for name in subjects]
     page, *others = write(view, found, Choices(patch, layer), out)
     say(terminal(), f"{len(others)} files beside it: figures (PNG, PDF, SVG), numbers (npz)")
