@@ -46,7 +46,7 @@ def likeness(found: Sequence[Likeness], width: float = WIDTH) -> Figure:
         across = 1 if width < NARROW else len(found)
         down = math.ceil(len(found) / across)
         side = min(width / across, 3.6)
-        figure = Figure(figsize=(width, 0.4 + down * (side + 0.35)), layout="constrained")
+        figure = Figure(figsize=(width, down * (0.7 * side + 1.1)), layout="constrained")
         grid: list[Axes] = figure.subplots(down, across, squeeze=False).ravel().tolist()
         colours = matplotlib.colormaps[SCALE].with_extremes(bad=GREY)
         for axes, one in zip(grid, found, strict=True):
@@ -86,12 +86,12 @@ def by_depth(
             figure, grid = panels(len(groups), width, 3.4, ylabel)
         for axes, (title, group) in zip(grid, groups.items(), strict=True):
             axes.set_title(title)
-            axes.set_ylim(*limits)
             for line in group:
                 at = np.arange(len(line.layers)) / (1 if same else max(1, len(line.layers) - 1))
                 known = ~np.isnan(line.values)
                 axes.add_line(handle(line.look, at[known].tolist(), line.values[known].tolist()))
             axes.autoscale_view()
+            axes.set_ylim(*limits)
             if same:
                 _name_ticks(axes.xaxis, names)
                 axes.tick_params(axis="x", labelrotation=90)
@@ -103,11 +103,11 @@ def by_depth(
 
 
 def spectra(found: Mapping[str, Mapping[str, Array]], width: float = WIDTH) -> Figure:
-    """A panel for each network, by name: log amplitude, less that at frequency 0, against frequency, a line for each
-    layer, from dark (first) to light (last)."""
-    layers = list(dict.fromkeys(name for lines in found.values() for name in lines))
+    """A panel for each network of the same layers, by name: log amplitude, less that at frequency 0, against frequency,
+    a line for each layer, from dark (first) to light (last)."""
+    layers = list(next(iter(found.values())))
     shades = matplotlib.colormaps[SCALE](np.linspace(0, 0.92, max(2, len(layers))))
-    colour = dict(zip(layers, shades, strict=False))
+    colour = dict(zip(layers, shades[: len(layers)], strict=True))
     with matplotlib.rc_context(STYLE):
         figure, grid = panels(len(found), width, 3.2, "Δ log amplitude")
         for axes, (title, lines) in zip(grid, found.items(), strict=True):

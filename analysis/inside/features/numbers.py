@@ -158,6 +158,12 @@ def field_size(field: Array) -> float:
     return math.sqrt(np.count_nonzero(field > EDGE * field.max()))
 
 
+def core_size(field: Array) -> float:
+    """Side in pixels of the square as large as the fewest pixels that hold half of a receptive field R R."""
+    highest_first = np.sort(field, axis=None)[::-1].cumsum()
+    return math.sqrt(1 + np.count_nonzero(highest_first < highest_first[-1] / 2))
+
+
 # Places
 
 

@@ -73,7 +73,7 @@ def check_images(subjects: Sequence[Subject]) -> None:
     if twice:
         raise ConfigError(twice[0], "is given twice; a network with itself is shown anyway")
     if len(first.images) < FEWEST:
-        raise ConfigError("--count", f"gives {len(first.images)} images; --at features needs {FEWEST} or more")
+        raise ConfigError("--images", f"gives {len(first.images)} with --count; --at features needs {FEWEST} or more")
     for other in others:
         alike = first.pictures.shape == other.pictures.shape and np.array_equal(first.pictures, other.pictures)
         if first.resolution != other.resolution:  # then pixels differ, and the places in one part decide
@@ -169,64 +169,72 @@ def _likenesses(networks: Sequence[Measured]) -> list[Panel]:
 
 def _spectra(networks: Sequence[Measured]) -> list[Panel]:
     """Fourier amplitudes of all layers, and those at the highest frequency by depth."""
-    found = {one.name: numbers.spectra(one.network, one.subject.images) for one in networks}
-    shown = {name: lines for name, lines in found.items() if lines}
-    arrays = {f"{layer}_{one.key}": line for one in networks for layer, line in found[one.name].items()}
-    highest = [_depth(one, {name: line[-1] for name, line in found[one.name].items()}) for one in networks]
+    found = {one.key: numbers.spectra(one.network, one.subject.images) for one in networks}
     how = f"Mean over channels and {len(networks[0].subject.images)} images; the diagonal of the spectrum."
-    return [
-        Panel(
-            "spectra",
-            "Frequencies in each layer",
-            partial(figures.spectra, shown),
-            arrays,
-            "Logarithm of the Fourier amplitude of feature maps less that at frequency 0, against frequency",
-            f"{how} The lower, the smoother the map.",
-        ),
-        Panel(
-            "high-frequencies",
-            "High frequencies by depth",
-            partial(figures.by_depth, {"": highest}, "Δ log amplitude, highest frequency", (None, None)),
-            _by_layer(highest, networks),
-            "Logarithm of the Fourier amplitude at the highest frequency of a layer's map less that at frequency 0",
-            f"{how} Dotted: the network as it started.",
-        ),
-    ]
+    panels = []
+    for number, (_, group) in enumerate(itertools.groupby(networks, lambda one: one.subject.name), start=1):
+        of_subject = [one for one in group if found[one.key]]
+        if of_subject:
+            panels.append(
+                Panel(
+                    f"spectra-{number}",
+                    f"Frequencies in each layer: {of_subject[0].name}",
+                    partial(figures.spectra, {one.name: found[one.key] for one in of_subject}),
+                    {f"{layer}_{one.key}": line for one in of_subject for layer, line in found[one.key].items()},
+                    "Logarithm of the Fourier amplitude of feature maps less that at frequency 0, against frequency",
+                    f"{how} The lower, the smoother the map.",
+                )
+            )
+    highest = [_depth(one, {name: line[-1] for name, line in found[one.key].items()}) for one in networks]
+    by_depth = Panel(
+        "high-frequencies",
+        "High frequencies by depth",
+        partial(figures.by_depth, {"": highest}, "Δ log amplitude, highest frequency", (None, None)),
+        _by_layer(highest, networks),
+        "Logarithm of the Fourier amplitude at the highest frequency of a layer's map less that at frequency 0",
+        f"{how} The lower, the smoother the map. Dotted: the network as it started.",
+    )
+    return [by_depth, *panels]
 
 
 def _receptive_fields(networks: Sequence[Measured]) -> list[Panel]:
     """Effective receptive fields of every network, and their sizes by depth."""
-    fields = {
-        one.name: numbers.receptive_fields(one.network, one.subject.images[:SEEN])
-        for one in networks
-        if numbers.maps(one.network, one.subject.images[:1])
-    }
-    sizes = {name: {layer: numbers.field_size(one) for layer, one in found.items()} for name, found in fields.items()}
+    fields = {one.key: numbers.receptive_fields(one.network, one.subject.images[:SEEN]) for one in networks}
     seen = min(SEEN, len(networks[0].subject.images))
-    known = [one for one in networks if one.name in fields]
-    found = [
+    sizes = {"above 4.55 % of the most": numbers.field_size, "the fewest that hold half": numbers.core_size}
+    groups = {
+        title: [_depth(one, {layer: size(field) for layer, field in fields[one.key].items()}) for one in networks]
+        for title, size in sizes.items()
+    }
+    arrays: dict[str, Any] = {}
+    for name, group in zip(("size", "core"), groups.values(), strict=True):
+        arrays |= _by_layer(group, networks, name)
+    by_depth = Panel(
+        "receptive-field-size",
+        "Size of the effective receptive field by depth",
+        partial(figures.by_depth, groups, "pixels along a side", (0, None)),
+        arrays,
+        "Side of the square as large as the pixels on which the middle feature of a layer depends: those on which it "
+        "depends more than 4.55 % as much as on that on which it depends most, and the fewest that hold half of it all",
+        f"Root mean square of the Jacobian over {seen} images. Dotted: the network as it started.",
+    )
+    maps = [
         Panel(
             f"receptive-field-{number}",
             f"Effective receptive fields: {one.name}",
-            partial(figures.receptive_fields, fields[one.name], sizes[one.name]),
-            {**fields[one.name], "layers": np.array(list(fields[one.name]))},
+            partial(
+                figures.receptive_fields,
+                fields[one.key],
+                {layer: numbers.field_size(field) for layer, field in fields[one.key].items()},
+            ),
+            {**fields[one.key], "layers": np.array(list(fields[one.key]))},
             "How much the middle feature of each layer depends on each pixel of the image, from 1 % (dark) of the most "
             "(light), logarithmic; with the side of the square as large as the pixels above 4.55 %",
             f"Root mean square of the Jacobian over {seen} images.",
         )
-        for number, one in enumerate(known, start=1)
+        for number, one in enumerate((one for one in networks if fields[one.key]), start=1)
     ]
-    by_depth = [_depth(one, sizes[one.name]) for one in known]
-    sized = Panel(
-        "receptive-field-size",
-        "Size of the effective receptive field by depth",
-        partial(figures.by_depth, {"": by_depth}, "pixels along a side", (0, None)),
-        _by_layer(by_depth, known),
-        "Side of the square as large as the pixels on which the middle feature depends more than 4.55 % as much as on "
-        "that on which it depends most",
-        "Dotted: the network as it started.",
-    )
-    return [sized, *found]
+    return [by_depth, *maps]
 
 
 def _places(networks: Sequence[Measured]) -> Panel:

@@ -127,6 +127,14 @@ def test_receptive_field_of_one_convolution_is_its_kernel(kernel: int, stride: i
     np.testing.assert_allclose(field[inside].reshape(kernel, kernel), norm, rtol=0.15)
 
 
+def test_the_core_of_a_receptive_field_is_the_fewest_pixels_that_hold_half() -> None:
+    """One of 10 pixels that has half of all; 13 of 25 equal ones."""
+    one = np.full((1, 10), 1.0)
+    one[0, 3] = 9
+    assert numbers.core_size(one) == 1
+    assert numbers.core_size(np.ones((5, 5))) == pytest.approx(math.sqrt(13))
+
+
 def test_receptive_field_of_attention_is_the_image_and_of_patches_a_patch() -> None:
     """The embedding depends on its own patch alone, everything after a block of attention on all of the image."""
     network = models.create_model("vit", size="nano", image_size=16, in_channels=3, num_classes=10).eval()
@@ -234,7 +242,7 @@ def test_the_view_writes_numbers_beside_figures(subject: Subject, tmp_path: Path
     written = look("features", [subject], Choices(), tmp_path)
     names = {path.name for path in written}
     kinds = ("png", "pdf", "svg", "npz")
-    shown = ["cka-1", "spectra", "high-frequencies", "receptive-field-size", "receptive-field-1", "receptive-field-2"]
+    shown = ["cka-1", "spectra-1", "high-frequencies", "receptive-field-size", "receptive-field-1", "receptive-field-2"]
     assert names == {"index.html", *(f"{panel}.{kind}" for panel in [*shown, "places"] for kind in kinds)}
     key = "vit_learned_1d"
     with np.load(tmp_path / "cka-1.npz") as arrays:
@@ -284,7 +292,7 @@ def test_what_the_view_does_not_have_is_refused(finished: tuple[Run, Path], subj
     for subjects, choices, said in (
         ([subject], Choices(patch=3), "--patch: is for other views"),
         ([subject], Choices(layer=3), "--layer: is for other views"),
-        ([few], Choices(), "--count: gives 5 images; --at features needs 8 or more"),
+        ([few], Choices(), "--images: gives 5 with --count; --at features needs 8 or more"),
         ([subject, subject], Choices(), "is given twice"),
         ([subject, other], Choices(), "is shown other images than .*--images test"),
     ):
