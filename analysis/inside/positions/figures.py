@@ -153,8 +153,7 @@ def cuts(layers: Sequence[tuple[str, Array]], label: str, width: float = WIDTH) 
                     seen = np.where(np.isfinite(line), line, np.nan)
                     axes.plot(-at, seen, color=colours[head], linestyle=style, linewidth=1)
             axes.set_title(name)
-            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        figure.supxlabel("offset, tokens (key minus query)", fontsize=9, color=INK)
+            offset_axis(axes, "offset, key minus query, tokens")
         handles = [Line2D([], [], color=colour) for colour in colours]
         names = [f"head {head + 1}" for head in range(heads)] if heads > 1 else ["every head"]
         handles += [Line2D([], [], color=GREY, linestyle=style) for style in CUTS.values()]
@@ -184,17 +183,25 @@ def whole_numbers(axes: Axes) -> None:
         axis.set_major_locator(MaxNLocator(5, integer=True))
 
 
+def offset_axis(axes: Axes, label: str) -> None:
+    """Whole numbers below a panel, and what they are below the last of its column."""
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    if axes.xaxis.get_tick_params()["labelbottom"]:
+        axes.set_xlabel(label)
+
+
 def scale_of(figure: Figure, shown: Any, at: Sequence[Axes], label: str, beside: bool) -> None:
     """The scale of colours, beside the axes or below them."""
     place: dict[str, Any] = {} if beside else {"location": "bottom", "aspect": 30, "pad": 0.08}
     bar = figure.colorbar(shown, ax=list(at), shrink=0.75, **place)
     bar.set_label(label, fontsize=SMALL)
     bar.ax.tick_params(labelsize=SMALL)
+    if not beside:
+        bar.ax.xaxis.set_major_locator(MaxNLocator(4))
 
 
 def position_maps(rows: Sequence[tuple[str, Array, Array, int]], width: float = WIDTH) -> Figure:
     """A row a way: its name, cosines H W with one position, norms H W, that position. `width` in inches."""
-    beside = width >= NARROW
     with matplotlib.rc_context(MAPS):
         height = len(rows) * min(2.0, width / 2) + 0.5
         figure = Figure(figsize=(width, height), layout="constrained")
@@ -213,7 +220,8 @@ def position_maps(rows: Sequence[tuple[str, Array, Array, int]], width: float = 
                 whole_numbers(axes)
         for column, shown in enumerate((first, second)):
             bar = figure.colorbar(shown, ax=grid[:, column].tolist(), location="bottom", shrink=0.7, aspect=25)
-            bar.ax.tick_params(labelsize=SMALL if beside else SMALL - 1)
+            bar.ax.tick_params(labelsize=SMALL)
+            bar.ax.xaxis.set_major_locator(MaxNLocator(4))
         return settle(figure)
 
 
@@ -230,8 +238,7 @@ def decays(
             for name, at, values in lines:
                 axes.plot(at, values, **line_of(name, colours))
             axes.set_title(title)
-            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        figure.supxlabel("offset along a row of the grid, tokens", fontsize=9, color=INK)
+            offset_axis(axes, "offset, tokens")
         handles = [Line2D([], [], **line_of(name, colours)) for name in names]
         place_legend(figure, handles, names)
         return settle(figure)

@@ -158,7 +158,7 @@ def of_biases(home: Reading) -> Iterator[Panel]:
     yield Panel(
         "bias-along-axes",
         "The same along the axes of the grid",
-        partial(figures.cuts, layers, "bias"),
+        partial(figures.cuts, centred, "bias, less the head’s mean"),
         cut_numbers(layers),
         "Bias of each head against the offset along a row of the grid and along a column",
         legend("on the other axis the offset is 0"),
@@ -259,7 +259,9 @@ def carried_rotations(readings: Sequence[Reading], layer: int) -> Panel:
 def carried_name(reading: Reading, grid: Grid | None = None) -> str:
     """A way with its grid, in words."""
     rows, columns = grid or reading.grid
-    return f"{reading.way or figures.TRAINED}, {rows} x {columns}"
+    way, choices = parse_way(reading.way or figures.TRAINED)
+    chosen_so = f" ({', '.join(map(str, choices.values()))})" if choices else ""
+    return f"{way}{chosen_so}, {rows} x {columns}"
 
 
 def key_of(number: int, reading: Reading) -> str:
