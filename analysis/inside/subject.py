@@ -35,7 +35,7 @@ class Subject:
     `name`: a run's id, `timm:NAME` or `torchvision:NAME`. `images`: float32 (N, C, R, R), normalised as in training.
     `pictures`: the same to look at, uint8 (N, R, R, 3). `labels`: int64 (N,), -1 where there is none. `numbers`: the
     place of each image in its part or among the files, from 0. `where`: what the images are, in words. `trained`: the
-    run, of a run.
+    run, of a run. `part`: of its data that the images are the first of; empty for files.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Subject:
     where: str
     class_names: tuple[str, ...]
     trained: TrainedRun | None = None
+    part: str = ""
 
     @property
     def resolution(self) -> int:
@@ -98,7 +99,7 @@ def _of_part(trained: TrainedRun, part: str, count: int) -> Subject:
     pixels = trained.pixels(part)[:count]
     labels = trained.images(part)[1][:count]
     where = f"the first {len(pixels)} images of the {part} part of {trained.run.dataset}"
-    return _of_run(trained, pixels, labels, tuple(range(len(pixels))), where)
+    return _of_run(trained, pixels, labels, tuple(range(len(pixels))), where, part)
 
 
 def _of_files(trained: TrainedRun, path: Path, count: int) -> Subject:
@@ -109,7 +110,9 @@ def _of_files(trained: TrainedRun, path: Path, count: int) -> Subject:
     return _of_run(trained, pixels, labels, tuple(range(len(files))), f"{len(files)} files of {path}")
 
 
-def _of_run(trained: TrainedRun, pixels: Tensor, labels: Tensor, numbers: tuple[int, ...], where: str) -> Subject:
+def _of_run(
+    trained: TrainedRun, pixels: Tensor, labels: Tensor, numbers: tuple[int, ...], where: str, part: str = ""
+) -> Subject:
     """Native pixels, uint8 N C H W -> the subject, which sees them as in the run's evaluation."""
     return Subject(
         trained.run.id,
@@ -121,6 +124,7 @@ def _of_run(trained: TrainedRun, pixels: Tensor, labels: Tensor, numbers: tuple[
         where,
         trained.class_names,
         trained,
+        part,
     )
 
 
