@@ -24,6 +24,8 @@ REGISTRIES = {
     "benchmarks.data.catalogue:DATASETS",
     "benchmarks.data.catalogue:dataset",
     "benchmarks.errors",
+    "benchmarks.plan.probes:NO_PROBE",
+    "benchmarks.plan.probes:PROBES",
     "benchmarks.plan.recipes",
     "benchmarks.plan.run:Run",
     "benchmarks.data.subsets:part_sizes",

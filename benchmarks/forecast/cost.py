@@ -12,6 +12,7 @@ from typing import Any
 import models
 from benchmarks.errors import RecordError
 from benchmarks.forecast import gpu_speed
+from benchmarks.plan.probes import NO_PROBE
 from benchmarks.plan.recipes import augmentation_words
 from benchmarks.plan.run import Evaluation, Run, canonical
 from benchmarks.plan.study import Study
@@ -150,7 +151,7 @@ def _cell(study: Study, runs: tuple[Run, ...], slot: Slot, speeds: Speeds) -> Ce
     run = runs[0]
     known = facts(run)
     evaluations = study.evaluations[run.id]
-    images = sum(_part_sizes(run)[one.part] for one in evaluations)
+    images = sum(_part_sizes(run)[one.part] for one in evaluations if one.probe == NO_PROBE)  # of a probe none is kept
     classes = run.data.classes
     kept = images * 2 * classes if images * 2 * classes <= 4_000_000 else images * 10
     weights = 4 * sum(known.parameters.values())
@@ -176,7 +177,8 @@ def evaluation_seconds(
     run: Run, evaluations: Sequence[Evaluation], slot: Slot = CPU, speeds: Speeds = NOTHING_MEASURED
 ) -> float:
     """Seconds of the evaluations of a finished run on a slot, by the same rules, a GPU's start included."""
-    work = sum(_images(run, one, _part_sizes(run)[one.part]) for one in evaluations)
+    compared = dict.fromkeys(one.unprobed for one in evaluations if one.probe != NO_PROBE)  # measured once more
+    work = sum(_images(run, one, _part_sizes(run)[one.part]) for one in (*evaluations, *compared))
     rate, area, macs = speeds.rates.get(speed_key(run)), _training_area(run), facts(run).macs
     start = speeds.start if slot.device == "cuda" else 0.0
     if rate:

@@ -14,6 +14,7 @@ from pydantic import Field
 import models
 from benchmarks.data import duplicates
 from benchmarks.errors import ConfigError, ImpossibleError
+from benchmarks.plan.probes import NO_PROBE, check_probe, suited
 from benchmarks.plan.run import (
     BatchNorm,
     Evaluation,
@@ -31,7 +32,8 @@ from models.hints import did_you_mean
 
 
 class Request(Frozen):
-    """One point of the axes of an [[evaluations]] table; without a resolution: at the run's test resolutions."""
+    """One point of the axes of an [[evaluations]] table; without a resolution: at the run's test resolutions, or
+    with a probe (a name, or `all`) at that of training; without a strength: at every one."""
 
     resolution: Annotated[int, Field(ge=1)] | None = None
     images: Images = "resize"
@@ -39,6 +41,8 @@ class Request(Frozen):
     carry: str = "default"
     batchnorm: BatchNorm = "kept"
     views: Views = "one"
+    probe: str = NO_PROBE
+    strength: int | None = None
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,17 @@ def read_tables(tables: Any, prefix: str) -> tuple[EvaluationTable, ...]:
             if not values:
                 raise ConfigError(f"{place}.{key}", "is an empty list: an axis needs a value")
         points = (dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values()))
-        found.append(EvaluationTable(place, tuple(validated(Request, point, f"{place}.") for point in points)))
+        found.append(EvaluationTable(place, tuple(_read_request(point, place) for point in points)))
     return tuple(found)
+
+
+def _read_request(point: Mapping[str, Any], place: str) -> Request:
+    request = validated(Request, point, f"{place}.")
+    if request.probe != NO_PROBE:
+        check_probe(request.probe, request.strength, f"{place}.probe", f"{place}.strength")
+    elif request.strength is not None:
+        raise ConfigError(f"{place}.strength", "is that of a probe, and there is none: probe = NAME")
+    return request
 
 
 @dataclass
@@ -96,15 +109,19 @@ def evaluations_of(
         for request in table.each:
             if not _has(run, request, table.place, unmet):
                 continue
-            for resolution in resolutions if request.resolution is None else [request.resolution]:
+            probed = request.probe != NO_PROBE
+            asked = [request.resolution] if request.resolution else [run.resolution] if probed else resolutions
+            for resolution in asked:
                 try:
+                    changes = _changes(run, request, f"{table.place}.probe")
                     _refuse_mirrors(run, request, f"{table.place}.views")
                     carries = _checked(run, request, resolution, f"{table.place}.resolution")
                 except ImpossibleError as error:
                     yield error
                     continue
                 at_home = resolution == run.resolution  # there every kind of images is the same
-                for part, carry in itertools.product(parts, carries):
+                of = ("test",) if probed else parts  # nothing is chosen by a probe
+                for part, carry, (probe, strength) in itertools.product(of, carries, changes):
                     yield Evaluation(
                         part=part,
                         resolution=resolution,
@@ -113,7 +130,16 @@ def evaluations_of(
                         crop=request.crop,
                         batchnorm=request.batchnorm,
                         views=request.views,
+                        probe=probe,
+                        strength=strength,
                     )
+
+
+def _changes(run: Run, request: Request, key: str) -> list[tuple[str, int]]:
+    """The probes of a request, each with its strength. Raises ImpossibleError where its images have the wrong size."""
+    if request.probe == NO_PROBE:
+        return [(NO_PROBE, 0)]
+    return list(suited(request.probe, request.strength, run.data.native_resolution, key))
 
 
 def _has(run: Run, request: Request, place: str, unmet: UnmetRequests) -> bool:
@@ -181,6 +207,7 @@ def in_words(missing: Iterable[tuple[Run, Iterable[Evaluation]]]) -> list[tuple[
     for run, evaluations in missing:
         for one in evaluations:
             usual = default_evaluation(run, one.part, one.resolution)
+            one = one.model_copy(update={"strength": 0})  # of a probe they are named together
             how = one.model_copy(update={"carry": "-"}).words if one.carry == usual.carry else one.words
             what = f"{one.resolution} px" if one == usual else f"{one.resolution} px, {how}"
             runs.setdefault(what, {})[run.id] = None

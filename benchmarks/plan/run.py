@@ -18,6 +18,7 @@ from benchmarks.data.catalogue import dataset
 from benchmarks.data.dataset import Dataset, Places
 from benchmarks.data.subsets import part_sizes
 from benchmarks.errors import ConfigError, ImpossibleError
+from benchmarks.plan.probes import NO_PROBE
 from benchmarks.plan.recipes import Recipe, plain, recipe_values, typed
 from models.hints import did_you_mean, nearest
 
@@ -182,6 +183,7 @@ class Evaluation(Identified):
     `crop`: the middle of each image, by this share of its side, is all that is shown. `batchnorm`: the statistics of
     training, or those of the training images as they are shown here (without augmentation). `views`: what is judged are
     the logits of the image, or the mean of those and of its mirror image's.
+    `probe`: what is changed in the images before all of that, by which `strength`, from 1 (`benchmarks.plan.probes`).
     """
 
     part: Part = "test"
@@ -191,15 +193,22 @@ class Evaluation(Identified):
     crop: Annotated[float, Field(gt=0, le=1)] = 1.0
     batchnorm: BatchNorm = "kept"
     views: Views = "one"
+    probe: str = NO_PROBE
+    strength: Annotated[int, Field(ge=0)] = 0
 
     @cached_property
     def id(self) -> str:
         """8 hex digits of SHA-256; the fields that came later count where they are not at their default."""
         values = self.model_dump()
-        for later in ("crop", "batchnorm", "views"):
+        for later in ("crop", "batchnorm", "views", "probe", "strength"):
             if values[later] == type(self).model_fields[later].default:
                 del values[later]
         return hashlib.sha256(canonical(values).encode()).hexdigest()[:8]
+
+    @property
+    def unprobed(self) -> Self:
+        """The same without a probe."""
+        return self.model_copy(update={"probe": NO_PROBE, "strength": 0})
 
     @property
     def words(self) -> str:
@@ -213,6 +222,8 @@ class Evaluation(Identified):
             words.append("BatchNorm re-estimated")
         if self.views != "one":
             words.append("with its mirror image")
+        if self.probe != NO_PROBE:
+            words.append(f"probe {self.probe}" + (f" {self.strength}" if self.strength else ""))
         return ", ".join(words)
 
 

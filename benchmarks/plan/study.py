@@ -23,6 +23,7 @@ from benchmarks.plan.comparisons import ComparisonFamily, read_families
 from benchmarks.plan.evaluations import Request, UnmetRequests, evaluations_of, read_tables
 from benchmarks.plan.expectations import Expectation, read_expectations
 from benchmarks.plan.paper import Paper, read_paper
+from benchmarks.plan.probes import NO_PROBE
 from benchmarks.plan.run import UNDER, Evaluation, Run, default_evaluation, make_run, refuse_resolution, unknown_key
 from models.hints import did_you_mean
 from models.positions.encodings import ENCODINGS
@@ -215,7 +216,7 @@ def expand(table: Mapping[str, Any], name: str, places: Places | None = None) ->
         expect=table.get("expect", ""),
         runs=tuple(runs.values()),
         evaluations=evaluations,
-        test_resolutions=tuple(sorted({one.resolution for wanted in evaluations.values() for one in wanted})),
+        test_resolutions=_sides(evaluations),
         left_out=tuple(dict.fromkeys(impossible.left_out)),
         starved_below=float(table.get("starved_below", 0.99)),
         predictions=table.get("predictions", "auto"),
@@ -224,6 +225,11 @@ def expand(table: Mapping[str, Any], name: str, places: Places | None = None) ->
         trials=trials,
         paper=read_paper(table.get("paper", {})),
     )
+
+
+def _sides(evaluations: Mapping[str, list[Evaluation]]) -> tuple[int, ...]:
+    """The resolutions that are tested at, probes apart."""
+    return tuple(sorted({one.resolution for wanted in evaluations.values() for one in wanted if one.probe == NO_PROBE}))
 
 
 def _possible(

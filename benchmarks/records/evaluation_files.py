@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from benchmarks.errors import OwnedError, RecordError
 from benchmarks.files import parsed_json, write_atomic
-from benchmarks.records.sources import same_code
+from benchmarks.records.sources import is_current
 
 # What numpy, zipfile and json raise for an archive with flipped or missing bytes. A flipped flag makes a member look
 # encrypted, or its compression unknown: zipfile says so by RuntimeError and by NotImplementedError, which is one.
@@ -76,9 +76,9 @@ class Pass:
     files: list[Path] = field(default_factory=list)
 
 
-def unfinished_pass(folder: Path, since: int, code: str) -> Pass:
-    """What attempts after number `since` have measured, by this measuring code, of a pass that none of them has ended.
-    A torn file, or one of another run, holds nothing: what it held is measured anew. One of other code is none of it.
+def unfinished_pass(folder: Path, since: int) -> Pass:
+    """What attempts after number `since` have measured, by today's code, of a pass that none of them has ended. A torn
+    file, or one of another run, holds nothing: what it held is measured anew. One of other code is none of it.
     """
     found = Pass()
     for path in pass_paths(folder):
@@ -94,7 +94,7 @@ def unfinished_pass(folder: Path, since: int, code: str) -> Pass:
         if any(entry.get("run", folder.name) != folder.name for entry in entries):
             found.files.append(path)
             continue
-        if not all(same_code(entry.get("code"), code) for entry in entries):
+        if not all(map(is_current, entries)):
             continue
         again = {entry["id"] for entry in entries}
         found.entries = [entry for entry in found.entries if entry["id"] not in again] + entries

@@ -15,6 +15,7 @@ from benchmarks.data.dataset import Places
 from benchmarks.data.subsets import Subset
 from benchmarks.errors import ConfigError, RecordError
 from benchmarks.files import parsed_json, read_bytes_or_none, read_json_or, write_atomic, write_json
+from benchmarks.plan.probes import NO_PROBE
 from benchmarks.plan.recipes import Recipe, plain
 from benchmarks.plan.run import DEFAULTS, Evaluation, Run, canonical, make_run
 from benchmarks.records import sources
@@ -72,6 +73,11 @@ class Record:
     def attempts(self) -> list[dict[str, Any]]:
         """What each attempt did: number, start_step, state, step, error, seconds, images_per_second."""
         return [attempt.summary() for attempt in self.attempt_list]
+
+    @property
+    def unprobed(self) -> list[dict[str, Any]]:
+        """The entries of the evaluations without a probe."""
+        return [entry for entry in self.evaluations if entry["evaluation"].get("probe", NO_PROBE) == NO_PROBE]
 
     @property
     def main(self) -> dict[str, Any] | None:
@@ -320,9 +326,9 @@ def _evaluations(place: str) -> list[dict[str, Any]]:
     return list(newest.values())
 
 
-def missing_evaluations(record: Record, wanted: list[Evaluation], code: str) -> list[Evaluation]:
-    """The evaluations not yet done, or done by other measuring code (`code`: sources.evaluation_code())."""
-    done = {entry["id"] for entry in record.evaluations if sources.same_code(entry.get("code"), code)}
+def missing_evaluations(record: Record, wanted: list[Evaluation]) -> list[Evaluation]:
+    """The evaluations not yet done, or done by other measuring code than today's."""
+    done = {entry["id"] for entry in record.evaluations if sources.is_current(entry)}
     return [evaluation for evaluation in wanted if evaluation.id not in done]
 
 

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import models
 from benchmarks.data.dataset import Dataset
+from benchmarks.plan.probes import NO_PROBE, PROBES
 from benchmarks.plan.recipes import Recipe, augmentations
 from benchmarks.plan.run import Run
 from benchmarks.slices import code_digest, digest_of, slice_digests
@@ -110,9 +112,18 @@ def file_digest(path: Path, changed: int) -> str:
 SAME_CODE = {"619b7e6a": "51dc4468", "10045c1b": "51dc4468"}
 
 
-def evaluation_code() -> str:
-    """Digest of the code that measures a finished run."""
-    return code_digest(("benchmarks.training.evaluation:Measurer", "benchmarks.training.evaluation:evaluate"))
+def evaluation_code(probe: str = NO_PROBE) -> str:
+    """Digest of the code that measures a finished run; with a probe, also of what that does and by which strengths."""
+    if probe == NO_PROBE:
+        return code_digest(("benchmarks.training.evaluation:Measurer", "benchmarks.training.evaluation:evaluate"))
+    code = code_digest(("benchmarks.training.probing:Probing", f"benchmarks.training.probes:{probe}"))
+    return digest_of(f"{code} {PROBES[probe].values}")
+
+
+def is_current(entry: Mapping[str, Any]) -> bool:
+    """Whether an evaluation (its index entry) was made by today's measuring code."""
+    probe = entry.get("evaluation", {}).get("probe", NO_PROBE)
+    return probe in (NO_PROBE, *PROBES) and same_code(entry.get("code"), evaluation_code(probe))
 
 
 def same_code(recorded: str | None, code: str) -> bool:

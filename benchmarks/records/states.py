@@ -14,7 +14,7 @@ from benchmarks.errors import ConfigError, RecordError
 from benchmarks.plan.evaluations import in_words
 from benchmarks.plan.run import Evaluation, Run
 from benchmarks.plan.study import Study
-from benchmarks.records import init_from, sources
+from benchmarks.records import init_from
 from benchmarks.records.record import STATES, Record, missing_evaluations
 from benchmarks.records.validity import leftovers, valid_record
 from models.hints import did_you_mean
@@ -57,7 +57,7 @@ def run_state(run: Run, root: Path, evaluations: list[Evaluation], *, whole: boo
         record = valid_record(folder, run, now_sources=now, accepted="accepted.json" in files, whole=whole)
     except RecordError as error:
         return RunState(run, "failed", str(error), tuple(evaluations), None)
-    waiting = missing_evaluations(record, evaluations, sources.evaluation_code())
+    waiting = missing_evaluations(record, evaluations)
     if record.state in ("diverged", "stale"):
         waiting = []
     done = record.result is not None and not waiting

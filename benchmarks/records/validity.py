@@ -148,7 +148,7 @@ def _check_evaluation(entry: Mapping[str, Any], run: str) -> None:
     if entry.get("run", run) != run:  # older ones name none
         raise RecordError(f"evaluations: {entry['id']} is of another run, {entry['run']}")
     words = _evaluation_words(str(entry["id"]), tuple(how.items()))
-    _check_numbers("evaluations", entry, ("count", "accuracy", "nll", "calibration"))
+    _check_numbers("evaluations", entry, ("count", "accuracy", "nll", "calibration", "consistency"))
     if not (isinstance(entry["count"], int) and entry["accuracy"] is not None and 0 <= entry["accuracy"] <= 1):
         raise RecordError(f"evaluations: {words}: accuracy {entry['accuracy']!r}")
 

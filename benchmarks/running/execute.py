@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+from numpy.typing import NDArray
 
 import models
 from benchmarks.console import count
@@ -22,6 +23,7 @@ from benchmarks.data.subsets import Subset, draw_subset
 from benchmarks.errors import RecordError, StaleError
 from benchmarks.files import read_json, write_json
 from benchmarks.plan.evaluations import leave_out_duplicates
+from benchmarks.plan.probes import NO_PROBE
 from benchmarks.plan.run import Evaluation, Run
 from benchmarks.records import init_from, sources
 from benchmarks.records.attempts import Claim, claim, read_attempts
@@ -47,6 +49,7 @@ from benchmarks.training.compiling import use_cache
 from benchmarks.training.evaluation import Measurer, evaluate, predictions_kept
 from benchmarks.training.kernels import apply_execution, choose_device, execution_for
 from benchmarks.training.memory import explained, take_share
+from benchmarks.training.probing import Probing
 from benchmarks.training.training import Training, build_model, weights_digest
 from models.network import Network
 
@@ -90,7 +93,7 @@ def execute(
     with attempt(claim(work.folder), settings.command, began) as job, explained(run.id):
         if (work.folder / "result.json").exists() and not finished:  # another attempt ended while this one looked
             finished = True
-            missing = missing_evaluations(read_record(work.folder), evaluations, sources.evaluation_code())
+            missing = missing_evaluations(read_record(work.folder), evaluations)
         job.execution = _execution(work, job.claim)
         job.runs_per_gpu = settings.runs_per_gpu
         if job.execution["device"] == "cuda":
@@ -151,7 +154,7 @@ def _opened(run: Run, root: Path, evaluations: list[Evaluation], settings: Setti
 def _missing(work: _Work, known: Record, evaluations: list[Evaluation]) -> list[Evaluation]:
     """The evaluations that a finished record lacks. Raises StaleError and RecordError where what would be measured is
     not what was trained: other sources, other images."""
-    missing = missing_evaluations(known, evaluations, sources.evaluation_code())
+    missing = missing_evaluations(known, evaluations)
     _check_sources(work)
     check_same_images(work.run.id, (known.execution or {}).get("data", {}), work.images)
     if work.left_out is not None:
@@ -292,10 +295,10 @@ class _EvaluationPass:
     def __init__(self, work: _Work, job: Job, model: Network, trained: Mapping[str, Any] | None):
         self.work, self.job, self.trained = work, job, trained
         self.measurer = work.measurer(model, job)
-        self.code = sources.evaluation_code()
+        self.probing = Probing(self.measurer)
         attempts = read_attempts(work.folder)
         ended = [one.number for one in attempts if one.ended is not None and one.ended["state"] == "finished"]
-        self.done = unfinished_pass(work.folder, max(ended, default=0), self.code)
+        self.done = unfinished_pass(work.folder, max(ended, default=0))
         if work.left_out is not None:
             duplicates.check_same_list(work.run.id, self.done.entries, work.left_out)
         self.found = {entry["id"] for entry in self.done.entries}  # by attempts before this one
@@ -318,10 +321,7 @@ class _EvaluationPass:
     ) -> bool:
         """Whether all are made; False when it was stopped before."""
         done, job = self.done, self.job
-        if done.entries:
-            kept = str(done.entries[0]["predictions"])
-        else:
-            kept = predictions_kept(self.measurer, left, self.work.settings.predictions)
+        kept = self._predictions_kept([one for one in left if one.probe == NO_PROBE])
         saved = time.monotonic()
         for number, one in enumerate(left):
             evaluating(number + 1, len(left))
@@ -334,12 +334,27 @@ class _EvaluationPass:
                 job.outcome = Outcome("interrupted", f"stopped after {number} of {count(len(left), 'evaluations')}")
                 return False
             began = time.perf_counter()
-            measured = evaluate(self.measurer, [one], self.code, lambda: False, kept)
-            assert measured is not None  # it is never told to give up
-            done.entries += [{"run": self.work.run.id, **entry} for entry in measured[0]]
-            done.arrays |= measured[1]
-            job.evaluated(one.id, measured[0][0]["count"], time.perf_counter() - began)
+            entries, arrays = self._evaluated(one, kept)
+            done.entries += [{"run": self.work.run.id, **entry} for entry in entries]
+            done.arrays |= arrays
+            job.evaluated(one.id, entries[0]["count"], time.perf_counter() - began)
         return True
+
+    def _predictions_kept(self, left: list[Evaluation]) -> str:
+        """What is kept of each image in this pass, probes apart: the same as in what is done of it."""
+        of_done = [entry for entry in self.done.entries if entry["evaluation"].get("probe", NO_PROBE) == NO_PROBE]
+        if of_done:
+            return str(of_done[0]["predictions"])
+        return predictions_kept(self.measurer, left, self.work.settings.predictions)
+
+    def _evaluated(self, one: Evaluation, kept: str) -> tuple[list[dict[str, Any]], dict[str, NDArray[Any]]]:
+        """Index entries and arrays of one evaluation."""
+        code = sources.evaluation_code(one.probe)
+        if one.probe != NO_PROBE:
+            return self.probing.evaluate(one, code, self.work.settings.predictions)
+        measured = evaluate(self.measurer, [one], code, lambda: False, kept)
+        assert measured is not None  # it is never told to give up
+        return measured
 
     def _save(self) -> None:
         """Keeps what is measured so far, for an attempt that resumes; what result.json will say comes before it."""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.errors import RecordError
+from benchmarks.records import sources
 from benchmarks.records.evaluation_files import packed, read_entries, unfinished_pass
 
 ENTRIES = [{"id": "9a1b2c3d", "accuracy": 0.5, "name": "é"}, {"id": "00000000", "accuracy": 1.0, "name": "b"}]
@@ -52,13 +53,14 @@ def test_every_damage_to_the_index_is_noticed(tmp_path: Path) -> None:
             assert "0001.npz" in str(error)
 
 
-def test_a_pass_of_another_run_holds_nothing(tmp_path: Path) -> None:
+def test_a_pass_of_another_run_holds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its file goes with the next pass that is written; one that names no run is taken, as it was before they did."""
+    monkeypatch.setattr(sources, "evaluation_code", lambda probe: "00000000")
     (tmp_path / "mine" / "evaluations").mkdir(parents=True)
     for number, about in ((2, {"run": "mine"}), (3, {"run": "another"}), (4, {})):
         entries = [{"id": str(number), "code": "00000000", **about}]
         (tmp_path / "mine" / "evaluations" / f"{number:04d}.npz").write_bytes(packed(entries, {}))
-    found = unfinished_pass(tmp_path / "mine", 1, "00000000")
+    found = unfinished_pass(tmp_path / "mine", 1)
     assert [entry["id"] for entry in found.entries] == ["2", "4"]
     assert [path.name for path in found.files] == ["0002.npz", "0003.npz", "0004.npz"]
 

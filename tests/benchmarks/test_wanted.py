@@ -8,7 +8,8 @@ import pytest
 
 import models
 from benchmarks.errors import ConfigError
-from benchmarks.forecast.cost import _images
+from benchmarks.forecast.cost import _images, evaluation_seconds
+from benchmarks.plan.evaluations import in_words
 from benchmarks.plan.run import Evaluation, default_evaluation
 from benchmarks.plan.study import Study, expand, load_study
 
@@ -208,3 +209,60 @@ def test_the_place_of_an_option() -> None:
         ConfigError, match=r"^models\[0\]\.rope_base: model vit: option `rope_base` belongs to position"
     ):
         study(VIT + "rope_base = 10")
+
+
+SHIFTS = [("shift", strength) for strength in (1, 2, 3, 4)]  # one of 6 is more than half of 8 pixels
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ('probe = "shift"', SHIFTS),
+        ('probe = ["patch_shuffle", "noise_image"]', [("patch_shuffle", 1), ("patch_shuffle", 2), ("patch_shuffle", 3),
+                                                      ("noise_image", 1)]),
+        ('probe = "patch_drop"\nstrength = [2, 9]', [("patch_drop", 2), ("patch_drop", 9)]),
+        ('probe = "all"\nstrength = 5\nresolution = 12', [
+            *((name, 5) for name in ("rotation", "scale", "blur", "noise", "brightness", "contrast", "occlusion",
+                                     "patch_drop", "object_size", "fewer_pixels"))]),
+    ],
+)  # fmt: skip
+def test_probes(table: str, expected: list[tuple[str, int]]) -> None:
+    """Written out by hand: every strength that suits 8 pixels, on the test part, and at the training resolution unless
+    another is named; the test resolutions of the study stay those it tests at without."""
+    one = study(f"test_resolutions = [4, 12]\n[[evaluations]]\n{table}\n{RESNET}")
+    found = [how for how in one.evaluations[one.runs[0].id] if how.probe != "-"]
+    assert [(how.probe, how.strength) for how in found] == expected
+    assert {how.part for how in found} == {"test"}
+    assert {how.resolution for how in found} == {12 if "resolution" in table else 8}
+    assert one.test_resolutions == (4, 12)
+
+
+def test_the_whole_battery_of_digits() -> None:
+    """63: five strengths of ten probes but for the largest shift, three grids, nine shares, and two controls."""
+    one = study(f'[[evaluations]]\nprobe = "all"\n{RESNET}')
+    run = one.runs[0]
+    found = [how for how in one.evaluations[run.id] if how.probe != "-"]
+    assert len({how.id for how in found}) == 10 * 5 - 1 + 3 + 9 + 2 == len(found)
+    assert found[0].unprobed == default_evaluation(run, "test", 8)
+    assert found[0].words == "resize, probe shift 1"
+    several = in_words([(run, found)])
+    assert len(several) == 14 and several[0] == ("8 px, resize, probe shift", (run.id,))
+    plain = default_evaluation(run, "test", 8)
+    assert evaluation_seconds(run, found) == pytest.approx(64 * evaluation_seconds(run, [plain]))
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ('probe = "blr"', r"^evaluations\[0\]\.probe: 'blr' is no probe; there are all, shift, .*did you mean `blur`"),
+        ('probe = "blur"\nstrength = 6', r"^evaluations\[0\]\.strength: 6 is out of range: blur goes from 1 to 5"),
+        ('probe = "all"\nstrength = 0', r"\.strength: 0 is out of range: the probes go from 1 to 9"),
+        ('probe = "noise_image"\nstrength = 2', r"\.strength: 2 is out of range: noise_image has 1 alone"),
+        ("strength = 2", r"^evaluations\[0\]\.strength: is that of a probe, and there is none"),
+        ('probe = "shift"\nstrength = 5', r"^evaluations\[0\]\.probe.*shift: 6 pixels are more than half"),
+        ('probe = "all"\nstrength = 5.5', r"\.strength: .*integer"),
+    ],
+)
+def test_probes_that_there_are_not(table: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        study(f"[[evaluations]]\n{table}\n{RESNET}")
