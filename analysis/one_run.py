@@ -9,7 +9,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import matplotlib
@@ -82,11 +82,11 @@ def run_page(record: Record, run: Run, state: str, places: Places) -> str:
             lines=[*accuracies(record), *circumstances(record)],
             curves=curves,
             confusion=confusion,
-            svg=svg_of(lambda drawing: pictures(drawing, ("wide", "narrow"))),
+            svg=svg_of(cache(partial(pictures, kinds=("wide", "narrow")))),
             worst=worst_images(record, run, answers, names, places),
             wrong=int((answers.predicted != answers.labels).sum()),
             images=answers.labels.size,
-            evaluations=[_evaluation_row(entry) for entry in record.evaluations],
+            evaluations=[_evaluation_row(entry) for entry in record.unprobed],
             settings=list(_flat(run.settings())),
         )
     )

@@ -72,8 +72,13 @@ class ReportedArm:
 
     @property
     def rows(self) -> pd.DataFrame:
-        """The evaluations of the arm: rows of `Frame.rows`."""
+        """The evaluations of the arm, probes apart: rows of `Frame.rows`."""
         return self.data.rows
+
+    @property
+    def probed(self) -> pd.DataFrame:
+        """The evaluations of the arm with a probe, which `rows` are without: rows of `Frame.rows`."""
+        return self.data.probed
 
     @property
     def runs(self) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from markupsafe import Markup, escape
 from analysis import wording
 from analysis.elements.drawings import Drawing, Pictures
 from analysis.frame.frame import COLUMNS, EVALUATION, Frame
+from analysis.frame.main_rows import unprobed
 from analysis.page.content import Content
 from analysis.provenance.digests import Trace
 
@@ -82,8 +83,8 @@ def seal(text: str) -> str:
 
 
 def table_of_all(frame: Frame) -> pd.DataFrame:
-    """One row per run and evaluation; a run without an evaluation has one row, its evaluation empty."""
-    return frame.runs.merge(frame.rows[["run", *EVALUATION]], on="run", how="left")[list(COLUMNS)]
+    """One row per run and evaluation, probes apart; a run without an evaluation has one row, its evaluation empty."""
+    return frame.runs.merge(unprobed(frame.rows)[["run", *EVALUATION]], on="run", how="left")[list(COLUMNS)]
 
 
 def defined(text: str) -> Markup:

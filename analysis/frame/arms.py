@@ -11,6 +11,7 @@ import pandas as pd
 
 from analysis import wording
 from analysis.frame.frame import ARM, Frame
+from analysis.frame.main_rows import probed, unprobed
 from analysis.frame.rows import each_group
 from benchmarks.data.catalogue import DATASETS
 from benchmarks.data.dataset import Dataset
@@ -82,12 +83,14 @@ class Arm:
 
 @dataclass(frozen=True)
 class ArmData:
-    """An arm with its runs (whatever their state) and its evaluations; rows of `Frame.runs` and `Frame.rows`."""
+    """An arm with its runs (whatever their state) and its evaluations; rows of `Frame.runs` and `Frame.rows`. `probed`
+    has the evaluations of probes, `rows` all others."""
 
     arm: Arm
     dataset: Dataset
     runs: pd.DataFrame
     rows: pd.DataFrame
+    probed: pd.DataFrame
 
 
 def one_arm(table: pd.DataFrame) -> Arm:
@@ -143,7 +146,7 @@ def split(frame: Frame) -> list[ArmData]:
         for name, wanted in zip(ARM, key, strict=True):
             rows = rows[rows[name] == wanted]
         arm = one_arm(runs)
-        arms.append(ArmData(arm, frame.datasets[arm.dataset], runs, rows))
+        arms.append(ArmData(arm, frame.datasets[arm.dataset], runs, unprobed(rows), probed(rows)))
     return arms
 
 

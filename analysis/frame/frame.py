@@ -26,6 +26,7 @@ from analysis.statistics import collapses
 from benchmarks.data.catalogue import dataset
 from benchmarks.data.dataset import Dataset, Places
 from benchmarks.errors import RecordError
+from benchmarks.plan.probes import NO_PROBE
 from benchmarks.plan.recipes import Recipe, augmentation_words, typed
 from benchmarks.plan.run import Run
 from benchmarks.plan.study import Study
@@ -99,18 +100,22 @@ COLUMNS = {
     "crop": "share of the image's side that was shown, from its middle: 1 for all of it",
     "batchnorm": "statistics of BatchNorm: kept from training, or reestimated on the images as they were shown",
     "views": "one: of the image itself; mirrored: the mean of its logits and those of its mirror image",
+    "probe": "what was changed in the images, or in their labels (docs/probes.md); '-': nothing",
+    "strength": "of the probe, from 1; 0: there is none",
     "count": "images evaluated",
     "accuracy": "top-1, share 0..1",
     "nll": "mean negative log-likelihood, nats",
     "calibration": "expected calibration error, 15 bins of equal width, predicted class, share 0..1; NaN: not measured",
+    "consistency": "share of images taken for the same class as without the probe, 0..1; NaN: no probe, or a control",
     "evaluated_per_second": "images a second of this evaluation, as measured; NaN where that was not recorded",
     "predictions": "kept of each image: logits, top5 or none",
 }
 EVALUATION = [
     *("evaluation", "part", "test_resolution", "images", "carry", "carry_default", "crop", "batchnorm", "views"),
-    *("count", "accuracy", "nll", "calibration", "evaluated_per_second", "predictions"),
+    *("probe", "strength"),
+    *("count", "accuracy", "nll", "calibration", "consistency", "evaluated_per_second", "predictions"),
 ]
-SCORES = ["accuracy", "nll", "calibration"]
+SCORES = ["accuracy", "nll", "calibration", "consistency"]
 RUN = [name for name in COLUMNS if name not in EVALUATION]
 
 MEASURED = [  # numbers that a run may not have come to, or that nobody states: NaN until then
@@ -253,7 +258,8 @@ def _of_record(wanted: _Wanted, root: Path, datasets: dict[str, Dataset]) -> _En
     rates = _evaluation_rates(record)
     evaluations = [_evaluated(name, entry, settings, rates) for entry in record.evaluations]
     asked = wanted.evaluations
-    return _Entry(name, settings, row, tuple(one for one in evaluations if asked is None or one["evaluation"] in asked))
+    shown = (one for one in evaluations if asked is None or one["evaluation"] in asked or one["probe"] != NO_PROBE)
+    return _Entry(name, settings, row, tuple(shown))
 
 
 def _without_record(wanted: _Wanted, datasets: Mapping[str, Dataset], state: str, wrong: str) -> _Entry:
@@ -383,10 +389,13 @@ def _evaluated(
         "crop": float(how.get("crop", 1.0)),  # absent in records of before there was a choice
         "batchnorm": how.get("batchnorm", "kept"),
         "views": how.get("views", "one"),
+        "probe": how.get("probe", NO_PROBE),
+        "strength": how.get("strength", 0),
         "count": entry["count"],
         "accuracy": entry["accuracy"],
         "nll": entry["nll"],
         "calibration": entry.get("calibration"),  # absent in records of before it was measured
+        "consistency": entry.get("consistency"),
         "predictions": entry["predictions"],
         "evaluated_per_second": rates.get(entry["id"]),
     }

@@ -3,11 +3,23 @@
 import pandas as pd
 
 from analysis.frame.naming import NONE
+from benchmarks.plan.probes import NO_PROBE
+
+
+def unprobed(rows: pd.DataFrame) -> pd.DataFrame:
+    """The evaluations of images as they are; those of probes have a question of their own."""
+    return rows[rows["probe"] == NO_PROBE]
+
+
+def probed(rows: pd.DataFrame) -> pd.DataFrame:
+    """The evaluations that `unprobed` leaves out."""
+    return rows[rows["probe"] != NO_PROBE]
 
 
 def usual(rows: pd.DataFrame) -> pd.DataFrame:
     """The evaluations that tables and figures show: resized whole images, each model's default way of carrying
     positions, BatchNorm as trained, no mirror images. The room `questions/resolution` has the others."""
+    rows = unprobed(rows)
     whole = (rows["images"] == "resize") & (rows["crop"] == 1) & (rows["views"] == "one")
     return rows[whole & rows["carry_default"] & (rows["batchnorm"] == "kept")]
 

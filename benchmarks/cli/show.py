@@ -62,7 +62,7 @@ def show_values(record: Record, state: RunState) -> dict[str, Any]:
         "folder": str(record.path),
         "main": record.main,
         "result": record.result,
-        "evaluations": record.evaluations,
+        "evaluations": record.unprobed,
         "attempts": record.attempts,
         "configuration": record.config["run"],
         "differs_from_defaults_in": record.config["delta"],
@@ -90,7 +90,7 @@ def print_show(console: Console, record: Record, state: RunState, *, configurati
             f"{e['accuracy']:.2%}",
             e["count"],
         ]
-        for e in (record.evaluations if valid else [])
+        for e in (record.unprobed if valid else [])
     ]
     if evaluations:
         columns = {

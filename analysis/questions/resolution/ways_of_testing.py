@@ -8,6 +8,7 @@ from analysis.frame.arms import ArmData
 from analysis.frame.cells import summarise
 from analysis.frame.frame import default_way
 from analysis.frame.naming import NONE
+from benchmarks.plan.probes import NO_PROBE
 from benchmarks.plan.run import Evaluation, Run
 from benchmarks.plan.study import Study
 
@@ -40,7 +41,7 @@ def ways_of_testing(arm: ArmData, study: Study, part: str = "test") -> pd.DataFr
             for run in study.runs
             if run.id in of_run.index
             for label in [of_run.at[run.id, "label"]]
-            for way, one in _ways(run, [one for one in study.evaluations[run.id] if one.part == part])
+            for way, one in _ways(run, _wanted(study.evaluations[run.id], part))
         ],
         columns=["run", "evaluation", "test_resolution", "line"],
     )
@@ -48,6 +49,11 @@ def ways_of_testing(arm: ArmData, study: Study, part: str = "test") -> pd.DataFr
     asked = asked.merge(runs[columns], on="run")
     asked = asked[asked.groupby("label")["line"].transform("nunique") > 1]
     return asked.merge(arm.rows[["run", "evaluation", "accuracy", "count"]], on=["run", "evaluation"], how="left")
+
+
+def _wanted(evaluations: list[Evaluation], part: str) -> list[Evaluation]:
+    """Those on a part, probes apart."""
+    return [one for one in evaluations if one.part == part and one.probe == NO_PROBE]
 
 
 def _shared(one: Evaluation) -> tuple[float, str, str]:
