@@ -26,7 +26,7 @@ class Judgement(NamedTuple):
 
 
 def judged(arms: Sequence[ReportedArm]) -> tuple[Judgement, ...]:
-    """A judgement for each expectation of the study in each arm that has its two models and its train size, by the
+    """A judgement for each expectation of the study in each arm that has its data, two models and train size, by the
     verdict on the pair; at another test resolution, at which no family judges, by the paired t-interval."""
     return tuple(_of_all(arms))
 
@@ -37,6 +37,8 @@ def _of_all(arms: Sequence[ReportedArm]) -> Iterator[Judgement]:
         parts = arms[0].study.parts or (arms[0].study,)
         ids = {run.id for part in parts if one in part.expects for run in part.runs}  # of the studies that expect it
         for arm, own in zip(arms, apart.own, strict=True):
+            if one.dataset not in (None, arm.arm.dataset):
+                continue
             runs = arm.runs[(arm.runs["train_size"] == one.train_size) & arm.runs["run"].isin(ids)]
             pair = one.of(run_of_each_label(runs, arm.study))
             if pair is not None:

@@ -12,7 +12,7 @@ from rich.console import Console
 import models
 from benchmarks.cli.options import Choice, options
 from benchmarks.console import print_json, printable, say, table, terminal
-from benchmarks.data.catalogue import DATASETS
+from benchmarks.data.catalogue import listed
 from benchmarks.data.dataset import Places
 from benchmarks.errors import ConfigError
 from benchmarks.plan.recipes import recipe_about, recipe_names
@@ -78,7 +78,7 @@ def listing(what: str, size: str | None = None, image_size: int | None = None) -
                 "classes": d.classes,
                 "source": d.source,
             }
-            for d in DATASETS.values()
+            for d in listed()
         ]
     if what == "recipes":
         return [{"name": name, **recipe_about(name)} for name in recipe_names()]

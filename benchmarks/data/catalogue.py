@@ -1,10 +1,13 @@
 """The data sets: what is known of each without loading it. Their files are read in readers.py, once.
 
 Planning, ids and refusals use `dataset(name)` alone, which imports nothing heavy. A data set of the user's own,
-`folder:PATH`, is declared by an index of its folder (folders.py).
+`folder:PATH`, is declared by an index of its folder (folders.py), a drawn one, `drawn:PROBE-PIXELS`, in drawn/.
 """
 
-from benchmarks.data.dataset import FOLDER, Dataset, Places
+from dataclasses import replace
+
+from benchmarks.data.dataset import DRAWN, FOLDER, Dataset, Places
+from benchmarks.data.drawn import probes
 from benchmarks.data.folders import declared
 from benchmarks.errors import ConfigError
 from models.hints import did_you_mean
@@ -34,13 +37,25 @@ _BATCHES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "
 _LETTERS = tuple(f"EMNIST/raw/emnist-letters-{part}-ubyte" for part in (
     "train-images-idx3", "train-labels-idx1", "test-images-idx3", "test-labels-idx1"))  # fmt: skip
 
+_DIGITS = Dataset(
+    "digits", "handwritten digits (scikit-learn, 8x8, grey)", 1, 8, 8,
+    (119, 121, 118, 122, 121, 122, 121, 120, 116, 120), 597, False, _files("read_digits"),
+    "bundled with scikit-learn (UCI ML hand-written digits, test part)", interpolation_only=True,
+)  # fmt: skip
+
 DATASETS = {
     spec.name: spec
     for spec in (
-        Dataset(
-            "digits", "handwritten digits (scikit-learn, 8x8, grey)", 1, 8, 8,
-            (119, 121, 118, 122, 121, 122, 121, 120, 116, 120), 597, False, _files("read_digits"),
-            "bundled with scikit-learn (UCI ML hand-written digits, test part)", interpolation_only=True,
+        _DIGITS,
+        replace(
+            _DIGITS, name="digits_permuted_pixels", reader=_files("read_permuted_digits"),
+            title="digits, the pixels of every image in one and the same other order",
+            reference="digits, pixels permuted by the suite; chance 10%, best possible that of digits",
+        ),
+        replace(
+            _DIGITS, name="digits_shuffled_labels", reader=_files("read_shuffled_digits"),
+            title="digits, the labels of the training part in another order",
+            reference="digits, training labels shuffled by the suite; chance 10%, and nothing better is possible",
         ),
         _mnist_like(
             "mnist", "handwritten digits (28x28, grey)", "MNIST",
@@ -90,10 +105,17 @@ def dataset(name: str, places: Places | None = None) -> Dataset:
     Raises ConfigError with the nearest match."""
     if name.startswith(FOLDER):
         return declared(name, places or Places())
+    if name.startswith(DRAWN):
+        return probes.declared(name)
     if name not in DATASETS:
+        known = (*DATASETS, *probes.names())
         raise ConfigError(
             "dataset",
-            f"unknown data set '{name}'; there are {', '.join(DATASETS)} and {FOLDER}PATH"
-            f"{did_you_mean(name, DATASETS)}",
+            f"unknown data set '{name}'; there are {', '.join(known)} and {FOLDER}PATH{did_you_mean(name, known)}",
         )
     return DATASETS[name]
+
+
+def listed() -> tuple[Dataset, ...]:
+    """Every data set that has a name, drawn ones at one of their resolutions."""
+    return (*DATASETS.values(), *map(probes.declared, probes.names()))

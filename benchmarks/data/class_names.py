@@ -1,11 +1,14 @@
 """What the classes of a data set are called, in the order of its labels: for tables and figures, no part of a run."""
 
 from benchmarks.data import folders
-from benchmarks.data.dataset import FOLDER, Dataset, Places
+from benchmarks.data.dataset import DRAWN, FOLDER, Dataset, Places
+from benchmarks.data.drawn.probes import probe_of
 
 _DIGITS = "0 1 2 3 4 5 6 7 8 9"
 _KNOWN = {
     "digits": _DIGITS,
+    "digits_permuted_pixels": _DIGITS,
+    "digits_shuffled_labels": _DIGITS,
     "mnist": _DIGITS,
     "svhn": _DIGITS,
     "fashion_mnist": "T-shirt trouser pullover dress coat sandal shirt sneaker bag boot",
@@ -29,5 +32,7 @@ def class_names(data: Dataset, places: Places) -> tuple[str, ...]:
     number where a data set names its classes by numbers alone."""
     if data.name.startswith(FOLDER):
         return folders.index_of(data.name, places).classes
+    if data.name.startswith(DRAWN):
+        return probe_of(data.name).classes
     known = tuple(word.replace("_", " ") for word in _KNOWN.get(data.name, "").split())
     return known or tuple(str(number) for number in range(data.classes))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FOLDER = "folder:"
+DRAWN = "drawn:"
 
 
 def _from_environment(variable: str, otherwise: str) -> Path:
@@ -64,7 +65,7 @@ class Dataset:
     reference: str
     interpolation_only: bool = False
     kind: str = ""  # torchvision's class; '' where it has none
-    files: tuple[str, ...] = ()  # under the data folder; none for a bundled set
+    files: tuple[str, ...] = ()  # under the data folder; none for a bundled or drawn set
     megabytes: int = 0  # to download
 
     @property
@@ -73,7 +74,8 @@ class Dataset:
 
     @property
     def bundled(self) -> bool:
-        return not self.files
+        """Whether it is read anew wherever it is needed; all others lie in the store."""
+        return not self.files and not self.name.startswith(DRAWN)
 
     @property
     def source(self) -> str:

@@ -48,7 +48,7 @@ def checked(spec: Dataset, data: Path) -> str:
     """
     if spec.name.startswith(FOLDER):
         return "a folder of the user's own"
-    if spec.bundled:
+    if not spec.files:
         return f"verified: {spec.reference}"
     if spec.name in UNPACKED:
         return _by_sums(spec, data)

@@ -5,6 +5,7 @@
     lower = "vit learned_1d"
     train_size = 100
     test_resolution = 16            # default: the training resolution
+    dataset = "digits"              # default: whatever the two are trained on
 
 Models are named as in [[comparisons]]. It is no part of a run and changes no id. The page answers each by the verdict
 on its pair: held, not held, or cannot be told.
@@ -18,16 +19,18 @@ from pydantic import Field
 from benchmarks.errors import ConfigError
 from benchmarks.plan.comparisons import Text, is_called, models_side_by_side, nearest_word, one_model
 from benchmarks.plan.run import Evaluation, Frozen, Run, default_evaluation, unknown_key, validated
+from models.hints import did_you_mean
 
 
 class Expectation(Frozen):
     """That `higher` has a higher test accuracy than `lower` with so many images, at the training resolution or at
-    `test_resolution` (pixels)."""
+    `test_resolution` (pixels); on every data set that both are trained on, or on `dataset` alone."""
 
     higher: Text
     lower: Text
     train_size: Annotated[int, Field(ge=1)]
     test_resolution: Annotated[int, Field(ge=1)] | None = None
+    dataset: Text | None = None
 
     def of(self, labelled: Mapping[str, Run]) -> tuple[str, str] | None:
         """(label of the higher, label of the lower) of an arm; None where it lacks one of them. `labelled` has one run
@@ -62,6 +65,12 @@ def read_expectations(
 def _check(one: Expectation, runs: Sequence[Run], evaluations: Mapping[str, Sequence[Evaluation]], place: str) -> None:
     """Raises ConfigError for names that are no model, several, the same, or never side by side, and for a train size or
     test resolution that they do not have."""
+    if one.dataset is not None:
+        there = dict.fromkeys(run.dataset for run in runs)
+        if one.dataset not in there:
+            known = f"is {one.dataset!r}, but the study has {', '.join(there)}{did_you_mean(one.dataset, there)}"
+            raise ConfigError(f"{place}.dataset", known)
+        runs = [run for run in runs if run.dataset == one.dataset]
     groups = models_side_by_side(runs)
     for key, name in (("higher", one.higher), ("lower", one.lower)):
         if not any(is_called(run, name) for run in runs):

@@ -48,6 +48,7 @@ def test_an_expectation_changes_no_run() -> None:
             "expects[0].test_resolution: is 15, but both are tested in the usual way at 8, 16; the nearest is 16",
         ),
         ({"train_size": None}, "expects[0].train_size: is required: [[expects]] has higher, lower and train_size"),
+        ({"dataset": "digit"}, "expects[0].dataset: is 'digit', but the study has digits; did you mean `digits`?"),
         ({"trainsize": 100}, "expects[0].trainsize: unknown; did you mean `train_size`?"),
         ({"train_size": "100"}, "expects[0].train_size: '100' should be a valid integer"),
     ],
@@ -57,6 +58,15 @@ def test_errors_name_the_place_and_what_is_allowed(change: dict[str, Any], messa
     with pytest.raises(ConfigError) as caught:
         expand({**STUDY, "expects": [table]}, "a")
     assert str(caught.value) == message
+
+
+def test_an_expectation_of_one_data_set() -> None:
+    """Its train size must be one of that data set, not of another that the study has."""
+    arms = [{"dataset": "digits"}, {"dataset": "digits_permuted_pixels", "train_size": 200}]
+    one = {**ONE, "train_size": 200, "dataset": "digits_permuted_pixels"}
+    assert expand({**STUDY, "arms": arms, "expects": [one]}, "a").expects == (Expectation(**one),)
+    with pytest.raises(ConfigError, match=r"expects\[0\].train_size: is 100, but .* with 200; the nearest is 200"):
+        expand({**STUDY, "arms": arms, "expects": [{**one, "train_size": 100}]}, "a")
 
 
 @pytest.mark.parametrize(
@@ -89,7 +99,7 @@ def test_it_is_a_list_of_tables() -> None:
 
 def test_shipped_studies_say_what_they_expect() -> None:
     """Those whose text speaks of pairs; the others are about a number."""
-    numbers = {"course-mnist", "speed"}
+    numbers = {"course-mnist", "speed", "probe-shuffled-labels"}
     assert {name for name in study_names() if load_study(name).expects} == set(study_names()) - numbers
 
 

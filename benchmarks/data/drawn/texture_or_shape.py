@@ -1,0 +1,34 @@
+"""Disc or cross, stripes or checks? In training both say the class; in the test they contradict each other.
+
+Labels of the test are those of the shape, so the accuracy is the shape bias: the share of images decided by shape, of
+those decided by shape or texture. After Geirhos et al., "ImageNet-trained CNNs are biased towards texture", ICLR 2019.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.data.dataset import Dataset, Images
+from benchmarks.data.drawn import drawing
+from benchmarks.data.drawn.drawing import UNITS, Canvas, Scenes
+
+PERIOD = UNITS // 5  # of a texture: one light and one dark part
+
+
+def read(spec: Dataset, data: Path, download: bool) -> Images:
+    return drawing.images(spec, "texture_or_shape", draw)
+
+
+def draw(canvas: Canvas, scenes: Scenes) -> None:
+    """A disc in class 0, a cross in class 1, on mid-grey; in training the disc has stripes and the cross has checks."""
+    radius = scenes.between("size", UNITS * 30 // 100, UNITS * 38 // 100)
+    x, y = (radius + scenes.between(axis, 0, UNITS) * (UNITS - 2 * radius) // UNITS for axis in ("x", "y"))
+    canvas.samples[:] = scenes.between("background", 110, 146)[:, None, None, None].astype(np.uint8)
+    cross, checks = scenes.labels == 1, scenes.labels == (1 if scenes.part == "train" else 0)
+    shape = np.where(cross[:, None, None], canvas.cross(x, y, radius), canvas.disc(x, y, radius))
+    right, down = (scenes.between(f"phase {axis}", 0, PERIOD - 1)[:, None, None] for axis in ("x", "y"))
+    columns, rows = (canvas.x + right) // (PERIOD // 2) % 2, (canvas.y + down) // (PERIOD // 2) % 2
+    light = np.where(checks[:, None, None], columns ^ rows, columns + 0 * rows) == 1
+    strength = scenes.between("contrast", 70, 110)
+    canvas.paint(shape & light, 128 + strength)
+    canvas.paint(shape & ~light, 128 - strength)
