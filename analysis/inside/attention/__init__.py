@@ -1,1 +1,1 @@
-"""`--at attention`: which tokens attend to which. `numbers.py` measures, `figures.py` draws, `view.py` puts together."""
+"""`--at attention`: which tokens attend to which. `numbers.py` measures, `figures.py` draws, `view.py` composes."""
