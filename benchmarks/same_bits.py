@@ -86,6 +86,14 @@ SAME = {
     ("attend", "104ce700"): "5dfd7c38",  # the fused form, which no CPU uses, rounds no bias
     ("fused_attention", "63ebd7ee"): "",  # likewise
     ("Attention", "778647fd"): "e98962d8",  # its mask is given by itself
+    # vit.py, positions: registers, and an encoding that reads tokens; without them the same operations
+    ("ViT", "9121de35"): "1c8636ea",
+    ("Attention", "8b5b9ddc"): "e98962d8",
+    ("Position", "8825c457"): "32acfafb",
+    ("Learned1d", "fcbcf868"): "1476a3e1",
+    ("Learned2d", "e0dabdd4"): "951b9cdb",
+    ("frame_class", "7c033c89"): "0afcd864",
+    ("Bias2d", "6c4fc2c3"): "49c2b1c5",
     # double precision on the CPU for Apple's GPUs alone
     ("WITHOUT_DOUBLES", "e803d59d"): "",
     ("device_of_doubles", "7a4b5ca2"): "",

@@ -2,12 +2,13 @@
 
 Shapes: B images, C channels, H x W pixels, N = rows x columns patch tokens, D width, h heads of width d, K classes.
 
-Pre-norm, mean pooling over the normalised tokens (a class token is an option), GELU, biases everywhere. The encoding
-acts through four hooks (`models.positions.base`): on the tokens, after a block, on queries and keys, on the logits.
-Nothing else differs between two encodings, and with the same seed neither do the initial weights.
+Pre-norm, mean pooling over the normalised tokens (a class token is an option), GELU, biases everywhere. P tokens
+without a place may come before the N patch tokens: the class token, then registers. The encoding acts through
+four hooks (`models.positions.base`): on the tokens, after a block, on queries and keys, on the logits. Nothing else
+differs between two encodings, and with the same seed neither do the initial weights.
 
 Initial weights: in the literature those of the authors' JAX code (Glorot, LeCun for the patches, classifier and class
-token 0); in the library timm's (std 0.02, patches as torch makes them).
+token 0); in the library timm's (std 0.02, patches as torch makes them). Registers start with std 0.02 in both.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from models.grids import Grid, patch_grid
-from models.initial import JAX_VIT, TIMM_VIT, Draw, Scheme, constant, fans
+from models.initial import JAX_VIT, TIMM_VIT, Draw, Scheme, constant, fans, normal
 from models.network import AttentionLayer, DropPath, Head, Network, Parts, as_tokens, attend, drop_path_rates
 from models.positions.base import Position, PositionFactory, at_least_single, offsets
 
@@ -94,18 +95,18 @@ class Attention(AttentionLayer):
     def forward(
         self, tokens: Tensor, position: Position, grid: Grid, block: int, parts: Parts | None, mask: Tensor | None
     ) -> Tensor:
-        """Tokens B N D, N with the class token where there is one -> B N D.
+        """Tokens B P+N D -> B P+N D.
 
         Args: position: the encoding, whose hooks are called. grid: rows and columns of the patch tokens. block: the
-        block's number. parts: gets `attention.block`, B h N N, when it is a dictionary. mask: added to the logits, N N
-        of 0 and minus infinity, or None.
+        block's number. parts: gets `attention.block`, B h P+N P+N, when it is a dictionary. mask: added to the logits,
+        P+N P+N of 0 and minus infinity, or None.
         """
         batch, count, width = tokens.shape
         qkv = self.project(tokens, grid).view(batch, count, 3, self.heads, self.head_width)
         queries, keys, values = (x.transpose(1, 2) for x in qkv.unbind(2))  # B h N d each
         queries, keys = position.rotate(queries, keys, grid, block)
         queries = queries * self.head_width**-0.5
-        bias = position.bias(queries, grid, block)
+        bias = position.logit_bias(tokens, queries, grid, block)
         fused = self.fused and parts is None and not position.mixes_values
         dropout = self.dropout if self.training else 0.0
         mixed, probabilities = attend(queries, keys, values, bias, fused, dropout, mask)  # B h N d, B h N N
@@ -192,17 +193,20 @@ class ViT(Network):
         in_channels: C. num_classes: K. width: D. depth: blocks. heads: h.
         position: an encoding's class, or a partial of it with the encoding's own options.
         patch_size: pixels along the side of a patch. mlp_ratio: hidden units of an MLP per channel.
-        class_token: read the logits from a class token instead of the mean of the tokens.
+        class_token: read the logits from a class token instead of the mean of the patch tokens.
+        registers: learned tokens that are added after the class token and that the head does not read (Darcet et al.,
+        2024: "Vision Transformers Need Registers", which takes 4): room for what belongs to no place.
         stem: replaces the patch embedding; maps B C H W to B D rows columns and has a `grid(height, width)`.
         layer_scale: start of the learned residual factors, 0 for none. drop_path: rate of the last block.
         attention_window: r > 0: a token attends only to tokens within r rows and r columns, on any grid, and to the
-        class token, which attends to all. Then the network is local like a (2r+1) x (2r+1) convolution, with weights
-        shared over places and equivariant to shifts (position and borders excepted), and still depends on content.
+        class token and registers, which attend to all. Then the network is local like a (2r+1) x (2r+1) convolution,
+        with weights shared over places and equivariant to shifts (position and borders excepted), and still depends on
+        content.
 
     Raises ModelError for images that the patches do not divide, at construction and at every call.
     """
 
-    undecayed: ClassVar[tuple[str, ...]] = ("class_token",)
+    undecayed: ClassVar[tuple[str, ...]] = ("class_token", "registers")
     schemes: ClassVar[Mapping[str, Scheme]] = {"library": TIMM_VIT, "literature": JAX_VIT}
 
     def __init__(
@@ -218,6 +222,7 @@ class ViT(Network):
         patch_size: int = 4,
         mlp_ratio: float = 4.0,
         class_token: bool = False,
+        registers: int = 0,
         layer_scale: float = 0.0,
         drop_path: float = 0.0,
         attention_window: int = 0,
@@ -228,12 +233,13 @@ class ViT(Network):
         self.in_channels = in_channels
         self.embed = PatchEmbedding(in_channels, width, patch_size) if stem is None else stem
         self.class_token = nn.Parameter(torch.empty(1, 1, width)) if class_token else None
+        self.registers = nn.Parameter(torch.empty(1, registers, width)) if registers else None
         self.position = position(
             grid=self.grid(image_size, image_size),
             width=width,
             depth=depth,
             heads=heads,
-            prefix=int(class_token),
+            prefix=int(class_token) + registers,
         )
         self.blocks = nn.ModuleList(
             Block(width, heads, mlp_ratio, layer_scale, rate) for rate in drop_path_rates(drop_path, depth)
@@ -242,8 +248,8 @@ class ViT(Network):
         self.head = Head(width, num_classes)
 
     def initial_by(self, scheme: Scheme) -> Mapping[str, Draw]:
-        """How the class token, 1 1 D, starts: by the scheme."""
-        return {"class_token": scheme.class_token}
+        """How the class token, 1 1 D, starts: by the scheme; registers, 1 R D, apart, or they would stay equal."""
+        return {"class_token": scheme.class_token, "registers": normal(0.02)}
 
     def grid(self, height: int, width: int) -> Grid:
         """Rows and columns of the patch tokens. Raises ModelError where the patch does not divide the image."""
@@ -252,13 +258,15 @@ class ViT(Network):
     def run(self, images: Tensor, parts: Parts | None) -> Tensor:
         """Images B C H W -> logits B K.
 
-        `parts` gets `embedding` and `block.i`, B N D; `attention.i`, B h N N; `pooled`, B D; N counts the class token.
+        `parts` gets `embedding` and `block.i`, B P+N D; `attention.i`, B h P+N P+N; `pooled`, B D. The first P tokens
+        are the class token and the registers, in this order, where there are any; `position.prefix` is P.
         """
         grid = self.grid(*images.shape[-2:])
         tokens = as_tokens(self.embed(images))  # B N D
         tokens = tokens.to(self.norm.weight.dtype)  # under autocast the residual stream stays exact for every encoding
-        if self.class_token is not None:
-            tokens = torch.cat([self.class_token.expand(len(tokens), -1, -1), tokens], dim=1)  # B 1+N D
+        first = [extra for extra in (self.class_token, self.registers) if extra is not None]
+        if first:
+            tokens = torch.cat([*(extra.expand(len(tokens), -1, -1) for extra in first), tokens], dim=1)  # B P+N D
         tokens = self.position.add(tokens, grid)
         if parts is not None:
             parts["embedding"] = tokens
@@ -276,16 +284,17 @@ class ViT(Network):
         return self.head(pooled)  # B K
 
     def window_mask(self, grid: Grid) -> Tensor:
-        """0 where two tokens may meet, minus infinity where they are further apart than the window: N N, or 1+N 1+N."""
+        """0 where two tokens may meet, minus infinity where they are further apart than the window: P+N P+N."""
         dr, dc = offsets(grid)
         far = torch.maximum(dr.abs(), dc.abs()) > self.attention_window
         mask = torch.zeros(far.shape, dtype=torch.float64).masked_fill(far, -math.inf)
-        classes = int(self.class_token is not None)
-        return nn.functional.pad(mask, (classes, 0, classes, 0))
+        return nn.functional.pad(mask, (self.position.prefix, 0, self.position.prefix, 0))
 
     def pool(self, tokens: Tensor) -> Tensor:
-        """What the head reads: the mean of the tokens, or the class token; B N D -> B D."""
-        return tokens.mean(dim=1) if self.class_token is None else tokens[:, 0]
+        """What the head reads: the mean of the patch tokens, or the class token; B P+N D -> B D."""
+        if self.class_token is not None:
+            return tokens[:, 0]
+        return (tokens[:, self.position.prefix :] if self.registers is not None else tokens).mean(dim=1)
 
     def carry(self, way: str, **choices: float | str) -> None:
         """Choose how the encoding meets another grid.

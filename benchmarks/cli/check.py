@@ -55,8 +55,8 @@ def _put_to_contract(one: models.Encoding | models.Family, subject: Subject, pat
         else:
             promise = " ".join((check.__doc__ or "").strip().partition("\n\n")[0].split())
             failed.append(f"    failed: {words}: {complaint} ({promise})")
-    with_class = " with a class token" if subject.options.get("class_token") else ""
-    what = f"contract, {subject.name} of {subject.image_size} px{with_class}"
+    beside = " with a class token and registers" if subject.options.get("registers") else ""
+    what = f"contract, {subject.name} of {subject.image_size} px{beside}"
     say(console, f"  {what}: {len(held)} of {count(len(held) + len(failed), 'checks')} hold: {', '.join(held)}")
     for line in failed:
         say(console, line)
@@ -64,7 +64,7 @@ def _put_to_contract(one: models.Encoding | models.Family, subject: Subject, pat
 
 
 def subjects(one: models.Encoding | models.Family) -> list[Subject]:
-    """What a declaration is checked in: the ViT with and without a class token, or the model at its smallest."""
+    """What a declaration is checked in: the ViT alone, and with tokens beside the patches; a model at its smallest."""
     from models.checks.contract import Subject
 
     if isinstance(one, models.Family):
@@ -74,7 +74,7 @@ def subjects(one: models.Encoding | models.Family) -> list[Subject]:
                 return [subject]
         raise ConfigError("check", f"{one.name} of size {one.sizes[0]} takes none of {', '.join(map(str, SIDES))} px")
     options: dict[str, models.Scalar] = {"position": one.name, "scale": 8}
-    found = [Subject("vit", options), Subject("vit", {**options, "class_token": True})]
+    found = [Subject("vit", options), Subject("vit", {**options, "class_token": True, "registers": 4})]
     return [*found, Subject("iso_conv", options)] if one.additive else found
 
 

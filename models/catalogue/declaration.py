@@ -116,6 +116,7 @@ DROP_PATH = Option(
 )
 POSITION = Option("position", str, "learned_1d", "positional encoding", allowed=tuple(ENCODINGS))
 CLASS_TOKEN = Option("class_token", bool, False, "read the logits from a class token instead of the mean")
+REGISTERS = Option("registers", int, 0, "learned tokens beside the patches that the head does not read", minimum=0)
 LAYER_SCALE = Option("layer_scale", float, 0.0, "start of learned factors on the branches; 0: none", minimum=0.0)
 TOTAL_STRIDE = Option("total_stride", int, None, "pixels per step of the last map", allowed=(1, 2, 4, 8, 16, 32))
 PADDING = Option("padding", str, "zeros", "what lies beyond the border", allowed=("zeros", "circular"))

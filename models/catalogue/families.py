@@ -15,6 +15,7 @@ from models.catalogue.declaration import (
     NORMS,
     PADDING,
     PATCH,
+    REGISTERS,
     SCALE,
     STAGES,
     TOTAL_STRIDE,
@@ -69,6 +70,7 @@ VIT = Family(
     "models.vit:ViT",
     (
         *TRANSFORMER,
+        REGISTERS,
         PATCH,
         Option(
             "attention_window", int, 0, "rows and columns within which a token attends to others; 0: all", minimum=0
@@ -86,6 +88,7 @@ CONV_STEM_VIT = Family(
     "models.conv_stem_vit:ConvStemViT",
     (
         *TRANSFORMER,
+        REGISTERS,
         Option(
             "stem_channels",
             str,

@@ -12,6 +12,7 @@ from models.catalogue.declaration import (
     MLP_RATIO,
     NORMS,
     PATCH,
+    REGISTERS,
     SCALE,
     STAGES,
     TRANSFORMER,
@@ -86,6 +87,7 @@ HYBRIDS = (
         "models.resnet_vit:ResNetViT",
         (
             *TRANSFORMER,
+            REGISTERS,
             Option("stem_width", int, None, "channels of the ResNet's first stage", minimum=1),
             Option("stem_stages", int, None, "stages of the ResNet; each but the first halves the image", minimum=1),
             Option("norm", str, "batch", "normalisation of the ResNet", allowed=("batch", "group", "layer")),

@@ -23,9 +23,9 @@ class NoPosition(Position):
 class Learned1d(Position):
     """`learned_1d`: x + P[p], P of N x D learned, normal with std 0.02 (Dosovitskiy et al., 2021).
 
-    The class token has a row of its own, which is never interpolated. At another grid P is resized as an H0 x
-    W0 image, with `interpolation`: `bicubic_antialias` (timm's, the default), `bicubic` (DeiT) or `bilinear` (CCT;
-    shrinks the norm of the rows).
+    The class token has a row of its own, which is never interpolated and which registers share. At another grid P is
+    resized as an H0 x W0 image, with `interpolation`: `bicubic_antialias` (timm's, the default), `bicubic` (DeiT) or
+    `bilinear` (CCT; shrinks the norm of the rows).
     """
 
     ways = ("interpolate",)
@@ -48,7 +48,9 @@ class Learned1d(Position):
             image = table.view(*self.trained, self.width)
             interpolation = str(self.chosen.get("interpolation", "bicubic_antialias"))
             table = resize_image(image, grid, interpolation).reshape(-1, self.width)  # N D
-        return tokens + (table if self.class_row is None else torch.cat([self.class_row, table]))
+        if self.class_row is None:
+            return tokens + table
+        return tokens + torch.cat([self.class_row.expand(self.prefix, -1), table])
 
     def carried(self, name: str, table: Tensor) -> Tensor | None:
         """A table of a square grid, N0 D, resized as an image: N D. None for other tables and the class row."""
@@ -61,7 +63,8 @@ class Learned1d(Position):
 class Learned2d(Position):
     """`learned_2d`: x + concat(X[c], Y[r]), two learned tables of D/2, std 0.02 (Dosovitskiy et al., 2021, D.4).
 
-    The class token has a vector of its own. At another grid each axis is interpolated linearly (half-pixel centres).
+    The class token has a vector of its own, which registers share. At another grid each axis is interpolated linearly
+    (half-pixel centres).
     """
 
     ways = ("interpolate",)
@@ -82,7 +85,9 @@ class Learned2d(Position):
         y, x = resize_axis(self.rows, grid[0]), resize_axis(self.columns, grid[1])
         x, y = x.expand(grid[0], -1, -1), y[:, None].expand(-1, grid[1], -1)  # H W D/2 each
         table = torch.cat([x, y], dim=-1).flatten(0, 1)  # N D
-        return tokens + (table if self.class_row is None else torch.cat([self.class_row, table]))
+        if self.class_row is None:
+            return tokens + table
+        return tokens + torch.cat([self.class_row.expand(self.prefix, -1), table])
 
     def carried(self, name: str, table: Tensor) -> Tensor | None:
         """A table of rows or columns, L0 D/2, at this training grid, L D/2; None for the class row."""

@@ -1,7 +1,8 @@
 """What a positional encoding can do to a vision transformer: four hooks, and how it meets another grid.
 
 Shapes: B images, N patch tokens in raster order p = r W + c on a grid of H rows and W columns, D width, h heads of
-width d = D / h. With a class token `prefix` is 1, the class token is token 0, and the attention sees 1 + N tokens.
+width d = D / h. Tokens without a place, `prefix` of them, come first: a class token, then registers. So attention sees
+prefix + N tokens, and all of the first have the one treatment that an encoding states for the class token.
 Offsets are query minus key: dr = r_query - r_key, dc = c_query - c_key. H0, W0 is the training grid.
 
 The hooks get the grid of every forward pass, so nothing is rebuilt for another resolution. Constants are computed in
@@ -27,7 +28,8 @@ class Position(nn.Module):
     """An encoding that does nothing; the others override the hooks they need.
 
     Args:
-        grid: training grid, rows and columns. width: D. depth: blocks. heads: h. prefix: class tokens, 0 or 1.
+        grid: training grid, rows and columns. width: D. depth: blocks. heads: h. prefix: tokens without a place, as a
+        class token and registers.
     """
 
     ways: tuple[str, ...] = ()  # how it can be carried to another grid; the first is the default
@@ -58,6 +60,10 @@ class Position(nn.Module):
     def bias(self, queries: Tensor, grid: Grid, block: int) -> Tensor | None:
         """What is added to the logits, broadcastable to B h prefix+N prefix+N; `queries` are scaled by 1/sqrt(d)."""
         return None
+
+    def logit_bias(self, tokens: Tensor, queries: Tensor, grid: Grid, block: int) -> Tensor | None:
+        """What attention adds to its logits: `bias`, unless an encoding reads the normed tokens, B prefix+N D."""
+        return self.bias(queries, grid, block)
 
     def mix_values(self, probabilities: Tensor, grid: Grid, block: int) -> Tensor:
         """What is added to the mixed values, B h prefix+N d; called only where `mixes_values`.
@@ -159,11 +165,11 @@ def reaching(table: Tensor, reach: int, axis: int) -> Tensor:
 
 
 def join_class(patches: Tensor, to_class: Tensor, from_class: Tensor, own: Tensor) -> Tensor:
-    """Frame the logits of patch pairs with those of the class token.
+    """Frame the logits of patch pairs with those of the P tokens without a place, as the class token.
 
-    Args: patches (..., N, N); to_class (..., N, 1), patch queries on the class key; from_class (..., 1, N),
-    the class query on patch keys; own (..., 1, 1). Returns (..., 1+N, 1+N).
+    Args: patches (..., N, N); to_class (..., N, P), patch queries on the class key; from_class (..., P, N),
+    the class query on patch keys; own (..., P, P). Returns (..., P+N, P+N).
     """
-    lower = torch.cat([to_class, patches], dim=-1)  # ... N 1+N
-    upper = torch.cat([own, from_class], dim=-1)  # ... 1 1+N
+    lower = torch.cat([to_class, patches], dim=-1)  # ... N P+N
+    upper = torch.cat([own, from_class], dim=-1)  # ... P P+N
     return torch.cat([upper, lower], dim=-2)

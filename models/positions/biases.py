@@ -72,8 +72,9 @@ class Bias2d(Position):
         if self.class_entries is None:
             return patches
         from_class, to_class, own = self.class_entries[block][:, :, None, None].unbind(1)  # h 1 1 each
-        count = patches.shape[-1]
-        return join_class(patches, to_class.expand(-1, count, -1), from_class.expand(-1, -1, count), own)
+        count, prefix = patches.shape[-1], self.prefix
+        to_class, from_class = to_class.expand(-1, count, prefix), from_class.expand(-1, prefix, count)
+        return join_class(patches, to_class, from_class, own.expand(-1, prefix, prefix))
 
     def carried(self, name: str, table: Tensor) -> Tensor | None:
         """Offset images of another training grid, depth h 2H-1 2W-1, resized. None for the class entries."""

@@ -18,13 +18,16 @@ from models.resizing import resized
 
 
 def frame_class(patches: Tensor, queries: Tensor, embedding: Tensor) -> Tensor:
-    """Add the class token's pairs, all with one embedding: patches B h N N, queries B h 1+N d -> B h 1+N 1+N.
+    """Add the pairs of P tokens without a place, all with one embedding: B h N N and queries B h P+N d -> B h P+N P+N.
 
     Args: embedding: d.
     """
-    shared = (queries @ embedding)[..., None]  # B h 1+N 1
-    own, to_class = shared[:, :, :1], shared[:, :, 1:]
-    return join_class(patches, to_class, own.expand(-1, -1, -1, patches.shape[-1]), own)
+    shared = (queries @ embedding)[..., None]  # B h P+N 1
+    count = patches.shape[-1]
+    prefix = queries.shape[-2] - count
+    own, to_class = shared[:, :, :prefix], shared[:, :, prefix:]
+    from_class = own.expand(-1, -1, -1, count)
+    return join_class(patches, to_class.expand(-1, -1, -1, prefix), from_class, own.expand(-1, -1, -1, prefix))
 
 
 def by_key(entries: Tensor) -> Tensor:

@@ -251,15 +251,15 @@ def test_one_window_is_the_vits_attention(randomise: Any) -> None:
     assert all(isinstance(block.mixer, PlainWindows) for block in whole.blocks)
 
 
-@pytest.mark.parametrize("class_token", [False, True])
+@pytest.mark.parametrize(("class_token", "registers"), [(False, 0), (True, 0), (True, 3)])
 @pytest.mark.parametrize("position", ["none", "bias_2d", "lookhere", "relative_1d"])
-def test_attention_window_by_pairs(position: str, class_token: bool, randomise: Any) -> None:
+def test_attention_window_by_pairs(position: str, class_token: bool, registers: int, randomise: Any) -> None:
     """Probabilities of a windowed network: the unwindowed ones of the first layer, zeroed far away and renormalised."""
-    options = {"position": position, "class_token": class_token, "depth": 1}
+    options = {"position": position, "class_token": class_token, "registers": registers, "depth": 1}
     near, full = (make("vit", attention_window=r, **options) for r in (2, 0))
     near.load_state_dict(randomise(full).state_dict())
     for grid in ((SIDE, SIDE), (5, 7)):
-        x, first = images(1, 1, 2 * grid[0], 2 * grid[1]), int(class_token)
+        x, first = images(1, 1, 2 * grid[0], 2 * grid[1]), int(class_token) + registers
         expected = full.forward_parts(x)[1]["attention.0"][0].clone()
         places = list(itertools.product(range(grid[0]), range(grid[1])))
         for (i, (r, c)), (j, (s, d)) in itertools.product(enumerate(places), enumerate(places)):

@@ -254,7 +254,9 @@ def test_reaching_clips_offsets(reach: int) -> None:
         assert torch.equal(reaching(table, reach, axis), expected)
 
 
-@pytest.mark.parametrize("position", ["learned_1d", "learned_2d", "bias_2d", "relative_1d", "relative_2d", "cpb"])
+@pytest.mark.parametrize(
+    "position", ["learned_1d", "learned_2d", "bias_2d", "relative_1d", "relative_2d", "cpb", "fire"]
+)
 @pytest.mark.parametrize("side", [8, 12])
 def test_gradients_on_any_grid(position: str, side: int) -> None:
     """Finite differences (torch's gradcheck) of the logits by the encoding's parameters, on the training grid and on
@@ -591,7 +593,8 @@ def logits_of_equal_contents(position: Position, grid: tuple[int, int], block: i
     queries_keys = random(2, 1, position.heads, 1, position.head_width).expand(-1, -1, -1, count, -1)
     queries, keys = position.rotate(*queries_keys, grid, block)
     logits = queries @ keys.transpose(-2, -1)
-    bias = position.bias(queries_keys[0], grid, block)
+    tokens = random(1, 1, position.width, seed=1).expand(-1, count, -1)
+    bias = position.logit_bias(tokens, queries_keys[0], grid, block)
     return (logits if bias is None else logits + bias)[0]
 
 
@@ -605,6 +608,32 @@ def test_relative_encodings_see_offsets_only(name: str, grid: tuple[int, int]) -
         first = seen.setdefault((ri - rj, ci - cj), logits[:, i, j])
         torch.testing.assert_close(logits[:, i, j], first, atol=1e-10, rtol=1e-10)
     assert len({tuple(value.tolist()) for value in seen.values()}) > 1
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 12)])
+@pytest.mark.parametrize("name", models.position_names())
+def test_tokens_without_a_place_are_all_alike(name: str, shape: tuple[int, int], randomise: Any) -> None:
+    """Reference: the class token alone, counted five times. With four registers that equal it, every softmax has five
+    equal terms for one, which is the logarithm of five added to the class token's logits."""
+    options: dict[str, Any] = {"image_size": 8, "in_channels": 1, "num_classes": 2, "size": "pico", "scale": 8}
+    options |= {"position": name, "class_token": True}
+    if name == "relative_2d":
+        options["relative_values"] = True
+    one = randomise(models.create_model("vit", **options).double()).eval()
+    five = models.create_model("vit", registers=4, **options).double().eval()
+    five.load_state_dict({**one.state_dict(), "registers": one.class_token.expand(-1, 4, -1)})
+    images, grid = random(2, 1, *shape), (shape[0] // 2, shape[1] // 2)
+    tokens = torch.cat([one.class_token.expand(2, -1, -1), one.embed(images).flatten(2).transpose(1, 2)], dim=1)
+    tokens = one.position.add(tokens, grid)
+    counted = torch.zeros(tokens.shape[1], tokens.shape[1], dtype=torch.float64)
+    counted[:, 0] = math.log(5)
+    logits, parts = five.forward_parts(images)
+    for index, block in enumerate(one.blocks):
+        torch.testing.assert_close(parts[f"block.{index - 1}" if index else "embedding"][:, 4:], tokens)
+        tokens = block(tokens, one.position, grid, index, None, counted)
+        tokens = one.position.after_block(tokens, grid, index)
+    torch.testing.assert_close(logits, one.head(one.norm(tokens)[:, 0]))
+    torch.testing.assert_close(five(images), logits)
 
 
 def test_layouts_by_loops() -> None:

@@ -69,6 +69,52 @@ def test_logits_are_timms(class_token: bool, attention: Any, randomise: Any) -> 
     torch.testing.assert_close(ours.float()(x.float()), theirs.float()(x.float()), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("class_token", [False, True])
+def test_registers_are_timms(class_token: bool, randomise: Any) -> None:
+    """timm's VisionTransformer with `reg_tokens`, at two image sizes: float64 to 1e-8 and 2e-6 (it resamples in single
+    precision). Its first tokens have no learned position; ours share a row, here 0."""
+    from timm.models.vision_transformer import VisionTransformer
+
+    theirs = VisionTransformer(
+        img_size=16, patch_size=4, embed_dim=48, depth=3, num_heads=4, num_classes=10, reg_tokens=4,
+        class_token=class_token, no_embed_class=True, global_pool="token" if class_token else "avg", fc_norm=False,
+        dynamic_img_size=True,
+    )  # fmt: skip
+    randomise(theirs.double()).eval()
+    ours = models.create_model(
+        "vit", image_size=16, in_channels=3, num_classes=10, size="pico", class_token=class_token, registers=4
+    )
+    ours = ours.double().eval()
+    assert isinstance(ours, ViT) and ours.registers is not None
+    copy_blocks(ours, theirs)
+    with torch.no_grad():
+        ours.position.table.copy_(theirs.pos_embed[0])
+        ours.position.class_row.zero_()
+        ours.registers.copy_(theirs.reg_token)
+        if class_token:
+            ours.class_token.copy_(theirs.cls_token)  # type: ignore[union-attr]
+    for side, tolerance in ((16, 1e-8), (24, 2e-6)):
+        x = images(2, 3, side, side)
+        torch.testing.assert_close(ours(x), theirs(x), atol=tolerance, rtol=tolerance)
+
+
+@pytest.mark.parametrize("initial", models.INITIAL)
+@pytest.mark.parametrize("family", ["vit", "conv_stem_vit", "resnet_vit"])
+def test_registers_move_no_other_weight(family: str, initial: str) -> None:
+    """Reference: the network without. Registers are new, apart from each other, of the backbone, and not decayed."""
+    made: dict[str, Any] = {"image_size": 8, "in_channels": 1, "num_classes": 10, "size": "pico", "scale": 8}
+    made |= {"class_token": True, "initial": initial}
+    plain, more = models.create_model(family, **made), models.create_model(family, registers=4, **made)
+    state = plain.state_dict()
+    for name, value in more.state_dict().items():
+        assert name == "registers" or torch.equal(value, state.pop(name))
+    assert not state
+    registers = dict(more.named_parameters())["registers"]
+    assert registers.shape == (1, 4, more.norm.normalized_shape[0])
+    assert 0.015 < registers.std().item() < 0.025 and len(registers[0].unique(dim=0)) == 4
+    assert more.part_of("registers") == "backbone" and "registers" in more.no_decay()
+
+
 def test_logits_are_torchvisions(randomise: Any) -> None:
     """torchvision's VisionTransformer (the class behind vit_b_16), with class token: float64 to 1e-8."""
     from torchvision.models.vision_transformer import VisionTransformer
