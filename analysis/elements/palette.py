@@ -49,6 +49,8 @@ KNOWN = {  # by model and positional encoding
             ("relative_2d", BLUE, "P"),
             ("bias_2d", GREEN, "P"),
             ("cpb", OLIVE, "P"),
+            ("fire", VERMILLION, "P"),
+            ("pape", PURPLE, "*"),
             ("alibi_2d", VIOLET, "*"),
             ("rope_axial", VERMILLION, "^"),
             ("rope_mixed", ORANGE, "^"),

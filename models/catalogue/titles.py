@@ -36,6 +36,8 @@ POSITIONS: Mapping[str, str] = {  # what follows the title of a family
     "relative_2d": "with relative positions",
     "bias_2d": "with relative biases",
     "cpb": "with continuous relative biases",
+    "fire": "with FIRE",
+    "pape": "with parabolic positions",
     "alibi_2d": "with ALiBi",
     "rope_axial": "with rotary positions",
     "rope_mixed": "with learned rotary positions",

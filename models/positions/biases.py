@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from models.grids import Grid
-from models.initial import Draw, constant, normal
+from models.initial import Draw, constant, normal, uniform
 from models.network import Choices
 from models.positions.base import (
     Position,
@@ -123,6 +123,62 @@ class ContinuousBias(Position):
             values = 16 * torch.sigmoid(hidden @ self.second[block].T)  # (2H-1)(2W-1) h
         patches = by_pair(values.T.unflatten(1, (2 * grid[0] - 1, -1)), grid)  # h N N
         return nn.functional.pad(patches, (self.prefix, 0, self.prefix, 0), value=8.0) if self.prefix else patches
+
+
+class Fire(Position):
+    """`fire`: logits += MLP(x(dr), x(dc)), an MLP 2-hidden-heads per block, x(d) = sign(d) psi(|d|) / psi(max(L, R)).
+
+    FIRE (Li et al., 2024, "Functional interpolation for relative positions"): psi(x) = log(|c| x + 1), with c and the
+    threshold L learned by each block; 1e-6 is added to the denominator. Theirs is for text: one distance to a key that
+    lies before the query, and R the query's index, which no such distance exceeds. Ours for images: both offsets with
+    their signs enter one MLP, and R is the longest offset of the grid along the axis, H - 1 or W - 1, so that the bias
+    is a function of the offset alone. c starts at 0.1 and the MLP as torch's layers do, as theirs. L is 1 + |t| times
+    the training grid's longest offset, t from 0.01: a shorter L would change nothing in training, so nothing would
+    teach it. While t is small, offsets on larger grids lie in the -1..1 of training: it interpolates by itself. The MLP
+    has no bias behind its hidden units, which would be one number for all pairs of patches. Pairs with a class token
+    have 0. Its MACs do not grow with the batch, but are counted for one image. Args: hidden: units of the MLP, 32 as
+    theirs.
+    """
+
+    ways = ("recompute",)
+
+    def __init__(self, *, hidden: int = 32, **geometry: Any) -> None:
+        super().__init__(**geometry)
+        self.first = nn.Parameter(torch.empty(self.depth, hidden, 2))
+        self.first_bias = nn.Parameter(torch.empty(self.depth, hidden))
+        self.second = nn.Parameter(torch.empty(self.depth, self.heads, hidden))
+        self.spacing = nn.Parameter(torch.empty(self.depth))  # c
+        self.threshold = nn.Parameter(torch.empty(self.depth))  # t
+
+    def initial(self) -> Mapping[str, Draw]:
+        """`first`, depth x hidden x 2, and `first_bias`: uniform within 1/sqrt(2); `second`, depth x h x hidden: within
+        1/sqrt(hidden). `spacing` (c of the formula): 0.1; `threshold` (t): 0.01."""
+        first, second = uniform(2**-0.5), uniform(self.first.shape[1] ** -0.5)
+        learned = {"spacing": constant(0.1), "threshold": constant(0.01)}
+        return {"first": first, "first_bias": first, "second": second, **learned}
+
+    def offset_table(self, grid: Grid) -> Tensor:
+        """(dr, dc) of every offset of the grid, in raster order: a table of shape ((2H-1)(2W-1), 2)."""
+        return torch.cartesian_prod(*(torch.arange(1 - length, length, dtype=torch.float64) for length in grid))
+
+    def longest(self, grid: Grid) -> Tensor:
+        """The longest offset along each axis: H - 1, W - 1."""
+        return torch.tensor([length - 1 for length in grid], dtype=torch.float64)
+
+    def bias(self, queries: Tensor, grid: Grid, block: int) -> Tensor:
+        """What is added to the logits, h prefix+N prefix+N; of the queries, B h prefix+N d, only the device is read."""
+        dtype = at_least_single(self.first.dtype)
+        place = self.first.device, dtype
+        points, reach = self.constant(self.offset_table, grid, *place), self.constant(self.longest, grid, *place)
+        spacing = self.spacing[block].to(dtype).abs()
+        threshold = (1 + self.threshold[block].to(dtype).abs()) * (max(self.trained) - 1)
+        whole = torch.maximum(threshold, reach)  # max(L, R), by axis
+        x = points.sign() * torch.log1p(spacing * points.abs()) / (torch.log1p(spacing * whole) + 1e-6)
+        first, first_bias, second = (each[block].to(dtype) for each in (self.first, self.first_bias, self.second))
+        with without_autocast(queries.device):
+            values = torch.relu(nn.functional.linear(x, first, first_bias)) @ second.T  # (2H-1)(2W-1) h
+        patches = by_pair(values.T.unflatten(1, (2 * grid[0] - 1, -1)), grid)  # h N N
+        return nn.functional.pad(patches, (self.prefix, 0, self.prefix, 0)) if self.prefix else patches
 
 
 def _geometric(count: int) -> Tensor:

@@ -155,6 +155,22 @@ _DECLARED = (
         "cpb_",
     ),
     Encoding(
+        "fire",
+        "a small network from the log-spaced offset, as a share of the grid, to a number per head (FIRE)",
+        "models.positions.biases:Fire",
+        ("recompute",),
+        (Option("fire_hidden", int, 32, "hidden units of the network", minimum=1),),
+        "fire_",
+    ),
+    Encoding(
+        "pape",
+        "a sum of parabolas over the offset, whose steepness and slope a token decides (PaPE)",
+        "models.positions.parabolic:Parabolic",
+        ("recompute", "normalise"),
+        (Option("pape_parabolas", int, 50, "parabolas of a head", minimum=1),),
+        "pape_",
+    ),
+    Encoding(
         "alibi_2d",
         "minus the distance times a fixed slope per head (ALiBi in two dimensions)",
         "models.positions.biases:Alibi2d",

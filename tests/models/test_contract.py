@@ -24,6 +24,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"position": "learned_1d", "layer_scale": 0.1, "drop_path": 0.2},
         {"position": "relative_1d", "attention_window": 1, "class_token": True},
         {"position": "learned_1d", "registers": 4},
+        {"position": "pape", "registers": 4, "attention_window": 1, "class_token": True},
     ],
     "conv_attention": [{"position": "rope_axial"}, {"position": "bias_2d", "drop_path": 0.2}],
     "conv_stem_vit": [{"position": "bias_2d", "registers": 4}],

@@ -69,6 +69,8 @@ GOLDEN_POSITIONS = {
     "relative_2d": "859111ffe7a05042",
     "bias_2d": "1f1dfdedbbe7065d",
     "cpb": "1e15382305451c47",
+    "fire": "445b09ffc20878f1",
+    "pape": "00cff89501f890de",
     "alibi_2d": "e3b0c44298fc1c14",
     "rope_axial": "e3b0c44298fc1c14",
     "rope_mixed": "a94491ed48a80bef",

@@ -27,14 +27,16 @@ from models.positions.absolute import (
     sinusoid,
 )
 from models.positions.base import Position, reaching
-from models.positions.biases import Alibi2d, Bias2d, ContinuousBias, LookHere, by_pair
+from models.positions.biases import Alibi2d, Bias2d, ContinuousBias, Fire, LookHere, by_pair
 from models.positions.encodings import ENCODINGS
+from models.positions.parabolic import Parabolic
 from models.positions.relative import Relative1d, Relative2d, by_key, lines
 from models.positions.rotary import RopeAxial, RopeMixed, pair_tables, turn
 
 GRID, LARGER = (3, 4), (5, 6)
 FINE = (6, 12)  # twice the rows, three times the columns
-RELATIVE = ["relative_1d", "relative_2d", "bias_2d", "cpb", "alibi_2d", "rope_axial", "rope_mixed", "lookhere"]
+RELATIVE = ["relative_1d", "relative_2d", "bias_2d", "cpb", "fire", "pape", "alibi_2d", "rope_axial", "rope_mixed"]
+RELATIVE += ["lookhere"]
 
 
 def make(cls: Any, *, grid: tuple[int, int] = GRID, heads: int = 4, prefix: int = 0, **options: Any) -> Any:
@@ -372,6 +374,84 @@ def test_cpb_on_one_row() -> None:
     position = make(ContinuousBias, hidden=16, grid=(1, 4))
     assert not position.offset_coordinates((1, 4))[:, 0].any()
     assert torch.isfinite(position.bias(random(1, 4, 24, 12), (4, 6), 0)).all()
+
+
+@pytest.mark.parametrize("prefix", [0, 1, 5])
+@pytest.mark.parametrize("grid", [GRID, (2, 2), LARGER])
+def test_fire_by_loops(grid: tuple[int, int], prefix: int) -> None:
+    """The definition, pair by pair in Python floats: the axes' offsets, over the threshold where the grid is shorter,
+    else over the grid's own longest."""
+    position = make(Fire, hidden=5, prefix=prefix)
+    with torch.no_grad():
+        position.threshold[1] = -0.2  # L = 1.2 * 3: between the longest offsets of the grids
+    logits = position.bias(random(1, 4, prefix + grid[0] * grid[1], 12), grid, 1)
+    spacing = abs(position.spacing[1].item())
+    psi = [math.log(spacing * max(1.2 * 3, length - 1) + 1) + 1e-6 for length in grid]  # of the whole of each axis
+    for (i, a), (j, b) in itertools.product(enumerate(places(grid)), repeat=2):
+        shares = [
+            math.copysign(math.log(spacing * abs(q - k) + 1), q - k) / whole
+            for q, k, whole in zip(a, b, psi, strict=True)
+        ]
+        for head in range(4):
+            expected = 0.0
+            for unit in range(5):
+                weights = position.first[1, unit].tolist()
+                inside = weights[0] * shares[0] + weights[1] * shares[1] + position.first_bias[1, unit].item()
+                expected += position.second[1, head, unit].item() * max(inside, 0.0)
+            assert logits[head, prefix + i, prefix + j].item() == pytest.approx(expected, abs=1e-12)
+    assert not logits[:, :prefix].any() and not logits[:, :, :prefix].any()
+
+
+def test_fire_starts_as_stated_and_interpolates() -> None:
+    """c 0.1 and L 1.01 of the longest offset; then at any larger grid the ends of both axes have the bias that offsets
+    at the ends of the training grid have, to the hundredth that L is longer; one row alone is no division by zero."""
+    position = Fire(grid=(8, 8), width=48, depth=3, heads=4, prefix=0)
+    initialise(position, 0)
+    assert position.spacing.tolist() == pytest.approx([0.1] * 3) and position.threshold.tolist() == pytest.approx(
+        [0.01] * 3
+    )
+    trained, larger = (position.bias(torch.zeros(1, 4, n * n, 12), (n, n), 0) for n in (8, 32))
+    torch.testing.assert_close(larger[:, -1, 0], trained[:, -1, 0], atol=1e-2, rtol=0)
+    assert (larger[:, -1, 0] - larger[:, 7 * 33, 0]).abs().max() > 0.05  # farther than the same offset
+    one = make(Fire, grid=(1, 1))
+    assert torch.isfinite(one.bias(random(1, 4, 24, 12), (1, 1), 0)).all()
+    assert torch.isfinite(one.bias(random(1, 4, 24, 12), (4, 6), 0)).all()
+
+
+@pytest.mark.parametrize("prefix", [0, 1, 5])
+@pytest.mark.parametrize(("grid", "way"), [(GRID, "recompute"), (LARGER, "recompute"), (LARGER, "normalise")])
+def test_pape_by_loops(grid: tuple[int, int], way: str, prefix: int) -> None:
+    """The paper's sum of parabolas, pair by pair and parabola by parabola in Python floats: (b z - a z^2) / sqrt(d)."""
+    position = make(Parabolic, parabolas=3, heads=2, prefix=prefix)
+    position.carry(way)
+    scales = [old / new if way == "normalise" else 1.0 for old, new in zip(GRID, grid, strict=True)]
+    tokens = random(2, prefix + grid[0] * grid[1], 24)
+    logits = position.logit_bias(tokens, random(1), grid, 2)
+    maps, directions = position.coefficients[2].view(2, 2, 3, 24), position.directions[2].view(2, 3, 2)
+    for (i, a), (j, b) in itertools.product(enumerate(places(grid)), repeat=2):
+        dr, dc = ((q - k) * scale for q, k, scale in zip(a, b, scales, strict=True))
+        for image, head in itertools.product(range(2), range(2)):
+            total = 0.0
+            for parabola in range(3):
+                raw, slope = (maps[:, head, parabola] @ tokens[image, prefix + i]).tolist()
+                along_row, along_column = directions[head, parabola].tolist()
+                z = along_row * dr + along_column * dc
+                total += slope * z - math.log1p(math.exp(raw)) * z**2
+            found = logits[image, head, prefix + i, prefix + j].item()
+            assert found == pytest.approx(total / math.sqrt(12), rel=1e-10, abs=1e-10)
+    assert not logits[:, :, :prefix].any() and not logits[:, :, :, :prefix].any()
+
+
+@pytest.mark.parametrize("name", ["fire", "pape"])
+def test_biases_stay_exact_in_half_precision(name: str) -> None:
+    """Under autocast as without, to the bit, and in a network cast to bfloat16 single: bfloat16 tells no more than 256
+    steps apart."""
+    position, tokens = make(load(ENCODINGS[name].entry)).float(), random(2, 12, 48).float()
+    exact = position.logit_bias(tokens, tokens, GRID, 1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(position.logit_bias(tokens, tokens, GRID, 1), exact)
+    position.to(torch.bfloat16)
+    assert position.logit_bias(tokens.bfloat16(), tokens.bfloat16(), GRID, 1).dtype == torch.float32
 
 
 def test_fourier_cast_to_bfloat16_keeps_its_frequencies() -> None:
