@@ -1,5 +1,5 @@
 """`attend`: what the fused kernel may compute, and that it never rounds an encoding. Reference: the formula, in loops
-over images and heads, in double precision."""
+over images and heads, in double precision. And the maps that networks give: what their fused layers mix by."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import models
 from models.network import attend
-from models.swin import WindowAttention
+from models.swin import WindowAttention, Windows, from_windows, to_windows
+from models.vit import Attention
 
 
 def random(*shape: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -100,3 +102,80 @@ def test_windows_are_the_same_in_both_forms() -> None:
     explicit = layer(images, (4, 4), 0, None)
     layer.fused = True
     torch.testing.assert_close(layer(images, (4, 4), 0, None), explicit)
+
+
+def seen_by(network: nn.Module, kind: type[nn.Module], images: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """What goes into each attention layer of a forward pass, and what comes out."""
+    found: list[tuple[Tensor, Tensor]] = []
+    layers = [layer for layer in network.modules() if isinstance(layer, kind)]
+    hooks = [layer.register_forward_hook(lambda _, given, made: found.append((given[0], made))) for layer in layers]
+    network(images)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def maps_of(network: Any, images: Tensor) -> list[Tensor]:
+    """The attention maps of both forms, which must be the same and sum to 1 in every row."""
+    both = []
+    for form in ("explicit", "fused"):
+        network.set_attention(form)
+        _, parts = network.forward_parts(images)
+        both.append([part for name, part in parts.items() if name.startswith("attention.")])
+    for explicit, fused in zip(*both, strict=True):
+        assert torch.equal(explicit, fused)
+        torch.testing.assert_close(fused.sum(-1), torch.ones_like(fused[..., 0]), atol=1e-6, rtol=0)
+    return both[1]
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("shape", [(8, 8), (8, 12), (14, 6)])
+@pytest.mark.parametrize(
+    ("position", "class_token", "registers"),
+    [("bias_2d", False, 0), ("rope_mixed", True, 0), ("learned_1d", False, 4), ("pape", True, 3), ("fire", False, 4)],
+)
+def test_the_maps_of_a_vit_are_what_its_fused_layers_mix_by(
+    position: str, class_token: bool, registers: int, shape: tuple[int, int], training: bool, randomise: Any
+) -> None:
+    """Reference: map times values times the last weights, with the values of each layer's own input, in single
+    precision; square grids and others, with 0, 1 and 4 tokens beside the patches, in training and in evaluation."""
+    made: dict[str, Any] = {"position": position, "class_token": class_token, "registers": registers}
+    network = models.create_model("vit", image_size=8, in_channels=1, num_classes=5, size="pico", scale=8, **made)
+    randomise(network).train(training)
+    images = random(2, 1, *shape, seed=1, dtype=torch.float32)
+    maps = maps_of(network, images)
+    count = shape[0] * shape[1] // 4 + int(class_token) + registers
+    layers = [layer for layer in network.modules() if isinstance(layer, Attention)]
+    inside = seen_by(network, Attention, images)  # fused
+    for layer, found, (tokens, made_of_them) in zip(layers, maps, inside, strict=True):
+        assert layer.fused and found.shape == (2, layer.heads, count, count)
+        values = layer.qkv(tokens)[..., -tokens.shape[-1] :].unflatten(-1, (layer.heads, -1))  # B N h d
+        mixed = torch.einsum("bhqk,bkhd->bqhd", found, values).flatten(2)
+        torch.testing.assert_close(layer.out(mixed), made_of_them, atol=2e-5, rtol=2e-5)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("shape", [(16, 16), (16, 24), (14, 22)])
+@pytest.mark.parametrize("name", ["swin", "swin_v2"])
+def test_the_maps_of_a_swin_are_what_its_fused_layers_mix_by(
+    name: str, shape: tuple[int, int], training: bool, randomise: Any
+) -> None:
+    """Reference: map times values in every window, put back in place by a loop over windows; maps that windows fill and
+    others, shifted and not, in training and in evaluation."""
+    network: Any = models.create_model(
+        name, image_size=16, in_channels=1, num_classes=5, size="pico", scale=8, patch_size=1, window=4, stages="2-1"
+    )
+    randomise(network).train(training)
+    images = random(2, 1, *shape, seed=1, dtype=torch.float32)
+    maps = maps_of(network, images)
+    layers = [layer for layer in network.modules() if isinstance(layer, Windows)]
+    for layer, found, (x, made_of_it) in zip(layers, maps, seen_by(network, Windows, images), strict=True):
+        height, width = x.shape[1:3]
+        down, right = (2 if layer.shifted and side > 4 else 0 for side in (height, width))
+        padded = nn.functional.pad(x, (0, 0, 0, -width % 4, 0, -height % 4)).roll((-down, -right), (1, 2))
+        values = layer.project(to_windows(padded, (4, 4)))[2]  # B windows h n d
+        mixed = torch.stack([found[:, window] @ values[:, window] for window in range(values.shape[1])], dim=1)
+        back = from_windows(layer.out(mixed.transpose(2, 3).flatten(3)), (4, 4), *padded.shape[1:3])
+        expected = back.roll((down, right), (1, 2))[:, :height, :width]
+        assert layer.fused and found.shape[1] == (padded.shape[1] // 4) * (padded.shape[2] // 4)
+        torch.testing.assert_close(made_of_it, expected, atol=2e-5, rtol=2e-5)
