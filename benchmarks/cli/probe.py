@@ -95,7 +95,7 @@ def _of_runs(what: Sequence[str], only: str | None, root: Path, places: Places) 
             run = read_record(find_record(root, start)).run(places)
         except RecordError as error:
             near = did_you_mean(start, study_names())
-            raise RecordError(f"{error}{near and f', and as a study{near}'}") from error
+            raise RecordError(f"{f'no study is called so{near} ' if near else ''}{error}") from error
         runs[run.id] = run
     name = next(iter(runs)) if len(runs) == 1 else count(len(runs), "runs")
     return Study(name, "", "", "", tuple(runs.values()), {}, (), given=" ".join(what))

@@ -144,6 +144,7 @@ def write_record(
                 "nll": 0.5,
                 "predictions": "none",
                 "code": "0" * 8,
+                **({"consistency": 0.5} if one.probe != "-" else {}),
             }
             for one in evaluations
         ]
