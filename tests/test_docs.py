@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.plan.probes import PROBES
 from benchmarks.plan.recipes import Recipe
 from benchmarks.plan.run import Run
 from benchmarks.plan.study import OTHER, TEXTS, expand
@@ -56,6 +57,12 @@ def test_every_key_of_a_study_is_documented() -> None:
     text = (DOCS / "studies.md").read_text(encoding="utf-8")
     keys = {*Run.model_fields, *Recipe.model_fields, *OTHER, *TEXTS} - {"model", "options", "protocol"}
     assert {key for key in keys if not re.search(rf"\b{key}\b", text)} == set()
+
+
+def test_every_probe_is_documented_with_its_values() -> None:
+    """Reference: the table of all probes."""
+    rows = re.findall(r"^\| `(\w+)` \|.*\| ([\d., ]+) \|$", (DOCS / "probes.md").read_text(encoding="utf-8"), re.M)
+    assert rows == [(name, ", ".join(f"{value:g}" for value in one.values)) for name, one in PROBES.items()]
 
 
 def test_the_example_is_a_study_of_the_size_it_says() -> None:

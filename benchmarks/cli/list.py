@@ -15,6 +15,7 @@ from benchmarks.console import print_json, printable, say, table, terminal
 from benchmarks.data.catalogue import listed
 from benchmarks.data.dataset import Places
 from benchmarks.errors import ConfigError
+from benchmarks.plan.probes import PROBES
 from benchmarks.plan.recipes import recipe_about, recipe_names
 from benchmarks.plan.study import load_study, study_names
 from benchmarks.records.record import NO_RECORD
@@ -25,7 +26,9 @@ from models.catalogue.ready_made import SUMMARIES, WEIGHTS
 
 
 @click.command("list")
-@click.argument("what", type=Choice(["models", "vit-sizes", "positions", "datasets", "recipes", "studies", "runs"]))
+@click.argument(
+    "what", type=Choice(["models", "vit-sizes", "positions", "datasets", "recipes", "studies", "probes", "runs"])
+)
 @click.argument("study", required=False)
 @click.option("--size", help="With models: count parameters and MACs of every family that has this size.")
 @click.option("--image-size", type=click.IntRange(min=1), metavar="PIXELS", help="With --size; default: 32.")
@@ -82,6 +85,8 @@ def listing(what: str, size: str | None = None, image_size: int | None = None) -
         ]
     if what == "recipes":
         return [{"name": name, **recipe_about(name)} for name in recipe_names()]
+    if what == "probes":
+        return [{"name": name, "strengths": len(one.values), "about": one.words} for name, one in PROBES.items()]
     studies = [load_study(name) for name in study_names()]
     return [{"name": s.name, "runs": len(s.runs), "question": s.question, "cost": s.cost} for s in studies]
 

@@ -25,7 +25,7 @@ WEIGHTS = "weights.safetensors"
 
 @click.command()
 @click.argument("what", metavar="STUDY|RUN_ID...", nargs=-1, required=True)
-@click.option("--probes", default=ALL, show_default=True, metavar="NAME,...", help="As docs/probes.md lists them.")
+@click.option("--probes", default=ALL, show_default=True, metavar="NAME,...", help="Names of `inductive list probes`.")
 @click.option("--strengths", metavar="NUMBER,...", help="From 1 on; default: all of each probe.")
 @click.option(
     "--jobs", type=click.IntRange(min=1), help="Runs side by side, with CUDA on each GPU; default: one a core or GPU."

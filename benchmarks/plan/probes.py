@@ -35,7 +35,7 @@ def _fits_drop(share: float, side: int) -> str:
 
 @dataclass(frozen=True)
 class Probe:
-    """`does`: in words, {} being the value of a strength. `values`: that of strength 1, 2, ... `control`: not an image
+    """`does`: in words, {} for the value of a strength. `values`: of strength 1, 2, ... `control`: not an image
     of something any more, or not its label: every network should be at chance. `misfit(value, side)`: why images of
     `side` native pixels cannot be changed so; '' where they can."""
 
@@ -47,6 +47,11 @@ class Probe:
     @property
     def strengths(self) -> range:
         return range(1, len(self.values) + 1)
+
+    @property
+    def words(self) -> str:
+        """What it does, with the values of all strengths: 'enlarged 1.1, 1.2, 1.4, 1.7, 2 times about the middle'."""
+        return self.does.format(", ".join(f"{value:g}" for value in self.values))
 
     def value(self, strength: int) -> float:
         """What a strength stands for: pixels, degrees, a share."""
@@ -63,7 +68,7 @@ PROBES = {
     "brightness": Probe("darker or brighter by the share {}", (0.1, 0.2, 0.3, 0.5, 0.7)),
     "contrast": Probe("with {} of its contrast", (0.8, 0.6, 0.4, 0.25, 0.1)),
     "occlusion": Probe("behind a square of {} of the side", (0.2, 0.3, 0.4, 0.5, 0.6)),
-    "patch_shuffle": Probe("cut into {0} x {0} patches, which are shuffled", (2, 4, 8), misfit=_fits_shuffle),
+    "patch_shuffle": Probe("cut into {} patches along each side, which are shuffled", (2, 4, 8), misfit=_fits_shuffle),
     "patch_drop": Probe("without {} of its patches", tuple(tenth / 10 for tenth in range(1, 10)), misfit=_fits_drop),
     "object_size": Probe("shrunk to {} of its side, in the middle of as many pixels as before", SHARES),
     "fewer_pixels": Probe("shrunk to {} of its side and enlarged again", SHARES),

@@ -303,7 +303,7 @@ def test_the_help_of_each_verb_is_its_docstring_and_quick() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("what", ["models", "positions", "datasets", "recipes", "studies"])
+@pytest.mark.parametrize("what", ["models", "positions", "datasets", "recipes", "studies", "probes"])
 def test_list(what: str, inductive: Inductive) -> None:
     """Every entry of the JSON stands in the table."""
     rows = json.loads(inductive("list", what, "--json").stdout)
