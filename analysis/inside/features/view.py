@@ -7,11 +7,12 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from analysis.elements.palette import DOTTED, Look, looks
 from analysis.frame.naming import differing, text
@@ -43,10 +44,11 @@ class Measured:
         """Whether it is the subject's own network, not what that was before training."""
         return self.network is self.subject.network
 
-    @property
+    @cached_property
     def layers(self) -> list[str]:
         """Names of its layers."""
-        return list(numbers.layers(self.network, self.subject.images[:1]))
+        with torch.no_grad():
+            return list(numbers.layers(self.network, self.subject.images[:1]))
 
 
 def panels(subjects: Sequence[Subject], choices: Choices) -> list[Panel]:
@@ -60,7 +62,9 @@ def panels(subjects: Sequence[Subject], choices: Choices) -> list[Panel]:
     check_images(subjects)
     networks = measured(subjects)
     found = _likenesses(networks)
-    if any(numbers.maps(one.network, one.subject.images[:1]) for one in networks):  # an MLP has no places
+    with torch.no_grad():
+        some = any(numbers.maps(one.network, one.subject.images[:1]) for one in networks)
+    if some:  # an MLP has no places
         found += [*_spectra(networks), *_receptive_fields(networks), _places(networks)]
     return found
 

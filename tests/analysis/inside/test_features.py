@@ -1,6 +1,7 @@
 """The view `features`: what is measured of layers, against references by hand, and what is written."""
 
 import math
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -264,7 +265,9 @@ def test_the_view_writes_numbers_beside_figures(subject: Subject, tmp_path: Path
 def test_two_subjects_are_compared_across(subject: Subject) -> None:
     """A run, and what it was before training under another name: across is what the run's own control says."""
     other = replace(subject, name="timm:other", network=subject.untrained, trained=None)
-    found = {panel.name: panel.numbers for panel in panels([subject, other], Choices())}
+    shown = panels([subject, other], Choices())
+    assert pickle.dumps([panel.draw for panel in shown]), "other processes draw them"
+    found = {panel.name: panel.numbers for panel in shown}
     np.testing.assert_allclose(
         found["cka-1-2"]["cka_vit_learned_1d_timm_other"],
         found["cka-1"]["cka_vit_learned_1d_vit_learned_1d_untrained"],
@@ -282,6 +285,16 @@ def test_runs_of_one_model_are_told_apart_by_what_differs(finished: tuple[Run, P
         "vit learned_1d class_token=false seed=0",
         "vit learned_1d class_token=true seed=7",
     ]
+
+
+def test_a_network_without_places_has_likeness_alone(subject: Subject) -> None:
+    """An MLP beside a ViT has no line in what needs places; alone it has CKA only."""
+    network = models.create_model("mlp", size="nano", image_size=8, in_channels=1, num_classes=10).eval()
+    mlp = replace(subject, name="timm:mlp", network=network, trained=None)
+    assert [panel.name for panel in panels([mlp], Choices())] == ["cka-1"]
+    found = {panel.name: panel.numbers for panel in panels([subject, mlp], Choices())}
+    assert np.isnan(found["places"]["r2_x_timm_mlp"]).all()
+    assert "spectra-2" not in found
 
 
 def test_what_the_view_does_not_have_is_refused(finished: tuple[Run, Path], subject: Subject, tmp_path: Path) -> None:
