@@ -1,1 +1,1 @@
-"""`--at attention`: which tokens attend to which. `numbers.py` measures, `figures.py` draws, `view.py` composes."""
+"""`--at attention`: which tokens attend to which. `reading.py` reads, `numbers.py` measures, `view.py` shows."""
