@@ -36,19 +36,20 @@ def canvas(width: float, height: float) -> Figure:
     return Figure(figsize=(width, min(height, 0.45 * width + 1.1)), layout="constrained")
 
 
-def panels(amount: int, width: float, height: float, ylabel: str) -> tuple[Figure, list[Axes]]:
-    """A figure with so many panels on the same axes, at most three of them side by side, and their axes.
+def panels(amount: int, width: float, height: float, ylabel: str, alike: bool = True) -> tuple[Figure, list[Axes]]:
+    """A figure with so many panels on the same axes, at most three of them side by side, and their axes; not `alike`
+    are those with horizontal axes of their own.
 
     `height` of a row in inches, less where panels are narrow."""
     columns = max(1, min(COLUMNS, amount, int(width / PANEL)))
     rows = math.ceil(max(amount, 1) / columns)
     height = 0.7 + rows * min(height, 0.62 * width / columns + 0.6)
     figure = Figure(figsize=(width, height), layout="constrained")
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel().tolist()
+    grid = figure.subplots(rows, columns, sharex=alike, sharey=True, squeeze=False).ravel().tolist()
     for axes in grid[amount:]:
         axes.set_axis_off()
     for place, axes in enumerate(grid[:amount]):
-        axes.tick_params(labelbottom=place + columns >= amount)  # also where the panel below is off
+        axes.tick_params(labelbottom=not alike or place + columns >= amount)  # also where the panel below is off
         axes.set_ylabel("" if place % columns else ylabel)
     return figure, grid[:amount]
 

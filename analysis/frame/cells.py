@@ -51,13 +51,15 @@ def summarise(
     rows: pd.DataFrame,
     runs: pd.DataFrame,
     value: str,
-    resolutions: Sequence[int] | None = None,
+    places: Sequence[Any] | None = None,
     bounds: tuple[float, float] | None = (0.0, 1.0),
+    across: str = "test_resolution",
 ) -> pd.DataFrame:
-    """One row per line (column `line` if there, else label) and train size, and per test resolution if given.
+    """One row per line (column `line` if there, else label) and train size, and per place if given: the `places` are
+    values of the column `across`, test resolutions if nothing else is said.
 
     rows: evaluations of one arm, at most one per run and row of the result. runs: all runs of that arm.
-    Columns of the result: label, line, train_size, [test_resolution], mean, low, high (shares; NaN if there is none),
+    Columns of the result: label, line, train_size, [`across`], mean, low, high (shares; NaN if there is none),
     n (units of the interval), done and planned (runs), planned_n (units), images (size of the test part),
     starved, stale, collapsed, runs (ids of the done ones, separated by spaces). Lines in the order of `runs`, sizes
     ascending.
@@ -66,11 +68,11 @@ def summarise(
     one_arm(runs)
     if "line" not in rows:
         rows = rows.assign(line=rows["label"])
-    by = ["label", "line", "train_size", *([] if resolutions is None else ["test_resolution"])]
+    by = ["label", "line", "train_size", *([] if places is None else [across])]
     lines: dict[str, list[str]] = {}
     for label, line in each_row(rows, ["label", "line"]):
         lines.setdefault(label, []).append(line)
-    known = rows[[*NEEDED, value]].dropna(subset=[value])
+    known = rows[list(dict.fromkeys((*NEEDED, *by, value)))].dropna(subset=[value])
     cells = dict(each_group(known, by))
     result: list[dict[str, Any]] = []
     for label, planned in each_group(runs[["label", "train_size", "draw", "seed", "draw_runs"]], "label"):
@@ -78,8 +80,8 @@ def summarise(
             size: {"planned": len(group), "planned_n": intervals.planned_units(group)}
             for size, group in each_group(planned, "train_size", ordered=True)
         }
-        places = itertools.product(lines.get(label, [label]), of_plan, *([] if resolutions is None else [resolutions]))
-        for line, train_size, *at in places:
+        every = itertools.product(lines.get(label, [label]), of_plan, *([] if places is None else [places]))
+        for line, train_size, *at in every:
             key = dict(zip(by, (label, line, train_size, *at), strict=True))
             cell = cells.get((label, line, train_size, *at), known.iloc[:0])
             result.append(key | _cell(cell, of_plan[train_size], value, bounds))

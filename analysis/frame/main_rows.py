@@ -19,7 +19,11 @@ def probed(rows: pd.DataFrame) -> pd.DataFrame:
 def usual(rows: pd.DataFrame) -> pd.DataFrame:
     """The evaluations that tables and figures show: resized whole images, each model's default way of carrying
     positions, BatchNorm as trained, no mirror images. The room `questions/resolution` has the others."""
-    rows = unprobed(rows)
+    return as_shown(unprobed(rows))
+
+
+def as_shown(rows: pd.DataFrame) -> pd.DataFrame:
+    """The same of any evaluations, probed ones as well."""
     whole = (rows["images"] == "resize") & (rows["crop"] == 1) & (rows["views"] == "one")
     return rows[whole & rows["carry_default"] & (rows["batchnorm"] == "kept")]
 

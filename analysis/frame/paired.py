@@ -27,12 +27,12 @@ def encoding_pairs(runs: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def paired_difference(
-    own: pd.DataFrame, other: pd.DataFrame, runs: pd.DataFrame, other_runs: pd.DataFrame
+    own: pd.DataFrame, other: pd.DataFrame, runs: pd.DataFrame, other_runs: pd.DataFrame, value: str = "accuracy"
 ) -> dict[str, Any]:
-    """The columns on the difference of two models at a place: accuracy of the first minus that of the other, a share,
+    """The columns on the difference of two models at a place: `value` of the first minus that of the other, a share,
     with its t-interval; how many pairs of runs are done and planned; marks; ids. `own` and `other`: their evaluations
     there, at most one a run; `runs` and `other_runs`: all their planned runs."""
-    pairs = intervals.pairs(own, other, "accuracy")
+    pairs = intervals.pairs(own, other, value)
     estimate = intervals.over_seeds(pairs, "difference")
     planned = intervals.planned_pairs(runs, other_runs)
     marked = marks(other_runs)

@@ -8,6 +8,7 @@ from typing import Any
 
 from analysis.elements.question import Question
 from analysis.questions.accuracy.question import QUESTION as ACCURACY
+from analysis.questions.assumptions.question import QUESTION as ASSUMPTIONS
 from analysis.questions.comparisons.question import QUESTION as COMPARISONS
 from analysis.questions.data_needed.question import QUESTION as DATA_NEEDED
 from analysis.questions.fairness.question import QUESTION as FAIRNESS
@@ -21,6 +22,7 @@ QUESTIONS: tuple[Question[Any], ...] = (  # Any: each has numbers of its own kin
     ACCURACY,
     POSITIONS,
     RESOLUTION,
+    ASSUMPTIONS,
     TRAINING_LOSS,
     MISTAKES,
     FAIRNESS,

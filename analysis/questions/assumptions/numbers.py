@@ -1,0 +1,157 @@
+"""What finished networks keep of their accuracy under probes: one thing changed in the test images, in steps of growing
+strength (`benchmarks.plan.probes`).
+
+*Accuracy kept* by a run at a strength: its test accuracy there over that on the images as they are, both at its
+training resolution; under a probe the mean of it over strengths, which is the area below its curve against strength.
+Undefined (NaN) for a run that is not two binomial standard errors above chance without the probe.
+*Consistency*: the share of images that are taken for the same class as without the probe, right or wrong.
+"""
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from analysis.elements.reported import ReportedArm
+from analysis.frame.cells import at_home, summarise
+from analysis.frame.families import declared_families
+from analysis.frame.main_rows import as_shown
+from analysis.frame.paired import paired_difference
+from analysis.frame.rows import each_group
+from analysis.questions.accuracy.ranking import accuracy_ranking
+from analysis.questions.comparisons.verdicts import all_verdicts
+from analysis.statistics import intervals
+from benchmarks.plan.probes import PROBES
+
+BOUNDS = {"kept": (0.0, math.inf), "consistency": (0.0, 1.0)}  # what is measured of a probe, and what is possible
+CONTROLS = frozenset(name for name, probe in PROBES.items() if probe.control)
+AT_CHANCE = 3  # binomial standard errors of one run's test images, within which a mean is at chance
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """The tables of an arm in long form, of train sizes and models with a probed evaluation; all empty without one.
+
+    `by_run`: evaluations, one a run and probe, with the columns kept and consistency, means over strengths, NaN for a
+    run that lacks a strength that others of its train size have; strengths ('1 2 3').
+    `by_probe`: rows of `cells.summarise` with measure (of BOUNDS), probe and strengths. `by_strength`: the same with
+    strength, of accuracy as well. `differences`: kept minus that of the `reference`, as `paired.paired_difference` has
+    them, with label, line, reference, train_size, probe. `controls`: rows of `summarise` of accuracy with probe,
+    chance and at_chance."""
+
+    by_run: pd.DataFrame
+    by_probe: pd.DataFrame
+    by_strength: pd.DataFrame
+    differences: pd.DataFrame
+    controls: pd.DataFrame
+
+
+def numbers(arm: ReportedArm) -> Assumptions:
+    """What an arm's models keep under each probe, with t-intervals over units."""
+    rows = measured(arm)
+    control = rows["probe"].isin(CONTROLS)
+    changed, controls = rows[~control], rows[control]
+    each = by_run(changed)
+    runs = _probed_runs(arm, changed)
+    return Assumptions(each, by_probe(each, runs), by_strength(changed, runs), differences(arm, each, runs),
+                       at_chance(controls, _probed_runs(arm, controls), arm.arm.classes))  # fmt: skip
+
+
+def probes_in_order(table: pd.DataFrame) -> list[str]:
+    """The probes of a table in their order in `PROBES`; one of another version comes last."""
+    there = set(table["probe"]) if len(table) else set()
+    return [*(name for name in PROBES if name in there), *sorted(there - PROBES.keys())]
+
+
+def measured(arm: ReportedArm) -> pd.DataFrame:
+    """The probed evaluations of the test part at the training resolution, with the column kept."""
+    rows = as_shown(arm.probed)
+    rows = rows[(rows["part"] == "test") & (rows["test_resolution"] == rows["resolution"])]
+    home, guess = at_home(arm.rows).set_index("run"), intervals.chance(arm.arm.classes)
+    margin = 2 * (guess * (1 - guess) / home["count"]) ** 0.5
+    plain = home["accuracy"].where(home["accuracy"] > guess + margin)
+    return rows.assign(kept=rows["accuracy"] / rows["run"].map(plain).astype(float))
+
+
+def _probed_runs(arm: ReportedArm, rows: pd.DataFrame) -> pd.DataFrame:
+    """The runs, whatever their state, of the models and train sizes of which some run has a row."""
+    return arm.runs[arm.runs["label"].isin(rows["label"]) & arm.runs["train_size"].isin(rows["train_size"])]
+
+
+def by_run(rows: pd.DataFrame) -> pd.DataFrame:
+    """`Assumptions.by_run` of `measured` rows."""
+    tables = []
+    for _, group in each_group(rows, ["train_size", "probe"]):
+        strengths = sorted(group["strength"].unique().tolist())
+        of_run = group.groupby("run")
+        means = of_run[list(BOUNDS)].mean()[of_run["strength"].nunique() == len(strengths)]
+        first = group.drop_duplicates("run")
+        columns = {name: first["run"].map(means[name]).astype(float) for name in BOUNDS}
+        tables.append(first.assign(**columns, strengths=" ".join(map(str, strengths))))
+    return pd.concat(tables, ignore_index=True) if tables else rows.assign(strengths="")
+
+
+def by_probe(each: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """`Assumptions.by_probe` of `by_run` and all runs of its models."""
+    if each.empty:
+        return pd.DataFrame()
+    probes = probes_in_order(each)
+    tables = [
+        summarise(each, runs, measure, probes, bounds, across="probe").assign(measure=measure)
+        for measure, bounds in BOUNDS.items()
+    ]
+    found = pd.concat(tables, ignore_index=True)
+    strengths = {key: of["strengths"].iloc[0] for key, of in each_group(each, ["train_size", "probe"])}
+    places = zip(found["train_size"], found["probe"], strict=True)
+    return found.assign(strengths=[strengths.get(place, "") for place in places])
+
+
+def by_strength(rows: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """`Assumptions.by_strength` of `measured` rows and all runs of their models."""
+    tables = []
+    for probe in probes_in_order(rows):
+        of_probe = rows[rows["probe"] == probe]
+        strengths = sorted(of_probe["strength"].unique().tolist())
+        for measure, bounds in {"accuracy": (0.0, 1.0), **BOUNDS}.items():
+            table = summarise(of_probe, runs, measure, strengths, bounds, across="strength")
+            tables.append(table.assign(probe=probe, measure=measure))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def reference_of(arm: ReportedArm, train_size: int, labels: set[str]) -> str | None:
+    """The model of `labels` against which the others are held: the reference of the first family of many against one
+    that the study declares, else the one that is most accurate without a probe; None where none has a result."""
+    for family, by_label in declared_families(arm.runs, arm.study):
+        _, reference = family.of(by_label)
+        if reference in labels:
+            return reference
+    ranking = accuracy_ranking(arm.once(all_verdicts), train_size)
+    return next((label for label in ranking.means if label in labels), None) if ranking is not None else None
+
+
+def differences(arm: ReportedArm, each: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """`Assumptions.differences`: every model against the reference, run by run with the same draw and seed."""
+    result = []
+    for size, at in each_group(each, "train_size", ordered=True):
+        labels = [label for label in dict.fromkeys(runs["label"]) if label in set(at["label"])]
+        reference = reference_of(arm, size, set(labels))
+        planned = dict(each_group(runs[runs["train_size"] == size], "label"))
+        cells = dict(each_group(at, ["label", "probe"]))
+        for label in labels if reference is not None else ():
+            for probe in probes_in_order(at) if label != reference else ():
+                key = {"label": label, "line": label, "reference": reference, "train_size": size, "probe": probe}
+                own, other = (cells.get((name, probe), at.iloc[:0]) for name in (label, reference))
+                result.append(key | paired_difference(own, other, planned[label], planned[reference], "kept"))
+    return pd.DataFrame(result)
+
+
+def at_chance(rows: pd.DataFrame, runs: pd.DataFrame, classes: int) -> pd.DataFrame:
+    """`Assumptions.controls`: accuracy on controls, and whether its mean lies within AT_CHANCE binomial standard errors
+    of chance, those of one run: all runs have the same test images, so that their mean is no surer."""
+    if rows.empty:
+        return pd.DataFrame()
+    found = summarise(rows, runs, "accuracy", probes_in_order(rows), across="probe")
+    found = found[found["done"] > 0]
+    guess = intervals.chance(classes)
+    margin = AT_CHANCE * (guess * (1 - guess) / found["images"]) ** 0.5
+    return found.assign(chance=guess, at_chance=(found["mean"] - guess).abs() <= margin)

@@ -1,0 +1,118 @@
+"""Which model keeps most and least of its accuracy under each probe, in words, and what its controls limit."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from analysis import wording
+from analysis.elements.claims import Claim, reservations, scope
+from analysis.elements.reported import ReportedArm
+from analysis.frame.rows import each_group
+from analysis.questions.accuracy.ranking import Ranking, rank
+from analysis.questions.assumptions.numbers import numbers, probes_in_order
+from analysis.statistics.intervals import Estimate
+from analysis.wording import Answer, Scope
+
+PLACE = "assumptions"
+SPOKEN = 3  # probes that a sentence names one by one
+CONTROL_WORDS = {"noise_image": "images of noise", "permuted_labels": "permuted labels"}
+
+
+def spoken(probe: str) -> str:
+    """'patch shuffle'."""
+    return probe.replace("_", " ")
+
+
+def claims(arm: ReportedArm) -> list[Claim]:
+    """One sentence of an arm, at its largest probed train size: the models that keep most and least under a probe,
+    where each of the others is separable from them by its paired t-interval (no family judges what is kept)."""
+    each = arm.once(numbers).by_run
+    if each.empty or each["label"].nunique() < 2:
+        return []
+    size = int(each["train_size"].max())
+    at = each[each["train_size"] == size]
+    most: dict[str, list[tuple[str, Estimate]]] = {}
+    least: dict[str, list[tuple[str, Estimate]]] = {}
+    unclear = []
+    for probe in probes_in_order(at):
+        rows = at[at["probe"] == probe]
+        first, last = alone(rankings(rows)), alone(rankings(rows.assign(kept=-rows["kept"])))
+        for found, one in ((most, first), (least, last)):
+            if one is not None:
+                found.setdefault(one[0], []).append((probe, one[1]))
+        if first is None and last is None:
+            unclear.append(probe)
+    notes = reservations(arm.runs, size)
+    pair = at["label"].nunique() == 2  # where the one keeps most, the other keeps least
+    phrases = [f"{lead}: {_each(found, notes)}" for lead, found in (("most", most), ("least", least)) if found]
+    phrases = phrases[:1] if pair else phrases
+    if unclear:
+        every = len(unclear) == at["probe"].nunique() > SPOKEN
+        names = "every probe" if every else _several([spoken(probe) for probe in unclear])
+        phrases.append(f"under {names} " + ("the two are not separable" if pair else "no model is separable from all"))
+    body = ". ".join(f"{text[0].upper()}{text[1:]}" for text in phrases)
+    return [Claim(Answer("Accuracy kept under probes", scope(arm.data, size), f"{body}."), PLACE)]
+
+
+def rankings(rows: pd.DataFrame) -> Ranking | None:
+    """The models by what they keep under one probe; `rows` of `Assumptions.by_run`, of one train size and probe."""
+    return rank(rows, "kept", bounds=None)
+
+
+def alone(ranking: Ranking | None) -> tuple[str, Estimate] | None:
+    """The leader and its mean where every other model is below it and none that lacks runs could lead; else None."""
+    if ranking is None or ranking.passed or not 0 < len(ranking.below) == len(ranking.means) - 1:
+        return None
+    return ranking.leader, ranking.mean
+
+
+def _each(found: Mapping[str, Sequence[tuple[str, Estimate]]], notes: Mapping[str, tuple[str, ...]]) -> str:
+    """'resnet under shift (97.1 %) and blur (88.0 %); swin under noise (40.2 %)'."""
+    return "; ".join(
+        f"{wording.noted(label, *notes.get(label, ()))} under "
+        + wording.names(f"{spoken(probe)} ({_percent(mean)})" for probe, mean in probes)
+        for label, probes in found.items()
+    )
+
+
+def _percent(mean: Estimate) -> str:
+    """Of what is kept, or of its negative, by which the least is found."""
+    return wording.percent(abs(mean.mean))
+
+
+def _several(names: Sequence[str]) -> str:
+    """'shift, blur and 3 other probes'."""
+    if len(names) <= SPOKEN:
+        return wording.names(names)
+    return f"{', '.join(names[: SPOKEN - 1])} and {len(names) - SPOKEN + 1} other probes"
+
+
+def limits(arm: ReportedArm) -> list[Claim]:
+    """The controls that are not at chance: then something else than what is in the images is measured."""
+    controls = arm.once(numbers).controls
+    away = controls[~controls["at_chance"]] if len(controls) else controls
+    if away.empty:
+        return []
+    names = wording.names(dict.fromkeys(away["label"]))
+    probes = wording.names(control_words(probe) for probe in probes_in_order(away))
+    body = f"with {probes} accuracy is not at chance ({names}), so what is kept under probes may be no accuracy."
+    return [Claim(Answer("A control failed", Scope(arm.words), body), PLACE)]
+
+
+def control_words(probe: str) -> str:
+    """What the test images are of a control, or their labels."""
+    return CONTROL_WORDS.get(probe, spoken(probe))
+
+
+def controls_line(arm: ReportedArm) -> str:
+    """The controls in a line, '' without: 'Controls: with images of noise accuracy is 9.2 to 10.4 % (chance 10.0 %): at
+    chance.'"""
+    controls = arm.once(numbers).controls
+    phrases = []
+    for probe, of_probe in each_group(controls, "probe") if len(controls) else ():
+        ends = dict.fromkeys(f"{100 * share:.1f}" for share in (of_probe["mean"].min(), of_probe["mean"].max()))
+        odd = list(dict.fromkeys(of_probe.loc[~of_probe["at_chance"], "label"]))
+        verdict = f"not at chance: {wording.names(odd)}" if odd else "at chance"
+        phrases.append(f"with {control_words(probe)} mean accuracy is {' to '.join(ends)} % ({verdict})")
+    chance = wording.percent(controls["chance"].iloc[0]) if phrases else ""
+    return f"Controls, where chance is {chance}: {'; '.join(phrases)}." if phrases else ""
