@@ -328,7 +328,10 @@ WRONG: list[tuple[str, str]] = [
     ("seed = [0, true]\n" + VIT, "seed: True should be a valid integer"),
     ("train_size = 100.5\n" + VIT, "train_size (with models[0]: vit train_size 100.5): 100.5 should be a valid"),
     ("dataset = 1979-05-27\n" + VIT, "dataset: datetime.date(1979, 5, 27) is not a string"),
-    ("dataset = ['digits', 'cifar']\n" + VIT, "dataset: unknown data set 'cifar'; there are digits, digits_permuted_pixels, "),
+    (
+        "dataset = ['digits', 'cifar']\n" + VIT,
+        "dataset: unknown data set 'cifar'; there are digits, digits_permuted_pixels, ",
+    ),
     ("recipe = 'plian'\n" + VIT, "recipe: unknown recipe 'plian'; there are "),
     ("recipe = { lerning_rate = 1 }\n" + VIT, "recipe.lerning_rate: unknown; did you mean `learning_rate`?"),
     ("recipe = { learning_rate = [1e-3, 'x'] }\n" + VIT, "recipe.learning_rate: 'x' should be a valid number"),
