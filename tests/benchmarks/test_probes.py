@@ -11,6 +11,7 @@ import scipy.ndimage
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torchvision.transforms.v2.functional import gaussian_blur
 
 import models
 from analysis.frame.predictions import read_correct
@@ -85,11 +86,13 @@ def test_scale(strength: int) -> None:
 
 @pytest.mark.parametrize("strength", PROBES["blur"].strengths)
 def test_blur(strength: int) -> None:
-    """Reference: scipy.ndimage.gaussian_filter."""
+    """References: scipy.ndimage.gaussian_filter, and torchvision's gaussian_blur."""
     before, after, value = changed("blur", strength)
     sigma = value * SIDE / 32
     radius = int(np.ceil(3 * sigma))
     expected = scipy.ndimage.gaussian_filter(before, (0, 0, sigma, sigma), radius=(0, 0, radius, radius), mode="mirror")
+    torchvision = gaussian_blur(torch.from_numpy(before), [2 * radius + 1] * 2, [sigma] * 2)
+    np.testing.assert_allclose(after, torchvision, atol=1e-6)
     np.testing.assert_allclose(after, expected, atol=1e-6)
 
 
