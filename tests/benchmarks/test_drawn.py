@@ -50,7 +50,7 @@ def test_what_is_drawn_never_changes() -> None:
         "same_near": "ecd47ce9bcd76986",
         "same_far": "082c39378683b899",
         "counting": "98b5395ad4f8755a",
-        "texture_or_shape": "12a9565461d5e12e",
+        "texture_or_shape": "226b1d6a9ad510b3",
     }
 
 
@@ -157,14 +157,12 @@ def test_texture_and_shape_agree_and_then_contradict() -> None:
     images = drawn("texture_or_shape-64")
     for pixels, labels, agree in ((images.train, images.train_labels, True), (images.test, images.test_labels, False)):
         for image, label in zip(pixels[:, 0].astype(int), labels, strict=True):
-            mask = np.abs(image - image[0, 0]) > 20 if abs(image[0, 0] - image[0, -1]) < 3 else None
-            assert mask is not None
-            mask = ndimage.binary_closing(mask, iterations=3)
+            mask = image > 90
             down, right = np.argwhere(mask).min(0), np.argwhere(mask).max(0)
             side = (right - down) * 20 // 100
             disc = mask[tuple(down + side)] and mask[tuple(right - side)]
             assert disc == (label == 0)
-            middle = image[tuple(slice((a + b) // 2 - 8, (a + b) // 2 + 8) for a, b in zip(down, right, strict=True))]
+            middle = image[tuple(slice((a + b) // 2 - 5, (a + b) // 2 + 5) for a, b in zip(down, right, strict=True))]
             stripes = np.abs(np.diff(middle, axis=0)).mean() < 0.1 * np.abs(np.diff(middle, axis=1)).mean()
             assert (stripes == (label == 0)) == agree
 
