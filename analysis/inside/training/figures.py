@@ -17,12 +17,12 @@ from analysis.elements.palette import GREY
 
 PANELS = {"loss, nats": "loss", "accuracy": "accuracy"}
 PARTS: dict[str, Any] = {"validation_": "-", "": (0, (1, 1))}  # before a panel's key of metrics.jsonl: its line
-NAMES = ("validation", "training, batch")
+NAMES = {"validation_": "validation", "": "training, batch"}
 
 
 def curves(runs: Sequence[tuple[str, str, Sequence[Mapping[str, float]]]], width: float = WIDTH) -> Figure:
-    """Loss (log scale) and accuracy of runs (name, colour, rows of metrics.jsonl) against the optimiser step: of
-    validation solid, of training batches dotted. `width` in inches."""
+    """Loss (log scale where it spans a decade) and accuracy of runs (name, colour, rows of metrics.jsonl) against the
+    optimiser step: of validation solid, of training batches dotted. `width` in inches."""
     beside = width >= NARROW
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, 2.9 if beside else 4.8), layout="constrained")
@@ -36,13 +36,19 @@ def curves(runs: Sequence[tuple[str, str, Sequence[Mapping[str, float]]]], width
                         axes.plot(*zip(*points, strict=True), color=colour, linestyle=style, **thin)
             axes.set(title=title, xlabel="optimiser step")
         loss, accuracy = grid
-        loss.set_yscale("log")
-        decades(loss, "{:g}", (1, 2, 5))
+        low, high = loss.dataLim.intervaly
+        if high > 10 * low > 0:
+            loss.set_yscale("log")
+            decades(loss, "{:g}", (1, 2, 5))
         accuracy.set_ylim(0, 1.02)
         accuracy.yaxis.set_major_formatter(PercentFormatter(1.0))
         handles = [Line2D([], [], color=colour) for _, colour, _ in runs]
-        handles += [Line2D([], [], color=GREY, linestyle=style) for style in PARTS.values()]
-        place_legend(figure, handles, [*(name for name, _, _ in runs), *NAMES], above=True)
+        names = [name for name, _, _ in runs]
+        for prefix, style in PARTS.items():
+            if any(finite(row.get(f"{prefix}loss")) for _, _, rows in runs for row in rows):
+                handles.append(Line2D([], [], color=GREY, linestyle=style))
+                names.append(NAMES[prefix])
+        place_legend(figure, handles, names, above=True)
         return settle(figure)
 
 

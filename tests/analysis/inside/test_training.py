@@ -72,7 +72,7 @@ def test_what_is_mistaken_is_what_the_networks_answer(subjects: list[Subject], f
         said = logits.argmax(dim=1).numpy()
         matrix = confusion_matrix(labels, said, labels=range(10))
         np.testing.assert_array_equal(found["confusion"].numbers["confusion"][number], matrix)
-        confidence = torch.softmax(logits.double(), dim=1).max(dim=1).values
+        confidence = torch.softmax(logits.half().double(), dim=1).max(dim=1).values  # records keep 16 bits
         worst = max(
             (place for place in range(len(labels)) if said[place] != labels[place]), key=lambda p: confidence[p]
         )
@@ -92,6 +92,18 @@ def test_the_most_unlike_are_furthest_apart() -> None:
     assert not total_variation(one, one).any()
     assert total_variation(np.eye(2), np.eye(2)[::-1]).tolist() == [1, 1]
     assert most_unlike(one, one, 3).tolist() == [0, 1, 2]
+
+
+def test_training_images_are_answered_by_the_network(subjects: list[Subject]) -> None:
+    """Records hold no answers to them. Reference: the network's own predictions."""
+    trained = subjects[0].trained
+    assert trained is not None
+    train = opened(subjects[0].name, "train", 2, trained.record.path.parent, DATA)
+    matrix = panels([train], Choices())[1].numbers["confusion"]
+    labels = trained.images("train")[1]
+    np.testing.assert_array_equal(
+        matrix[0], confusion_matrix(labels, trained.predict("train").argmax(dim=1), labels=range(10))
+    )
 
 
 def test_figures_are_drawn_for_a_phone(found: dict[str, Panel]) -> None:
