@@ -53,7 +53,7 @@ def similarity(cosine: Array, grid: Grid, width: float = WIDTH) -> Figure:
     beside = width >= NARROW
     with matplotlib.rc_context(MAPS):
         side = width / 2 if beside else width
-        figure = Figure(figsize=(width, side + 0.5 if beside else 2 * side + 0.9), layout="constrained")
+        figure = Figure(figsize=(width, side - 0.2 if beside else 2 * side + 0.9), layout="constrained")
         left, right = figure.subplots(*((1, 2) if beside else (2, 1)))
         norm = at_least(*limits(cosine))
         shown = left.imshow(cosine, cmap=SCALE, norm=norm, interpolation="nearest", extent=from_1(cosine))

@@ -64,7 +64,7 @@ def captioned(pictures: NDArray[np.uint8], captions: Sequence[str], width: float
     with matplotlib.rc_context({**STYLE, "axes.grid": False, "axes.titlesize": SMALL}):
         size = width / columns
         figure = Figure(figsize=(width, width), layout="constrained")
-        lines = [[wrapped(line, 0.85 * size, figure, SMALL) for line in caption.splitlines()] for caption in captions]
+        lines = [[wrapped(line, 0.9 * size, figure, SMALL) for line in caption.splitlines()] for caption in captions]
         titles = ["\n".join(caption) for caption in lines]
         figure.set_figheight(rows * (0.8 * size + LINE * (1 + max(title.count("\n") for title in titles))))
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
