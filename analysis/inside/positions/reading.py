@@ -22,6 +22,8 @@ from models.positions.base import Position
 from models.positions.rotary import Rotary
 from models.swin import Windows
 
+HOOKS = ("logit_bias", "bias")  # what is added to logits; the first, where there is one, may read the tokens
+
 
 @dataclass(frozen=True, eq=False)
 class OffsetBias:
@@ -113,29 +115,34 @@ def heard(network: Network, images: Tensor) -> list[OffsetBias]:
 
 @contextmanager
 def listening(network: Network, found: list[OffsetBias]) -> Iterator[None]:
-    """Within the context what encodings and windows add to logits is kept in `found`, call by call."""
-    windows = [module for module in network.modules() if isinstance(module, Windows)]
-    inside = {id(module) for one in windows for module in one.modules()}
-    positions = [one for one in network.modules() if isinstance(one, Position) and id(one) not in inside]
+    """Within the context what encodings and windows add to logits is kept in `found`, call by call; what one of these
+    hooks asks of another is not kept again."""
+    owners = [module for module in network.modules() if isinstance(module, Windows | Position)]
+    hooked = [(owner, name) for owner in owners for name in HOOKS if hasattr(owner, name)]
+    asked: list[str] = []
 
-    def keep(owner: nn.Module) -> None:
-        hook: Any = owner.bias
+    def keep(owner: nn.Module, name: str) -> None:
+        hook: Any = getattr(owner, name)
 
-        def bias(first: Any, grid: Grid, *rest: Any) -> Tensor | None:  # queries, grid, block; or target, window
-            made: Tensor | None = hook(first, grid, *rest)
-            if made is not None:
-                found.append(offset_bias(made, grid))
+        def listened(*given: Any) -> Tensor | None:  # ..., grid, block; of windows: target, window
+            asked.append(name)
+            try:
+                made: Tensor | None = hook(*given)
+            finally:
+                asked.pop()
+            if made is not None and not asked:
+                found.append(offset_bias(made, given[-1] if isinstance(owner, Windows) else given[-2]))
             return made
 
-        setattr(owner, "bias", bias)  # noqa: B010  # mypy: no assignment to a method
+        setattr(owner, name, listened)
 
-    for owner in (*windows, *positions):
-        keep(owner)
+    for owner, name in hooked:
+        keep(owner, name)
     try:
         yield
     finally:
-        for owner in (*windows, *positions):
-            delattr(owner, "bias")
+        for owner, name in hooked:
+            delattr(owner, name)
 
 
 def offset_bias(bias: Tensor, grid: Grid) -> OffsetBias:
