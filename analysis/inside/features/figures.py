@@ -73,7 +73,7 @@ def by_depth(
     groups: Mapping[str, Sequence[Depth]], ylabel: str, limits: tuple[float | None, float | None], width: float = WIDTH
 ) -> Figure:
     """A panel for each group, by title: a line for each network over its layers. Where the networks have the same
-    layers these are named, else they stand at their share of the depth."""
+    layers these are named, else they stand at their share of the depth: the first at 0, the last at 1."""
     lines = [line for group in groups.values() for line in group]
     names = list(lines[0].layers)
     same = all(list(line.layers) == names for line in lines)
@@ -96,7 +96,7 @@ def by_depth(
                 _name_ticks(axes.xaxis, names)
                 axes.tick_params(axis="x", labelrotation=90)
             else:
-                axes.set_xlabel("share of the depth (first layer 0, last 1)")
+                axes.set_xlabel("share of the depth")
         legends = {line.name: handle(line.look, [], []) for line in lines}
         place_legend(figure, list(legends.values()), list(legends), above=is_narrow(figure))
         return settle(figure)

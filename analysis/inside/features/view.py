@@ -131,7 +131,7 @@ def _settings(subject: Subject) -> dict[str, Any]:
     if subject.trained is None:
         return {}
     run = subject.trained.run
-    return {**run.options, **{key: value for key, value in run if isinstance(value, str | int | float)}}
+    return {**run.options, **{key: value for key, value in run if key != "id" and isinstance(value, str | int | float)}}
 
 
 def _likenesses(networks: Sequence[Measured]) -> list[Panel]:

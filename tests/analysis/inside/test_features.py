@@ -279,6 +279,7 @@ def test_runs_of_one_model_are_told_apart_by_what_differs(finished: tuple[Run, P
     run, _ = finished
     assert subject.trained is not None
     changed = run.model_copy(update={"seed": 7, "options": {**run.options, "class_token": True}})
+    assert changed.id != run.id
     other = replace(subject, name="other", trained=replace(subject.trained, run=changed))
     assert short_names([subject]) == ["vit learned_1d"]
     assert short_names([subject, other]) == [
