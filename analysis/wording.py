@@ -45,6 +45,7 @@ TERMS: Mapping[str, str] = MappingProxyType(
         "chance": "accuracy of guessing among K equally frequent classes",
         "retention": "what is left of the accuracy above chance at test resolution r, of that at the training "
         "resolution R",
+        "accuracy kept": "test accuracy under a probe over that without, the mean over the probe's strengths",
         "data-equivalence factor": "of B against A: the images B has over the images with which A is as accurate, A's "
         "curve read linearly in log n; an interval is over log factors",
         "images needed": "for what A reaches with n images: those with which B is as accurate, over n; B's curve read "

@@ -12,6 +12,7 @@ FORMULAS: Mapping[str, str] = {
     "simultaneous interval": "d ± c(0.95; ν) · s √(2 / k)",
     "chance": "1 / K",
     "retention": "(a(r) − 1/K) / (a(R) − 1/K)",
+    "accuracy kept": "(1/S) Σₛ aₛ / a",
     "data-equivalence factor": "n / N_A(a_B(n))",
     "images needed": "N_B(a_A(n)) / n",
     "crossing N*": "{n : |d(n)| ≤ t(0.975; k − 1) · s(n) / √k}",

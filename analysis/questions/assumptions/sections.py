@@ -49,7 +49,7 @@ def chapters(arms: Sequence[ReportedArm], styles: Styles) -> list[Chapter]:
 
 
 def kept(arm: ReportedArm, styles: Styles) -> Section:
-    """Figure and table of the largest probed train size, differences to the reference; the smaller ones folded."""
+    """Figure and table of the largest probed train size; folded, differences to the reference and smaller sizes."""
     of = arm.once(numbers)
     if of.by_run.empty:
         return Section(arm.words, (), (), remark=controls_line(arm))
@@ -65,14 +65,17 @@ def kept(arm: ReportedArm, styles: Styles) -> Section:
     shows = f"Accuracy kept by probe and model, with {n_images(largest)}"
     several = behind["label"].nunique() > 1
     marks = captions.legend(
-        "points: means", captions.bars(behind, rows=True), "hollow: not separable from the highest" if several else ""
+        "points: means",
+        captions.bars(behind, rows=True),
+        _cut(behind),
+        "hollow: not separable from the highest" if several else "",
     )
     draw = partial(figures.kept_by_probe, behind, level, styles)
     drawn = (Drawing(f"accuracy-kept-{arm.number}", draw, behind, shows, marks, arm.words),) if len(behind) else ()
-    tables = [by_probe(arm, largest), *against_reference(arm, largest)]
-    folded = [(n_images(size), table) for size in smaller for table in (by_probe(arm, size),)]
-    folded += [(f"{n_images(size)}, differences", one) for size in smaller for one in against_reference(arm, size)]
-    return Section(arm.words, drawn, tuple(tables), (*folded, ("what the probes do", meaning(arm))), controls_line(arm))
+    folded = [("what the probes do", meaning(arm)), *against_reference(arm, largest)]
+    for size in smaller:
+        folded += [(n_images(size), by_probe(arm, size)), *against_reference(arm, size)]
+    return Section(arm.words, drawn, (by_probe(arm, largest),), tuple(folded), controls_line(arm))
 
 
 def by_probe(arm: ReportedArm, size: int) -> Table:
@@ -109,8 +112,8 @@ def _marked(
     return tuple(marked)
 
 
-def against_reference(arm: ReportedArm, size: int) -> list[Table]:
-    """Paired differences of what is kept, in points; nothing of one model."""
+def against_reference(arm: ReportedArm, size: int) -> list[tuple[str, Table]]:
+    """Paired differences of what is kept, in points, under a name; nothing of one model."""
     of = arm.once(numbers)
     table = of.differences[of.differences["train_size"] == size] if len(of.differences) else of.differences
     if table.empty:
@@ -120,7 +123,8 @@ def against_reference(arm: ReportedArm, size: int) -> list[Table]:
     table = table.assign(place=[probes.index(probe) for probe in table["probe"]])
     about = f"Accuracy kept minus that of {reference}, in points, with {n_images(size)}; each pair alone."
     heads = [spoken(probe) for probe in probes]
-    return [linked.grid(table, arm.data, arm.links, "place", heads.__getitem__, about, difference=True)]
+    view = linked.grid(table, arm.data, arm.links, "place", heads.__getitem__, about, difference=True)
+    return [(f"{n_images(size)}, minus {reference}", view)]
 
 
 def meaning(arm: ReportedArm) -> Table:
@@ -146,7 +150,7 @@ def against_strength(arm: ReportedArm, styles: Styles) -> Section:
     size = n_images(table["train_size"].iloc[0])
     drawn: tuple[Drawing, ...] = ()
     if table["mean"].notna().any():
-        marks = captions.legend(captions.MEANS, captions.bars(table))
+        marks = captions.legend(captions.MEANS, captions.bars(table), _cut(table))
         draw = partial(figures.kept_by_strength, table, styles)
         shows = f"Accuracy kept against strength, a panel a probe, with {size}"
         drawn = (Drawing(f"probe-strengths-{arm.number}", draw, table, shows, marks, arm.words),)
@@ -156,6 +160,11 @@ def against_strength(arm: ReportedArm, styles: Styles) -> Section:
         for probe, of_probe in each_group(table, "probe")
     )  # fmt: skip
     return Section(arm.words, drawn, (), folded)
+
+
+def _cut(table: pd.DataFrame) -> str:
+    """What is to be said of intervals that go on beyond the axis of a figure, if any does."""
+    return "bars go on beyond the axis" if (table["high"] > figures.end_of_axis(table)).any() else ""
 
 
 def _strength(probe: str) -> linked.ColumnHead:

@@ -49,7 +49,9 @@ def claims(arm: ReportedArm) -> list[Claim]:
     if unclear:
         every = len(unclear) == at["probe"].nunique() > SPOKEN
         names = "every probe" if every else _several([spoken(probe) for probe in unclear])
-        phrases.append(f"under {names} " + ("the two are not separable" if pair else "no model is separable from all"))
+        phrases.append(
+            f"under {names} " + ("the two are not separable" if pair else "no model is separable from all others")
+        )
     body = ". ".join(f"{text[0].upper()}{text[1:]}" for text in phrases)
     return [Claim(Answer("Accuracy kept under probes", scope(arm.data, size), f"{body}."), PLACE)]
 
