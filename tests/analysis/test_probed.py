@@ -37,6 +37,9 @@ def both(made_up: Any, tmp_path: Path) -> tuple[Study, Study, Path, Path]:
     return plain, full, tmp_path / "plain", tmp_path / "full"
 
 
+GROWN = ("answers", "runs")  # by what is said of probes, and by the pairs of runs behind it
+
+
 def sections_of(page: Path) -> dict[str, str]:
     """The sections of a page by their ids, without digests of records."""
     parts = page.read_text().split('<section id="')[1:]
@@ -59,7 +62,11 @@ def test_a_report_has_the_same_numbers_as_without(both: tuple[Study, Study, Path
         assert [one for one in after.answers if one in before.answers] == list(before.answers)
         assert {path.name: path.read_bytes() for path in after.tables if path.name in tables} == tables
         again = sections_of(after.page)
-        assert {part: again[part] for part in sections} == sections
+        for part, text in sections.items():
+            if part in GROWN:
+                assert set(text.splitlines()) <= set(again[part].splitlines())
+            else:
+                assert again[part] == text
         evaluations = pd.read_csv(next(path for path in after.tables if path.name == "evaluations.csv"))
         assert (evaluations["probe"] != "-").sum() == 6 * len(full.runs)
 
