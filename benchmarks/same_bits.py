@@ -118,6 +118,7 @@ SAME = {
     ("_logits", "083aa1e9"): "89a4cc1e",
     ("images_together", "f36a99ee"): "",
     ("logits_of", "dc2f5f05"): "9d4bbada",
+    ("constructor_arguments", "aa336f16"): "65fd2f9f",  # mixers are parts with options of their own, as encodings are
     # init_from.py: the folder of a run is found by a function of its own; one more message
     ("_folder", "9374ce60"): "",
     ("weights_path", "9180aadd"): "efea2961",

@@ -35,6 +35,7 @@ REGISTRIES = {
     "models.hints",
     "models.catalogue.ready_made",
     "models.catalogue.registry:check_resolution",
+    "models.catalogue.registry:PARTS",
     "models.catalogue.registry:family",
     "models.catalogue.registry:resolve_options",
     "models.catalogue.sizes",

@@ -15,7 +15,7 @@ Initial weights are by the ResNet's rules, drawn for every place.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +59,7 @@ class LocallyConnected(ResNet):
     Args: stem: cifar or half. The others are those of `models.resnet.ResNet`.
     """
 
-    resizes_input: ClassVar[bool] = True
+    resizes_input: bool = True
 
     def __init__(self, *, image_size: int, **rest: Any) -> None:
         super().__init__(image_size=image_size, **rest)

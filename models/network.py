@@ -86,7 +86,7 @@ def drop_path_rates(rate: float, depth: int) -> list[float]:
 class Network(nn.Module, ABC):
     """Base of every network, B C H W -> B K; see the module's docstring for `run` and `parts`."""
 
-    resizes_input: ClassVar[bool] = False  # True: any image is resized to the training resolution first
+    resizes_input: bool = False  # True: any image is resized to the training resolution first
     undecayed: ClassVar[tuple[str, ...]] = ()  # endings of further names that weight decay leaves alone
     schemes: ClassVar[Mapping[str, Scheme]] = {"library": TORCH, "literature": TORCH}  # how layers start
     in_channels: int
@@ -237,7 +237,7 @@ class FixedSize(Network):
     Args: image_size: side of a training image in pixels.
     """
 
-    resizes_input: ClassVar[bool] = True
+    resizes_input: bool = True
 
     def __init__(self, image_size: int) -> None:
         super().__init__()

@@ -15,10 +15,10 @@ from analysis import wording
 from analysis.elements.reported import Anchors
 from analysis.frame.arms import ArmData
 from analysis.frame.cells import estimate_of
+from analysis.frame.naming import resizes_input
 from analysis.frame.rows import each_group, each_row
 from analysis.statistics import intervals
 from analysis.wording import ABSENT, RESIZES, STALE, STARVED
-from models import family
 
 ColumnHead = Callable[[int], str]  # from a train size or resolution to the head of its column
 PARTIAL = re.compile(r"\d+/\d+ ")  # a note: of the planned units only so many
@@ -100,7 +100,7 @@ class Table:
 def model_name(label: str, arm: ArmData, links: Anchors, line: str | None = None) -> Cell:
     """The name of a row, marked when the model resizes its input, leading to the model's runs."""
     model = arm.runs.loc[arm.runs["label"] == label, "model"].iloc[0]
-    return Cell(line or label, signs=RESIZES if family(model).resizes_input else "", href=links.model(label))
+    return Cell(line or label, signs=RESIZES if resizes_input(model) else "", href=links.model(label))
 
 
 def grid(

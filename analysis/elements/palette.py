@@ -34,7 +34,7 @@ class Look(NamedTuple):
     weight: float = 1.0  # of the line, against the usual one
 
 
-KNOWN = {  # by model and positional encoding
+KNOWN = {  # by model, of the ladder with its mixer, and positional encoding
     **{
         ("vit", position): Look(colour, marker, DASHED)
         for position, colour, marker in (
@@ -81,14 +81,18 @@ KNOWN = {  # by model and positional encoding
         )
     },
     **{
-        (model, "-"): Look(colour, "h", DOTTED)
-        for model, colour in (
-            ("iso_attention", INK),
-            ("iso_window", OLIVE),
-            ("iso_conv", BLUE),
-            ("iso_local", SKY),
-            ("iso_pool", GREEN),
-            ("iso_mlp", ORANGE),
+        (f"ladder {mixer}", "-"): Look(colour, marker, DOTTED)
+        for mixer, colour, marker in (
+            ("identity", GREY, "X"),
+            ("pool", GREEN, "h"),
+            ("depthwise_conv", BLUE, "h"),
+            ("gated_conv", VIOLET, "h"),
+            ("local_attention", INK, "s"),
+            ("window_attention", OLIVE, "s"),
+            ("attention", INK, "d"),
+            ("locally_connected", SKY, "h"),
+            ("token_mlp", ORANGE, "p"),
+            ("ssd", VERMILLION, "P"),
         )
     },
 }

@@ -19,7 +19,7 @@ import pandas as pd
 
 import models
 from analysis.frame.main_rows import at_home
-from analysis.frame.naming import NONE, differing, hardware, name_recipes, text
+from analysis.frame.naming import NONE, differing, hardware, model_of, name_recipes, text
 from analysis.frame.rows import each_group
 from analysis.frame.studies import joined
 from analysis.statistics import collapses
@@ -44,7 +44,7 @@ COLUMNS = {
     "run": "id of the run, and name of its folder",
     "state": "missing, queued, running, interrupted, finished, failed, diverged, lost or stale",
     "reason": "why it failed (last line of the traceback, or what is wrong in its record) or is stale (what changed)",
-    "model": "family of the model",
+    "model": "family of the model; of the ladder, with its mixer",
     "size": "tier or published size",
     "position": "positional encoding; '-' where the model has none to choose",
     "position_options": "options of the encoding itself that differ within a condition, 'key=value, ...'; '-' if none",
@@ -312,6 +312,7 @@ def _configured(name: str, settings: Mapping[str, Any], data: Dataset) -> dict[s
     return {
         "run": name,
         **{key: settings[key] for key in same},
+        "model": model_of(settings),
         "classes": data.classes,
         "position": str(settings["options"].get("position", NONE)),
         "initial": _initial(settings),
@@ -410,9 +411,17 @@ def default_way(model: str, options: Mapping[str, Any]) -> str | None:
 
 
 def _named_settings(settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What can tell apart runs of one model in an arm: its options, and the weights it starts from."""
+    """What can tell apart runs of one model in an arm: its options, and the weights it starts from.
+
+    What the model is called by, and options whose values follow from the others, are left out.
+    """
     further = {"initial": settings.get("initial", NONE), "init_from": settings.get("init_from") or "none"}
-    return {**settings["options"], **further}
+    options = settings["options"]
+    try:
+        silent = models.following_options(settings["model"], options)
+    except models.ModelError:  # of a plugin that is not loaded
+        silent = frozenset()
+    return {**{key: value for key, value in options.items() if key not in silent | {"mixer"}}, **further}
 
 
 def _name_labels(table: pd.DataFrame, settings: Mapping[str, Mapping[str, Any]]) -> None:

@@ -19,6 +19,26 @@ def text(value: Any) -> str:
     return json.dumps(value) if isinstance(value, (list, tuple, bool)) else str(value)
 
 
+def model_of(settings: Settings) -> str:
+    """What a run's model is called: its family, and the mixer of one that has mixers, 'ladder pool'."""
+    mixer = settings["options"].get("mixer")
+    return f"{settings['model']} {mixer}" if mixer else str(settings["model"])
+
+
+def family_of(model: str) -> str:
+    """The family of a model that is called as `model_of` does."""
+    return model.partition(" ")[0]
+
+
+def resizes_input(model: str) -> bool:
+    """Whether a model that is called as `model_of` does resizes every image to the training resolution.
+
+    Raises ModelError for one of a plugin that is not loaded.
+    """
+    family, _, mixer = model.partition(" ")
+    return models.resizes_input(family, {"mixer": mixer} if mixer else {})
+
+
 def differing(tables: Sequence[Settings]) -> list[str]:
     """Keys, in order of appearance, with several values in the tables that have them."""
     values: dict[str, set[str]] = {}
@@ -100,7 +120,7 @@ def _effective(settings: Settings) -> dict[str, Any]:
         values["drop_path"] = settings["options"].get("drop_path", NONE)
     if values.get("train_resolutions"):
         try:
-            resized = models.family(settings["model"]).resizes_input
+            resized = models.resizes_input(settings["model"], settings["options"])
         except models.ModelError:  # of a plugin that is not loaded
             resized = False
         values["train_resolutions"] = NONE if resized else values["train_resolutions"]

@@ -10,7 +10,7 @@ from analysis.elements import linked
 from analysis.elements.reported import ReportedArm
 from analysis.frame.arms import Arm, arm_names
 from analysis.frame.frame import LOADED, Frame
-from analysis.frame.naming import NONE
+from analysis.frame.naming import NONE, family_of
 from analysis.frame.states import DONE
 from analysis.questions.comparisons.sentences import method as method_of_comparisons
 from analysis.questions.fairness.numbers import numbers as fairness
@@ -187,7 +187,7 @@ def _upsampled(arms: Sequence[ReportedArm]) -> list[str]:
 
 def _source(model: str, initial: str) -> str:
     try:
-        return models.initial_source(model, initial)
+        return models.initial_source(family_of(model), initial)
     except models.ModelError:  # of a plugin that is not loaded
         return ""
 

@@ -75,7 +75,7 @@ def subjects(one: models.Encoding | models.Family) -> list[Subject]:
         raise ConfigError("check", f"{one.name} of size {one.sizes[0]} takes none of {', '.join(map(str, SIDES))} px")
     options: dict[str, models.Scalar] = {"position": one.name, "scale": 8}
     found = [Subject("vit", options), Subject("vit", {**options, "class_token": True, "registers": 4})]
-    return [*found, Subject("iso_conv", options)] if one.additive else found
+    return [*found, Subject("ladder", {**options, "mixer": "depthwise_conv"})] if one.additive else found
 
 
 def checks(one: models.Encoding | models.Family) -> Iterator[tuple[str, Callable[[Subject], None]]]:

@@ -22,12 +22,14 @@ from benchmarks.records.record import NO_RECORD
 from benchmarks.records.roots import existing
 from benchmarks.records.states import counted
 from benchmarks.records.summary import ListedRun, listed_runs, other_folders
+from models.catalogue.ladder import MIXERS
 from models.catalogue.ready_made import SUMMARIES, WEIGHTS
 
 
 @click.command("list")
 @click.argument(
-    "what", type=Choice(["models", "vit-sizes", "positions", "datasets", "recipes", "studies", "probes", "runs"])
+    "what",
+    type=Choice(["models", "vit-sizes", "positions", "mixers", "datasets", "recipes", "studies", "probes", "runs"]),
 )
 @click.argument("study", required=False)
 @click.option("--size", help="With models: count parameters and MACs of every family that has this size.")
@@ -71,6 +73,11 @@ def listing(what: str, size: str | None = None, image_size: int | None = None) -
         return vit_sizes()
     if what == "positions":
         return [{"name": name, "about": about} for name, about in models.position_summaries().items()]
+    if what == "mixers":
+        return [
+            {"name": one.name, "options": [option.name for option in one.options], "about": one.summary}
+            for one in MIXERS.values()
+        ]
     if what == "datasets":
         return [
             {

@@ -27,7 +27,7 @@ OURS = "ours"  # followed by how its weights start: "ours library"
 _TWO = (f"{OURS} library", f"{OURS} literature")
 WAYS = {  # the families that have two ways to start, tried against each other; of a ResNet torch's own as well
     "resnet": (*_TWO, f"{OURS} torch"),
-    **dict.fromkeys(("vit", "mixer", "conv_stem_vit", "resnet_vit", "conv_attention", "iso_conv"), _TWO),
+    **dict.fromkeys(("vit", "mixer", "conv_stem_vit", "resnet_vit", "conv_attention", "ladder"), _TWO),
 }
 MAIN = ("resnet", "vit")  # whose ways are tried at other rates and budgets, too
 

@@ -259,6 +259,7 @@ PAIRS = {
             note="strides of 2 throughout, as timm's, on images enlarged to 64 px",
         ),
         Pair("mixer", {"timm": timm_mixer}),
-        *(Pair(family) for family in ("conv_stem_vit", "resnet_vit", "conv_attention", "iso_conv")),
+        *(Pair(family) for family in ("conv_stem_vit", "resnet_vit", "conv_attention")),
+        Pair("ladder", options={"mixer": "depthwise_conv"}),
     )
 }

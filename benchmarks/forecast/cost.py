@@ -134,8 +134,8 @@ def cell_key(run: Run) -> str:
 
 def cell_name(run: Run) -> str:
     """A run's id without draw, seed and digest, with the size and recipe: names a cell in tables."""
-    name = run.model if run.position == "-" else f"{run.model} {run.position}"
-    return f"{name} {run.size}, {run.dataset} n={run.train_size} r={run.resolution}, {run.recipe.name}"
+    name = " ".join((*run.model_words, run.size))
+    return f"{name}, {run.dataset} n={run.train_size} r={run.resolution}, {run.recipe.name}"
 
 
 def cells(study: Study, root: Path, slot: Slot = CPU, speeds: Speeds | None = None) -> list[CellCost]:
@@ -233,7 +233,7 @@ def _part_sizes(run: Run) -> dict[str, int]:
 def _training_area(run: Run) -> float:
     """Area of the training images, in images of the training resolution: the mean over the recipe's resolutions."""
     several = run.recipe.train_resolutions
-    if not several or models.family(run.model).resizes_input:
+    if not several or models.resizes_input(run.model, run.options):
         return 1.0
     return sum((side / run.resolution) ** 2 for side in several) / len(several)
 

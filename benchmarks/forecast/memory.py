@@ -113,7 +113,7 @@ def image_bytes(run: Run, side: int) -> int:
 
 def _seen(run: Run, side: int) -> int:
     """The pixels that the network sees of images of `side` pixels."""
-    return run.resolution if models.family(run.model).resizes_input else side
+    return run.resolution if models.resizes_input(run.model, run.options) else side
 
 
 @lru_cache(maxsize=1024)

@@ -60,7 +60,7 @@ def words_of(run: Run) -> tuple[str, ...]:
     began = {"init_from": run.init_from} if run.init_from else {}
     named = {**run.options, "initial": run.initial, **began}
     options = [f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in named.items()]
-    return (run.model, *([run.position] if run.position != "-" else []), *options)
+    return (*run.model_words, *options)
 
 
 def is_called(run: Run, name: str) -> bool:

@@ -121,6 +121,12 @@ class Run(Identified):
         return str(self.options.get("position", "-"))
 
     @property
+    def model_words(self) -> tuple[str, ...]:
+        """What its model is called: the family, with its mixer and its encoding as far as it has them."""
+        parts = (self.options[kind] for kind in sorted(models.PARTS) if kind in self.options)
+        return (self.model, *map(str, parts))
+
+    @property
     def data(self) -> Dataset:
         data: Dataset = (self.__pydantic_private__ or {})["_data"]  # `self._data`, in a tenth of the time
         return data
@@ -153,9 +159,12 @@ class Run(Identified):
 
     @cached_property
     def id(self) -> str:
-        """`model-position-dataset-nN-rR-dD-sS-digest`, the digest being 8 hex digits of SHA-256 of the delta."""
+        """`model-mixer-position-dataset-nN-rR-dD-sS-digest`, as far as a model has mixer and position.
+
+        The digest is 8 hex digits of SHA-256 of the delta.
+        """
         digest = hashlib.sha256(canonical(self.delta).encode()).hexdigest()[:8]
-        name = self.model if self.position == "-" else f"{self.model}-{self.position}"
+        name = "-".join(self.model_words)
         place = f"n{self.train_size}-r{self.resolution}-d{self.draw}-s{self.seed}"
         return f"{name}-{self.dataset}-{place}-{digest}".replace("/", "_").replace(":", "_")
 
@@ -430,24 +439,25 @@ def _usual_options(
     model: str,
     size: str,
     derived: tuple[tuple[str, Scalar], ...],
-    position: Scalar | None,
+    parts: tuple[tuple[str, Scalar], ...],
     plugins: tuple[models.Plugin, ...],
 ) -> dict[str, Scalar]:
-    """The options of a model where nothing but its position is given; not to be changed, all runs share it.
+    """The options of a model where nothing but its position and its mixer is given; not to be changed, all runs share
+    it.
 
-    `plugins` are those loaded, which decide what every name means.
+    `parts` are these two, as far as the model has them: each brings options of its own, with their defaults. `plugins`
+    are those loaded, which decide what every name means.
     """
     usual = models.resolve_options(model, size=size, options=dict(derived))
-    if position is None:
-        return usual
-    chosen = {**dict(derived), "position": position}  # an encoding brings options of its own, with their defaults
-    return {**models.resolve_options(model, size=size, options=chosen), "position": usual["position"]}
+    chosen = models.resolve_options(model, size=size, options={**dict(derived), **dict(parts)})
+    return {**chosen, **{name: usual[name] for name, _ in parts}}
 
 
 def _delta(run: Run) -> dict[str, Any]:
     """Differences from the defaults, which for some fields follow from other fields (see `make_run`)."""
     derived = tuple(_derived_options(run.model, run.recipe, run.data).items())
-    usual = _usual_options(run.model, run.size, derived, run.options.get("position"), models.loaded_plugins())
+    parts = tuple((name, run.options[name]) for name in models.PARTS if name in run.options)
+    usual = _usual_options(run.model, run.size, derived, parts, models.loaded_plugins())
     changed: dict[str, Any] = {
         "options": {name: value for name, value in run.options.items() if value != usual[name]},
         "recipe": dict(_recipe_delta(run.recipe)),

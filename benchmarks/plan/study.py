@@ -26,7 +26,6 @@ from benchmarks.plan.paper import Paper, read_paper
 from benchmarks.plan.probes import NO_PROBE
 from benchmarks.plan.run import UNDER, Evaluation, Run, default_evaluation, make_run, refuse_resolution, unknown_key
 from models.hints import did_you_mean
-from models.positions.encodings import ENCODINGS
 
 FOLDER = Path(__file__).parent.parent / "studies"
 
@@ -333,12 +332,9 @@ def _split_model(model: Any, place: str) -> tuple[dict[str, Any], dict[str, Any]
 
 
 def _options(model: str) -> set[str]:
-    """The options of a model; of one with positions those of every encoding: which of them a cell can have is seen in
-    the cell. Raises ModelError for a name that is none."""
-    options = {option.name for option in models.family(model).options}
-    if "position" in options:
-        options |= {option.name for encoding in ENCODINGS.values() for option in encoding.options}
-    return options
+    """The options of a model, with those of every encoding and mixer: which of them a cell can have is seen in the
+    cell. Raises ModelError for a name that is none."""
+    return set(models.possible_options(model))
 
 
 def _elsewhere(table: Mapping[str, Any]) -> dict[str, str]:

@@ -22,10 +22,10 @@ from models.catalogue.ready_made import is_ready_made, library_of
 
 def entry_points(run: Run) -> tuple[str, ...]:
     """The `module:symbol` names from which everything that can change a run's weights is reached."""
-    return _entry_points(run.model, run.position, run.data, run.recipe, bool(run.init_from))
+    return _entry_points(models.sources(run.model, options=run.options), run.data, run.recipe, bool(run.init_from))
 
 
-def _entry_points(model: str, position: str, data: Dataset, recipe: Recipe, starts_from: bool) -> tuple[str, ...]:
+def _entry_points(network: tuple[str, ...], data: Dataset, recipe: Recipe, starts_from: bool) -> tuple[str, ...]:
     """The same, from what of a run decides it."""
     return (
         "benchmarks.training.training:Training",
@@ -35,14 +35,14 @@ def _entry_points(model: str, position: str, data: Dataset, recipe: Recipe, star
         *(f"benchmarks.training.augment:{name}" for name in augmentations(recipe, data.flips)),
         "models.catalogue.registry:create_model",
         *(("benchmarks.records.init_from:start",) if starts_from else ()),
-        *models.sources(model, options={} if position == "-" else {"position": position}),
+        *network,
     )
 
 
 def run_sources(run: Run) -> dict[str, str]:
     """Digest (8 hex digits) of each symbol a run's weights depend on, by `module:symbol`."""
     ours = _ours(
-        (run.model, run.position, run.data, run.recipe, bool(run.init_from)),
+        (models.sources(run.model, options=run.options), run.data, run.recipe, bool(run.init_from)),
         run.part_sizes,
         run.steps,
         models.loaded_plugins(),
@@ -53,7 +53,7 @@ def run_sources(run: Run) -> dict[str, str]:
 
 @lru_cache(maxsize=4096)
 def _ours(
-    decisive: tuple[str, str, Dataset, Recipe, bool],
+    decisive: tuple[tuple[str, ...], Dataset, Recipe, bool],
     part_sizes: tuple[int, int],
     steps: int,
     plugins: tuple[models.Plugin, ...],
@@ -61,7 +61,7 @@ def _ours(
     """Digests of our code, and of what data set and recipe come to, once for all runs in which they are the same.
 
     `decisive`: the arguments of `_entry_points`. `plugins` are those loaded, which decide what every name means."""
-    _, _, data, recipe, _ = decisive
+    _, data, recipe, _ = decisive
     facts = {
         f"data set {data.name}": (data.channels, data.native_resolution, data.train_counts),
         "augmentations": augmentations(recipe, data.flips),

@@ -18,12 +18,12 @@ import models
 from benchmarks.plan.run import make_run
 from benchmarks.records import sources
 from benchmarks.slices import slice_digests
-from models.positions.encodings import ENCODINGS
 
 torch.set_num_threads(1)
-for _name in models.model_names():
-    importlib.import_module(models.family(_name).entry.partition(":")[0])
-_entries = [models.family(name).entry for name in models.model_names()] + [one.entry for one in ENCODINGS.values()]
+_entries = [models.family(name).entry for name in models.model_names()]
+_entries += [one.entry for known in models.PARTS.values() for one in known.values()]
+for _entry in _entries:
+    importlib.import_module(_entry.partition(":")[0])
 for _entry in _entries:  # parsed once (a third of a second for each run otherwise), and as they were when loaded
     slice_digests((_entry,))
 sources.run_sources(make_run({}))

@@ -80,6 +80,8 @@ class Family:
     dimensions: Callable[[str, int], Mapping[str, Scalar]] = no_dimensions  # size, scale -> options that they decide
     tiers: Mapping[str, Mapping[str, Scalar]] = field(default_factory=dict)  # sizes of its own: options by size
     ways: tuple[str, ...] = ()  # of carrying the family's own positions to another grid; the first is the default
+    following: Mapping[str, Callable[[Mapping[str, Scalar]], Scalar]] = field(default_factory=dict)
+    # options whose default follows from the values of all others, and the rule
 
     def __post_init__(self) -> None:
         if self.tiers:

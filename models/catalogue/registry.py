@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.catalogue.declaration import SCALE, Family
 from models.catalogue.families import FAMILIES
+from models.catalogue.ladder import MIXERS, REPLACED, Mixer
 from models.catalogue.ready_made import is_ready_made, library_of, ready_made, ready_made_arguments
 from models.hints import did_you_mean
 from models.options import ModelError, Option, OptionError, Scalar, numbers
@@ -25,6 +26,10 @@ INITIAL = (
     "literature",
     "torch",
 )  # how weights start (`models.network.Network.scheme`): the first is the default
+
+
+PARTS: Mapping[str, Mapping[str, Encoding | Mixer]] = {"position": ENCODINGS, "mixer": MIXERS}
+# options that name a part of the network, which has code and options of its own
 
 
 def model_names() -> tuple[str, ...]:
@@ -49,6 +54,8 @@ def family(name: str) -> Family:
     """
     if is_ready_made(name):
         return ready_made(name)
+    if name in REPLACED and name not in FAMILIES:
+        raise ModelError(f'no model {name!r} any more: it is now `ladder` with mixer = "{REPLACED[name]}"')
     if name not in FAMILIES:
         raise ModelError(f"no model {name!r}; allowed: {', '.join(FAMILIES)}{did_you_mean(name, FAMILIES)}")
     return FAMILIES[name]
@@ -104,12 +111,17 @@ def _offering_all(option: Option) -> Option:
     return replace(option, allowed=suited)
 
 
-def declared_options(name: str, position: str | None) -> dict[str, Option]:
-    """The options of a family, with those of its encoding where it has one."""
-    options = family(name).options
-    if position is not None:
-        options += ENCODINGS[position].options
-    return {option.name: option for option in options}
+def declared_options(name: str, options: Mapping[str, object]) -> dict[str, Option]:
+    """The options of a family, with those of the encoding and the mixer that the options choose."""
+    parts = chosen_parts(name, options).values()
+    return {option.name: option for option in (*family(name).options, *(one for part in parts for one in part.options))}
+
+
+def possible_options(name: str) -> frozenset[str]:
+    """Names of the options of a family, with those of every encoding and mixer that it can have."""
+    own = {option.name for option in family(name).options}
+    parts = [part for kind in own & set(PARTS) for part in PARTS[kind].values()]
+    return frozenset(own | {option.name for part in parts for option in part.options})
 
 
 def resolve_options(name: str, *, size: str, options: Mapping[str, object]) -> dict[str, Scalar]:
@@ -122,21 +134,28 @@ def resolve_options(name: str, *, size: str, options: Mapping[str, object]) -> d
     where = f"model {name}"
     with prefixed_errors(where):
         chosen.check_size(size)
-    position = chosen_position(name, options)
-    declared = declared_options(name, position)
+    declared = declared_options(name, options)
     for given in options:
         if given not in declared:
-            raise unknown_option(name, given, position, declared)
+            raise unknown_option(name, given, chosen_parts(name, options), declared)
     scale = int(SCALE.check(options.get("scale", SCALE.default), where))
     with prefixed_errors(where):
         by_size = chosen.options_of_size(size, scale)
     resolved: dict[str, Scalar] = {}
-    for key in sorted(declared):
-        default = by_size.get(key, declared[key].default)
-        resolved[key] = declared[key].check(options.get(key, default), where)
+    for key in declared:
+        if key in options or key not in chosen.following:
+            default = by_size.get(key, declared[key].default)
+            resolved[key] = declared[key].check(options.get(key, default), where)
     with prefixed_errors(where):
+        resolved |= {key: rule(resolved) for key, rule in chosen.following.items() if key not in resolved}
         chosen.check(resolved)
-    return resolved
+    return dict(sorted(resolved.items()))
+
+
+def following_options(name: str, options: Mapping[str, Scalar]) -> frozenset[str]:
+    """Of a model's resolved options those that say nothing beyond the others, from which their values follow."""
+    rules = family(name).following
+    return frozenset(key for key, rule in rules.items() if key in options and rule(options) == options[key])
 
 
 @contextmanager
@@ -149,13 +168,16 @@ def prefixed_errors(where: str) -> Iterator[None]:
         raise ModelError(message if message.startswith(where) else f"{where}: {message}") from None
 
 
-def unknown_option(name: str, given: str, position: str | None, declared: Mapping[str, Option]) -> OptionError:
-    """The error for an option that a model does not have: it belongs to another encoding, or to none."""
-    owners = [e.name for e in ENCODINGS.values() if given in {option.name for option in e.options}]
-    if owners and position is not None:
-        reason = f"option `{given}` belongs to position {' and '.join(owners)}, and position is {position}"
-    else:
-        reason = f"no option `{given}`; allowed: {', '.join(sorted(declared))}{did_you_mean(given, declared)}"
+def unknown_option(
+    name: str, given: str, parts: Mapping[str, Encoding | Mixer], declared: Mapping[str, Option]
+) -> OptionError:
+    """The error for an option that a model does not have: it belongs to another encoding or mixer, or to none."""
+    for kind, chosen in parts.items():
+        owners = [one.name for one in PARTS[kind].values() if given in {option.name for option in one.options}]
+        if owners:
+            reason = f"option `{given}` belongs to {kind} {' and '.join(owners)}, and {kind} is {chosen.name}"
+            return OptionError(f"model {name}: {reason}", given)
+    reason = f"no option `{given}`; allowed: {', '.join(sorted(declared))}{did_you_mean(given, declared)}"
     return OptionError(f"model {name}: {reason}", given)
 
 
@@ -171,19 +193,35 @@ def check_resolution(
         family(name).check_image(resolved, resolution, train_resolution)
 
 
+def chosen_parts(name: str, options: Mapping[str, object]) -> dict[str, Encoding | Mixer]:
+    """The encoding and the mixer that the options choose, under `position` and `mixer`, of a family that has them.
+
+    Raises OptionError for an unknown one.
+    """
+    declared = {option.name: option for option in family(name).options if option.name in PARTS}
+    return {
+        kind: PARTS[kind][str(option.check(options.get(kind, option.default), f"model {name}"))]
+        for kind, option in declared.items()
+    }
+
+
 def chosen_position(name: str, options: Mapping[str, object]) -> str | None:
     """The encoding that the options choose, or None for a family without. Raises OptionError for an unknown one."""
-    declared = {option.name: option for option in family(name).options}
-    if "position" not in declared:
-        return None
-    return str(declared["position"].check(options.get("position", declared["position"].default), f"model {name}"))
+    parts = chosen_parts(name, options)
+    return parts["position"].name if "position" in parts else None
+
+
+def resizes_input(name: str, options: Mapping[str, object]) -> bool:
+    """Whether a model knows one grid only, so that every image is resized to the training resolution."""
+    mixer = chosen_parts(name, options).get("mixer")
+    return family(name).resizes_input or (isinstance(mixer, Mixer) and mixer.one_grid)
 
 
 def carry_ways(name: str, *, options: Mapping[str, object]) -> tuple[str, ...]:
     """How positions can be carried to another grid, the default first; () where nothing is or needs to be carried."""
-    position = chosen_position(name, options)
-    if family(name).resizes_input:  # it sees one grid only
+    if resizes_input(name, options):
         return ()
+    position = chosen_position(name, options)
     return family(name).ways if position is None else encoding_ways(position, options)
 
 
@@ -197,9 +235,8 @@ def initial_source(name: str, initial: str) -> str:
 
 def sources(name: str, *, options: Mapping[str, object]) -> tuple[str, ...]:
     """Entry points, "module:symbol", of the code that a model with these options is made of."""
-    position = chosen_position(name, options)
-    encoding = () if position is None else (ENCODINGS[position].entry,)
-    return (family(name).entry, *encoding, "models.initial:initialise")
+    parts = chosen_parts(name, options).values()
+    return (family(name).entry, *(part.entry for part in parts), "models.initial:initialise")
 
 
 def create_model(
@@ -247,7 +284,7 @@ def create_model(
 
 
 def constructor_arguments(name: str, resolved: Mapping[str, Scalar]) -> dict[str, Any]:
-    """Resolved options as the network's class takes them: sequences as tuples, the encoding as its class."""
+    """Resolved options as the network's class takes them: sequences as tuples, encoding and mixer as their classes."""
     arguments: dict[str, Any] = {}
     for option in family(name).options:
         value = resolved[option.name]
@@ -255,10 +292,11 @@ def constructor_arguments(name: str, resolved: Mapping[str, Scalar]) -> dict[str
     if is_ready_made(name):
         arguments |= ready_made_arguments(name)
     arguments.pop("scale", None)  # it has decided the other dimensions
-    if "position" in arguments:
-        encoding = ENCODINGS[arguments["position"]]
-        own = {option.name.removeprefix(encoding.prefix): resolved[option.name] for option in encoding.options}
-        arguments["position"] = functools.partial(load(encoding.entry), **own)
+    for kind in PARTS:
+        if kind in arguments:
+            part = PARTS[kind][arguments[kind]]
+            own = {option.name.removeprefix(part.prefix): resolved[option.name] for option in part.options}
+            arguments[kind] = functools.partial(load(part.entry), **own)
     return arguments
 
 

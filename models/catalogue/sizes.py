@@ -11,6 +11,8 @@ the literature keep their own names, heads and patch, at every scale (`models.ca
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from models.catalogue.published import VIT_SIZES
 from models.options import ModelError, Scalar
 
@@ -202,15 +204,12 @@ SIMPLE_CNN: dict[str, Dimensions] = {
     "base": {"width": 272, "stages": "2-2-2-2"},
 }
 
-# The ladder has the ViT's width, depth and patch; only what its mixers need is its own.
-ISO_TOKEN_HIDDEN = {"pico": 8, "nano": 16, "micro": 32, "tiny": 64, "small": 128, "base": 256}
+TOKEN_HIDDEN = {"pico": 8, "nano": 16, "micro": 32, "tiny": 64, "small": 128, "base": 256}
 
 # Where the smallest tiers differ at scale 224: there the ViT's patch embedding weighs more.
 AT_224: dict[str, dict[str, Dimensions]] = {
     "coatnet": {"nano": {"width": 12, "stages": "2-2-2-2"}},
     "convnext": {"nano": {"stages": "2-2-7"}},
-    "iso_local": {"nano": {"kernels": 2}},
-    "iso_mlp": {"nano": {"token_hidden": 8}, "micro": {"token_hidden": 16}},
     "mixer": {"nano": {"depth": 5}, "micro": {"depth": 8}},
     "simple_cnn": {"nano": {"width": 32}},
     "swin": {"nano": {"stages": "2-6-2"}, "micro": {"stages": "2-8-2"}},
@@ -339,31 +338,72 @@ def simple_cnn(size: str, scale: int) -> Dimensions:
     return {**SIMPLE_CNN[size], **at_224("simple_cnn", size, scale)}
 
 
-def isotropic(size: str, scale: int) -> Dimensions:
-    """The ViT's width, depth and patch."""
-    return {"width": VIT[size]["width"], "depth": VIT[size]["depth"], "patch_size": VIT_PATCH[scale]}
+def ladder(size: str, scale: int) -> Dimensions:
+    """The ViT's width, depth and patch; what single mixers need: heads, Swin's window, hidden units across tokens."""
+    return {**vit(size, scale), "window": SWIN_WINDOW[scale], "token_hidden": TOKEN_HIDDEN[size]}
 
 
-def iso_attention(size: str, scale: int) -> Dimensions:
-    """The ViT's width, depth, patch and heads."""
-    return {**isotropic(size, scale), "heads": VIT[size]["heads"]}
+# What a mixer weighs in a block of width D: the two maps D -> 2 D -> D, the maps of attention, and what only it has.
+def _separable(options: Mapping[str, Scalar]) -> int:
+    return 4 * int(options["width"]) ** 2 + 3 * int(options["width"])
 
 
-def iso_window(size: str, scale: int) -> Dimensions:
-    """The ViT's width, depth, patch and heads, and Swin's window."""
-    return {**iso_attention(size, scale), "window": SWIN_WINDOW[scale]}
+def _attending(options: Mapping[str, Scalar]) -> int:
+    return 4 * int(options["width"]) ** 2 + 4 * int(options["width"])
 
 
-def iso_conv(size: str, scale: int) -> Dimensions:
-    """The ViT's width, depth and patch; a kernel for each channel."""
-    return {**isotropic(size, scale), "kernels": 0}
+def _depthwise_conv(options: Mapping[str, Scalar]) -> int:
+    kernels = int(options["kernels"]) or 2 * int(options["width"])
+    return _separable(options) + kernels * int(options["kernel"]) ** 2
 
 
-def iso_local(size: str, scale: int) -> Dimensions:
-    """The ViT's width, depth and patch; as many kernels as the ViT has heads."""
-    return {**isotropic(size, scale), "kernels": VIT[size]["heads"], **at_224("iso_local", size, scale)}
+def _gated_conv(options: Mapping[str, Scalar]) -> int:
+    width = int(options["width"])
+    gates = round(4 * width / 3)  # `models.mixers.gated_width`
+    return 3 * width * gates + 2 * gates + width + width * (int(options["kernel"]) ** 2 + 1)
 
 
-def iso_mlp(size: str, scale: int) -> Dimensions:
-    """The ViT's width, depth and patch; hidden units across tokens by tier."""
-    return {**isotropic(size, scale), "token_hidden": ISO_TOKEN_HIDDEN[size], **at_224("iso_mlp", size, scale)}
+def _places(options: Mapping[str, Scalar]) -> int:
+    return (int(options["scale"]) // int(options["patch_size"])) ** 2
+
+
+def _locally_connected(options: Mapping[str, Scalar]) -> int:
+    return _separable(options) + int(options["kernels"]) * _places(options) * int(options["kernel"]) ** 2
+
+
+def _token_mlp(options: Mapping[str, Scalar]) -> int:
+    places, hidden = _places(options), int(options["token_hidden"])
+    return _separable(options) + 2 * places * hidden + hidden + places
+
+
+def _ssd(options: Mapping[str, Scalar]) -> int:
+    width, heads = int(options["width"]), int(options["heads"])
+    return _attending(options) + (width + 1) * heads + 2 * heads + width  # steps, rates and skips, norm
+
+
+MIXER_PARAMETERS: dict[str, Callable[[Mapping[str, Scalar]], int]] = {
+    "identity": _separable,
+    "pool": _separable,
+    "depthwise_conv": _depthwise_conv,
+    "gated_conv": _gated_conv,
+    "local_attention": _attending,
+    "window_attention": _attending,
+    "attention": _attending,
+    "locally_connected": _locally_connected,
+    "token_mlp": _token_mlp,
+    "ssd": _ssd,
+}
+
+
+def ladder_mlp_hidden(options: Mapping[str, Scalar]) -> int:
+    """Hidden units with which a block weighs what the ViT's does, attention and an MLP of 4 D: within half a unit.
+
+    `options` are all others of the ladder's; places are counted at the reference scale. Raises ModelError where the
+    mixer alone weighs more.
+    """
+    width, mixer = int(options["width"]), str(options["mixer"])
+    left = _attending(options) + 8 * width**2 + 5 * width - MIXER_PARAMETERS[mixer](options)
+    hidden = round((left - width) / (2 * width + 1))  # an MLP of H units has H (2 D + 1) + D parameters
+    if hidden < 1:
+        raise ModelError(f"mixer {mixer} alone outgrows the ViT's block of width {width}: mlp_hidden must be given")
+    return hidden

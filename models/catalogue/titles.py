@@ -22,6 +22,16 @@ FAMILIES: Mapping[str, str] = {
     "coatnet": "CoAtNet",
     "attention_mlp": "attention MLP",
     "locally_connected": "locally connected network",
+    "ladder identity": "block without a mixer",
+    "ladder pool": "block with pooling",
+    "ladder depthwise_conv": "block with convolution",
+    "ladder gated_conv": "block with gated convolution",
+    "ladder local_attention": "block with local attention",
+    "ladder window_attention": "block with window attention",
+    "ladder attention": "block with attention",
+    "ladder locally_connected": "block with locally connected layers",
+    "ladder token_mlp": "block with an MLP across tokens",
+    "ladder ssd": "block with a state-space model",
 }
 
 POSITIONS: Mapping[str, str] = {  # what follows the title of a family
@@ -47,7 +57,7 @@ POSITIONS: Mapping[str, str] = {  # what follows the title of a family
 
 
 def title(family: str) -> str:
-    """'resnet' -> 'ResNet'."""
+    """'resnet' -> 'ResNet'; of the ladder with its mixer: 'ladder pool' -> 'block with pooling'."""
     return FAMILIES.get(family, family)
 
 

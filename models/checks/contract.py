@@ -16,7 +16,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from models.catalogue.registry import carry_ways, check_resolution, create_model, family, load, sources
+from models.catalogue.registry import carry_ways, check_resolution, create_model, load, resizes_input, sources
 from models.initial import TORCH
 from models.network import AttentionLayer, Network
 from models.options import ModelError, Scalar, parse_way
@@ -208,7 +208,8 @@ def description(subject: Subject) -> None:
         require(large.macs == small.macs, "MACs change with the image although it is resized")
     else:
         require(large.macs > small.macs, f"MACs do not grow from {home} to {side} px")
-    require(network.resizes_input == family(subject.name).resizes_input, "resizes_input is declared otherwise")
+    declared = resizes_input(subject.name, subject.options)
+    require(network.resizes_input == declared, "resizes_input is declared otherwise")
     with torch.device("meta"):
         ghost = subject.build()
     require(all(parameter.is_meta for parameter in ghost.parameters()), "parameters outside the meta device")

@@ -219,7 +219,7 @@ def options_of_all() -> list[tuple[str, str, str]]:
 
 def candidates(model: str, position: str, name: str, usual: Any) -> Iterator[Any]:
     """Other values of an option, of which one at least should make a network."""
-    option = declared_options(model, None if position == "-" else position)[name]
+    option = declared_options(model, {} if position == "-" else {"position": position})[name]
     if option.allowed:
         yield from option.allowed
     elif isinstance(usual, bool):

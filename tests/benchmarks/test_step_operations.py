@@ -28,6 +28,7 @@ from benchmarks.data.subsets import Subset
 from benchmarks.plan.run import Run, make_run
 from benchmarks.training.pixels import Selected, moments
 from benchmarks.training.training import Training, build_model
+from models.catalogue.ladder import MIXERS
 from models.checks.fake_cuda import fake_cuda, on_fake_cuda
 
 COUNTS = Path(__file__).with_name("step_operations.json")
@@ -95,7 +96,7 @@ def run_of(name: str, recipe: str = "plain", precision: str = "float32", **optio
     """A run of a network of few layers on colour images of 32 px, as many as show every path."""
     size = models.default_size(name) if models.family(name).tiers else "nano"
     known = models.resolve_options(name, size=size, options=options)
-    depth = 2 if name in ("swin", "swin_v2", "iso_window", "convit") else 1
+    depth = 2 if name in ("swin", "swin_v2", "convit") or "window" in known else 1
     options |= {"depth": depth} if "depth" in known else {}
     options |= {"local_blocks": 1} if name == "convit" else {}
     options |= {"stages": str(depth) + "-1" * str(known["stages"]).count("-")} if "stages" in known else {}
@@ -144,6 +145,7 @@ def test_batch(recipe: str) -> None:
 NETWORKS: list[dict[str, Any]] = [
     *({"name": name} for name in models.model_names()),
     *({"name": "vit", "position": position} for position in models.position_names() if position != "learned_1d"),
+    *({"name": "ladder", "mixer": mixer} for mixer in MIXERS if mixer != "attention"),
     {"name": "vit", "position": "relative_2d", "relative_values": True, "relative_clip": 2},
     *({"name": name, "precision": "bfloat16"} for name in ("vit", "resnet", "swin")),
 ]

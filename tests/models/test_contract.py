@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 import models
+from models.catalogue.ladder import MIXERS
 from models.checks import contract
 from models.checks.contract import CHECKS, Subject
 
@@ -32,13 +33,23 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "convit": [{"class_token": True}, {"heads": 6, "local_blocks": 1, "drop_path": 0.2, "layer_scale": 0.1}],
     "attention_mlp": [{"widths": "12-8-6"}],
     "course_vit": [{"dropout": 0.0}],
-    "iso_conv": [{"kernels": 4, "kernel": 5, "drop_path": 0.2}, {"kernel": 7, "padding": "circular"}],
-    "iso_local": [{"padding": "circular"}],
-    "iso_pool": [{"kernel": 5, "padding": "circular"}],
+    "ladder": [
+        {"mixer": "identity"},
+        {"mixer": "pool", "kernel": 5, "padding": "circular"},
+        {"mixer": "depthwise_conv", "kernels": 4, "kernel": 5, "drop_path": 0.2},
+        {"mixer": "depthwise_conv", "kernel": 7, "padding": "circular"},
+        {"mixer": "gated_conv"},
+        {"mixer": "gated_conv", "kernel": 7, "padding": "circular"},
+        {"mixer": "local_attention", "attention_window": 2},
+        {"mixer": "window_attention", "window": 3},
+        {"mixer": "locally_connected", "padding": "circular"},
+        {"mixer": "token_mlp"},
+        {"mixer": "ssd"},
+        {"mixer": "ssd", "scan": "reversed", "position": "none"},
+    ],
     "locally_connected": [{"norm": "group", "padding": "circular"}],
     "simple_cnn": [{"padding": "circular"}],
     "airbench": [{"whitening": False, "identity": False, "bias_rate": 1.0}],
-    "iso_window": [{"window": 3}],
     "resnet": [
         {"norm": "group", "drop_path": 0.2},
         {"norm": "layer", "padding": "circular"},
@@ -81,7 +92,7 @@ def cases() -> list[Any]:
     for name in models.model_names():
         options: list[dict[str, Any]] = [{}]
         if positions_of(name):
-            few = name.startswith("iso_") or name in ("conv_attention", "resnet_vit")  # by the ViT's own code
+            few = name in ("ladder", "conv_attention", "resnet_vit")  # by the ViT's own code
             options = [{"position": position} for position in (POSITIONS_OF_ALL if few else positions_of(name))]
             if name == "vit":
                 options += [{"position": position, "class_token": True} for position in models.position_names()]
@@ -111,15 +122,11 @@ def test_encodings_share_all_other_weights(name: str) -> None:
     assert len({contract.weights_outside_position(network) for network in networks}) == 1
 
 
-TOKENS = ("vit", "conv_stem_vit", "cct", "mixer", "convit", "conv_attention", "resnet_vit", "coatnet")
+# What norms tokens B N D (Swin's are B H W D, `course_vit` has N B D as published).
+TOKENS = ("vit", "conv_stem_vit", "cct", "mixer", "convit", "conv_attention", "resnet_vit", "coatnet", "ladder")
 
 
-def of_tokens(name: str) -> bool:
-    """Whether a family norms tokens B N D (Swin's are B H W D, `course_vit` has N B D as published)."""
-    return name in TOKENS or name.startswith("iso_")
-
-
-@pytest.mark.parametrize("subject", [case for case in cases() if of_tokens(case.values[0].name)])
+@pytest.mark.parametrize("subject", [case for case in cases() if case.values[0].name in TOKENS])
 def test_norms_copy_no_tokens(subject: Subject) -> None:
     """Every layer norm is given tokens one after the other in memory: torch's copies others, forwards and backwards."""
     network, lying = subject.build(), []
@@ -139,12 +146,14 @@ SHALLOW: dict[str, dict[str, Any]] = {  # as few layers as show every path, for 
     "coatnet": {"stages": "1-1-1-1"},
     "resnet": {"stages": "1-1-1"},
     "convnext": {"stages": "1-1-1"},
-    **{name: {"depth": 2} for name in ("iso_window", "convit", "cct", "conv_stem_vit", "iso_attention")},
-    **{name: {"depth": 1} for name in ("iso_conv", "iso_local", "iso_pool", "iso_mlp", "mixer", "conv_attention")},
+    **{name: {"depth": 2} for name in ("convit", "cct", "conv_stem_vit")},
+    **{name: {"depth": 1} for name in ("ladder", "mixer", "conv_attention")},
 }
+OTHER_MIXERS = [mixer for mixer in MIXERS if mixer not in ("attention", "identity")]
 COMPILED = [
     *((name, SHALLOW.get(name, {})) for name in models.model_names()),
     *(("vit", {"position": position, "depth": 1}) for position in models.position_names()),
+    *(("ladder", {"mixer": mixer, "depth": 1 + (mixer == "window_attention")}) for mixer in OTHER_MIXERS),
 ]
 
 

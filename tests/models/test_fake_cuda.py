@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 import models
+from models.catalogue.ladder import MIXERS
 from models.checks import contract
 from models.checks.fake_cuda import backward, fake_cuda, on_fake_cuda
 from models.network import AttentionLayer
@@ -28,7 +29,8 @@ MORE: list[tuple[str, dict[str, Any]]] = [
     ("convit", {"class_token": True}),
     ("resnet", {"stem": "imagenet", "norm": "group", "padding": "circular"}),
     ("convnext", {"padding": "circular"}),
-    ("iso_local", {"padding": "circular"}),
+    *(("ladder", {"mixer": mixer}) for mixer in MIXERS if mixer != "attention"),
+    ("ladder", {"mixer": "locally_connected", "padding": "circular"}),
 ]
 
 
@@ -48,7 +50,7 @@ def shallow(name: str, options: dict[str, Any]) -> Any:
     own = OWN.get(name, {"scale": SCALE})
     size, options = models.default_size(name) if name in OWN else "pico", {**own, **options}
     known = models.resolve_options(name, size=size, options=options)
-    depth = 2 if name in ("swin", "swin_v2", "iso_window", "convit") else 1  # as few as show every path
+    depth = 2 if name in ("swin", "swin_v2", "convit") or "window" in known else 1  # as few as show every path
     options |= {"depth": depth} if "depth" in known else {}
     options |= {"local_blocks": 1} if name == "convit" else {}
     options |= {"stages": str(depth) + "-1" * str(known["stages"]).count("-")} if "stages" in known else {}

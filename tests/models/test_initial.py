@@ -27,12 +27,7 @@ GOLDEN = {
     "swin_v2": "c0062cba36dc9f0c",
     "mixer": "3b6cd5f2e819d79b",
     "mlp": "0deafd50e20dd2aa",
-    "iso_attention": "7ebad92257b671ac",
-    "iso_window": "a1140b512054702c",
-    "iso_conv": "9ac988405b10bf47",
-    "iso_local": "8d8f3e79ea35d9b5",
-    "iso_pool": "4f985b5bca088e36",
-    "iso_mlp": "5e688752c12741d9",
+    "ladder": "a1140b512054702c",
     "locally_connected": "b5bb0cf0ccb5bbc2",
     "convit": "d8cdda88645c4bf1",
     "conv_attention": "c43c7156e4e13012",
@@ -47,15 +42,17 @@ GOLDEN_LIBRARY = {  # where it is another one
     "conv_stem_vit": "022ef80e6e3bbc99",
     "resnet": "c8ef669674376251",
     "mixer": "21a6eb4104e6abd4",
-    "iso_attention": "8d8d0488ae3ba5f2",
-    "iso_window": "f97c4bcad8cbe53c",
-    "iso_conv": "440acff2c3a3c69b",
-    "iso_local": "dce5131a45acf9ff",
-    "iso_pool": "ed6191a20f707ea9",
-    "iso_mlp": "9b2d0e8d95c0c563",
+    "ladder": "f97c4bcad8cbe53c",
     "locally_connected": "05245ad176ae8942",
     "conv_attention": "323891d27a38cc16",
     "resnet_vit": "367a74768b8fa41c",
+}
+GOLDEN_MIXERS = {
+    "depthwise_conv": "67cee5380425383c",
+    "gated_conv": "a20a362bc5373c75",
+    "locally_connected": "f0de7fa76c700004",
+    "token_mlp": "7470067b7b17e0ea",
+    "ssd": "c96e379acebf351c",
 }
 GOLDEN_POSITIONS = {
     "none": "e3b0c44298fc1c14",
@@ -106,6 +103,12 @@ def test_golden_weights(name: str) -> None:
 def test_golden_weights_of_the_library(name: str) -> None:
     """The same for weights that start as in the family's library, which is the default."""
     assert digest(name, initial="library") == digest(name) == GOLDEN_LIBRARY.get(name, GOLDEN[name])
+
+
+@pytest.mark.parametrize(("mixer", "golden"), GOLDEN_MIXERS.items())
+def test_golden_weights_of_mixers(mixer: str, golden: str) -> None:
+    """The same for mixers that have weights which no other family has."""
+    assert digest("ladder", mixer=mixer) == golden
 
 
 @pytest.mark.parametrize("initial", models.INITIAL)

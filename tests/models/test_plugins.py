@@ -52,7 +52,7 @@ def broken(source: str, check: str, **options: models.Scalar) -> str:
     return ""
 
 
-@pytest.mark.parametrize(("source", "name"), [(RING, "vit"), (RING, "iso_pool"), (PATCH_MEAN, "patch_mean")])
+@pytest.mark.parametrize(("source", "name"), [(RING, "vit"), (RING, "ladder"), (PATCH_MEAN, "patch_mean")])
 def test_the_documented_examples_keep_the_contract(source: str, name: str) -> None:
     """The two examples of docs/own-models.md, whole; the encoding is offered by a network without attention as well."""
     (declared,) = models.load_plugin(plugged(source, "example.py"))
@@ -66,10 +66,10 @@ def test_importing_models_loads_no_torch_and_plugins_are_offered_everywhere() ->
     models.load_plugin(plugged(RING))
     offering = {name for name, one in FAMILIES.items() if any("ring" in (o.allowed or ()) for o in one.options)}
     everywhere = {name for name, one in FAMILIES.items() if any("none" in (o.allowed or ()) for o in one.options)}
-    assert offering == everywhere >= {"vit", "cct", "iso_conv"}
+    assert offering == everywhere >= {"vit", "cct", "ladder"}
     models.load_plugin(plugged(RING.replace("additive=True,", "").replace('"ring",', '"hoop",'), "hoop.py"))
     assert "hoop" in next(o.allowed or () for o in FAMILIES["vit"].options if o.name == "position")
-    assert "hoop" not in next(o.allowed or () for o in FAMILIES["iso_conv"].options if o.name == "position")
+    assert "hoop" not in next(o.allowed or () for o in FAMILIES["ladder"].options if o.name == "position")
     assert models.resolve_options("vit", size="pico", options={"position": "ring"})["ring_count"] == 4
 
 

@@ -5,11 +5,11 @@ import pandas as pd
 from analysis.elements.claims import Claim, reservations, scope
 from analysis.elements.reported import ReportedArm
 from analysis.frame.arms import ArmData
+from analysis.frame.naming import resizes_input
 from analysis.frame.rows import each_row
 from analysis.questions.accuracy.ranking import rank, ranking_words
 from analysis.questions.resolution.retention import with_retention
 from analysis.wording import Answer, Scope
-from models import family
 
 
 def claims(arm: ReportedArm) -> list[Claim]:
@@ -46,6 +46,6 @@ def _reservations(arm: ArmData, train_size: int, rows: pd.DataFrame) -> dict[str
     """As `claims.reservations`, for each line: models that resize their input say so as well."""
     of_label = reservations(arm.runs, train_size)
     return {
-        line: of_label[label] + (("resizes its input",) if family(model).resizes_input else ())
+        line: of_label[label] + (("resizes its input",) if resizes_input(model) else ())
         for line, label, model in each_row(rows, ["line", "label", "model"])
     }
