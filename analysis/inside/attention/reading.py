@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from analysis.inside.attention.numbers import in_place, window_places
 from benchmarks.errors import ConfigError
 from models.grids import Grid
-from models.isotropic import PlainWindows
 from models.libraries.adapter import Adapted
+from models.mixers import PlainWindows
 from models.network import Network, Parts
 from models.swin import Windows
 
@@ -161,7 +161,7 @@ def windows_of(name: str, network: Network) -> Iterator[list[_Geometry]]:
     def ours(module: Windows, given: tuple[Any, ...]) -> None:
         """Before a layer of the suite: see `models.swin.Windows.forward`."""
         inside = isinstance(module, PlainWindows)
-        grid: Grid = given[1] if inside else (int(given[0].shape[1]), int(given[0].shape[2]))
+        grid: Grid = given[2] if inside else (int(given[0].shape[1]), int(given[0].shape[2]))
         target: Grid = module.window if inside else given[1]
         window = min(target[0], grid[0]), min(target[1], grid[1])
         shift = tuple(m // 2 if module.shifted and m < n else 0 for m, n in zip(window, grid, strict=True))

@@ -43,7 +43,7 @@ READABLE = [
     ("vit", {"class_token": True, "position": "learned_1d", "patch_size": 4}, (16, 16), (4, 4), 1),
     ("vit", {"position": "rope_axial", "patch_size": 4}, (16, 24), (4, 6), 0),
     ("convit", {"class_token": True, "patch_size": 4}, (16, 16), (4, 4), 1),
-    ("iso_window", {"patch_size": 2}, (24, 16), (12, 8), 0),
+    ("ladder", {"mixer": "window_attention", "patch_size": 2}, (24, 16), (12, 8), 0),
     ("swin", {"patch_size": 2}, (20, 16), (10, 8), 0),  # whose windows are filled up
 ]
 
@@ -84,11 +84,11 @@ def test_attention_is_read_before_dropout() -> None:
         assert (one.probabilities.sum(dim=-1) - 1).abs().max() < 1e-6
 
 
-@pytest.mark.parametrize(("name", "size"), [("swin", (20, 16)), ("iso_window", (24, 16))])
+@pytest.mark.parametrize(("name", "size"), [("swin", (20, 16)), ("ladder", (24, 16))])
 def test_windows_are_put_back_in_place(name: str, size: tuple[int, int]) -> None:
     """Reference: the layer itself. The matrix of all tokens, times the values of all tokens, is what the layer of
     (shifted, filled) windows gives, once the map behind it is the identity."""
-    made = network(name, patch_size=2)
+    made = network(name, patch_size=2, **({"mixer": "window_attention"} if name == "ladder" else {}))
     layers = [module for module in made.modules() if isinstance(module, Windows)]
     given: list[Tensor] = []
     mixed: list[Tensor] = []
