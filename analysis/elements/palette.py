@@ -86,7 +86,7 @@ KNOWN = {  # by model, of the ladder with its mixer, and positional encoding
             ("identity", GREY, "X"),
             ("pool", GREEN, "h"),
             ("depthwise_conv", BLUE, "h"),
-            ("gated_conv", VIOLET, "h"),
+            ("gated_conv", VIOLET, "H"),
             ("local_attention", INK, "s"),
             ("window_attention", OLIVE, "s"),
             ("attention", INK, "d"),

@@ -411,17 +411,17 @@ def default_way(model: str, options: Mapping[str, Any]) -> str | None:
 
 
 def _named_settings(settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What can tell apart runs of one model in an arm: its options, and the weights it starts from.
-
-    What the model is called by, and options whose values follow from the others, are left out.
-    """
+    """What can tell apart runs of one model in an arm: its options, and the weights it starts from."""
     further = {"initial": settings.get("initial", NONE), "init_from": settings.get("init_from") or "none"}
-    options = settings["options"]
+    return {**settings["options"], **further}
+
+
+def _saying_nothing(settings: Mapping[str, Any]) -> frozenset[str]:
+    """The options of a run whose values follow from its others; none of a plugin's model that is not loaded."""
     try:
-        silent = models.following_options(settings["model"], options)
-    except models.ModelError:  # of a plugin that is not loaded
-        silent = frozenset()
-    return {**{key: value for key, value in options.items() if key not in silent | {"mixer"}}, **further}
+        return models.following_options(settings["model"], settings["options"])
+    except models.ModelError:
+        return frozenset()
 
 
 def _name_labels(table: pd.DataFrame, settings: Mapping[str, Mapping[str, Any]]) -> None:
@@ -429,7 +429,8 @@ def _name_labels(table: pd.DataFrame, settings: Mapping[str, Mapping[str, Any]])
     some arm.
 
     Options that differ only between arms (stochastic depth follows the recipe) are no part of the name, so a model
-    has one name in the whole study. Options that not all runs of a model have belong to their encoding.
+    has one name in the whole study. Options that not all runs of a model have belong to their encoding. Options that
+    follow from others in all runs of a model are no part of its name either.
     """
     named: dict[str, dict[str, None]] = {}  # model to its differing option keys, in order
     common: dict[str, set[str]] = {}
@@ -438,6 +439,10 @@ def _name_labels(table: pd.DataFrame, settings: Mapping[str, Mapping[str, Any]])
         named.setdefault(model, {}).update(dict.fromkeys(differing(options)))
         shared = set.intersection(*(set(one) for one in options))
         common[model] = common.get(model, shared) & shared
+
+    for model, group in each_group(table, "model"):
+        for key in frozenset.intersection(*(_saying_nothing(settings[run]) for run in group["run"])):
+            named[model].pop(key, None)
 
     columns: dict[str, list[str]] = {"position_options": [], "options": [], "label": []}
     for run, model in zip(table["run"], table["model"], strict=True):

@@ -1,4 +1,7 @@
-"""What families and positional encodings are called in a sentence (torch-free). What has no title goes by its name."""
+"""What families, mixers and positional encodings are called in a sentence (torch-free).
+
+What has no title goes by its name.
+"""
 
 from __future__ import annotations
 
@@ -22,16 +25,19 @@ FAMILIES: Mapping[str, str] = {
     "coatnet": "CoAtNet",
     "attention_mlp": "attention MLP",
     "locally_connected": "locally connected network",
-    "ladder identity": "block without a mixer",
-    "ladder pool": "block with pooling",
-    "ladder depthwise_conv": "block with convolution",
-    "ladder gated_conv": "block with gated convolution",
-    "ladder local_attention": "block with local attention",
-    "ladder window_attention": "block with window attention",
-    "ladder attention": "block with attention",
-    "ladder locally_connected": "block with locally connected layers",
-    "ladder token_mlp": "block with an MLP across tokens",
-    "ladder ssd": "block with a state-space model",
+}
+
+MIXERS: Mapping[str, str] = {  # the ladder's
+    "identity": "block without a mixer",
+    "pool": "block with pooling",
+    "depthwise_conv": "block with convolution",
+    "gated_conv": "block with gated convolution",
+    "local_attention": "block with local attention",
+    "window_attention": "block with window attention",
+    "attention": "block with attention",
+    "locally_connected": "block with locally connected layers",
+    "token_mlp": "block with an MLP across tokens",
+    "ssd": "block with a state-space model",
 }
 
 POSITIONS: Mapping[str, str] = {  # what follows the title of a family
@@ -56,9 +62,10 @@ POSITIONS: Mapping[str, str] = {  # what follows the title of a family
 }
 
 
-def title(family: str) -> str:
+def title(model: str) -> str:
     """'resnet' -> 'ResNet'; of the ladder with its mixer: 'ladder pool' -> 'block with pooling'."""
-    return FAMILIES.get(family, family)
+    mixer = model.partition(" ")[2]
+    return MIXERS.get(mixer, model) if mixer else FAMILIES.get(model, model)
 
 
 def article(words: str) -> str:

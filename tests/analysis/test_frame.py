@@ -13,10 +13,12 @@ import pytest
 from analysis.elements.reported import reported_arms
 from analysis.frame.arms import MixedArmsError, one_arm, split
 from analysis.frame.frame import COLUMNS, RUN, load
+from analysis.frame.naming import resizes_input
 from analysis.page.methods import sentences
 from analysis.questions.fairness.numbers import ledger
 from analysis.report import write_report
 from benchmarks.errors import RecordError
+from benchmarks.plan.comparisons import is_called
 from benchmarks.plan.run import canonical
 from benchmarks.plan.study import Study
 from benchmarks.records.record import configuration_digest, read_record
@@ -96,6 +98,28 @@ def test_labels_say_what_differs(made_up: Any, tmp_path: Path) -> None:
     ]
     labels = set(load(tmp_path, made_up.study_of(made_up.SMALL, models=models)).runs["label"])
     assert labels == {"vit none", "vit rope_axial rope_base=10.0", "vit rope_axial rope_base=100.0"}
+
+
+def test_a_ladder_is_called_by_its_mixer(made_up: Any, tmp_path: Path) -> None:
+    """Hidden units that only make parameters equal are no part of a name, unless a study sets those of others.
+
+    Those that know one grid are marked as resizing their input.
+    """
+    models = [
+        {"name": "ladder", "mixer": ["identity", "ssd", "token_mlp"]},
+        {"name": "ladder", "mixer": "depthwise_conv", "kernel": [3, 5]},
+        {"name": "ladder", "mixer": "pool"},
+        {"name": "ladder", "mixer": "pool", "mlp_hidden": 20},
+    ]
+    study = made_up.study_of(made_up.SMALL, models=models)
+    frame = load(tmp_path, study)
+    convolutions = {f"ladder depthwise_conv kernel={kernel}" for kernel in (3, 5)}
+    pools = {"ladder pool mlp_hidden=192", "ladder pool mlp_hidden=20"}
+    assert set(frame.runs["label"]) == {"ladder identity", "ladder ssd", "ladder token_mlp", *convolutions, *pools}
+    assert {model for model in frame.runs["model"] if resizes_input(model)} == {"ladder token_mlp"}
+    for run in study.runs:
+        label = frame.runs.loc[frame.runs["run"] == run.id, "label"].item()
+        assert is_called(run, label)
 
 
 def test_recipes_of_one_name_with_other_numbers_are_told_apart(made_up: Any, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from benchmarks.plan.expectations import Expectation
 from benchmarks.plan.study import expand, load_study, study_names
 from models.catalogue import titles
 from models.catalogue.families import FAMILIES
+from models.catalogue.ladder import MIXERS
 from models.positions.encodings import ENCODINGS
 
 STUDY: dict[str, Any] = {
@@ -106,4 +107,6 @@ def test_shipped_studies_say_what_they_expect() -> None:
 def test_titles_are_of_what_there_is() -> None:
     assert titles.FAMILIES.keys() <= FAMILIES.keys()
     assert titles.POSITIONS.keys() <= ENCODINGS.keys()
+    assert titles.MIXERS.keys() == MIXERS.keys()
+    assert titles.title("ladder pool") == "block with pooling"
     assert (titles.article("MLP"), titles.article("ViT"), titles.article("attention MLP")) == ("an", "a", "an")
