@@ -50,7 +50,7 @@ function attentionRows(root) {
         const token = layer.extra + patch, all = layer.extra + count;
         said.set(key, `Patch ${patch + 1} of ${height} × ${width}: row ${row + 1}, column ${column + 1}; row ${token}, ` +
           `counted from 0, of the ${all} × ${all} matrix` +
-          (layer.extra ? `, whose first ${layer.extra} (class token, registers) are left out of the maps.` : "."));
+          (layer.before ? `; left out of the maps: ${layer.before}.` : "."));
       }
       cells[number].forEach((canvas, head) => {
         const start = (head * count + patch) * count;

@@ -16,7 +16,7 @@ from PIL import Image
 
 from analysis.formats.html import environment
 from analysis.inside.attention.figures import COLOURS
-from analysis.inside.attention.reading import Layer, Seen, read
+from analysis.inside.attention.reading import Layer, Seen, extra_names, read
 from analysis.inside.subject import Subject
 from models.grids import Grid
 
@@ -36,7 +36,13 @@ def clickable(subject: Subject, first: Seen, place: Grid, grid: Grid) -> str:
     layers = [first.layers[number] for number in kept]
     data = {
         "layers": [
-            {"name": f"layer {number + 1}", "grid": layer.grid, "heads": layer.heads, "extra": layer.extra}
+            {
+                "name": f"layer {number + 1}",
+                "grid": layer.grid,
+                "heads": layer.heads,
+                "extra": layer.extra,
+                "before": ", ".join(extra_names(layer.extra, first.class_token)),
+            }
             for number, layer in zip(kept, layers, strict=True)
         ],
         "start": [(place[0] + 0.5) / grid[0], (place[1] + 0.5) / grid[1]],

@@ -144,7 +144,7 @@ def _heads(axes: Axes, one: ByHead) -> list[Any]:
         at = [layer + gap for layer in range(1, len(values) + 1)]
         axes.plot(at, [heads.mean() for heads in values], color=colour, linewidth=1, zorder=2)
     for layer, value in enumerate(one.uniform, 1):
-        line = axes.plot([layer - 0.4, layer + 0.4], [value] * 2, color=INK, linewidth=1.2, label="uniform attention")
+        line = axes.plot([layer - 0.5, layer + 0.5], [value] * 2, color=INK, linewidth=1.2, label="uniform attention")
     return [*handles, line[0]]
 
 

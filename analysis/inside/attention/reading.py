@@ -96,6 +96,13 @@ def has_class_token(network: Network) -> bool:
     return any(isinstance(getattr(inner, name, None), Tensor) for name in ("class_token", "cls_token"))
 
 
+def extra_names(extra: int, class_token: bool) -> list[str]:
+    """What the tokens before the patches are: class token and registers."""
+    registers = extra - class_token
+    words = ["class token"] if class_token and extra else []
+    return words + [f"register {number}" for number in range(1, registers + 1)]
+
+
 def no_attention(network: Network, height: int, width: int) -> str:
     """Why there is nothing to look at, in words."""
     if isinstance(network, Adapted):

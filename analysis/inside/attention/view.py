@@ -17,7 +17,7 @@ from analysis.elements.layout import WIDTH
 from analysis.inside.attention import figures, numbers
 from analysis.inside.attention.clicking import clickable
 from analysis.inside.attention.figures import ByHead, Norms, Tile
-from analysis.inside.attention.reading import Layer, Seen, read
+from analysis.inside.attention.reading import Layer, Seen, extra_names, read
 from analysis.inside.panel import Choices, Panel
 from analysis.inside.subject import Subject
 from benchmarks.errors import ConfigError
@@ -75,13 +75,6 @@ def chosen(name: str, layers: Sequence[Layer], choices: Choices) -> Chosen:
         where = f"{name} has {rows} x {columns} patches in layer {number}"
         raise ConfigError("--patch", f"is {patch}, outside the grid: {where}; allowed: 1 to {rows * columns}")
     return Chosen(number, patch, layer.grid, layer.extra)
-
-
-def extra_names(extra: int, class_token: bool) -> list[str]:
-    """What the tokens before the patches are: class token and registers."""
-    registers = extra - class_token
-    words = ["class token"] if class_token and extra else []
-    return words + [f"register {number}" for number in range(1, registers + 1)]
 
 
 def _of(subject: Subject, choices: Choices) -> list[Panel]:

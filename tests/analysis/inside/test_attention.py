@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 import models
 from analysis.inside.attention import figures, numbers
-from analysis.inside.attention.reading import read
-from analysis.inside.attention.view import chosen, extra_names, measure, panels
+from analysis.inside.attention.reading import extra_names, read
+from analysis.inside.attention.view import chosen, measure, panels
 from analysis.inside.look import look
 from analysis.inside.panel import Choices
 from analysis.inside.subject import Subject, opened
