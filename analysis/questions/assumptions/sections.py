@@ -164,7 +164,7 @@ def against_strength(arm: ReportedArm, styles: Styles) -> Section:
 
 def _cut(table: pd.DataFrame) -> str:
     """What is to be said of intervals that go on beyond the axis of a figure, if any does."""
-    return "bars go on beyond the axis" if (table["high"] > figures.end_of_axis(table)).any() else ""
+    return "some end beyond the axis" if (table["high"] > figures.end_of_axis(table)).any() else ""
 
 
 def _strength(probe: str) -> linked.ColumnHead:
