@@ -290,3 +290,14 @@ def test_several_subjects_have_names_of_their_own() -> None:
     subjects = [subject_of(network("vit", patch_size=4), images(count=1), name) for name in ("one", "two")]
     names = [panel.name for panel in panels(subjects, Choices())]
     assert len(set(names)) == len(names) and {name[0] for name in names} == {"1", "2"}
+
+
+@pytest.mark.parametrize("name", ["swin", "coatnet", "convit"])
+def test_layers_of_other_grids_are_shown_and_left_out_of_rollout(name: str) -> None:
+    """Reference: the grid of the network's last stage; every layer's heads are measured, of one more token or none."""
+    made = network(name, **({"class_token": True, "patch_size": 4} if name == "convit" else {}))
+    found = {panel.name: panel.numbers for panel in panels([subject_of(made, images(count=1))], Choices(layer=1))}
+    rollout = found["class-token" if name == "convit" else "mean-token"]["rollout"]
+    assert rollout.shape == (1, *made.grid(16, 16))
+    layers = read(name, made, images(count=1)).layers
+    assert {f"distance_layer_{number}" for number in range(1, len(layers) + 1)} <= set(found["distance"])
