@@ -1,7 +1,7 @@
 """Are the parts of a face in their places? A face and a misplaced one have the same parts: two eyes, nose, mouth.
 
-So a network that sees which parts there are, and not where, is at chance. A bag of patches is such a network only where a
-patch shows little beside a part: at few pixels it has the edge of the head, or the next part, in the same patch.
+So a network that sees which parts there are, and not where, is at chance. A bag of patches is such a network only where
+a patch shows little beside a part: at few pixels it has the edge of the head, or the next part, in the same patch.
 """
 
 from itertools import permutations
