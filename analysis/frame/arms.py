@@ -90,7 +90,7 @@ class ArmData:
     dataset: Dataset
     runs: pd.DataFrame
     rows: pd.DataFrame
-    probed: pd.DataFrame
+    probed: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def one_arm(table: pd.DataFrame) -> Arm:
