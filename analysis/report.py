@@ -21,6 +21,7 @@ from analysis.formats.references import bibliography
 from analysis.frame import paper
 from analysis.frame.frame import Frame, load
 from analysis.frame.studies import joined
+from analysis.inside.on_page import inside_chapter
 from analysis.page.content import Content, gather
 from analysis.page.tables import csv_tables
 from analysis.provenance import anonymous
@@ -83,11 +84,13 @@ def write_report(
     formats: Sequence[str] = ("html", "csv"),
     hide: bool = False,
     resamples: int = 0,
+    data: Path | None = None,
 ) -> Report:
     """Reads the records of the studies under `root` and writes the report into `out`, as docs/report.md lists it.
 
     `hide` leaves out host, account, paths and commit. `resamples` is how often the test set is resampled for the
-    declared comparisons; 0: not at all. Works whatever is missing. Raises OSError when `out` cannot be written,
+    declared comparisons; 0: not at all. `data` is the folder of the data sets, by default that of the command: only a
+    study whose [paper] says `look` needs it. Works whatever is missing. Raises OSError when `out` cannot be written,
     ConfigError for studies that do not go together or a [paper] table that names no model of theirs.
     """
     several = [studies] if isinstance(studies, Study) else list(studies)
@@ -105,13 +108,14 @@ def write_report(
     checks = trust(several, root, found, frame, unequal)
     if hide:
         checks = anonymous.hidden_trust(checks, redactor)
-    content = gather(study, several, frame, arms, styles, checks, provenance(found), of_all(found))
+    more = [inside_chapter(frame, root, data)] if study.paper.look else []
+    content = gather(study, several, frame, arms, styles, checks, provenance(found), of_all(found), more)
 
     tables = {f"tables/{name}.csv": table for name, table in csv_tables(frame, arms).items()}
     files = _files(content, tables, frame, found, formats)
-    for name, data in files.items():
+    for name, of_file in files.items():
         (out / name).parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(out / name, data)
+        write_atomic(out / name, of_file)
     labels = frame.runs["label"].unique()
     return Report(
         {name: out / place for kind, (name, place) in PLACES.items() if kind in formats},
@@ -142,7 +146,7 @@ def _files(
     files: dict[str, bytes] = {}
     with drawn(content.drawings if kinds else [], kinds, None if column is None else column / 25.4) as pictures:
         if "csv" in formats:
-            behind = {f"figures/{one.name}.csv": one.data for one in content.drawings}
+            behind = {f"figures/{one.name}.csv": one.data for one in content.drawings if not one.data.empty}
             for name, table in {**tables, **behind}.items():
                 files[name] = table.to_csv(index=False, lineterminator="\n").encode()
         if "latex" in formats:

@@ -74,7 +74,7 @@ def opened(
     images: str,
     count: int,
     runs: Path,
-    data: Path,
+    data: Path | None,
     *,
     weights: str = "none",
     accept_code: bool = False,

@@ -87,9 +87,10 @@ def gather(
     trust: Trust,
     provenance: Provenance,
     digest: str,
+    more: Sequence[Chapter] = (),
 ) -> Content:
-    """What the report of these arms says."""
-    every = chapters(arms, styles)
+    """What the report of these arms says. `more` are chapters that go further than the questions'."""
+    every = (*chapters(arms, styles), *more)
     first_screen = opening(studies, frame, arms, every, trust)
     shown = without(every, first_screen.drawings)
     return Content(

@@ -57,7 +57,7 @@ def report(names: tuple[str, ...], output: Path | None, formats: str, anonymous:
     chosen = parsed_formats(formats)
     loaded = [load_study(name, Places(data, root)) for name in dict.fromkeys(names)]
     out = output or Path("reports") / "+".join(study.name for study in loaded)
-    written = write_report(loaded, root, out, chosen, anonymous, resamples)
+    written = write_report(loaded, root, out, chosen, anonymous, resamples, data)
     console = terminal()
     for warning in written.warnings:
         say(console, f"warning: {warning}")

@@ -18,6 +18,7 @@ class Paper(Frozen):
     column_width: Annotated[float, Field(ge=50, le=400)] | None = Field(
         None, description="width of the figures in PDF and PNG, millimetres"
     )
+    look: bool = Field(False, description="also show attention and positions of one run of each model")
 
 
 def read_paper(table: Any) -> Paper:
@@ -46,4 +47,5 @@ def merged(papers: list[Paper]) -> Paper:
         order=list(dict.fromkeys(label for paper in papers for label in paper.order)),
         highlight=list(dict.fromkeys(label for paper in papers for label in paper.highlight)),
         column_width=next((paper.column_width for paper in papers if paper.column_width is not None), None),
+        look=any(paper.look for paper in papers),
     )
