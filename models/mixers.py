@@ -397,6 +397,8 @@ class StateSpace(Mixer):
     dt_t = softplus(w u_t + bias) of the token u_t: how fast the past fades depends on content. All at once this is one
     masked matrix, with L[t, s] = exp(-(a_{s+1} + ... + a_t)) where s is not after t, and 0 elsewhere; so its cost grows
     as attention's does. The convolution and the gate of Mamba-2's block are left out: they are what `gated_conv` has.
+    Each L is from differences of sums along the whole scan: with 1,024 tokens in float32 the output is off by 2e-7 as
+    initialised, and by 2e-4 once steps are some thirty times as large.
 
     `scan` is the order: row by row, the same backwards, or half of the heads each way (`both`), as an image has no
     direction: with one alone the first token learns nothing of the others.

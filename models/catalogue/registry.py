@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -154,8 +154,14 @@ def resolve_options(name: str, *, size: str, options: Mapping[str, object]) -> d
 
 def following_options(name: str, options: Mapping[str, Scalar]) -> frozenset[str]:
     """Of a model's resolved options those that say nothing beyond the others, from which their values follow."""
-    rules = family(name).following
-    return frozenset(key for key, rule in rules.items() if key in options and rule(options) == options[key])
+
+    def follows(key: str, rule: Callable[[Mapping[str, Scalar]], Scalar]) -> bool:
+        try:
+            return key in options and rule(options) == options[key]
+        except ModelError:  # no value follows from these, so this one was given
+            return False
+
+    return frozenset(key for key, rule in family(name).following.items() if follows(key, rule))
 
 
 @contextmanager

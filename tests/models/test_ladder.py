@@ -513,3 +513,10 @@ def test_a_mixer_brings_its_own_code_and_options(mixer: str) -> None:
     assert models.resizes_input("ladder", {"mixer": mixer}) == one.one_grid
     ways = models.carry_ways("ladder", options={"mixer": mixer})
     assert ways == (() if one.one_grid else models.carry_ways("vit", options={}))
+
+
+def test_an_option_that_was_given_follows_from_nothing() -> None:
+    """Where no number of hidden units is right, the one that was given says something."""
+    options = {"mixer": "token_mlp", "token_hidden": 5000, "mlp_hidden": 8}
+    resolved = models.resolve_options("ladder", size="nano", options=options)
+    assert models.following_options("ladder", resolved) == frozenset()
