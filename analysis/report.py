@@ -108,7 +108,7 @@ def write_report(
     checks = trust(several, root, found, frame, unequal)
     if hide:
         checks = anonymous.hidden_trust(checks, redactor)
-    more = [inside_chapter(frame, root, data)] if study.paper.look else []
+    more = [inside_chapter(arms, root, data)] if study.paper.look else []
     content = gather(study, several, frame, arms, styles, checks, provenance(found), of_all(found), more)
 
     tables = {f"tables/{name}.csv": table for name, table in csv_tables(frame, arms).items()}

@@ -49,7 +49,7 @@ class Drawing:
     @property
     def alt(self) -> str:
         """What stands for the figure where it is not seen."""
-        return f"{self.shows}; {self.arm}; the tables have the numbers."
+        return f"{self.shows}; {self.arm}{'.' if self.data.empty else '; the tables have the numbers.'}"
 
     @property
     def caption(self) -> str:
