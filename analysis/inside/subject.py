@@ -61,12 +61,23 @@ class Subject:
 
     @cached_property
     def untrained(self) -> Network:
-        """The same network as it started, in eval mode: what the architecture does by itself.
+        """The same network as it is initialised at the run's seed, in eval mode, whatever weights the run started from:
+        what the architecture does by itself.
 
         Raises ConfigError for a ready-made network, of which only one state is here."""
         if self.trained is None:
             raise ConfigError(self.name, "is ready-made: only a run has its network before training, to compare with")
-        return model_of(self.trained.run).eval()
+        run = self.trained.run
+        if is_ready_made(run.model):
+            run = run.model_copy(update={"options": {**run.options, "weights": "none"}})
+        return model_of(run).eval()
+
+
+def untrained_words(subjects: Sequence[Subject]) -> str:
+    """What `untrained` is of runs, for a legend."""
+    runs = [one.trained.run for one in subjects if one.trained is not None]
+    given = any(run.init_from or run.options.get("weights", "none") != "none" for run in runs)
+    return "the network as initialised at random" + ", not with the weights that its run started from" * given
 
 
 def opened(

@@ -41,7 +41,7 @@ def clickable(subject: Subject, first: Seen, place: Grid, grid: Grid) -> str:
                 "grid": layer.grid,
                 "heads": layer.heads,
                 "extra": layer.extra,
-                "before": ", ".join(extra_names(layer.extra, first.class_token)),
+                "before": ", ".join(extra_names(layer.extra, first.named)),
             }
             for number, layer in zip(kept, layers, strict=True)
         ],

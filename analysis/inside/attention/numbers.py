@@ -44,6 +44,18 @@ def in_place(windows: Tensor, places: Tensor, count: int) -> Tensor:
     return whole.unflatten(2, (count, count))
 
 
+def window_reach(places: Tensor, grid: Grid, shift: Grid) -> Tensor:
+    """The keys that each query can attend to: bool (N, N), those of its window (`places`: see `window_places`) that the
+    roll did not bring there from the other side of the map."""
+    rows, columns = grid
+    tokens = torch.arange(rows * columns)
+    wrapped = torch.stack([tokens // columns < shift[0], tokens % columns < shift[1]], dim=1)  # N 2
+    inside = torch.full((rows * columns,), -1)
+    real = places >= 0
+    inside[places[real]] = torch.arange(len(places))[:, None].expand_as(places)[real]
+    return (inside[:, None] == inside) & (wrapped[:, None] == wrapped).all(dim=-1)
+
+
 def pair_distances(grid: Grid, patch: tuple[float, float]) -> Tensor:
     """Pixels between the centres of every two patches, whose height and width are `patch`: float64 (RC, RC)."""
     rows, columns = grid
@@ -52,9 +64,12 @@ def pair_distances(grid: Grid, patch: tuple[float, float]) -> Tensor:
     return torch.hypot(y[:, None] - y, x[:, None] - x)
 
 
-def uniform_distance(grid: Grid, patch: tuple[float, float]) -> float:
+def uniform_distance(grid: Grid, patch: tuple[float, float], reach: Tensor | None = None) -> float:
     """Mean attention distance of uniform attention, in closed form: the mean over offsets, an offset of a rows and b
-    columns being there (R - a)(C - b) times in each of the directions in which it can lie."""
+    columns being there (R - a)(C - b) times in each of the directions in which it can lie. With `reach`, bool (N, N),
+    of what is uniform over the keys that each query can attend to."""
+    if reach is not None:
+        return float(((pair_distances(grid, patch) * reach).sum(dim=-1) / reach.sum(dim=-1)).mean())
     rows, columns = grid
     total = 0.0
     for a in range(rows):
@@ -76,10 +91,14 @@ def mean_distance(probabilities: Tensor, grid: Grid, extra: int, patch: tuple[fl
     return (rows * distances).sum(dim=-1).mean(dim=-1)
 
 
-def entropy(probabilities: Tensor) -> Tensor:
-    """Mean entropy of the rows, 0 (one token) to 1 (uniform over all N): (B, h, N, N) -> float64 (B, h)."""
-    count = probabilities.shape[-1]
-    return torch.special.entr(probabilities.double()).sum(dim=-1).mean(dim=-1) / math.log(count)
+def entropy(probabilities: Tensor, reach: Tensor | None = None) -> Tensor:
+    """Mean entropy of the rows, 0 (one token) to 1 (uniform over all N, or over those within `reach`, bool (N, N); rows
+    that reach one token only are left out): (B, h, N, N) -> float64 (B, h)."""
+    rows = torch.special.entr(probabilities.double()).sum(dim=-1)  # B h N
+    if reach is None:
+        return rows.mean(dim=-1) / math.log(probabilities.shape[-1])
+    counts = reach.sum(dim=-1)
+    return (rows[..., counts > 1] / counts[counts > 1].double().log()).mean(dim=-1)
 
 
 def pooled_row(probabilities: Tensor, extra: int, class_token: bool) -> Tensor:

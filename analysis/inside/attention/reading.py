@@ -4,7 +4,7 @@ Shapes: B images, h heads, N tokens of a layer: E extra ones (class token, regis
 a grid in reading order; windows of n tokens.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from analysis.inside.attention.numbers import in_place, window_places
+from analysis.inside.attention.numbers import in_place, window_places, window_reach
 from benchmarks.errors import ConfigError
 from models.grids import Grid
 from models.libraries.adapter import Adapted
@@ -21,18 +21,21 @@ from models.network import Network, Parts
 from models.swin import Windows
 
 MOST_EXTRA = 16  # tokens beside the patches; with more, the grid is not understood
+NAMED = {"class token": ("class_token", "cls_token"), "distillation token": ("dist_token",)}  # by their parameters
 SCALES = (1, 2, 4, 8, 16)  # of an earlier stage's grid, by that of the last
 
 
 @dataclass(frozen=True, eq=False)
 class Layer:
     """One layer of attention: `probabilities`, float32 (B, h, N, N), a row for each query, and where the tokens stand:
-    `extra` ones first, then the patches of the `grid`. `window`: its rows and columns where attention is inside one."""
+    `extra` ones first, then the patches of the `grid`. Where attention is inside windows: `window`, rows and columns of
+    one, and `reach`, bool (N, N), the keys that each query can attend to."""
 
     probabilities: Tensor
     grid: Grid
     extra: int
     window: Grid | None = None
+    reach: Tensor | None = None
 
     @property
     def heads(self) -> int:
@@ -52,11 +55,13 @@ class Tokens:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What a network shows of a few images. `class_token`: whether the first extra token is one."""
+    """What a network shows of a few images. `named`: what the first extra tokens are, the others being registers.
+    `class_token`: whether the head reads the first one, a class token."""
 
     layers: tuple[Layer, ...]
     tokens: tuple[Tokens, ...]
     class_token: bool
+    named: tuple[str, ...]
 
 
 def read(name: str, network: Network, images: Tensor) -> Seen:
@@ -82,25 +87,31 @@ def read(name: str, network: Network, images: Tensor) -> Seen:
         if geometries:
             layers.append(_from_windows(name, given, geometries[number], len(images)))
         else:
-            layers.append(_whole(name, given, last))
+            layers.append(_whole(name, given, last, len(images)))
     named = ["embedding", *_numbered(parts, "block")]
     after = [(key, parts[key].float()) for key in named if key in parts and parts[key].ndim == 3]
     grids = [(key, tokens, _grid_of(name, tokens.shape[1], last)) for key, tokens in after]
     tokens = tuple(Tokens(key, tokens, grid, extra) for key, tokens, (grid, extra) in grids)
-    return Seen(tuple(layers), tokens, has_class_token(network))
+    named = named_tokens(network)
+    return Seen(tuple(layers), tokens, "class token" in named and not pools_patches(network), named)
 
 
-def has_class_token(network: Network) -> bool:
-    """Whether a network has a class token, by the parameter that suite and libraries keep it in."""
+def named_tokens(network: Network) -> tuple[str, ...]:
+    """The class and distillation tokens of a network, by the parameters that suite and libraries keep them in."""
     inner = network.net if isinstance(network, Adapted) else network
-    return any(isinstance(getattr(inner, name, None), Tensor) for name in ("class_token", "cls_token"))
+    return tuple(what for what, keys in NAMED.items() if any(isinstance(getattr(inner, k, None), Tensor) for k in keys))
 
 
-def extra_names(extra: int, class_token: bool) -> list[str]:
-    """What the tokens before the patches are: class token and registers."""
-    registers = extra - class_token
-    words = ["class token"] if class_token and extra else []
-    return words + [f"register {number}" for number in range(1, registers + 1)]
+def pools_patches(network: Network) -> bool:
+    """Whether the head of a network of timm reads the patches though there may be a class token (BEiT, EVA)."""
+    pool = getattr(network.net, "global_pool", "token") if isinstance(network, Adapted) else "token"
+    return bool(pool != "token")
+
+
+def extra_names(extra: int, named: Sequence[str]) -> list[str]:
+    """What the tokens before the patches are: those with names, then registers."""
+    registers = [f"register {number}" for number in range(1, extra - len(named) + 1)]
+    return [*named, *registers][:extra]
 
 
 def no_attention(network: Network, height: int, width: int) -> str:
@@ -118,11 +129,14 @@ def _numbered(parts: Parts, kind: str) -> list[str]:
     return sorted((key for key in parts if key.startswith(f"{kind}.")), key=lambda key: int(key.partition(".")[2]))
 
 
-def _whole(name: str, probabilities: Tensor, last: Grid) -> Layer:
-    """B h N N as a layer. Raises ConfigError for other shapes."""
+def _whole(name: str, probabilities: Tensor, last: Grid, batch: int) -> Layer:
+    """B h N N as a layer. Raises ConfigError for other shapes, and for windows, which the batch tells from images."""
     if probabilities.ndim != 4 or probabilities.shape[2] != probabilities.shape[3]:
         shape = tuple(probabilities.shape)
         raise ConfigError(name, f"gives attention of shape {shape}, which is not (images, heads, tokens, tokens)")
+    if len(probabilities) != batch:
+        said = f"gives {len(probabilities)} maps of attention in a layer for {batch} image{'s' if batch > 1 else ''}"
+        raise ConfigError(name, f"{said}: parts of the image, and where they lie in it is not known")
     grid, extra = _grid_of(name, probabilities.shape[2], last)
     return Layer(probabilities, grid, extra)
 
@@ -157,7 +171,8 @@ def _from_windows(name: str, given: Tensor, geometry: _Geometry, batch: int) -> 
     if windows.shape[1] != len(places) or windows.shape[-1] != places.shape[1]:
         raise ConfigError(name, f"has windows of shape {tuple(given.shape)} that do not fit a grid of {geometry.grid}")
     rows, columns = geometry.grid
-    return Layer(in_place(windows, places, rows * columns), geometry.grid, 0, geometry.window)
+    reach = window_reach(places, geometry.grid, geometry.shift)
+    return Layer(in_place(windows, places, rows * columns), geometry.grid, 0, geometry.window, reach)
 
 
 @contextmanager

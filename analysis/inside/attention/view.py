@@ -19,7 +19,7 @@ from analysis.inside.attention.clicking import clickable
 from analysis.inside.attention.figures import ByHead, Norms, Tile
 from analysis.inside.attention.reading import Layer, Seen, extra_names, read
 from analysis.inside.panel import Choices, Panel
-from analysis.inside.subject import Subject
+from analysis.inside.subject import Subject, untrained_words
 from benchmarks.errors import ConfigError
 from models.grids import Grid
 from models.network import Network
@@ -101,7 +101,8 @@ class Measured:
     `rollout`, `discarded`: the same of the product of these layers, (I, RC). `norms`: by part, (I, E + RC)."""
 
     layers: tuple[Layer, ...]  # of the first image
-    class_token: bool
+    class_token: bool  # whether the head reads it
+    named: tuple[str, ...]  # of the extra tokens, as in Seen
     counted: tuple[int, ...]
     distance: tuple[NDArray[Any], ...]
     entropy: tuple[NDArray[Any], ...]
@@ -124,7 +125,7 @@ def measure(name: str, network: Network, images: Tensor) -> Measured:
         found.append({
             "distance": [numbers.mean_distance(layer.probabilities, layer.grid, layer.extra, patch)[0].numpy()
                          for layer, patch in zip(seen.layers, patches, strict=True)],
-            "entropy": [numbers.entropy(layer.probabilities)[0].numpy() for layer in seen.layers],
+            "entropy": [numbers.entropy(layer.probabilities, layer.reach)[0].numpy() for layer in seen.layers],
             "pooled": [numbers.pooled_row(seen.layers[place].probabilities, seen.layers[place].extra,
                                           seen.class_token)[0].numpy() for place in counted],
             "rollout": [numbers.pooled_row(product, extra, seen.class_token)[0].numpy() for product in rolled],
@@ -139,6 +140,7 @@ def measure(name: str, network: Network, images: Tensor) -> Measured:
     return Measured(
         seen.layers,
         seen.class_token,
+        seen.named,
         counted,
         together("distance"),
         together("entropy"),
@@ -194,15 +196,15 @@ def _rows(subject: Subject, seen: Seen, where: Chosen) -> Panel:
         f"layer {where.layer} of {len(seen.layers)}",
         legend=f"Patches are counted from 1 in reading order, rows and columns from 1: patch {where.patch} is row "
         f"{down + 1}, column {across + 1} of {layer.grid[0]} x {layer.grid[1]}, and row {where.token}, counted from 0, "
-        f"of the {count} x {count} matrix. {_extra_words(layer, seen.class_token, row)}{_window_words(layer)}{SCALE} "
+        f"of the {count} x {count} matrix. {_extra_words(layer, seen.named, row)}{_window_words(layer)}{SCALE} "
         "This value stands above it.",
         interactive=clickable(subject, seen, where.place, layer.grid),
     )
 
 
-def _extra_words(layer: Layer, class_token: bool, row: Tensor) -> str:
+def _extra_words(layer: Layer, named: Sequence[str], row: Tensor) -> str:
     """Whether class and register tokens are counted, in words. `row`: h N."""
-    names = extra_names(layer.extra, class_token)
+    names = extra_names(layer.extra, named)
     if not names:
         return "There is no class token and no register: the matrix has patches only. "
     shares = row[:, : layer.extra].double().sum(dim=1)
@@ -269,10 +271,8 @@ def _pooled(subject: Subject, measured: Measured) -> Panel:
 def _whose_words(measured: Measured) -> str:
     if measured.class_token:
         return "The row of the class token, without its own column and those of registers. "
-    return (
-        "The network has no class token: its head reads the mean of the tokens, so the mean of the rows of all patches "
-        "is shown. "
-    )
+    there = "reads no class token, though there is one" if "class token" in measured.named else "reads no class token"
+    return f"The network's head {there}, so the mean of the rows of all patches is shown. "
 
 
 def _heads(subject: Subject, measured: Measured) -> Panel:
@@ -331,7 +331,7 @@ def _points(subject: Subject, seen: Seen, where: Chosen) -> Panel:
 def _by_head(subject: Subject, measured: Measured) -> Panel:
     height, width = (int(side) for side in subject.images.shape[-2:])
     uniform = tuple(
-        numbers.uniform_distance(layer.grid, (height / layer.grid[0], width / layer.grid[1]))
+        numbers.uniform_distance(layer.grid, (height / layer.grid[0], width / layer.grid[1]), layer.reach)
         for layer in measured.layers
     )
     trained = subject.trained is not None
@@ -340,6 +340,10 @@ def _by_head(subject: Subject, measured: Measured) -> Panel:
     def means(arrays: Sequence[NDArray[Any]]) -> tuple[NDArray[np.float64], ...]:
         return tuple(one.mean(axis=0) for one in arrays)
 
+    control = f"Untrained: {untrained_words([subject])}." if trained else "A ready-made network has no untrained one."
+    windowed = "Of windows N, and uniform attention, are of what a query reaches inside its own. " * any(
+        layer.reach is not None for layer in measured.layers
+    )
     distance = ByHead("mean attention distance, px", means(measured.distance), means(before.distance) if before else (),
                       uniform)  # fmt: skip
     entropy = ByHead("entropy of a row / log N", means(measured.entropy), means(before.entropy) if before else (),
@@ -356,13 +360,13 @@ def _by_head(subject: Subject, measured: Measured) -> Panel:
         shows=f"Mean attention distance and entropy of every head by layer, mean over {len(subject.images)} images",
         legend="Distance: between the centres of two patches, weighted by attention; class and register tokens are "
         "left out and rows are made to sum to 1 again. Entropy: of whole rows of N tokens, 1 where attention is "
-        "uniform. " + ("" if trained else "A ready-made network has no untrained one beside it. "),
+        f"uniform. {windowed}{control}",
     )
 
 
 def _norms(subject: Subject, measured: Measured) -> Panel:
     patches, shares, found = [], [], {}
-    names = extra_names(max(extra for _, extra, _ in measured.norms), measured.class_token)
+    names = extra_names(max(extra for _, extra, _ in measured.norms), measured.named)
     extra_means = {name: np.full(len(measured.norms), np.nan) for name in names}
     for place, (part, extra, values) in enumerate(measured.norms):
         of_patches = values[:, extra:]

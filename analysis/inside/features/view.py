@@ -20,7 +20,7 @@ from analysis.inside.features import figures, numbers
 from analysis.inside.features.figures import Depth, Likeness
 from analysis.inside.features.numbers import Array
 from analysis.inside.panel import Choices, Panel
-from analysis.inside.subject import Subject
+from analysis.inside.subject import Subject, untrained_words
 from benchmarks.errors import ConfigError
 from models.network import Network
 
@@ -196,7 +196,7 @@ def _spectra(networks: Sequence[Measured]) -> list[Panel]:
         partial(figures.by_depth, {"": highest}, "Δ log amplitude, highest frequency", (None, None)),
         _by_layer(highest, networks),
         "Logarithm of the Fourier amplitude at the highest frequency of a layer's map less that at frequency 0",
-        f"{how} The lower, the smoother the map. Dotted: the network as it started.",
+        f"{how} The lower, the smoother the map. {_dotted(networks)}",
     )
     return [by_depth, *panels]
 
@@ -220,7 +220,7 @@ def _receptive_fields(networks: Sequence[Measured]) -> list[Panel]:
         arrays,
         "Side of the square as large as the pixels on which the middle feature of a layer depends: those on which it "
         "depends more than 4.55 % as much as on that on which it depends most, and the fewest that hold half of it all",
-        f"Root mean square of the Jacobian over {seen} images. Dotted: the network as it started.",
+        f"Root mean square of the Jacobian over {seen} images. {_dotted(networks)}",
     )
     maps = [
         Panel(
@@ -263,8 +263,13 @@ def _places(networks: Sequence[Measured]) -> Panel:
         arrays,
         "Share of the variance of a place's coordinates that a linear map of the features there explains",
         f"Ridge regression on {half} images, measured on {len(images) - half} others. 1: the feature tells its place "
-        "exactly; 0: not at all. Dotted: the network as it started.",
+        f"exactly; 0: not at all. {_dotted(networks)}",
     )
+
+
+def _dotted(networks: Sequence[Measured]) -> str:
+    """What the dotted lines are."""
+    return f"Dotted: {untrained_words([one.subject for one in networks])}."
 
 
 def _depth(one: Measured, values: Mapping[str, float]) -> Depth:

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from analysis.inside.attention.reading import extra_names, read
 from analysis.inside.attention.view import chosen, measure, panels
 from analysis.inside.look import look
 from analysis.inside.panel import Choices
-from analysis.inside.subject import Subject, opened
+from analysis.inside.subject import Subject, opened, untrained_words
+from benchmarks import randomness
 from benchmarks.errors import ConfigError
 from benchmarks.plan.run import Run
 from models.network import Network
@@ -69,8 +71,34 @@ def test_four_registers_are_extra_tokens() -> None:
     ).eval()
     seen = read("timm", made, images(64, 64, 1))
     assert {(layer.grid, layer.extra) for layer in seen.layers} == {((4, 4), 4)} and not seen.class_token
-    assert extra_names(5, True) == ["class token", *(f"register {number}" for number in range(1, 5))]
-    assert extra_names(4, False) == [f"register {number}" for number in range(1, 5)]
+    assert extra_names(5, ("class token",)) == ["class token", *(f"register {number}" for number in range(1, 5))]
+    assert extra_names(4, ()) == [f"register {number}" for number in range(1, 5)]
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "extra", "read_by_head"),
+    [
+        ("eva02_tiny_patch14_224", 56, ["class token"], False),
+        ("deit_tiny_distilled_patch16_224", 64, ["class token", "distillation token"], True),
+    ],
+)
+def test_what_the_head_reads_is_told_from_what_is_there(
+    name: str, side: int, extra: list[str], read_by_head: bool
+) -> None:
+    """Reference: timm's constructors, a head on the mean of the patches with a class token there, and one on the class
+    token with a distillation token beside it."""
+    made = models.create_model(f"timm:{name}", image_size=side, in_channels=3, num_classes=5).eval()
+    seen = read("timm", made, images(side, side, 1))
+    assert seen.class_token == read_by_head
+    assert extra_names(seen.layers[-1].extra, seen.named) == extra
+    assert extra_names(3, seen.named)[len(extra) :] == [f"register {n}" for n in range(1, 4 - len(extra))]
+
+
+def test_windows_are_not_taken_for_the_image() -> None:
+    """timm's MaxViT, whose windows at the first stage have as many tokens as its last stage has places: one line."""
+    made = models.create_model("timm:maxvit_pico_rw_256", image_size=64, in_channels=3, num_classes=5).eval()
+    with pytest.raises(ConfigError, match=r"gives \d+ maps of attention in a layer for 1 image: parts of the image"):
+        read("timm", made, images(64, 64, 1))
 
 
 def test_attention_is_read_before_dropout() -> None:
@@ -127,6 +155,27 @@ def test_timm_windows_are_put_back_in_place() -> None:
     assert seen.layers[0].grid == (28, 28) and not torch.equal(first, second)
     far = numbers.pair_distances((28, 28), (1.0, 1.0)) > 6 * math.sqrt(2) + 1e-9
     assert not first[far].any() and not second[far].any()
+
+
+def test_uniform_attention_inside_windows_is_uniform() -> None:
+    """Reference: the network itself with queries of 0, whose softmax is uniform over what a query reaches: its entropy
+    is 1 and its distance that of uniform attention, in shifted and filled windows, too."""
+    made = network("swin", patch_size=2)
+    for layer in made.modules():
+        if isinstance(layer, Windows):
+            for tensor in layer.parameters():
+                torch.nn.init.zeros_(tensor)
+    layers = read("swin", made, images(20, 16, 1)).layers
+    assert layers[0].window != layers[0].grid
+    for layer in layers:
+        uniform = numbers.uniform_distance(layer.grid, (1.0, 1.0), layer.reach)
+        distance = numbers.mean_distance(layer.probabilities, layer.grid, 0, (1.0, 1.0)).numpy()
+        assert distance == pytest.approx(np.full((1, layer.heads), uniform), rel=1e-6)
+        assert (numbers.entropy(layer.probabilities, layer.reach) - 1).abs().max() < 1e-6
+        assert layer.reach is not None and torch.equal(layer.probabilities[0, 0] > 0, layer.reach)
+    assert numbers.uniform_distance((2, 3), (1.0, 2.0), torch.ones(6, 6)) == pytest.approx(
+        numbers.uniform_distance((2, 3), (1.0, 2.0))
+    )
 
 
 @pytest.mark.parametrize("discard", [0.0, 0.5])
@@ -199,6 +248,27 @@ def test_a_measure_is_that_of_all_images_at_once() -> None:
         assert np.abs(found.distance[place] - distance).max() < 1e-4
     rolled = numbers.rollout([layer.probabilities for layer in seen.layers])[:, 0, 1:].numpy()
     assert np.abs(found.rollout - rolled).max() < 1e-5
+
+
+def test_untrained_is_initialised_at_random(finished: tuple[Run, Path]) -> None:
+    """Reference: the network made with no weights at the run's seed, of a ready-made run that started from a file
+    (which is gone) and of one that started from another run; both are told of."""
+    run, root = finished
+    subject = opened(run.id, "validation", 1, root, Path("data"))
+    assert subject.trained is not None
+    ready = {"model": "timm:test_vit", "size": "own", "resolution": 32, "options": {"weights": "file:gone.pt"}}
+    for changes in (ready, {"init_from": "another-run"}):
+        changed = run.model_copy(update=changes)
+        other = replace(subject, trained=replace(subject.trained, run=changed))
+        options = {"weights": "none"} if changes is ready else changed.options
+        expected = models.create_model(
+            changed.model, size=changed.size, image_size=changed.resolution, in_channels=1, num_classes=10,
+            seed=randomness.key(run.seed, "initialisation"), initial=run.initial, **options,
+        )  # fmt: skip
+        found = other.untrained.state_dict()
+        assert all(torch.equal(found[name], tensor) for name, tensor in expected.state_dict().items())
+        assert untrained_words([other]).endswith("not with the weights that its run started from")
+    assert untrained_words([subject]) == "the network as initialised at random"
 
 
 def subject_of(made: Network, given: Tensor, name: str = "made-up") -> Subject:
