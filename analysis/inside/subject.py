@@ -15,17 +15,18 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 import models
+from analysis.inside.preparation import preparation_of
 from benchmarks.errors import ConfigError
 from benchmarks.trained import TrainedRun, load_run
 from benchmarks.training.batches import resize
 from benchmarks.training.training import model_of
 from models.catalogue.ready_made import ghost, is_ready_made
 from models.hints import did_you_mean
+from models.libraries.adapter import Adapted
 from models.network import Network
 
 PARTS = ("validation", "train", "test")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of what ready-made networks saw
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +83,7 @@ def untrained_words(subjects: Sequence[Subject]) -> str:
 
 def opened(
     name: str,
-    images: str,
+    images: str | None,
     count: int,
     runs: Path,
     data: Path | None,
@@ -93,8 +94,9 @@ def opened(
     """The subject of a name: a finished run's id (or its beginning), `timm:NAME` or `torchvision:NAME`.
 
     `images`: a part of the run's data (validation, train, test), of which the first `count` are taken; or a file or
-    folder of images of one's own, the first by name. A ready-made network has `weights` as in a study (none: initial
-    ones) and is shown images of one's own. Raises ConfigError, RecordError, StaleError and ModelError.
+    folder of images of one's own, the first by name; None: of a run its validation part, of a ready-made network none.
+    A ready-made network has `weights` as in a study (none: initial ones) and is shown images of one's own. Raises
+    ConfigError, RecordError, StaleError and ModelError.
     """
     if count < 1:
         raise ConfigError("--count", f"is {count}; allowed: 1 and more")
@@ -103,6 +105,7 @@ def opened(
     if weights != "none":
         raise ConfigError("--weights", f"is for timm:NAME and torchvision:NAME; {name} has those of its run")
     trained = load_run(name, runs, data, accept_code=accept_code)
+    images = images or "validation"
     return _of_part(trained, images, count) if images in PARTS else _of_files(trained, Path(images), count)
 
 
@@ -139,17 +142,20 @@ def _of_run(
     )
 
 
-def _ready_made(name: str, images: str, count: int, weights: str) -> Subject:
+def _ready_made(name: str, images: str | None, count: int, weights: str) -> Subject:
     if images in PARTS:
         raise ConfigError("--images", f"{images!r} is a part of a run's data; {name} needs a file or folder of images")
-    files = image_files(Path(images))[:count]
+    files = [] if images is None else image_files(Path(images))[:count]
     side = ghost(name, None).home
     network = models.create_model(name, image_size=side, in_channels=3, num_classes=1000, weights=weights).eval()
-    pixels = torch.from_numpy(np.stack([_square(file, side, 3) for file in files])).float() / 255
-    mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_DEVIATION))
+    assert isinstance(network, Adapted)
+    way = preparation_of(network)
+    squares = [_square(file, side, 3, way.share, way.resampling) for file in files]
+    pixels = torch.from_numpy(np.array(squares, np.uint8).reshape(-1, 3, side, side)).float() / 255
+    mean, deviation = (torch.tensor(values).view(-1, 1, 1) for values in (way.mean, way.deviation))
     shown = (pixels - mean) / deviation
     labels = torch.full((len(files),), -1)
-    where = f"{len(files)} files of {images}"
+    where = f"{len(files)} files of {images}: {way.words}" if files else "no images"
     return Subject(name, network, shown, to_look_at(pixels), labels, tuple(range(len(files))), where, ())
 
 
@@ -166,14 +172,16 @@ def image_files(path: Path, parts: Sequence[str] = ()) -> list[Path]:
     return found
 
 
-def _square(path: Path, side: int, channels: int) -> NDArray[np.uint8]:
-    """The largest square in the middle of an image file, side x side: uint8 C side side."""
+def _square(
+    path: Path, side: int, channels: int, share: float = 1.0, resampling: Image.Resampling = Image.Resampling.BICUBIC
+) -> NDArray[np.uint8]:
+    """The largest square in the middle of an image file, or the inner share of its side: uint8 C side side."""
     try:
         with Image.open(path) as file:
             image = ImageOps.exif_transpose(file).convert("L" if channels == 1 else "RGB")
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
         raise ConfigError("--images", f"{path}: cannot be read as an image ({error})") from error
-    array = np.asarray(ImageOps.fit(image, (side, side), Image.Resampling.BICUBIC))
+    array = np.asarray(ImageOps.fit(image, (side, side), resampling, bleed=(1 - share) / 2))
     return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
 
 

@@ -10,6 +10,7 @@ from benchmarks.console import say, terminal
 VIEWS = ("attention", "positions", "features", "training")
 COUNTS = {"features": 256}  # images, where a view needs more than the usual ones to measure with
 COUNT = 10
+WITHOUT_IMAGES = ("positions",)  # views that need none of a ready-made network, whose tables are read
 
 
 @click.command()
@@ -17,10 +18,8 @@ COUNT = 10
 @click.option("--at", "view", type=Choice(VIEWS), required=True, help="What to look at.")
 @click.option(
     "--images",
-    default="validation",
-    show_default=True,
     metavar="PART|PATH",
-    help="validation, train or test of the run's data; or an image, or a folder of images, of your own.",
+    help="validation (the default), train or test of the run's data; or an image, or a folder of images, of your own.",
 )
 @click.option(
     "--count",
@@ -38,7 +37,7 @@ COUNT = 10
 def look(
     subjects: tuple[str, ...],
     view: str,
-    images: str,
+    images: str | None,
     count: int | None,
     patch: int | None,
     layer: int | None,
@@ -53,6 +52,8 @@ def look(
     from analysis.inside.panel import Choices
     from analysis.inside.subject import opened
 
+    if images is None and view not in WITHOUT_IMAGES:
+        images = "validation"
     count = count or COUNTS.get(view, COUNT)
     found = [opened(name, images, count, root, data, weights=weights, accept_code=accept_code) for name in subjects]
     page, *others = write(view, found, Choices(patch, layer), out)

@@ -92,8 +92,8 @@ def read(name: str, network: Network, images: Tensor) -> Seen:
     after = [(key, parts[key].float()) for key in named if key in parts and parts[key].ndim == 3]
     grids = [(key, tokens, _grid_of(name, tokens.shape[1], last)) for key, tokens in after]
     tokens = tuple(Tokens(key, tokens, grid, extra) for key, tokens, (grid, extra) in grids)
-    named = named_tokens(network)
-    return Seen(tuple(layers), tokens, "class token" in named and not pools_patches(network), named)
+    known = named_tokens(network)
+    return Seen(tuple(layers), tokens, "class token" in known and not pools_patches(network), known)
 
 
 def named_tokens(network: Network) -> tuple[str, ...]:
