@@ -341,7 +341,7 @@ def _by_head(subject: Subject, measured: Measured) -> Panel:
         return tuple(one.mean(axis=0) for one in arrays)
 
     control = f"Untrained: {untrained_words([subject])}." if trained else "A ready-made network has no untrained one."
-    windowed = "Of windows N, and uniform attention, are of what a query reaches inside its own. " * any(
+    windowed = "In windows, N and uniform attention count what a query reaches in its own. " * any(
         layer.reach is not None for layer in measured.layers
     )
     distance = ByHead("mean attention distance, px", means(measured.distance), means(before.distance) if before else (),
