@@ -18,7 +18,7 @@ from analysis.frame.frame import load
 from analysis.questions.assumptions.figures import kept_by_probe, kept_by_strength
 from analysis.questions.assumptions.numbers import numbers
 from analysis.questions.assumptions.sections import chapters
-from analysis.questions.assumptions.sentences import claims, limits
+from analysis.questions.assumptions.sentences import claims, failed, limits
 from analysis.report import write_report
 from benchmarks.plan.run import Evaluation, Run
 from benchmarks.plan.study import Study
@@ -26,12 +26,13 @@ from benchmarks.records.evaluation_files import pass_paths, read_entries, write_
 
 MODELS = [{"name": "resnet"}, {"name": "vit", "position": ["none", "learned_1d"]}]
 PROBES = [{"probe": ["shift", "blur", "patch_shuffle", "noise_image", "permuted_labels"]}]
-LABELS = {"-": "resnet", "none": "vit none", "learned_1d": "vit learned_1d"}  # by position
+NAMES = {"-": "resnet", "none": "vit none", "learned_1d": "vit learned_1d"}  # by position
 KEEPS = {  # at strength 0, by position; 0.05 less a strength
     "shift": {"-": 0.9, "none": 0.7, "learned_1d": 0.5},
     "blur": {"-": 0.8, "none": 0.8, "learned_1d": 0.8},
     "patch_shuffle": {"-": 0.4, "none": 1.0, "learned_1d": 0.6},
 }
+LABELS = np.arange(597) % 10
 STRENGTHS = {"shift": 4, "blur": 5, "patch_shuffle": 3}  # that suit images of 8 pixels
 
 
@@ -49,11 +50,31 @@ def accuracy(run: Run, one: Evaluation) -> float:
     return plain if one.probe == "-" else 0.1
 
 
-def made(made_up: Any, root: Path, how: Callable[[Run, Evaluation], float] = accuracy, **changes: Any) -> ReportedArm:
+def made(
+    made_up: Any,
+    root: Path,
+    how: Callable[[Run, Evaluation], float] = accuracy,
+    labels: np.ndarray | None = None,
+    **changes: Any,
+) -> ReportedArm:
+    """With `labels`, the predictions of the images as they are were kept: all are right."""
     study = made_up.study_of(made_up.SMALL, models=MODELS, evaluations=PROBES, **changes)
     for run in study.runs:
         made_up.write_record(root, run, study.evaluations[run.id], accuracy=how)
+        if labels is not None:
+            keep_predictions(root / run.id, labels, labels)
     return arm_of(study, root)
+
+
+def keep_predictions(folder: Path, labels: np.ndarray, predicted: np.ndarray, kept: str = "top5") -> None:
+    """In the place of the pass of a record: one that keeps what was predicted at home, or `none`."""
+    [path] = pass_paths(folder)
+    entries = read_entries(path)
+    at_home = {"part": "test", "probe": "-", "resolution": 8}
+    [home] = [one for one in entries if at_home.items() <= one["evaluation"].items()]
+    home["predictions"] = kept
+    arrays = {"labels.test": labels, f"{home['id']}.predicted": predicted} if kept != "none" else {}
+    write_evaluations(folder, 1, entries, arrays)
 
 
 def arm_of(study: Study, root: Path) -> ReportedArm:
@@ -80,7 +101,7 @@ def test_what_is_kept_is_the_mean_of_ratios_with_t_intervals(made_up: Any, tmp_p
     table = of.by_probe.set_index(["measure", "probe", "label", "train_size"])
     steps = of.by_strength.set_index(["measure", "probe", "label", "train_size", "strength"])
     for probe, last in STRENGTHS.items():
-        for position, label in LABELS.items():
+        for position, label in NAMES.items():
             for size in (100, 300):
                 assert_t_interval(table.loc[("kept", probe, label, size)], areas(arm, position, size, probe))
                 assert table.loc[("consistency", probe, label, size), "mean"] == 0.5  # as the records have it
@@ -98,7 +119,7 @@ def test_differences_are_paired_over_seeds_against_the_reference(made_up: Any, t
     table = arm.once(numbers).differences
     assert set(table["reference"]) == {"resnet"} and set(table["label"]) == {"vit none", "vit learned_1d"}
     for row in table.to_dict("records"):
-        position = next(key for key, label in LABELS.items() if label == row["label"])
+        position = next(key for key, label in NAMES.items() if label == row["label"])
         ours, theirs = (areas(arm, one, row["train_size"], row["probe"]) for one in (position, "-"))
         assert_t_interval(pd.Series(row), ours - theirs)
     family = [{"name": "encodings", "models": ["vit"], "against": "vit learned_1d"}]
@@ -140,7 +161,7 @@ def test_sentences_name_models_that_are_separable_from_all_others(made_up: Any, 
     """By hand: shifts and shuffles part all three models, a blur none."""
     [claim] = claims(made(made_up, tmp_path, train_size=300))
     means = {(probe, position): KEEPS[probe][position] - 0.05 * (STRENGTHS[probe] + 1) / 2 + 0.01
-             for probe in KEEPS for position in LABELS}  # fmt: skip
+             for probe in KEEPS for position in NAMES}  # fmt: skip
     shift, shuffle, least, fewest = (
         f"{100 * means[key]:.1f} %"
         for key in (("shift", "-"), ("patch_shuffle", "none"), ("shift", "learned_1d"), ("patch_shuffle", "-"))
@@ -153,24 +174,62 @@ def test_sentences_name_models_that_are_separable_from_all_others(made_up: Any, 
 
 
 def test_controls_at_chance_are_a_line_and_others_a_limit(made_up: Any, tmp_path: Path) -> None:
-    """Three binomial standard errors of 597 images are 3.7 points."""
+    """Three binomial standard errors of 597 images are 3.7 points. The most frequent of ten classes has 60 images."""
     edge = 3 * np.sqrt(0.09 / 597)
 
     def leaking(run: Run, one: Evaluation) -> float:
-        aside = {"noise_image": edge - 0.001, "permuted_labels": edge + 0.001}.get(one.probe, 0.0)
-        return float(0.1 + aside) if run.position == "none" and aside else accuracy(run, one)
+        chance = {"noise_image": 60 / 597 + edge - 0.001, "permuted_labels": 0.1 + edge + 0.001}.get(one.probe)
+        return float(chance) if run.position == "none" and chance else accuracy(run, one)
 
-    arm = made(made_up, tmp_path / "fine", train_size=300)
+    arm = made(made_up, tmp_path / "fine", labels=LABELS, train_size=300)
     assert limits(arm) == []
     [chapter, _] = chapters([arm], looks(arm.runs))
-    assert chapter.sections[0].remark.count("10.0 % (at chance)") == 2
-    arm = made(made_up, tmp_path / "leaking", leaking, train_size=300)
+    assert chapter.sections[0].remark == (
+        "Controls: with images of noise mean accuracy is 10.0 % (most frequent class: 10.1 %; at chance); "
+        "with permuted labels mean accuracy is 10.0 % (expected: 10.0 %; at chance)."
+    )
+    arm = made(made_up, tmp_path / "leaking", leaking, LABELS, train_size=300)
     [limit] = limits(arm)
     assert "with permuted labels accuracy is not at chance (vit none)" in limit.answer.body
     controls = arm.once(numbers).controls
-    assert set(controls.loc[~controls["at_chance"], ["label", "probe"]].itertuples(index=False, name=None)) == {
+    assert set(failed(controls)[["label", "probe"]].itertuples(index=False, name=None)) == {
         ("vit none", "permuted_labels")
     }
+
+
+def test_chance_of_unequal_classes(made_up: Any, tmp_path: Path) -> None:
+    """Reference: the mean accuracy over many orders of the labels, drawn here. Of noise, a network that always answers
+    the same is at chance, whichever class that is; one beyond the most frequent class is not."""
+    generator = np.random.default_rng(0)
+    labels = generator.choice(10, 597, p=[0.4, 0.2, 0.1, 0.1, 0.05, 0.05, 0.04, 0.03, 0.02, 0.01])
+    answers = np.where(generator.random(597) < 0.5, labels, 0)  # leans towards the most frequent class
+    largest, rare = (np.mean(labels == one) for one in (0, 9))
+    expected = {
+        name: np.mean([np.mean(given == generator.permutation(labels)) for _ in range(4000)])
+        for name, given in (("resnet", labels), ("vit none", answers))
+    }
+
+    def unequal(run: Run, one: Evaluation) -> float:
+        if one.probe == "noise_image":
+            return float({"-": largest, "none": rare, "learned_1d": largest + 0.08}[run.position])
+        return float(expected.get(NAMES[run.position], 0.1)) if one.probe == "permuted_labels" else 0.9
+
+    arm = made(made_up, tmp_path, unequal, labels, train_size=300)
+    for run in arm.study.runs:
+        if run.position != "-":
+            keep_predictions(tmp_path / run.id, labels, answers, "top5" if run.position == "none" else "none")
+    controls = (arm := arm_of(arm.study, tmp_path)).once(numbers).controls.set_index(["probe", "label"])
+    for label, share in expected.items():
+        assert controls.loc[("permuted_labels", label), "chance"] == pytest.approx(share, abs=0.002)
+        assert controls.loc[("permuted_labels", label), "at_chance"]
+    assert pd.isna(controls.loc[("permuted_labels", "vit learned_1d"), "at_chance"])
+    assert controls.loc["noise_image", "chance"].tolist() == [largest] * 3
+    assert controls.loc["noise_image", "at_chance"].tolist() == [True, True, False]
+    [chapter, _] = chapters([arm], looks(arm.runs))
+    for text in ("not at chance: vit learned_1d)", "no verdict, as predictions were not kept: vit learned_1d)"):
+        assert text in chapter.sections[0].remark
+    [limit] = limits(arm)
+    assert "with images of noise accuracy is not at chance (vit learned_1d)" in limit.answer.body
 
 
 def test_without_probes_the_question_says_nothing(small: tuple[Study, Path], tmp_path: Path) -> None:

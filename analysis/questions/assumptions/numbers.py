@@ -10,14 +10,17 @@ Undefined (NaN) for a run that is not two binomial standard errors above chance 
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.elements.reported import ReportedArm
 from analysis.frame.cells import at_home, summarise
 from analysis.frame.families import declared_families
 from analysis.frame.main_rows import as_shown
 from analysis.frame.paired import paired_difference
-from analysis.frame.rows import each_group
+from analysis.frame.predictions import KEPT, Predictions, read_predictions
+from analysis.frame.rows import each_group, each_row
 from analysis.questions.accuracy.ranking import accuracy_ranking
 from analysis.questions.comparisons.verdicts import all_verdicts
 from analysis.statistics import intervals
@@ -25,6 +28,7 @@ from benchmarks.plan.probes import PROBES
 
 BOUNDS = {"kept": (0.0, math.inf), "consistency": (0.0, 1.0)}  # what is measured of a probe, and what is possible
 CONTROLS = frozenset(name for name, probe in PROBES.items() if probe.control)
+NOISE = "noise_image"
 AT_CHANCE = 3  # binomial standard errors of one run's test images, within which a mean is at chance
 
 
@@ -37,7 +41,7 @@ class Assumptions:
     `by_probe`: rows of `cells.summarise` with measure (of BOUNDS), probe and strengths. `by_strength`: the same with
     strength, of accuracy as well. `differences`: kept minus that of the `reference`, as `paired.paired_difference` has
     them, with label, line, reference, train_size, probe. `controls`: rows of `summarise` of accuracy with probe,
-    chance and at_chance."""
+    chance (NaN where it is not known) and at_chance (True, False, or NA without chance)."""
 
     by_run: pd.DataFrame
     by_probe: pd.DataFrame
@@ -54,7 +58,7 @@ def numbers(arm: ReportedArm) -> Assumptions:
     each = by_run(changed)
     runs = _probed_runs(arm, changed)
     return Assumptions(each, by_probe(each, runs), by_strength(changed, runs), differences(arm, each, runs),
-                       at_chance(controls, _probed_runs(arm, controls), arm.arm.classes))  # fmt: skip
+                       at_chance(with_chance(arm, controls), _probed_runs(arm, controls)))  # fmt: skip
 
 
 def probes_in_order(table: pd.DataFrame) -> list[str]:
@@ -145,13 +149,42 @@ def differences(arm: ReportedArm, each: pd.DataFrame, runs: pd.DataFrame) -> pd.
     return pd.DataFrame(result)
 
 
-def at_chance(rows: pd.DataFrame, runs: pd.DataFrame, classes: int) -> pd.DataFrame:
-    """`Assumptions.controls`: accuracy on controls, and whether its mean lies within AT_CHANCE binomial standard errors
-    of chance, those of one run: all runs have the same test images, so that their mean is no surer."""
+def with_chance(arm: ReportedArm, rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of controls with the column chance: `chance_of` by the predictions that records keep of the test images."""
+    home = at_home(arm.rows[arm.rows["run"].isin(rows["run"]) & arm.rows["predictions"].isin(KEPT)])
+    read = {row.run: read_predictions(arm.root / row.run, row.evaluation, row.part) for row in each_row(home)}
+    kept = {run: found for run, found in read.items() if found is not None}
+    labels = next((found.labels for found in kept.values()), None)  # those of all: an arm has one test part
+    pairs = zip(rows["run"], rows["probe"], strict=True)
+    found = [chance_of(probe, labels, kept.get(run), arm.arm.classes) for run, probe in pairs]
+    return rows.assign(chance=pd.Series(found, rows.index, dtype=float))
+
+
+def chance_of(probe: str, labels: NDArray[np.int64] | None, kept: Predictions | None, classes: int) -> float:
+    """The accuracy of a network that knows no more of the labels than a control leaves; NaN where it is not known.
+
+    Of noise: the largest share of a class among the test `labels`, which no answer that is always the same exceeds. Of
+    permuted labels: the sum over classes of their share among labels times their share among the answers that the
+    network gave (`kept`), which is the mean over all orders of the labels."""
+    if labels is None:
+        return math.nan
+    shares = np.bincount(labels, minlength=classes) / len(labels)
+    if probe == NOISE or np.ptp(shares) == 0:
+        return float(shares.max())  # of classes equally frequent the same, whatever is answered
+    return math.nan if kept is None else float(shares @ np.bincount(kept.predicted, minlength=classes) / len(labels))
+
+
+def at_chance(rows: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """`Assumptions.controls` of rows `with_chance`: whether the mean accuracy lies within AT_CHANCE binomial standard
+    errors of chance (of noise: or below), those of one run: all runs have the same test images, so that their mean is
+    no surer. No verdict where chance is not known of all runs."""
     if rows.empty:
         return pd.DataFrame()
-    found = summarise(rows, runs, "accuracy", probes_in_order(rows), across="probe")
-    found = found[found["done"] > 0]
-    guess = intervals.chance(classes)
-    margin = AT_CHANCE * (guess * (1 - guess) / found["images"]) ** 0.5
-    return found.assign(chance=guess, at_chance=(found["mean"] - guess).abs() <= margin)
+    probes = probes_in_order(rows)
+    found, expected = (summarise(rows, runs, value, probes, across="probe") for value in ("accuracy", "chance"))
+    chance = expected["mean"].where(expected["done"] == found["done"])
+    margin = AT_CHANCE * (chance * (1 - chance) / found["images"]) ** 0.5
+    above = found["mean"] - chance
+    within = (above <= margin) & ((above >= -margin) | (found["probe"] == NOISE))
+    verdict = within.astype("boolean").mask(chance.isna())
+    return found.assign(chance=chance, at_chance=verdict)[found["done"] > 0]

@@ -16,6 +16,8 @@ from analysis.wording import Answer, Scope
 PLACE = "assumptions"
 SPOKEN = 3  # probes that a sentence names one by one
 CONTROL_WORDS = {"noise_image": "images of noise", "permuted_labels": "permuted labels"}
+CHANCE_WORDS = {"noise_image": "most frequent class:", "permuted_labels": "expected:"}
+NO_VERDICT = "no verdict, as predictions were not kept"
 
 
 def spoken(probe: str) -> str:
@@ -92,7 +94,7 @@ def _several(names: Sequence[str]) -> str:
 def limits(arm: ReportedArm) -> list[Claim]:
     """The controls that are not at chance: then something else than what is in the images is measured."""
     controls = arm.once(numbers).controls
-    away = controls[~controls["at_chance"]] if len(controls) else controls
+    away = failed(controls)
     if away.empty:
         return []
     names = wording.names(dict.fromkeys(away["label"]))
@@ -101,20 +103,31 @@ def limits(arm: ReportedArm) -> list[Claim]:
     return [Claim(Answer("A control failed", Scope(arm.words), body), PLACE)]
 
 
+def failed(controls: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `Assumptions.controls` that are known not to be at chance."""
+    return controls[(~controls["at_chance"]).fillna(False)] if len(controls) else controls
+
+
 def control_words(probe: str) -> str:
     """What the test images are of a control, or their labels."""
     return CONTROL_WORDS.get(probe, spoken(probe))
 
 
 def controls_line(arm: ReportedArm) -> str:
-    """The controls in a line, '' without: 'Controls: with images of noise accuracy is 9.2 to 10.4 % (chance 10.0 %): at
-    chance.'"""
+    """The controls in a line, '' without: 'Controls: with images of noise mean accuracy is 9.2 to 10.4 % (most frequent
+    class: 10.1 %; at chance).'"""
     controls = arm.once(numbers).controls
     phrases = []
     for probe, of_probe in each_group(controls, "probe") if len(controls) else ():
-        ends = dict.fromkeys(f"{100 * share:.1f}" for share in (of_probe["mean"].min(), of_probe["mean"].max()))
-        odd = list(dict.fromkeys(of_probe.loc[~of_probe["at_chance"], "label"]))
-        verdict = f"not at chance: {wording.names(odd)}" if odd else "at chance"
-        phrases.append(f"with {control_words(probe)} mean accuracy is {' to '.join(ends)} % ({verdict})")
-    chance = wording.percent(controls["chance"].iloc[0]) if phrases else ""
-    return f"Controls, where chance is {chance}: {'; '.join(phrases)}." if phrases else ""
+        known, unknown = (of_probe[of_probe["at_chance"].isna() == lacking] for lacking in (False, True))
+        inside = [f"{CHANCE_WORDS[probe]} {_range(known['chance'])}"] if len(known) else []
+        verdicts = {"not at chance": failed(known), NO_VERDICT: unknown}
+        said = [f"{words}: {wording.names(dict.fromkeys(of['label']))}" for words, of in verdicts.items() if len(of)]
+        inside += said or ["at chance"]
+        phrases.append(f"with {control_words(probe)} mean accuracy is {_range(of_probe['mean'])} ({'; '.join(inside)})")
+    return f"Controls: {'; '.join(phrases)}." if phrases else ""
+
+
+def _range(shares: pd.Series) -> str:
+    """'9.2 to 10.4 %', '9.2 %'."""
+    return " to ".join(dict.fromkeys(f"{100 * share:.1f}" for share in (shares.min(), shares.max()))) + " %"
