@@ -33,6 +33,7 @@ from benchmarks.plan.study import Study
 from benchmarks.records.init_from import run_sources
 from benchmarks.records.record import Record
 from benchmarks.records.roots import opened
+from benchmarks.records.sources import is_current
 from benchmarks.records.validity import UNREADABLE, problem, valid_record
 from models.catalogue.ready_made import is_ready_made
 
@@ -144,7 +145,8 @@ CELL = [*ARM, "label", "train_size"]  # the runs of a cell differ in draw and se
 class Frame:
     """`rows`: a row per run and evaluation (COLUMNS). `runs`: a row per run whatever its state (RUN columns).
     `problems`: a row per folder that cannot be read (columns folder, problem). `recipes`: full name of a recipe to
-    its numbers. `starved_below`: the share used for the column starved. `datasets`: what is known of each, by name."""
+    its numbers. `starved_below`: the share used for the column starved. `datasets`: what is known of each, by name.
+    `outdated`: evaluations of probes by measuring code of before (columns run and EVALUATION), which `rows` lack."""
 
     rows: pd.DataFrame
     runs: pd.DataFrame
@@ -152,6 +154,7 @@ class Frame:
     recipes: dict[str, dict[str, Any]]
     starved_below: float
     datasets: dict[str, Dataset]
+    outdated: pd.DataFrame
 
     @cached_property
     def main(self) -> pd.DataFrame:
@@ -196,7 +199,8 @@ def load(root: Path | str, *studies: Study, runs: Iterable[str] | None = None) -
     _mark_collapsed(table, evaluated)
     rows = table.merge(evaluated, on="run", how="inner")[list(COLUMNS)]
     unreadable = pd.DataFrame(problems, columns=["folder", "problem"])
-    return Frame(rows, table, unreadable, recipes, starved_below, datasets)
+    outdated = _table_of_evaluations([row for one in known.values() for row in one.outdated])
+    return Frame(rows, table, unreadable, recipes, starved_below, datasets, outdated)
 
 
 @dataclass(frozen=True)
@@ -213,13 +217,15 @@ class _Wanted:
 @dataclass(frozen=True)
 class _Entry:
     """What was read of a run: its configuration (empty where neither study nor record has one), its columns in
-    `Frame.runs`, those of its evaluations, and what is wrong with its folder ('': nothing)."""
+    `Frame.runs`, those of its evaluations, what is wrong with its folder ('': nothing), and the evaluations that are
+    left out, as code that has changed since measured them."""
 
     name: str
     settings: Mapping[str, Any]
     row: Mapping[str, Any]
     evaluations: tuple[Mapping[str, Any], ...] = ()
     problem: str = ""
+    outdated: tuple[Mapping[str, Any], ...] = ()
 
 
 def _runs_of_study(study: Study, root: Path, only: Set[str] | None) -> list[_Wanted]:
@@ -256,10 +262,16 @@ def _of_record(wanted: _Wanted, root: Path, datasets: dict[str, Dataset]) -> _En
     datasets[used] = datasets.get(used) or dataset(used, Places(data=None, runs=root))
     row = {**_configured(name, settings, datasets[used]), **_happened(record)}
     rates = _evaluation_rates(record)
-    evaluations = [_evaluated(name, entry, settings, rates) for entry in record.evaluations]
     asked = wanted.evaluations
-    shown = (one for one in evaluations if asked is None or one["evaluation"] in asked or one["probe"] != NO_PROBE)
-    return _Entry(name, settings, row, tuple(shown))
+    shown: list[dict[str, Any]] = []
+    outdated: list[dict[str, Any]] = []
+    for entry in record.evaluations:
+        one = _evaluated(name, entry, settings, rates)
+        if one["probe"] != NO_PROBE:
+            (shown if is_current(entry) else outdated).append(one)
+        elif asked is None or one["evaluation"] in asked:
+            shown.append(one)
+    return _Entry(name, settings, row, tuple(shown), outdated=tuple(outdated))
 
 
 def _without_record(wanted: _Wanted, datasets: Mapping[str, Dataset], state: str, wrong: str) -> _Entry:

@@ -1,8 +1,10 @@
-"""Evaluations that a study wants of finished runs and that are not there yet: reported as runs are."""
+"""Evaluations that a study wants of finished runs and that are not there yet, or not any more: reported as runs are."""
 
+from analysis import wording
 from analysis.frame.frame import Frame
 from analysis.frame.states import DONE
 from benchmarks.plan.evaluations import in_words
+from benchmarks.plan.probes import PROBES
 from benchmarks.plan.study import Study
 
 
@@ -18,3 +20,18 @@ def waiting(frame: Frame, study: Study) -> list[tuple[str, tuple[str, ...]]]:
         for run in study.runs
         if run.id in done
     )
+
+
+def outdated_words(frame: Frame) -> list[str]:
+    """What is said of evaluations of probes by measuring code of before, whether or not a study wants them: how many,
+    and of which probes."""
+    found = []
+    known = frame.outdated["probe"].isin(PROBES)
+    for rows, what in (
+        (frame.outdated[known], "made by measuring code of before, left out until `inductive probe` makes them again"),
+        (frame.outdated[~known], "made by another version, whose probes this one does not have, left out"),
+    ):
+        if len(rows):
+            probes = wording.names(dict.fromkeys(rows["probe"]))
+            found.append(f"{wording.count(len(rows), 'evaluations')} under probes ({probes}): {what}.")
+    return found

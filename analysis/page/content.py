@@ -17,6 +17,7 @@ from analysis.frame.frame import Frame
 from analysis.frame.paper import highlighted
 from analysis.frame.rows import each_row
 from analysis.frame.states import by_state
+from analysis.frame.waiting import outdated_words
 from analysis.page import methods
 from analysis.page.answers import answers
 from analysis.page.glossary import Term, glossary
@@ -96,7 +97,7 @@ def gather(
     return Content(
         study=study,
         studies=tuple(studies),
-        warnings=methods.warnings(arms),
+        warnings=(*methods.warnings(arms), *outdated_words(frame)),
         opening=first_screen,
         answers=answers(frame, arms),
         chapters=shown,

@@ -14,7 +14,7 @@ import pytest
 from benchmarks.plan.run import Evaluation, Run, canonical
 from benchmarks.plan.study import Study, expand
 from benchmarks.records.record import FORMAT, write_evaluations
-from benchmarks.records.sources import run_sources
+from benchmarks.records.sources import evaluation_code, run_sources
 
 CEILING = {
     "resnet": 0.985,
@@ -143,7 +143,7 @@ def write_record(
                 "accuracy": accuracy(run, one),
                 "nll": 0.5,
                 "predictions": "none",
-                "code": "0" * 8,
+                "code": evaluation_code(one.probe) if one.probe != "-" else "0" * 8,
                 **({"consistency": 0.5} if one.probe != "-" else {}),
             }
             for one in evaluations

@@ -15,6 +15,7 @@ from analysis.frame.waiting import waiting
 from analysis.report import write_report
 from benchmarks.plan.run import Evaluation, Run
 from benchmarks.plan.study import Study
+from benchmarks.records.evaluation_files import pass_paths, read_entries, write_evaluations
 
 PROBES = [{"probe": ["shift", "blur"], "strength": [1, 2]}, {"probe": "noise", "resolution": 16, "strength": 3},
           {"probe": "permuted_labels"}]  # fmt: skip
@@ -102,3 +103,30 @@ def test_what_is_missing_is_named(both: tuple[Study, Study, Path, Path]) -> None
         "8 px, resize, probe permuted_labels",
     ]
     assert all(len(arm.probed) == 0 for arm in split(frame))
+
+
+def test_what_other_code_measured_is_left_out_and_named(both: tuple[Study, Study, Path, Path], tmp_path: Path) -> None:
+    """All of blur and of a probe that there is no more: in no table, and waiting where a study asks for it. Without any
+    of them nothing is said."""
+    plain, full, _, root = both
+    assert not any("under probes" in text for text in write_report(full, root, tmp_path / "out", ("csv",)).warnings)
+    for run in full.runs:
+        [path] = pass_paths(root / run.id)
+        entries = read_entries(path)
+        for one in entries:
+            if one["evaluation"]["probe"] == "blur":
+                one["code"] = "00000000"
+            if one["evaluation"]["probe"] == "noise":
+                one["evaluation"]["probe"] = "smoke"
+                one["id"] = Evaluation(**one["evaluation"]).id
+        write_evaluations(root / run.id, 1, entries, {})
+    for study in (full, plain):
+        report = write_report(study, root, tmp_path / str(study is full), ("csv",))
+        said = [text.split(": ")[0] for text in report.warnings]
+        blurs, smokes = 2 * len(full.runs), len(full.runs)
+        assert said == [f"{blurs} evaluations under probes (blur)", f"{smokes} evaluations under probes (smoke)"]
+        evaluations = pd.read_csv(next(path for path in report.tables if path.name == "evaluations.csv"))
+        assert set(evaluations["probe"]) == {"-", "shift", "permuted_labels"}
+    frame = load(root, full)
+    assert set(split(frame)[0].probed["probe"]) == {"shift", "permuted_labels"}
+    assert waiting(frame, full)[0] == ("8 px, resize, probe blur", tuple(run.id for run in full.runs))
