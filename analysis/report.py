@@ -85,13 +85,16 @@ def write_report(
     hide: bool = False,
     resamples: int = 0,
     data: Path | None = None,
+    processes: int = 1,
 ) -> Report:
     """Reads the records of the studies under `root` and writes the report into `out`, as docs/report.md lists it.
 
     `hide` leaves out host, account, paths and commit. `resamples` is how often the test set is resampled for the
     declared comparisons; 0: not at all. `data` is the folder of the data sets, by default that of the command: only a
-    study whose [paper] says `look` needs it. Works whatever is missing. Raises OSError when `out` cannot be written,
-    ConfigError for studies that do not go together or a [paper] table that names no model of theirs.
+    study whose [paper] says `look` needs it. With several `processes`, as the command has them, figures are drawn side
+    by side; a script must then be guarded by `if __name__ == "__main__"`. Works whatever is missing. Raises OSError
+    when `out` cannot be written, ConfigError for studies that do not go together or a [paper] table that names no model
+    of theirs.
     """
     several = [studies] if isinstance(studies, Study) else list(studies)
     study = joined(several)
@@ -112,7 +115,7 @@ def write_report(
     content = gather(study, several, frame, arms, styles, checks, provenance(found), of_all(found), more)
 
     tables = {f"tables/{name}.csv": table for name, table in csv_tables(frame, arms).items()}
-    files = _files(content, tables, frame, found, formats)
+    files = _files(content, tables, frame, found, formats, processes)
     for name, of_file in files.items():
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         write_atomic(out / name, of_file)
@@ -138,13 +141,15 @@ def _files(
     frame: Frame,
     found: Sequence[Trace],
     formats: Sequence[str],
+    processes: int,
 ) -> dict[str, bytes]:
     """The files of a report by their names. The `tables` are those of CSV; figures are as wide in print as the study's
     [paper] says, in millimetres."""
     kinds = [kind for name, of_format in PICTURES.items() if name in formats for kind in of_format]
     column = content.study.paper.column_width
     files: dict[str, bytes] = {}
-    with drawn(content.drawings if kinds else [], kinds, None if column is None else column / 25.4) as pictures:
+    inches = None if column is None else column / 25.4
+    with drawn(content.drawings if kinds else [], kinds, inches, processes) as pictures:
         if "csv" in formats:
             behind = {f"figures/{one.name}.csv": one.data for one in content.drawings if not one.data.empty}
             for name, table in {**tables, **behind}.items():

@@ -6,7 +6,6 @@ process.
 
 import io
 import multiprocessing
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -107,12 +106,13 @@ def pictures(drawing: Drawing, kinds: Sequence[str], column: float | None = None
 
 @contextmanager
 def drawn(
-    drawings: Sequence[Drawing], kinds: Sequence[str], column: float | None = None
+    drawings: Sequence[Drawing], kinds: Sequence[str], column: float | None = None, processes: int = 1
 ) -> Iterator[Callable[[Drawing], Pictures]]:
-    """What gives the pictures of each of the drawings. Many are drawn side by side while other work is done, in
-    processes that start afresh: forks of one that has threads may hang."""
+    """What gives the pictures of each of the drawings. With several `processes` many are drawn side by side, by at most
+    so many, while other work is done. They start afresh, as forks of a process that has threads may hang, and so run
+    the main script again: only a caller that knows its script allows several."""
     made = partial(pictures, kinds=kinds, column=column)
-    processes = min(len(os.sched_getaffinity(0)), len(drawings) // A_PROCESS)
+    processes = min(processes, len(drawings) // A_PROCESS)
     if processes < 2:
         found = {one.name: made(one) for one in drawings}
         yield lambda drawing: found[drawing.name]

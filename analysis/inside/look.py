@@ -24,8 +24,9 @@ VIEWS = {  # by name: the module whose `panels(subjects, choices)` makes the pan
 }
 
 
-def look(view: str, subjects: Sequence[Subject], choices: Choices, out: Path) -> list[Path]:
-    """Writes a view of subjects into the folder `out`; the files written, the page first.
+def look(view: str, subjects: Sequence[Subject], choices: Choices, out: Path, processes: int = 1) -> list[Path]:
+    """Writes a view of subjects into the folder `out`; the files written, the page first. `processes`: see
+    `write_report`.
 
     Raises ConfigError for what a network does not have or a choice that it does not allow, ModelError for images that
     it cannot take; then nothing is written.
@@ -33,7 +34,7 @@ def look(view: str, subjects: Sequence[Subject], choices: Choices, out: Path) ->
     panels: list[Panel] = importlib.import_module(VIEWS[view]).panels(subjects, choices)
     drawings = [panel.drawing for panel in panels]
     files: dict[str, bytes] = {"index.html": b""}  # the first, once the others are there
-    with drawn(drawings, ("wide", "narrow", "png", "pdf")) as pictures:
+    with drawn(drawings, ("wide", "narrow", "png", "pdf"), processes=processes) as pictures:
         for panel, drawing in zip(panels, drawings, strict=True):
             found = pictures(drawing)
             files |= {f"{panel.name}.png": found["png"], f"{panel.name}.pdf": found["pdf"]}

@@ -51,11 +51,12 @@ def look(
     from analysis.inside.look import look as write
     from analysis.inside.panel import Choices
     from analysis.inside.subject import opened
+    from benchmarks.running.local import cores
 
     if images is None and view not in WITHOUT_IMAGES:
         images = "validation"
     count = count or COUNTS.get(view, COUNT)
     found = [opened(name, images, count, root, data, weights=weights, accept_code=accept_code) for name in subjects]
-    page, *others = write(view, found, Choices(patch, layer), out)
+    page, *others = write(view, found, Choices(patch, layer), out, cores())
     say(terminal(), f"{len(others)} files beside it: figures (PNG, PDF, SVG), numbers (npz)")
     say(terminal(), f"page: {page}")

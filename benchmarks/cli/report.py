@@ -53,11 +53,12 @@ def report(names: tuple[str, ...], output: Path | None, formats: str, anonymous:
     if not names:
         raise click.UsageError("which STUDY? `inductive list studies` shows those that are shipped")
     from analysis.report import parsed_formats, write_report
+    from benchmarks.running.local import cores
 
     chosen = parsed_formats(formats)
     loaded = [load_study(name, Places(data, root)) for name in dict.fromkeys(names)]
     out = output or Path("reports") / "+".join(study.name for study in loaded)
-    written = write_report(loaded, root, out, chosen, anonymous, resamples, data)
+    written = write_report(loaded, root, out, chosen, anonymous, resamples, data, cores())
     console = terminal()
     for warning in written.warnings:
         say(console, f"warning: {warning}")

@@ -53,6 +53,11 @@ def slots(device: str) -> int:
         return max(1, len(gpus.given()))
     if device == "mps":
         return 1
+    return cores()
+
+
+def cores() -> int:
+    """How many cores this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 

@@ -1,6 +1,9 @@
 """Figures: what is drawn, that it is the same each time, and that it can stand in a page."""
 
+import inspect
 import re
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,10 +21,12 @@ from analysis.elements.drawings import Drawing
 from analysis.elements.palette import KNOWN, SPARE, looks
 from analysis.frame.arms import MixedArmsError, split
 from analysis.frame.frame import load
+from analysis.inside.look import look
 from analysis.questions.accuracy.figures import accuracy_by_train_size
 from analysis.questions.positions import numbers as ablation
 from analysis.questions.positions.figures import differences_by_train_size
 from analysis.questions.resolution.figures import accuracy_by_test_resolution
+from analysis.report import write_report
 from benchmarks.plan.study import Study
 
 
@@ -72,9 +77,28 @@ def test_pictures_drawn_by_other_processes_are_the_same(
     with drawings.drawn(parts, kinds) as here:
         expected = [here(one) for one in parts]
     monkeypatch.setattr(drawings, "A_PROCESS", 1)
-    with drawings.drawn(parts, kinds) as there:
+    with drawings.drawn(parts, kinds, processes=2) as there:
         assert [there(one) for one in parts] == expected
     assert [list(one) for one in expected] == [list(kinds)] * 2
+
+
+SCRIPT = """
+import pandas as pd
+from matplotlib.figure import Figure
+from analysis.elements.drawings import Drawing, drawn
+
+parts = [Drawing(f"d{n}", lambda width: Figure((width, 1)), pd.DataFrame(), "", "", "") for n in range(16)]
+with drawn(parts, ("wide",)) as pictures:
+    print(sum(pictures(one)["wide"].startswith(b"<svg") for one in parts))
+"""
+
+
+def test_a_script_read_from_standard_input_draws() -> None:
+    """No other process can run it again, and it has no guard by `__name__`: as many drawings as may go to processes."""
+    done = subprocess.run([sys.executable, "-"], input=SCRIPT, capture_output=True, text=True, check=False)
+    assert done.stdout == "16\n", done.stderr
+    for writer in (write_report, look):
+        assert inspect.signature(writer).parameters["processes"].default == 1
 
 
 def test_ids_of_several_figures_do_not_meet(small: tuple[Study, Path]) -> None:
