@@ -232,6 +232,23 @@ def test_chance_of_unequal_classes(made_up: Any, tmp_path: Path) -> None:
     assert "with images of noise accuracy is not at chance (vit learned_1d)" in limit.answer.body
 
 
+def test_what_was_measured_elsewhere_is_named(made_up: Any, tmp_path: Path) -> None:
+    """Probes at another resolution, and of images shown in another way, stand in no table; nor does one alone."""
+    asked = [{"probe": ["noise", "shift"], "resolution": 16}, {"probe": "blur", "crop": 0.875}]
+    elsewhere = (
+        "Measured elsewhere, for which only evaluations.csv has numbers: "
+        "noise and shift at 16 px; blur at 8 px, crop 0.875."
+    )
+    for name, tables in (("alone", asked), ("beside", [*PROBES, *asked])):
+        study = made_up.study_of(made_up.SMALL, models=MODELS[:1], evaluations=tables, train_size=300)
+        for run in study.runs:
+            made_up.write_record(tmp_path / name, run, study.evaluations[run.id], accuracy=lambda *_: 0.5)
+        arm = arm_of(study, tmp_path / name)
+        [section] = chapters([arm], looks(arm.runs))[0].sections
+        assert section.remark.endswith(elsewhere)
+        assert (section.remark == elsewhere) == (name == "alone")
+
+
 def test_without_probes_the_question_says_nothing(small: tuple[Study, Path], tmp_path: Path) -> None:
     study, root = small
     arm = arm_of(study, root)

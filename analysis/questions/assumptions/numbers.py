@@ -41,13 +41,15 @@ class Assumptions:
     `by_probe`: rows of `cells.summarise` with measure (of BOUNDS), probe and strengths. `by_strength`: the same with
     strength, of accuracy as well. `differences`: kept minus that of the `reference`, as `paired.paired_difference` has
     them, with label, line, reference, train_size, probe. `controls`: rows of `summarise` of accuracy with probe,
-    chance (NaN where it is not known) and at_chance (True, False, or NA without chance)."""
+    chance (NaN where it is not known) and at_chance (True, False, or NA without chance). `elsewhere`: the probed
+    evaluations that no other table has, as they are of another resolution or of images shown in another way."""
 
     by_run: pd.DataFrame
     by_probe: pd.DataFrame
     by_strength: pd.DataFrame
     differences: pd.DataFrame
     controls: pd.DataFrame
+    elsewhere: pd.DataFrame
 
 
 def numbers(arm: ReportedArm) -> Assumptions:
@@ -58,7 +60,8 @@ def numbers(arm: ReportedArm) -> Assumptions:
     each = by_run(changed)
     runs = _probed_runs(arm, changed)
     return Assumptions(each, by_probe(each, runs), by_strength(changed, runs), differences(arm, each, runs),
-                       at_chance(with_chance(arm, controls), _probed_runs(arm, controls)))  # fmt: skip
+                       at_chance(with_chance(arm, controls), _probed_runs(arm, controls)),
+                       arm.probed.drop(index=rows.index))  # fmt: skip
 
 
 def probes_in_order(table: pd.DataFrame) -> list[str]:

@@ -16,7 +16,7 @@ from analysis.elements.sections import Chapter, Section, Styles, n_images
 from analysis.frame.rows import each_group
 from analysis.questions.assumptions import figures
 from analysis.questions.assumptions.numbers import CONTROLS, numbers, probes_in_order
-from analysis.questions.assumptions.sentences import PLACE, controls_line, rankings, spoken
+from analysis.questions.assumptions.sentences import PLACE, controls_line, elsewhere_line, rankings, spoken
 from analysis.wording import TIED
 from benchmarks.plan.probes import PROBES
 
@@ -34,7 +34,7 @@ ABOUT = {
 
 def chapters(arms: Sequence[ReportedArm], styles: Styles) -> list[Chapter]:
     """What is kept by probe, and, further, by strength; sections of the arms that have probed evaluations."""
-    probed = [arm for arm in arms if not arm.once(numbers).by_run.empty or len(arm.once(numbers).controls)]
+    probed = [arm for arm in arms if len(arm.probed)]
     curved = [arm for arm in probed if not arm.once(numbers).by_strength.empty]
     return [
         Chapter(PLACE, "assumptions", "Which assumption", tuple(kept(arm, styles) for arm in probed), INTRO),
@@ -52,7 +52,7 @@ def kept(arm: ReportedArm, styles: Styles) -> Section:
     """Figure and table of the largest probed train size; folded, differences to the reference and smaller sizes."""
     of = arm.once(numbers)
     if of.by_run.empty:
-        return Section(arm.words, (), (), remark=controls_line(arm))
+        return Section(arm.words, (), (), remark=remark(arm))
     *smaller, largest = sorted(of.by_run["train_size"].unique().tolist())
     level = {
         (probe, label)
@@ -75,7 +75,12 @@ def kept(arm: ReportedArm, styles: Styles) -> Section:
     folded = [("what the probes do", meaning(arm)), *against_reference(arm, largest)]
     for size in smaller:
         folded += [(n_images(size), by_probe(arm, size)), *against_reference(arm, size)]
-    return Section(arm.words, drawn, (by_probe(arm, largest),), tuple(folded), controls_line(arm))
+    return Section(arm.words, drawn, (by_probe(arm, largest),), tuple(folded), remark(arm))
+
+
+def remark(arm: ReportedArm) -> str:
+    """The controls, and what was measured elsewhere."""
+    return " ".join(line for line in (controls_line(arm), elsewhere_line(arm)) if line)
 
 
 def by_probe(arm: ReportedArm, size: int) -> Table:

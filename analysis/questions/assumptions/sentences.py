@@ -7,16 +7,19 @@ import pandas as pd
 from analysis import wording
 from analysis.elements.claims import Claim, reservations, scope
 from analysis.elements.reported import ReportedArm
-from analysis.frame.rows import each_group
+from analysis.frame.naming import NONE
+from analysis.frame.rows import each_group, each_row
 from analysis.questions.accuracy.ranking import Ranking, rank
 from analysis.questions.assumptions.numbers import numbers, probes_in_order
 from analysis.statistics.intervals import Estimate
 from analysis.wording import Answer, Scope
+from benchmarks.plan.run import Evaluation
 
 PLACE = "assumptions"
 SPOKEN = 3  # probes that a sentence names one by one
 CONTROL_WORDS = {"noise_image": "images of noise", "permuted_labels": "permuted labels"}
 CHANCE_WORDS = {"noise_image": "most frequent class:", "permuted_labels": "expected:"}
+WAYS = ["images", "crop", "batchnorm", "views"]  # in which images are shown, by the columns
 NO_VERDICT = "no verdict, as predictions were not kept"
 
 
@@ -126,6 +129,20 @@ def controls_line(arm: ReportedArm) -> str:
         inside += said or ["at chance"]
         phrases.append(f"with {control_words(probe)} mean accuracy is {_range(of_probe['mean'])} ({'; '.join(inside)})")
     return f"Controls: {'; '.join(phrases)}." if phrases else ""
+
+
+def elsewhere_line(arm: ReportedArm) -> str:
+    """What was probed otherwise than the tables have it, '' for nothing: 'Measured elsewhere, for which only
+    evaluations.csv has numbers: noise and blur at 16 px; shift at 8 px, crop 0.875.'"""
+    places: dict[str, dict[str, None]] = {}
+    for row in each_row(arm.once(numbers).elsewhere, ["probe", "test_resolution", *WAYS, "carry", "carry_default"]):
+        carry = NONE if row.carry_default else row.carry
+        ways = {name: getattr(row, name) for name in WAYS}
+        how = Evaluation(resolution=row.test_resolution, carry=carry, **ways).words.removeprefix("resize").strip(", ")
+        place = f"{row.test_resolution} px{f', {how}' if how else ''}"
+        places.setdefault(place, {})[spoken(row.probe)] = None
+    phrases = [f"{wording.names(probes)} at {place}" for place, probes in places.items()]
+    return f"Measured elsewhere, for which only evaluations.csv has numbers: {'; '.join(phrases)}." if phrases else ""
 
 
 def _range(shares: pd.Series) -> str:
