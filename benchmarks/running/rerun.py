@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from benchmarks.console import count
 from benchmarks.errors import OwnedError, RecordError
 from benchmarks.files import write_json
+from benchmarks.plan.probes import NO_PROBE
 from benchmarks.plan.run import Evaluation, Run
 from benchmarks.records import init_from
 from benchmarks.records.attempts import read_attempts
@@ -21,10 +23,13 @@ RELATIVE_LOSS = 1e-3
 """Largest relative difference of the loss in the opening metrics: rounding grows from 1e-7 a step, chaotically."""
 OPENING_ROWS = 10
 STANDARD_ERRORS = 3.0
+SHARES = ("accuracy", "consistency")  # of an evaluation; the second of a probe alone
+SCORES = (*SHARES, "nll")
 TOLERANCE = (
-    f"losses of the first {OPENING_ROWS} logged steps within {RELATIVE_LOSS:g} of their value, final accuracies within "
-    f"{STANDARD_ERRORS:g} binomial standard errors of a difference; it applies where sources, device, hardware or "
-    f"library versions differ, or an operation has no deterministic kernel, otherwise equality to the bit is promised"
+    f"losses of the first {OPENING_ROWS} logged steps within {RELATIVE_LOSS:g} of their value, final accuracies (under "
+    f"probes consistencies, too) within {STANDARD_ERRORS:g} binomial standard errors of a difference; it applies where "
+    f"sources, device, hardware or library versions differ, or an operation has no deterministic kernel, otherwise "
+    f"equality to the bit is promised"
 )
 
 
@@ -137,18 +142,35 @@ def _opening_differences(old: list[dict[str, float]], new: list[dict[str, float]
 
 
 def _evaluation_differences(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[tuple[str, bool]]:
-    """(what differs, whether beyond the tolerance) for each evaluation whose accuracy or likelihood differs."""
+    """(what differs, whether beyond the tolerance) for each evaluation that differs in one of SCORES."""
     again = {entry["id"]: entry for entry in new}
     found = []
     for entry in old:
         now = again.get(entry["id"])
-        what = f"{entry['evaluation']['part']} at {entry['evaluation']['resolution']} px"
+        how = entry["evaluation"]
+        what = f"{how['part']} at {how['resolution']} px"
+        if how.get("probe", NO_PROBE) != NO_PROBE:
+            what += f", probe {how['probe']} {how['strength']}"
         if now is None:
             found.append((f"{what}: not done again", True))
-        elif (entry["accuracy"], entry["nll"]) != (now["accuracy"], now["nll"]):
-            mean = (entry["accuracy"] + now["accuracy"]) / 2
-            error = math.sqrt(2 * mean * (1 - mean) / entry["count"])
-            apart = abs(entry["accuracy"] - now["accuracy"]) > STANDARD_ERRORS * error
-            then, here = (f"accuracy {one['accuracy']:.4f}, likelihood {one['nll']}" for one in (entry, now))
+        elif any(entry.get(key) != now.get(key) for key in SCORES):
+            apart = any(_apart(entry.get(key), now.get(key), entry["count"]) for key in SHARES)
+            then, here = (", ".join(_score_words(one)) for one in (entry, now))
             found.append((f"{what}: {then} then, {here} now", apart))
     return found
+
+
+def _apart(then: float | None, now: float | None, count: int) -> bool:
+    """Whether two shares of as many images differ beyond the tolerance; one that only one of them has does."""
+    if then is None or now is None:
+        return then is not now
+    mean = (then + now) / 2
+    return abs(then - now) > STANDARD_ERRORS * math.sqrt(2 * mean * (1 - mean) / count)
+
+
+def _score_words(entry: Mapping[str, Any]) -> Iterator[str]:
+    """'accuracy 0.9000', 'likelihood 0.31', and of a probe 'consistency 0.9500'."""
+    yield f"accuracy {entry['accuracy']:.4f}"
+    yield f"likelihood {entry['nll']}"
+    if entry.get("consistency") is not None:
+        yield f"consistency {entry['consistency']:.4f}"

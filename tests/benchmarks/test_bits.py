@@ -23,7 +23,7 @@ from benchmarks.records.metrics import read_metrics
 from benchmarks.records.record import read_record
 from benchmarks.running import execute
 from benchmarks.running.attempt_log import Outcome
-from benchmarks.running.rerun import NONDETERMINISTIC, compare, prepare_rerun, rerun_root
+from benchmarks.running.rerun import NONDETERMINISTIC, _evaluation_differences, compare, prepare_rerun, rerun_root
 from benchmarks.running.task import Task
 from benchmarks.training import kernels, training
 from benchmarks.training.evaluation import Measurer
@@ -176,6 +176,18 @@ def test_a_strict_record_promises_bits(strict: None, tiny: Make, perform: Perfor
     (tmp_path / run.id / "metrics.jsonl").write_text("\n".join(rows) + "\n")
     found = compare(record, None)
     assert (found.verdict, found.conditions) == ("different", ())
+
+
+@pytest.mark.parametrize(("consistency", "apart"), [(0.9, None), (0.89, False), (0.8, True)])
+def test_a_rerun_compares_the_consistency_of_probes(consistency: float, apart: bool | None) -> None:
+    """Three binomial standard errors of a difference of shares of 0.9 among 500 images are 5.7 points."""
+    how = {"part": "test", "resolution": 8, "probe": "shift", "strength": 2}
+    entry = {"id": "a", "evaluation": how, "count": 500, "accuracy": 0.7, "nll": 0.5, "consistency": 0.9}
+    then, now = (f"accuracy 0.7000, likelihood 0.5, consistency {share:.4f}" for share in (0.9, consistency))
+    expected = [] if apart is None else [(f"test at 8 px, probe shift 2: {then} then, {now} now", apart)]
+    assert _evaluation_differences([entry], [{**entry, "consistency": consistency}]) == expected
+    plain = {key: value for key, value in entry.items() if key != "consistency"}
+    assert _evaluation_differences([plain], [plain]) == []
 
 
 # --- a GPU that is not there ---
