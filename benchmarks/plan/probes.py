@@ -72,7 +72,7 @@ PROBES = {
     "patch_drop": Probe("without {} of its patches", tuple(tenth / 10 for tenth in range(1, 10)), misfit=_fits_drop),
     "object_size": Probe("shrunk to {} of its side, in the middle of as many pixels as before", SHARES),
     "fewer_pixels": Probe("shrunk to {} of its side and enlarged again", SHARES),
-    "noise_image": Probe("noise of the training images' mean and deviation", (1,), control=True),
+    "noise_image": Probe("noise of the training images' mean and deviation, cut to 0..1", (1,), control=True),
     "permuted_labels": Probe("with another image's label", (1,), control=True),
 }
 

@@ -135,7 +135,8 @@ def fewer_pixels(x: Tensor, share: float, scene: Scene) -> Tensor:
 
 
 def noise_image(x: Tensor, value: float, scene: Scene) -> Tensor:
-    """Nothing of the image: Gaussian noise with mean and deviation of the training images, channel by channel."""
+    """Nothing of the image: Gaussian noise with mean and deviation of the training images, channel by channel, and then
+    cut off at black and white. So its own mean lies nearer to grey than theirs, and its own deviation is smaller."""
     drawn = _normal("noise_image", x, scene)
     return (_like(scene.mean, x) + _like(scene.deviation, x) * drawn).clamp(0, 1)
 
