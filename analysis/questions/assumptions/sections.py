@@ -135,7 +135,7 @@ def against_reference(arm: ReportedArm, size: int) -> list[tuple[str, Table]]:
 def meaning(arm: ReportedArm) -> Table:
     """What each probe does, controls included, with the strengths that were measured."""
     of = arm.once(numbers)
-    measured = {probe: sorted(at["strength"].unique()) for probe, at in each_group(arm.probed, "probe")}
+    measured = {probe: sorted(at["strength"].unique()) for probe, at in each_group(of.by_strength, "probe")}
     there = [*probes_in_order(of.by_run), *(probe for probe in probes_in_order(of.controls) if probe in CONTROLS)]
     rows = []
     for probe in there:
