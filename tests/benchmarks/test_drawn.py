@@ -21,6 +21,7 @@ from benchmarks.data.dataset import Images, Places
 from benchmarks.data.drawn import drawing, probes
 from benchmarks.data.subsets import draw_subset
 from benchmarks.errors import ConfigError
+from benchmarks.plan.run import make_run
 from benchmarks.running import prepare
 
 NOWHERE = Path("nowhere")
@@ -210,6 +211,8 @@ def test_a_drawn_data_set_is_prepared_like_others(tmp_path: Path) -> None:
         ("drawn:countin-32", "unknown drawn data set 'drawn:countin-32'; there are .*did you mean `counting`"),
         ("drawn:counting", "'drawn:counting' needs its pixels, 16 to 256: drawn:counting-32"),
         ("drawn:counting-8", "'drawn:counting-8' needs its pixels, 16 to 256"),
+        ("drawn:counting-016", "'drawn:counting-016' needs its pixels, 16 to 256: drawn:counting-16"),
+        (f"drawn:counting-{'1' * 5000}", "'drawn:counting-1{5000}' needs its pixels, 16 to 256: drawn:counting-32"),
         ("drawn:counting-x", "'drawn:counting-x' needs its pixels"),
         ("drawn:", "unknown drawn data set 'drawn:'; there are drawn:where-32"),
         ("drawncounting-32", "unknown data set 'drawncounting-32'.*did you mean `drawn:counting-32`"),
@@ -221,8 +224,10 @@ def test_errors_name_what_is_allowed(name: str, message: str) -> None:
 
 
 def test_a_name_has_one_form() -> None:
-    """drawn:counting-032 would be another run than drawn:counting-32."""
-    assert dataset("drawn:counting-032").name == "drawn:counting-32"
+    """drawn:counting-032 would be another run than drawn:counting-32, on the same images."""
+    assert make_run({"dataset": "drawn:counting-32"}).dataset == "drawn:counting-32"
+    with pytest.raises(ConfigError, match=r"^dataset: 'drawn:counting-032' needs its pixels.*: drawn:counting-32$"):
+        make_run({"dataset": "drawn:counting-032"})
 
 
 def test_permuted_pixels_are_one_permutation() -> None:

@@ -5,6 +5,7 @@ nothing but chance, unless the probe says so; then the validation part, which is
 what is learned where the test tells what it was learned by.
 """
 
+import re
 from dataclasses import dataclass
 
 from benchmarks.data.dataset import DRAWN, Dataset
@@ -83,7 +84,7 @@ PROBES = {
 
 def declared(name: str) -> Dataset:
     """The drawn data set of this name. Raises ConfigError for an unknown probe, with the nearest, and for pixels that
-    are none or out of range."""
+    are none, out of range or begin with a zero, which would be another run of the same images."""
     known, _, pixels = name.removeprefix(DRAWN).rpartition("-")
     if known not in PROBES:
         known, pixels = (known or pixels), ""
@@ -92,10 +93,12 @@ def declared(name: str) -> Dataset:
                 "dataset",
                 f"unknown drawn data set '{name}'; there are {', '.join(names())}{did_you_mean(known, PROBES)}",
             )
-    if not (pixels.isascii() and pixels.isdigit() and SMALLEST <= int(pixels) <= LARGEST):
+    digits = pixels.lstrip("0")
+    there = re.fullmatch("[0-9]{1,3}", digits) is not None and SMALLEST <= int(digits) <= LARGEST
+    if digits != pixels or not there:
         raise ConfigError(
             "dataset",
-            f"'{name}' needs its pixels, {SMALLEST} to {LARGEST}: {DRAWN}{known}-{LISTED}",
+            f"'{name}' needs its pixels, {SMALLEST} to {LARGEST}: {DRAWN}{known}-{digits if there else LISTED}",
         )
     probe, side = PROBES[known], int(pixels)
     return Dataset(
