@@ -53,14 +53,14 @@ PROBES = {
         "composition",
     ),
     "same_near": Probe(
-        "whether two shapes are the same, their centres 0.32 to 0.38 of the image apart",
+        "whether two shapes are the same, their centres 0.32 to 0.39 of the image apart",
         1,
         ("different", "same"),
         "same",
         "read_near",
     ),
     "same_far": Probe(
-        "whether two shapes are the same, their centres 0.62 to 0.68 of the image apart",
+        "whether two shapes are the same, their centres 0.62 to 0.69 of the image apart",
         1,
         ("different", "same"),
         "same",
