@@ -106,7 +106,8 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
         return []
     try:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        rows: list[dict[str, float]] = json.loads(f"[{','.join(line for line in lines if line.endswith(chr(10)))}]")
+        whole = [line for line in lines if line.endswith("\n")]
+        rows: list[dict[str, float]] = json.loads(f"[{','.join(whole)}]")  # all at once, which is faster
         for row in rows:
             if not isinstance(row, dict) or not NUMBERS.issuperset(map(type, row.values())):
                 raise ValueError(f"no row of numbers: {str(row)[:60]}")
