@@ -4,7 +4,6 @@ A pure function of the records and the studies: the same bytes each time, no dat
 """
 
 import dataclasses
-import itertools
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.elements import fonts, linked
-from analysis.elements.drawings import drawn
+from analysis.elements.drawings import Drawn, drawn
 from analysis.elements.palette import looks
 from analysis.elements.reported import reported_arms
 from analysis.formats import html, latex, markdown
@@ -22,13 +21,14 @@ from analysis.frame import paper
 from analysis.frame.frame import Frame, load
 from analysis.frame.studies import joined
 from analysis.inside.on_page import inside_chapter
-from analysis.page.content import Content, gather
+from analysis.page.content import Content, each_chapter, gather
 from analysis.page.tables import csv_tables
 from analysis.provenance import anonymous
 from analysis.provenance.digests import Trace, of_all, traces
 from analysis.provenance.provenance import provenance
 from analysis.provenance.trust import trust
 from analysis.questions.fairness.sentences import limits
+from benchmarks.collector import collector_paused
 from benchmarks.errors import ConfigError
 from benchmarks.plan.study import Study
 from benchmarks.records.record import write_atomic
@@ -77,6 +77,7 @@ def parsed_formats(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+@collector_paused()
 def write_report(
     studies: Study | Sequence[Study],
     root: Path,
@@ -107,15 +108,20 @@ def write_report(
         study, *several = (anonymous.hidden_study(one, redactor) for one in (study, *several))
     arms = reported_arms(study, frame, root, resamples)
     styles = looks(frame.runs, paper.highlighted(study.paper))
-    unequal = [f"{arm.words}: {limit.answer.body}" for arm in arms for limit in limits(arm)]
-    checks = trust(several, root, found, frame, unequal)
-    if hide:
-        checks = anonymous.hidden_trust(checks, redactor)
-    more = [inside_chapter(arms, root, data)] if study.paper.look else []
-    content = gather(study, several, frame, arms, styles, checks, provenance(found), of_all(found), more)
-
-    tables = {f"tables/{name}.csv": table for name, table in csv_tables(frame, arms).items()}
-    files = _files(content, tables, frame, found, formats, processes)
+    column = study.paper.column_width
+    kinds = [kind for name, of_format in PICTURES.items() if name in formats for kind in of_format]
+    with drawn(kinds, None if column is None else column / 25.4, processes) as pictures:
+        chapters = [pictures.begun(chapter) for chapter in each_chapter(arms, styles)]
+        if study.paper.look:
+            chapters.append(pictures.begun(inside_chapter(arms, root, data)))
+        unequal = [f"{arm.words}: {limit.answer.body}" for arm in arms for limit in limits(arm)]
+        checks = trust(several, root, found, frame, unequal)
+        if hide:
+            checks = anonymous.hidden_trust(checks, redactor)
+        content = gather(study, several, frame, arms, chapters, checks, provenance(found), of_all(found))
+        pictures.begin(content.opening.drawings)  # in another width
+        tables = {f"tables/{name}.csv": table for name, table in csv_tables(frame, arms).items()}
+        files = _files(content, tables, frame, found, formats, pictures)
     for name, of_file in files.items():
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         write_atomic(out / name, of_file)
@@ -141,28 +147,22 @@ def _files(
     frame: Frame,
     found: Sequence[Trace],
     formats: Sequence[str],
-    processes: int,
+    pictures: Drawn,
 ) -> dict[str, bytes]:
-    """The files of a report by their names. The `tables` are those of CSV; figures are as wide in print as the study's
-    [paper] says, in millimetres."""
-    kinds = [kind for name, of_format in PICTURES.items() if name in formats for kind in of_format]
-    column = content.study.paper.column_width
+    """The files of a report by their names. The `tables` are those of CSV."""
     files: dict[str, bytes] = {}
-    inches = None if column is None else column / 25.4
-    with drawn(content.drawings if kinds else [], kinds, inches, processes) as pictures:
-        if "csv" in formats:
-            behind = {f"figures/{one.name}.csv": one.data for one in content.drawings if not one.data.empty}
-            for name, table in {**tables, **behind}.items():
-                files[name] = table.to_csv(index=False, lineterminator="\n").encode()
-        if "latex" in formats:
-            files |= {f"latex/{name}": text.encode() for name, text in latex.files(content).items()}
-        if "markdown" in formats:
-            files["report.md"] = markdown.text_of(content).encode()
-        if "html" in formats:
-            files["index.html"] = html.page(content, frame, found, "csv" in formats, pictures).encode()
-        in_print = [kind for kind in kinds if kind in PRINT]
-        for one, kind in itertools.product(content.drawings, in_print):
-            files[f"figures/{one.name}.{kind}"] = pictures(one)[kind]
+    if "csv" in formats:
+        behind = {f"figures/{one.name}.csv": one.data for one in content.drawings if not one.data.empty}
+        for name, table in {**tables, **behind}.items():
+            files[name] = table.to_csv(index=False, lineterminator="\n").encode()
+    if "latex" in formats:
+        files |= {f"latex/{name}": text.encode() for name, text in latex.files(content).items()}
+    if "markdown" in formats:
+        files["report.md"] = markdown.text_of(content).encode()
+    if "html" in formats:
+        files["index.html"] = html.page(content, frame, found, "csv" in formats, pictures).encode()
+    for one in content.drawings:
+        files |= {f"figures/{one.name}.{kind}": of_kind for kind, of_kind in pictures(one).items() if kind in PRINT}
     files["methods.txt"] = _methods(content).encode()
     files["references.bib"] = bibliography(frame).encode()
     return files

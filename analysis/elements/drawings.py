@@ -7,11 +7,12 @@ process.
 import io
 import multiprocessing
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from typing import Protocol, TypeVar
 
 import matplotlib
 import pandas as pd
@@ -22,7 +23,7 @@ from analysis.elements.fonts import quiet
 from analysis.elements.layout import PHONE, WIDTH
 from analysis.elements.palette import INK
 
-A_PROCESS = 8  # drawings for which another process is worth its start (some 2 s)
+WORTH_IT = 8  # drawings for which other processes are worth their start (some 2 s)
 Pictures = Mapping[str, bytes]  # of one drawing, by kind: wide and narrow (SVG of a page), pdf, png
 
 
@@ -104,19 +105,58 @@ def pictures(drawing: Drawing, kinds: Sequence[str], column: float | None = None
     return found
 
 
+class Illustrated(Protocol):
+    """What has figures: a chapter of a page, or a panel."""
+
+    @property
+    def drawings(self) -> Iterable[Drawing]:
+        """In order."""
+
+
+Page = TypeVar("Page", bound=Illustrated)
+
+
+class Drawn:
+    """What gives the pictures of drawings; see `drawn`."""
+
+    def __init__(self, made: Callable[[Drawing], Pictures], pool: ProcessPoolExecutor | None):
+        self._made = made
+        self._pool = pool
+        self._waiting: list[Drawing] = []
+        self._coming: dict[Drawing, Future[Pictures]] = {}
+        self._here: dict[Drawing, Pictures] = {}
+
+    def begin(self, drawings: Iterable[Drawing]) -> None:
+        """Has them drawn by the other processes, while this one goes on, once enough are begun to be worth it."""
+        if self._pool is None:
+            return
+        self._waiting += drawings
+        if self._coming or len(self._waiting) >= WORTH_IT:
+            for one in self._waiting:
+                self._coming[one] = self._pool.submit(self._made, replace(one))  # without a figure drawn here
+            self._waiting.clear()
+
+    def begun(self, page: Page) -> Page:
+        """The same, its drawings begun."""
+        self.begin(page.drawings)
+        return page
+
+    def __call__(self, drawing: Drawing) -> Pictures:
+        if drawing in self._coming:
+            return self._coming[drawing].result()
+        if drawing not in self._here:
+            self._here[drawing] = self._made(drawing)
+        return self._here[drawing]
+
+
 @contextmanager
-def drawn(
-    drawings: Sequence[Drawing], kinds: Sequence[str], column: float | None = None, processes: int = 1
-) -> Iterator[Callable[[Drawing], Pictures]]:
-    """What gives the pictures of each of the drawings. With several `processes` many are drawn side by side, by at most
-    so many, while other work is done. They start afresh, as forks of a process that has threads may hang, and so run
-    the main script again: only a caller that knows its script allows several."""
+def drawn(kinds: Sequence[str], column: float | None = None, processes: int = 1) -> Iterator[Drawn]:
+    """What gives the pictures of drawings. With several `processes` those that are begun are drawn side by side, by so
+    many. They start afresh, as forks of a process that has threads may hang, and so run the main script again: only a
+    caller that knows its script allows several."""
     made = partial(pictures, kinds=kinds, column=column)
-    processes = min(processes, len(drawings) // A_PROCESS)
-    if processes < 2:
-        found = {one.name: made(one) for one in drawings}
-        yield lambda drawing: found[drawing.name]
+    if processes < 2 or not kinds:
+        yield Drawn(made, None)
         return
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        coming = {one.name: pool.submit(made, replace(one)) for one in drawings}  # without a figure drawn here
-        yield lambda drawing: coming[drawing.name].result()
+        yield Drawn(made, pool)

@@ -34,7 +34,8 @@ def look(view: str, subjects: Sequence[Subject], choices: Choices, out: Path, pr
     panels: list[Panel] = importlib.import_module(VIEWS[view]).panels(subjects, choices)
     drawings = [panel.drawing for panel in panels]
     files: dict[str, bytes] = {"index.html": b""}  # the first, once the others are there
-    with drawn(drawings, ("wide", "narrow", "png", "pdf"), processes=processes) as pictures:
+    with drawn(("wide", "narrow", "png", "pdf"), processes=processes) as pictures:
+        pictures.begin(drawings)
         for panel, drawing in zip(panels, drawings, strict=True):
             found = pictures(drawing)
             files |= {f"{panel.name}.png": found["png"], f"{panel.name}.pdf": found["pdf"]}

@@ -4,7 +4,7 @@ The order of reading is the same in every format: `opening`, `answers`, `chapter
 the chapters that go `further` (folded on the page), `behind` (the runs), `protocol` and `methods`, `glossary`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,12 +71,17 @@ class Content:
         return tuple(chapter for chapter in self.chapters if chapter.further)
 
 
-def chapters(arms: Sequence[ReportedArm], styles: Styles) -> tuple[Chapter, ...]:
-    """The chapters of a report, question by question, those that go further last: those that have a section, or are
-    there always."""
-    every = [chapter for question in QUESTIONS for chapter in question.chapters(arms, styles)]
-    every = [chapter for chapter in every if chapter.sections or chapter.always]
-    return tuple(sorted(every, key=lambda chapter: chapter.further))
+def each_chapter(arms: Sequence[ReportedArm], styles: Styles) -> Iterator[Chapter]:
+    """The chapters of a report one by one, question by question: those that have a section, or are there always."""
+    for question in QUESTIONS:
+        for chapter in question.chapters(arms, styles):
+            if chapter.sections or chapter.always:
+                yield chapter
+
+
+def ordered(chapters: Iterable[Chapter]) -> tuple[Chapter, ...]:
+    """As a page has them: those that go further last."""
+    return tuple(sorted(chapters, key=lambda chapter: chapter.further))
 
 
 def gather(
@@ -84,14 +89,13 @@ def gather(
     studies: Sequence[Study],
     frame: Frame,
     arms: Sequence[ReportedArm],
-    styles: Styles,
+    chapters: Iterable[Chapter],
     trust: Trust,
     provenance: Provenance,
     digest: str,
-    more: Sequence[Chapter] = (),
 ) -> Content:
-    """What the report of these arms says. `more` are chapters that go further than the questions'."""
-    every = (*chapters(arms, styles), *more)
+    """What the report of these arms says: the `chapters` of the questions, and what stands around them."""
+    every = ordered(chapters)
     first_screen = opening(studies, frame, arms, every, trust)
     shown = without(every, first_screen.drawings)
     return Content(

@@ -50,7 +50,8 @@ def traces(root: Path, runs: Iterable[str]) -> list[Trace]:
     return [_trace(root / run, run, known) for run in runs]
 
 
-Known = dict[str, dict[str, Any]]  # by digest: thousands of runs were executed alike, and share what says so
+SHARED = ("execution.json", "environment.json")  # thousands of runs were executed alike, and share what says so
+Known = dict[bytes, tuple[str, dict[str, Any]]]  # digest and values of these, by what is in the file
 
 
 def _trace(folder: Path, run: str, known: Known) -> Trace:
@@ -124,12 +125,20 @@ def _json(path: Path, known: Known) -> tuple[str, dict[str, Any]]:
         data = path.read_bytes()
     except OSError:
         return ABSENT, {}
+    seen = known.get(data)
+    if seen is None:
+        seen = _parsed(data)
+        if path.name in SHARED:
+            known[data] = seen
+    return seen
+
+
+def _parsed(data: bytes) -> tuple[str, dict[str, Any]]:
     try:
         value = json.loads(data)
     except ValueError:
         return _digest(data), {}
-    digest = _digest(_canonical(value))
-    return digest, known.setdefault(digest, value if isinstance(value, dict) else {})
+    return _digest(_canonical(value)), value if isinstance(value, dict) else {}
 
 
 def _archive(path: Path) -> str:

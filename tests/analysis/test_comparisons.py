@@ -20,7 +20,7 @@ from analysis.frame.arms import split
 from analysis.frame.cells import estimate_of
 from analysis.frame.frame import load
 from analysis.page.answers import answers as answers_of
-from analysis.page.content import chapters
+from analysis.page.content import each_chapter
 from analysis.questions.accuracy import sentences as accuracy_sentences
 from analysis.questions.comparisons import families as declared_families
 from analysis.questions.comparisons import verdicts
@@ -128,7 +128,7 @@ def test_no_pair_has_another_verdict_elsewhere(quickstart: tuple[Study, Reported
 
     shown = 0
     anchors = {arm.links.pair(a, b, size): (a, b, size) for a, b, size in expected}
-    for chapter in chapters([arm], looks(arm.runs)):
+    for chapter in each_chapter([arm], looks(arm.runs)):
         for section in chapter.sections:
             for table in section.tables:
                 for row in table.rows:
@@ -201,7 +201,7 @@ def test_a_pair_of_two_families_is_judged_by_the_first(declared: tuple[Study, Pa
         assert (found.difference.low, found.difference.high) == pytest.approx((-row["high"], -row["low"]))
         assert found.family == "everything"
     assert "Exploratory" not in [answer.lead for answer, _ in accuracy_sentences.limits(arm)]  # it has all pairs
-    [chapter] = [one for one in chapters([arm], looks(arm.runs)) if one.anchor == "comparisons"]
+    [chapter] = [one for one in each_chapter([arm], looks(arm.runs)) if one.anchor == "comparisons"]
     [section] = chapter.sections
     assert len(section.tables) == 1
     assert [title for title, _ in section.folded] == ["“encodings”: pairs that an earlier family judges"]

@@ -74,10 +74,12 @@ def test_pictures_drawn_by_other_processes_are_the_same(
     figures = {"n": accuracy_by_train_size, "r": accuracy_by_test_resolution}
     parts = [Drawing(name, partial(draw, rows), rows, "shows", "legend", "arm") for name, draw in figures.items()]
     kinds = ("wide", "narrow", "pdf", "png")
-    with drawings.drawn(parts, kinds) as here:
+    with drawings.drawn(kinds) as here:
         expected = [here(one) for one in parts]
-    monkeypatch.setattr(drawings, "A_PROCESS", 1)
-    with drawings.drawn(parts, kinds, processes=2) as there:
+    monkeypatch.setattr(drawings, "WORTH_IT", 1)
+    monkeypatch.setattr(Drawing, "figure", None)  # so that no picture is made here
+    with drawings.drawn(kinds, processes=2) as there:
+        there.begin(parts)
         assert [there(one) for one in parts] == expected
     assert [list(one) for one in expected] == [list(kinds)] * 2
 
@@ -88,7 +90,8 @@ from matplotlib.figure import Figure
 from analysis.elements.drawings import Drawing, drawn
 
 parts = [Drawing(f"d{n}", lambda width: Figure((width, 1)), pd.DataFrame(), "", "", "") for n in range(16)]
-with drawn(parts, ("wide",)) as pictures:
+with drawn(("wide",)) as pictures:
+    pictures.begin(parts)
     print(sum(pictures(one)["wide"].startswith(b"<svg") for one in parts))
 """
 

@@ -36,7 +36,7 @@ from analysis.formats import latex, markdown
 from analysis.frame import paper
 from analysis.frame.arms import MixedArmsError, split
 from analysis.frame.frame import Frame, load
-from analysis.page.content import chapters
+from analysis.page.content import each_chapter, ordered
 from analysis.questions.accuracy import figures as accuracy_figures
 from analysis.questions.data_needed import figures as data_figures
 from analysis.questions.data_needed import numbers as data_needed
@@ -83,7 +83,7 @@ def recorded(made_up: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[St
 def shown(recorded: tuple[Study, Path]) -> tuple[Chapter, ...]:
     study, root = recorded
     frame = paper.apply(load(root, study), study.paper)
-    return chapters(reported_arms(study, frame, root), looks(frame.runs))
+    return ordered(each_chapter(reported_arms(study, frame, root), looks(frame.runs)))
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +230,7 @@ def test_without_an_interval_no_bars_are_explained(made_up: Any, tmp_path: Path)
     frame = load(tmp_path, study)
     every = [
         one
-        for chapter in chapters(reported_arms(study, frame, tmp_path), looks(frame.runs))
+        for chapter in ordered(each_chapter(reported_arms(study, frame, tmp_path), looks(frame.runs)))
         for one in chapter.drawings
     ]
     assert every
@@ -240,7 +240,7 @@ def test_without_an_interval_no_bars_are_explained(made_up: Any, tmp_path: Path)
 def test_each_format_has_them(small: tuple[Study, Path], tmp_path: Path) -> None:
     study, root = small
     frame = load(root, study)
-    shown = chapters(reported_arms(study, frame, root), looks(frame.runs))
+    shown = ordered(each_chapter(reported_arms(study, frame, root), looks(frame.runs)))
     write_report(study, root, tmp_path, ["html", "latex", "markdown"])
     html, text = ((tmp_path / name).read_text(encoding="utf-8") for name in ("index.html", "report.md"))
     every = [drawing for chapter in shown for drawing in chapter.drawings]

@@ -6,7 +6,7 @@ from analysis.elements.palette import looks
 from analysis.elements.question import Csv, CsvOfAll
 from analysis.elements.reported import reported_arms
 from analysis.frame.frame import load
-from analysis.page.content import chapters
+from analysis.page.content import each_chapter, ordered
 from analysis.page.questions import IN_ORDER_OF_ANSWERS, QUESTIONS
 from analysis.page.tables import csv_tables
 from benchmarks.plan.study import Study
@@ -27,7 +27,7 @@ def test_chapters_are_those_of_the_questions_in_their_order(small: tuple[Study, 
     study, root = small
     frame = load(root, study)
     arms, styles = reported_arms(study, frame, root), looks(frame.runs)
-    anchors = [chapter.anchor for chapter in chapters(arms, styles)]
+    anchors = [chapter.anchor for chapter in ordered(each_chapter(arms, styles))]
     of_all = [chapter for one in QUESTIONS for chapter in one.chapters(arms, styles)]
     every = [chapter.anchor for further in (False, True) for chapter in of_all if chapter.further == further]
     assert len(every) == len(set(every))
