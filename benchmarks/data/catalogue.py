@@ -48,11 +48,6 @@ DATASETS = {
     for spec in (
         _DIGITS,
         replace(
-            _DIGITS, name="digits_permuted_pixels", reader=_files("read_permuted_digits"),
-            title="digits, the pixels of every image in one and the same other order",
-            reference="digits, pixels permuted by the suite; chance 10%, best possible that of digits",
-        ),
-        replace(
             _DIGITS, name="digits_shuffled_labels", reader=_files("read_shuffled_digits"),
             title="digits, the labels of the training part in another order",
             reference="digits, training labels shuffled by the suite; chance 10%, and nothing better is possible",

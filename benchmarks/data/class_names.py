@@ -7,7 +7,6 @@ from benchmarks.data.drawn.probes import probe_of
 _DIGITS = "0 1 2 3 4 5 6 7 8 9"
 _KNOWN = {
     "digits": _DIGITS,
-    "digits_permuted_pixels": _DIGITS,
     "digits_shuffled_labels": _DIGITS,
     "mnist": _DIGITS,
     "svhn": _DIGITS,

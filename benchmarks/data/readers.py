@@ -43,14 +43,6 @@ def read_digits(spec: Dataset, data: Path, download: bool) -> Images:
     return Images(pixels[train], labels[train], pixels[test], labels[test])
 
 
-def read_permuted_digits(spec: Dataset, data: Path, download: bool) -> Images:
-    """The digits, with the pixels of every image, of both parts, in one and the same other order."""
-    images = read_digits(spec, data, download)
-    order = randomness.permutation(randomness.key(0, "digits pixels"), 64)
-    train, test = (part.reshape(-1, 64)[:, order].reshape(-1, 1, 8, 8) for part in (images.train, images.test))
-    return Images(train, images.train_labels, test, images.test_labels)
-
-
 def read_shuffled_digits(spec: Dataset, data: Path, download: bool) -> Images:
     """The digits, the labels of the training part dealt out anew, each as often as before. The test's are right."""
     images = read_digits(spec, data, download)

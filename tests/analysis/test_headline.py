@@ -155,7 +155,7 @@ def test_expectations_are_answered_by_the_verdict(made_up: Any, tmp_path: Path) 
     one = made_up.study_of(made_up.SMALL, expects=EXPECTED[:1], models=made_up.SMALL["models"])
     assert joined([study, one]).expects == study.expects
 
-    datasets = ["digits", "digits_permuted_pixels"]
+    datasets = ["digits", "digits_shuffled_labels"]
     expects = [{**EXPECTED[0], "dataset": datasets[1]}, EXPECTED[0]]  # one is about one data set, the other about both
     two = made_up.study_of(made_up.SMALL, expects=expects, dataset=datasets)
     found = judged(reported_arms(two, load(tmp_path / "nothing", two), tmp_path))

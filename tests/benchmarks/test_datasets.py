@@ -84,7 +84,6 @@ def test_an_unknown_data_set_names_the_nearest() -> None:
 # name: images of the training part, of the test part, classes, pixels, channels, mirrored
 PUBLISHED = {
     "digits": (1200, 597, 10, 8, 1, False),
-    "digits_permuted_pixels": (1200, 597, 10, 8, 1, False),
     "digits_shuffled_labels": (1200, 597, 10, 8, 1, False),
     "mnist": (60_000, 10_000, 10, 28, 1, False),
     "fashion_mnist": (60_000, 10_000, 10, 28, 1, False),

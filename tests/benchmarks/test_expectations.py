@@ -63,8 +63,8 @@ def test_errors_name_the_place_and_what_is_allowed(change: dict[str, Any], messa
 
 def test_an_expectation_of_one_data_set() -> None:
     """Its train size must be one of that data set, not of another that the study has."""
-    arms = [{"dataset": "digits"}, {"dataset": "digits_permuted_pixels", "train_size": 200}]
-    one = {**ONE, "train_size": 200, "dataset": "digits_permuted_pixels"}
+    arms = [{"dataset": "digits"}, {"dataset": "digits_shuffled_labels", "train_size": 200}]
+    one = {**ONE, "train_size": 200, "dataset": "digits_shuffled_labels"}
     assert expand({**STUDY, "arms": arms, "expects": [one]}, "a").expects == (Expectation(**one),)
     with pytest.raises(ConfigError, match=r"expects\[0\].train_size: is 100, but .* with 200; the nearest is 200"):
         expand({**STUDY, "arms": arms, "expects": [{**one, "train_size": 100}]}, "a")

@@ -332,7 +332,7 @@ REFUSED: list[tuple[Settings, str]] = [
     ({"options": {"position": "rope_axal"}}, "did you mean `rope_axial`?"),
     ({"model": "resnet", "options": {"position": "none"}}, "model resnet: no option `position`"),
     ({"options": {"rope_base": 5.0}}, "belongs to position rope_axial and rope_mixed, and position is learned_1d"),
-    ({"dataset": "cifar"}, "dataset: unknown data set 'cifar'; there are digits, digits_permuted_pixels, "),
+    ({"dataset": "cifar"}, "dataset: unknown data set 'cifar'; there are digits, digits_shuffled_labels, "),
     ({"recipe": "plian"}, "recipe: unknown recipe 'plian'; there are "),
     ({"recipe": {"optimizer": "adamv"}}, "'adamv' should be 'adamw', 'adam' or 'sgd'; did you mean `adam`?"),
     ({"model": 3}, "model: 3 is not a string"),

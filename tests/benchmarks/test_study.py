@@ -330,7 +330,7 @@ WRONG: list[tuple[str, str]] = [
     ("dataset = 1979-05-27\n" + VIT, "dataset: datetime.date(1979, 5, 27) is not a string"),
     (
         "dataset = ['digits', 'cifar']\n" + VIT,
-        "dataset: unknown data set 'cifar'; there are digits, digits_permuted_pixels, ",
+        "dataset: unknown data set 'cifar'; there are digits, digits_shuffled_labels, ",
     ),
     ("recipe = 'plian'\n" + VIT, "recipe: unknown recipe 'plian'; there are "),
     ("recipe = { lerning_rate = 1 }\n" + VIT, "recipe.lerning_rate: unknown; did you mean `learning_rate`?"),

@@ -72,6 +72,19 @@ PROBES = {
         ("one", "two", "three", "four", "five"),
         "counting",
     ),
+    "locality": Probe(
+        "disc or cross, of any size and brightness, anywhere",
+        1,
+        ("disc", "cross"),
+        "locality",
+    ),
+    "locality_permuted": Probe(
+        "the images of `locality`, their pixels in one and the same other order",
+        1,
+        ("disc", "cross"),
+        "locality",
+        "read_permuted",
+    ),
     "texture_or_shape": Probe(
         "disc or cross; in training the texture says it as well, in the test it is the other's, so that the accuracy "
         "is the share decided by shape, and texture alone scores 0",
