@@ -17,6 +17,7 @@ from benchmarks.records import init_from
 from benchmarks.records.attempts import read_attempts
 from benchmarks.records.metrics import read_metrics
 from benchmarks.records.record import Record, read_record
+from benchmarks.records.sources import is_current
 from benchmarks.slices import changes
 
 RELATIVE_LOSS = 1e-3
@@ -76,7 +77,16 @@ def prepare_rerun(record: Record, run: Run, *, device: str | None = None, first:
         execution = {**execution_for(run, device), **data}
     execution["sources"] = init_from.run_sources(run, record.path.parent)
     write_json(folder / "execution.json", execution)
-    return [Evaluation(**entry["evaluation"]) for entry in record.evaluations]
+    return [Evaluation(**entry["evaluation"]) for entry in _comparable(record)]
+
+
+def _comparable(record: Record) -> list[dict[str, Any]]:
+    """The recorded evaluations but those with a probe whose code has changed since: they were of other images."""
+    return [entry for entry in record.evaluations if _probe(entry) == NO_PROBE or is_current(entry)]
+
+
+def _probe(entry: Mapping[str, Any]) -> str:
+    return str(entry["evaluation"].get("probe", NO_PROBE))
 
 
 NONDETERMINISTIC = "deterministic: false: an operation of the network has no deterministic kernel"
@@ -108,12 +118,15 @@ def compare(record: Record, first: int | None) -> Verdict:
     compared, exact = [f"{count(len(new), 'rows')} of metrics"], _metric_differences(old, new)
     close = _opening_differences(old, new)
     if first is None:
-        compared += ["result and final weights", count(len(record.evaluations), "evaluations")]
+        evaluations = _comparable(record)
+        left_out = len(record.evaluations) - len(evaluations)
+        compared += ["result and final weights", count(len(evaluations), "evaluations")]
+        compared += [f"not {count(left_out, 'probed evaluations')} of measuring code that has changed"] * bool(left_out)
         then, now = record.result or {}, again.result or {}
         exact += [f"{key}: {then.get(key)} then, {now.get(key)} now" for key in then if then[key] != now.get(key)]
         if then.get("state") != now.get("state"):
             close.append(f"state: {then.get('state')} then, {now.get('state')} now")
-        for text, apart in _evaluation_differences(record.evaluations, again.evaluations):
+        for text, apart in _evaluation_differences(evaluations, again.evaluations):
             exact.append(text)
             close += [text] if apart else []
     unlike = conditions(record, again)
@@ -149,7 +162,7 @@ def _evaluation_differences(old: list[dict[str, Any]], new: list[dict[str, Any]]
         now = again.get(entry["id"])
         how = entry["evaluation"]
         what = f"{how['part']} at {how['resolution']} px"
-        if how.get("probe", NO_PROBE) != NO_PROBE:
+        if _probe(entry) != NO_PROBE:
             what += f", probe {how['probe']} {how['strength']}"
         if now is None:
             found.append((f"{what}: not done again", True))

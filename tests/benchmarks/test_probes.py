@@ -23,6 +23,7 @@ from benchmarks.records import sources
 from benchmarks.records.record import Record, read_record
 from benchmarks.records.states import run_state
 from benchmarks.running.execute import Outcome
+from benchmarks.running.rerun import compare, prepare_rerun, rerun_root
 from benchmarks.trained import load_run
 from benchmarks.training import probes
 from benchmarks.training.pixels import Selected
@@ -339,3 +340,19 @@ def test_a_probe_depends_on_its_own_code(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [name for name in before if before[name] != after[name]] == ["blur"]
     unknown = {"code": before["-"], "evaluation": {"probe": "of a later version"}}
     assert not sources.is_current(unknown)
+
+
+def test_a_rerun_leaves_out_what_other_code_measured(
+    tiny: Any, perform: Perform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the same strength, but with another meaning since: the images were others, so there is nothing to compare."""
+    run = tiny()
+    perform(run, evaluations=battery(run, Request(probe="occlusion"), Request(probe="rotation", strength=2)))
+    monkeypatch.setitem(PROBES, "occlusion", type(PROBES["occlusion"])(PROBES["occlusion"].does, (0.9, 0.8)))
+    record = read_record(tmp_path / run.id)
+    evaluations = prepare_rerun(record, run)
+    assert {one.probe for one in evaluations} == {"rotation"}
+    perform(run, root=rerun_root(tmp_path), evaluations=evaluations)
+    found = compare(record, None)
+    assert found.verdict == "equal"
+    assert found.compared[-1] == "not 5 probed evaluations of measuring code that has changed"

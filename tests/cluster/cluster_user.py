@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from testbed import Testbed
 
+from benchmarks.records.record import read_record
+
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 250
 LOOK = 15.0  # seconds between two looks at the states
@@ -32,6 +34,9 @@ name = "resnet"
 [[models]]
 name = "vit"
 position = ["none", "learned_1d", "rope_axial"]
+[[evaluations]]
+probe = "shift"
+strength = [1, 2]
 """
 CLUSTER = """
 partitions = ["low"]
@@ -130,10 +135,20 @@ class User:
         return self.folder / "runs"
 
     def kept(self) -> dict[str, Mapping[str, bytes]]:
-        """What must be equal to the bit: weights and metrics of every run."""
+        """What must be equal to the bit: weights and metrics of every run, and what its evaluations measured."""
         names = ("weights.safetensors", "metrics.jsonl")
         folders = [path.parent for path in self.results()]
-        return {folder.name: {name: (folder / name).read_bytes() for name in names} for folder in folders}
+        return {
+            folder.name: {**{name: (folder / name).read_bytes() for name in names}, "measured": _measured(folder)}
+            for folder in folders
+        }
+
+
+def _measured(folder: Path) -> bytes:
+    """Every evaluation of a record with its numbers, those with a probe among them."""
+    names = ("id", "count", "accuracy", "nll", "calibration", "consistency")
+    found = [[entry.get(name) for name in names] for entry in read_record(folder).evaluations]
+    return json.dumps(sorted(found, key=str)).encode()
 
 
 def user(folder: Path, bed: Testbed | None, steps: int, **cluster_keys: Any) -> User:

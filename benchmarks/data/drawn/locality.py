@@ -1,7 +1,7 @@
 """Disc or cross, anywhere in the image? And the same with all pixels in one and the same other order.
 
-Nothing is lost by the order but which pixels are neighbours: a network that assumes nothing of neighbours learns the one
-as well as the other.
+Nothing is lost by the order but which pixels are neighbours: a network that assumes nothing of neighbours learns one as
+well as the other.
 """
 
 from dataclasses import replace
