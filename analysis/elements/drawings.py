@@ -106,7 +106,7 @@ def pictures(drawing: Drawing, kinds: Sequence[str], column: float | None = None
 
 
 class Illustrated(Protocol):
-    """What has figures: a chapter of a page, or a panel."""
+    """What has figures, such as a chapter of a page."""
 
     @property
     def drawings(self) -> Iterable[Drawing]:
