@@ -85,7 +85,7 @@ class Slow(Position):
     ways = ("recompute",)
 
     def add(self, tokens, grid):
-        time.sleep(0.15 if "SLURM_JOB_ID" in os.environ else 0.0)  # so that no machine is done before the time limit
+        time.sleep(0.25 if "SLURM_JOB_ID" in os.environ else 0.0)  # so that no machine is done before the time limit
         return tokens
 
 DECLARED = Encoding("slow", "no position, and it takes its time", "Slow", ways=("recompute",), additive=True)
