@@ -1,0 +1,128 @@
+"""From the bytes of an image file to pixels: Pillow, the reference, or torchcodec, which is faster.
+
+Whichever decodes, an image is shown as a viewer shows it: turned by EXIF's orientation, a palette resolved,
+transparency dropped, CMYK as RGB, 16 bits a channel rounded to 8 (v / 257). Colour is RGB, a grey data set one channel
+by ITU-R 601-2. Which decoder it was, and which versions, is part of a run's execution.json: pixels depend on it.
+"""
+
+import io
+import warnings
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, features
+
+from benchmarks.data.photographs import Views
+from benchmarks.errors import ConfigError, InductiveError
+from models.hints import did_you_mean
+
+ORIENTATION = 0x0112  # EXIF's tag; 1: as it lies
+DEEP = ("I;16", "I;16L", "I;16B", "I;16N")  # Pillow's modes of 16 bits
+UNKNOWN = ("I", "F")  # whole numbers and fractions without a scale: nobody knows what is white
+FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+RULES = {"orientation": "EXIF applied", "colour": "as RGB or grey (ITU-R 601-2), without transparency"}
+
+Pixels = NDArray[np.uint8]
+
+
+class UnreadableError(InductiveError):
+    """An image file that cannot be decoded, and why."""
+
+
+def opened(data: bytes, channels: int) -> Image.Image:
+    """An image file by Pillow, whole, with one channel or three. Raises UnreadableError saying what is wrong."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image: Image.Image = Image.open(io.BytesIO(data))
+            turned = image.getexif().get(ORIENTATION, 1) != 1
+            image.load()
+            if turned:
+                image = ImageOps.exif_transpose(image)
+            return _coloured(image, "L" if channels == 1 else "RGB")
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise UnreadableError(_why(error)) from error
+    except Image.DecompressionBombWarning as error:
+        raise UnreadableError(f"more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels") from error
+
+
+def _coloured(image: Image.Image, mode: str) -> Image.Image:
+    if image.mode in DEEP:
+        deep = np.asarray(image).astype(np.uint32)
+        image = Image.fromarray(((deep + 128) // 257).astype(np.uint8))
+    if image.mode in UNKNOWN:
+        raise ValueError(f"PIL's mode {image.mode}: numbers without a scale")
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _why(error: Exception) -> str:
+    """What a decoder said, on one line and without the address of an object in memory."""
+    text = " ".join(str(error).split())
+    return "no image that can be identified" if "cannot identify" in text else text or type(error).__name__
+
+
+def size_of(data: bytes) -> tuple[int, int]:
+    """Height and width in pixels of an image as it is shown. Raises UnreadableError, as `opened`."""
+    image = opened(data, 3)
+    return image.height, image.width
+
+
+def shown_by_pillow(data: bytes, channels: int, window: NDArray[np.int32], views: Views, out: Pixels) -> None:
+    """One view of an image file, into `out` (side, side, channels)."""
+    left, top, width, height, columns, rows, x, y = window.tolist()
+    image, side = opened(data, channels), views.side
+    if (width, height) != image.size:
+        image = image.crop((left, top, left + width, top + height))
+    if (columns, rows) != image.size:
+        image = image.resize((columns, rows), FILTERS[views.filter])
+    if (columns, rows) != (side, side):
+        image = image.crop((x, y, x + side, y + side))
+    out[:] = np.asarray(image).reshape(out.shape)
+
+
+def shown_by_torchcodec(data: bytes, channels: int, window: NDArray[np.int32], views: Views, out: Pixels) -> None:
+    """The same by torchcodec and torch's antialiased interpolation of bytes."""
+    import torch
+    import torch.nn.functional as F
+    from torchcodec.decoders import decode_image
+
+    left, top, width, height, columns, rows, x, y = window.tolist()
+    try:
+        image = decode_image(data, mode="GRAY" if channels == 1 else "RGB")
+    except (RuntimeError, ValueError) as error:
+        raise UnreadableError(_why(error)) from error
+    image = image[None, :, top : top + height, left : left + width]
+    if image.shape[2:] != (rows, columns):
+        image = F.interpolate(image, size=(rows, columns), mode=views.filter, antialias=True)
+    square = image[0, :, y : y + views.side, x : x + views.side]
+    torch.from_numpy(out).copy_(square.permute(1, 2, 0))
+
+
+Shown = Callable[[bytes, int, NDArray[np.int32], Views, Pixels], None]
+DECODERS: Mapping[str, Shown] = {"pillow": shown_by_pillow, "torchcodec": shown_by_torchcodec}
+
+
+def decoder(name: str) -> Shown:
+    """The function that shows an image file. Raises ConfigError with the nearest name, and where torchcodec is not
+    installed."""
+    if name not in DECODERS:
+        raise ConfigError("decoder", f"unknown decoder '{name}'; there are {', '.join(DECODERS)}"
+                          f"{did_you_mean(name, DECODERS)}")  # fmt: skip
+    if name == "torchcodec":
+        try:
+            import torchcodec.decoders  # noqa: F401
+        except ImportError as error:
+            raise ConfigError("decoder", f"torchcodec cannot be loaded ({error}); pip install 'inductive[torchcodec]', "
+                              "or take pillow") from error  # fmt: skip
+    return DECODERS[name]
+
+
+def facts(name: str) -> dict[str, str]:
+    """What of a decoder decides pixels: its name, versions and rules."""
+    if name == "torchcodec":
+        return {"name": name, "version": version("torchcodec"), "resize": f"torch {version('torch')}", **RULES}
+    libjpeg = features.version("libjpeg_turbo") or f"not turbo, {features.version('jpg')}"
+    pillow = features.version("pil") or "unknown"
+    return {"name": name, "version": pillow, "libjpeg": libjpeg, "resize": f"pillow {pillow}", **RULES}
