@@ -139,8 +139,9 @@ def worst_images(record: Record, run: Run, answers: Answers, names: Sequence[str
     assert places.data is not None
     images = load_images(run.dataset, places.data)
     check_same_images(record.id, (record.execution or {}).get("data", {}), images)
+    pixels = images.array("test")
     return [
-        WorstImage(row.image, row.true, row.predicted, wording.percent(row.confidence), _png(images.test[row.image]))
+        WorstImage(row.image, row.true, row.predicted, wording.percent(row.confidence), _png(pixels[row.image]))
         for row in each_row(hardest_images(answers, names))
     ]
 

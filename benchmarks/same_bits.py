@@ -46,6 +46,18 @@ SAME = {
     ("randaugment", "965cd4c3"): "317e7aa4",
     ("resized_crop", "fc0e9b22"): "a36423dd",
     ("trivialaugment", "5272e7e0"): "841864fc",
+    # images.py, streamed.py: photographs come another way; windows of crops are a function of their own
+    ("Batches", "22c038c5"): "1c22fde1",
+    ("Images", "e79211d9"): "07ceee30",
+    ("Measurer", "973c2227"): "1b04000a",
+    ("Probed", "64ceec36"): "1875584c",
+    ("Probing", "57c93bd9"): "31797866",
+    ("Training", "4a35cd8b"): "e0ab30ed",
+    ("WINDOW_DRAWS", "6805b3d2"): "",
+    ("moments", "00e8d243"): "c4fa05fd",
+    ("read_permuted", "8f4768f9"): "479d75ce",
+    ("resized_crop", "2e42085a"): "a36423dd",
+    ("windows", "8609a774"): "",
     # beta.py: the quantiles that scipy has
     ("ALPHAS", "2b8a74a6"): "",
     ("NODES", "152df3f4"): "",

@@ -29,6 +29,7 @@ REGISTRIES = {
     "benchmarks.plan.recipes",
     "benchmarks.plan.run:Run",
     "benchmarks.data.subsets:part_sizes",
+    "benchmarks.training.images",
     "models",
     "models.positions.encodings",
     "models.catalogue.families",

@@ -28,6 +28,7 @@ from benchmarks.records.roots import existing, opened
 from benchmarks.records.validity import valid_record
 from benchmarks.running.execute import finished_model
 from benchmarks.training.evaluation import Measurer
+from benchmarks.training.images import plain
 from benchmarks.training.kernels import choose_device
 from benchmarks.training.training import TOGETHER, arithmetic
 from models.network import Network
@@ -111,7 +112,8 @@ class TrainedRun:
         if part not in parts or not len(parts[part][1]):
             there = ", ".join(name for name, (_, labels) in parts.items() if len(labels))
             raise RecordError(f"{self.run.id}: there is no part '{part}'; there are {there}")
-        pixels, labels = parts[part]
+        images, labels = parts[part]
+        pixels = plain(images, self.run.resolution)
         return torch.from_numpy(pixels[:].copy()), torch.from_numpy(labels.copy())
 
     @cached_property

@@ -64,6 +64,9 @@ class Cluster(BaseModel):
         True, description="whether `submit` refuses what no node of the partitions has, or is over their time limit"
     )
     sbatch_seconds: Annotated[float, Field(gt=0)] = Field(60.0, description="after which sbatch counts as hanging")
+    decoder: Literal["pillow", "torchcodec"] = Field(
+        "pillow", description="what decodes photographs of runs that begin: the reference, or a faster one"
+    )
     python: str = Field("", description="the interpreter on the nodes; empty: the one that submits")
     setup: tuple[str, ...] = Field((), description="lines of the job's script before it starts: modules, exports")
     srun_args: tuple[str, ...] = Field((), description="further options of srun, each a word: --container-image=...")

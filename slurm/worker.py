@@ -233,8 +233,11 @@ def frozen(submission: Path) -> tuple[Study, Settings, Path]:
         command=about["command"],
         plugins=models.loaded_plugins(),
         runs_per_gpu=about["cluster"]["runs_per_gpu"],
+        decoder=about["cluster"].get("decoder", "pillow"),  # absent in early submissions
+        workers=None,
     )
-    return study, settings, root
+    side_by_side = settings.runs_per_gpu * max(1, about["cluster"]["gpus_per_job"])
+    return study, local.with_workers(settings, side_by_side), root
 
 
 def failed_in(record: Record, job: str) -> bool:

@@ -99,6 +99,7 @@ COLUMNS = {
     "carry": "how positions were carried to that size; '-' at the training resolution or without positions",
     "carry_default": "True: that is the model's default way, or there is nothing to carry",
     "crop": "share of the image's side that was shown, from its middle: 1 for all of it",
+    "resize_side": "pixels of the image's shorter side before its middle was shown; 0: as crop says",
     "batchnorm": "statistics of BatchNorm: kept from training, or reestimated on the images as they were shown",
     "views": "one: of the image itself; mirrored: the mean of its logits and those of its mirror image",
     "probe": "what was changed in the images, or in their labels (docs/probes.md); '-': nothing",
@@ -112,7 +113,8 @@ COLUMNS = {
     "predictions": "kept of each image: logits, top5 or none",
 }
 EVALUATION = [
-    *("evaluation", "part", "test_resolution", "images", "carry", "carry_default", "crop", "batchnorm", "views"),
+    *("evaluation", "part", "test_resolution", "images", "carry", "carry_default", "crop", "resize_side"),
+    *("batchnorm", "views"),
     *("probe", "strength"),
     *("count", "accuracy", "nll", "calibration", "consistency", "evaluated_per_second", "predictions"),
 ]
@@ -400,6 +402,7 @@ def _evaluated(
         "carry": how["carry"],
         "carry_default": how["carry"] == NONE or default in (None, how["carry"]),
         "crop": float(how.get("crop", 1.0)),  # absent in records of before there was a choice
+        "resize_side": how.get("resize_side", 0),
         "batchnorm": how.get("batchnorm", "kept"),
         "views": how.get("views", "one"),
         "probe": how.get("probe", NO_PROBE),

@@ -24,8 +24,8 @@ def usual(rows: pd.DataFrame) -> pd.DataFrame:
 
 def as_shown(rows: pd.DataFrame) -> pd.DataFrame:
     """The same of any evaluations, probed ones as well."""
-    whole = (rows["images"] == "resize") & (rows["crop"] == 1) & (rows["views"] == "one")
-    return rows[whole & rows["carry_default"] & (rows["batchnorm"] == "kept")]
+    whole = (rows["images"] == "resize") & (rows["crop"] == 1) & (rows["resize_side"] == 0)
+    return rows[whole & (rows["views"] == "one") & rows["carry_default"] & (rows["batchnorm"] == "kept")]
 
 
 def at_home(rows: pd.DataFrame, part: str = "test") -> pd.DataFrame:

@@ -45,6 +45,10 @@ def options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         "compile": click.option("--compile", "compiling", type=Choice(["rule", "off", "network", "graphs"]),
                                 default="rule", show_default=True, help="Compile the network, or launch whole steps as "
                                 "CUDA graphs; rule: where it has been measured to pay. Recorded; rerun does the same."),
+        "workers": click.option("--workers", type=click.IntRange(min=0), help="Processes that decode photographs for a "
+                                "run; they change no pixel. Default: the cores that runs leave."),
+        "decoder": click.option("--decoder", type=Choice(["pillow", "torchcodec"]), default="pillow", show_default=True,
+                                help="What decodes photographs of runs that begin: the reference, or a faster one."),
         "plugin": click.option("--plugin", "plugins", multiple=True, type=file, metavar="FILE", expose_value=False,
                                is_eager=True, callback=_load_plugins, help="A Python file of your own that declares "
                                "encodings or models."),

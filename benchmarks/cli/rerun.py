@@ -31,6 +31,7 @@ from benchmarks.running.task import Task
 def rerun(run_id: str, first: int | None, device: str | None, trust_code: bool, root: Path, data: Path,
           as_json: bool) -> int:  # fmt: skip
     """Train a recorded run again and compare: equal, within tolerance, or different."""
+    from benchmarks.running.local import with_workers
     from benchmarks.running.task import Settings
     from benchmarks.training.kernels import choose_device
 
@@ -46,8 +47,8 @@ def rerun(run_id: str, first: int | None, device: str | None, trust_code: bool, 
     evaluations = again.prepare_rerun(record, run, device=device, first=first)
     chosen = device or str((record.execution or {})["device"])
     command = shlex.join(["inductive", *sys.argv[1:]])
-    settings = Settings(data, chosen, command=command, plugins=models.loaded_plugins())
-    task = Task(run, evaluations, again.rerun_root(root), settings, until=first)
+    settings = Settings(data, chosen, command=command, plugins=models.loaded_plugins(), workers=None)
+    task = Task(run, evaluations, again.rerun_root(root), with_workers(settings, 1), until=first)
     try:
         ending = work_through([task], 1, console)[0]
     except KeyboardInterrupt:

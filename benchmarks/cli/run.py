@@ -40,7 +40,7 @@ SETTLED = ("finished", "diverged", "stale")  # states in which `run` does not tr
 
 @click.command()
 @click.argument("study")
-@options("only", "runs", "data", "device", "compile", "checkpoint", "accept", "plugin")
+@options("only", "runs", "data", "device", "compile", "checkpoint", "accept", "workers", "decoder", "plugin")
 @click.option(
     "--jobs", type=click.IntRange(min=1), help="Runs side by side, with CUDA on each GPU; default: one a core or GPU."
 )
@@ -55,9 +55,16 @@ def run(study: str, only: str | None, jobs: int | None, root: Path, data: Path, 
 
 
 def settings_for(
-    data: Path, device: str, checkpoint_every: float, accept_code: bool, compiling: CompileChoice = "rule"
+    data: Path,
+    device: str,
+    checkpoint_every: float,
+    accept_code: bool,
+    compiling: CompileChoice = "rule",
+    workers: int | None = None,
+    decoder: str = "pillow",
 ) -> Settings:
     """Execution settings from flags, the device chosen. Raises ConfigError for what cannot be had here."""
+    from benchmarks.data.decoders import check_decoder
     from benchmarks.running.task import Settings
     from benchmarks.training.kernels import check_compile, choose_device
 
@@ -67,8 +74,17 @@ def settings_for(
     plugins = models.loaded_plugins()
     device = choose_device(device)
     check_compile(compiling, device)
+    check_decoder(decoder, "--decoder")
     return Settings(
-        data, device, checkpoint_every, accept_code=accept_code, compiling=compiling, command=command, plugins=plugins
+        data,
+        device,
+        checkpoint_every,
+        accept_code=accept_code,
+        compiling=compiling,
+        command=command,
+        plugins=plugins,
+        decoder=decoder,
+        workers=workers,
     )
 
 
@@ -101,6 +117,7 @@ def run_study(
     jobs = min(slots, max(1, len(left)))
     if not given:
         settings = replace(settings, runs_per_gpu=jobs)
+    settings = local.with_workers(settings, jobs)
     tasks = [
         Task(one.run, study.evaluations[one.run.id], root, settings, missing=one.missing, gpus=given) for one in left
     ]

@@ -41,11 +41,11 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, help="Initialisation, order and augmentation.")
 @click.option("--draw", type=int, help="Picks the subset; default: the seed.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Any key, as recipe.learning_rate=1e-3.")
-@options("runs", "data", "device", "compile", "checkpoint", "accept", "plugin")
+@options("runs", "data", "device", "compile", "checkpoint", "accept", "workers", "decoder", "plugin")
 def train(changes: tuple[str, ...], root: Path, data: Path, device: str, compiling: Any, checkpoint_every: float,
-          accept_code: bool, **flags: Any) -> int:  # fmt: skip
+          accept_code: bool, workers: int | None, decoder: str, **flags: Any) -> int:  # fmt: skip
     """Train one configuration from flags; every key has a default."""
-    settings = settings_for(data, device, checkpoint_every, accept_code, compiling)
+    settings = settings_for(data, device, checkpoint_every, accept_code, compiling, workers, decoder)
     return train_one(run_of_flags(flags, changes, Places(data, root)), root, settings, terminal())
 
 
@@ -90,13 +90,15 @@ def _value(text: str) -> Any:
 
 def train_one(run: Run, root: Path, settings: Settings, console: Console) -> int:
     """Trains a run and shows its record. Returns the exit code."""
+    from benchmarks.running import local
+
     check_root(root)
     study = single(run)
     for line in preflight.decode(study, [run], settings.data):
         say(console, line)
     print_configuration(console, run)
     say(console, f"run {run.id} on {settings.device}: {count(run.steps, 'steps')}")
-    task = Task(run, study.evaluations[run.id], root, settings)
+    task = Task(run, study.evaluations[run.id], root, local.with_workers(settings, 1))
     check_memory([task], 1)
     try:
         endings = work_through([task], 1, console)

@@ -4,9 +4,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from benchmarks.errors import InductiveError
+
+if TYPE_CHECKING:
+    from benchmarks.data.photographs import Photographs
 
 FOLDER = "folder:"
 DRAWN = "drawn:"
@@ -30,18 +36,28 @@ class Places:
 
 @dataclass(frozen=True)
 class Images:
-    """Both parts, at native resolution: images uint8 (N, C, H, W), labels int64 (N,).
+    """Both parts: images uint8 (N, C, H, W) at native resolution, or photographs (N) in shards; labels int64 (N,).
 
     `digests` has the SHA-256 of each part, images and labels together, once loaded from the store (store.py);
     `official` says whether its files were found to be the official ones, and by what.
     """
 
-    train: NDArray[np.uint8]
+    train: "NDArray[np.uint8] | Photographs"
     train_labels: NDArray[np.int64]
-    test: NDArray[np.uint8]
+    test: "NDArray[np.uint8] | Photographs"
     test_labels: NDArray[np.int64]
     digests: Mapping[str, str] = field(default_factory=dict)
     official: str = ""
+
+    def array(self, part: Literal["train", "test"]) -> NDArray[np.uint8]:
+        """The images of a part (N, C, H, W). Raises InductiveError for photographs, which are not decoded."""
+        images = self.train if part == "train" else self.test
+        if not isinstance(images, np.ndarray):
+            raise InductiveError(
+                f"{images.store.manifest.name}: photographs of any size lie in shards, and what was asked for needs "
+                "images of one size, decoded: `inductive prepare --square PIXELS` makes such a data set of a folder"
+            )
+        return images
 
 
 @dataclass(frozen=True)
@@ -64,6 +80,7 @@ class Dataset:
     reader: str  # `module:function` that reads its files: (Dataset, data folder, download) -> Images
     reference: str
     interpolation_only: bool = False
+    photographs: bool = False  # of any size, in shards; `native_resolution` is what they are trained at by default
     kind: str = ""  # torchvision's class; '' where it has none
     files: tuple[str, ...] = ()  # under the data folder; none for a bundled or drawn set
     megabytes: int = 0  # to download

@@ -9,6 +9,8 @@ import io
 import warnings
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
+from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,19 +106,13 @@ Shown = Callable[[bytes, int, NDArray[np.int32], Views, Pixels], None]
 DECODERS: Mapping[str, Shown] = {"pillow": shown_by_pillow, "torchcodec": shown_by_torchcodec}
 
 
-def decoder(name: str) -> Shown:
-    """The function that shows an image file. Raises ConfigError with the nearest name, and where torchcodec is not
-    installed."""
+def check_decoder(name: str, key: str = "decoder") -> None:
+    """Raises ConfigError for a decoder that is unknown, with the nearest, and for torchcodec where it is not there."""
     if name not in DECODERS:
-        raise ConfigError("decoder", f"unknown decoder '{name}'; there are {', '.join(DECODERS)}"
-                          f"{did_you_mean(name, DECODERS)}")  # fmt: skip
-    if name == "torchcodec":
-        try:
-            import torchcodec.decoders  # noqa: F401
-        except ImportError as error:
-            raise ConfigError("decoder", f"torchcodec cannot be loaded ({error}); pip install 'inductive[torchcodec]', "
-                              "or take pillow") from error  # fmt: skip
-    return DECODERS[name]
+        known = ", ".join(DECODERS)
+        raise ConfigError(key, f"unknown decoder '{name}'; there are {known}{did_you_mean(name, DECODERS)}")
+    if name == "torchcodec" and find_spec(name) is None:
+        raise ConfigError(key, "torchcodec is not installed: pip install torchcodec, or pillow, the reference")
 
 
 def facts(name: str) -> dict[str, str]:
@@ -126,3 +122,12 @@ def facts(name: str) -> dict[str, str]:
     libjpeg = features.version("libjpeg_turbo") or f"not turbo, {features.version('jpg')}"
     pillow = features.version("pil") or "unknown"
     return {"name": name, "version": pillow, "libjpeg": libjpeg, "resize": f"pillow {pillow}", **RULES}
+
+
+def differences(execution: Mapping[str, Any]) -> list[str]:
+    """What of a recorded decoder cannot be had here, so that pixels may differ; nothing where images lie decoded."""
+    then = execution.get("decoder")
+    if then is None:
+        return []
+    return [f"decoder's {key}: {then.get(key)} then, {now} now" for key, now in facts(then["name"]).items()
+            if then.get(key) != now]  # fmt: skip

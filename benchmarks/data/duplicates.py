@@ -73,8 +73,10 @@ def check_same_list(what: str, entries: Iterable[Mapping[str, Any]], now: Duplic
 
 def find(images: Images) -> Duplicates:
     """The test images of which the training part has a copy, equal in every byte."""
-    known = {hashlib.sha256(one.tobytes()).digest() for one in images.train}
-    copies = [place for place, one in enumerate(images.test) if hashlib.sha256(one.tobytes()).digest() in known]
+    known = {hashlib.sha256(one.tobytes()).digest() for one in images.array("train")}
+    copies = [
+        place for place, one in enumerate(images.array("test")) if hashlib.sha256(one.tobytes()).digest() in known
+    ]
     return Duplicates(np.array(copies, dtype=np.int64))
 
 

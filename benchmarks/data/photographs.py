@@ -15,16 +15,19 @@ import os
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.errors import InductiveError
 from benchmarks.files import read_json
+
+if TYPE_CHECKING:
+    from benchmarks.data.decoding import Decoding
 
 FORMAT = 1
 STORE = ".photographs"  # under the data folder
@@ -215,16 +218,18 @@ def squares(sizes: NDArray[np.integer], side: int, shorter: int) -> NDArray[np.i
 
 @dataclass(frozen=True, eq=False)
 class Photographs:
-    """Some images of a store, by their numbers in its index (M,), in the order in which they are wanted."""
+    """Some images of a store, by their numbers in its index (M,), in the order in which they are wanted, and what makes
+    pixels of them."""
 
     store: Store
     rows: NDArray[np.int64] = field(repr=False)
+    decoding: "Decoding" = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def select(self, which: NDArray[np.integer] | Sequence[int]) -> "Photographs":
-        return Photographs(self.store, self.rows[np.asarray(which)])
+        return replace(self, rows=self.rows[np.asarray(which)])
 
     @cached_property
     def sizes(self) -> NDArray[np.int32]:

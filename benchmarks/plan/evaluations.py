@@ -43,6 +43,7 @@ class Request(Frozen):
     views: Views = "one"
     probe: str = NO_PROBE
     strength: int | None = None
+    resize_side: Annotated[int, Field(ge=0)] = 0
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,10 @@ def _read_request(point: Mapping[str, Any], place: str) -> Request:
         check_probe(request.probe, request.strength, f"{place}.probe", f"{place}.strength")
     elif request.strength is not None:
         raise ConfigError(f"{place}.strength", "is that of a probe, and there is none: probe = NAME")
+    if request.resize_side and request.crop != 1:
+        raise ConfigError(f"{place}.resize_side", "and crop say the same in two ways: one of them, the other left out")
+    if request.resize_side and request.images != "resize":
+        raise ConfigError(f"{place}.resize_side", f"is of images = 'resize'; {request.images!r} has no such step")
     return request
 
 
@@ -115,6 +120,7 @@ def evaluations_of(
                 try:
                     changes = _changes(run, request, f"{table.place}.probe")
                     _refuse_mirrors(run, request, f"{table.place}.views")
+                    _refuse_small(request, resolution, f"{table.place}.resize_side")
                     carries = _checked(run, request, resolution, f"{table.place}.resolution")
                 except ImpossibleError as error:
                     yield error
@@ -132,6 +138,7 @@ def evaluations_of(
                         views=request.views,
                         probe=probe,
                         strength=strength,
+                        resize_side=request.resize_side,
                     )
 
 
@@ -170,6 +177,13 @@ def _refuse_mirrors(run: Run, request: Request, key: str) -> None:
     """Raises ImpossibleError for mirror images where they would mean something else."""
     if request.views == "mirrored" and not run.data.flips:
         raise ImpossibleError(key, f"mirror images of {run.dataset} mean something else: 'one' is all there is")
+
+
+def _refuse_small(request: Request, resolution: int, key: str) -> None:
+    """Raises ImpossibleError where less is left of an image than is to be shown of it."""
+    if request.resize_side and request.resize_side < resolution:
+        words = f"images of {request.resize_side} px have no middle of {resolution} px; the nearest is {resolution}"
+        raise ImpossibleError(key, words)
 
 
 def _checked(run: Run, request: Request, resolution: int, key: str) -> tuple[str, ...]:

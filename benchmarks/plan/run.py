@@ -186,13 +186,16 @@ USUAL_RECIPE = Run.model_fields["recipe"].get_default(call_default_factory=True)
 class Evaluation(Identified):
     """One way of measuring a finished run. Its id is part of no run's id.
 
-    `images`: how they get the resolution. `resize`: more pixels of the same image. `canvas`: the image as in training
-    in the middle of a larger canvas, filled with the training images' mean, or its middle where that is smaller.
-    `patch`: as `resize`, the patches (and so their kernel) growing with the image, so that the tokens stay as many.
-    `crop`: the middle of each image, by this share of its side, is all that is shown. `batchnorm`: the statistics of
-    training, or those of the training images as they are shown here (without augmentation). `views`: what is judged are
-    the logits of the image, or the mean of those and of its mirror image's.
-    `probe`: what is changed in the images before all of that, by which `strength`, from 1 (`benchmarks.plan.probes`).
+    `images`: how they get the resolution. `resize`: more pixels of the same image. `canvas`: the image as in
+    training in the middle of a larger canvas, filled with the training images' mean, or its middle where that is
+    smaller. `patch`: as `resize`, the patches (and so their kernel) growing with the image, so that the tokens stay
+    as many. `crop`: the middle of each image, by this share of its side, is all that is shown. `resize_side`: the
+    image is resized until its shorter side has so many pixels, and the middle of that is shown; 0: as `crop` says.
+    `batchnorm`: the statistics of training, or those of the training images as they are shown here (without
+    augmentation). `views`: what is judged are the logits of the image, or the mean of those and of its mirror
+    image's.
+    `probe`: what is changed in the images before all of that, by which `strength`, from 1
+    (`benchmarks.plan.probes`).
     """
 
     part: Part = "test"
@@ -204,12 +207,13 @@ class Evaluation(Identified):
     views: Views = "one"
     probe: str = NO_PROBE
     strength: Annotated[int, Field(ge=0)] = 0
+    resize_side: Annotated[int, Field(ge=0)] = 0
 
     @cached_property
     def id(self) -> str:
         """8 hex digits of SHA-256; the fields that came later count where they are not at their default."""
         values = self.model_dump()
-        for later in ("crop", "batchnorm", "views", "probe", "strength"):
+        for later in ("crop", "batchnorm", "views", "probe", "strength", "resize_side"):
             if values[later] == type(self).model_fields[later].default:
                 del values[later]
         return hashlib.sha256(canonical(values).encode()).hexdigest()[:8]
@@ -227,6 +231,8 @@ class Evaluation(Identified):
             words.append(f"carry {self.carry}")
         if self.crop != 1:
             words.append(f"crop {self.crop:g}")
+        if self.resize_side:
+            words.append(f"crop from {self.resize_side} px")
         if self.batchnorm != "kept":
             words.append("BatchNorm re-estimated")
         if self.views != "one":

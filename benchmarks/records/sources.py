@@ -19,6 +19,10 @@ from benchmarks.plan.run import Run
 from benchmarks.slices import code_digest, digest_of, slice_digests
 from models.catalogue.ready_made import is_ready_made, library_of
 
+# Where images come from: what `benchmarks.training.images` chooses between, which is not followed.
+RESIDENT = ("benchmarks.training.batches:Batches", "benchmarks.training.pixels:Selected")
+STREAMED = ("benchmarks.training.streamed:StreamedBatches", "benchmarks.data.decoding:show")
+
 
 def entry_points(run: Run) -> tuple[str, ...]:
     """The `module:symbol` names from which everything that can change a run's weights is reached."""
@@ -29,6 +33,7 @@ def _entry_points(network: tuple[str, ...], data: Dataset, recipe: Recipe, start
     """The same, from what of a run decides it."""
     return (
         "benchmarks.training.training:Training",
+        *(STREAMED if data.photographs else RESIDENT),
         "benchmarks.plan.run:Budget",
         "benchmarks.data.subsets:draw_subset",
         data.reader,
@@ -107,6 +112,8 @@ def file_digest(path: Path, changed: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+MEASURING = ("benchmarks.training.evaluation:Measurer", "benchmarks.training.evaluation:evaluate")
+
 # Digests of measuring code of before, and what code that measures the same has now. The first was made when the names
 # of modules were part of it; since the second, images go to a GPU another way.
 SAME_CODE = {"619b7e6a": "51dc4468", "10045c1b": "51dc4468"}
@@ -115,8 +122,8 @@ SAME_CODE = {"619b7e6a": "51dc4468", "10045c1b": "51dc4468"}
 def evaluation_code(probe: str = NO_PROBE) -> str:
     """Digest of the code that measures a finished run; with a probe, also of what that does and by which strengths."""
     if probe == NO_PROBE:
-        return code_digest(("benchmarks.training.evaluation:Measurer", "benchmarks.training.evaluation:evaluate"))
-    code = code_digest(("benchmarks.training.probing:Probing", f"benchmarks.training.probes:{probe}"))
+        return code_digest((*MEASURING, RESIDENT[1]))
+    code = code_digest(("benchmarks.training.probing:Probing", f"benchmarks.training.probes:{probe}", RESIDENT[1]))
     return digest_of(f"{code} {PROBES[probe].values}")
 
 

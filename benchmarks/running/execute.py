@@ -6,8 +6,9 @@ Local slots, SLURM workers and `inductive rerun` all call `execute`; it alone wr
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from numpy.typing import NDArray
 
 import models
 from benchmarks.console import count
-from benchmarks.data import duplicates, folders
+from benchmarks.data import decoders, duplicates, folders
 from benchmarks.data.dataset import Images
+from benchmarks.data.decoding import Decoding, decoded_by
+from benchmarks.data.photographs import Photographs
 from benchmarks.data.store import check_same_images, load_images
 from benchmarks.data.subsets import Subset, draw_subset
 from benchmarks.errors import RecordError, StaleError
@@ -90,7 +93,7 @@ def execute(
         if not missing:
             return Outcome("finished", "nothing")
     _check_device(work)
-    with attempt(claim(work.folder), settings.command, began) as job, explained(run.id):
+    with attempt(claim(work.folder), settings.command, began) as job, explained(run.id), ExitStack() as opened:
         if (work.folder / "result.json").exists() and not finished:  # another attempt ended while this one looked
             finished = True
             missing = missing_evaluations(read_record(work.folder), evaluations)
@@ -98,6 +101,7 @@ def execute(
         job.runs_per_gpu = settings.runs_per_gpu
         if job.execution["device"] == "cuda":
             job.note(gpu())
+        work = opened.enter_context(_decoding(work, job.execution))
         trained = _trained(work.folder) if not finished and until is None else None
         if finished or trained is not None:
             model = _reloaded(work, job, trained)
@@ -151,6 +155,17 @@ def _opened(run: Run, root: Path, evaluations: list[Evaluation], settings: Setti
     return _Work(run, root, settings, images, subset, left_out), known
 
 
+@contextmanager
+def _decoding(work: _Work, execution: Mapping[str, Any]) -> Iterator[_Work]:
+    """The work, its photographs made pixels of by the processes that the settings allow, as long as this is open."""
+    images, settings = work.images, work.settings
+    if not isinstance(images.train, Photographs):
+        yield work
+        return
+    with Decoding(images.train.store, execution["decoder"]["name"], settings.workers or 0) as decoding:
+        yield replace(work, images=decoded_by(images, decoding))
+
+
 def _missing(work: _Work, known: Record, evaluations: list[Evaluation]) -> list[Evaluation]:
     """The evaluations that a finished record lacks. Raises StaleError and RecordError where what would be measured is
     not what was trained: other sources, other images."""
@@ -191,6 +206,8 @@ def _execution(work: _Work, claimed: Claim) -> dict[str, Any]:
     path = work.folder / "execution.json"
     if not path.exists():
         chosen = execution_for(run, choose_device(settings.device), settings.compiling)
+        if run.data.photographs:
+            chosen["decoder"] = decoders.facts(settings.decoder)
         data = {**images.digests, "official": images.official}
         claimed.write_json(path, {**chosen, "data": data, "sources": init_from.run_sources(run, work.root)})
     else:
@@ -199,7 +216,7 @@ def _execution(work: _Work, claimed: Claim) -> dict[str, Any]:
     if execution.get("compile", "off") != "off":
         use_cache(work.root)
     check_same_images(run.id, execution.get("data", {}), images)
-    for difference in apply_execution(execution):
+    for difference in (*apply_execution(execution), *decoders.differences(execution)):
         log.warning("bits may differ from the first attempt's: %s", difference)
     if execution["device"] != settings.device:
         log.warning("on %s, where the run was begun, not on %s", execution["device"], settings.device)

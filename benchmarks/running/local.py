@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess, SpawnProcess
@@ -25,7 +25,7 @@ from typing import Any
 from benchmarks.errors import InductiveError, OwnedError, StaleError
 from benchmarks.running import gpus
 from benchmarks.running.progress import Display
-from benchmarks.running.task import Ending, Task
+from benchmarks.running.task import Ending, Settings, Task
 from models import ModelError
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # hang-up: the terminal was closed
@@ -60,6 +60,14 @@ def cores() -> int:
     """How many cores this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def with_workers(settings: Settings, runs: int) -> Settings:
+    """The settings of so many runs side by side, with the processes that decode photographs for each: the cores that
+    the runs leave, where nobody has said how many, and for a GPU, whose run needs little of its core, one at least."""
+    if settings.workers is not None:
+        return settings
+    return replace(settings, workers=max(int(settings.device != "cpu"), cores() // runs - 1))
 
 
 def gpu_of(slot: int, given: Sequence[str]) -> str:

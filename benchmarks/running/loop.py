@@ -81,6 +81,10 @@ def train(
                 raise
             job.claim.check()
             _give_up_determinism(operation, folder, job)
+        finally:
+            if training.run.data.photographs:
+                job.seconds["waiting"] = training.batches.waited
+            training.batches.close()
         del training  # its memory is needed for the next, and with the error the tensors of its traceback are gone
         if job.execution.get("compile", "off") == "network":
             drop_compiled()

@@ -64,7 +64,7 @@ def data_set(name: str, data: Path) -> Iterator[str]:
     else:
         images = store.build(spec, data, download=True)
         store.load_images.cache_clear()
-        size = sum(array.nbytes for array in (images.train, images.test)) / 1e6
+        size = sum(images.array(part).nbytes for part in ("train", "test")) / 1e6
         yield f"{name}: decoded to {data / folders.STORE}, {size:,.0f} MB: {_described(spec)}; {images.official}"
 
 

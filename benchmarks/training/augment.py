@@ -24,6 +24,7 @@ from benchmarks.training import beta, operations
 Uniforms = NDArray[np.float64]
 Draw = Callable[[int], Uniforms]
 Shape = tuple[int, int, int]
+Extent = int | NDArray[np.integer]  # height or width in pixels: of all images, or of each (N,)
 Operation = Callable[[Tensor, Tensor], Tensor]  # images and a signed strength for each (N 1 1 1) -> images
 
 
@@ -62,6 +63,7 @@ def crop(draw: Draw, shape: Shape, recipe: Recipe) -> Change:
 
 
 TRIES = 10  # windows that are drawn before the whole image is taken, as in torchvision
+WINDOW_DRAWS = 2 * TRIES + 2  # numbers an image
 
 
 def resized_crop(draw: Draw, shape: Shape, recipe: Recipe, side: int | None = None) -> Change:
@@ -70,20 +72,34 @@ def resized_crop(draw: Draw, shape: Shape, recipe: Recipe, side: int | None = No
     Its share of the area is uniform between `rrc_scale` and 1, its aspect log-uniform between 1 / `rrc_ratio` and
     `rrc_ratio` (Szegedy et al., 2015; torchvision's RandomResizedCrop): of ten drawn windows the first that fits.
     """
-    u, (_, height, width) = draw(2 * TRIES + 2), shape
-    area = (recipe.rrc_scale + u[:, :TRIES] * (1 - recipe.rrc_scale)) * height * width  # N x tries
-    aspect = np.exp((2 * u[:, TRIES : 2 * TRIES] - 1) * np.log(recipe.rrc_ratio))
-    rows, columns = np.round(np.sqrt(area / aspect)), np.round(np.sqrt(area * aspect))
-    fits = (rows >= 1) & (rows <= height) & (columns >= 1) & (columns <= width)
-    first, any_fits = fits.argmax(1)[:, None], fits.any(1)
-    rows = np.where(any_fits, np.take_along_axis(rows, first, 1)[:, 0], height)
-    columns = np.where(any_fits, np.take_along_axis(columns, first, 1)[:, 0], width)
-    top, left = np.floor(u[:, -2] * (height - rows + 1)), np.floor(u[:, -1] * (width - columns + 1))
+    (_, height, width) = shape
+    top, left, rows, columns = windows(draw(WINDOW_DRAWS), height, width, recipe)
 
     def make(x: Tensor, weights: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
         return operations.resized_windows(x, window, side or height), weights
 
     return Change(make, (np.stack((top, rows, left, columns)),))
+
+
+def windows(u: Uniforms, height: Extent, width: Extent, recipe: Recipe) -> tuple[Uniforms, ...]:
+    """Top, left, rows and columns (N) of a random-resized crop, in pixels of images of this size, or each of its own.
+
+    `u` are N x WINDOW_DRAWS numbers in [0, 1). Where none of the ten fits, it is the largest window in the middle whose
+    aspect is allowed: of a square the whole image.
+    """
+    high, wide = np.reshape(height, (-1, 1)), np.reshape(width, (-1, 1))  # N x 1, or 1 x 1
+    area = (recipe.rrc_scale + u[:, :TRIES] * (1 - recipe.rrc_scale)) * high * wide  # N x tries
+    aspect = np.exp((2 * u[:, TRIES : 2 * TRIES] - 1) * np.log(recipe.rrc_ratio))
+    rows, columns = np.round(np.sqrt(area / aspect)), np.round(np.sqrt(area * aspect))
+    fits = (rows >= 1) & (rows <= high) & (columns >= 1) & (columns <= wide)
+    first, any_fits = fits.argmax(1)[:, None], fits.any(1)
+    whole_rows = np.minimum(height, np.round(np.multiply(width, recipe.rrc_ratio)))
+    whole_columns = np.minimum(width, np.round(np.multiply(height, recipe.rrc_ratio)))
+    rows = np.where(any_fits, np.take_along_axis(rows, first, 1)[:, 0], whole_rows)
+    columns = np.where(any_fits, np.take_along_axis(columns, first, 1)[:, 0], whole_columns)
+    top = np.where(any_fits, np.floor(u[:, -2] * (height - rows + 1)), (height - rows) // 2)
+    left = np.where(any_fits, np.floor(u[:, -1] * (width - columns + 1)), (width - columns) // 2)
+    return top, left, rows, columns
 
 
 def flip(draw: Draw, shape: Shape, recipe: Recipe) -> Change:

@@ -73,13 +73,24 @@ class Batches:
         They are copied to a GPU whole; on a CPU they are read where they lie.
         """
         self.run, self.device = run, device
-        self.images = images if device.type == "cpu" else resident(images, device)
+        self.images = self._held(images)
         (self.labels,) = to_device([labels], device)
         self.normalise = Normaliser(images, device)
         self.augmentations = augmentations(run.recipe, run.data.flips)
         self.block_steps = block_steps(run, device)
         self._order = lru_cache(maxsize=4)(self._order_of)
         self._block: dict[int, tuple[Tensor, Tensor]] = {}  # batches by step
+
+    @property
+    def waited(self) -> float:
+        """Seconds that training has waited for images."""
+        return 0.0
+
+    def close(self) -> None:
+        """Gives back what is held for the batches that are not asked for any more."""
+
+    def _held(self, images: Pixels) -> Pixels | Tensor:
+        return images if self.device.type == "cpu" else resident(images, self.device)
 
     def _order_of(self, epoch: int) -> NDArray[np.int64]:
         return randomness.permutation(randomness.key(self.run.seed, "order", epoch), len(self.labels))
@@ -126,8 +137,7 @@ class Batches:
         indices, changes = self.drawn(step)
         arrays = [indices, *(array for change in changes for array in change.numbers)]
         chosen, *numbers = to_device(arrays, self.device)
-        pixels = self.images[chosen] if isinstance(self.images, Tensor) else torch.from_numpy(self.images[indices])
-        x, weights = pixels, F.one_hot(self.labels[chosen], classes).float()
+        x, weights = self._pixels(step, indices, chosen), F.one_hot(self.labels[chosen], classes).float()
         for name, change in zip(self.augmentations, changes, strict=True):
             if name not in MOVES:
                 x = fractions(x)
@@ -138,9 +148,18 @@ class Batches:
         batches = zip(x.split(recipe.batch_size), weights.split(recipe.batch_size), strict=True)
         return dict(enumerate(batches, step))
 
+    def _pixels(self, step: int, indices: NDArray[np.int64], chosen: Tensor) -> Tensor:
+        """The images of the block that begins at a step, as they are augmented (uint8, N C H W), on the device."""
+        return self.images[chosen] if isinstance(self.images, Tensor) else torch.from_numpy(self.images[indices])
+
+    def _shape(self, side: int) -> augment.Shape:
+        """Of these images (C H W), where the network is given `side` pixels."""
+        return self.run.data.channels, *self.images.shape[2:]
+
     def drawn(self, step: int) -> tuple[NDArray[np.int64], list[augment.Change]]:
         """All that is decided on the host for the block that begins at a step: which images (N,), and their changes."""
-        steps, side, shape = self.block_steps, self.resolution(step), self.images.shape[1:]
+        steps, side = self.block_steps, self.resolution(step)
+        shape = self._shape(side)
         changes = []
         for name in self.augmentations:
             to_size = {"side": side} if name == "resized_crop" else {}

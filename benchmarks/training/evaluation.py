@@ -18,7 +18,8 @@ from benchmarks.plan.run import Evaluation, Run
 from benchmarks.training.batches import Normaliser, resize
 from benchmarks.training.batchnorm import Statistics, estimate, with_statistics
 from benchmarks.training.calibration import calibration_error
-from benchmarks.training.pixels import Pixels, Selected
+from benchmarks.training.images import Part, decoded, part_of, reference
+from benchmarks.training.pixels import Pixels
 from benchmarks.training.training import arithmetic, images_together, logits_of
 from models.network import Network
 from models.options import parse_way
@@ -45,19 +46,22 @@ class Measurer:
         self.channels_last, self.left_out = channels_last, left_out
         self.default_way = next(iter(models.carry_ways(run.model, options=run.options)), None)
         self.classes = int(images.train_labels.max()) + 1
-        self.parts: dict[str, tuple[Pixels, NDArray[np.int64]]] = {
-            "train": (Selected(images.train, subset.train), images.train_labels[subset.train]),
-            "validation": (Selected(images.train, subset.validation), images.train_labels[subset.validation]),
+        self.parts: dict[str, tuple[Part, NDArray[np.int64]]] = {
+            "train": (part_of(images.train, subset.train), images.train_labels[subset.train]),
+            "validation": (part_of(images.train, subset.validation), images.train_labels[subset.validation]),
             "test": (images.test, images.test_labels),
         }
         if left_out is not None:
             kept = np.delete(np.arange(len(images.test)), left_out.indices)
-            self.parts[PART] = (Selected(images.test, kept), images.test_labels[kept])
-        self.normalise = Normaliser(self.parts["train"][0], self.device)
+            self.parts[PART] = (part_of(images.test, kept), images.test_labels[kept])
+        self.reference = reference(self.parts["train"][0], run)
+        self.normalise = Normaliser(self.reference, self.device)
         self._statistics: dict[Evaluation, Statistics] = {}
 
     def shown(self, pixels: Tensor, how: Evaluation) -> Tensor:
         """Native images (float32 in 0..1, B C H W) as an evaluation shows them, normalised (B C R R)."""
+        if how.resize_side:
+            return self.normalise(centred(resize(pixels, how.resize_side), how.resolution))
         side = max(1, round(how.crop * pixels.shape[-1]))
         x = pixels if how.crop == 1 else centred(pixels, side)
         if how.images == "canvas":
@@ -76,24 +80,24 @@ class Measurer:
             if how.batchnorm == "reestimated":
                 changed.enter_context(with_statistics(self.model, self.statistics(how)))
             changed.enter_context(arithmetic(self.device, self.precision))
-            logits = self._logits(part, lambda x: self.shown(x, how), how.resolution)
+            pixels, left = decoded(self.parts[part][0], how, self.resolution)
+            logits = self._logits(pixels, lambda x: self.shown(x, left), how.resolution)
             if how.views == "one":
                 return logits
-            return (logits + self._logits(part, lambda x: self.shown(x, how).flip(3), how.resolution)) / 2
+            return (logits + self._logits(pixels, lambda x: self.shown(x, left).flip(3), how.resolution)) / 2
 
-    def _logits(self, part: str, shown: Callable[[Tensor], Tensor], resolution: int) -> Tensor:
-        """Logits (N, classes) of a part, its images as `shown`, by the network as it is."""
+    def _logits(self, pixels: Pixels, shown: Callable[[Tensor], Tensor], resolution: int) -> Tensor:
+        """Logits (N, classes) of images as `shown`, by the network as it is."""
         together = images_together(self.device, resolution)
-        return logits_of(self.model, self.parts[part][0], shown, self.channels_last, together)
+        return logits_of(self.model, pixels, shown, self.channels_last, together)
 
     def statistics(self, how: Evaluation) -> Statistics:
         """BatchNorm's, re-estimated on the training images as an evaluation shows them; the same for all parts."""
         key = how.model_copy(update={"part": "test", "views": "one"})
         if key not in self._statistics:
+            pixels, left = decoded(self.parts["train"][0], how, self.resolution)
             with arithmetic(self.device, self.precision):
-                self._statistics[key] = estimate(
-                    self.model, self.parts["train"][0], lambda x: self.shown(x, how), self.channels_last
-                )
+                self._statistics[key] = estimate(self.model, pixels, lambda x: self.shown(x, left), self.channels_last)
         return self._statistics[key]
 
     def score(self, part: str, how: Evaluation) -> tuple[Tensor, float, float]:

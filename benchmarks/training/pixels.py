@@ -5,7 +5,7 @@ Shapes: N images of the whole, C channels, H W native pixels.
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -43,7 +43,20 @@ class Selected:
         return hash((id(self.whole), self.indices.tobytes()))
 
 
-Pixels = NDArray[np.uint8] | Selected
+class OnDemand(Protocol):
+    """Images (uint8, N C H W) that are there once they are asked for: some of an array, decoded ones, changed ones."""
+
+    def __len__(self) -> int: ...
+
+    def __hash__(self) -> int: ...
+
+    def __getitem__(self, which: slice | NDArray[np.integer]) -> NDArray[np.uint8]: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+
+Pixels = NDArray[np.uint8] | OnDemand
 Moments = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
@@ -53,11 +66,11 @@ def moments(images: Pixels) -> Moments:
 
     A process remembers those of the last parts of a data set: training and each measuring ask for the same.
     """
-    return _moments_of_part(images) if isinstance(images, Selected) else _moments(images)
+    return _moments(images) if isinstance(images, np.ndarray) else _moments_of_part(images)
 
 
 @lru_cache(maxsize=4)
-def _moments_of_part(images: Selected) -> Moments:
+def _moments_of_part(images: OnDemand) -> Moments:
     return _moments(images)
 
 

@@ -14,6 +14,7 @@ from benchmarks.plan.probes import PROBES
 from benchmarks.plan.run import Evaluation
 from benchmarks.training import probes
 from benchmarks.training.evaluation import Measurer, evaluate
+from benchmarks.training.images import plain
 from benchmarks.training.pixels import Pixels, Selected, moments
 
 TOGETHER = 64  # images changed at once, in double precision: memory
@@ -22,29 +23,30 @@ PERMUTED = "permuted_labels"
 Change = Callable[[Tensor, NDArray[np.int64]], Tensor]  # images, and their numbers in the data set
 
 
-class Probed(Selected):
+class Probed:
     """Images (N C H W, uint8) that are changed when they are asked for, on the CPU, and rounded to 8 bits as stored
     images are: what changes nothing gives the same bytes. In double precision, so that it moves no byte how many are
     asked for together."""
 
     def __init__(self, pixels: Pixels, change: Change):
-        whole = pixels if isinstance(pixels, Selected) else Selected(pixels, np.arange(len(pixels)))
-        super().__init__(whole.whole, whole.indices)
-        self.change = change
+        self.pixels, self.change = pixels, change
+        self.indices = pixels.indices if isinstance(pixels, Selected) else np.arange(len(pixels))
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.pixels.shape
 
     def __getitem__(self, which: slice | NDArray[np.integer]) -> NDArray[np.uint8]:
-        plain, numbers = super().__getitem__(which), self.indices[which]
+        plain, numbers = self.pixels[which], self.indices[which]
         changed = np.empty_like(plain)
         for start in range(0, len(plain), TOGETHER):
             some = slice(start, start + TOGETHER)
             x = self.change(torch.from_numpy(plain[some]).double() / 255, numbers[some])
             changed[some] = (x * 255).round().clamp(0, 255).to(torch.uint8).numpy()
         return changed
-
-    def __eq__(self, other: object) -> bool:
-        return self is other  # not the images that they are made of
-
-    __hash__ = object.__hash__
 
 
 class Probing:
@@ -75,8 +77,9 @@ class Probing:
 
     def _changed(self, one: Evaluation) -> tuple[Pixels, NDArray[np.int64]]:
         """Images and labels of a part as the probe has them."""
-        pixels, labels = self.measurer.parts[one.part]
-        mean, deviation = (torch.from_numpy(value) for value in moments(self.measurer.parts["train"][0]))
+        images, labels = self.measurer.parts[one.part]
+        pixels = plain(images, self.measurer.resolution)
+        mean, deviation = (torch.from_numpy(value) for value in moments(self.measurer.reference))
         change, value = getattr(probes, one.probe), PROBES[one.probe].value(one.strength)
         probed = Probed(pixels, lambda x, numbers: change(x, value, probes.Scene(numbers, mean, deviation)))
         if one.probe == PERMUTED:

@@ -20,9 +20,9 @@ from benchmarks.data.subsets import Subset
 from benchmarks.plan.recipes import Recipe
 from benchmarks.plan.run import Run
 from benchmarks.training.averaging import Average
-from benchmarks.training.batches import Batches
 from benchmarks.training.compiling import compiled
-from benchmarks.training.pixels import Pixels, Selected, to_device
+from benchmarks.training.images import batches_of
+from benchmarks.training.pixels import Pixels, to_device
 from benchmarks.training.step_graph import StepGraphs
 from models.network import Network
 
@@ -141,7 +141,7 @@ class Training:
         self.micro_batch = int(execution.get("micro_batch", run.recipe.batch_size))  # absent in early records
         self.model = build_model(run, execution)
         device, members = torch.device(execution["device"]), subset.train
-        self.batches = Batches(run, Selected(images.train, members), images.train_labels[members], device)
+        self.batches = batches_of(run, images, members, device)
         self.model.fit_input(self.batches.unaugmented())
         self.began = begin(self.model)
         form = execution.get("compile", "off")  # absent in early records

@@ -28,7 +28,8 @@ def read_permuted(spec: Dataset, data: Path, download: bool) -> Images:
     plain = drawing.images(spec, "locality", draw)
     count = spec.native_resolution**2
     order = randomness.permutation(randomness.key(0, "drawn locality pixels"), count)
-    train, test = (part.reshape(-1, count)[:, order].reshape(part.shape) for part in (plain.train, plain.test))
+    parts = plain.array("train"), plain.array("test")
+    train, test = (part.reshape(-1, count)[:, order].reshape(part.shape) for part in parts)
     return replace(plain, train=train, test=test)
 
 
