@@ -127,8 +127,8 @@ def _scalars(frame: Frame, root: Path) -> Iterator[tuple[str, Scalars]]:
 
 def _way(one: Any) -> str:
     how = {key: getattr(one, key) for key in ("part", "images", "carry", "crop", "batchnorm", "views", "probe")}
-    numbers = {key: int(getattr(one, key)) for key in ("resize_side", "strength")}
-    return Evaluation(resolution=int(one.test_resolution), **numbers, **how).words
+    how |= {key: int(getattr(one, key)) for key in ("resize_side", "strength")}
+    return Evaluation(resolution=int(one.test_resolution), **how).words
 
 
 def _finite(values: Mapping[str, float | None]) -> dict[str, float]:
