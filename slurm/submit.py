@@ -350,7 +350,8 @@ def slot_of(cluster: Cluster) -> cost.Slot:
     """What each run of a cluster's jobs computes on, for the forecast of what it takes."""
     device = cluster.computes_on
     shared = cluster.runs_per_gpu if device == "cuda" else 1
-    return cost.Slot(device, cluster.gpu_type, shared, cluster.tflops, partial(form_by_rule, device=device))
+    workers = max(1, cluster.cpus_per_job // cluster.slots - 1)  # a core of each run is its own
+    return cost.Slot(device, cluster.gpu_type, shared, cluster.tflops, partial(form_by_rule, device=device), workers)
 
 
 def estimates(study: Study, runs: Sequence[RunState], root: Path, slot: cost.Slot) -> tuple[dict[str, float], int]:

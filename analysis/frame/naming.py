@@ -59,6 +59,14 @@ def hardware(execution: Settings, environment: Settings) -> str:
     return ", ".join(part for part in (device, processor) if part)
 
 
+def decoder(execution: Settings) -> str:
+    """'pillow 13.0.0, libjpeg-turbo 3.2.0': what made pixels of photographs, of execution.json; '' where images lay
+    decoded."""
+    facts = execution.get("decoder") or {}
+    library = f", libjpeg-turbo {facts['libjpeg']}" if "libjpeg" in facts else ""
+    return f"{facts['name']} {facts['version']}{library}" if facts else ""
+
+
 def name_recipes(table: pd.DataFrame, settings: Mapping[str, Settings], arm: Sequence[str]) -> dict[str, Any]:
     """Fills the columns `recipe` and `recipe_own`; returns every recipe's full name with its numbers.
 

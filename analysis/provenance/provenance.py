@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis import wording
-from analysis.frame.naming import NONE, hardware
+from analysis.frame.naming import NONE, decoder, hardware
 from analysis.provenance.digests import Trace
 
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "cuda", "cudnn", "driver")  # the last three on CUDA alone
@@ -27,6 +27,7 @@ def provenance(found: Sequence[Trace]) -> Provenance:
         ("Python", lambda one: str(one.environment.get("python", NONE))),
         ("platform", lambda one: str(one.environment.get("platform", NONE))),
         ("hardware", lambda one: hardware(one.execution, one.environment)),
+        ("decoder of photographs", lambda one: decoder(one.execution)),
         ("commit", lambda one: str(one.environment.get("commit", NONE))),
         *((f"data, {name}", _of_data(name)) for name in _data_sets(begun)),
     ]

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 from analysis import wording
 from analysis.frame.arms import ArmData, split
 from analysis.frame.frame import Frame
-from analysis.frame.naming import hardware
+from analysis.frame.naming import decoder, hardware
 from analysis.frame.states import by_state
 from analysis.frame.studies import joined
 from analysis.frame.waiting import waiting
@@ -202,6 +202,7 @@ def _mixed(found: Sequence[Trace], arms: Sequence[ArmData]) -> Iterator[Finding]
         for what, values in (
             ("hardware", [hardware(one.execution, one.environment) for one in group]),
             *((name, [str(one.execution.get(name, "-")) for one in group]) for name in LIBRARIES),
+            ("decoder", [decoder(one.execution) for one in group]),
         ):
             if len(set(values)) > 1:
                 machines.append(f"{arm.arm.words}: {what}: {counted(values)}")

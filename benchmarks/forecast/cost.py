@@ -25,6 +25,7 @@ OPERATION_SECONDS = 0.11e-3 / 3
 TOGETHER = 256  # images of an evaluation that are in a batch at least
 FILES_PER_RUN = 10
 STARTS_READ = 20  # records, of a study's
+DECODE_SECONDS = 2.5e-3  # of a core, for a photograph of ImageNet's usual 500 x 375 pixels and its square of 224
 PROBE_SECONDS = 2e-8  # to change a value (a pixel of a channel): measured at 32 px, the mean of all probes
 OTHER_BYTES = 40_000  # a record without weights and predictions
 
@@ -46,7 +47,7 @@ class Slot:
     """What a run computes on: a core of a CPU, or a GPU that it may share.
 
     `gpu` is a name of the GPU, '' where it is not known. `tflops` are assumed of the slot in training; 0: what follows
-    from the others. `form` is how a run will be compiled there.
+    from the others. `form` is how a run will be compiled there; `workers` are the cores that decode photographs for it.
     """
 
     device: str = "cpu"
@@ -54,6 +55,7 @@ class Slot:
     runs_per_gpu: int = 1
     tflops: float = 0.0
     form: Callable[[Run], str] = lambda run: "off"
+    workers: int = 1
 
     @property
     def assumption(self) -> str:
@@ -171,7 +173,16 @@ def run_seconds(
 ) -> float:
     """Seconds of a run with its evaluations on a slot: by the images a second of its training where they were measured
     (an image that is only evaluated takes a third), else by what is assumed of the slot."""
-    return _training_seconds(run, slot, speeds) + evaluation_seconds(run, evaluations, slot, speeds)
+    learning = _training_seconds(run, slot, speeds)
+    if speed_key(run) not in speeds.rates:  # what was measured has waited for images, where it had to
+        learning = max(learning, decoding_seconds(run, run.steps * run.recipe.batch_size, slot))
+    return learning + evaluation_seconds(run, evaluations, slot, speeds)
+
+
+def decoding_seconds(run: Run, images: float, slot: Slot) -> float:
+    """What it takes to decode so many photographs on a slot's cores, while the network learns; 0 where images lie
+    decoded."""
+    return images * DECODE_SECONDS / max(1, slot.workers) if run.data.photographs else 0.0
 
 
 def evaluation_seconds(
@@ -179,7 +190,14 @@ def evaluation_seconds(
 ) -> float:
     """Seconds of the evaluations of a finished run on a slot, by the same rules, a GPU's start included."""
     compared = dict.fromkeys(one.unprobed for one in evaluations if one.probe != NO_PROBE)  # measured once more
-    work = sum(_images(run, one, _part_sizes(run)[one.part]) for one in (*evaluations, *compared))
+    every = (*evaluations, *compared)
+    work = sum(_images(run, one, _part_sizes(run)[one.part]) for one in every)
+    images = sum(_part_sizes(run)[one.part] for one in every)
+    return max(_evaluating_seconds(run, evaluations, work, slot, speeds), decoding_seconds(run, images, slot))
+
+
+def _evaluating_seconds(run: Run, evaluations: Sequence[Evaluation], work: float, slot: Slot, speeds: Speeds) -> float:
+    """The same, where images are there: `work` of them, counted in images of the training resolution."""
     rate, area, macs = speeds.rates.get(speed_key(run)), _training_area(run), facts(run).macs
     start = (speeds.start if slot.device == "cuda" else 0.0) + _probing_seconds(run, evaluations)
     if rate:
@@ -247,9 +265,11 @@ def _images(run: Run, one: Evaluation, count: int) -> float:
 
 
 def speed_key(run: Run) -> str:
-    """What decides the speed of a run: its network, resolution, precision, batch and augmentation, not its data."""
+    """What decides the speed of a run: its network, resolution, precision, batch and augmentation, and its data where
+    they are photographs, which are decoded meanwhile."""
     return canonical(
         [
+            *([run.dataset] if run.data.photographs else []),
             run.model,
             run.size,
             dict(run.options),

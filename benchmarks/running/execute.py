@@ -315,6 +315,8 @@ class _EvaluationPass:
         self.probing = Probing(self.measurer)
         attempts = read_attempts(work.folder)
         ended = [one.number for one in attempts if one.ended is not None and one.ended["state"] == "finished"]
+        decoder = job.execution.get("decoder")
+        self.decoder = {"decoder": decoders.facts(decoder["name"])} if decoder else {}  # as it is here and now
         self.done = unfinished_pass(work.folder, max(ended, default=0))
         if work.left_out is not None:
             duplicates.check_same_list(work.run.id, self.done.entries, work.left_out)
@@ -352,7 +354,7 @@ class _EvaluationPass:
                 return False
             began = time.perf_counter()
             entries, arrays = self._evaluated(one, kept)
-            done.entries += [{"run": self.work.run.id, **entry} for entry in entries]
+            done.entries += [{"run": self.work.run.id, **entry, **self.decoder} for entry in entries]
             done.arrays |= arrays
             job.evaluated(one.id, entries[0]["count"], time.perf_counter() - began)
         return True

@@ -180,7 +180,7 @@ class TimeLeft:
 def forecast(task: Task) -> Forecast:
     """What a task is forecast to take on its device, by its operations alone."""
     run = task.run
-    slot = cost.Slot("cuda" if task.settings.device == "cuda" else "cpu")
+    slot = cost.Slot("cuda" if task.settings.device == "cuda" else "cpu", workers=task.settings.workers or 1)
 
     def seconds(*evaluations: Evaluation) -> float:
         return cost.run_seconds(run, evaluations, slot, NO_START)
