@@ -32,6 +32,8 @@ from analysis.questions.mistakes.figures import confusion_maps, largest_share
 from analysis.questions.mistakes.numbers import Answers, confidence_of, hardest_images, named_confusion
 from benchmarks.data.class_names import class_names
 from benchmarks.data.dataset import Places
+from benchmarks.data.decoding import Squares
+from benchmarks.data.photographs import Photographs
 from benchmarks.data.store import check_same_images, load_images
 from benchmarks.errors import RecordError
 from benchmarks.plan.run import Evaluation, Run
@@ -39,6 +41,7 @@ from benchmarks.records.metrics import read_metrics
 from benchmarks.records.record import Record
 from benchmarks.records.summary import accuracies, circumstances
 
+SQUARE = 224  # px: a photograph on the page
 CURVES = {  # of metrics.jsonl: the key of each line of a panel, its name and colour
     "loss, nats": (("loss", "training, batch", BLUE), ("validation_loss", "validation", VERMILLION)),
     "accuracy": (("accuracy", "training, batch", BLUE), ("validation_accuracy", "validation", VERMILLION)),
@@ -139,11 +142,19 @@ def worst_images(record: Record, run: Run, answers: Answers, names: Sequence[str
     assert places.data is not None
     images = load_images(run.dataset, places.data)
     check_same_images(record.id, (record.execution or {}).get("data", {}), images)
-    pixels = images.array("test")
     return [
-        WorstImage(row.image, row.true, row.predicted, wording.percent(row.confidence), _png(pixels[row.image]))
+        WorstImage(row.image, row.true, row.predicted, wording.percent(row.confidence), _png(pixels))
         for row in each_row(hardest_images(answers, names))
+        for pixels in (_as_shown(images.test, row.image),)
     ]
+
+
+def _as_shown(part: NDArray[np.uint8] | Photographs, number: int) -> NDArray[np.uint8]:
+    """An image of a part (C H W); of a photograph its middle square, no larger than a page needs."""
+    if not isinstance(part, Photographs):
+        return part[number]
+    side = min(SQUARE, int(part.sizes[number].min()))
+    return Squares(part.select([number]), side, side)[:][0]
 
 
 def _answers(record: Record, places: Places) -> Answers:

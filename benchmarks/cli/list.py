@@ -1,7 +1,7 @@
 """`inductive list`: what there is to choose from."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from rich.console import Console
 import models
 from benchmarks.cli.options import Choice, options
 from benchmarks.console import print_json, printable, say, table, terminal
-from benchmarks.data.catalogue import listed
+from benchmarks.data.catalogue import PHOTOGRAPHS, listed
 from benchmarks.data.dataset import Places
 from benchmarks.errors import ConfigError
 from benchmarks.plan.probes import PROBES
@@ -79,23 +79,24 @@ def listing(what: str, size: str | None = None, image_size: int | None = None) -
             for one in MIXERS.values()
         ]
     if what == "datasets":
-        return [
-            {
-                "name": d.name,
-                "images": sum(d.train_counts),
-                "test": d.test_count,
-                "pixels": d.native_resolution,
-                "classes": d.classes,
-                "source": d.source,
-            }
-            for d in listed()
-        ]
+        return list(_data_sets())
     if what == "recipes":
         return [{"name": name, **recipe_about(name)} for name in recipe_names()]
     if what == "probes":
         return [{"name": name, "strengths": len(one.values), "about": one.words} for name, one in PROBES.items()]
     studies = [load_study(name) for name in study_names()]
     return [{"name": s.name, "runs": len(s.runs), "question": s.question, "cost": s.cost} for s in studies]
+
+
+def _data_sets() -> Iterator[dict[str, Any]]:
+    """Every data set that has a name: equal squares are kept decoded, photographs of any size in shards."""
+    for one in listed():
+        row = {"name": one.name, "images": sum(one.train_counts), "test": one.test_count}
+        row |= {"pixels": one.native_resolution, "classes": one.classes}
+        yield row | {"kept": "decoded", "source": one.source}
+    for known in PHOTOGRAPHS.values():
+        row = {"name": known.name, "images": known.images, "test": known.test}
+        yield row | {"pixels": "any", "classes": known.classes, "kept": "in shards", "source": known.source}
 
 
 def show_runs(runs: Iterable[ListedRun], *, as_json: bool) -> None:

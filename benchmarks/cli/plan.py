@@ -48,7 +48,8 @@ def plan(study: str, gpu: str | None, cluster: Path | None, root: Path, data: Pa
         print_json(values | {"comparisons": power.plan_values(loaded, root)})
         return
     console = terminal()
-    for name in sorted({run.dataset for run in loaded.runs if run.dataset.startswith(FOLDER)}):
+    declared = {run.dataset for run in loaded.runs if run.data.photographs or run.dataset.startswith(FOLDER)}
+    for name in sorted(declared):
         for line in folders.described(folders.index_of(name, Places(data, root))):
             say(console, line)
     print_plan(console, loaded, root, machine.slot, machine.side_by_side)

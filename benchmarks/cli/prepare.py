@@ -1,5 +1,6 @@
 """`inductive prepare`: gets what a study needs from outside. What that is stands in benchmarks/running/prepare.py."""
 
+from collections.abc import Iterable
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -9,6 +10,7 @@ import click
 from benchmarks.cli.options import options
 from benchmarks.console import counting, say, terminal
 from benchmarks.data.dataset import FOLDER, Places
+from benchmarks.data.shards import UNREADABLE
 from benchmarks.errors import DONE, ConfigError
 from benchmarks.plan.study import load_study
 
@@ -24,9 +26,20 @@ from benchmarks.plan.study import load_study
     metavar="PIXELS",
     help="With --dataset folder:PATH: first write its images as squares of this side, into PATH-[PIXELS]px.",
 )
+@click.option(
+    "--unreadable",
+    "share",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=UNREADABLE,
+    show_default=True,
+    metavar="SHARE",
+    help="The share of a set of photographs that may be left out where files cannot be decoded.",
+)
 @options("data", "plugin")
-def prepare(study: str | None, names: tuple[str, ...], find: bool, side: int | None, data: Path) -> int:  # fmt: skip
-    """Download, verify and decode what a study needs; nothing else touches the network."""
+def prepare(
+    study: str | None, names: tuple[str, ...], find: bool, side: int | None, share: float, data: Path
+) -> int:  # fmt: skip
+    """Download, verify and decode or pack what a study needs; nothing else touches the network."""
     from benchmarks.running import prepare as preparing  # loads torch
 
     console = terminal()
@@ -36,16 +49,17 @@ def prepare(study: str | None, names: tuple[str, ...], find: bool, side: int | N
         raise ConfigError("--find-duplicates", "needs --dataset NAME")
     if side and not (names and all(name.startswith(FOLDER) for name in names)):
         raise ConfigError("--square", "needs --dataset folder:PATH, photographs of your own")
-    steps = []
+    steps: list[Iterable[str]] = []
+    packing = preparing.Packing(share, partial(counting, console))
     if side:
         from benchmarks.running.squares import squares_name, write_squares
 
         steps = [write_squares(name, side, data, partial(counting, console)) for name in names]
         names = tuple(squares_name(name, side) for name in names)
-    of_a_data_set = [preparing.data_set, preparing.find_duplicates] if find else [preparing.data_set]
-    steps += [step(name, data) for name in names for step in of_a_data_set]
+    for name in names:
+        steps += [preparing.data_set(name, data, packing)] + ([preparing.find_duplicates(name, data)] if find else [])
     loaded = load_study(study, Places(data)) if study else None
-    steps += [step(loaded, data) for step in preparing.STEPS if loaded]
+    steps += [step(loaded, data, packing) for step in preparing.STEPS if loaded]
     for line in chain.from_iterable(steps):
         say(console, line)
     return DONE

@@ -1,14 +1,16 @@
 """The data sets: what is known of each without loading it. Their files are read in readers.py, once.
 
 Planning, ids and refusals use `dataset(name)` alone, which imports nothing heavy. A data set of the user's own,
-`folder:PATH`, is declared by an index of its folder (folders.py), a drawn one, `drawn:PROBE-PIXELS`, in drawn/.
+`folder:PATH`, is declared by an index of its folder (folders.py), a drawn one, `drawn:PROBE-PIXELS`, in drawn/, and
+published photographs by the manifest of what `inductive prepare` packed.
 """
 
 from dataclasses import replace
+from functools import lru_cache
 
-from benchmarks.data.dataset import DRAWN, FOLDER, Dataset, Places
+from benchmarks.data.dataset import DRAWN, FOLDER, Dataset, Places, Published
 from benchmarks.data.drawn import probes
-from benchmarks.data.folders import declared
+from benchmarks.data.folders import declared, index_of
 from benchmarks.errors import ConfigError
 from models.hints import did_you_mean
 
@@ -94,6 +96,36 @@ DATASETS = {
 }  # fmt: skip
 
 
+def _photographs(name: str, title: str, kind: str, counts: tuple[int, int, int], files: tuple[str, ...], megabytes: int,
+                 reference: str) -> Published:  # fmt: skip
+    images, test, classes = counts
+    listing = f"benchmarks.data.listings:{name}"
+    return Published(name, title, images, test, classes, listing, reference, kind, files, megabytes)
+
+
+_WNIDS = ("imagenet/train", "imagenet/val")
+PHOTOGRAPHS = {
+    one.name: one
+    for one in (
+        _photographs("imagenet", "ImageNet", "ImageNet", (1_281_167, 50_000, 1000), _WNIDS, 0,
+                     "Russakovsky et al., arXiv:1409.0575, 2014; its validation part is the test part"),
+        _photographs("imagenet100", "100 classes of ImageNet", "ImageNet", (126_689, 5000, 100), _WNIDS, 0,
+                     "the classes of Tian, Krishnan and Isola, arXiv:1906.05849, 2019"),
+        _photographs("imagenette", "Imagenette", "Imagenette", (9469, 3925, 10), ("imagenette2",), 1557,
+                     "Howard, github.com/fastai/imagenette, 2019"),
+        _photographs("caltech101", "Caltech 101", "Caltech101", (6942, 1735, 101), ("caltech101/101_ObjectCategories",),
+                     137, "Li, Andreeto, Ranzato and Perona, Caltech 101, 2003"),
+        _photographs("pets", "Oxford-IIIT Pet", "OxfordIIITPet", (3680, 3669, 37),
+                     ("oxford-iiit-pet/images", "oxford-iiit-pet/annotations"), 811,
+                     "Parkhi, Vedaldi, Zisserman and Jawahar, Cats and dogs, 2012"),
+        _photographs("flowers102", "Oxford 102 Flower", "Flowers102", (2040, 6149, 102), ("flowers-102/jpg",), 345,
+                     "Nilsback and Zisserman, Automated flower classification over a large number of classes, 2008"),
+        _photographs("food101", "Food-101", "Food101", (75_750, 25_250, 101), ("food-101/images", "food-101/meta"),
+                     4997, "Bossard, Guillaumin and Van Gool, Food-101: mining discriminative components, 2014"),
+    )
+}  # fmt: skip
+
+
 def dataset(name: str, places: Places | None = None) -> Dataset:
     """The data set of this name; `places` is where a folder of images is looked for.
 
@@ -102,13 +134,35 @@ def dataset(name: str, places: Places | None = None) -> Dataset:
         return declared(name, places or Places())
     if name.startswith(DRAWN):
         return probes.declared(name)
+    if name in PHOTOGRAPHS:
+        return _published(PHOTOGRAPHS[name], places or Places())
     if name not in DATASETS:
-        known = (*DATASETS, *probes.names())
+        known = (*DATASETS, *PHOTOGRAPHS, *probes.names())
         raise ConfigError(
             "dataset",
             f"unknown data set '{name}'; there are {', '.join(known)} and {FOLDER}PATH{did_you_mean(name, known)}",
         )
     return DATASETS[name]
+
+
+@lru_cache(maxsize=64)
+def _published(published: Published, places: Places) -> Dataset:
+    """Raises ConfigError, naming the command, where it is not packed, nor kept with the records."""
+    index = index_of(published.name, places)
+    return replace(
+        index.dataset(),
+        title=f"{published.title} ({index.extent}; {index.split})",
+        reference=published.reference,
+        kind=published.kind,
+        files=published.files,
+        megabytes=published.megabytes,
+    )
+
+
+def forget() -> None:
+    """What data sets were declared to be is looked up anew: their files have changed."""
+    declared.cache_clear()
+    _published.cache_clear()
 
 
 def listed() -> tuple[Dataset, ...]:

@@ -28,8 +28,8 @@ _KNOWN = {
 
 def class_names(data: Dataset, places: Places) -> tuple[str, ...]:
     """The name of each class. Of a folder of images those of its subfolders (`places` says where its index lies); a
-    number where a data set names its classes by numbers alone."""
-    if data.name.startswith(FOLDER):
+    number where a data set names its classes by numbers alone. Of photographs those of their manifest."""
+    if data.photographs or data.name.startswith(FOLDER):
         return folders.index_of(data.name, places).classes
     if data.name.startswith(DRAWN):
         return probe_of(data.name).classes

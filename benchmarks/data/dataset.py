@@ -4,18 +4,17 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.data.photographs import Photographs
 from benchmarks.errors import InductiveError
-
-if TYPE_CHECKING:
-    from benchmarks.data.photographs import Photographs
 
 FOLDER = "folder:"
 DRAWN = "drawn:"
+OWN = "a folder of the user's own"  # where the files of a folder come from
 
 
 def _from_environment(variable: str, otherwise: str) -> Path:
@@ -42,9 +41,9 @@ class Images:
     `official` says whether its files were found to be the official ones, and by what.
     """
 
-    train: "NDArray[np.uint8] | Photographs"
+    train: NDArray[np.uint8] | Photographs
     train_labels: NDArray[np.int64]
-    test: "NDArray[np.uint8] | Photographs"
+    test: NDArray[np.uint8] | Photographs
     test_labels: NDArray[np.int64]
     digests: Mapping[str, str] = field(default_factory=dict)
     official: str = ""
@@ -66,7 +65,8 @@ class Dataset:
 
     `native_resolution` is in pixels (square); `scale` is the reference scale that decides patch, stem and window;
     `train_counts` are the images of each class in the training part. `flips` says whether a mirrored image keeps
-    its meaning. `interpolation_only` marks sets so small that another test resolution shows no new detail.
+    its meaning. `interpolation_only` marks sets so small that another test resolution shows no new detail. Of
+    `photographs` the native resolution is only that which they are trained at by default.
     """
 
     name: str
@@ -101,3 +101,29 @@ class Dataset:
             return self.reference
         reader = f"torchvision.datasets.{self.kind}" if self.kind else "no class of torchvision"
         return f"{reader}, {self.megabytes:,} MB to download; {self.reference}"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published data set of photographs, whose classes and sizes only its files tell: what is known without them.
+
+    `images` and `test` are the counts of its parts; `files` of it must be there, under the data folder, or are
+    downloaded where `megabytes` says how much that is; `listing` is the `module:function` that lists its images.
+    """
+
+    name: str
+    title: str
+    images: int
+    test: int
+    classes: int
+    listing: str
+    reference: str
+    kind: str  # torchvision's class
+    files: tuple[str, ...]
+    megabytes: int = 0
+
+    @property
+    def source(self) -> str:
+        """Where it comes from, and how much of it there is to download."""
+        how = f"{self.megabytes:,} MB to download" if self.megabytes else "its archives are downloaded by hand"
+        return f"torchvision.datasets.{self.kind}, {how}; {self.reference}"

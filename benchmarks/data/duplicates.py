@@ -7,7 +7,7 @@ of https://github.com/cvjena/cifair) have this form. What `find` sees is less: i
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from benchmarks.data import folders
 from benchmarks.data.catalogue import dataset
 from benchmarks.data.dataset import Images, Places
+from benchmarks.data.photographs import Photographs
 from benchmarks.errors import InductiveError, RecordError
 from benchmarks.files import write_atomic
 
@@ -72,12 +73,17 @@ def check_same_list(what: str, entries: Iterable[Mapping[str, Any]], now: Duplic
 
 
 def find(images: Images) -> Duplicates:
-    """The test images of which the training part has a copy, equal in every byte."""
-    known = {hashlib.sha256(one.tobytes()).digest() for one in images.array("train")}
-    copies = [
-        place for place, one in enumerate(images.array("test")) if hashlib.sha256(one.tobytes()).digest() in known
-    ]
+    """The test images of which the training part has a copy, equal in every byte: of photographs, of their files."""
+    known = set(_digests(images.train))
+    copies = [place for place, one in enumerate(_digests(images.test)) if one in known]
     return Duplicates(np.array(copies, dtype=np.int64))
+
+
+def _digests(part: NDArray[np.uint8] | Photographs) -> Iterator[bytes]:
+    """Of each image what makes it the same as another."""
+    if isinstance(part, Photographs):
+        return (one.tobytes() for one in part.store.index["sha256"][part.rows])
+    return (hashlib.sha256(one.tobytes()).digest() for one in part)
 
 
 def write_list(name: str, data: Path, found: Duplicates) -> Path:

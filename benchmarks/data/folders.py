@@ -1,15 +1,17 @@
 """Data sets of the user's own, `folder:PATH`: an index of the tree declares them, without torch.
 
 PATH is taken from the data folder. It holds a folder of images for each class; or `train/` and `test/` (or `val/`),
-each with those. Where there is no test part, one is made: every fifth image of a fixed stratified order.
+each with those. Where there is no test part, one is made: every fifth image of a fixed stratified order. Equal squares
+that fit become one decoded array, all others are packed into shards (`in_shards`), and then the manifest declares them.
 """
 
 import hashlib
 import math
 import os
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import randomness
-from benchmarks.data.dataset import FOLDER, Dataset, Places
+from benchmarks.data import photographs, shards
+from benchmarks.data.dataset import FOLDER, OWN, Dataset, Places
+from benchmarks.data.photographs import Manifest
+from benchmarks.data.shards import Listing, gigabytes
 from benchmarks.data.subsets import stratified_order
 from benchmarks.errors import ConfigError, InductiveError
 from benchmarks.files import read_json, write_json
@@ -31,12 +36,18 @@ COPIES = ".datasets"  # under the runs folder: the indices that its records were
 TEST_SHARE = 0.2
 SHOWN = 20  # names in a sentence
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # as ImageFolder has them
-GREY, COLOUR = ("1", "L", "LA"), ("RGB", "RGBA", "P", "CMYK", "YCbCr")  # PIL's modes of 8 bits a channel
+MOST_DECODED = 8 * 2**30  # bytes of an array that every machine can be expected to hold; see `in_shards`
+GREY, COLOUR = shards.GREY, ("RGB", "RGBA", "P", "CMYK", "YCbCr")  # PIL's modes of 8 bits a channel
 
 
 @dataclass(frozen=True)
 class Index:
-    """What a tree holds. `fingerprint` is of every file's name, size and time, `times` are of its folders (ns)."""
+    """What a tree holds. `fingerprint` is of every file's name, size and time, `times` are of its folders (ns).
+
+    Of photographs `pixels` is the resolution that they are trained at where a study names none: the reference scale
+    next to the median of their shorter `sides` (smallest, median, largest); `bytes` are of their files, and would be
+    `decoded` as one array; `shards` are theirs, and `unreadable` files are left out of all counts.
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -48,25 +59,78 @@ class Index:
     fingerprint: str
     times: dict[str, int]
     format: int = FORMAT
+    photographs: bool = False
+    sides: tuple[int, ...] = ()
+    bytes: int = 0
+    decoded: int = 0
+    shards: int = 0
+    unreadable: int = 0
+
+    @property
+    def extent(self) -> str:
+        """How large its images are and how they are coloured: '32x32, colour', '41 to 3,024 px, grey'."""
+        colour = "grey" if self.channels == 1 else "colour"
+        if not self.photographs:
+            return f"{self.pixels}x{self.pixels}, {colour}"
+        return f"{_span(self.sides)} px, {colour}"
 
     def dataset(self) -> Dataset:
         """The data set it declares. Mirrored images are allowed: only the user knows (`recipe.flip = false`)."""
-        colour = "grey" if self.channels == 1 else "colour"
         path = self.name.removeprefix(FOLDER)
+        what = "photographs" if self.photographs else "images"
         return Dataset(
             name=self.name,
-            title=f"images of {path} ({self.pixels}x{self.pixels}, {colour}; {self.split})",
+            title=f"{what} of {path} ({self.extent}; {self.split})",
             channels=self.channels,
             native_resolution=self.pixels,
-            scale=min(SCALES, key=lambda known: abs(math.log(known / self.pixels))),
+            scale=nearest_scale(self.pixels),
             train_counts=self.train_counts,
             test_count=self.test_count,
             flips=True,
-            reader="benchmarks.data.readers:read_folder",
-            reference=f"a folder of images, {self.split}",
+            reader=f"benchmarks.data.readers:{'read_photographs' if self.photographs else 'read_folder'}",
+            reference=f"a folder of {what}, {self.split}",
             kind="ImageFolder",
             files=(path,),
+            photographs=self.photographs,
         )
+
+
+def nearest_scale(pixels: int) -> int:
+    """The reference scale next to so many pixels, by ratio."""
+    return min(SCALES, key=lambda known: abs(math.log(known / pixels)))
+
+
+def in_shards(sizes: NDArray[np.integer], channels: int) -> bool:
+    """Whether images of these sizes (N 2, height and width) are kept as their files, in shards: all but equal squares
+    of at most MOST_DECODED bytes, which are decoded into one array.
+
+    Of the two an image gets other pixels (resized from its bytes or from a window of the photograph), so no machine's
+    memory may decide, and the limit is a constant.
+    """
+    height, width = sizes[0].tolist()
+    equal = height == width and bool((sizes == sizes[0]).all())
+    return not equal or len(sizes) * channels * height * width > MOST_DECODED
+
+
+def kept_as(index: Index) -> str:
+    """What that comes to for a data set: 'photos: 12,400 images of 41 to 3,024 px (...): in shards, ...'."""
+    count = sum(index.train_counts) + index.test_count
+    if not index.photographs:
+        size = count * index.channels * index.pixels**2
+        return (
+            f"{index.name}: {count:,} images of {index.pixels}x{index.pixels} px: decoded, one array of "
+            f"{gigabytes(size)}"
+        )
+    files = "1 file" if index.shards == 1 else f"{index.shards} files"
+    return (
+        f"{index.name}: {count:,} images of {_span(index.sides)} px (shorter side; median {index.sides[1]:,}): in "
+        f"shards, original bytes, {gigabytes(index.bytes)} in {files} (decoded they would take "
+        f"{gigabytes(index.decoded)})"
+    )
+
+
+def _span(sides: Sequence[int]) -> str:
+    return f"{sides[0]:,} to {sides[-1]:,}" if sides[0] != sides[-1] else f"{sides[0]:,}"
 
 
 @lru_cache(maxsize=64)
@@ -78,15 +142,20 @@ def declared(name: str, places: Places) -> Dataset:
 def index_of(name: str, places: Places) -> Index:
     """The index of `folder:PATH`: of its tree, or a kept one where that is gone. Raises ConfigError as `declared`."""
     data, runs = places.data, places.runs
-    if data is not None and place(name, data).is_dir():
+    if data is not None and name.startswith(FOLDER) and place(name, data).is_dir():
         return current_index(name, data)
     copies = [index_path(name, data)] if data is not None else []
     copies += [runs / COPIES / f"{safe(name)}.json"] if runs is not None else []
     for path in copies:  # decoded and then removed, or a report on a machine without the data
         if path.exists():
             return _read(path, name)
+    if data is not None and (store_path(name, data) / photographs.MANIFEST).exists():  # a store that was copied here
+        return manifest_index(name, data)
     if data is None:
         raise ConfigError("dataset", f"'{name}': there is no index of it at {copies[0] if copies else 'any place'}")
+    if not name.startswith(FOLDER):
+        raise ConfigError("dataset", f"'{name}' is not prepared under {data}: `inductive prepare --dataset {name} "
+                          f"--data {data}` packs its photographs once, and says what files it needs")  # fmt: skip
     raise ConfigError(
         "dataset",
         f"'{name}': there is no folder {place(name, data)}. PATH is taken from the data folder, which --data DIR or "
@@ -111,17 +180,29 @@ def index_path(name: str, data: Path) -> Path:
     return data / STORE / f"{safe(name)}.index.json"
 
 
+def store_path(name: str, data: Path) -> Path:
+    """Where photographs are packed."""
+    return data / photographs.STORE / safe(name)
+
+
 def current_index(name: str, data: Path, anew: bool = False) -> Index:
     """The index of a tree: the one kept while no folder of the tree has changed since, or one made now and kept."""
     path = index_path(name, data)
     if path.exists() and not anew:
         index = _read(path, name)
-        if index.times == _times(place(name, data)):
+        if index.times == folder_times(place(name, data)):
             return index
     index = make_index(name, data)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, asdict(index))
+    keep_index(index, data)
     return index
+
+
+def keep_index(index: Index, data: Path) -> None:
+    """Writes an index; of what is only said of photographs, that which is not the default."""
+    path = index_path(index.name, data)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    defaults = {one.name: one.default for one in fields(Index) if one.name != "format"}
+    write_json(path, {key: value for key, value in asdict(index).items() if value != defaults.get(key)})
 
 
 def keep_copy(name: str, data: Path, runs: Path) -> None:
@@ -137,7 +218,8 @@ def _read(path: Path, name: str) -> Index:
     try:
         if values["format"] != FORMAT or values["name"] != name:
             raise ValueError(f"format {values['format']}, of {values['name']}")
-        return Index(**values | {key: tuple(values[key]) for key in ("classes", "train_counts")})
+        lists = ("classes", "train_counts", "sides")
+        return Index(**values | {key: tuple(values[key]) for key in lists if key in values})
     except (KeyError, TypeError, ValueError) as error:
         raise InductiveError(f"{path}: is no index of {name} that this version reads ({error}); remove it") from error
 
@@ -160,11 +242,11 @@ def made_split(labels: NDArray[np.int64], classes: int) -> tuple[NDArray[np.int6
     return np.sort(order[count:]), np.sort(order[:count])
 
 
-def make_index(name: str, data: Path) -> Index:
-    """Looks at every image's header. Raises InductiveError naming the first file that is not like the others."""
+def listing(name: str, data: Path) -> Listing:
+    """Every image of a tree, labelled, in the order of its rows. Raises InductiveError where the tree does not fit."""
     folder = place(name, data)
     places = parts(folder)
-    found = [_samples(one) for one in places]
+    found = [samples(one) for one in places]
     classes = tuple(dict.fromkeys(label for label, _ in found[0]))
     for one, other in zip(places[1:], found[1:], strict=True):
         theirs = {label for label, _ in other}
@@ -172,42 +254,163 @@ def make_index(name: str, data: Path) -> Index:
             raise InductiveError(
                 f"{name}: {places[0]} and {one} must have the same classes; {odd[0]} is in one of them"
             )
-    files = [path for samples in found for _, path in samples]
-    pixels, channels = _format(name, files)
-    labels = [np.array([classes.index(label) for label, _ in samples], dtype=np.int64) for samples in found]
-    if len(labels) == 2:
-        split = f"its own {places[1].name} part"
-    else:
-        split = f"{TEST_SHARE:.0%} of it taken as test part"
-        train, test = made_split(labels[0], len(classes))
-        labels = [labels[0][train], labels[0][test]]
-    counts = [np.bincount(one, minlength=len(classes)) for one in labels]
-    if missing := [label for label, *own in zip(classes, *counts, strict=True) if not all(own)]:
-        raise InductiveError(f"{name}: class {missing[0]} has too few images to be in the training and the test part")
     if len(classes) < 2:
         raise InductiveError(f"{name}: {places[0]} has one class, {classes[0]}; there must be two at least")
-    return Index(
+    numbers = {label: number for number, label in enumerate(classes)}
+    labels = np.array([numbers[label] for samples in found for label, _ in samples], dtype=np.int64)
+    files = [path for samples in found for _, path in samples]
+    train = len(found[0]) if len(found) == 2 else None
+    return listed(name, folder, classes, files, labels, train, places[-1].name, OWN)
+
+
+def listed(
+    name: str,
+    folder: Path,
+    classes: tuple[str, ...],
+    files: Sequence[Path],
+    labels: NDArray[np.int64],
+    train: int | None,
+    test_part: str = "test",
+    official: str = "",
+) -> Listing:
+    """A listing of files with their labels (N,), `train` of them, the first, being the training part; None: a test part
+    is made. Raises InductiveError for a class that is in one part only, and for a file that is gone."""
+    split = f"its own {test_part} part"
+    order = np.arange(len(files))
+    names, sizes, times = _stats(folder, files)
+    if train is None:
+        split = f"{TEST_SHARE:.0%} of it taken as test part"
+        of_train, of_test = made_split(labels, len(classes))
+        order, train = np.concatenate([of_train, of_test]), len(of_train)
+    rows = labels[order]
+    check_counts(name, classes, rows, train)
+    return Listing(
         name=name,
+        folder=folder,
         classes=classes,
-        channels=channels,
-        pixels=pixels,
-        train_counts=tuple(counts[0].tolist()),
-        test_count=len(labels[1]),
+        files=tuple(names[number] for number in order),
+        labels=rows,
+        train=train,
         split=split,
-        fingerprint=fingerprint(folder, files),
-        times=_times(folder),
+        sizes=sizes[order],
+        times=times[order],
+        fingerprint=_digest(names, sizes, times),
+        official=official,
     )
 
 
-def fingerprint(folder: Path, files: list[Path]) -> str:
+def check_counts(
+    name: str, classes: Sequence[str], rows: NDArray[np.int64], train: int
+) -> tuple[NDArray[np.int64], ...]:
+    """How many images of each class are among the first `train` labels and among the others. Raises InductiveError
+    naming a class that is not in both."""
+    counts = tuple(np.bincount(one, minlength=len(classes)) for one in (rows[:train], rows[train:]))
+    if missing := [label for label, *own in zip(classes, *counts, strict=True) if not all(own)]:
+        raise InductiveError(f"{name}: class {missing[0]} has too few images to be in the training and the test part")
+    return counts
+
+
+def make_index(name: str, data: Path) -> Index:
+    """Of a tree that is packed as it is, what its manifest says; else looks at every image's header.
+
+    Raises InductiveError naming the first file that cannot be in a decoded array of the others.
+    """
+    from benchmarks.data.decoders import DEEP
+
+    tree = listing(name, data)
+    store = store_path(name, data)
+    times = folder_times(tree.folder)
+    if shards.packed_from(store) == tree.fingerprint and (store / photographs.MANIFEST).exists():
+        return manifest_index(name, data, times)
+    heads = _headers(tree)
+    there = np.array([head.why == "" for head in heads], dtype=bool)
+    if not there.any():
+        raise InductiveError(f"{name}: {tree.folder / tree.files[0]} is no image that can be read ({heads[0].why})")
+    sizes = np.array([head.size for head in heads], dtype=np.int64)[there]
+    modes = {head.mode for head in heads if not head.why}
+    channels = 1 if modes <= {*GREY, *DEEP} else 3
+    if not in_shards(sizes, channels):
+        _check_decodable(tree, heads)
+        counts = check_counts(name, tree.classes, tree.labels, tree.train)
+        return Index(
+            name=name,
+            classes=tree.classes,
+            channels=channels,
+            pixels=int(sizes[0, 0]),
+            train_counts=tuple(counts[0].tolist()),
+            test_count=len(tree.files) - tree.train,
+            split=tree.split,
+            fingerprint=tree.fingerprint,
+            times=times,
+        )
+    counts = check_counts(name, tree.classes, tree.labels[there], int(there[: tree.train].sum()))
+    shorter = np.sort(sizes.min(axis=1))
+    sides = (int(shorter[0]), int(shorter[(len(shorter) - 1) // 2]), int(shorter[-1]))
+    return Index(
+        name=name,
+        classes=tree.classes,
+        channels=channels,
+        pixels=nearest_scale(sides[1]),
+        train_counts=tuple(counts[0].tolist()),
+        test_count=int(counts[1].sum()),
+        split=tree.split,
+        fingerprint=tree.fingerprint,
+        times=times,
+        photographs=True,
+        sides=sides,
+        bytes=int(tree.sizes[there].sum()),
+        decoded=int(sizes.prod(axis=1).sum()) * channels,
+        shards=len(shards.cut(tree.sizes)),
+        unreadable=int((~there).sum()),
+    )
+
+
+def manifest_index(name: str, data: Path, times: dict[str, int] | None = None) -> Index:
+    """The index of photographs that are packed. `times` are of the folders of the tree that they were packed of."""
+    store = store_path(name, data)
+    manifest: Manifest = photographs.read_manifest(store)
+    sizes = photographs.read_index(store)["size"].astype(np.int64)
+    return Index(
+        name=name,
+        classes=manifest.classes,
+        channels=manifest.channels,
+        pixels=nearest_scale(manifest.sides[1]),
+        train_counts=manifest.train_counts,
+        test_count=manifest.test_count,
+        split=manifest.split,
+        fingerprint=shards.packed_from(store),
+        times=times or {},
+        photographs=True,
+        sides=manifest.sides,
+        bytes=manifest.bytes,
+        decoded=int(sizes.prod(axis=1).sum()) * manifest.channels,
+        shards=len(manifest.shards),
+        unreadable=len(manifest.unreadable),
+    )
+
+
+def fingerprint(folder: Path, files: Sequence[Path]) -> str:
     """SHA-256 of the names, sizes and times of change of a tree's files."""
-    lines = [f"{path.relative_to(folder)} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return _digest(*_stats(folder, files))
+
+
+def _stats(folder: Path, files: Sequence[Path]) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
+    """Of each file its path from the folder, its size in bytes (N,), and when it was changed in ns (N,)."""
+    names = [path.relative_to(folder).as_posix() for path in files]
+    found = [path.stat() for path in files]
+    sizes, times = [one.st_size for one in found], [one.st_mtime_ns for one in found]
+    return names, np.array(sizes, dtype=np.int64), np.array(times, dtype=np.int64)
+
+
+def _digest(names: Sequence[str], sizes: NDArray[np.int64], times: NDArray[np.int64]) -> str:
+    known = zip(names, sizes.tolist(), times.tolist(), strict=True)
+    lines = "\n".join(f"{name} {size} {time}" for name, size, time in known)
+    return hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
 
 
 def image_files(name: str, data: Path) -> list[Path]:
     """Every image of a tree, part by part and class by class. Raises InductiveError for a class without images."""
-    return [path for part in parts(place(name, data)) for _, path in _samples(part)]
+    return [path for part in parts(place(name, data)) for _, path in samples(part)]
 
 
 def described(index: Index) -> Iterator[str]:
@@ -216,6 +419,9 @@ def described(index: Index) -> Iterator[str]:
     A folder of domains, each with a folder a class, is as good a tree as a folder of classes: only its owner knows.
     """
     classes = index.classes
+    yield kept_as(index)
+    if index.unreadable:
+        yield f"warning: {index.name}: {index.unreadable:,} files cannot be decoded and are left out"
     yield f"{index.name}: {len(classes)} classes: {_listed(classes)}"
     top = "train/" if all(f"train/{label}" in index.times for label in classes) else ""
     inside = {
@@ -251,10 +457,13 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def _samples(folder: Path) -> list[tuple[str, Path]]:
-    """(class, image) in the order of torchvision's ImageFolder, which reads them later."""
-    samples = []
-    for label in sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()):
+def samples(folder: Path, classes: Sequence[str] | None = None) -> list[tuple[str, Path]]:
+    """(class, image) in the order of torchvision's ImageFolder, which reads them later; of `classes` alone, if given.
+
+    Raises InductiveError for a class without images."""
+    found = []
+    there = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()) if classes is None else classes
+    for label in there:
         inside = [
             (label, Path(at) / file)
             for at, _, names in sorted(os.walk(folder / label, followlinks=True))
@@ -263,38 +472,50 @@ def _samples(folder: Path) -> list[tuple[str, Path]]:
         ]
         if not inside:
             raise InductiveError(f"{folder / label} holds no images ({', '.join(EXTENSIONS)}); remove or fill it")
-        samples += inside
-    if not samples:
+        found += inside
+    if not found:
         raise InductiveError(f"{folder} holds no folders of images, one for each class")
-    return samples
+    return found
 
 
-def _format(name: str, files: list[Path]) -> tuple[int, int]:
-    """(pixels of a side, channels) that all images share; a set with one coloured image is a coloured one."""
+@dataclass(frozen=True)
+class _Header:
+    """What the header of an image file says, or why it cannot be read."""
+
+    size: tuple[int, int] = (0, 0)  # height and width, as they lie in the file
+    mode: str = ""
+    why: str = ""
+
+
+def _headers(tree: Listing) -> list[_Header]:
     from PIL import Image, UnidentifiedImageError
 
-    side, modes = 0, set()
-    for path in files:
-        try:
-            with Image.open(path) as image:
-                (width, height), mode = image.size, image.mode
-        except (UnidentifiedImageError, OSError) as error:
-            raise InductiveError(f"{name}: {path} is no image that can be read ({error})") from error
-        side = side or width
-        if (width, height) != (side, side):
-            others = "" if path == files[0] else f", {files[0]} {side}x{side}"
-            raise InductiveError(
-                f"{name}: {path} has {width}x{height} pixels{others}. All images must be squares of one size: the size "
-                f"decides what a resolution means. `inductive prepare --dataset {name} --square PIXELS` writes such "
-                f"squares into a folder beside it"
-            )
-        if mode not in (*GREY, *COLOUR):
-            raise InductiveError(f"{name}: {path} has PIL's mode {mode}; images must have 8 bits a channel")
-        modes.add(mode)
-    return side, 1 if modes <= set(GREY) else 3
+    found = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        for file in tree.files:
+            try:
+                with Image.open(tree.folder / file) as image:
+                    found.append(_Header((image.height, image.width), image.mode))
+            except (
+                *(UnidentifiedImageError, OSError, SyntaxError, ValueError),
+                *(Image.DecompressionBombWarning, Image.DecompressionBombError),
+            ) as error:
+                found.append(_Header(why=str(error)))
+    return found
 
 
-def _times(folder: Path) -> dict[str, int]:
+def _check_decodable(tree: Listing, heads: Sequence[_Header]) -> None:
+    """Raises InductiveError, naming the file, where equal squares are not all images of 8 bits a channel."""
+    for file, head in zip(tree.files, heads, strict=True):
+        path = tree.folder / file
+        if head.why:
+            raise InductiveError(f"{tree.name}: {path} is no image that can be read ({head.why})")
+        if head.mode not in (*GREY, *COLOUR):
+            raise InductiveError(f"{tree.name}: {path} has PIL's mode {head.mode}; images must have 8 bits a channel")
+
+
+def folder_times(folder: Path) -> dict[str, int]:
     """When each folder of the tree was last changed: adding or removing an image changes its folder's."""
 
     def walk() -> Iterator[tuple[str, int]]:

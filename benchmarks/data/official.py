@@ -7,14 +7,15 @@ the official archive, while it lies beside them. What nobody can vouch for is "u
 
 import gzip
 import hashlib
+import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from benchmarks.data.dataset import FOLDER, Dataset
+from benchmarks.data.dataset import FOLDER, OWN, Dataset
 from benchmarks.errors import InductiveError
 from benchmarks.files import write_atomic
 
@@ -47,7 +48,7 @@ def checked(spec: Dataset, data: Path) -> str:
     Raises InductiveError, naming the file, for one that is certainly not the official one.
     """
     if spec.name.startswith(FOLDER):
-        return "a folder of the user's own"
+        return OWN
     if not spec.files:
         return f"verified: {spec.reference}"
     if spec.name in UNPACKED:
@@ -147,6 +148,25 @@ def _by_tiny_imagenet(data: Path) -> str:
     for path in _images(place):
         if zlib.crc32(path.read_bytes()) != sums.get(path.relative_to(data).as_posix()):
             return f"{UNVERIFIED}: {path.relative_to(data)} is not as in the official archive"
+    return "verified: by the official archive beside its files"
+
+
+def by_tar(archives: Mapping[Path, str], root: Path, files: Sequence[Path]) -> str:
+    """Files beside the archives (with their MD5 sums) that hold them under their paths from `root`: photographs."""
+    for archive, md5 in archives.items():
+        if why := _lacks(archive, md5):
+            return why
+    left = {file.relative_to(root).as_posix(): file for file in files}
+    for archive in archives:
+        with tarfile.open(archive, "r|*") as packed:
+            for member in packed:
+                path = left.pop(member.name.removeprefix("./"), None)
+                content = packed.extractfile(member) if path is not None else None
+                if path is not None and (content is None or content.read() != path.read_bytes()):
+                    raise InductiveError(f"{path}: damaged: not what the official archive {archive.name} holds; remove "
+                                         "it")  # fmt: skip
+    if left:
+        return f"{UNVERIFIED}: {min(left)} is not in the official archive"
     return "verified: by the official archive beside its files"
 
 

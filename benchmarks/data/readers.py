@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from benchmarks import randomness
 from benchmarks.data import folders
 from benchmarks.data.dataset import Dataset, Images
+from benchmarks.data.decoding import Decoding
 from benchmarks.data.official import TINY_IMAGENET, TINY_IMAGENET_MD5
+from benchmarks.data.photographs import Photographs, Store
 from benchmarks.data.subsets import stratified_order
 
 DIGITS_TEST = 597
@@ -124,6 +126,20 @@ def read_folder(spec: Dataset, data: Path, download: bool) -> Images:
     pixels, labels = parts[0]
     train, test = folders.made_split(labels, spec.classes)
     return _images((pixels[train], labels[train]), (pixels[test], labels[test]))
+
+
+def read_photographs(spec: Dataset, data: Path, download: bool) -> Images:
+    """Photographs that are packed: none is decoded before it is asked for."""
+    store = Store(folders.store_path(spec.name, data))
+    labels, train = store.index["label"].astype(np.int64), sum(spec.train_counts)
+    whole = Photographs(store, np.arange(len(store)), Decoding(store))
+    rows, others = np.split(whole.rows, [train])
+    return Images(
+        *(whole.select(rows), labels[rows]),
+        *(whole.select(others), labels[others]),
+        digests=store.manifest.digests,
+        official=store.manifest.official,
+    )
 
 
 def _decoded(samples: Sequence[tuple[str, int]], spec: Dataset) -> Part:

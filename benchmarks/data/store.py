@@ -1,4 +1,5 @@
-"""The store: every data set decoded once into one file that all processes of a machine map into memory.
+"""The store: every data set decoded once into one file that all processes of a machine map into memory; photographs
+are packed instead (shards.py).
 
 Under `DATA/.decoded/`: NAME.uint8 holds labels and pixels as they lie in memory, NAME.json (written last) says how,
 how many bytes there are, and the SHA-256 of each part. Both are whole or not there, and equal whoever builds them, so
@@ -10,7 +11,7 @@ import hashlib
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from importlib import import_module
@@ -19,9 +20,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from benchmarks.data import folders, official
-from benchmarks.data.catalogue import dataset
+from benchmarks.data import folders, listings, official, photographs, shards
+from benchmarks.data.catalogue import PHOTOGRAPHS, dataset, forget
 from benchmarks.data.dataset import FOLDER, Dataset, Images, Places
+from benchmarks.data.shards import Listing, Show, gigabytes, silently
 from benchmarks.errors import InductiveError, RecordError
 from benchmarks.files import read_json, write_atomic_by, write_json
 from benchmarks.slices import code_digest
@@ -48,11 +50,14 @@ def load_images(name: str, data: Path) -> Images:
         images = _read(spec, data, download=False)
         return replace(images, digests=digests(images), official=official.checked(spec, data))
     make_ready(name, data)
+    if spec.photographs:
+        return _read(dataset(name, Places(data)), data, download=False)
     return _mapped(spec, data, read_json(_paths(name, data)[1]))
 
 
 def make_ready(name: str, data: Path) -> bool:
-    """Decodes a data set whose files are there but which is not in the store (or no longer). Returns whether it did.
+    """Decodes or packs a data set whose files are there but which is not in the store (or no longer). Returns whether
+    it did.
 
     Raises InductiveError with the path looked at and the two ways to get it when nothing is there.
     """
@@ -68,7 +73,10 @@ def make_ready(name: str, data: Path) -> bool:
             f"{data}` downloads, checks and unpacks it there; or put the official files there yourself "
             f"({', '.join(spec.files)}), or name the folder that holds them: --data DIR or INDUCTIVE_DATA=DIR"
         )
-    build(spec, data, download=False)
+    if spec.photographs:
+        list(prepare_photographs(name, data))
+    else:
+        build(spec, data, download=False)
     return True
 
 
@@ -77,6 +85,8 @@ def is_ready(spec: Dataset, data: Path, whole: bool = False) -> bool:
 
     `whole` compares the content in any case.
     """
+    if spec.photographs:
+        return _is_packed(spec, data, whole)
     path, about = _paths(spec.name, data)
     try:
         known = read_json(about)
@@ -97,6 +107,56 @@ def is_ready(spec: Dataset, data: Path, whole: bool = False) -> bool:
 def has_files(spec: Dataset, data: Path) -> bool:
     """Whether all files of a data set are there, to be decoded."""
     return all((data / file).exists() for file in spec.files)
+
+
+def _is_packed(spec: Dataset, data: Path, whole: bool) -> bool:
+    """Whether photographs lie in their shards, and are those of the tree where that is there."""
+    folder = folders.store_path(spec.name, data)
+    if not shards.is_whole(folder) or (whole and shards.verify(folder)):
+        return False
+    if spec.name.startswith(FOLDER) and has_files(spec, data):
+        return shards.packed_from(folder) == folders.current_index(spec.name, data).fingerprint
+    return True
+
+
+def prepare_photographs(
+    name: str, data: Path, show: Show = silently, unreadable: float = shards.UNREADABLE, download: bool = False
+) -> Iterator[str]:
+    """Packs photographs, or verifies every byte of those that are packed and makes anew what is damaged; a sentence
+    for each thing done. Raises InductiveError, saying what is lost, where their files are gone; and as `shards.pack`.
+    """
+    folder = folders.store_path(name, data)
+    published = PHOTOGRAPHS.get(name)
+    files = published.files if published else (name.removeprefix(FOLDER),)
+    if (folder / photographs.MANIFEST).exists() and not all((data / file).exists() for file in files):
+        if damage := shards.verify(folder, show):
+            raise shards.lost(folder, damage, data / files[0])
+        yield f"{name}: ready in {folder}, every byte as packed"
+    else:
+        listing = listings.listing_of(published, data, download) if published else folders.listing(name, data)
+        yield from _packed_as_listed(listing, folder, show, unreadable)
+    own = folders.folder_times(folders.place(name, data)) if not published and (data / files[0]).exists() else {}
+    index = folders.manifest_index(name, data, own)
+    folders.keep_index(index, data)
+    forget()
+    load_images.cache_clear()
+    if published:
+        yield folders.kept_as(index)
+
+
+def _packed_as_listed(listing: Listing, folder: Path, show: Show, unreadable: float) -> Iterator[str]:
+    if shards.packed_from(folder) == listing.fingerprint and shards.has_manifest(folder):
+        damage = shards.verify(folder, show)
+        if not damage:
+            yield f"{listing.name}: ready in {folder}, every byte as packed"
+            return
+        if not damage.index:
+            yield from shards.repair(listing, folder, damage)
+            return
+        yield f"{listing.name}: {photographs.INDEX} is damaged or gone; all of it is packed again"
+    yield from shards.pack(listing, folder, show, unreadable)
+    manifest = photographs.read_manifest(folder)
+    yield f"{listing.name}: packed into {folder}, {gigabytes(manifest.bytes)}; {manifest.official}"
 
 
 def build(spec: Dataset, data: Path, download: bool) -> Images:
@@ -135,8 +195,8 @@ def build(spec: Dataset, data: Path, download: bool) -> Images:
 def digests(images: Images) -> dict[str, str]:
     """SHA-256 of each part: the shape of its images, their bytes, their labels."""
     found = {}
-    for part in ("train", "test"):
-        pixels, labels = getattr(images, part), getattr(images, f"{part}_labels")
+    parts = (("train", images.array("train"), images.train_labels), ("test", images.array("test"), images.test_labels))
+    for part, pixels, labels in parts:
         digest = hashlib.sha256(f"{pixels.shape}".encode())
         digest.update(np.ascontiguousarray(pixels).reshape(-1).data)
         digest.update(labels.astype("<i8").tobytes())

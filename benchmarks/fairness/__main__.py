@@ -58,6 +58,7 @@ def fairness(
     torch.set_num_threads(1)
     make_ready(name, data)
     images, spec = load_images(name, data), dataset(name, Places(data))
+    images.array("train")
     setting = Setting(
         spec, size, pixels or spec.native_resolution, min(train_size, len(images.train)), test_images, batch, quick
     )

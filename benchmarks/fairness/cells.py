@@ -110,11 +110,12 @@ def prepared(pixels: NDArray[np.uint8], side: int, mean: Tensor, std: Tensor) ->
 def train(cell: PairedRun, setting: Setting, images: Images) -> dict[str, float]:
     """Accuracies on test and training images after the last step, and its loss."""
     chosen = draw_subset(images.train_labels, setting.data.classes, cell.seed, setting.train_size, 0).train
-    raw = torch.from_numpy(np.array(images.array("train")[chosen])).float() / 255
+    whole, test_images = images.array("train"), images.array("test")
+    raw = torch.from_numpy(np.array(whole[chosen])).float() / 255
     mean, std = raw.mean((0, 2, 3), keepdim=True), raw.std((0, 2, 3), keepdim=True)
     side = PAIRS[cell.family].pixels or setting.pixels
-    x, y = prepared(images.array("train")[chosen], side, mean, std), torch.from_numpy(images.train_labels[chosen])
-    test = evenly(len(images.test), setting.test_images)
+    x, y = prepared(whole[chosen], side, mean, std), torch.from_numpy(images.train_labels[chosen])
+    test = evenly(len(test_images), setting.test_images)
     network = build(cell, setting).to(memory_format=torch.channels_last)
     set_linear(network, "onednn")
     optimizer = torch.optim.AdamW(network.parameters(), lr=cell.rate, fused=True)
@@ -131,7 +132,7 @@ def train(cell: PairedRun, setting: Setting, images: Images) -> dict[str, float]
     network.eval()
     return {
         "test_accuracy": accuracy(
-            network, prepared(images.array("test")[test], side, mean, std), torch.from_numpy(images.test_labels[test])
+            network, prepared(test_images[test], side, mean, std), torch.from_numpy(images.test_labels[test])
         ),
         "train_accuracy": accuracy(network, x[: setting.test_images], y[: setting.test_images]),
         "train_loss": loss.item(),

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import models
+from benchmarks.data.dataset import Dataset
+from benchmarks.data.photographs import ROW
 from benchmarks.errors import InductiveError
 from benchmarks.forecast.cost import TOGETHER, Built, built_of, network_without_memory
 from benchmarks.plan.run import Evaluation, Run
@@ -66,12 +68,17 @@ def memory_of(run: Run, evaluations: Iterable[Evaluation] = ()) -> Memory:
     kept = 2 + STATES[recipe.optimizer] + (recipe.ema > 0)
     return Memory(
         process=PROCESS_BYTES,
-        images=(sum(data.train_counts) + data.test_count) * data.channels * data.native_resolution**2,
+        images=(sum(data.train_counts) + data.test_count) * _kept_bytes(data),
         weights=kept * weights,
         step=recipe.batch_size * (_step_bytes(built, _seen(run, side)) + image_bytes(run, side)),
         checkpoint=2 * (kept - 1) * weights,
         evaluation=TOGETHER * (_forward_bytes(built, seen) + image_bytes(run, shown)) if seen else 0,
     )
+
+
+def _kept_bytes(data: Dataset) -> int:
+    """What an image takes of the memory that all runs share: its pixels, or of a photograph its row of the index."""
+    return ROW.itemsize if data.photographs else data.channels * data.native_resolution**2
 
 
 Wanted = tuple[Run, Iterable[Evaluation]]
@@ -108,7 +115,8 @@ def _side(run: Run) -> int:
 
 def image_bytes(run: Run, side: int) -> int:
     """What one image takes on its way to a network at `side` pixels."""
-    return IMAGE_COPIES * FLOAT * run.data.channels * max(side, run.data.native_resolution) ** 2
+    decoded = side if run.data.photographs else max(side, run.data.native_resolution)
+    return IMAGE_COPIES * FLOAT * run.data.channels * decoded**2
 
 
 def _seen(run: Run, side: int) -> int:

@@ -50,13 +50,14 @@ def weights(runs: Iterable[Run]) -> dict[tuple[str, str], Run]:
 
 
 def decode(study: Study, runs: Iterable[Run], data: Path) -> Iterator[str]:
-    """Decodes those data sets of runs whose files are there into the store, for all processes to map; a sentence each.
+    """Decodes or packs those data sets of runs whose files are there, for all processes to read; a sentence each.
 
     Raises InductiveError, with the two ways to get it, for a data set or a list of duplicates that is not there.
     """
     for needed in data_sets(study, runs):
         if store.make_ready(needed.name, data):
-            yield f"{needed.name}: decoded once, for all runs, under {data}"
+            how = "packed" if dataset(needed.name, Places(data)).photographs else "decoded"
+            yield f"{needed.name}: {how} once, for all runs, under {data}"
             if needed.name.startswith(FOLDER):
                 yield from folders.described(folders.index_of(needed.name, Places(data)))
         if needed.list_of_duplicates:

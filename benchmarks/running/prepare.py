@@ -1,15 +1,18 @@
 """`inductive prepare`: everything a study needs from outside, so that training never touches the network.
 
-`STEPS` is what is prepared, in order; each takes a study and the data folder and says a line for what it did.
+`STEPS` is what is prepared, in order; each takes a study, the data folder and how to pack photographs, and says a line
+for what it did.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import models
 from benchmarks.data import duplicates, folders, official, store
-from benchmarks.data.catalogue import dataset
+from benchmarks.data.catalogue import PHOTOGRAPHS, dataset, forget
 from benchmarks.data.dataset import FOLDER, Dataset, Places
+from benchmarks.data.shards import UNREADABLE, Show, silently
 from benchmarks.errors import InductiveError
 from benchmarks.files import read_json
 from benchmarks.plan.study import Study
@@ -18,17 +21,29 @@ from benchmarks.training.training import model_of
 from models.libraries.weights_file import read_weights
 
 
-def data_sets(study: Study, data: Path) -> Iterator[str]:
+@dataclass(frozen=True)
+class Packing:
+    """How photographs are packed: the share of files that may be left out, since they cannot be decoded, and what
+    shows how far it is."""
+
+    unreadable: float = UNREADABLE
+    show: Show = silently
+
+
+DEFAULT = Packing()
+
+
+def data_sets(study: Study, data: Path, packing: Packing = DEFAULT) -> Iterator[str]:
     """The data sets of a study, and the lists of duplicates it wants left out."""
     for needed in preflight.data_sets(study, study.runs):
-        yield from data_set(needed.name, data)
+        yield from data_set(needed.name, data, packing)
         if needed.list_of_duplicates:
             found = duplicates.read_list(needed.name, data)
             path = duplicates.list_path(needed.name, data)
             yield f"{needed.name}: {len(found.indices):,} test images are listed in {path}"
 
 
-def weights(study: Study, data: Path) -> Iterator[str]:
+def weights(study: Study, data: Path, packing: Packing = DEFAULT) -> Iterator[str]:
     """The weights of ready-made networks, by the libraries' own download into their own cache; files are looked for."""
     for (model, source), run in preflight.weights(study.runs).items():
         try:
@@ -42,22 +57,27 @@ def weights(study: Study, data: Path) -> Iterator[str]:
             raise InductiveError(str(error)) from error
 
 
-STEPS: tuple[Callable[[Study, Path], Iterator[str]], ...] = (data_sets, weights)
+STEPS: tuple[Callable[[Study, Path, Packing], Iterator[str]], ...] = (data_sets, weights)
 
 
-def data_set(name: str, data: Path) -> Iterator[str]:
-    """Downloads, verifies, indexes and decodes a data set; what is done already is only verified."""
+def data_set(name: str, data: Path, packing: Packing = DEFAULT) -> Iterator[str]:
+    """Downloads, verifies, indexes and decodes or packs a data set; what is done already is only verified."""
+    if name in PHOTOGRAPHS:
+        yield from store.prepare_photographs(name, data, packing.show, packing.unreadable, download=True)
+        return
     if name.startswith(FOLDER) and folders.place(name, data).is_dir():
         before = _fingerprint(name, data)
         index = folders.current_index(name, data, anew=True)
-        folders.declared.cache_clear()
+        forget()
         again = "unchanged" if before == index.fingerprint else "indexed"
         yield f"{name}: {again}: {_described(index.dataset())}"
         yield from folders.described(index)
         if left_out := folders.other_files(name, data):
             yield left_out
     spec = dataset(name, Places(data))
-    if spec.bundled:
+    if spec.photographs:
+        yield from store.prepare_photographs(name, data, packing.show, packing.unreadable)
+    elif spec.bundled:
         yield f"{name}: {spec.reference}; nothing to do"
     elif store.is_ready(spec, data, whole=True) and not (words := _origin(spec, data))[1]:
         yield f"{name}: ready at {data / folders.STORE}, every byte as decoded; {words[0]}"
@@ -94,9 +114,9 @@ def find_duplicates(name: str, data: Path) -> Iterator[str]:
 
 def _described(spec: Dataset) -> str:
     colour = "grey" if spec.channels == 1 else "colour"
-    side = spec.native_resolution
+    side = "of any size" if spec.photographs else f"{spec.native_resolution}x{spec.native_resolution}"
     return (
-        f"{sum(spec.train_counts):,} training and {spec.test_count:,} test images, {side}x{side}, {colour}, "
+        f"{sum(spec.train_counts):,} training and {spec.test_count:,} test images, {side}, {colour}, "
         f"{spec.classes} classes"
     )
 
