@@ -67,6 +67,11 @@ class Cluster(BaseModel):
     decoder: Literal["pillow", "torchcodec"] = Field(
         "pillow", description="what decodes photographs of runs that begin: the reference, or a faster one"
     )
+    scratch: str = Field(
+        "",
+        description="a disk of each node, as $TMPDIR or /scratch/$USER, to which photographs are copied once for all "
+        "jobs there; a copy that nobody has used for a week is removed. Empty: read where they lie",
+    )
     python: str = Field("", description="the interpreter on the nodes; empty: the one that submits")
     setup: tuple[str, ...] = Field((), description="lines of the job's script before it starts: modules, exports")
     srun_args: tuple[str, ...] = Field((), description="further options of srun, each a word: --container-image=...")

@@ -8,6 +8,7 @@ anyway; a cancelled one never does.
 
 import json
 import logging
+import os
 import signal
 import sys
 import time
@@ -234,10 +235,20 @@ def frozen(submission: Path) -> tuple[Study, Settings, Path]:
         plugins=models.loaded_plugins(),
         runs_per_gpu=about["cluster"]["runs_per_gpu"],
         decoder=about["cluster"].get("decoder", "pillow"),  # absent in early submissions
+        scratch=scratch(about["cluster"].get("scratch", "")),
         workers=None,
     )
     side_by_side = settings.runs_per_gpu * max(1, about["cluster"]["gpus_per_job"])
     return study, local.with_workers(settings, side_by_side), root
+
+
+def scratch(named: str) -> Path | None:
+    """The node's scratch folder, variables of the job replaced; None where none is named. Raises SlurmError for a
+    variable that the job does not have."""
+    expanded = os.path.expandvars(named)
+    if "$" in expanded:
+        raise SlurmError(f"cluster.toml: scratch: {named!r}: this job has no variable of that name ({expanded!r})")
+    return Path(expanded) if expanded else None
 
 
 def failed_in(record: Record, job: str) -> bool:

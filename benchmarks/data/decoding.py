@@ -346,11 +346,12 @@ def _say(memory: mmap.mmap, start: int, text: str) -> int:
 
 
 def decoded_by(images: Images, decoding: Decoding) -> Images:
-    """The photographs of a data set, made pixels of so."""
+    """The photographs of a data set, read from the store of a decoding and made pixels of by it."""
     train, test = images.train, images.test
     if not (isinstance(train, Photographs) and isinstance(test, Photographs)):
         return images
-    return replace(images, train=replace(train, decoding=decoding), test=replace(test, decoding=decoding))
+    train = replace(train, store=decoding.store, decoding=decoding)
+    return replace(images, train=train, test=replace(test, store=decoding.store, decoding=decoding))
 
 
 class Squares:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from benchmarks.data import decoders, duplicates, folders
 from benchmarks.data.dataset import Images
 from benchmarks.data.decoding import Decoding, decoded_by
 from benchmarks.data.photographs import Photographs
+from benchmarks.data.staging import staged
 from benchmarks.data.store import check_same_images, load_images
 from benchmarks.data.subsets import Subset, draw_subset
 from benchmarks.errors import RecordError, StaleError
@@ -101,7 +103,7 @@ def execute(
         job.runs_per_gpu = settings.runs_per_gpu
         if job.execution["device"] == "cuda":
             job.note(gpu())
-        work = opened.enter_context(_decoding(work, job.execution))
+        work = opened.enter_context(_decoding(work, job))
         trained = _trained(work.folder) if not finished and until is None else None
         if finished or trained is not None:
             model = _reloaded(work, job, trained)
@@ -156,13 +158,20 @@ def _opened(run: Run, root: Path, evaluations: list[Evaluation], settings: Setti
 
 
 @contextmanager
-def _decoding(work: _Work, execution: Mapping[str, Any]) -> Iterator[_Work]:
-    """The work, its photographs made pixels of by the processes that the settings allow, as long as this is open."""
+def _decoding(work: _Work, job: Job) -> Iterator[_Work]:
+    """The work, its photographs read from the node's scratch disk where there is one, and made pixels of by the
+    processes that the settings allow, as long as this is open."""
     images, settings = work.images, work.settings
     if not isinstance(images.train, Photographs):
         yield work
         return
-    with Decoding(images.train.store, execution["decoder"]["name"], settings.workers or 0) as decoding:
+    with ExitStack() as opened:
+        store = images.train.store
+        if settings.scratch is not None:
+            alive = partial(job.claim.beat, job.step, work.run.steps, None)
+            store = opened.enter_context(staged(store, settings.scratch, alive))
+        decoder = job.execution["decoder"]["name"]
+        decoding = opened.enter_context(Decoding(store, decoder, settings.workers or 0))
         yield replace(work, images=decoded_by(images, decoding))
 
 

@@ -27,6 +27,7 @@ class Settings:
     plugins: tuple[models.Plugin, ...] = ()  # loaded, with their sources, before a run that needs them
     runs_per_gpu: int = 1  # side by side; each may take as much of its memory. Without GPUs: in this job
     decoder: str = "pillow"  # of photographs, where the run's execution.json does not name one yet
+    scratch: Path | None = None  # a disk of the node, to which shards of photographs are copied once for all runs there
     workers: int | None = 0  # processes of a run that decode photographs; 0: its own does; None: as cores allow
 
 
