@@ -12,6 +12,12 @@ SAME = {
     # randomness.py: in place; no two hashes are equal, so any sort will do
     ("hashes", "6d6ff54a"): "72c89f0d",
     ("permutation", "2bb548ea"): "092d3845",
+    # subsets.py: the same images in the same order, from a heap and by sorting
+    ("_numbers_in_class", "ac26a93c"): "",
+    ("_tijdeman", "8540f5fe"): "",
+    ("class_sequence", "ac34a7af"): "4e2c496d",
+    ("stratified_order", "5bc7d611"): "b604c65b",
+    ("validation_mask", "a4c2876b"): "1bb8e6af",
     # pixels.py: the same sums, remembered; one copy for several arrays
     ("ALIGNED", "faf3d201"): "",
     ("CHUNK_BYTES", "870d03c2"): "",

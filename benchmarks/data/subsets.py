@@ -6,6 +6,8 @@ chosen inside the n (or, as *oracle validation*, are the last images of the orde
 
 import hashlib
 import heapq
+import itertools
+from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,6 +18,7 @@ from benchmarks import randomness
 from benchmarks.errors import ImpossibleError
 
 Indices = NDArray[np.int64]
+Classes = NDArray[np.integer]
 
 
 @dataclass(frozen=True)
@@ -39,62 +42,79 @@ def class_ranks(stream: int, classes: int) -> Indices:
     return ranks
 
 
-@lru_cache(maxsize=256)
-def class_sequence(counts: tuple[int, ...], stream: int, length: int) -> Indices:
-    """The class of each of the first `length` images, so that every prefix is stratified.
+@lru_cache(maxsize=8)  # of a byte or two an image
+def class_sequence(counts: tuple[int, ...], stream: int, length: int) -> Classes:
+    """The class of each of the first `length` images (length,), so that every prefix is stratified; not to be changed.
 
     In every prefix of N images each class has within one of N times its share: Tijdeman's solution of the
     chairman assignment problem (Discrete Mathematics 32, 1980), ties broken by a random rank of the classes.
     """
-    classes, total = len(counts), sum(counts)
-    ranks = class_ranks(stream, classes)
+    by_rank = np.argsort(class_ranks(stream, len(counts))).astype(np.min_scalar_type(len(counts)))
     if len(set(counts)) == 1:  # equal shares: the rule deals the classes in turn
-        return np.tile(np.argsort(ranks), -(-length // classes))[:length]
-    sizes = np.array(counts, dtype=np.int64)
-    given = np.zeros(classes, dtype=np.int64)
-    slack = 2 * classes - 2
-    sequence = np.empty(length, dtype=np.int64)
-    for position in range(length):
-        # Eligible: share * (position + 1) - given >= 1 / slack, in integers. The earliest deadline goes first.
-        eligible = slack * (sizes * (position + 1) - given * total) >= total
-        with np.errstate(divide="ignore"):
-            deadline = np.where(eligible & (sizes > 0), ((given + 1) * slack - 1) / sizes, np.inf)
-        first = np.flatnonzero(deadline == deadline.min())
-        chosen = first[np.argmin(ranks[first])]
-        sequence[position] = chosen
-        given[chosen] += 1
+        sequence = np.tile(by_rank, -(-length // len(counts)))[:length]
+    else:
+        classes, _, dealt = _tijdeman(np.array(counts, dtype=np.int64)[by_rank], length)
+        sequence = by_rank[classes[dealt]]
+    sequence.flags.writeable = False
     return sequence
+
+
+def _tijdeman(sizes: Indices, length: int) -> tuple[Indices, NDArray[np.float64], Indices]:
+    """Deals the first `length` images of classes of these sizes (classes,), which are not all equal.
+
+    The k-th image of a class (from 0) may come at a position once slack * (size * (position + 1) - k * total) >= total.
+    From then on it waits, and of those that wait the one with the earliest deadline, ((k + 1) * slack - 1) / size, is
+    next; of several with that deadline, the one whose class stands first in `sizes`.
+
+    Returns class and deadline of each image that comes to wait (images,), in the order in which they go before each
+    other; and which of these are dealt, place by place (length,).
+    """
+    total, slack = int(sizes.sum()), 2 * len(sizes) - 2
+    lead = (total - 1) // slack  # with it, no product below is larger than the square of the total
+    classes = np.repeat(np.arange(len(sizes)), -((lead - sizes * length) // total))
+    numbers = _numbers_in_class(classes)
+    deadlines = ((numbers + 1) * slack - 1) / sizes[classes]
+    earliest = (numbers * total + lead) // sizes[classes]  # the position from which on it waits
+    order = np.argsort(deadlines, kind="stable")
+    coming = iter(np.argsort(earliest[order], kind="stable").data)
+    waiting: list[int] = []
+    dealt = np.empty(length, dtype=np.int64)
+    for position, new in enumerate(np.bincount(earliest, minlength=length).data):
+        for _ in range(new):
+            heapq.heappush(waiting, next(coming))
+        dealt[position] = heapq.heappop(waiting)  # one always waits, as Tijdeman shows
+    return classes[order], deadlines[order], dealt
+
+
+def _numbers_in_class(classes: NDArray[np.integer]) -> Indices:
+    """How many places before each have its class (places,)."""
+    counts = np.bincount(classes)
+    starts = np.cumsum(counts) - counts  # of the classes, among the places ordered by class
+    numbers = np.empty(len(classes), dtype=np.int64)
+    numbers[np.argsort(classes, kind="stable")] = np.arange(len(classes)) - np.repeat(starts, counts)
+    return numbers
 
 
 def stratified_order(labels: NDArray[np.integer], stream: int, classes: int, length: int) -> Indices:
     """The first `length` image indices of the stratified permutation; in a class, images go by their hashes."""
-    counts = tuple(int(count) for count in np.bincount(labels, minlength=classes))
-    sequence = class_sequence(counts, stream, length)
-    ranks = randomness.hashes(stream, np.arange(len(labels)))
-    order = np.empty(length, dtype=np.int64)
-    for label in range(classes):
-        members = np.flatnonzero(labels == label)
-        members = members[np.argsort(ranks[members], kind="stable")]
-        places = np.flatnonzero(sequence == label)
-        order[places] = members[: len(places)]
-    return order
+    counts = np.bincount(labels, minlength=classes)
+    sequence = class_sequence(tuple(counts.tolist()), stream, length)
+    by_hash = randomness.permutation(stream, len(labels))
+    by_class = by_hash[np.argsort(labels[by_hash], kind="stable")]
+    return by_class[(np.cumsum(counts) - counts)[sequence] + _numbers_in_class(sequence)]
 
 
-def validation_mask(sequence: Indices, ranks: Indices, fraction: float) -> NDArray[np.bool_]:
+def validation_mask(sequence: NDArray[np.integer], ranks: Indices, fraction: float) -> NDArray[np.bool_]:
     """Which images of a prefix are validation images: `fraction` of each class, staggered over the classes.
 
     The k-th image of the class with rank r is one when floor((k + 1) f + r / C) exceeds floor(k f + r / C). It
     depends on k alone, so an image keeps its part at every n; over equal classes the parts add up to floor(n f)
     (Hermite's identity).
     """
-    mask = np.zeros(len(sequence), dtype=bool)
-    for label, rank in enumerate(ranks):
-        places = np.flatnonzero(sequence == label)
-        # Counted in millionths, so that 0.2 is exact.
-        parts, offset = round(fraction * 1_000_000), int(rank) * 1_000_000 // len(ranks)
-        upto = (np.arange(len(places) + 1) * parts + offset) // 1_000_000
-        mask[places] = np.diff(upto) > 0
-    return mask
+    # Counted in millionths, so that 0.2 is exact.
+    parts, offsets = round(fraction * 1_000_000), ranks * 1_000_000 // len(ranks)
+    before = _numbers_in_class(sequence) * parts + offsets[sequence]
+    return (before + parts) // 1_000_000 > before // 1_000_000
 
 
 @lru_cache(maxsize=65536)
@@ -115,10 +135,9 @@ def part_sizes(counts: tuple[int, ...], draw: int, n: int, validation: float | i
     stream = randomness.key(draw, "subset")
     before = _class_sizes(counts, stream, total - oracle, 0)["the training part"] if oracle else []
     if any(size == count for size, count in zip(before, counts, strict=False)):  # none is left for the last images
-        least = _least_oracle(counts, stream)
-        raise ImpossibleError(
-            "validation", f"{oracle} images of oracle validation leave some class out; the nearest possible is {least}"
-        )
+        possible = _least_oracle(counts, stream)
+        hint = f"the nearest possible is {possible}" if possible else "no number is possible"
+        raise ImpossibleError("validation", f"{oracle} images of oracle validation leave some class out; {hint}")
     sizes = _class_sizes(counts, stream, n, validation)
     missing = _missing_class(sizes)
     if missing is None:
@@ -156,10 +175,12 @@ def _prefix_sizes(counts: tuple[int, ...], stream: int, ranks: list[int], n: int
     if dealt is None:
         return [int(size) for size in np.bincount(class_sequence(counts, stream, n), minlength=len(counts))]
     sizes = [0] * len(counts)
-    for size, images in dealt.items():
-        members = sorted((label for label, count in enumerate(counts) if count == size), key=ranks.__getitem__)
-        for place, label in enumerate(members):
-            sizes[label] = images // len(members) + (place < images % len(members))
+    alike, before = Counter(counts), dict.fromkeys(counts, 0)
+    for label in sorted(range(len(counts)), key=ranks.__getitem__):
+        size = counts[label]
+        each, more = divmod(dealt[size], alike[size])
+        sizes[label] = each + (before[size] < more)
+        before[size] += 1
     return sizes
 
 
@@ -171,31 +192,19 @@ def _dealt(counts: tuple[int, ...], length: int) -> dict[int, int] | None:
     Classes of one size have equal deadlines and are dealt in turn, by rank. Where those of two sizes have one deadline,
     ranks decide which goes first, until all that have it are dealt: then every order has come to the same.
     """
-    slack, total = 2 * len(counts) - 2, sum(counts)
-    alike = {size: counts.count(size) for size in set(counts) if size}
-    given = dict.fromkeys(alike, 0)
-
-    def turn(size: int) -> tuple[int, float]:
-        """(position from which the next image of the size may come, its deadline)."""
-        each = given[size] // alike[size]
-        return -(-total * (1 + slack * each) // (slack * size)) - 1, ((each + 1) * slack - 1) / size
-
-    waiting = [(turn(size)[0], size) for size in alike]
-    heapq.heapify(waiting)
-    ready: list[tuple[float, int]] = []
-    contested = -1.0  # the deadline that several sizes have
-    for position in range(length + 1):
-        while waiting and waiting[0][0] <= position:
-            size = heapq.heappop(waiting)[1]
-            heapq.heappush(ready, (turn(size)[1], size))
-        if position == length:
-            break
-        deadline, size = heapq.heappop(ready)
-        if ready and ready[0][0] == deadline:
-            contested = deadline
-        given[size] += 1
-        heapq.heappush(waiting, (turn(size)[0], size))
-    return None if any(deadline == contested for deadline, _ in ready) else given
+    classes, deadlines, places = _tijdeman(np.array(counts, dtype=np.int64), length)
+    dealt = np.zeros(len(classes), dtype=bool)
+    dealt[places] = True
+    if not dealt.all():
+        from_there = np.flatnonzero(deadlines >= deadlines[np.argmin(dealt)]).tolist()
+        for _, group in itertools.groupby(from_there, key=deadlines.__getitem__):
+            sizes, parts = zip(*((counts[classes[image]], dealt[image]) for image in group), strict=True)
+            if len(set(sizes)) > 1 and len(set(parts)) > 1:  # images of one deadline, some dealt and some not
+                return None
+    given = dict.fromkeys(counts, 0)
+    for size, images in zip(counts, np.bincount(classes[places], minlength=len(counts)).tolist(), strict=True):
+        given[size] += images
+    return given
 
 
 def _missing_class(sizes: dict[str, list[int]]) -> str | None:
@@ -203,27 +212,28 @@ def _missing_class(sizes: dict[str, list[int]]) -> str | None:
     return next((name for name, of_class in sizes.items() if 0 in of_class), None)
 
 
-def _parts(counts: tuple[int, ...], stream: int, n: int, validation: float | int) -> dict[str, Indices]:
-    """The class of each place in the order of n images, in each part that is taken from n; -1 for the other's."""
-    sequence = class_sequence(counts, stream, n)
-    if isinstance(validation, int) or not validation:
-        return {"the training part": sequence}
-    held = validation_mask(sequence, class_ranks(stream, len(counts)), validation)
-    return {"the validation part": np.where(held, sequence, -1), "the training part": np.where(held, -1, sequence)}
-
-
+@lru_cache(maxsize=4096)  # asked again by every run that is left out of a study
 def _least_size(counts: tuple[int, ...], stream: int, most: int, validation: float | int) -> int | None:
     """The smallest size up to `most` that leaves no class out of a part: parts are nested, so a class once in stays."""
     if _missing_class(_class_sizes(counts, stream, most, validation)):
         return None
-    parts = _parts(counts, stream, most, validation).values()
-    return 1 + max(int(np.argmax(part == label)) for part in parts for label in range(len(counts)))
+    sequence = class_sequence(counts, stream, most)
+    if isinstance(validation, int) or not validation:
+        return _until_every_class(sequence)
+    held = validation_mask(sequence, class_ranks(stream, len(counts)), validation)
+    parts = np.flatnonzero(held), np.flatnonzero(~held)
+    return 1 + max(int(places[_until_every_class(sequence[places]) - 1]) for places in parts)
 
 
-def _least_oracle(counts: tuple[int, ...], stream: int) -> int:
-    """How many of the last images it takes to have one of every class."""
-    sequence = class_sequence(counts, stream, sum(counts))
-    return len(sequence) - min(int(np.flatnonzero(sequence == label)[-1]) for label in range(len(counts)))
+@lru_cache(maxsize=4096)
+def _least_oracle(counts: tuple[int, ...], stream: int) -> int | None:
+    """How many of the last images it takes to have one of every class; None where a class has none at all."""
+    return None if 0 in counts else _until_every_class(class_sequence(counts, stream, sum(counts))[::-1])
+
+
+def _until_every_class(sequence: Classes) -> int:
+    """How many images it takes, from the first on, to have one of every class that there is."""
+    return 1 + int(np.flatnonzero(_numbers_in_class(sequence) == 0)[-1])
 
 
 def draw_subset(labels: NDArray[np.integer], classes: int, draw: int, n: int, validation: float | int) -> Subset:

@@ -290,7 +290,7 @@ def write_subset(root: Path, run: Run, subset: Subset) -> None:
             "train_size": run.train_size,
             "validation": run.validation,
         }
-        write_json(path, {**about, **parts})
+        write_atomic(path, (json.dumps({**about, **parts}) + "\n").encode())  # a line an index takes four times as long
 
 
 def _differences(old: Any, new: Any, key: str = "") -> list[str]:

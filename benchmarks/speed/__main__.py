@@ -27,11 +27,12 @@ TABLES = {  # each module's `measure` returns its table
     "start": "benchmarks.speed.start",
     "scale": "benchmarks.speed.scale",
     "planning": "benchmarks.speed.planning",
+    "subsets": "benchmarks.speed.subsets",
     "records": "benchmarks.speed.records",
     "compile": "benchmarks.speed.compilation",
     "bf16": "benchmarks.speed.precision",
 }
-HOST = ("draws", "planning", "records")  # nothing in them is computed by a network, so they have no device
+HOST = ("draws", "planning", "subsets", "records")  # nothing in them is computed by a network, so they have no device
 GPU = ("sharing",)  # only what shares a GPU is asked for there
 QUICK, QUICK_BATCH = Plan(rounds=1, most=1, warmup=1, seconds=0.0, patience=0.0), 2
 

@@ -1,6 +1,9 @@
 """Subsets: nested, stratified, disjoint, and the same for everyone."""
 
+import json
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +14,8 @@ from benchmarks.data import subsets
 from benchmarks.data.store import load_images
 from benchmarks.data.subsets import Subset, draw_subset, part_sizes, stratified_order
 from benchmarks.errors import ImpossibleError
-from benchmarks.randomness import key
+from benchmarks.randomness import hashes, key
+from benchmarks.speed.subsets import CLASSES, IMAGES
 
 Labels = NDArray[np.int64]
 SHARES = (0.1, 0.2, 0.5)
@@ -226,6 +230,116 @@ def test_a_digest_knows_the_parts_and_their_order() -> None:
     parts = [np.array(part) for part in ([1, 2], [2, 1], [1], [2], [1, 2, 3])]
     digests = {Subset(train, held).digest for train in parts for held in parts}
     assert len(digests) == len(parts) ** 2
+
+
+def plain_sequence(counts: tuple[int, ...], stream: int, length: int) -> list[int]:
+    """The rule as the first release had it: image by image, over all classes, in whole numbers."""
+    ranks, total, slack = subsets.class_ranks(stream, len(counts)), sum(counts), 2 * len(counts) - 2
+    given, sequence = [0] * len(counts), []
+    for position in range(length):
+        waiting = [
+            (((had + 1) * slack - 1) / size, ranks[label], label)
+            for label, (size, had) in enumerate(zip(counts, given, strict=True))
+            if size and slack * (size * (position + 1) - had * total) >= total
+        ]
+        sequence.append(min(waiting)[2])
+        given[sequence[-1]] += 1
+    return sequence
+
+
+def plain_order(labels: Labels, stream: int, sequence: list[int]) -> list[int]:
+    """The images of each class by their hashes, each taken when its class is due."""
+    by_hash = sorted(range(len(labels)), key=hashes(stream, np.arange(len(labels))).tolist().__getitem__)
+    due = {label: iter([image for image in by_hash if labels[image] == label]) for label in set(sequence)}
+    return [next(due[label]) for label in sequence]
+
+
+def plain_mask(sequence: list[int], ranks: list[int], fraction: float) -> list[bool]:
+    """The definition of `validation_mask`, counted image by image in millionths."""
+    parts, seen, held = round(fraction * 1_000_000), dict.fromkeys(sequence, 0), []
+    for label in sequence:
+        before = seen[label] * parts + ranks[label] * 1_000_000 // len(ranks)
+        held.append((before + parts) // 1_000_000 > before // 1_000_000)
+        seen[label] += 1
+    return held
+
+
+def random_counts(numbers: random.Random) -> tuple[int, ...]:
+    """Images of each of a few classes: any numbers, numbers that come to have one deadline, empty classes among them,
+    or equal ones."""
+    kinds = [range(1, 31), (5, 10, 18, 36), (0, 3, 6, 9, 12), (1, 2, 4, 8, 40), (7,)]
+    return tuple(numbers.choices(numbers.choice(kinds), k=numbers.randint(2, 12)))
+
+
+def test_subsets_are_those_of_the_plain_rule() -> None:
+    """Reference: the rule of the first release, class by class and image by image, on small classes drawn at random."""
+    numbers, empty, equal, drawn = random.Random(2), 0, 0, 0
+    for case in range(300):
+        counts = random_counts(numbers)
+        if not sum(counts):
+            continue
+        empty, equal = empty + (0 in counts), equal + (len(set(counts)) == 1)
+        labels = np.random.default_rng(case).permutation(np.repeat(np.arange(len(counts)), counts))
+        stream, length = key(case, "subset"), numbers.choice([1, sum(counts), numbers.randint(1, sum(counts))])
+        sequence = plain_sequence(counts, stream, length)
+        assert subsets.class_sequence(counts, stream, length).tolist() == sequence, (counts, case, length)
+        order = plain_order(labels, stream, sequence)
+        assert stratified_order(labels, stream, len(counts), length).tolist() == order
+        ranks, fraction = subsets.class_ranks(stream, len(counts)), numbers.choice([*SHARES, 1 / 3, 0.9])
+        held = plain_mask(sequence, ranks.tolist(), fraction)
+        assert subsets.validation_mask(np.array(sequence), ranks, fraction).tolist() == held
+        try:
+            subset = draw_subset(labels, len(counts), case, length, fraction)
+        except ImpossibleError:
+            continue
+        drawn += 1
+        assert subset.train.tolist() == [image for image, out in zip(order, held, strict=True) if not out]
+        assert subset.validation.tolist() == [image for image, out in zip(order, held, strict=True) if out]
+    assert min(empty, equal, drawn) > 20
+
+
+@pytest.mark.parametrize(
+    "counts", [(700_000_000, 9, 1_300_000_000), (732, 1300, 14_000_000), tuple(range(1, 21_001, 7))]
+)
+def test_the_rule_holds_for_numbers_far_larger_than_imagenet(counts: tuple[int, ...]) -> None:
+    """Reference: the plain rule in Python's whole numbers, which have no largest one."""
+    assert subsets.class_sequence(counts, 3, 200).tolist() == plain_sequence(counts, 3, 200)
+
+
+def test_one_class_is_dealt_alone() -> None:
+    """What breaks otherwise: the rule divides by the number of other classes."""
+    assert subsets.class_sequence((5,), 0, 3).tolist() == [0, 0, 0]
+
+
+def test_an_oracle_validation_of_a_class_without_images_is_refused() -> None:
+    """No number of images holds one of a class that has none."""
+    with pytest.raises(ImpossibleError, match="leave some class out; no number is possible"):
+        part_sizes((0, 5, 9), 0, 6, 3)
+
+
+def test_a_subset_of_imagenets_size_is_that_of_the_first_release() -> None:
+    """Reference: the digest that the first release's code came to, in two minutes. 2 GB are allowed; a process of its
+    own has less than half of them at its peak."""
+    code = (
+        "import json\n"
+        "from benchmarks.data.subsets import draw_subset, part_sizes\n"
+        "from benchmarks.speed.planning import peak_megabytes\n"
+        "from benchmarks.speed.subsets import CLASSES, IMAGES, class_counts, labels\n"
+        "subset = draw_subset(labels(), CLASSES, 2, IMAGES, 0.2)\n"
+        "assert part_sizes(class_counts(), 2, IMAGES, 0.2) == (len(subset.train), len(subset.validation))\n"
+        "print(json.dumps([subset.digest, peak_megabytes()]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    digest, megabytes = json.loads(done.stdout)
+    assert digest == "4c5625aef76fc5b3"
+    assert megabytes < 1000
+
+
+def test_kept_sequences_are_small() -> None:
+    """What breaks otherwise: planning on a large data set fills memory with the classes of every draw."""
+    most = subsets.class_sequence.cache_parameters()["maxsize"]
+    sequence = subsets.class_sequence((1,) * CLASSES, 0, CLASSES)
+    assert most * sequence.itemsize * IMAGES < 50e6
 
 
 def test_sizes_are_counted_as_the_sequence_deals_them() -> None:
