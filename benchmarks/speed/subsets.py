@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -97,7 +98,7 @@ def measure(plan: Plan, batch: int, device: str, clock: Clock, tell: Tell) -> Ta
     from benchmarks.speed.clock import Variant, summarise, take_turns
     from benchmarks.speed.tables import Table
 
-    found: dict[str, float] = {}
+    found: dict[str, dict[str, float]] = {}
 
     def elsewhere(name: str) -> None:
         command = (sys.executable, "-m", "benchmarks.speed.subsets", name)
@@ -109,14 +110,15 @@ def measure(plan: Plan, batch: int, device: str, clock: Clock, tell: Tell) -> Ta
     for name in JOBS:
         summary = summarise(turns, name, name)
         seconds = "-" if summary.seconds is None else f"{summary.seconds:.1f}"
-        rows.append([name, seconds, f"{found[name]:,.0f}", f"{summary.clean} of {summary.taken}"])
+        measured = [f"{found[name]['cpu']:.1f}", f"{found[name]['megabytes']:,.0f}"]
+        rows.append([name, seconds, *measured, f"{summary.clean} of {summary.taken}"])
     return Table(
         name="subsets",
         about=f"Subsets of {IMAGES:,} images of {CLASSES:,} unequal classes ({LEAST:,} to {MOST:,} images, {FULL} of "
         f"them {MOST:,}), {VALIDATION:.0%} of each for validation, in a new process each, Python's start and the "
         f"making of the labels included. Goal from labels to both parts: under {GOAL_SECONDS} s and "
         f"{GOAL_MEGABYTES:,} MB.",
-        header=["job", "seconds", "peak memory, MB", "clean rounds"],
+        header=["job", "seconds", "of a core, s", "peak memory, MB", "clean rounds"],
         rows=rows,
         turns=turns,
     )
@@ -124,4 +126,4 @@ def measure(plan: Plan, batch: int, device: str, clock: Clock, tell: Tell) -> Ta
 
 if __name__ == "__main__":
     JOBS[sys.argv[1]]()
-    print(json.dumps(peak_megabytes()))
+    print(json.dumps({"cpu": time.process_time(), "megabytes": peak_megabytes()}))
