@@ -28,11 +28,18 @@ TABLES = {  # each module's `measure` returns its table
     "scale": "benchmarks.speed.scale",
     "planning": "benchmarks.speed.planning",
     "subsets": "benchmarks.speed.subsets",
+    "photographs": "benchmarks.speed.photographs",
     "records": "benchmarks.speed.records",
     "compile": "benchmarks.speed.compilation",
     "bf16": "benchmarks.speed.precision",
 }
-HOST = ("draws", "planning", "subsets", "records")  # nothing in them is computed by a network, so they have no device
+HOST = (
+    "draws",
+    "planning",
+    "subsets",
+    "photographs",
+    "records",
+)  # nothing in them is computed by a network, so they have no device
 GPU = ("sharing",)  # only what shares a GPU is asked for there
 QUICK, QUICK_BATCH = Plan(rounds=1, most=1, warmup=1, seconds=0.0, patience=0.0), 2
 

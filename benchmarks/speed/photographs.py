@@ -1,0 +1,158 @@
+"""Table `photographs`: how many photographs a second are decoded and cropped at random to 224 pixels, beside
+torchvision's ImageFolder and torch's DataLoader with as many workers.
+
+The photographs are made: of ImageNet's usual sizes, as JPEG, with grain, so that a file is as large as one of those.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import lru_cache, partial
+from itertools import count
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from benchmarks.data import decoders
+from benchmarks.data.decoding import Decoding, show
+from benchmarks.data.photographs import Photographs, Store, Views
+from benchmarks.data.store import load_images
+from benchmarks.plan.recipes import Recipe
+from benchmarks.running.local import cores
+from benchmarks.running.prepare import data_set
+from benchmarks.speed.clock import Clock, Plan, Tell, Variant, summarise, take_turns
+from benchmarks.speed.tables import Table, ratio_words
+from benchmarks.training import augment
+
+NAME, SIDE, CLASSES = "folder:photographs", 224, 4
+SHAPES = ((500, 375), (375, 500), (500, 333), (500, 500), (400, 300), (640, 480))  # width and height
+LOADER = "ImageFolder + DataLoader"
+
+
+def measure(plan: Plan, batch: int, device: str, clock: Clock, tell: Tell) -> Table:
+    """Times a few batches of each in turns, on all cores."""
+    images, workers = max(40, 8 * batch), cores()
+    tell(f"making {images} photographs")
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
+        data = Path(folder)
+        write(data / NAME.partition(":")[2], images)
+        list(data_set(NAME, data))
+        loaded = load_images(NAME, data)
+        assert isinstance(loaded.train, Photographs)
+        store, ways = loaded.train.store, list[tuple[str, Callable[[], int], str]]()
+        ways.append((LOADER, opened.enter_context(loader(data / NAME.partition(":")[2], batch, workers)), LOADER))
+        for kind, name in (("pillow", "Pillow"), ("torchcodec", "torchcodec")):
+            whole = opened.enter_context(streamed(store, kind, batch, workers))
+            alone = opened.enter_context(without_a_ring(store, kind, batch, workers))
+            ways += [(f"shards, {name}", whole, LOADER), (f"{name} in a loop, no ring", alone, f"shards, {name}")]
+        turns = take_turns(
+            [Variant(name, call, reference) for name, call, reference in ways], replace(plan, warmup=1), clock, tell
+        )
+        rows = []
+        for name, _, reference in ways:
+            summary = summarise(turns, name, reference)
+            rate = "-" if summary.seconds is None else f"{images // batch * batch / summary.seconds:.0f}"
+            rows.append([name, rate, reference, *ratio_words(summary)])
+    return Table(
+        name="photographs",
+        about=f"Photographs of {', '.join(f'{wide}x{high}' for wide, high in SHAPES)} pixels, decoded and cropped at "
+        f"random to {SIDE} pixels, in batches of {batch} as float32, by {workers} processes. The ratio is of time: "
+        f"below {1 / 1.25:.2f} is the goal beside {LOADER}; a loop without a ring that takes 0.95 of the time or more "
+        "says that the ring costs no more than a twentieth.",
+        header=["way", "images a second", "beside", "time", "clean rounds"],
+        rows=rows,
+        turns=turns,
+    )
+
+
+def write(folder: Path, images: int) -> None:
+    """Photographs in folders of classes."""
+    for number in range(images):
+        place = folder / f"class {number % CLASSES}"
+        place.mkdir(parents=True, exist_ok=True)
+        picture(number).save(place / f"{number:05d}.jpg", quality=90)
+
+
+def picture(number: int) -> Image.Image:
+    """Smooth shapes with grain; the same for a number."""
+    draws, size = np.random.default_rng(number), SHAPES[number % len(SHAPES)]
+    coarse = Image.fromarray(draws.integers(0, 256, (12, 16, 3), dtype=np.uint8))
+    smooth = np.asarray(coarse.resize(size, Image.Resampling.BICUBIC)).astype(np.int16)
+    return Image.fromarray((smooth + draws.integers(-10, 11, smooth.shape)).clip(0, 255).astype(np.uint8))
+
+
+def request(store: Store, batch: int, number: int) -> Views:
+    """Random-resized crops of a batch of images in a drawn order."""
+    draws = np.random.default_rng(number)
+    which = draws.permutation(len(store))[:batch]
+    height, width = store.index["size"][which].T
+    found = augment.windows(draws.random((batch, augment.WINDOW_DRAWS)), height, width, Recipe(rrc_scale=0.08))
+    top, left, rows, columns = (values.astype(np.int32) for values in found)
+    side, zero = np.full_like(top, SIDE), np.zeros_like(top)
+    return Views(which, np.stack((left, top, columns, rows, side, side, zero, zero), 1), SIDE)
+
+
+def as_numbers(pixels: Any) -> Tensor:
+    """What a network is given before it is normalised (B C H W)."""
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div(255)
+
+
+@contextmanager
+def loader(folder: Path, batch: int, workers: int) -> Iterator[Callable[[], int]]:
+    """torchvision's folder of images by torch's loader, whose workers stay from epoch to epoch."""
+    from torch.utils.data import DataLoader
+    from torchvision.datasets import ImageFolder
+    from torchvision.transforms import Compose, RandomResizedCrop, ToTensor
+
+    images = ImageFolder(str(folder), Compose([RandomResizedCrop(SIDE), ToTensor()]))
+    made = DataLoader(images, batch, shuffle=True, num_workers=workers, drop_last=True, persistent_workers=True)
+
+    def epoch() -> int:
+        return sum(len(x) for x, _ in made)
+
+    yield epoch
+
+
+@contextmanager
+def streamed(store: Store, decoder: str, batch: int, workers: int) -> Iterator[Callable[[], int]]:
+    """As a run has its batches."""
+    number, epoch = count(), len(store) // batch
+    with Decoding(store, decoder, workers) as decoding:
+        stream = decoding.stream(partial(request, store, batch), 10**9, (batch, SIDE))
+        yield lambda: sum(len(as_numbers(stream.take(next(number)))) for _ in range(epoch))
+
+
+@contextmanager
+def without_a_ring(store: Store, decoder: str, batch: int, workers: int) -> Iterator[Callable[[], int]]:
+    """The same work in as many processes, each by itself with a share of each batch; nobody is given pixels."""
+    number, epoch = count(), len(store) // batch
+    with ProcessPoolExecutor(workers, get_context("forkserver")) as pool:
+
+        def shares() -> int:
+            first = [next(number) for _ in range(epoch)]
+            work = [pool.submit(decode, store.folder, decoder, batch, one, part, workers)
+                    for part in range(workers) for one in first]  # fmt: skip
+            return sum(one.result() for one in work)
+
+        yield shares
+
+
+@lru_cache(maxsize=1)
+def opened_store(folder: Path) -> Store:
+    torch.set_num_threads(1)
+    return Store(folder)
+
+
+def decode(folder: Path, decoder: str, batch: int, number: int, part: int, parts: int) -> int:
+    """One process' share of a batch. Returns its images."""
+    store = opened_store(folder)
+    views = request(store, batch, number).part(slice(part * batch // parts, (part + 1) * batch // parts))
+    show(store, decoders.DECODERS[decoder], views, np.empty((len(views), SIDE, SIDE, 3), dtype=np.uint8))
+    return len(views)
