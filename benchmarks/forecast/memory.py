@@ -17,6 +17,7 @@ from typing import Any
 
 import models
 from benchmarks.data.dataset import Dataset
+from benchmarks.data.decoding import AHEAD
 from benchmarks.data.photographs import ROW
 from benchmarks.errors import InductiveError
 from benchmarks.forecast.cost import TOGETHER, Built, built_of, network_without_memory
@@ -114,9 +115,11 @@ def _side(run: Run) -> int:
 
 
 def image_bytes(run: Run, side: int) -> int:
-    """What one image takes on its way to a network at `side` pixels."""
-    decoded = side if run.data.photographs else max(side, run.data.native_resolution)
-    return IMAGE_COPIES * FLOAT * run.data.channels * decoded**2
+    """What one image takes on its way to a network at `side` pixels; a photograph also in the ring of those that are
+    decoded ahead."""
+    if run.data.photographs:
+        return (IMAGE_COPIES * FLOAT + AHEAD) * run.data.channels * side**2
+    return IMAGE_COPIES * FLOAT * run.data.channels * max(side, run.data.native_resolution) ** 2
 
 
 def _seen(run: Run, side: int) -> int:

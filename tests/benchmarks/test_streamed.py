@@ -3,6 +3,7 @@
 import json
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from warm import Started
 
 from benchmarks.data.dataset import Images, Places
 from benchmarks.data.decoding import Decoding, decoded_by
-from benchmarks.data.photographs import Photographs
+from benchmarks.data.photographs import ROW, Photographs
 from benchmarks.data.store import load_images
 from benchmarks.data.subsets import draw_subset
 from benchmarks.errors import InductiveError
-from benchmarks.plan.run import Evaluation, Run, make_run
+from benchmarks.forecast import cost, memory
+from benchmarks.forecast.memory import memory_of
+from benchmarks.plan.run import Budget, Evaluation, Run, make_run
 from benchmarks.running.execute import execute
 from benchmarks.running.prepare import data_set
 from benchmarks.running.task import Settings
@@ -245,3 +248,35 @@ def progress(step, steps, rate):
 
 execute(run, root, [], Settings(data, checkpoint_seconds=1e-9, workers=int(sys.argv[5])), lambda: False, progress)
 """
+
+
+def test_memory_is_forecast_without_decoding_the_whole_set(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index row for each of the images, and a ring of batches; a row is ROW, a ring three batches."""
+    taken = memory_of(run, [Evaluation(resolution=32)])
+    images = sum(run.data.train_counts) + run.data.test_count
+    assert taken.images == images * ROW.itemsize
+    monkeypatch.setattr(memory, "AHEAD", 0)
+    assert taken.step - memory_of(run, [Evaluation(resolution=32)]).step == 3 * 16 * 3 * 32**2
+    assert taken.evaluation - memory_of(run, [Evaluation(resolution=32)]).evaluation == 3 * 256 * 3 * 32**2
+
+
+def test_a_forecast_takes_the_slower_of_decoding_and_training(run: Run) -> None:
+    """With many workers training is slower, with few decoding; what was measured has waited already."""
+    fast = cost.Slot("cuda", "h100", workers=1000)
+    slow = replace(fast, workers=1)
+    images = run.steps * 16
+    trained = cost.run_seconds(run, [], fast)
+    assert trained > images * cost.DECODE_SECONDS / 1000
+    long = photographic_like(run, steps=10**6)
+    assert cost.run_seconds(long, [], slow) - cost.run_seconds(run, [], slow) == pytest.approx(
+        10**6 * 16 * cost.DECODE_SECONDS - cost.run_seconds(run, [], slow), rel=0.01
+    )
+    measured = cost.Speeds({cost.speed_key(long): 1e6}, start=0.0)
+    assert cost.run_seconds(long, [], slow, measured) == pytest.approx(16.0)
+
+
+def photographic_like(run: Run, steps: int) -> Run:
+    """The run with another number of steps."""
+    other = run.model_copy(update={"budget": Budget(steps=steps)})
+    other._data = run.data
+    return other
