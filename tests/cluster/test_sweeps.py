@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from cluster_user import CLUSTER, ROOT, STEPS, User, user
+from photographs import write_photographs
 from testbed import LARGEST_ARRAY, WITHOUT_GPUS, Testbed
 
 from benchmarks.records.attempts import BEAT_SECONDS
@@ -435,3 +436,41 @@ def test_two_shells_and_an_edit(bed: Testbed, tmp_path: Path) -> None:
     assert f"{len(sent)} jobs cancelled" in there.inductive("cancel", "study.toml")
     there.until("all jobs to go", lambda: not jobs(bed))
     assert "removed: 1 submission" in there.inductive("cluster", "jobs", "study.toml", "--prune", "--yes")
+
+
+PHOTOGRAPHS = """
+dataset = "folder:photos"
+size = "pico"
+resolution = 32
+train_size = 100
+recipe = { name = "strong", batch_size = 16, rrc_scale = 0.2 }
+budget = { steps = 200 }
+test_resolutions = [32, 48]
+seed = [0, 1]
+[[models]]
+name = "vit"
+scale = 32
+[[evaluations]]
+crop = 0.875
+"""
+
+
+def test_photographs_from_the_disk_of_a_node(bed: Testbed, tmp_path: Path) -> None:
+    """Decoded by other processes from a copy that the jobs of a node share; a preemption in between. The bits are
+    those of a machine that decodes in the process that trains."""
+    there = user(tmp_path / "u", bed, STEPS, runs_per_gpu=1, scratch=str(tmp_path / "scratch"), cpus_per_job=2)
+    here = user(tmp_path / "here", None, STEPS)
+    for one in (there, here):
+        write_photographs(one.folder / "data" / "photos", each=60)
+        (one.folder / "study.toml").write_text(PHOTOGRAPHS)
+        one.inductive("prepare", "study.toml")
+    there.inductive("submit", "study.toml")
+    there.training(count=2)
+    high = [bed.call("sbatch", "--parsable", f"--nodelist={node}", *HIGH).strip() for node in ("node1", "node2")]
+    there.until("the preemptors to end", lambda: not set(high) & set(jobs(bed)))
+    there.finish()
+    here.inductive("run", "study.toml", "--device", "cpu", "--workers", "0")
+    same(there, here.kept())
+    [copy] = [path for path in (tmp_path / "scratch" / "inductive").iterdir() if path.is_dir()]
+    logs = "".join(path.read_text() for path in there.runs().glob("*/attempts/*/log.txt"))
+    assert logs.count(f"copying folder:photos to {copy}") == 1
