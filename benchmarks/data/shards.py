@@ -158,6 +158,7 @@ def pack(listing: Listing, folder: Path, show: Show = silently, unreadable: floa
                 yield f"{listing.name}: {len(jobs) - len(todo)} of {len(jobs)} shards are finished; the others follow"
             _work(listing, jobs, todo, show, unreadable)
             _finish(listing, making, [job.rows() for job in jobs])
+        shutil.rmtree(making / SIDECARS)
         _take_place(making, folder)
     manifest = read_manifest(folder)
     if manifest.unreadable:
@@ -359,7 +360,7 @@ def _looked_at(data: bytes) -> tuple[tuple[int, int], bool]:
 
 
 def _finish(listing: Listing, making: Path, found: list[Rows]) -> None:
-    """Writes index, names and, last, the manifest; removes the sidecars."""
+    """Writes index, names and, last, the manifest."""
     rows = np.concatenate([one.rows for one in found])
     kept = np.concatenate([one.kept for one in found])
     unreadable = {name: why for one in found for name, why in one.unreadable.items()}
@@ -397,7 +398,6 @@ def _finish(listing: Listing, making: Path, found: list[Rows]) -> None:
         },
     )
     write_json(making / MANIFEST, manifest.values() | {"root": manifest.root})
-    shutil.rmtree(making / SIDECARS)
 
 
 def _write_names(folder: Path, names: Sequence[str]) -> None:

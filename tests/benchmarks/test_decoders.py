@@ -1,0 +1,264 @@
+"""The golden set: files of every kind that photographs come as, made here, each with what either decoder owes.
+
+PNG is decoded exactly, so its pixels have recorded digests. What a JPEG becomes depends on the version of libjpeg and
+its inverse transform: of those the two decoders are compared with each other and with what was drawn.
+"""
+
+import hashlib
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from benchmarks.data.decoders import DECODERS, UnreadableError, decoder, facts, opened, size_of
+from benchmarks.data.photographs import Views, squares
+from benchmarks.errors import ConfigError
+
+HEIGHT, WIDTH = 24, 36
+ORIENTATION = 0x0112
+Pixels = NDArray[np.uint8]
+
+
+def scene(height: int = HEIGHT, width: int = WIDTH) -> Pixels:
+    """Three ramps, by whole numbers alone (H W 3)."""
+    y, x = np.mgrid[:height, :width]
+    ramps = (x * 255 // (width - 1), y * 255 // (height - 1), (x + y) * 255 // (height + width - 2))
+    return np.stack(ramps, axis=2).astype(np.uint8)
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **how: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **how)
+    return buffer.getvalue()
+
+
+def png_16(pixels: NDArray[np.uint16]) -> bytes:
+    """A PNG of 16 bits a channel (H W, or H W 3), as its specification has it: no library writes all of them."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    height, width = pixels.shape[:2]
+    head = struct.pack(">IIBBBBB", width, height, 16, 0 if pixels.ndim == 2 else 2, 0, 0, 0)
+    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in pixels)
+    data = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + data
+
+
+def turned(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    return exif
+
+
+def palette() -> Image.Image:
+    """Sixteen colours, dealt out in stripes."""
+    image = Image.fromarray((np.mgrid[:HEIGHT, :WIDTH][1] % 16).astype(np.uint8), mode=None).convert("L")
+    striped = Image.frombytes("P", image.size, image.tobytes())
+    striped.putpalette([value for colour in range(16) for value in (colour * 17, 255 - colour * 17, colour * 5)])
+    return striped
+
+
+COLOUR = Image.fromarray(scene())
+GREY = COLOUR.convert("L")
+DEEP = (np.mgrid[:HEIGHT, :WIDTH][1] * 1800 + np.mgrid[:HEIGHT, :WIDTH][0] * 7).astype(np.uint16)
+EXACT: dict[str, bytes] = {
+    "colour": encoded(COLOUR),
+    "grey": encoded(GREY),
+    "one bit": encoded(GREY.point(lambda value: 255 * (value > 99)).convert("1")),
+    "palette": encoded(palette()),
+    "palette, one colour transparent": encoded(palette(), transparency=3),
+    "transparent": encoded(Image.merge("RGBA", (*COLOUR.split(), GREY))),
+    "grey, transparent": encoded(Image.merge("LA", (GREY, GREY))),
+    "grey, 16 bits": png_16(DEEP),
+    "one pixel": encoded(Image.new("RGB", (1, 1), (9, 8, 7))),
+    "one line": encoded(COLOUR.crop((0, 0, WIDTH, 1))),
+    **{f"turned {number}": encoded(COLOUR, exif=turned(number)) for number in range(1, 9)},
+}
+LOSSY: dict[str, bytes] = {
+    "colour": encoded(COLOUR, "JPEG", quality=95),
+    "colour, 4:4:4": encoded(COLOUR, "JPEG", quality=95, subsampling=0),
+    "grey": encoded(GREY, "JPEG", quality=95),
+    "progressive": encoded(COLOUR, "JPEG", quality=95, progressive=True),
+    "CMYK": encoded(COLOUR.convert("CMYK"), "JPEG", quality=95),
+    **{f"turned {number}": encoded(COLOUR, "JPEG", quality=95, exif=turned(number)) for number in range(1, 9)},
+}
+LARGE = Image.fromarray(scene(200, 300))
+UNREADABLE: dict[str, bytes] = {
+    "zero bytes": b"",
+    "no image": b"no image at all",
+    "truncated JPEG": encoded(LARGE, "JPEG")[:-600],
+    "truncated PNG": encoded(LARGE)[:-600],
+    "half a header": encoded(LARGE)[:20],
+    "whole numbers without a scale": encoded(Image.fromarray(np.arange(864, dtype=np.int32).reshape(24, 36)), "TIFF"),
+    "fractions": encoded(Image.fromarray(np.arange(864, dtype=np.float32).reshape(24, 36)), "TIFF"),
+}
+BY_PILLOW_ALONE = {kind: encoded(COLOUR, kind) for kind in ("BMP", "TIFF", "PPM")}
+UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {  # EXIF 2.3, table 6: what is to be done to the stored image (H W 3)
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: lambda a: np.rot90(a),
+}
+
+
+def shown(data: bytes, name: str, channels: int = 3) -> Pixels:
+    """The largest square at the top left of an image, at its own resolution, by a decoder (S S C)."""
+    height, width = size_of(data)
+    side = min(height, width)
+    window = np.array([0, 0, width, height, width, height, 0, 0], dtype=np.int32)
+    out = np.full((side, side, channels), 77, dtype=np.uint8)
+    DECODERS[name](data, channels, window, Views(np.array([0]), window[None], side), out)
+    return out
+
+
+def digest(pixels: Pixels) -> str:
+    return hashlib.sha256(pixels.tobytes()).hexdigest()[:12]
+
+
+def test_recorded_pixels_of_exact_files() -> None:
+    """Golden digests, in colour and in grey, of Pillow's pixels: another version that shows a file otherwise is met
+    here and not in a study. In colour torchcodec's are the same; its grey is rounded otherwise, by one."""
+    for kind, data in EXACT.items():
+        assert (digest(shown(data, "pillow")), digest(shown(data, "pillow", 1))) == GOLDEN[kind], kind
+        np.testing.assert_array_equal(shown(data, "torchcodec"), shown(data, "pillow"), err_msg=kind)
+        apart = shown(data, "torchcodec", 1).astype(int) - shown(data, "pillow", 1)
+        assert np.abs(apart).max() <= 1, kind
+
+
+GOLDEN: dict[str, tuple[str, str]] = {
+    "colour": ("df3f009e706d", "32bcd38eff93"),
+    "grey": ("20f6e18d2d78", "32bcd38eff93"),
+    "one bit": ("2cdc54da8ae1", "20d4f6ec9495"),
+    "palette": ("037f869b19fd", "2258f52aeadf"),
+    "palette, one colour transparent": ("037f869b19fd", "2258f52aeadf"),
+    "transparent": ("df3f009e706d", "32bcd38eff93"),
+    "grey, transparent": ("20f6e18d2d78", "32bcd38eff93"),
+    "grey, 16 bits": ("3584e734d25c", "ab42679c4179"),
+    "one pixel": ("06df4f7e1394", "beead77994cf"),
+    "one line": ("709e80c88487", "6e340b9cffb3"),
+    "turned 1": ("df3f009e706d", "32bcd38eff93"),
+    "turned 2": ("649ae369adb2", "5833d96f951a"),
+    "turned 3": ("720f9efe92c6", "35b18bc0426a"),
+    "turned 4": ("688dec89b53f", "36131e8e64fc"),
+    "turned 5": ("a24b5e8f7c38", "7c8431784821"),
+    "turned 6": ("05771eeca77b", "caeeddbc3178"),
+    "turned 7": ("e2f03f96980d", "cff246cdfbf2"),
+    "turned 8": ("f6c1a008a1f6", "d1282dfa3aa1"),
+}
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_exact_files_are_what_was_drawn(name: str) -> None:
+    """Reference: the arrays that the files were made of; transparency is dropped, 16 bits are v / 257 rounded, grey is
+    ITU-R 601-2, rounded or rounded down."""
+    colour, side = scene()[:, :HEIGHT], HEIGHT
+    np.testing.assert_array_equal(shown(EXACT["colour"], name), colour)
+    np.testing.assert_array_equal(shown(EXACT["transparent"], name), colour)
+    grey = np.asarray(GREY)[:, :side, None]
+    np.testing.assert_array_equal(shown(EXACT["grey"], name, 1), grey)
+    np.testing.assert_array_equal(shown(EXACT["grey"], name), np.repeat(grey, 3, axis=2))
+    np.testing.assert_array_equal(shown(EXACT["grey, transparent"], name, 1), grey)
+    np.testing.assert_array_equal(shown(EXACT["one bit"], name, 1), np.where(grey > 99, 255, 0))
+    stripes = np.arange(side) % 16
+    striped = np.stack([stripes * 17, 255 - stripes * 17, stripes * 5], axis=1)
+    for kind in ("palette", "palette, one colour transparent"):
+        np.testing.assert_array_equal(shown(EXACT[kind], name), np.broadcast_to(striped, (side, side, 3)))
+    np.testing.assert_array_equal(shown(EXACT["grey, 16 bits"], name, 1)[..., 0], np.rint(DEEP[:, :side] / 257))
+    np.testing.assert_array_equal(shown(EXACT["one pixel"], name), [[[9, 8, 7]]])
+    weighted = colour @ np.array([0.299, 0.587, 0.114])
+    assert np.abs(shown(EXACT["colour"], name, 1)[..., 0] - weighted).max() < 1.01  # torchcodec's rounds down
+
+
+@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_an_image_is_shown_upright(orientation: int, name: str) -> None:
+    """Reference: EXIF's table of orientations, by numpy: PNG exactly, JPEG to what its compression changes."""
+    upright = UPRIGHT[orientation](scene())[:HEIGHT, :HEIGHT]
+    np.testing.assert_array_equal(shown(EXACT[f"turned {orientation}"], name), upright)
+    lossy = shown(LOSSY[f"turned {orientation}"], name).astype(int)
+    assert np.abs(lossy - upright).mean() < 3
+    assert size_of(LOSSY[f"turned {orientation}"]) == UPRIGHT[orientation](scene()).shape[:2]
+
+
+@pytest.mark.parametrize("kind", LOSSY)
+def test_decoders_agree_on_what_is_lossy(kind: str) -> None:
+    """Within 2 of 255 of each other, which leaves room for two versions of libjpeg, and near to what was drawn."""
+    both = [shown(LOSSY[kind], name).astype(int) for name in ("pillow", "torchcodec")]
+    assert np.abs(both[0] - both[1]).max() <= 2
+    if not kind.startswith("turned"):
+        drawn = np.asarray(GREY.convert("RGB") if kind == "grey" else COLOUR)[:, :HEIGHT].astype(int)
+        assert np.abs(both[0] - drawn).mean() < 3
+    greys = [shown(LOSSY[kind], name, 1).astype(int) for name in ("pillow", "torchcodec")]
+    assert np.abs(greys[0] - greys[1]).max() <= 2
+
+
+@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_what_cannot_be_decoded_is_said_on_one_line(kind: str, name: str) -> None:
+    """One error for all, with a reason; no address of an object, which would differ from run to run."""
+    data = UNREADABLE[kind]
+    window = np.array([0, 0, 24, 24, 24, 24, 0, 0], dtype=np.int32)
+    with pytest.raises(UnreadableError) as refusal:
+        DECODERS[name](data, 3, window, Views(np.array([0]), window[None], 24), np.empty((24, 24, 3), dtype=np.uint8))
+    assert str(refusal.value) and "\n" not in str(refusal.value) and "0x" not in str(refusal.value)
+    with pytest.raises(UnreadableError):
+        size_of(data)
+
+
+@pytest.mark.parametrize("kind", BY_PILLOW_ALONE)
+def test_formats_that_torchcodec_does_not_read(kind: str) -> None:
+    """Stated, so that a version that reads them is noticed: Pillow has them exactly."""
+    np.testing.assert_array_equal(shown(BY_PILLOW_ALONE[kind], "pillow"), scene()[:, :HEIGHT])
+    with pytest.raises(UnreadableError):
+        shown(BY_PILLOW_ALONE[kind], "torchcodec")
+
+
+def test_colours_of_16_bits_are_the_high_bytes_by_pillow_and_rounded_by_torchcodec() -> None:
+    """A difference of one that is known: Pillow has no colour of 16 bits and drops the low byte while it reads."""
+    deep = np.stack([DEEP, DEEP[::-1], DEEP[:, ::-1]], axis=2)
+    np.testing.assert_array_equal(shown(png_16(deep), "pillow"), (deep >> 8)[:, :HEIGHT])
+    np.testing.assert_array_equal(shown(png_16(deep), "torchcodec"), np.rint(deep / 257)[:, :HEIGHT])
+
+
+def test_an_image_of_too_many_pixels_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow's guard against decompression bombs, which warns first and refuses at twice that: here it always does."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    with pytest.raises(UnreadableError, match="more than 500 pixels"):
+        opened(EXACT["colour"], 3)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(UnreadableError, match="exceeds limit"):
+        opened(EXACT["colour"], 3)
+
+
+def test_squares_are_those_of_torchvision() -> None:
+    """Reference: torchvision's Resize and CenterCrop on the same image, pixel by pixel, for many sizes."""
+    from torchvision.transforms import CenterCrop, Resize
+
+    draw = np.random.default_rng(0)
+    for _ in range(40):
+        height, width = (int(one) for one in draw.integers(9, 80, 2))
+        side, shorter = (int(one) for one in np.sort(draw.integers(8, 60, 2)))
+        data = encoded(Image.fromarray(draw.integers(0, 256, (height, width, 3), dtype=np.uint8)))
+        (window,) = squares(np.array([[height, width]]), side, shorter)
+        out = np.empty((side, side, 3), dtype=np.uint8)
+        DECODERS["pillow"](data, 3, window, Views(np.array([0]), window[None], side), out)
+        expected = CenterCrop(side)(Resize(shorter)(Image.open(io.BytesIO(data))))
+        np.testing.assert_array_equal(out, np.asarray(expected))
+
+
+def test_a_decoder_is_known_by_name_and_versions() -> None:
+    assert facts("pillow")["name"] == "pillow" and "libjpeg" in facts("pillow")
+    assert facts("torchcodec")["resize"].startswith("torch ")
+    with pytest.raises(ConfigError, match=r"unknown decoder 'pilow'; there are .*did you mean `pillow`"):
+        decoder("pilow")
