@@ -317,9 +317,9 @@ def make_index(name: str, data: Path) -> Index:
     """
     from benchmarks.data.decoders import DEEP
 
+    times = folder_times(place(name, data))
     tree = listing(name, data)
     store = store_path(name, data)
-    times = folder_times(tree.folder)
     if shards.packed_from(store) == tree.fingerprint and (store / photographs.MANIFEST).exists():
         return manifest_index(name, data, times)
     heads = _headers(tree)

@@ -128,6 +128,8 @@ def prepare_photographs(
     folder = folders.store_path(name, data)
     published = PHOTOGRAPHS.get(name)
     files = published.files if published else (name.removeprefix(FOLDER),)
+    tree = None if published else folders.place(name, data)
+    times = folders.folder_times(tree) if tree is not None and tree.is_dir() else {}  # of before it is listed
     if (folder / photographs.MANIFEST).exists() and not all((data / file).exists() for file in files):
         if damage := shards.verify(folder, show):
             raise shards.lost(folder, damage, data / files[0])
@@ -135,8 +137,7 @@ def prepare_photographs(
     else:
         listing = listings.listing_of(published, data, download) if published else folders.listing(name, data)
         yield from _packed_as_listed(listing, folder, show, unreadable)
-    own = folders.folder_times(folders.place(name, data)) if not published and (data / files[0]).exists() else {}
-    index = folders.manifest_index(name, data, own)
+    index = folders.manifest_index(name, data, times)
     folders.keep_index(index, data)
     forget()
     load_images.cache_clear()

@@ -356,7 +356,10 @@ def test_a_disk_that_fills_up_is_named_and_nothing_half_written_counts(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(InductiveError, match=r"folder:photos: the disk of .* is full .* on once there is room"):
+        with pytest.raises(
+            InductiveError,
+            match=r"folder:photos: the disk of .* is full .* a shard takes 0.* on once there is room",
+        ):
             write_shard(job)
     assert [path.name for path in job.making.iterdir()] == [shards.SIDECARS] and not job.finished()
     write_shard(job)
