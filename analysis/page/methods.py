@@ -169,11 +169,12 @@ def _budget(reported: ReportedArm) -> str:
 
 
 def _upsampled(arms: Sequence[ReportedArm]) -> list[str]:
-    """Where images have more pixels than detail; of sets that demonstrate interpolation their own section says so."""
+    """Where images have more pixels than detail; of sets that demonstrate interpolation their own section says so, and
+    photographs have no one size."""
     sizes: dict[str, set[int]] = {}
     for reported in arms:
         data = reported.data.dataset
-        if not data.interpolation_only:
+        if not (data.interpolation_only or data.photographs):
             seen = {reported.arm.resolution, *reported.rows["test_resolution"]}
             above = {int(side) for side in seen if side > data.native_resolution}
             sizes.setdefault(f"{data.name} has {data.native_resolution} px", set()).update(above)

@@ -308,6 +308,28 @@ def recording(seen: list[tuple[str, int]]) -> shards.Show:
     return show
 
 
+def test_what_shows_the_progress_is_called_for_every_file(tmp_path: Path, several: None) -> None:
+    """Those that cannot be decoded count, too; then once a shard while every byte is verified."""
+    fill(tmp_path / "photos", {"ape": 15, "cat": 16})
+    (tmp_path / "photos" / "ape" / "000.jpg").write_bytes(b"")
+    calls: dict[str, list[int]] = {}
+
+    @contextmanager
+    def show(what: str, total: int) -> Iterator[Callable[[], None]]:
+        calls[what] = [total, 0]
+
+        def count() -> None:
+            calls[what][1] += 1
+
+        yield count
+
+    prepare(tmp_path, show=show, unreadable=0.1)
+    assert calls == {f"{NAME}: packing": [31, 31]}
+    prepare(tmp_path, show=show, unreadable=0.1)
+    number = len(read_manifest(store_of(tmp_path)).shards)
+    assert calls[f"{NAME}: verifying shards"] == [number, number]
+
+
 def only_job(data: Path, listing: Listing | None = None) -> shards._Job:
     """The one shard of the tree, to be written by this process."""
     making = store_of(data).with_name("making")
@@ -406,6 +428,17 @@ def killed(data: Path, point: str) -> None:
     assert ended.returncode == -9, ended.stderr
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with a tree of 31 photographs, packed in one go into several shards."""
+    data = tmp_path_factory.mktemp("uninterrupted")
+    fill(data / "photos", {"ape": 15, "cat": 16})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shards, "LEAST_SHARD", SMALL)
+        prepare(data)
+    return data
+
+
 @pytest.mark.parametrize(
     ("point", "finished"),
     [
@@ -421,21 +454,17 @@ def killed(data: Path, point: str) -> None:
     ],
 )
 def test_after_a_kill_at_any_point_prepare_goes_on_to_the_same_bytes(
-    point: str, finished: int | None, tmp_path: Path, several: None
+    point: str, finished: int | None, uninterrupted: Path, tmp_path: Path, several: None
 ) -> None:
     """Reference: the same tree packed without a kill. What is finished is not looked at again."""
-    fill(tmp_path / "photos", {"ape": 15, "cat": 16})
-    other = tmp_path / "other"
-    shutil.copytree(tmp_path / "photos", other / "photos")
+    shutil.copytree(uninterrupted / "photos", tmp_path / "photos")
     seen: list[tuple[str, int]] = []
-    list(prepare_photographs(NAME, other, recording(seen)))
-    (_, total), runs = seen[0], cut(folders.listing(NAME, tmp_path).sizes)
-    assert total == 31 and len(runs) > 3
+    total, runs = 31, cut(folders.listing(NAME, tmp_path).sizes)
+    assert len(runs) > 3
     killed(tmp_path, point)
     assert not store_of(tmp_path).exists()
-    seen.clear()
     lines = prepare(tmp_path, show=recording(seen))
-    assert contents(store_of(tmp_path)) == contents(store_of(other))
+    assert contents(store_of(tmp_path)) == contents(store_of(uninterrupted))
     assert sum(left for _, left in seen) < total or finished == 0
     if finished is not None:
         assert seen == [(f"{NAME}: packing", sum(run.stop - run.start for run in runs[finished:]))]

@@ -179,12 +179,12 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
 
 
 def test_the_command_goes_on_with_the_squares(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Photographs as they are: refused, with the command that helps; after it the new data set is indexed and decoded,
-    with the names of its classes."""
+    """Photographs as they are are packed; as squares they are another data set, indexed and decoded, with the names of
+    its classes."""
     fill(tmp_path / "pets")
     data = ("--data", str(tmp_path))
-    code, _, error = call(capsys, "prepare", "--dataset", NAME, *data)
-    assert (code, "`inductive prepare --dataset folder:pets --square PIXELS` writes such squares" in error) == (2, True)
+    code, said, error = call(capsys, "prepare", "--dataset", NAME, *data)
+    assert (code, "folder:pets: packed into" in said) == (0, True), error
     code, said, error = call(capsys, "prepare", "--dataset", NAME, "--square", "16", *data)
     assert code == 0, error
     assert "folder:pets-16px: 2 classes: ape, cat" in said
@@ -204,11 +204,11 @@ def test_domains_that_pass_for_classes_are_warned_of(part: str, tmp_path: Path) 
     for path in (tmp_path / "pets").rglob("*.jpg"):
         Image.open(path).resize((16, 16)).save(path)
     said = list(data_set(NAME, tmp_path))
-    assert said[1] == f"{NAME}: 2 classes: photo, sketch"
-    assert said[2].startswith(
+    assert said[2] == f"{NAME}: 2 classes: photo, sketch"
+    assert said[3].startswith(
         f"warning: {NAME}: images in folders inside a class folder (ape, cat) belong to that class"
     )
-    assert said[2].endswith(f"{NAME}/{part}photo")
+    assert said[3].endswith(f"{NAME}/{part}photo")
     for domain in ("photo", "sketch"):
         shutil.rmtree(tmp_path / "pets" / part / domain / "cat")
     assert not any("warning" in line for line in data_set(NAME, tmp_path))
