@@ -145,6 +145,9 @@ def pack(listing: Listing, folder: Path, show: Show = silently, unreadable: floa
     begun = {"fingerprint": listing.fingerprint, "shards": [[one.start, one.stop] for one in cut(listing.sizes)]}
     with _alone(making), _room(listing.name, folder.parent):
         _put_back(folder)
+        if packed_from(folder) == listing.fingerprint and has_manifest(folder) and not verify(folder):
+            yield f"{listing.name}: packed by another process meanwhile"
+            return
         if read_json_or(making / LISTED) != begun:
             if making.exists():
                 yield f"{listing.name}: begun before with other files than there are now; packed from the start"

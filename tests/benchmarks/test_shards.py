@@ -703,8 +703,26 @@ def test_a_published_set_that_is_not_prepared_names_the_command(tmp_path: Path) 
         dataset("imagenete")
 
 
-def test_making_ready_waits_for_who_packs(tmp_path: Path) -> None:
-    """Two at once: the second waits for the lock, and finds all done."""
+def test_who_waited_for_another_finds_it_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it waits for the lock another packs the same files: they are not packed once more."""
+    fill(tmp_path / "photos", {"ape": 20, "cat": 20})
+    alone, seen = shards._alone, list[tuple[str, int]]()
+
+    @contextmanager
+    def behind_another(making: Path) -> Iterator[None]:
+        monkeypatch.setattr(shards, "_alone", alone)
+        prepare(tmp_path)
+        with alone(making):
+            yield
+
+    monkeypatch.setattr(shards, "_alone", behind_another)
+    lines = prepare(tmp_path, show=recording(seen))
+    assert lines[0] == f"{NAME}: packed by another process meanwhile" and not seen
+    assert "every byte as packed" in prepare(tmp_path)[0]
+
+
+def test_two_at_once_do_no_harm(tmp_path: Path) -> None:
+    """Two processes that find nothing packed: both end well, and the store is whole."""
     fill(tmp_path / "photos", {"ape": 20, "cat": 20})
     code = "import sys; from pathlib import Path; from benchmarks.data.store import make_ready; "
     code += "print(make_ready(sys.argv[1], Path(sys.argv[2])))"
