@@ -1,7 +1,7 @@
 """From the bytes of an image file to pixels: Pillow, the reference, or torchcodec, which is faster.
 
 Whichever decodes, an image is shown as a viewer shows it: turned by EXIF's orientation, a palette resolved,
-transparency dropped, CMYK as RGB, 16 bits a channel rounded to 8 (v / 257). Colour is RGB, a grey data set one channel
+transparency dropped, CMYK as RGB, 16 bits of a grey rounded to 8 (v / 257). Colour is RGB, a grey data set one channel
 by ITU-R 601-2. Which decoder it was, and which versions, is part of a run's execution.json: pixels depend on it.
 """
 
@@ -24,6 +24,7 @@ ORIENTATION = 0x0112  # EXIF's tag; 1: as it lies
 DEEP = ("I;16", "I;16L", "I;16B", "I;16N")  # Pillow's modes of 16 bits
 UNKNOWN = ("I", "F")  # whole numbers and fractions without a scale: nobody knows what is white
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+BY_PILLOW_ALONE = (b"BM", b"II*\0", b"MM\0*", *(b"P%d" % number for number in range(1, 8)))  # BMP, TIFF, PPM's kin
 RULES = {"orientation": "EXIF applied", "colour": "as RGB or grey (ITU-R 601-2), without transparency"}
 
 Pixels = NDArray[np.uint8]
@@ -85,16 +86,22 @@ def shown_by_pillow(data: bytes, channels: int, window: NDArray[np.int32], views
 
 
 def shown_by_torchcodec(data: bytes, channels: int, window: NDArray[np.int32], views: Views, out: Pixels) -> None:
-    """The same by torchcodec and torch's antialiased interpolation of bytes."""
+    """The same by torchcodec and torch's antialiased interpolation of bytes; formats that torchcodec does not have are
+    decoded by Pillow (`facts` says so)."""
     import torch
     import torch.nn.functional as F
     from torchcodec.decoders import decode_image
 
     left, top, width, height, columns, rows, x, y = window.tolist()
-    try:
-        image = decode_image(data, mode="GRAY" if channels == 1 else "RGB")
-    except (RuntimeError, ValueError) as error:
-        raise UnreadableError(_why(error)) from error
+    if data.startswith(BY_PILLOW_ALONE):
+        by_pillow = opened(data, channels)
+        image = torch.from_numpy(np.array(by_pillow).reshape(by_pillow.height, by_pillow.width, channels))
+        image = image.permute(2, 0, 1)
+    else:
+        try:
+            image = decode_image(data, mode="GRAY" if channels == 1 else "RGB")
+        except (RuntimeError, ValueError) as error:
+            raise UnreadableError(_why(error)) from error
     image = image[None, :, top : top + height, left : left + width]
     if image.shape[2:] != (rows, columns):
         image = F.interpolate(image, size=(rows, columns), mode=views.filter, antialias=True)
@@ -118,7 +125,9 @@ def check_decoder(name: str, key: str = "decoder") -> None:
 def facts(name: str) -> dict[str, str]:
     """What of a decoder decides pixels: its name, versions and rules."""
     if name == "torchcodec":
-        return {"name": name, "version": version("torchcodec"), "resize": f"torch {version('torch')}", **RULES}
+        others = f"pillow {features.version('pil')} (BMP, TIFF, PPM)"
+        return {"name": name, "version": version("torchcodec"), "resize": f"torch {version('torch')}", "others": others,
+                **RULES}  # fmt: skip
     libjpeg = features.version("libjpeg_turbo") or f"not turbo, {features.version('jpg')}"
     pillow = features.version("pil") or "unknown"
     return {"name": name, "version": pillow, "libjpeg": libjpeg, "resize": f"pillow {pillow}", **RULES}

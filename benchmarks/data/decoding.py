@@ -19,9 +19,7 @@ import struct
 import subprocess
 import sys
 import tempfile
-import time
 import traceback
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +30,7 @@ from numpy.typing import NDArray
 
 from benchmarks.data import decoders
 from benchmarks.data.dataset import Images
-from benchmarks.data.photographs import Photographs, Store, Views, squares
+from benchmarks.data.photographs import Photographs, Request, Store, Stream, Views, squares
 from benchmarks.errors import InductiveError
 
 JOB = struct.Struct("<QQIIIIIi")  # where its request lies, bytes of memory, its images, first, last, R, filter, ticket
@@ -48,7 +46,6 @@ FILTERS = tuple(decoders.FILTERS)
 ROOT = Path(__file__).parents[2]  # where the packages lie
 
 Pixels = NDArray[np.uint8]
-Request = Callable[[int], Views]
 
 
 @dataclass(frozen=True)
@@ -110,7 +107,7 @@ class Decoding:
             self._workers.end()
         self.store.close()
 
-    def stream(self, request: Request, end: int, most: tuple[int, int]) -> "Stream":
+    def stream(self, request: Request, end: int, most: tuple[int, int]) -> Stream:
         """The pixels of requests up to number `end`; `most` are the images and the side (pixels) of the largest."""
         slot = Slot(0, *most, self.store.manifest.channels)
         if self._workers is not None:
@@ -120,25 +117,6 @@ class Decoding:
     def show(self, views: Views, out: Pixels) -> None:
         """Decodes in this process; see `show`."""
         show(self.store, self._show, views, out)
-
-
-class Stream:
-    """The pixels of numbered requests. `waited` are the seconds that whoever takes them has waited in all."""
-
-    waited = 0.0
-
-    def take(self, number: int) -> Pixels:
-        """Pixels (M R R C) of a request, to be used before the next is taken: they are overwritten then."""
-        began = time.perf_counter()
-        pixels = self._take(number)
-        self.waited += time.perf_counter() - began
-        return pixels
-
-    def _take(self, number: int) -> Pixels:
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Gives its memory back."""
 
 
 class _Here(Stream):
@@ -154,6 +132,9 @@ class _Here(Stream):
         out = self.memory[: math.prod(shape)].reshape(shape)
         self.decoding.show(views, out)
         return out
+
+    def close(self) -> None:
+        self.memory = self.memory[:0]
 
 
 class _Ahead(Stream):

@@ -12,22 +12,21 @@ import hashlib
 import itertools
 import json
 import os
+import time
 import zlib
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.errors import InductiveError
 from benchmarks.files import read_json
-
-if TYPE_CHECKING:
-    from benchmarks.data.decoding import Decoding
 
 FORMAT = 1
 STORE = ".photographs"  # under the data folder
@@ -216,6 +215,37 @@ def squares(sizes: NDArray[np.integer], side: int, shorter: int) -> NDArray[np.i
     return np.stack((zero, zero, width, height, columns, rows, left, top), axis=1).astype(np.int32)
 
 
+Pixels = NDArray[np.uint8]
+Request = Callable[[int], Views]  # what is wanted, by number
+
+
+class Stream(ABC):
+    """The pixels of numbered requests. `waited` are the seconds that whoever takes them has waited in all."""
+
+    waited = 0.0
+
+    def take(self, number: int) -> Pixels:
+        """Pixels (M R R C) of a request, to be used before the next is taken: they are overwritten then."""
+        began = time.perf_counter()
+        pixels = self._take(number)
+        self.waited += time.perf_counter() - began
+        return pixels
+
+    @abstractmethod
+    def _take(self, number: int) -> Pixels:
+        """See `take`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Gives its memory back."""
+
+
+class Decodes(Protocol):
+    """What makes pixels of photographs: `benchmarks.data.decoding.Decoding`."""
+
+    def stream(self, request: Request, end: int, most: tuple[int, int]) -> Stream: ...
+
+
 @dataclass(frozen=True, eq=False)
 class Photographs:
     """Some images of a store, by their numbers in its index (M,), in the order in which they are wanted, and what makes
@@ -223,7 +253,7 @@ class Photographs:
 
     store: Store
     rows: NDArray[np.int64] = field(repr=False)
-    decoding: "Decoding" = field(repr=False)
+    decoding: Decodes = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.rows)

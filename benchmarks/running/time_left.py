@@ -186,13 +186,14 @@ def forecast(task: Task) -> Forecast:
         return cost.run_seconds(run, evaluations, slot, NO_START)
 
     trained = seconds()
+    step = trained / run.steps if run.steps else 0.0
     if task.until is not None:
-        return Forecast(trained / run.steps, 0.0, (), 0.0)
+        return Forecast(step, 0.0, (), 0.0)
     train, validation = run.part_sizes
     image = (seconds(Evaluation(resolution=run.resolution)) - trained) / run.data.test_count
     wanted = task.evaluations if task.missing is None else task.missing
     each = tuple(seconds(one) - trained for one in wanted)
-    return Forecast(trained / run.steps, image * validation, each, image * train)
+    return Forecast(step, image * validation, each, image * train)
 
 
 def _steps(task: Task) -> int:

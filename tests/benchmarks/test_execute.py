@@ -29,6 +29,7 @@ from benchmarks.records.record import configuration_digest, opened_pass, read_re
 from benchmarks.records.states import run_state, study_states
 from benchmarks.running.attempt_log import Outcome
 from benchmarks.training import training
+from benchmarks.training.batches import Batches
 from benchmarks.training.evaluation import evaluate
 
 Make = Callable[..., Run]
@@ -211,14 +212,14 @@ def test_a_diverged_run_makes_no_further_update(
     """A poisoned batch at step 5 (infinite pixels): recorded with its step, the weights are not touched again."""
     run = tiny()
     updates = []
-    real = training.Batches.batch
+    real = Batches.batch
 
     def poisoned(self: Any, step: int) -> Any:
         updates.append(step)
         x, weights = real(self, step)
         return (x * float("inf") if step == 5 else x), weights
 
-    monkeypatch.setattr(training.Batches, "batch", poisoned)
+    monkeypatch.setattr(Batches, "batch", poisoned)
     assert perform(run).state == "diverged"
     assert updates == [0, 1, 2, 3, 4, 5]
     record = read_record(tmp_path / run.id)

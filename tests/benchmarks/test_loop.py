@@ -22,6 +22,7 @@ from benchmarks.running import loop
 from benchmarks.running.attempt_log import Outcome
 from benchmarks.running.loop import FIRST_STEPS
 from benchmarks.training import training
+from benchmarks.training.batches import Batches
 from benchmarks.training.kernels import execution_for
 from benchmarks.training.training import Training, build_model
 
@@ -93,7 +94,7 @@ def test_a_masked_step_is_found_before_a_checkpoint(
     recorded as diverged at 20, and leaves no checkpoint of the steps that did not count."""
     run = tiny(budget={"steps": 400})
     assert not any(logged(step, 400) for step in (21, 22, 23))
-    batch, begun = training.Batches.batch, training.Training.__init__
+    batch, begun = Batches.batch, training.Training.__init__
 
     def poisoned(self: Any, step: int) -> Any:
         x, weights = batch(self, step)
@@ -103,7 +104,7 @@ def test_a_masked_step_is_found_before_a_checkpoint(
         begun(self, *arguments)
         self.waits = True
 
-    monkeypatch.setattr(training.Batches, "batch", poisoned)
+    monkeypatch.setattr(Batches, "batch", poisoned)
     monkeypatch.setattr(training.Training, "__init__", waiting)
     assert perform(run, stop_at=23) == Outcome("diverged", "loss not finite at step 20")
     assert read_record(tmp_path / run.id).result["diverged_at"] == 20  # type: ignore[index]

@@ -25,7 +25,7 @@ from benchmarks.cli.main import main
 from benchmarks.data import folders, shards
 from benchmarks.data.catalogue import dataset, forget
 from benchmarks.data.class_names import class_names
-from benchmarks.data.dataset import Places, array_of
+from benchmarks.data.dataset import Places
 from benchmarks.data.duplicates import find
 from benchmarks.data.folders import MOST_DECODED, Index, in_shards, kept_as
 from benchmarks.data.photographs import Photographs, Store, read_manifest
@@ -660,8 +660,10 @@ def test_who_needs_an_array_is_told_and_a_page_shows_the_middle(tmp_path: Path) 
     photograph(tmp_path / "photos" / "ape" / "large.png", 5, sides=(300, 400))
     prepare(tmp_path)
     images = load_images(NAME, tmp_path)
-    with pytest.raises(InductiveError, match="fairness needs one array of equal squares, and folder:photos is photogr"):
-        array_of(images.train, "fairness")
+    with pytest.raises(
+        InductiveError, match="folder:photos: photographs of any size lie in shards, and what was asked for needs"
+    ):
+        images.array("train")
     both = [part for part in (images.train, images.test) if isinstance(part, Photographs)]
     shapes = {_as_shown(part, number).shape for part in both for number in range(len(part))}
     sides = {min(SQUARE, int(side)) for part in both for side in part.sizes.min(axis=1)}

@@ -152,3 +152,10 @@ def test_runs_that_only_lack_evaluations() -> None:
             assert truth.told.seconds() == pytest.approx(whole - truth.now)
     seconds = truth.told.seconds()
     assert seconds == pytest.approx(sum(truth.seconds_alone(one) for one in tasks[1:]))
+
+
+def test_of_a_run_without_steps() -> None:
+    """Evaluated as initialised: no step takes anything, and the evaluations are counted."""
+    known = forecast(task(budget={"steps": 0}))
+    assert known.step == 0.0
+    assert len(known.evaluations) == 2 * len(SIZES) and all(seconds > 0 for seconds in known.evaluations)
