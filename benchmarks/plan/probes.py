@@ -1,6 +1,7 @@
 """Probes: one thing changed in the test images of a finished run, or in their labels, by steps of growing strength.
 
-This is the table of all of them. What each does to images is the function of its name in benchmarks/training/probes.py.
+This is the table of all of them. What each does to images is the function of its name in
+benchmarks/training/probed/probes.py.
 """
 
 from collections.abc import Callable, Iterable

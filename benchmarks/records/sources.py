@@ -123,7 +123,9 @@ def evaluation_code(probe: str = NO_PROBE) -> str:
     """Digest of the code that measures a finished run; with a probe, also of what that does and by which strengths."""
     if probe == NO_PROBE:
         return code_digest((*MEASURING, RESIDENT[1]))
-    code = code_digest(("benchmarks.training.probing:Probing", f"benchmarks.training.probes:{probe}", RESIDENT[1]))
+    code = code_digest(
+        ("benchmarks.training.probed.probing:Probing", f"benchmarks.training.probed.probes:{probe}", RESIDENT[1])
+    )
     return digest_of(f"{code} {PROBES[probe].values}")
 
 

@@ -54,7 +54,7 @@ from benchmarks.training.compiling import use_cache
 from benchmarks.training.evaluation import Measurer, evaluate, predictions_kept
 from benchmarks.training.kernels import apply_execution, choose_device, execution_for
 from benchmarks.training.memory import explained, take_share
-from benchmarks.training.probing import Probing
+from benchmarks.training.probed.probing import Probing
 from benchmarks.training.training import Training, build_model, weights_digest
 from models.network import Network
 

@@ -25,9 +25,9 @@ from benchmarks.records.states import run_state
 from benchmarks.running.execute import Outcome
 from benchmarks.running.rerun import compare, prepare_rerun, rerun_root
 from benchmarks.trained import load_run
-from benchmarks.training import probes
 from benchmarks.training.pixels import Selected
-from benchmarks.training.probing import Probed
+from benchmarks.training.probed import probes
+from benchmarks.training.probed.probing import Probed
 
 Perform = Callable[..., Outcome]
 SIDE, NUMBERS = 16, np.arange(40, 80)

@@ -12,10 +12,10 @@ from torch import Tensor
 from benchmarks import randomness
 from benchmarks.plan.probes import PROBES
 from benchmarks.plan.run import Evaluation
-from benchmarks.training import probes
 from benchmarks.training.evaluation import Measurer, evaluate
 from benchmarks.training.images import plain
 from benchmarks.training.pixels import Pixels, Selected, moments
+from benchmarks.training.probed import probes
 
 TOGETHER = 64  # images changed at once, in double precision: memory
 PERMUTED = "permuted_labels"

@@ -142,7 +142,7 @@ def noise_image(x: Tensor, value: float, scene: Scene) -> Tensor:
 
 
 def permuted_labels(x: Tensor, value: float, scene: Scene) -> Tensor:
-    """The image as it is; `benchmarks.training.probing` gives it another's label."""
+    """The image as it is; `benchmarks.training.probed.probing` gives it another's label."""
     return x
 
 

@@ -1,0 +1,1 @@
+"""Evaluations on images that a probe has changed: what each does to them, and measuring a network on them."""
