@@ -458,7 +458,8 @@ crop = 0.875
 def test_photographs_from_the_disk_of_a_node(bed: Testbed, tmp_path: Path) -> None:
     """Decoded by other processes from a copy that the jobs of a node share; a preemption in between. The bits are
     those of a machine that decodes in the process that trains."""
-    there = user(tmp_path / "u", bed, STEPS, runs_per_gpu=1, scratch=str(tmp_path / "scratch"), cpus_per_job=2)
+    scratch = {"scratch": str(tmp_path / "scratch"), "runs_per_gpu": 1, "least_minutes": 0.01}  # a run a job
+    there = user(tmp_path / "u", bed, STEPS, **scratch)
     here = user(tmp_path / "here", None, STEPS)
     for one in (there, here):
         write_photographs(one.folder / "data" / "photos", each=60)
