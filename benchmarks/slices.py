@@ -30,6 +30,7 @@ REGISTRIES = {
     "benchmarks.plan.run:Run",
     "benchmarks.data.subsets:part_sizes",
     "benchmarks.training.images",
+    "benchmarks.training.ranks.share",
     "models",
     "models.positions.encodings",
     "models.catalogue.families",

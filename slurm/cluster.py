@@ -27,6 +27,12 @@ class Cluster(BaseModel):
     gpus_per_job: Annotated[int, Field(ge=0)] = Field(1, description="GPUs of a job, also where device is cpu")
     gpu_type: Annotated[str, Field(pattern=r"^[\w.-]*$")] = Field("", description="their type; empty: any")
     runs_per_gpu: Count = Field(1, description="runs side by side on a GPU, each a process; without GPUs, in a job")
+    gpus_per_run: Count = Field(
+        1, description="GPUs that compute a run together; without GPUs processes, of those side by side in a job"
+    )
+    checkpoint_activations: bool = Field(
+        False, description="compute activations of new runs again instead of keeping them: less memory, a third slower"
+    )
     cpus_per_job: Annotated[int, Field(ge=0)] = Field(
         2, description="CPU cores of a job; 0: not asked for, so what the site gives by default"
     )
@@ -122,6 +128,11 @@ class Cluster(BaseModel):
                 f"told to save before half of its time is over; allowed: minutes from {self.signal_seconds / 30:g}, or "
                 f"signal_seconds up to {self.minutes * 30}"
             )
+        there = max(1, self.gpus_per_job) * (1 if self.computes_on == "cuda" else self.runs_per_gpu)
+        if there % self.gpus_per_run:
+            name = "gpus_per_job" if self.gpus_per_job else "runs_per_gpu"
+            allowed = ", ".join(str(number) for number in range(1, there + 1) if there % number == 0)
+            raise ValueError(f"gpus_per_run: {self.gpus_per_run} does not divide {name} = {there}; allowed: {allowed}")
         taken = sorted(set(self.options) & TAKEN)
         if taken:
             raise ValueError(f"options: {', '.join(taken)} are set by other keys, or by the suite")
@@ -138,7 +149,7 @@ class Cluster(BaseModel):
     @property
     def slots(self) -> int:
         """Runs side by side in a job."""
-        return self.runs_per_gpu * max(1, self.gpus_per_job)
+        return self.runs_per_gpu * max(1, self.gpus_per_job) // self.gpus_per_run
 
     @property
     def memory_bytes(self) -> int:
@@ -153,6 +164,7 @@ class Cluster(BaseModel):
             "partitions": (self.dependent_partition,) if self.dependent_partition else self.partitions,
             "gpus_per_job": 0,
             "gpu_type": "",
+            "gpus_per_run": 1,
             "cpus_per_job": min(1, self.cpus_per_job),
             "memory_gb": min(SUBMITS_GB, self.memory_gb),
             "minutes": minutes,

@@ -238,7 +238,8 @@ def check_memory(study: Study, runs: Sequence[Run], cluster: Cluster) -> None:
     if cluster.computes_on == "cpu" and cluster.memory_bytes:
         wanted = ((run, study.evaluations[run.id]) for run in runs)
         where = f"a job of memory_gb = {cluster.memory_gb:g}"
-        memory.largest(wanted, cluster.memory_bytes, where, cluster.slots, more_memory(cluster))
+        together = cluster.slots * cluster.gpus_per_run  # processes, each with the whole network
+        memory.largest(wanted, cluster.memory_bytes, where, together, more_memory(cluster))
 
 
 def more_memory(cluster: Cluster) -> tuple[str, ...]:
@@ -350,8 +351,9 @@ def slot_of(cluster: Cluster) -> cost.Slot:
     """What each run of a cluster's jobs computes on, for the forecast of what it takes."""
     device = cluster.computes_on
     shared = cluster.runs_per_gpu if device == "cuda" else 1
-    workers = max(1, cluster.cpus_per_job // cluster.slots - 1)  # a core of each run is its own
-    return cost.Slot(device, cluster.gpu_type, shared, cluster.tflops, partial(form_by_rule, device=device), workers)
+    form = partial(form_by_rule, device=device, ranks=cluster.gpus_per_run)
+    workers = max(1, cluster.cpus_per_job // cluster.slots - cluster.gpus_per_run)  # a core of each process is its own
+    return cost.Slot(device, cluster.gpu_type, shared, cluster.tflops, form, workers, cluster.gpus_per_run)
 
 
 def estimates(study: Study, runs: Sequence[RunState], root: Path, slot: cost.Slot) -> tuple[dict[str, float], int]:
@@ -368,9 +370,13 @@ def estimates(study: Study, runs: Sequence[RunState], root: Path, slot: cost.Slo
 
 
 def price(planned: Matrix, cluster: Cluster) -> tuple[float, str]:
-    """What is submitted takes, and the unit: GPU-hours (hours of slots over runs a GPU), or core-hours where runs
-    compute on CPUs (hours of slots: a run is one thread)."""
-    hours = sum(planned.seconds[run] for array in planned.arrays for job in array for run in job) / 3600
+    """What is submitted takes, and the unit: GPU-hours (hours of slots times GPUs a run over runs a GPU), or core-hours
+    where runs compute on CPUs (hours of slots times processes a run, each of one thread)."""
+    hours = (
+        cluster.gpus_per_run
+        * sum(planned.seconds[run] for array in planned.arrays for job in array for run in job)
+        / 3600
+    )
     return (hours / cluster.runs_per_gpu, "GPU-hours") if cluster.computes_on == "cuda" else (hours, "core-hours")
 
 

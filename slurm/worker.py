@@ -234,12 +234,13 @@ def frozen(submission: Path) -> tuple[Study, Settings, Path]:
         command=about["command"],
         plugins=models.loaded_plugins(),
         runs_per_gpu=about["cluster"]["runs_per_gpu"],
+        gpus_per_run=about["cluster"].get("gpus_per_run", 1),  # absent in early submissions
+        checkpoint_activations=about["cluster"].get("checkpoint_activations", False),  # likewise
         decoder=about["cluster"].get("decoder", "pillow"),  # absent in early submissions
         scratch=scratch(about["cluster"].get("scratch", "")),
         workers=None,
     )
-    side_by_side = settings.runs_per_gpu * max(1, about["cluster"]["gpus_per_job"])
-    return study, local.with_workers(settings, side_by_side), root
+    return study, local.with_workers(settings, about["cluster"]["slots"]), root
 
 
 def scratch(named: str) -> Path | None:

@@ -358,7 +358,7 @@ def _happened(record: Record) -> dict[str, Any]:
         "reason": record.reason or "",
         "attempts": len(record.attempts),
         "images_per_second": measured[-1].summary()["images_per_second"] if measured else None,
-        "alone": beside == 1,
+        "alone": beside == 1 and execution.get("ranks", 1) == 1,  # absent in early records
         "side_by_side": beside,
         "training_seconds": sum(s for s in seconds if s is not None) if any(seconds) else None,
         "hardware": hardware(execution, (measured or attempts)[-1].environment() if attempts else {}) or NONE,

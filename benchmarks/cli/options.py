@@ -39,6 +39,11 @@ def options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         "only": click.option("--only", metavar="GLOB", help="Only the runs whose ids match."),
         "device": click.option("--device", type=Choice(["auto", "cpu", "cuda", "mps"]), default="auto",
                                show_default=True, help="auto takes a CUDA GPU where there is one."),
+        "gpus_per_run": click.option("--gpus-per-run", type=click.IntRange(min=1), default=1, show_default=True,
+                                     metavar="N", help="GPUs that compute a run together, on a CPU processes: rounding "
+                                     "apart, the same run. Recorded; a run resumes with as many."),
+        "recompute": click.option("--checkpoint-activations", is_flag=True, help="Compute activations again instead of "
+                                  "keeping them: less memory, a third more arithmetic, the same bits. Recorded."),
         "checkpoint": click.option("--checkpoint-every", type=click.FloatRange(min=0, min_open=True), default=300.0,
                                    metavar="SECONDS", show_default=True, help="Time between checkpoints."),
         "accept": click.option("--accept-code", is_flag=True, help="Continue records of other sources; recorded."),

@@ -12,6 +12,7 @@ from benchmarks.cli.options import options
 from benchmarks.console import count, duration, print_json, say, table, terminal
 from benchmarks.data import folders
 from benchmarks.data.dataset import FOLDER, Places
+from benchmarks.errors import ConfigError
 from benchmarks.forecast import cost, memory
 from benchmarks.forecast.gpu_speed import kind_of
 from benchmarks.plan.study import Study, load_study
@@ -30,14 +31,15 @@ HERE = "this machine"
     metavar="FILE",
     help="Forecast for the jobs of this cluster.toml instead of for this machine.",
 )
-@options("runs", "where", "json", "plugin")
-def plan(study: str, gpu: str | None, cluster: Path | None, root: Path, data: Path, as_json: bool) -> None:  # fmt: skip
+@options("gpus_per_run", "runs", "where", "json", "plugin")
+def plan(study: str, gpu: str | None, cluster: Path | None, gpus_per_run: int, root: Path, data: Path,
+         as_json: bool) -> None:  # fmt: skip
     """The dry run: the matrix of runs by state, its size and its price, and the differences it can detect."""
     from analysis import power
     from benchmarks.running import preflight
 
     loaded = load_study(study, Places(data, root))
-    machine = _machine(gpu, cluster)
+    machine = _machine(gpu, cluster, gpus_per_run)
     for run in loaded.runs:
         init_from.check_no_circle(run, root)
     lacking = [str(one) for one in preflight.unprepared(loaded, loaded.runs, root, data, decoded=False)]
@@ -75,7 +77,7 @@ class _Machine:
     helps: tuple[str, ...] = ()
 
 
-def _machine(gpu: str | None, cluster: Path | None) -> _Machine:
+def _machine(gpu: str | None, cluster: Path | None, ranks: int) -> _Machine:
     from benchmarks.running import local
 
     if cluster is not None:
@@ -83,13 +85,16 @@ def _machine(gpu: str | None, cluster: Path | None) -> _Machine:
         from slurm.submit import more_memory, slot_of
 
         asked = read_cluster(cluster)
-        slot = slot_of(asked) if gpu is None else cost.Slot("cuda", gpu)
+        if ranks > 1:
+            raise ConfigError("--gpus-per-run", f"{cluster} says that, as gpus_per_run = {asked.gpus_per_run}")
+        slot = slot_of(asked) if gpu is None else cost.Slot("cuda", gpu, ranks=asked.gpus_per_run)
         helps = (*more_memory(asked), "--gpu NAME to plan for a GPU")
         return _Machine(slot, asked.slots, asked.memory_bytes or None, f"a job of {cluster}", helps)
     if gpu is not None:
-        return _Machine(cost.Slot("cuda", gpu), 1, None, "")
+        return _Machine(cost.Slot("cuda", gpu, ranks=ranks), 1, None, "")
     helps = ("--gpu NAME or --cluster FILE to plan for another machine",)
-    return _Machine(cost.CPU, local.slots("cpu"), memory.machine_bytes(), HERE, helps)
+    several = max(1, local.slots("cpu") // ranks)
+    return _Machine(cost.Slot(ranks=ranks), several, memory.machine_bytes(), HERE, helps)
 
 
 def _memory(study: Study, root: Path, machine: _Machine) -> memory.Memory | None:
@@ -125,7 +130,7 @@ def plan_values(study: Study, root: Path, slot: cost.Slot = cost.CPU) -> dict[st
     for cell in cost.cells(study, root, slot, speeds):
         run = cell.runs[0]
         todo = [one for one in cell.runs if states[one.id].state not in ("finished", "diverged", "stale")]
-        seconds += cell.seconds * len(todo)
+        seconds += slot.ranks * cell.seconds * len(todo)
         bytes_left += cell.bytes * len(cell.runs)
         to_do += len(todo)
         rows.append(
@@ -142,7 +147,7 @@ def plan_values(study: Study, root: Path, slot: cost.Slot = cost.CPU) -> dict[st
             }
         )
     waiting = [one for one in states.values() if one.state == "finished" and one.waiting]
-    added = sum(cost.evaluation_seconds(one.run, one.waiting, slot, speeds) for one in waiting)
+    added = slot.ranks * sum(cost.evaluation_seconds(one.run, one.waiting, slot, speeds) for one in waiting)
     unit = "gpu_seconds" if slot.device == "cuda" else "core_seconds"
     return {
         "study": study.name,
@@ -198,5 +203,8 @@ def print_plan(console: Console, study: Study, root: Path, slot: cost.Slot, jobs
 
 def _time(seconds: float, slot: cost.Slot, jobs: int) -> str:
     if slot.device == "cuda":
-        return f"about {duration(seconds)} of one {kind_of(slot.gpu) or 'GPU'}"
-    return f"about {duration(seconds)} of one core, {duration(seconds / jobs)} with {jobs} side by side"
+        together = f", {slot.ranks} at a time: {duration(seconds / slot.ranks)}" if slot.ranks > 1 else ""
+        return f"about {duration(seconds)} of one {kind_of(slot.gpu) or 'GPU'}{together}"
+    together = f" by {slot.ranks} cores each" if slot.ranks > 1 else ""
+    took = duration(seconds / slot.ranks / jobs)
+    return f"about {duration(seconds)} of one core, {took} with {jobs} side by side{together}"

@@ -10,7 +10,7 @@ from rich.console import Console
 
 import models
 from benchmarks.cli.options import Choice, options
-from benchmarks.cli.run import work_through
+from benchmarks.cli.run import check_gpus, gpus_for, work_through
 from benchmarks.console import print_json, say, terminal
 from benchmarks.data.dataset import Places
 from benchmarks.errors import DONE, FAILED, INTERRUPTED, OTHERS, ConfigError
@@ -26,12 +26,14 @@ from benchmarks.running.task import Task
 @click.argument("run_id")
 @click.option("--first", type=click.IntRange(min=1), metavar="STEPS", help="Compare only the opening metrics.")
 @click.option("--device", type=Choice(["auto", "cpu", "cuda", "mps"]), help="Default: the recorded one.")
+@click.option("--gpus-per-run", "ranks", type=click.IntRange(min=1), metavar="N", help="Default: as recorded.")
 @click.option("--trust-code", is_flag=True, help="Execute the plugin in the record that its model comes from.")
 @options("records", "data", "plugin", "json")
-def rerun(run_id: str, first: int | None, device: str | None, trust_code: bool, root: Path, data: Path,
-          as_json: bool) -> int:  # fmt: skip
+def rerun(run_id: str, first: int | None, device: str | None, ranks: int | None, trust_code: bool, root: Path,
+          data: Path, as_json: bool) -> int:  # fmt: skip
     """Train a recorded run again and compare: equal, within tolerance, or different."""
     from benchmarks.running.local import with_workers
+    from benchmarks.running.members import ranks_of
     from benchmarks.running.task import Settings
     from benchmarks.training.kernels import choose_device
 
@@ -44,11 +46,15 @@ def rerun(run_id: str, first: int | None, device: str | None, trust_code: bool, 
         say(console, line)
     check_root(root)
     device = None if device is None else choose_device(device)
-    evaluations = again.prepare_rerun(record, run, device=device, first=first)
+    evaluations = again.prepare_rerun(record, run, device=device, first=first, ranks=ranks)
     chosen = device or str((record.execution or {})["device"])
+    several = ranks_of(again.rerun_root(root) / run.id)
+    check_gpus(several, chosen)
     command = shlex.join(["inductive", *sys.argv[1:]])
-    settings = Settings(data, chosen, command=command, plugins=models.loaded_plugins(), workers=None)
-    task = Task(run, evaluations, again.rerun_root(root), with_workers(settings, 1), until=first)
+    settings = Settings(data, chosen, command=command, plugins=models.loaded_plugins(), workers=None,
+                        gpus_per_run=several)  # fmt: skip
+    given = gpus_for(settings)
+    task = Task(run, evaluations, again.rerun_root(root), with_workers(settings, 1), until=first, gpus=given)
     try:
         ending = work_through([task], 1, console)[0]
     except KeyboardInterrupt:

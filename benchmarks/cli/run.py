@@ -27,7 +27,7 @@ from benchmarks.plan.study import Study, load_study
 from benchmarks.records.record import check_root
 from benchmarks.records.states import counted, run_state, selected
 from benchmarks.records.study_texts import keep_text
-from benchmarks.running import preflight
+from benchmarks.running import preflight, torchrun
 from benchmarks.running.progress import reporter_for
 from benchmarks.running.task import Ending, Task
 
@@ -40,12 +40,18 @@ SETTLED = ("finished", "diverged", "stale")  # states in which `run` does not tr
 
 @click.command()
 @click.argument("study")
-@options("only", "runs", "data", "device", "compile", "checkpoint", "accept", "workers", "decoder", "plugin")
+@options("only", "runs", "data", "device", "gpus_per_run", "recompute", "compile", "checkpoint", "accept", "workers")
+@options("decoder", "plugin")
 @click.option(
-    "--jobs", type=click.IntRange(min=1), help="Runs side by side, with CUDA on each GPU; default: one a core or GPU."
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Runs side by side, with CUDA on each GPU or group of --gpus-per-run; default: one a core or GPU.",
 )
 def run(study: str, only: str | None, jobs: int | None, root: Path, data: Path, **flags: Any) -> int:
     """Bring a study as far as it can be brought on this machine."""
+    flags["gpus_per_run"] = torchrun.ranks(flags["gpus_per_run"])
+    if not flags["gpus_per_run"]:
+        return DONE
     loaded = load_study(study, Places(data, root))
     if (root / ".submissions").is_dir():
         from slurm.status import settle_lost
@@ -62,6 +68,8 @@ def settings_for(
     compiling: CompileChoice = "rule",
     workers: int | None = None,
     decoder: str = "pillow",
+    gpus_per_run: int = 1,
+    checkpoint_activations: bool = False,
 ) -> Settings:
     """Execution settings from flags, the device chosen. Raises ConfigError for what cannot be had here."""
     from benchmarks.data.decoders import check_decoder
@@ -75,6 +83,7 @@ def settings_for(
     device = choose_device(device)
     check_compile(compiling, device)
     check_decoder(decoder, "--decoder")
+    check_gpus(gpus_per_run, device)
     return Settings(
         data,
         device,
@@ -85,7 +94,29 @@ def settings_for(
         plugins=plugins,
         decoder=decoder,
         workers=workers,
+        gpus_per_run=gpus_per_run,
+        checkpoint_activations=checkpoint_activations,
     )
+
+
+def gpus_for(settings: Settings) -> tuple[str, ...]:
+    """The GPUs that one run is computed by; () where it takes torch's first, or none."""
+    from benchmarks.running import gpus
+
+    several = settings.device == "cuda" and settings.gpus_per_run > 1
+    return gpus.given()[: settings.gpus_per_run] if several else ()
+
+
+def check_gpus(gpus_per_run: int, device: str) -> None:
+    """Raises ConfigError for more GPUs a run than there are."""
+    if gpus_per_run == 1:
+        return
+    from benchmarks.running import gpus
+
+    if device == "mps":
+        raise ConfigError("--gpus-per-run", f"{gpus_per_run}: mps has one GPU; allowed: 1")
+    if device == "cuda" and gpus_per_run > (there := len(gpus.given())):
+        raise ConfigError("--gpus-per-run", f"{gpus_per_run}, and there {'is' if there == 1 else 'are'} {there} here")
 
 
 def run_study(
@@ -113,7 +144,8 @@ def run_study(
     if settings.device == "mps" and (jobs or 1) > 1:
         raise ConfigError("--jobs", "mps runs one process at a time")
     note = gpus.check_sharing(settings.runs_per_gpu, "--jobs") if given and left else ""
-    slots = settings.runs_per_gpu * len(given) or jobs or local.slots(settings.device)
+    groups = len(given) // settings.gpus_per_run
+    slots = settings.runs_per_gpu * groups or jobs or max(1, local.slots(settings.device) // settings.gpus_per_run)
     jobs = min(slots, max(1, len(left)))
     if not given:
         settings = replace(settings, runs_per_gpu=jobs)
@@ -126,7 +158,7 @@ def run_study(
         console,
         f"{study.name}: {counted(one.state for one in states)}; {len(tasks)} to do on {place}, {jobs} side by side",
     )
-    for text in filter(None, (note, check_memory(tasks, jobs))):
+    for text in filter(None, (note, check_memory(tasks, jobs * settings.gpus_per_run))):
         say(console, text)
     for reason, several in Counter(one.reason for one in stale).items():
         first = next(one.run.id for one in stale if one.reason == reason)
@@ -164,12 +196,13 @@ def work_through(tasks: Sequence[Task], jobs: int, console: Console) -> list[End
     """Executes tasks, `jobs` side by side, and shows how far they are. Weights that are not there, and precisions that
     the device lacks, are found out before anything starts (InductiveError); KeyboardInterrupt once all is saved."""
     from benchmarks.running import local
-    from benchmarks.training.kernels import check_precision
+    from benchmarks.training.kernels import check_precision, check_ranks
 
     if not tasks:
         return []
     for task in tasks:
         check_precision(task.run, task.settings.device)
+        check_ranks(task.run, task.settings.gpus_per_run, task.settings.device, task.settings.compiling)
     preflight.check_weights([task.run for task in tasks], tasks[0].root)
     with reporter_for(console, tasks, jobs) as reporter:
         return local.run_tasks(list(tasks), jobs, reporter)

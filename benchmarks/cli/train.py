@@ -11,16 +11,16 @@ import click
 from rich.console import Console
 
 from benchmarks.cli.options import options
-from benchmarks.cli.run import check_memory, settings_for, summary, work_through
+from benchmarks.cli.run import check_memory, gpus_for, settings_for, summary, work_through
 from benchmarks.cli.show import print_configuration, print_show
 from benchmarks.console import count, say, terminal
 from benchmarks.data.dataset import Places
-from benchmarks.errors import INTERRUPTED, ConfigError
+from benchmarks.errors import DONE, INTERRUPTED, ConfigError
 from benchmarks.plan.run import Run, make_run
 from benchmarks.plan.study import single
 from benchmarks.records.record import check_root, read_record
 from benchmarks.records.states import run_state
-from benchmarks.running import preflight
+from benchmarks.running import preflight, torchrun
 from benchmarks.running.task import Task
 
 if TYPE_CHECKING:
@@ -41,11 +41,18 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, help="Initialisation, order and augmentation.")
 @click.option("--draw", type=int, help="Picks the subset; default: the seed.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Any key, as recipe.learning_rate=1e-3.")
-@options("runs", "data", "device", "compile", "checkpoint", "accept", "workers", "decoder", "plugin")
+@options("runs", "data", "device", "gpus_per_run", "recompute", "compile", "checkpoint", "accept", "workers", "decoder")
+@options("plugin")
 def train(changes: tuple[str, ...], root: Path, data: Path, device: str, compiling: Any, checkpoint_every: float,
-          accept_code: bool, workers: int | None, decoder: str, **flags: Any) -> int:  # fmt: skip
+          accept_code: bool, workers: int | None, decoder: str, gpus_per_run: int, checkpoint_activations: bool,
+          **flags: Any) -> int:  # fmt: skip
     """Train one configuration from flags; every key has a default."""
-    settings = settings_for(data, device, checkpoint_every, accept_code, compiling, workers, decoder)
+    gpus_per_run = torchrun.ranks(gpus_per_run)
+    if not gpus_per_run:
+        return DONE
+    settings = settings_for(
+        data, device, checkpoint_every, accept_code, compiling, workers, decoder, gpus_per_run, checkpoint_activations
+    )
     return train_one(run_of_flags(flags, changes, Places(data, root)), root, settings, terminal())
 
 
@@ -98,8 +105,9 @@ def train_one(run: Run, root: Path, settings: Settings, console: Console) -> int
         say(console, line)
     print_configuration(console, run)
     say(console, f"run {run.id} on {settings.device}: {count(run.steps, 'steps')}")
-    task = Task(run, study.evaluations[run.id], root, local.with_workers(settings, 1))
-    check_memory([task], 1)
+    settings = local.with_workers(settings, 1)
+    task = Task(run, study.evaluations[run.id], root, settings, gpus=gpus_for(settings))
+    check_memory([task], settings.gpus_per_run)
     try:
         endings = work_through([task], 1, console)
     except KeyboardInterrupt:

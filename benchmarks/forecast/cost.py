@@ -23,6 +23,7 @@ from benchmarks.records.record import Record, read_record
 CPU_FLOPS = 25e9
 OPERATION_SECONDS = 0.11e-3 / 3
 TOGETHER = 256  # images of an evaluation that are in a batch at least
+EXCHANGE_BYTES = 10e9  # a second between the GPUs of a node, assumed: PCIe 4.0; NVLink is several times as fast
 FILES_PER_RUN = 10
 STARTS_READ = 20  # records, of a study's
 DECODE_SECONDS = 2.5e-3  # of a core, for a photograph of ImageNet's usual 500 x 375 pixels and its square of 224
@@ -47,7 +48,8 @@ class Slot:
     """What a run computes on: a core of a CPU, or a GPU that it may share.
 
     `gpu` is a name of the GPU, '' where it is not known. `tflops` are assumed of the slot in training; 0: what follows
-    from the others. `form` is how a run will be compiled there; `workers` are the cores that decode photographs for it.
+    from the others. `form` is how a run will be compiled there. `ranks` GPUs, or cores, compute a run together;
+    `workers` are the cores that decode photographs for it.
     """
 
     device: str = "cpu"
@@ -56,10 +58,20 @@ class Slot:
     tflops: float = 0.0
     form: Callable[[Run], str] = lambda run: "off"
     workers: int = 1
+    ranks: int = 1
+
+    def rows(self, batch: int) -> int:
+        """Images of a batch that one of the ranks has."""
+        return -(-batch // self.ranks)
 
     @property
     def assumption(self) -> str:
         """What is assumed of it where no run of the same network has been measured there, in words."""
+        together = f", {self.ranks} of which compute a run together" if self.ranks > 1 else ""
+        return self._assumed + together
+
+    @property
+    def _assumed(self) -> str:
         if self.tflops:
             return f"assumed {self.tflops:g} TFLOP/s a slot ({self.device})"
         if self.device == "cuda":
@@ -221,7 +233,7 @@ def _training_seconds(run: Run, slot: Slot, speeds: Speeds) -> float:
         return run.steps * batch / rate
     if slot.device == "cuda":
         return _longer(run, slot, speeds) * run.steps * step_seconds(run, slot)
-    flops = 6 * facts(run).macs * batch * _training_area(run)
+    flops = 6 * facts(run).macs * slot.rows(batch) * _training_area(run)
     fixed = 3 * _operations(built_of(run))[0] * OPERATION_SECONDS
     return run.steps * (fixed + flops / (slot.tflops * 1e12 or CPU_FLOPS))
 
@@ -235,7 +247,14 @@ def step_seconds(run: Run, slot: Slot) -> float:
     """Seconds of a training step on a GPU, forecast (`gpu_speed`)."""
     operations, weights = _operations(built_of(run))
     launched = gpu_speed.launches(operations, weights, run.precision, slot.form(run)) * gpu_speed.LAUNCH_SECONDS
-    return launched + 6 * facts(run).macs * run.recipe.batch_size * _training_area(run) / _flops(run, slot)
+    images = slot.rows(run.recipe.batch_size) * _training_area(run)
+    return launched + _exchange_seconds(run, slot) + 6 * facts(run).macs * images / _flops(run, slot)
+
+
+def _exchange_seconds(run: Run, slot: Slot) -> float:
+    """Seconds in which the ranks of a run add up its gradients, in float32, each sending and receiving them nearly
+    twice (a ring: Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms", 2009)."""
+    return 8 * sum(facts(run).parameters.values()) * (slot.ranks - 1) / slot.ranks / EXCHANGE_BYTES
 
 
 def _flops(run: Run, slot: Slot) -> float:
@@ -320,6 +339,8 @@ def _is_of(record: Record, attempt: Mapping[str, Any], run: Run, slot: Slot) -> 
     """Whether an attempt's speed is that of a slot. An attempt on a GPU says how many shared it."""
     execution = record.execution or {}
     on_gpu = execution.get("device") == "cuda"
+    if execution.get("ranks", 1) != slot.ranks:  # absent in early records
+        return False
     if not on_gpu or slot.device != "cuda":
         return not on_gpu and slot.device != "cuda"
     return (

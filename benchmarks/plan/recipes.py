@@ -34,6 +34,9 @@ class Recipe(BaseModel):
     momentum: Annotated[float, Field(gt=0, lt=1)] = Field(0.9, description="of sgd")
     betas: tuple[Beta, Beta] = Field((0.9, 0.999), description="of adamw and adam")
     batch_size: Annotated[int, Field(ge=1)] = Field(128, description="images an update")
+    batch_norm_group: Natural = Field(
+        0, description="images of a batch, one after the other, that BatchNorm normalises together; 0: all of them"
+    )
     schedule: Literal["cosine", "triangle", "constant"] = Field(
         "cosine", description="after the warm-up; triangle falls in a straight line"
     )

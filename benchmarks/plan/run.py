@@ -275,6 +275,11 @@ def make_run(settings: Mapping[str, Any], places: Places | None = None) -> Run:
         )
     if run.validate_every and not run.validation:
         raise ImpossibleError("validate_every", "there is no validation part to measure on (validation = 0)")
+    group = run.recipe.batch_norm_group
+    if group and run.recipe.batch_size % group:
+        raise ImpossibleError(
+            "recipe.batch_norm_group", f"{group}: does not divide recipe.batch_size = {run.recipe.batch_size}"
+        )
     if run.init_from and run.options.get("weights", "none") != "none":
         raise ConfigError("init_from", f"the network has weights already: weights = {run.options['weights']!r}")
     run.part_sizes  # noqa: B018  (refuses a train size that the data set cannot serve)

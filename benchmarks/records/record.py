@@ -130,7 +130,7 @@ def read_record(folder: Path | str, *, now_sources: Mapping[str, str] | None = N
     result = _read(f"{place}/result.json", RESULT_KEYS)
     state, reason = _state(result, () if result is not None else read_attempts(Path(folder)))
     if state in ("finished", "diverged") and now_sources is not None:
-        changed = changes(recorded_sources(place, execution, accepted), now_sources)
+        changed = changes(recorded_sources(place, execution, accepted), sources.with_ranks(now_sources, execution))
         if changed:
             state, reason = "stale", f"changed since: {', '.join(changed)}"
     evaluations = _evaluations(place) if result is not None else []  # a pass that is still being made is no result

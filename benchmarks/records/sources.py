@@ -22,6 +22,9 @@ from models.catalogue.ready_made import is_ready_made, library_of
 # Where images come from: what `benchmarks.training.images` chooses between, which is not followed.
 RESIDENT = ("benchmarks.training.batches:Batches", "benchmarks.training.pixels:Selected")
 STREAMED = ("benchmarks.training.streamed:StreamedBatches", "benchmarks.data.decoding:show")
+# What groups of BatchNorm are made of, and several ranks: `benchmarks.training.ranks.share` is not followed either.
+GROUPS = ("benchmarks.training.ranks.normalisation:Groups",)
+RANKS = ("benchmarks.training.ranks.share:Share", "benchmarks.training.ranks.batches:OfRows")
 
 
 def entry_points(run: Run) -> tuple[str, ...]:
@@ -34,6 +37,7 @@ def _entry_points(network: tuple[str, ...], data: Dataset, recipe: Recipe, start
     return (
         "benchmarks.training.training:Training",
         *(STREAMED if data.photographs else RESIDENT),
+        *(GROUPS if recipe.batch_norm_group else ()),
         "benchmarks.plan.run:Budget",
         "benchmarks.data.subsets:draw_subset",
         data.reader,
@@ -76,6 +80,12 @@ def _ours(
         **slice_digests(_entry_points(*decisive)),
         **{name: digest_of(repr(fact)) for name, fact in facts.items()},
     }
+
+
+def with_ranks(now: Mapping[str, str], execution: Mapping[str, Any] | None) -> Mapping[str, str]:
+    """Sources of a run, and where its execution says that several ranks compute it what they are made of."""
+    ranks = (execution or {}).get("ranks", 1)  # absent in early records
+    return {**now, **slice_digests(RANKS)} if ranks != 1 else now
 
 
 SEVERAL_GRIDS = ("learned_1d", "learned_2d", "bias_2d", "relative_2d")  # encodings that fit tables to each grid

@@ -64,7 +64,10 @@ def circumstances(record: Record) -> Lines:
     if record.execution is not None and record.attempt_list:
         about = record.attempt_list[-1].environment()
         name = (about.get("gpu") or {}).get("name") if record.execution["device"] == "cuda" else about.get("cpu")
-        lines.append(("computed on", ", ".join(str(part) for part in (record.execution["device"], name) if part)))
+        ranks = record.execution.get("ranks", 1)  # absent in early records
+        together = f"{ranks} together" if ranks > 1 else ""
+        parts = (record.execution["device"], name, together)
+        lines.append(("computed on", ", ".join(str(part) for part in parts if part)))
     return lines
 
 

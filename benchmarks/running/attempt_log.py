@@ -18,10 +18,12 @@ log = logging.getLogger("inductive")
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an execution ended: finished, interrupted or diverged; `did` says what was done."""
+    """How an execution ended: finished, interrupted or diverged; `did` says what was done. `again`: it is to be begun
+    again at once, by new processes."""
 
     state: str
     did: str
+    again: bool = False
 
 
 class Job:

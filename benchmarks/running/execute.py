@@ -5,6 +5,7 @@ Local slots, SLURM workers and `inductive rerun` all call `execute`; it alone wr
 
 import logging
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -25,7 +26,7 @@ from benchmarks.data.photographs import Photographs
 from benchmarks.data.staging import staged
 from benchmarks.data.store import check_same_images, load_images
 from benchmarks.data.subsets import Subset, draw_subset
-from benchmarks.errors import RecordError, StaleError
+from benchmarks.errors import FAILED, RecordError, StaleError
 from benchmarks.files import read_json, write_json
 from benchmarks.plan.evaluations import leave_out_duplicates
 from benchmarks.plan.probes import NO_PROBE
@@ -48,6 +49,7 @@ from benchmarks.records.record import (
 from benchmarks.records.validity import valid_record
 from benchmarks.running.attempt_log import Job, Outcome, attempt
 from benchmarks.running.loop import Progress, Scored, Watch, result, train
+from benchmarks.running.members import Members, ranks_of
 from benchmarks.running.task import Settings
 from benchmarks.slices import changes
 from benchmarks.training.compiling import use_cache
@@ -55,6 +57,7 @@ from benchmarks.training.evaluation import Measurer, evaluate, predictions_kept
 from benchmarks.training.kernels import apply_execution, choose_device, execution_for
 from benchmarks.training.memory import explained, take_share
 from benchmarks.training.probed.probing import Probing
+from benchmarks.training.ranks.world import World
 from benchmarks.training.training import Training, build_model, weights_digest
 from models.network import Network
 
@@ -74,14 +77,16 @@ def execute(
     until: int | None = None,
     scored: Scored = lambda loss, validation: None,
     evaluating: Callable[[int, int], None] = lambda number, of: None,
+    members: Members | None = None,
 ) -> Outcome:
     """Brings a run's record as far as it can: training, result, the wanted evaluations.
 
     `progress` and `scored`: see `Watch`; `evaluating` is told of each evaluation as it begins: its number, from 1, and
     how many there are. `stop` is polled between steps and evaluations; when it is true, a checkpoint is written and the
-    outcome is `interrupted`. `until` stops at a step (for `rerun --first`). Raises OwnedError when a live attempt
-    elsewhere has the run, StaleError when its sources changed, RecordError for a record that cannot be used; any other
-    exception is recorded as the attempt's failure and raised again.
+    outcome is `interrupted`. `until` stops at a step (for `rerun --first`). `members` are the other ranks of a run that
+    several compute, of which this process is the first; they end with the training. Raises OwnedError when a live
+    attempt elsewhere has the run, StaleError when its sources changed, RecordError for a record that cannot be used;
+    any other exception is recorded as the attempt's failure and raised again.
     """
     began = time.perf_counter()
     for plugin in settings.plugins:
@@ -95,6 +100,8 @@ def execute(
         if not missing:
             return Outcome("finished", "nothing")
     _check_device(work)
+    if not finished:
+        _check_ranks(work, members)
     with attempt(claim(work.folder), settings.command, began) as job, explained(run.id), ExitStack() as opened:
         if (work.folder / "result.json").exists() and not finished:  # another attempt ended while this one looked
             finished = True
@@ -108,7 +115,8 @@ def execute(
         if finished or trained is not None:
             model = _reloaded(work, job, trained)
         else:
-            ended = _train(work, job, Watch(stop, progress, settings.checkpoint_seconds, until, scored))
+            watch = Watch(stop, progress, settings.checkpoint_seconds, until, scored)
+            ended = _train(work, job, watch, members)
             if ended is None:
                 return job.outcome
             model, trained = ended
@@ -137,10 +145,11 @@ class _Work:
         channels_last = job.execution["layout"] == "channels_last"
         return Measurer(model, self.run, self.images, self.subset, channels_last, self.left_out)
 
-    def training(self, job: Job) -> Training:
+    def training(self, job: Job, world: World | None) -> Training:
         """The training at its step 0."""
         run, root = self.run, self.root
-        return Training(run, job.execution, self.images, self.subset, lambda model: init_from.start(model, run, root))
+        begin = partial(init_from.start, run=run, root=root)
+        return Training(run, job.execution, self.images, self.subset, begin, world)
 
 
 def _opened(run: Run, root: Path, evaluations: list[Evaluation], settings: Settings) -> tuple[_Work, Record | None]:
@@ -186,16 +195,41 @@ def _missing(work: _Work, known: Record, evaluations: list[Evaluation]) -> list[
     return missing
 
 
-def _train(work: _Work, job: Job, watch: Watch) -> tuple[Network, dict[str, Any]] | None:
+def _train(work: _Work, job: Job, watch: Watch, members: Members | None) -> tuple[Network, dict[str, Any]] | None:
     """Trains the run. Returns the network and what result.json will say of it; None where it stopped or diverged
     (`job.outcome` says which), and where only its first steps were to be made."""
     write_subset(work.root, work.run, work.subset)
-    training = train(lambda: work.training(job), lambda one: work.measurer(one.model, job), work.folder, job, watch)
+    with _together(work, job, watch, members) as world:
+        make, measure = partial(work.training, job, world), lambda one: work.measurer(one.model, job)
+        training = train(make, measure, work.folder, job, watch)
     if training is None or watch.until is not None:
         return None
     model = training.finished_model()
     trained = _conclude(work.measurer(model, job), training, work.folder, job)
     return None if trained is None else (model, trained)
+
+
+@contextmanager
+def _together(work: _Work, job: Job, watch: Watch, members: Members | None) -> Iterator[World | None]:
+    """The ranks that compute a run together, for as long as it is trained; None where this process does so alone."""
+    if members is None or int(job.execution.get("ranks", 1)) == 1:
+        yield None
+        return
+    last = work.run.steps if watch.until is None else min(watch.until, work.run.steps)
+
+    def give_up(text: str) -> None:
+        job.end("failed", text)
+        os._exit(FAILED)  # the main thread waits for ranks that will not come, and hears nothing
+
+    members.give_up = give_up
+    try:
+        world = members.gather(work.run, work.settings, job.execution, last)
+        try:
+            yield world
+        finally:
+            world.end()
+    finally:
+        members.end()
 
 
 def _reloaded(work: _Work, job: Job, trained: Mapping[str, Any] | None) -> Network:
@@ -214,11 +248,13 @@ def _execution(work: _Work, claimed: Claim) -> dict[str, Any]:
     run, settings, images = work.run, work.settings, work.images
     path = work.folder / "execution.json"
     if not path.exists():
-        chosen = execution_for(run, choose_device(settings.device), settings.compiling)
+        device, how = choose_device(settings.device), (settings.gpus_per_run, settings.checkpoint_activations)
+        chosen = execution_for(run, device, settings.compiling, *how)
         if run.data.photographs:
             chosen["decoder"] = decoders.facts(settings.decoder)
         data = {**images.digests, "official": images.official}
-        claimed.write_json(path, {**chosen, "data": data, "sources": init_from.run_sources(run, work.root)})
+        made_by = sources.with_ranks(init_from.run_sources(run, work.root), chosen)
+        claimed.write_json(path, {**chosen, "data": data, "sources": made_by})
     else:
         _check_sources(work)
     execution = read_json(path)
@@ -246,14 +282,25 @@ def _check_device(work: _Work) -> None:
         )
 
 
+def _check_ranks(work: _Work, members: Members | None) -> None:
+    """Raises RecordError, before anything is claimed, where a run is computed by more processes than there are."""
+    wanted, there = ranks_of(work.folder, work.settings.gpus_per_run), 1 if members is None else members.ranks
+    if wanted > 1 and wanted != there:
+        raise RecordError(
+            f"{work.run.id}: computed by {wanted} ranks, and here {'is' if there == 1 else 'are'} {there}; "
+            f"--gpus-per-run {wanted} on as many GPUs resumes it, as its bits depend on it"
+        )
+
+
 def _check_sources(work: _Work) -> None:
     """Raises StaleError when the sources of a run have changed, unless that is accepted; then it is recorded."""
     run, folder = work.run, work.folder
     path = folder / "execution.json"
     if not path.exists():
         return
-    now = init_from.run_sources(run, work.root)
-    changed = changes(recorded_sources(folder, read_json(path)), now)
+    execution = read_json(path)
+    now = sources.with_ranks(init_from.run_sources(run, work.root), execution)
+    changed = changes(recorded_sources(folder, execution), now)
     if not changed:
         return
     if not work.settings.accept_code:

@@ -24,6 +24,7 @@ from typing import Any
 
 from benchmarks.errors import InductiveError, OwnedError, StaleError
 from benchmarks.running import gpus
+from benchmarks.running.members import Members, ranks_of
 from benchmarks.running.progress import Display
 from benchmarks.running.task import Ending, Settings, Task
 from models import ModelError
@@ -63,16 +64,20 @@ def cores() -> int:
 
 
 def with_workers(settings: Settings, runs: int) -> Settings:
-    """The settings of so many runs side by side, with the processes that decode photographs for each: the cores that
-    the runs leave, where nobody has said how many, and for a GPU, whose run needs little of its core, one at least."""
+    """The settings of so many runs side by side, with the processes that decode photographs for each, or for each of
+    its ranks: the cores that the runs leave, where nobody has said how many, and for a GPU, whose run needs little of
+    its core, one at least."""
     if settings.workers is not None:
         return settings
-    return replace(settings, workers=max(int(settings.device != "cpu"), cores() // runs - 1))
+    ranks = runs * settings.gpus_per_run
+    return replace(settings, workers=max(int(settings.device != "cpu"), cores() // ranks - 1))
 
 
-def gpu_of(slot: int, given: Sequence[str]) -> str:
-    """The GPU of a slot: slots go round the GPUs that this process was given, and never beyond them."""
-    return given[slot % len(given)]
+def gpus_of(slot: int, given: Sequence[str], ranks: int = 1) -> Sequence[str]:
+    """The GPUs of a slot: slots go round the GPUs that this process was given, or groups of `ranks` of them, and never
+    beyond them."""
+    group = slot % max(1, len(given) // ranks)
+    return given[group * ranks : (group + 1) * ranks]
 
 
 def run_tasks(
@@ -121,10 +126,16 @@ def run_tasks(
             wait([one.pipe for one in active] + [one.process.sentinel for one in active], timeout=0.2)
             for one in list(active):
                 if _is_over(one, reporter, deadline, patience):
-                    endings.append(_ending(one))
+                    ending = _ending(one)
                     active.remove(one)
                     free.append(one.slot)
-                    reporter.ended(endings[-1])
+                    if ending.state == "again" and not stopped:
+                        waiting.appendleft(one.task)
+                        continue
+                    if ending.state == "again":
+                        ending = replace(ending, state="interrupted")
+                    endings.append(ending)
+                    reporter.ended(ending)
         if stopped:
             if len(stopped) > announced:
                 reporter.message(SAVING)
@@ -240,11 +251,19 @@ def _child(pipe: Connection, task: Task, slot: int) -> None:
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)
-    if task.gpus:
-        os.environ[gpus.VISIBLE] = gpu_of(slot, task.gpus)
+    devices = gpus_of(slot, task.gpus, task.settings.gpus_per_run)
+    if devices:
+        os.environ[gpus.VISIBLE] = devices[0]
     keep_memory()
+    ranks = ranks_of(task.root / task.run.id, task.settings.gpus_per_run)
+    enough = ranks <= len(devices) or task.settings.device != "cuda"
+    members = Members(ranks, devices, (pipe,)) if ranks > 1 and enough else None
     tells = (_teller(pipe, "step"), _scorer(pipe), _teller(pipe, "evaluating"))
-    state, line = work(task, _Pipe(pipe).ended, *tells)
+    try:
+        state, line = work(task, _Pipe(pipe).ended, *tells, members)
+    finally:
+        if members is not None:
+            members.end()
     with suppress(OSError):  # the parent may be gone
         pipe.send(("end", state, line))
     sys.exit(0 if state != "failed" else 1)
@@ -256,14 +275,25 @@ def work(
     tell: Callable[[int, int, float | None], None],
     scored: Callable[[float, float | None], None] = lambda loss, validation: None,
     evaluating: Callable[[int, int], None] = lambda number, of: None,
+    members: Members | None = None,
 ) -> tuple[str, str]:
-    """Executes a task and puts what can go wrong into (state, line); a failure is recorded in the run's folder."""
+    """Executes a task and puts what can go wrong into (state, line); a failure is recorded in the run's folder. The
+    state is `again` where new processes are to resume the run at once."""
     os.environ["HF_HUB_OFFLINE"] = "1"  # training never touches the network; read by libraries at their import
     from benchmarks.running.execute import execute  # loads torch, which who starts runs does without
 
     try:
         outcome = execute(
-            task.run, task.root, task.evaluations, task.settings, stop, tell, task.until, scored, evaluating
+            task.run,
+            task.root,
+            task.evaluations,
+            task.settings,
+            stop,
+            tell,
+            task.until,
+            scored,
+            evaluating,
+            members,
         )
     except OwnedError as error:
         return "owned", str(error)
@@ -273,7 +303,7 @@ def work(
         return "failed", str(error)
     except Exception as error:  # noqa: BLE001  (the boundary of a run: recorded by execute, and it stops no other)
         return "failed", f"{type(error).__name__}: {error}".splitlines()[0]
-    return outcome.state, outcome.did
+    return ("again" if outcome.again else outcome.state), outcome.did
 
 
 class _Pipe:

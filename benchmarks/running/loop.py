@@ -27,6 +27,7 @@ from benchmarks.training.compiling import drop_compiled
 from benchmarks.training.evaluation import Measurer
 from benchmarks.training.kernels import nondeterministic_operation, use_determinism
 from benchmarks.training.memory import release
+from benchmarks.training.ranks.normalisation import check_groups
 from benchmarks.training.step_graph import PLAIN_STEPS
 from benchmarks.training.training import Training
 
@@ -62,15 +63,19 @@ def train(
     and it starts anew: the size decides the bits, so the steps before must have it, too. Likewise where an operation
     has no deterministic kernel: the run starts anew and does without. Raises torch.OutOfMemoryError when one image is
     too many.
+
+    Several ranks do not start anew by themselves: the attempt ends, and new processes begin the next one, at once with
+    the half.
     """
     emptied = False
     while True:
         training = make()
+        several = job.execution.get("ranks", 1) > 1
         try:
             return training if _Loop(training, measure(training), folder, job, watch).run() else None
         except ShortOfMemoryError as error:
             job.claim.check()
-            if emptied:
+            if emptied or several:
                 _halve(training, folder, job, error)
             else:
                 log.warning("no memory for %d images at once: the cache is emptied, then again", training.micro_batch)
@@ -85,6 +90,9 @@ def train(
             if training.run.data.photographs:
                 job.seconds["waiting"] = training.batches.waited
             training.batches.close()
+        if several:
+            job.outcome = Outcome("interrupted", "stopped, to begin again by new processes", again=True)
+            return None
         del training  # its memory is needed for the next, and with the error the tensors of its traceback are gone
         if job.execution.get("compile", "off") == "network":
             drop_compiled()
@@ -97,8 +105,11 @@ def _halve(training: Training, folder: Path, job: Job, error: ShortOfMemoryError
     if size == 1:
         raise error.__cause__ or error
     half = (size + 1) // 2
+    if training.share is not None and training.share.groups is not None:
+        recipe, ranks = training.run.recipe, int(job.execution.get("ranks", 1))
+        check_groups(recipe.batch_norm_group, recipe.batch_size, ranks, half)
     log.warning("no memory for %d images at once: from step 0 again with %d (%s)", size, half, error.__cause__)
-    if batch_norms(training.model):
+    if batch_norms(training.model) and not training.run.recipe.batch_norm_group:
         log.warning("BatchNorm normalises by these %d images now: not comparable with runs of the full batch", half)
     drop_checkpoints(folder)
     job.execution["micro_batch"] = half
@@ -151,6 +162,7 @@ class _Loop:
             if checkpoint["run"] != self.training.run.id:
                 raise RecordError(f"{self.folder}: its checkpoint is of another run, {checkpoint['run']}")
             self.training.restore(checkpoint["training"])
+        self.training.agree()
         self.metrics.start(self.training.step)
         self.job.step = self.training.step
         self.job.claim.started_at(self.training.step)
@@ -178,7 +190,7 @@ class _Loop:
             if training.step == steady:
                 self.job.seconds["first_steps"] += time.perf_counter() - start
                 first, start = training.step, time.perf_counter()
-            stopping = watch.stop()
+            stopping = training.stops(watch.stop())
             if stopping or time.monotonic() - saved >= watch.checkpoint_seconds:
                 if training.diverged():  # nothing is saved that has not been looked at
                     return self._diverged()
@@ -247,8 +259,9 @@ def result(
     facts = model.describe(run.resolution, run.resolution)
     train, validation = run.part_sizes
     special: dict[str, Any] = {}
-    if training.micro_batch < run.recipe.batch_size:
-        special = {"micro_batch": training.micro_batch, "batch_norm": bool(batch_norms(model))}
+    if training.micro_batch < training.batches.size:
+        by_parts = bool(batch_norms(model)) and not run.recipe.batch_norm_group
+        special = {"micro_batch": training.micro_batch, "batch_norm": by_parts}
     if run.recipe.ema:
         special["weights"] = f"average of decay {run.recipe.ema:g}"
     if training.began is not None:

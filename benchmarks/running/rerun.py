@@ -17,7 +17,7 @@ from benchmarks.records import init_from
 from benchmarks.records.attempts import read_attempts
 from benchmarks.records.metrics import read_metrics
 from benchmarks.records.record import Record, read_record
-from benchmarks.records.sources import is_current
+from benchmarks.records.sources import is_current, with_ranks
 from benchmarks.slices import changes
 
 RELATIVE_LOSS = 1e-3
@@ -51,12 +51,15 @@ def rerun_root(root: Path) -> Path:
     return root / ".reruns"
 
 
-def prepare_rerun(record: Record, run: Run, *, device: str | None = None, first: int | None = None) -> list[Evaluation]:
+def prepare_rerun(
+    record: Record, run: Run, *, device: str | None = None, first: int | None = None, ranks: int | None = None
+) -> list[Evaluation]:
     """Makes an empty folder for the rerun with the recorded execution, and returns the evaluations to repeat.
 
     `run` is the record's, read with the data folder that it is trained from now. `device` replaces the recorded one
-    where the user asks for it. Raises RecordError when the record has not come as far as is to be compared (step
-    `first`, or the end), OwnedError while another rerun of the same run is alive.
+    where the user asks for it, `ranks` the number of GPUs that compute it together. Raises RecordError when the record
+    has not come as far as is to be compared (step `first`, or the end), OwnedError while another rerun of the same run
+    is alive.
     """
     folder = rerun_root(record.path.parent) / record.id
     attempts = read_attempts(folder)
@@ -74,8 +77,13 @@ def prepare_rerun(record: Record, run: Run, *, device: str | None = None, first:
         from benchmarks.training.kernels import execution_for
 
         data = {"data": execution["data"]} if "data" in execution else {}  # absent in early records
-        execution = {**execution_for(run, device), **data}
-    execution["sources"] = init_from.run_sources(run, record.path.parent)
+        execution = {**execution_for(run, device, ranks=ranks or 1), **data}
+    elif ranks is not None and ranks != execution.get("ranks", 1):
+        from benchmarks.training.kernels import execution_for
+
+        chosen = execution_for(run, execution["device"], ranks=ranks)
+        execution |= {key: chosen[key] for key in ("ranks", "micro_batch", "compile")}
+    execution["sources"] = with_ranks(init_from.run_sources(run, record.path.parent), execution)
     write_json(folder / "execution.json", execution)
     return [Evaluation(**entry["evaluation"]) for entry in _comparable(record)]
 

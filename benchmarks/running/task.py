@@ -29,6 +29,8 @@ class Settings:
     decoder: str = "pillow"  # of photographs, where the run's execution.json does not name one yet
     scratch: Path | None = None  # a disk of the node, to which shards of photographs are copied once for all runs there
     workers: int | None = 0  # processes of a run that decode photographs; 0: its own does; None: as cores allow
+    checkpoint_activations: bool = False  # of a new run: computed again in the backward pass instead of kept
+    gpus_per_run: int = 1  # that compute a new run together, each in a process; without GPUs: processes
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,11 @@ class Batches:
         """Seconds that training has waited for images."""
         return 0.0
 
+    @property
+    def size(self) -> int:
+        """How many images of each step are made here."""
+        return self.run.recipe.batch_size
+
     def close(self) -> None:
         """Gives back what is held for the batches that are not asked for any more."""
 
@@ -97,8 +102,10 @@ class Batches:
 
     def indices(self, step: int, steps: int = 1) -> NDArray[np.int64]:
         """Which training images are in the batch of a step, or of several, one after the other (N,)."""
-        epochs, within = np.divmod(self._numbered(step, steps), len(self.labels))
-        return np.concatenate([self._order(int(epoch))[within[epochs == epoch]] for epoch in np.unique(epochs)])
+        epochs, found = np.divmod(self._numbered(step, steps), len(self.labels))
+        for epoch in np.unique(epochs):
+            found[epochs == epoch] = self._order(int(epoch))[found[epochs == epoch]]
+        return found
 
     def _numbered(self, step: int, steps: int, count: int = 1) -> NDArray[np.int64]:
         """The numbers in the stream of `count` draws for each image of some steps (N x count, all in one row)."""
@@ -145,7 +152,7 @@ class Batches:
             x, weights = change.make(x, weights, *own)
         weights = weights * (1 - recipe.label_smoothing) + recipe.label_smoothing / classes
         x = self.normalise(resize(fractions(x), side))
-        batches = zip(x.split(recipe.batch_size), weights.split(recipe.batch_size), strict=True)
+        batches = zip(x.split(self.size), weights.split(self.size), strict=True)
         return dict(enumerate(batches, step))
 
     def _pixels(self, step: int, indices: NDArray[np.int64], chosen: Tensor) -> Tensor:
@@ -158,16 +165,20 @@ class Batches:
 
     def drawn(self, step: int) -> tuple[NDArray[np.int64], list[augment.Change]]:
         """All that is decided on the host for the block that begins at a step: which images (N,), and their changes."""
-        steps, side = self.block_steps, self.resolution(step)
-        shape = self._shape(side)
-        changes = []
+        side = self.resolution(step)
+        shape, changes = self._shape(side), []
         for name in self.augmentations:
             to_size = {"side": side} if name == "resized_crop" else {}
-            in_turn = name == "flip" and self.run.recipe.flip_order == "alternating"
-            draw = partial(self._by_turns if in_turn else self._uniforms, name, step, steps)
-            changes.append(getattr(augment, name)(draw, shape, self.run.recipe, **to_size))
+            changes.append(self._change(name, step, shape, **to_size))
             shape = (shape[0], side, side) if to_size else shape
-        return self.indices(step, steps), changes
+        return self.indices(step, self.block_steps), changes
+
+    def _change(self, name: str, step: int, shape: augment.Shape, **to_size: int) -> augment.Change:
+        """What an augmentation does to the images of the block that begins at a step."""
+        in_turn = name == "flip" and self.run.recipe.flip_order == "alternating"
+        draw = partial(self._by_turns if in_turn else self._uniforms, name, step, self.block_steps)
+        change: augment.Change = getattr(augment, name)(draw, shape, self.run.recipe, **to_size)
+        return change
 
     def _uniforms(self, name: str, step: int, steps: int, count: int) -> NDArray[np.float64]:
         """Independent numbers for each image of the stream, N x count."""

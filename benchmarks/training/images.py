@@ -14,17 +14,26 @@ from benchmarks.data.photographs import Photographs
 from benchmarks.plan.run import Evaluation, Run
 from benchmarks.training.batches import Batches
 from benchmarks.training.pixels import Pixels, Selected
+from benchmarks.training.ranks.batches import ResidentRows, StreamedRows
+from benchmarks.training.ranks.rows import Rows
 from benchmarks.training.streamed import StreamedBatches, sample
 
 Part = Pixels | Photographs
 
 
-def batches_of(run: Run, images: Images, members: NDArray[np.int64], device: torch.device) -> Batches:
-    """The training batches of a run, of those images of the training part whose numbers are `members` (n_train,)."""
+def batches_of(
+    run: Run, images: Images, members: NDArray[np.int64], device: torch.device, rows: Rows | None = None
+) -> Batches:
+    """The training batches of a run, of those images of the training part whose numbers are `members` (n_train,), or
+    some `rows` of each batch."""
     labels = images.train_labels[members]
     if isinstance(images.train, Photographs):
-        return StreamedBatches(run, images.train.select(members), labels, device)
-    return Batches(run, Selected(images.train, members), labels, device)
+        photographs = images.train.select(members)
+        if rows is not None:
+            return StreamedRows(rows, run, photographs, labels, device)
+        return StreamedBatches(run, photographs, labels, device)
+    pixels = Selected(images.train, members)
+    return Batches(run, pixels, labels, device) if rows is None else ResidentRows(rows, run, pixels, labels, device)
 
 
 def part_of(images: Part, members: NDArray[np.int64]) -> Part:

@@ -20,6 +20,7 @@ from benchmarks.errors import InductiveError
 from benchmarks.plan.run import Run
 from benchmarks.records.environment import driver_version
 from benchmarks.training.compiling import CompileForm
+from benchmarks.training.ranks.rows import most_rows
 from models.linear import LinearForm
 from models.network import AttentionForm
 
@@ -111,10 +112,24 @@ def check_compile(choice: CompileChoice, device: str) -> None:
         )
 
 
-def form_by_rule(run: Run, device: str) -> str:
-    """How a run is compiled on a device where nobody asks for anything else."""
+def form_by_rule(run: Run, device: str, ranks: int = 1) -> str:
+    """How a run is compiled on a device where nobody asks for anything else; by several ranks it is not."""
     kernels = KERNELS.get((device, run.precision))
-    return kernels.compiled if kernels is not None and run.steps >= kernels.compile_from else "off"
+    return kernels.compiled if kernels is not None and run.steps >= kernels.compile_from and ranks == 1 else "off"
+
+
+def check_ranks(run: Run, ranks: int, device: str, compiling: CompileChoice = "rule") -> None:
+    """Raises InductiveError where a run cannot be computed by so many ranks. Starts no CUDA."""
+    group = run.recipe.batch_norm_group
+    if compiling in ("network", "graphs") and (ranks > 1 or (compiling == "network" and group)):
+        why = f"--gpus-per-run {ranks}" if ranks > 1 else f"recipe.batch_norm_group = {group}"
+        raise InductiveError(f"{run.id}: --compile {compiling} and {why} cannot be together; allowed: --compile off")
+    if ranks > 1 and device == "mps":
+        raise InductiveError(f"{run.id}: --gpus-per-run {ranks}: mps has one GPU; allowed: 1")
+    if ranks > run.recipe.batch_size:
+        raise InductiveError(
+            f"{run.id}: --gpus-per-run {ranks}: a batch has {run.recipe.batch_size} images; allowed: as many GPUs"
+        )
 
 
 def check_precision(run: Run, device: str) -> None:
@@ -124,16 +139,24 @@ def check_precision(run: Run, device: str) -> None:
         raise InductiveError(f"{run.id}: precision {run.precision} on {device} is not supported; allowed: {allowed}")
 
 
-def execution_for(run: Run, device: str, compiling: CompileChoice = "rule") -> dict[str, Any]:
-    """The settings that decide the bits of a run on a device.
+def execution_for(
+    run: Run, device: str, compiling: CompileChoice = "rule", ranks: int = 1, recompute: bool = False
+) -> dict[str, Any]:
+    """The settings that decide the bits of a run on a device, or on as many as there are `ranks`; with `recompute`
+    activations are computed again instead of kept.
 
     `micro_batch` images go through the network at once; the gradients of a batch are added up. Raises InductiveError
-    where the device is not known to compute in the run's precision.
+    where the device is not known to compute in the run's precision, or not by so many ranks.
     """
     check_precision(run, device)
     check_compile(compiling, device)
+    check_ranks(run, ranks, device, compiling)
+    if recompute and compiling in ("network", "graphs"):
+        raise InductiveError(
+            f"{run.id}: --compile {compiling} and --checkpoint-activations cannot be together; allowed: --compile off"
+        )
     kernels = KERNELS[device, run.precision]
-    form = form_by_rule(run, device) if compiling == "rule" else compiling
+    form = compiling if compiling != "rule" else "off" if recompute else form_by_rule(run, device, ranks)
     onednn = kernels.linear == "onednn" and torch.backends.mkldnn.is_available() and X86 and form == "off"
     convolutional = models.family(run.model).layout == "channels_last"
     return {
@@ -144,7 +167,9 @@ def execution_for(run: Run, device: str, compiling: CompileChoice = "rule") -> d
         "compile": form,
         "layout": kernels.convolutions if convolutional else "contiguous",
         "precision": run.precision,
-        "micro_batch": run.recipe.batch_size,
+        "micro_batch": most_rows(ranks, run.recipe.batch_size),
+        "ranks": ranks,
+        "checkpoint_activations": recompute,
         **(_cuda_settings(run.precision) if device == "cuda" else {}),
         **platform_bits(device),
     }

@@ -23,6 +23,8 @@ from benchmarks.training.averaging import Average
 from benchmarks.training.compiling import compiled
 from benchmarks.training.images import batches_of
 from benchmarks.training.pixels import Pixels, to_device
+from benchmarks.training.ranks.share import Share
+from benchmarks.training.ranks.world import World
 from benchmarks.training.step_graph import StepGraphs
 from models.network import Network
 
@@ -134,20 +136,30 @@ class Training:
         images: Images,
         subset: Subset,
         begin: Callable[[Network], Any] = lambda model: None,
+        world: World | None = None,
     ):
-        """`begin` is given the freshly initialised network, to load other weights into it; `began` is what it says."""
+        """`begin` is given the freshly initialised network, to load other weights into it; `began` is what it says.
+        `world`: the processes that compute the run together, None where this is the only one."""
         self.run, self.steps = run, run.steps
         self.channels_last = execution["layout"] == "channels_last"
         self.micro_batch = int(execution.get("micro_batch", run.recipe.batch_size))  # absent in early records
         self.model = build_model(run, execution)
         device, members = torch.device(execution["device"]), subset.train
-        self.batches = batches_of(run, images, members, device)
+        self.batches = batches_of(
+            run, images, members, device, None if world is None else world.rows(run.recipe.batch_size)
+        )
         self.model.fit_input(self.batches.unaugmented())
         self.began = begin(self.model)
         form = execution.get("compile", "off")  # absent in early records
         self.passes = compiled(self.model, form)
         self.optimizer = make_optimizer(self.model, run.recipe)
         self.average = Average(self.model, run.recipe.ema) if run.recipe.ema else None
+        self.share: Share | None = None
+        again = bool(execution.get("checkpoint_activations", False))  # absent in early records
+        if world is not None or run.recipe.batch_norm_group or again:
+            shape = (run.data.channels, run.resolution, run.resolution)
+            of_norms = run.recipe.batch_norm_group
+            self.share = Share(self.model, shape, run.recipe.batch_size, self.micro_batch, of_norms, world, again)
         self.skipped = torch.zeros((), device=device)
         self.waits = device.type != "cpu"
         self.rate = torch.zeros((), device=device, dtype=torch.float32 if self.waits else torch.float64)
@@ -178,8 +190,10 @@ class Training:
             return None
         if not read:
             return {}
-        hits = (logits.argmax(1) == weights.argmax(1)).float().mean().item()
-        return {"loss": loss.item(), "learning_rate": rate, "accuracy": hits}
+        hits = (logits.argmax(1) == weights.argmax(1)).float().mean()
+        if self.share is not None and self.share.world is not None:
+            hits = self.share.accuracy
+        return {"loss": loss.item(), "learning_rate": rate, "accuracy": hits.item()}
 
     def _use_rate(self, rate: float) -> None:
         """Sets the learning rate. On a GPU it is a float32, with graphs and without: a graph reads it from a tensor."""
@@ -202,16 +216,26 @@ class Training:
 
     def _gradients(self, x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Adds up the gradients of a batch, a micro-batch at a time; returns its loss and logits (B x classes)."""
-        loss, logits = torch.zeros((), device=x.device), []
+        loss, logits, done = torch.zeros((), device=x.device), [], 0
         for part, part_weights in zip(x.split(self.micro_batch), weights.split(self.micro_batch), strict=True):
-            with arithmetic(x.device, self.run.precision):
+            with arithmetic(x.device, self.run.precision), self._pass(done, len(part)):
                 out = self.passes(part)
-            share = F.cross_entropy(out.float(), part_weights) * (len(part) / len(x))
+            share = F.cross_entropy(out.float(), part_weights) * (len(part) / self.run.recipe.batch_size)
             with backward_arithmetic(self.run.precision):
                 share.backward()
             loss += share.detach()
             logits.append(out.detach().float())
-        return loss, torch.cat(logits)
+            done += len(part)
+        found = torch.cat(logits)
+        return (loss if self.share is None else self.share.add_up(loss, found, weights)), found
+
+    def _pass(self, first: int, count: int) -> AbstractContextManager[object]:
+        """Within it the network is given `count` of this process's images, the first-th and those after it."""
+        if self.share is None:
+            return nullcontext()
+        if self.share.world is not None:  # each micro-batch draws for the whole batch
+            seed_device(self.batches.device, randomness.key(self.run.seed, "network", self.step))
+        return self.share.forward(first, count)
 
     def diverged(self) -> bool:
         """Whether a loss was not finite; waits for the device. `step` does not count what was skipped then."""
@@ -219,6 +243,15 @@ class Training:
         self.step -= skipped
         self.skipped.zero_()
         return skipped > 0
+
+    def stops(self, asked: bool) -> bool:
+        """Whether to stop after this step, where this process has been `asked` to: all ranks stop at the same."""
+        return asked if self.share is None else self.share.stops(asked)
+
+    def agree(self) -> None:
+        """Gives all ranks the state of rank 0; nothing where there is one."""
+        if self.share is not None:
+            self.share.agree(self)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:

@@ -24,7 +24,7 @@ from benchmarks.plan.run import Run
 from benchmarks.plan.study import single
 from benchmarks.records.record import read_record
 from benchmarks.running import execute as executing
-from benchmarks.running import gpus, local
+from benchmarks.running import gpus, local, torchrun
 from benchmarks.running.attempt_log import Outcome
 from benchmarks.running.task import Ending, Settings, Task
 from benchmarks.training import kernels, memory
@@ -77,7 +77,8 @@ def test_the_gpus_that_are_given(
     assert gpus.given() == expected
     assert local.slots("cuda") == max(1, len(expected))
     if expected:
-        assert [local.gpu_of(slot, expected) for slot in range(2 * len(expected))] == [*expected, *expected]
+        found = [one for slot in range(2 * len(expected)) for one in local.gpus_of(slot, expected)]
+        assert found == [*expected, *expected]
 
 
 def test_a_child_sees_the_gpu_of_its_slot(monkeypatch: pytest.MonkeyPatch, tiny: Make) -> None:
@@ -97,6 +98,67 @@ def test_a_child_sees_the_gpu_of_its_slot(monkeypatch: pytest.MonkeyPatch, tiny:
         with pytest.raises(SystemExit):
             local._child(Pipe(), one, slot)  # type: ignore[arg-type]
     assert seen == ["5,7", "7", "MIG-1a"]
+
+
+def test_each_rank_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch, tiny: Make, tmp_path: Path) -> None:
+    """Four GPUs, two a run: the second slot has the last two, its leader the first of them. A run that was begun by
+    more ranks than its slot has GPUs gets none, and `execute` refuses it."""
+    made: list[tuple[Any, ...]] = []
+
+    class Members:
+        def __init__(self, *how: Any):
+            made.append(how)
+
+        def end(self) -> None:
+            pass
+
+    def work(task: Task, stop: Any, *watching: Any) -> tuple[str, str]:
+        made.append((os.environ[gpus.VISIBLE], type(watching[-1]).__name__))
+        return "finished", ""
+
+    monkeypatch.setattr(local, "Members", Members)
+    monkeypatch.setattr(local, "work", work)
+    monkeypatch.setattr(local, "keep_memory", lambda: None)
+    monkeypatch.setattr(local.signal, "signal", lambda *_: None)
+    monkeypatch.setenv(gpus.VISIBLE, "0,1,2,3")
+    task = Task(tiny(), [], tmp_path, Settings(Path("data"), "cuda", gpus_per_run=2), gpus=("0", "1", "2", "3"))
+    pipe: Any = Pipe()
+    with pytest.raises(SystemExit):
+        local._child(pipe, task, 1)
+    assert made == [(2, ("2", "3"), (pipe,)), ("2", "Members")]
+    (tmp_path / task.run.id).mkdir()
+    (tmp_path / task.run.id / "execution.json").write_text('{"ranks": 3}')
+    with pytest.raises(SystemExit):
+        local._child(pipe, task, 1)
+    assert made[2:] == [("2", "NoneType")]
+
+
+def test_a_run_of_more_ranks_than_there_are_is_refused(tiny: Make, perform: Perform, tmp_path: Path) -> None:
+    """Before anything is claimed: its bits depend on how many they are."""
+    with pytest.raises(RecordError, match="computed by 2 ranks, and here is 1; --gpus-per-run 2 on as many GPUs"):
+        perform(tiny(), gpus_per_run=2)
+    assert not list(tmp_path.glob("*/attempts"))
+
+
+@pytest.mark.parametrize(
+    ("environment", "asked", "expected"),
+    [
+        ({}, 1, 1),
+        ({}, 3, 3),
+        ({"RANK": "0"}, 2, 2),  # not by torchrun
+        ({"RANK": "0", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "4"}, 1, 4),
+        ({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "4"}, 4, 0),
+        ({"RANK": "0", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "4"}, 2, "torchrun has started 4 processes; allowed: 4"),
+        ({"RANK": "0", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}, 1, "8 processes, 4 of them on this node"),
+    ],
+)
+def test_what_torchrun_says(environment: dict[str, str], asked: int, expected: Any) -> None:
+    """Reference: the variables that torchrun sets, as its documentation has them."""
+    if isinstance(expected, str):
+        with pytest.raises(ConfigError, match=expected):
+            torchrun.ranks(asked, environment)
+    else:
+        assert torchrun.ranks(asked, environment) == expected
 
 
 class Pipe:

@@ -29,6 +29,7 @@ from benchmarks.running.prepare import data_set
 from benchmarks.running.task import Settings
 from benchmarks.training.evaluation import Measurer
 from benchmarks.training.images import batches_of
+from benchmarks.training.ranks.rows import rows_of
 from benchmarks.training.training import model_of
 
 NAME = "folder:photos"
@@ -82,6 +83,38 @@ def test_a_batch_depends_on_its_step_alone(recipe: Any, data: Path) -> None:
     for workers in (1, 2, 7) if recipe == STRONG else (2,):
         assert all(map(torch.equal, expected, batches(run, data, workers, steps)))
     assert all(map(torch.equal, expected[5:], batches(run, data, 2, steps[5:])))
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_ranks_have_their_rows_of_a_batch(ranks: int, data: Path) -> None:
+    """Reference: the whole batches, by one process. Partners of other ranks are decoded by each who mixes with them."""
+    run = photographic(data, recipe={**STRONG, "batch_size": 15})
+    images = load_images(NAME, data)
+    assert isinstance(images.train, Photographs)
+    members, cpu = members_of(run, images).train, torch.device("cpu")
+    whole = batches_of(run, images, members, cpu)
+    parts = [batches_of(run, images, members, cpu, rows_of(rank, ranks, 15)) for rank in range(ranks)]
+    for step in range(8):  # an epoch ends in step 5
+        for part, expected in zip(
+            zip(*(one.batch(step) for one in parts), strict=True), whole.batch(step), strict=True
+        ):
+            torch.testing.assert_close(torch.cat(part), expected, rtol=0, atol=1e-5)
+
+
+def test_ranks_train_on_photographs(data: Path, start: Callable[..., Started], tmp_path: Path) -> None:
+    """Reference: the same command without ranks. Two processes that decode for each of two ranks."""
+    command = (
+        *("train", "--model", "vit", "--size", "pico", "--dataset", NAME, "--data", str(data), "--train-size", "100"),
+        *("--resolution", "32", "--recipe", "strong", "--set", "options.scale=32", "--set", "recipe.batch_size=16"),
+        *("--steps", "14", "--workers", "2", "--device", "cpu"),
+    )
+    losses = []
+    for name, more in (("one", ()), ("two", ("--gpus-per-run", "2"))):
+        done = start("inductive", *command, "--runs", name, *more).wait()
+        assert done.returncode == 0, done.stdout + done.stderr
+        [path] = (tmp_path / name).glob("*/metrics.jsonl")
+        losses.append([json.loads(line)["loss"] for line in path.read_text().splitlines()])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 
 def test_resolutions_drawn_for_each_step(data: Path) -> None:

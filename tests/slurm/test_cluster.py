@@ -71,6 +71,14 @@ def test_every_key_is_written_and_read_back(tmp_path: Path) -> None:
             "options: mem-per-cpu contradicts memory_gb = 16; with memory_gb = 0 it is allowed",
         ),
         ("partitions = ['a']\ngpus_per_job = 0\ngpu_type = 'a100'", "gpu_type: 'a100' while gpus_per_job = 0"),
+        (
+            "partitions = ['a']\ngpus_per_job = 6\ngpus_per_run = 4",
+            "gpus_per_run: 4 does not divide gpus_per_job = 6; allowed: 1, 2, 3, 6",
+        ),
+        (
+            "partitions = ['a']\ngpus_per_job = 0\nruns_per_gpu = 4\ngpus_per_run = 3",
+            "gpus_per_run: 3 does not divide runs_per_gpu = 4; allowed: 1, 2, 4",
+        ),
         ("partitions = ['a']\npython = 'uv run python'", "absolute path of an interpreter"),
         ("partitions = ['a']\npython = '/usr/bin/python; rm -rf /'", "absolute path of an interpreter"),
         ("partitions = ['a']\noptions = { time = '1:00' }", "time are set by other keys"),

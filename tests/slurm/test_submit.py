@@ -18,7 +18,7 @@ import pytest
 from warm import Started
 
 from benchmarks.errors import ConfigError, InductiveError, OwnedError
-from benchmarks.forecast import cost
+from benchmarks.forecast import cost, gpu_speed
 from benchmarks.plan.run import Evaluation, make_run
 from benchmarks.plan.study import load_study
 from benchmarks.records.attempts import GRACE_SECONDS
@@ -266,6 +266,11 @@ def test_the_price_names_what_is_computed_on() -> None:
     on_cpus = Cluster(partitions=("cpu",), runs_per_gpu=2, gpus_per_job=0)
     assert price(planned, on_gpus) == (1.0, "GPU-hours")
     assert price(planned, on_cpus) == (2.0, "core-hours")
+    together = Cluster(partitions=("gpu",), gpus_per_job=4, gpus_per_run=4)
+    assert price(planned, together) == (8.0, "GPU-hours")
+    by_processes = Cluster(partitions=("cpu",), runs_per_gpu=4, gpus_per_job=0, gpus_per_run=2)
+    assert price(planned, by_processes) == (4.0, "core-hours")
+    assert (together.slots, by_processes.slots) == (1, 2)
 
 
 def test_another_cluster_counts_from_one(fake: Any, submit: Submit, tmp_path: Path) -> None:
@@ -577,6 +582,22 @@ def test_jobs_go_by_the_speed_of_their_gpus(tmp_path: Path) -> None:
         assert price(planned, cluster) == (pytest.approx(40 * seconds / 2 / 3600), "GPU-hours")
         jobs[kind] = planned.jobs
     assert jobs["t4"] > jobs["h100"]
+
+
+def test_gpus_that_compute_a_run_together_take_less_time_and_cost_more() -> None:
+    """Reference: the formula of docs/cluster.md, by hand. Four GPUs take a quarter of the arithmetic of one, as long to
+    launch it, and have to add up gradients; runs that one GPU has been measured at say nothing of four."""
+    settings = {"model": "resnet", "size": "tiny", "dataset": "cifar10", "budget": {"steps": 10_000}}
+    run = make_run(settings)
+    one, four = (cost.Slot("cuda", "a100", ranks=ranks) for ranks in (1, 4))
+    flops = 6 * cost.facts(run).macs * run.recipe.batch_size / gpu_speed.flops("a100", "float32")
+    exchange = 8 * sum(cost.facts(run).parameters.values()) * 3 / 4 / 10e9
+    assert cost.step_seconds(run, one) - cost.step_seconds(run, four) == pytest.approx(0.75 * flops - exchange)
+    assert cost.run_seconds(run, [], one) / 4 < cost.run_seconds(run, [], four) < cost.run_seconds(run, [], one)
+    record: Any = SimpleNamespace(execution={"device": "cpu", "ranks": 2})
+    assert [cost._is_of(record, {}, run, cost.Slot(ranks=ranks)) for ranks in (1, 2)] == [False, True]
+    early: Any = SimpleNamespace(execution={"device": "cpu"})
+    assert cost._is_of(early, {}, run, cost.Slot())
 
 
 def test_a_trained_run_is_priced_by_the_evaluations_it_lacks(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from benchmarks.errors import ConfigError
 from benchmarks.plan.run import Evaluation
 from benchmarks.records.attempts import claim, slurm_job
 from benchmarks.records.record import read_record
+from benchmarks.running import local
 from slurm import ledger, worker
 from slurm.worker import GIVE_UP_AFTER, Order, give_up, no_progress, requeue, tasks_of, time_left, too_little_time
 
@@ -241,6 +242,30 @@ def test_runs_share_the_gpus_of_a_job(
     with pytest.raises(ConfigError, match="runs_per_gpu: 3 runs on a GPU, and GPU 0 takes one process at a time"):
         worker._work(array, 0, [], worker.Errors(array, 0))
     assert not list((tmp_path / "runs").glob("[!.]*/attempts"))
+
+
+def test_gpus_of_a_job_compute_runs_together(
+    fake: Any, submit: Submit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four GPUs, two a run: two runs side by side, each told so; a submission of before has one GPU a run."""
+    monkeypatch.setattr("slurm.submit.check_site", lambda *_: [])
+    submit(1, device="cuda", gpus_per_job=4, runs_per_gpu=1, gpus_per_run=2)
+    [array] = ledger.read_arrays(tmp_path / "runs")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-1a,MIG-1b,MIG-2a,MIG-2b")
+    [task], _ = tasks_of(array, 0, "101")
+    assert task.settings.gpus_per_run == 2
+    path = array.submission / "submission.json"
+    about = json.loads(path.read_text())
+    assert about["cluster"]["slots"] == 2
+    assert [list(local.gpus_of(slot, task.gpus, 2)) for slot in (0, 1, 2)] == [
+        ["MIG-1a", "MIG-1b"],
+        ["MIG-2a", "MIG-2b"],
+        ["MIG-1a", "MIG-1b"],
+    ]
+    del about["cluster"]["gpus_per_run"]
+    path.write_text(json.dumps(about))
+    [task], _ = tasks_of(array, 0, "101")
+    assert task.settings.gpus_per_run == 1
 
 
 def test_only_time_limits_count(fake: Any, submit: Submit, tmp_path: Path) -> None:
