@@ -126,7 +126,10 @@ def _scalars(frame: Frame, root: Path) -> Iterator[tuple[str, Scalars]]:
 
 
 def _way(one: Any) -> str:
-    how = {key: getattr(one, key) for key in ("part", "images", "carry", "crop", "batchnorm", "views", "probe")}
+    how = {
+        key: getattr(one, key)
+        for key in ("part", "images", "carry", "crop", "interpolation", "aspect", "batchnorm", "views", "probe")
+    }
     how |= {key: int(getattr(one, key)) for key in ("resize_side", "strength")}
     return Evaluation(resolution=int(one.test_resolution), **how).words
 

@@ -9,6 +9,7 @@ model.describe(48, 48).macs
 from models.catalogue.abilities import Abilities, abilities, own_way
 from models.catalogue.declaration import Family
 from models.catalogue.plugins import Plugin, load_plugin, loaded_plugins, plugin_source, plugins_behind, read_plugin
+from models.catalogue.ready_made import check_head, keep_classes, shown_as_published
 from models.catalogue.registry import (
     INITIAL,
     PARTS,
@@ -49,6 +50,7 @@ __all__ = [
     "Scalar",
     "abilities",
     "carry_ways",
+    "check_head",
     "check_patch",
     "check_resolution",
     "create_model",
@@ -57,6 +59,7 @@ __all__ = [
     "family",
     "following_options",
     "initial_source",
+    "keep_classes",
     "load_plugin",
     "loaded_plugins",
     "model_names",
@@ -70,6 +73,7 @@ __all__ = [
     "read_plugin",
     "resizes_input",
     "resolve_options",
+    "shown_as_published",
     "sources",
     "unknown",
 ]

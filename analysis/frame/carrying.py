@@ -80,5 +80,6 @@ def ways_words(there: pd.DataFrame, label: str, train_size: int) -> str:
 
 def _plain(rows: pd.DataFrame) -> pd.DataFrame:
     """Resized whole images, BatchNorm as trained, no mirror images, however positions are carried."""
-    whole = (rows["images"] == "resize") & (rows["crop"] == 1) & (rows["resize_side"] == 0)
-    return rows[whole & (rows["views"] == "one") & (rows["batchnorm"] == "kept")]
+    return rows[
+        (rows["images"] == "resize") & rows["shown_default"] & (rows["views"] == "one") & (rows["batchnorm"] == "kept")
+    ]

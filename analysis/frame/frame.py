@@ -28,7 +28,7 @@ from benchmarks.data.dataset import Dataset, Places
 from benchmarks.errors import RecordError
 from benchmarks.plan.probes import NO_PROBE
 from benchmarks.plan.recipes import Recipe, augmentation_words, typed
-from benchmarks.plan.run import Run
+from benchmarks.plan.run import Run, usually_shown
 from benchmarks.plan.study import Study
 from benchmarks.records.init_from import run_sources
 from benchmarks.records.record import Record
@@ -100,6 +100,10 @@ COLUMNS = {
     "carry_default": "True: that is the model's default way, or there is nothing to carry",
     "crop": "share of the image's side that was shown, from its middle: 1 for all of it",
     "resize_side": "pixels of the image's shorter side before its middle was shown; 0: as crop says",
+    "interpolation": "how pixels were resized, antialiased: bilinear or bicubic",
+    "aspect": "of photographs: kept, or squashed to a square",
+    "shown_default": "True: crop, resize_side, interpolation and aspect are the model's usual ones: the whole image, "
+    "bilinear, or as its weights were published",
     "batchnorm": "statistics of BatchNorm: kept from training, or reestimated on the images as they were shown",
     "views": "one: of the image itself; mirrored: the mean of its logits and those of its mirror image",
     "probe": "what was changed in the images, or in their labels (docs/probes.md); '-': nothing",
@@ -114,6 +118,7 @@ COLUMNS = {
 }
 EVALUATION = [
     *("evaluation", "part", "test_resolution", "images", "carry", "carry_default", "crop", "resize_side"),
+    *("interpolation", "aspect", "shown_default"),
     *("batchnorm", "views"),
     *("probe", "strength"),
     *("count", "accuracy", "nll", "calibration", "consistency", "evaluated_per_second", "predictions"),
@@ -298,7 +303,8 @@ def _table_of_evaluations(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     evaluated = pd.DataFrame(rows, columns=["run", *EVALUATION])
     measured = [*SCORES, "evaluated_per_second"]
     evaluated[measured] = evaluated[measured].astype(float)
-    evaluated["carry_default"] = evaluated["carry_default"].astype(bool)
+    for name in ("carry_default", "shown_default"):
+        evaluated[name] = evaluated[name].astype(bool)
     return evaluated
 
 
@@ -391,8 +397,9 @@ def _evaluation_rates(record: Record) -> dict[str, float]:
 def _evaluated(
     name: str, entry: Mapping[str, Any], settings: Mapping[str, Any], rates: Mapping[str, float]
 ) -> dict[str, Any]:
-    how = entry["evaluation"]
+    how = {"crop": 1.0, "resize_side": 0, "interpolation": "bilinear", "aspect": "kept", **entry["evaluation"]}  # later
     default = default_way(settings["model"], settings["options"])
+    shown = usually_shown(settings["model"], settings["options"])
     return {
         "run": name,
         "evaluation": entry["id"],
@@ -401,8 +408,11 @@ def _evaluated(
         "images": how["images"],
         "carry": how["carry"],
         "carry_default": how["carry"] == NONE or default in (None, how["carry"]),
-        "crop": float(how.get("crop", 1.0)),  # absent in records of before there was a choice
-        "resize_side": how.get("resize_side", 0),
+        "crop": float(how["crop"]),
+        "resize_side": how["resize_side"],
+        "interpolation": how["interpolation"],
+        "aspect": how["aspect"],
+        "shown_default": (how["crop"], how["interpolation"], how["aspect"]) == shown and how["resize_side"] == 0,
         "batchnorm": how.get("batchnorm", "kept"),
         "views": how.get("views", "one"),
         "probe": how.get("probe", NO_PROBE),

@@ -17,15 +17,20 @@ def probed(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def usual(rows: pd.DataFrame) -> pd.DataFrame:
-    """The evaluations that tables and figures show: resized whole images, each model's default way of carrying
-    positions, BatchNorm as trained, no mirror images. The room `questions/resolution` has the others."""
+    """The evaluations that tables and figures show: resized whole images (or as published), each model's default way of
+    carrying positions, BatchNorm as trained, no mirror images. The room `questions/resolution` has the others."""
     return as_shown(unprobed(rows))
 
 
 def as_shown(rows: pd.DataFrame) -> pd.DataFrame:
     """The same of any evaluations, probed ones as well."""
-    whole = (rows["images"] == "resize") & (rows["crop"] == 1) & (rows["resize_side"] == 0)
-    return rows[whole & (rows["views"] == "one") & rows["carry_default"] & (rows["batchnorm"] == "kept")]
+    return rows[
+        (rows["images"] == "resize")
+        & rows["shown_default"]
+        & (rows["views"] == "one")
+        & rows["carry_default"]
+        & (rows["batchnorm"] == "kept")
+    ]
 
 
 def at_home(rows: pd.DataFrame, part: str = "test") -> pd.DataFrame:

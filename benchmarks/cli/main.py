@@ -30,6 +30,7 @@ VERBS = {  # by name, in the order of --help: the file and the function in it
     "run": ("run", "run"),
     "train": ("train", "train"),
     "rerun": ("rerun", "rerun"),
+    "evaluate": ("evaluate", "evaluate"),
     "probe": ("probe", "probe"),
     "show": ("show", "show"),
     "look": ("look", "look"),

@@ -80,6 +80,7 @@ class Dataset:
     reader: str  # `module:function` that reads its files: (Dataset, data folder, download) -> Images
     reference: str
     interpolation_only: bool = False
+    class_names: tuple[str, ...] = ()  # where its files tell them
     photographs: bool = False  # of any size, in shards; `native_resolution` is what they are trained at by default
     kind: str = ""  # torchvision's class; '' where it has none
     files: tuple[str, ...] = ()  # under the data folder; none for a bundled or drawn set

@@ -341,9 +341,13 @@ class Squares:
     The slice that follows is decoded meanwhile. Two are equal when they show the same photographs alike.
     """
 
-    def __init__(self, photographs: Photographs, side: int, shorter: int, filter: str = "bilinear"):
-        """`side` is the square's, cut from the middle once the shorter side of the image has `shorter` pixels."""
-        self.photographs, self.side, self.shorter, self.filter = photographs, side, shorter, filter
+    def __init__(
+        self, photographs: Photographs, side: int, shorter: int, filter: str = "bilinear", squashed: bool = False
+    ):
+        """`side` is the square's, cut from the middle once the shorter side of the image, or both where images are
+        `squashed`, have `shorter` pixels."""
+        self.photographs, self.side, self.shorter = photographs, side, shorter
+        self.filter, self.squashed = filter, squashed
         self._stream: Stream | None = None
         self._from, self._count = 0, 0  # the first image and the number of images of its requests
 
@@ -387,7 +391,7 @@ class Squares:
         return self._views(np.arange(first, min(first + self._count, len(self))))
 
     def _views(self, places: NDArray[np.int64]) -> Views:
-        windows = squares(self.photographs.sizes[places], self.side, self.shorter)
+        windows = squares(self.photographs.sizes[places], self.side, self.shorter, self.squashed)
         return Views(self.photographs.rows[places], windows, self.side, self.filter)
 
     def close(self) -> None:
@@ -398,7 +402,7 @@ class Squares:
 
     def _key(self) -> tuple[Any, ...]:
         store = self.photographs.store
-        return store.manifest.root, self.photographs.rows.tobytes(), self.side, self.shorter, self.filter
+        return store.manifest.root, self.photographs.rows.tobytes(), self.side, self.shorter, self.filter, self.squashed
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Squares) and self._key() == other._key()

@@ -92,6 +92,7 @@ class Index:
             kind="ImageFolder",
             files=(path,),
             photographs=self.photographs,
+            class_names=self.classes,
         )
 
 

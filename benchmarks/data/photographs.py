@@ -202,13 +202,16 @@ class Views:
         return Views(self.images[which], self.windows[which], self.side, self.filter)
 
 
-def squares(sizes: NDArray[np.integer], side: int, shorter: int) -> NDArray[np.int32]:
+def squares(sizes: NDArray[np.integer], side: int, shorter: int, squashed: bool = False) -> NDArray[np.int32]:
     """Windows (M 8) of images of these sizes (M 2, height and width): the whole image, its shorter side resized to
-    `shorter` pixels, and of that the middle, side x side. As torchvision's Resize and CenterCrop have them.
+    `shorter` pixels, or both where they are `squashed`, and of that the middle, side x side. As torchvision's Resize
+    and CenterCrop have them.
     """
     height, width = sizes.astype(np.int64).T
     upright = width <= height
-    longer = shorter * np.maximum(height, width) // np.minimum(height, width)
+    longer = (
+        np.full_like(height, shorter) if squashed else shorter * np.maximum(height, width) // np.minimum(height, width)
+    )
     rows, columns = np.where(upright, longer, shorter), np.where(upright, shorter, longer)
     left, top = (np.rint((extent - side) / 2).astype(np.int64) for extent in (columns, rows))  # Python's round
     zero = np.zeros_like(height)

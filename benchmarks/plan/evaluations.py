@@ -16,16 +16,19 @@ from benchmarks.data import duplicates
 from benchmarks.errors import ConfigError, ImpossibleError
 from benchmarks.plan.probes import NO_PROBE, check_probe, suited
 from benchmarks.plan.run import (
+    Aspect,
     BatchNorm,
     Evaluation,
     Frozen,
     Images,
+    Interpolation,
     Part,
     Run,
     Views,
     default_evaluation,
     refuse_resolution,
     unknown_key,
+    usually_shown,
     validated,
 )
 from models.hints import did_you_mean
@@ -33,17 +36,20 @@ from models.hints import did_you_mean
 
 class Request(Frozen):
     """One point of the axes of an [[evaluations]] table; without a resolution: at the run's test resolutions, or
-    with a probe (a name, or `all`) at that of training; without a strength: at every one."""
+    with a probe (a name, or `all`) at that of training; without a strength: at every one; without crop, interpolation
+    or aspect: as the run's images are usually shown."""
 
     resolution: Annotated[int, Field(ge=1)] | None = None
     images: Images = "resize"
-    crop: Annotated[float, Field(gt=0, le=1)] = 1.0
+    crop: Annotated[float, Field(gt=0, le=1)] | None = None
     carry: str = "default"
     batchnorm: BatchNorm = "kept"
     views: Views = "one"
     probe: str = NO_PROBE
     strength: int | None = None
     resize_side: Annotated[int, Field(ge=0)] = 0
+    interpolation: Interpolation | None = None
+    aspect: Aspect | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,7 @@ def _read_request(point: Mapping[str, Any], place: str) -> Request:
         check_probe(request.probe, request.strength, f"{place}.probe", f"{place}.strength")
     elif request.strength is not None:
         raise ConfigError(f"{place}.strength", "is that of a probe, and there is none: probe = NAME")
-    if request.resize_side and request.crop != 1:
+    if request.resize_side and request.crop not in (None, 1):
         raise ConfigError(f"{place}.resize_side", "and crop say the same in two ways: one of them, the other left out")
     if request.resize_side and request.images != "resize":
         raise ConfigError(f"{place}.resize_side", f"is of images = 'resize'; {request.images!r} has no such step")
@@ -125,6 +131,7 @@ def evaluations_of(
                 except ImpossibleError as error:
                     yield error
                     continue
+                crop, interpolation, aspect = usually_shown(run.model, run.options)
                 at_home = resolution == run.resolution  # there every kind of images is the same
                 of = ("test",) if probed else parts  # nothing is chosen by a probe
                 for part, carry, (probe, strength) in itertools.product(of, carries, changes):
@@ -133,12 +140,14 @@ def evaluations_of(
                         resolution=resolution,
                         images="resize" if at_home else request.images,
                         carry=carry,
-                        crop=request.crop,
+                        crop=1.0 if request.resize_side else request.crop or crop,
                         batchnorm=request.batchnorm,
                         views=request.views,
                         probe=probe,
                         strength=strength,
                         resize_side=request.resize_side,
+                        interpolation=request.interpolation or interpolation,
+                        aspect=request.aspect or aspect,
                     )
 
 

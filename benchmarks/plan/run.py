@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from functools import cached_property, lru_cache
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, cast, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
@@ -30,6 +30,8 @@ Part = Literal["test", "validation", "test_unique"]
 Images = Literal["resize", "canvas", "patch"]
 BatchNorm = Literal["kept", "reestimated"]
 Views = Literal["one", "mirrored"]
+Interpolation = Literal["bilinear", "bicubic"]
+Aspect = Literal["kept", "squashed"]
 Precision = Literal["float32", "tf32", "bfloat16"]
 Initial = Literal["library", "literature", "torch"]
 
@@ -194,6 +196,8 @@ class Evaluation(Identified):
     `batchnorm`: the statistics of training, or those of the training images as they are shown here (without
     augmentation). `views`: what is judged are the logits of the image, or the mean of those and of its mirror
     image's.
+    `interpolation`: how pixels are resized, antialiased either way. `aspect`: whether a photograph keeps the ratio of
+    its sides, of which the shorter decides, or both are resized to as many pixels.
     `probe`: what is changed in the images before all of that, by which `strength`, from 1
     (`benchmarks.plan.probes`).
     """
@@ -208,12 +212,14 @@ class Evaluation(Identified):
     probe: str = NO_PROBE
     strength: Annotated[int, Field(ge=0)] = 0
     resize_side: Annotated[int, Field(ge=0)] = 0
+    interpolation: Interpolation = "bilinear"
+    aspect: Aspect = "kept"
 
     @cached_property
     def id(self) -> str:
         """8 hex digits of SHA-256; the fields that came later count where they are not at their default."""
         values = self.model_dump()
-        for later in ("crop", "batchnorm", "views", "probe", "strength", "resize_side"):
+        for later in ("crop", "batchnorm", "views", "probe", "strength", "resize_side", "interpolation", "aspect"):
             if values[later] == type(self).model_fields[later].default:
                 del values[later]
         return hashlib.sha256(canonical(values).encode()).hexdigest()[:8]
@@ -233,6 +239,10 @@ class Evaluation(Identified):
             words.append(f"crop {self.crop:g}")
         if self.resize_side:
             words.append(f"crop from {self.resize_side} px")
+        if self.interpolation != "bilinear":
+            words.append(self.interpolation)
+        if self.aspect != "kept":
+            words.append(self.aspect)
         if self.batchnorm != "kept":
             words.append("BatchNorm re-estimated")
         if self.views != "one":
@@ -286,7 +296,23 @@ def make_run(settings: Mapping[str, Any], places: Places | None = None) -> Run:
     refuse_resolution(run, run.resolution)
     for resolution in run.recipe.train_resolutions:
         refuse_resolution(run, resolution, "recipe.train_resolutions")
+    _refuse_unpublished(run)
     return run
+
+
+def _refuse_unpublished(run: Run) -> None:
+    """Raises ConfigError for a ready-made network that is to be used as its weights were published, and cannot be."""
+    for key, usual in (("transforms", "data"), ("head", "fitted")):
+        if run.options.get(key, usual) != usual and run.options["weights"] == "none":
+            raise ConfigError(f"options.{key}", f"{run.options[key]!r} is of weights, and there are none")
+    try:
+        shown = models.shown_as_published(run.model, run.options)
+        models.check_head(run.model, run.options, run.data.class_names)
+    except models.ModelError as error:
+        raise ImpossibleError("options", str(error)) from error
+    if shown is not None and len(shown.mean) != run.data.channels:
+        what = f"the weights are of images of {len(shown.mean)} channels, and those of {run.dataset} have "
+        raise ImpossibleError("options.transforms", f"{what}{run.data.channels}: 'data' is all there is")
 
 
 def refuse_resolution(run: Run, resolution: int, key: str = "resolution") -> None:
@@ -315,10 +341,20 @@ def _check_resolution(
 
 
 def default_evaluation(run: Run, part: Part, resolution: int) -> Evaluation:
-    """The evaluation at a resolution with the model's default way of carrying positions ('-' at home)."""
-    if resolution == run.resolution:
-        return _evaluation(part, resolution, "-")
-    return _evaluation(part, resolution, _default_way(run.model, tuple(run.options.items()), models.loaded_plugins()))
+    """The evaluation at a resolution with the model's default way of carrying positions ('-' at home), images shown
+    whole, or as published."""
+    way = "-"
+    if resolution != run.resolution:
+        way = _default_way(run.model, tuple(run.options.items()), models.loaded_plugins())
+    return _evaluation(part, resolution, way, *usually_shown(run.model, run.options))
+
+
+def usually_shown(model: str, options: Mapping[str, Any]) -> tuple[float, Interpolation, Aspect]:
+    """Crop, interpolation and aspect of the evaluations of a model that are the usual ones."""
+    shown = models.shown_as_published(model, options)
+    if shown is None:
+        return 1.0, "bilinear", "kept"
+    return shown.crop, cast(Interpolation, shown.interpolation), cast(Aspect, shown.aspect)
 
 
 @lru_cache(maxsize=4096)
@@ -330,9 +366,13 @@ def _default_way(model: str, options: tuple[tuple[str, Scalar], ...], plugins: t
 
 
 @lru_cache(maxsize=1024)
-def _evaluation(part: Part, resolution: int, carry: str) -> Evaluation:
+def _evaluation(
+    part: Part, resolution: int, carry: str, crop: float, interpolation: Interpolation, aspect: Aspect
+) -> Evaluation:
     """One object for all runs of a large study."""
-    return Evaluation(part=part, resolution=resolution, carry=carry)
+    return Evaluation(
+        part=part, resolution=resolution, carry=carry, crop=crop, interpolation=interpolation, aspect=aspect
+    )
 
 
 def unknown_key(

@@ -17,7 +17,7 @@ from benchmarks.errors import ConfigError, RecordError
 from benchmarks.files import parsed_json, read_bytes_or_none, read_json_or, write_atomic, write_json
 from benchmarks.plan.probes import NO_PROBE
 from benchmarks.plan.recipes import Recipe, plain
-from benchmarks.plan.run import DEFAULTS, Evaluation, Run, canonical, make_run
+from benchmarks.plan.run import DEFAULTS, Aspect, Evaluation, Interpolation, Run, canonical, make_run, usually_shown
 from benchmarks.records import sources
 from benchmarks.records.attempts import Attempt, read_attempts
 from benchmarks.records.evaluation_files import DAMAGE, opened_pass, read_entries, write_evaluations
@@ -81,9 +81,11 @@ class Record:
 
     @property
     def main(self) -> dict[str, Any] | None:
-        """The entry of the run's main evaluation: test images at the training resolution, nothing else changed. None
+        """The entry of the run's main evaluation: test images at the training resolution, shown as usual. None
         where it was not made."""
-        wanted = _main_evaluation(self.config["run"]["resolution"])
+        settings = self.config["run"]
+        shown = usually_shown(settings["model"], settings["options"])
+        wanted = _main_evaluation(settings["resolution"], *shown)
         return next((entry for entry in self.evaluations if entry["id"] == wanted), None)
 
     def check_name(self, name: str) -> None:
@@ -109,9 +111,9 @@ class Record:
 
 
 @lru_cache(maxsize=1024)
-def _main_evaluation(resolution: int) -> str:
+def _main_evaluation(resolution: int, crop: float, interpolation: Interpolation, aspect: Aspect) -> str:
     """The id of the evaluation that counts where one number stands for a run."""
-    return Evaluation(part="test", resolution=resolution).id
+    return Evaluation(resolution=resolution, crop=crop, interpolation=interpolation, aspect=aspect).id
 
 
 def read_record(folder: Path | str, *, now_sources: Mapping[str, str] | None = None, accepted: bool = True) -> Record:

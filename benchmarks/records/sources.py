@@ -102,11 +102,16 @@ def _regrouped(run: Run) -> dict[str, str]:
     return {"gradients of positions": "by products and views"} if clipped or several else {}
 
 
-def _ready_made(run: Run) -> dict[str, str]:
+def _ready_made(run: Run) -> dict[str, Any]:
     """What a ready-made network is made of that is no code of ours: its library, and the file of its weights."""
     if not is_ready_made(run.model):
         return {}
-    facts = {library_of(run.model): version(library_of(run.model))}
+    facts: dict[str, Any] = {library_of(run.model): version(library_of(run.model))}
+    shown = models.shown_as_published(run.model, run.options)
+    if shown is not None:
+        facts["mean and deviation as published"] = (shown.mean, shown.deviation)
+    if run.options.get("head") == "kept":
+        facts["classes of the head"] = run.data.class_names
     kind, _, place = str(run.options["weights"]).partition(":")
     if kind == "file":
         path = Path(place)

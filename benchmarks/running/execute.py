@@ -30,7 +30,7 @@ from benchmarks.errors import FAILED, RecordError, StaleError
 from benchmarks.files import read_json, write_json
 from benchmarks.plan.evaluations import leave_out_duplicates
 from benchmarks.plan.probes import NO_PROBE
-from benchmarks.plan.run import Evaluation, Run
+from benchmarks.plan.run import Evaluation, Run, default_evaluation
 from benchmarks.records import init_from, sources
 from benchmarks.records.attempts import Claim, claim, read_attempts
 from benchmarks.records.checkpoints import drop_checkpoints
@@ -343,7 +343,7 @@ def _conclude(measurer: Measurer, training: Training, folder: Path, job: Job) ->
     or None for a run that its last update broke."""
     run = training.run
     with job.timed("evaluation"):
-        _, accuracy, loss = measurer.score("train", Evaluation(resolution=run.resolution))
+        _, accuracy, loss = measurer.score("train", default_evaluation(run, "test", run.resolution))
         job.claim.check()
         if not math.isfinite(loss):
             job.claim.write_json(folder / "result.json", result(training, job, None, None, diverged_at=run.steps))

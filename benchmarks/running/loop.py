@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.errors import RecordError
 from benchmarks.files import read_json
-from benchmarks.plan.run import Evaluation, Run
+from benchmarks.plan.run import Run, default_evaluation
 from benchmarks.records.checkpoints import drop_checkpoints, load_checkpoint, save_checkpoint
 from benchmarks.records.init_from import source_name
 from benchmarks.records.metrics import Metrics
@@ -241,7 +241,7 @@ class _Loop:
 
 def _validated(measurer: Measurer, run: Run) -> dict[str, Any]:
     """The network as it is (or its averaged weights), on the validation part at the training resolution."""
-    _, accuracy, loss = measurer.score("validation", Evaluation(part="validation", resolution=run.resolution))
+    _, accuracy, loss = measurer.score("validation", default_evaluation(run, "validation", run.resolution))
     return {"validation_accuracy": accuracy, "validation_loss": loss if math.isfinite(loss) else None}
 
 

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+import models
 from benchmarks import randomness
 from benchmarks.plan.recipes import augmentations
 from benchmarks.plan.run import Run
@@ -26,11 +27,13 @@ BLOCK_BYTES = 64 * 2**20  # of a block's images, as float32; operations take a f
 BLOCK_STEPS = 32  # at most
 
 
-def resize(x: Tensor, resolution: int) -> Tensor:
-    """Images (float32, B C H W) at another resolution: one antialiased bilinear step, the same everywhere."""
+def resize(x: Tensor, resolution: int, interpolation: str = "bilinear") -> Tensor:
+    """Images (float32, B C H W) at another resolution: one antialiased step, bilinear wherever nothing else is asked
+    for. Bicubic overshoots at edges: what leaves 0..1 is cut off, as where bytes are resized."""
     if x.shape[-2:] == (resolution, resolution):
         return x
-    return F.interpolate(x, size=(resolution, resolution), mode="bilinear", antialias=True, align_corners=False)
+    resized = F.interpolate(x, size=(resolution, resolution), mode=interpolation, antialias=True, align_corners=False)
+    return resized.clamp(0, 1) if interpolation == "bicubic" else resized
 
 
 def fractions(x: Tensor) -> Tensor:
@@ -39,10 +42,12 @@ def fractions(x: Tensor) -> Tensor:
 
 
 class Normaliser:
-    """Subtracts the mean and divides by the deviation of each channel over the training images of the subset."""
+    """Subtracts the mean and divides by the deviation of each channel: those of the training images of the subset, or
+    those that the weights of a run were published with."""
 
-    def __init__(self, images: Pixels, device: torch.device):
-        mean, deviation = moments(images)
+    def __init__(self, images: Pixels, device: torch.device, run: Run | None = None):
+        published = models.shown_as_published(run.model, run.options) if run else None
+        mean, deviation = (published.mean, published.deviation) if published else moments(images)
         shape = (1, images.shape[1], 1, 1)
         self.mean = torch.tensor(mean, dtype=torch.float32, device=device).view(shape)
         self.deviation = torch.tensor(np.maximum(deviation, 1e-3), dtype=torch.float32, device=device).view(shape)
@@ -75,7 +80,7 @@ class Batches:
         self.run, self.device = run, device
         self.images = self._held(images)
         (self.labels,) = to_device([labels], device)
-        self.normalise = Normaliser(images, device)
+        self.normalise = Normaliser(images, device, run)
         self.augmentations = augmentations(run.recipe, run.data.flips)
         self.block_steps = block_steps(run, device)
         self._order = lru_cache(maxsize=4)(self._order_of)

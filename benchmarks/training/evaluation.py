@@ -55,18 +55,19 @@ class Measurer:
             kept = np.delete(np.arange(len(images.test)), left_out.indices)
             self.parts[PART] = (part_of(images.test, kept), images.test_labels[kept])
         self.reference = reference(self.parts["train"][0], run)
-        self.normalise = Normaliser(self.reference, self.device)
+        self.normalise = Normaliser(self.reference, self.device, run)
         self._statistics: dict[Evaluation, Statistics] = {}
 
     def shown(self, pixels: Tensor, how: Evaluation) -> Tensor:
         """Native images (float32 in 0..1, B C H W) as an evaluation shows them, normalised (B C R R)."""
         if how.resize_side:
-            return self.normalise(centred(resize(pixels, how.resize_side), how.resolution))
+            return self.normalise(centred(resize(pixels, how.resize_side, how.interpolation), how.resolution))
         side = max(1, round(how.crop * pixels.shape[-1]))
         x = pixels if how.crop == 1 else centred(pixels, side)
         if how.images == "canvas":
-            return centred(self.normalise(resize(x, self.resolution)), how.resolution)  # 0: the mean of training
-        return self.normalise(resize(x, how.resolution))
+            home = resize(x, self.resolution, how.interpolation)
+            return centred(self.normalise(home), how.resolution)  # 0: the mean of training
+        return self.normalise(resize(x, how.resolution, how.interpolation))
 
     def logits(self, part: str, how: Evaluation) -> Tensor:
         """Logits (N, classes) of a part as an evaluation shows it, whichever part that names."""

@@ -64,4 +64,7 @@ def decoded(images: Part, how: Evaluation, train_resolution: int) -> tuple[Pixel
         return images, how
     side = train_resolution if how.images == "canvas" else how.resolution
     shorter = how.resize_side or int(side / how.crop)
-    return Squares(images, side, shorter), how.model_copy(update={"crop": 1.0, "resize_side": 0})
+    squashed = how.aspect == "squashed"
+    return Squares(images, side, shorter, how.interpolation, squashed), how.model_copy(
+        update={"crop": 1.0, "resize_side": 0}
+    )

@@ -36,7 +36,7 @@ GPU_TOGETHER = 2048  # likewise on a GPU, at most
 
 def model_of(run: Run) -> Network:
     """The network of a run, freshly initialised, on the CPU."""
-    return models.create_model(
+    network = models.create_model(
         run.model,
         image_size=run.resolution,
         in_channels=run.data.channels,
@@ -46,6 +46,9 @@ def model_of(run: Run) -> Network:
         initial=run.initial,
         **run.options,
     )
+    if run.options.get("head") == "kept":
+        models.keep_classes(network, run.data.class_names)
+    return network
 
 
 def build_model(run: Run, execution: Mapping[str, Any]) -> Network:

@@ -10,7 +10,7 @@ import copy
 import logging
 import re
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Literal
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from models.grids import Grid, patch_grid
 from models.initial import constant, keyed_generator, normal
+from models.libraries.published import places_in_head, published
 from models.linear import LinearForm
 from models.network import AttentionForm, Description, Network, Parts, check_way, without_memory
 from models.options import ModelError
@@ -38,8 +39,8 @@ class Adapted(Network):
 
     Subclasses build `net` for `home`, set its `mechanism` for other sizes, and find modules in it. Raises ModelError
     for weights that cannot be had or do not fit, and for image sizes the network cannot take.
-    Args: name: in the library. image_size: training resolution in pixels, None for the library's own. weights: see
-    `models.catalogue.ready_made.WEIGHTS`.
+    Args: name: in the library. image_size: training resolution in pixels, None for the library's own. weights, tag,
+    transforms, head: see the options in `models.catalogue.ready_made`; transforms are for those who show it images.
     """
 
     origin: ClassVar[str]  # timm or torchvision
@@ -47,13 +48,27 @@ class Adapted(Network):
     said: str = ""  # what was done to the weights so that they fit
 
     def __init__(
-        self, *, name: str, image_size: int | None, in_channels: int, num_classes: int, weights: str = "none"
+        self,
+        *,
+        name: str,
+        image_size: int | None,
+        in_channels: int,
+        num_classes: int,
+        weights: str = "none",
+        tag: str = "",
+        transforms: str = "data",
+        head: str = "fitted",
     ) -> None:
         super().__init__()
         self.name, self.in_channels, self.num_classes, self.weights = name, in_channels, num_classes, weights
         self.grids: dict[Grid, Grid] = {}
         self.others: dict[Grid, tuple[object, nn.Module]] = {}
         self.fresh_head = False
+        self.keeps_head = head == "kept"
+        if self.keeps_head:
+            self.num_classes = published(self.origin, name, tag).classes
+        self.kept: Tensor | None
+        self.register_buffer("kept", None, persistent=False)
         self.mechanism: Mechanism = "any size"
         source = "none" if torch.get_default_device().type == "meta" else weights
         self.home = self.build(image_size, source)
@@ -148,6 +163,17 @@ class Adapted(Network):
                     if not tensor.is_meta:
                         tensor.copy_(rules[name](tuple(tensor.shape), keyed_generator(seed, f"head.{number}.{name}")))
 
+    def keep_classes(self, names: Sequence[str]) -> None:
+        """Give the logits of these classes only, in their order, of those of a head that is kept.
+
+        Raises ModelError for classes that the head does not have.
+        """
+        places = places_in_head(names, self.num_classes)
+        if places is not None:
+            self.kept = torch.tensor(places, device=next(self.parameters()).device)
+            self.note(f"of {self.num_classes} classes {len(places)} are asked for")
+            self.num_classes = len(places)
+
     def run(self, images: Tensor, parts: Parts | None) -> Tensor:
         """Images B C H W -> logits B K, the library's own; `parts` gets what `hooked` sees.
 
@@ -161,9 +187,13 @@ class Adapted(Network):
         """Images B C H W -> logits B K, without asking first whether the network takes them."""
         net = self.at(*images.shape[-2:])
         if parts is None:
-            return net(images)
+            return self.asked_for(net(images))
         with self.hooked(net, images, parts):
-            return net(images)
+            return self.asked_for(net(images))
+
+    def asked_for(self, logits: Any) -> Any:
+        """Of logits B K those of the classes that are asked for."""
+        return logits if self.kept is None else logits[:, self.kept]
 
     def at(self, height: int, width: int) -> nn.Module:
         """The module that takes images of this size: `net`, or a copy for the size that shares its weights.

@@ -98,8 +98,7 @@ class Timm(Adapted):
             raise ModelError(f"timm:{self.name}: the weights could not be had from {place} ({said}); {GET}") from error
         if self.in_channels != configuration.input_size[0]:
             self.note(f"input weights adapted to {self.in_channels} channels")
-        if classes != self.num_classes:
-            self.replace_head(net, classes)
+        self.fit_head(net, classes)
         return net
 
     def from_file(self, path: Path, settings: dict[str, Any]) -> nn.Module:
@@ -126,12 +125,15 @@ class Timm(Adapted):
             if name in given and given[name].shape != tensor.shape:
                 what = "adapted to the channels" if given[name].shape[2:] == tensor.shape[2:] else "resampled"
                 self.note(f"{name} {what}: {_shape(given[name])} to {_shape(tensor)}")
-        if classes != self.num_classes:
-            self.replace_head(net, classes)
+        self.fit_head(net, classes)
         return net
 
-    def replace_head(self, net: nn.Module, classes: int) -> None:
-        """Replace the classifier of `classes` classes by a fresh one."""
+    def fit_head(self, net: nn.Module, classes: int) -> None:
+        """Replace a classifier of `classes` classes by a fresh one, unless they are the right ones or it is kept."""
+        if self.keeps_head:
+            self.num_classes = classes
+        if classes == self.num_classes:
+            return
         net.reset_classifier(self.num_classes)  # type: ignore[operator]
         self.fresh_head = True
         self.note(f"head of {classes} classes replaced by a fresh one of {self.num_classes}")

@@ -151,9 +151,11 @@ class Torchvision(Adapted):
                 replaced.weight.copy_(adapt_input_conv(self.in_channels, weight, base_chans=channels))
 
     def adapt_head(self, net: nn.Module) -> None:
-        """Replace a classifier of another number of classes."""
+        """Replace a classifier of another number of classes, unless it is kept."""
         name, head = classifier(net)
         classes = int(head.weight.shape[0])
+        if self.keeps_head:
+            self.num_classes = classes
         if classes == self.num_classes:
             return
         bias = head.bias is not None

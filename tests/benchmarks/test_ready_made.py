@@ -38,7 +38,7 @@ def evaluated(path: Path, **more: object) -> Run:
 def test_names_and_ids() -> None:
     """The size is `own` unless a wrong one is given; ids hold no colon; a study's model may be a ready-made one."""
     run = make_run({"model": "timm:test_vit", "resolution": 32})
-    assert run.size == "own" and run.options == {"weights": "none"}
+    assert run.size == "own" and run.options == {"head": "fitted", "tag": "", "transforms": "data", "weights": "none"}
     assert run.id.startswith("timm_test_vit-digits-n1000-r32-d0-s0-")
     assert run.id == make_run({"model": "timm:test_vit", "size": "own", "resolution": 32}).id
     assert make_run(run.settings()) == run and run.delta == {

@@ -19,7 +19,7 @@ PLACE = "assumptions"
 SPOKEN = 3  # probes that a sentence names one by one
 CONTROL_WORDS = {"noise_image": "images of noise", "permuted_labels": "permuted labels"}
 CHANCE_WORDS = {"noise_image": "most frequent class:", "permuted_labels": "expected:"}
-WAYS = ["images", "crop", "resize_side", "batchnorm", "views"]  # in which images are shown, by the columns
+WAYS = ["images", "crop", "resize_side", "interpolation", "aspect", "batchnorm", "views"]  # of showing images
 NO_VERDICT = "no verdict, as predictions were not kept"
 
 

@@ -56,9 +56,9 @@ def _wanted(evaluations: list[Evaluation], part: str) -> list[Evaluation]:
     return [one for one in evaluations if one.part == part and one.probe == NO_PROBE]
 
 
-def _shared(one: Evaluation) -> tuple[float, str, str]:
+def _shared(one: Evaluation) -> tuple[object, ...]:
     """What an evaluation at the training resolution has in common with others of its way of testing."""
-    return one.crop, one.batchnorm, one.views
+    return one.crop, one.interpolation, one.aspect, one.batchnorm, one.views
 
 
 def _ways(run: Run, wanted: list[Evaluation]) -> Iterator[tuple[str, Evaluation]]:
