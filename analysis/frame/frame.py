@@ -28,7 +28,7 @@ from benchmarks.data.dataset import Dataset, Places
 from benchmarks.errors import RecordError
 from benchmarks.plan.probes import NO_PROBE
 from benchmarks.plan.recipes import Recipe, augmentation_words, typed
-from benchmarks.plan.run import Run, usually_shown
+from benchmarks.plan.run import Run, canonical, names_of_starts, usually_shown
 from benchmarks.plan.study import Study
 from benchmarks.records.init_from import run_sources
 from benchmarks.records.record import Record
@@ -435,10 +435,20 @@ def default_way(model: str, options: Mapping[str, Any]) -> str | None:
         return None
 
 
-def _named_settings(settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What can tell apart runs of one model in an arm: its options, and the weights it starts from."""
-    further = {"initial": settings.get("initial", NONE), "init_from": settings.get("init_from") or "none"}
-    return {**settings["options"], **further}
+def _named_settings(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """By run what can tell apart runs of one model in an arm: its options, and the weights it starts from."""
+    begun = {run: (_model(one), one.get("init_from") or "none") for run, one in settings.items()}
+    starts = names_of_starts(begun.values())
+    return {
+        run: {**one["options"], "initial": one.get("initial", NONE), "init_from": starts[begun[run]]}
+        for run, one in settings.items()
+    }
+
+
+def _model(settings: Mapping[str, Any]) -> str:
+    """A model with its options, but for drop path, which follows the recipe."""
+    options = {key: value for key, value in settings["options"].items() if key != "drop_path"}
+    return canonical([settings["model"], options])
 
 
 def _saying_nothing(settings: Mapping[str, Any]) -> frozenset[str]:
@@ -457,10 +467,11 @@ def _name_labels(table: pd.DataFrame, settings: Mapping[str, Mapping[str, Any]])
     has one name in the whole study. Options that not all runs of a model have belong to their encoding. Options that
     follow from others in all runs of a model are no part of its name either.
     """
+    settled = _named_settings({run: settings[run] for run in table["run"]})
     named: dict[str, dict[str, None]] = {}  # model to its differing option keys, in order
     common: dict[str, set[str]] = {}
     for (model, *_), group in each_group(table, ["model", *ARM]):
-        options = [_named_settings(settings[run]) for run in group["run"]]
+        options = [settled[run] for run in group["run"]]
         named.setdefault(model, {}).update(dict.fromkeys(differing(options)))
         shared = set.intersection(*(set(one) for one in options))
         common[model] = common.get(model, shared) & shared
@@ -471,7 +482,7 @@ def _name_labels(table: pd.DataFrame, settings: Mapping[str, Mapping[str, Any]])
 
     columns: dict[str, list[str]] = {"position_options": [], "options": [], "label": []}
     for run, model in zip(table["run"], table["model"], strict=True):
-        values = _named_settings(settings[run])
+        values = settled[run]
         keys = [key for key in named[model] if key in values and key != "position"]
         own = ", ".join(f"{key}={text(values[key])}" for key in keys if key not in common[model])
         others = ", ".join(f"{key}={text(values[key])}" for key in keys if key in common[model])

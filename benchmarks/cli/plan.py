@@ -42,7 +42,9 @@ def plan(study: str, gpu: str | None, cluster: Path | None, gpus_per_run: int, r
     machine = _machine(gpu, cluster, gpus_per_run)
     for run in loaded.runs:
         init_from.check_no_circle(run, root)
-    lacking = [str(one) for one in preflight.unprepared(loaded, loaded.runs, root, data, decoded=False)]
+    there = {one.id for one in loaded.runs}
+    first = [one for one in loaded.runs if one.init_from not in there]  # others start from these, and follow them
+    lacking = [str(one) for one in preflight.unprepared(loaded, first, root, data, decoded=False)]
     taken = _memory(loaded, root, machine)
     if as_json:
         memory_bytes = taken.side_by_side() if taken else None

@@ -125,7 +125,7 @@ def run_study(
     """Trains and evaluates what of a study is left to do. Returns the exit code."""
     from benchmarks.running import gpus, local
 
-    runs = selected(study, only)
+    runs, asked = selected(study, only), jobs
     settings = replace(settings, predictions=study.predictions)
     check_root(root)
     keep_text(study, root)
@@ -143,6 +143,9 @@ def run_study(
     ]
     if settings.device == "mps" and (jobs or 1) > 1:
         raise ConfigError("--jobs", "mps runs one process at a time")
+    there = {one.run.id for one in left}
+    waiting = [one for one in left if one.run.init_from in there]  # for runs that they start from
+    left = [one for one in left if one.run.init_from not in there]
     note = gpus.check_sharing(settings.runs_per_gpu, "--jobs") if given and left else ""
     groups = len(given) // settings.gpus_per_run
     slots = settings.runs_per_gpu * groups or jobs or max(1, local.slots(settings.device) // settings.gpus_per_run)
@@ -158,6 +161,8 @@ def run_study(
         console,
         f"{study.name}: {counted(one.state for one in states)}; {len(tasks)} to do on {place}, {jobs} side by side",
     )
+    if waiting:
+        say(console, f"{count(len(waiting), 'runs')} more, which start from these, follow")
     for text in filter(None, (note, check_memory(tasks, jobs * settings.gpus_per_run))):
         say(console, text)
     for reason, several in Counter(one.reason for one in stale).items():
@@ -172,7 +177,9 @@ def run_study(
         now = [run_state(run, root, study.evaluations[run.id]).state for run in runs]
         say(console, f"stopped: {counted(now)}. The same command resumes: {settings.command}")
         return INTERRUPTED
-    return summary(endings, console, stale=len(stale), prefix=f"{study.name}, {duration(time.monotonic() - began)}: ")
+    prefix = f"{study.name}, {duration(time.monotonic() - began)}: "
+    code = summary(endings, console, stale=len(stale), prefix=prefix)
+    return run_study(study, only, asked, root, settings, console) if waiting and code == DONE else code
 
 
 def check_memory(tasks: Sequence[Task], jobs: int) -> str:

@@ -14,7 +14,7 @@ from benchmarks.errors import RecordError
 from benchmarks.forecast import gpu_speed
 from benchmarks.plan.probes import NO_PROBE
 from benchmarks.plan.recipes import augmentation_words
-from benchmarks.plan.run import Evaluation, Run, canonical
+from benchmarks.plan.run import Evaluation, Run, canonical, names_of_starts
 from benchmarks.plan.study import Study
 from benchmarks.records.record import Record, read_record
 
@@ -139,9 +139,10 @@ def facts(run: Run, resolution: int | None = None) -> Any:
     return _facts(built_of(run), resolution or run.resolution)
 
 
-def cell_key(run: Run) -> str:
-    """The same for all runs of a cell: the configuration without draw and seed."""
-    settings = run.settings()
+def cell_key(run: Run, start: str | None = None) -> str:
+    """The same for all runs of a cell: the configuration without draw and seed; `start` is what the weights are called
+    that it starts from, where each seed has its own."""
+    settings = run.settings() | ({} if start is None else {"init_from": start})
     del settings["draw"], settings["seed"]
     return canonical(settings)
 
@@ -156,8 +157,10 @@ def cells(study: Study, root: Path, slot: Slot = CPU, speeds: Speeds | None = No
     """The cells of a study in its order, with what each run of them takes. `speeds`: as measured under `root`, where
     that is known."""
     groups: dict[str, list[Run]] = {}
-    for run in study.runs:
-        groups.setdefault(cell_key(run), []).append(run)
+    begun = [(canonical([run.model, run.options]), run.init_from) for run in study.runs]
+    starts = names_of_starts(begun)
+    for run, key in zip(study.runs, begun, strict=True):
+        groups.setdefault(cell_key(run, starts[key]), []).append(run)
     speeds = measured(root, study, slot) if speeds is None else speeds
     return [_cell(study, tuple(runs), slot, speeds) for runs in groups.values()]
 

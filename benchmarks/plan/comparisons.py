@@ -17,7 +17,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from benchmarks.errors import ConfigError
-from benchmarks.plan.run import Frozen, Run, canonical, unknown_key, validated
+from benchmarks.plan.run import Frozen, Run, canonical, names_of_starts, unknown_key, validated
 from models.hints import did_you_mean
 
 Text = Annotated[str, Field(min_length=1)]
@@ -96,14 +96,20 @@ def read_families(tables: Any, runs: Sequence[Run]) -> tuple[ComparisonFamily, .
 def models_side_by_side(runs: Sequence[Run]) -> list[list[Run]]:
     """One run of each model, for each part of the study within which models are compared."""
     groups: dict[str, dict[str, Run]] = {}
+    starts = names_of_starts((_model(run), run.init_from) for run in runs)
     for run in runs:
         settings = run.settings()
         follows = {"model", "options", "initial", "init_from", "draw", "seed"}
         follows |= {"recipe"}  # a model may have its own
         group = canonical({key: value for key, value in settings.items() if key not in follows})
-        options = {key: value for key, value in run.options.items() if key != "drop_path"}  # follows the recipe
-        groups.setdefault(group, {}).setdefault(canonical([run.model, options, run.initial, run.init_from]), run)
+        model = _model(run)
+        groups.setdefault(group, {}).setdefault(canonical([model, run.initial, starts[model, run.init_from]]), run)
     return [list(models.values()) for models in groups.values()]
+
+
+def _model(run: Run) -> str:
+    """A run's model with its options, but for drop path, which follows the recipe."""
+    return canonical([run.model, {key: value for key, value in run.options.items() if key != "drop_path"}])
 
 
 def _check(family: ComparisonFamily, groups: list[list[Run]], place: str) -> None:

@@ -7,6 +7,7 @@ digest covers what differs from the defaults and nothing that cannot change the 
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal, Self, TypeVar, cast, get_args
@@ -373,6 +374,27 @@ def _evaluation(
     return Evaluation(
         part=part, resolution=resolution, carry=carry, crop=crop, interpolation=interpolation, aspect=aspect
     )
+
+
+ID = re.compile(r"(.+)-(d\d+-s\d+)-[0-9a-f]{8}")
+
+
+def names_of_starts(begun: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """What the weights are called that runs start from, by (model with its options, `init_from`).
+
+    Runs that differ in draw and seed alone each start from a run of their own: those are called by what their ids have
+    in common, unless that is said of two runs of the same draw and seed. Anything else is called what it is.
+    """
+    alike: dict[tuple[str, str], dict[str, set[str]]] = {}
+    parsed = {(model, start): ID.fullmatch(start) for model, start in begun}
+    for (model, start), found in parsed.items():
+        if found:
+            alike.setdefault((model, found[1]), {}).setdefault(found[2], set()).add(start)
+    clear = {key for key, starts in alike.items() if all(len(several) == 1 for several in starts.values())}
+    return {
+        (model, start): found[1] if found and (model, found[1]) in clear else start
+        for (model, start), found in parsed.items()
+    }
 
 
 def unknown_key(

@@ -54,6 +54,7 @@ IN_TABLES = {  # where keys belong that are none of the study's own
     **{key: "belongs in an [[evaluations]] table" for key in Request.model_fields if key not in (*GRID, *UNDER)},
     "images": "belongs under budget, or in an [[evaluations]] table",
 }
+ARM = re.compile(r"arms\[(\d+)\]")  # a value of init_from: the run of that arm which is the same otherwise
 SEQUENCES = tuple(f"recipe.{key}" for key in recipes.SEQUENCES)
 
 
@@ -182,6 +183,8 @@ def expand(table: Mapping[str, Any], name: str, places: Places | None = None) ->
     for cell, where in _cells(table):
         test_at, tables, tried = (cell.pop(key) for key in NOT_OF_THE_RUN)
         try:
+            if isinstance(cell.get("init_from"), Mapping):
+                cell["init_from"] = make_run(cell["init_from"], places).id
             run = make_run(cell, places)
         except ConfigError as error:
             impossible.note(error, _describe(cell), _place(error.key, where, cell))
@@ -311,9 +314,39 @@ def _cells(table: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], Where]]:
                 "trials": _trials(merged.pop("trials", None), where.prefix("trials")),
             }
             merged["model"] = model["name"]
+            start = _start(table, number, own)
             axes = [*_axes(merged), *((f"options.{key}", value) for key, value in options.items())]
             for values in itertools.product(*(_listed(path, value, where) for path, value in axes)):
-                yield _nested([path for path, _ in axes], values) | other, where
+                cell = _nested([path for path, _ in axes], values)
+                if start is not None:
+                    own_axes = {key: value for key, value in cell.items() if key not in start}
+                    cell["init_from"] = {
+                        key: value for key, value in {**own_axes, **start}.items() if value is not None
+                    }
+                yield cell | other, where
+
+
+def _start(table: Mapping[str, Any], number: int, own: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Where an arm's runs start from those of another arm: the settings in which these differ from them, None for what
+    they leave to the defaults. Raises ConfigError for an arm that is not there, or has several such runs."""
+    arms, key = table.get("arms", [{}]), f"arms[{number}].init_from"
+    arm = arms[number]
+    named = ARM.fullmatch(str(arm.get("init_from", "")))
+    if named is None:
+        return None
+    place = int(named[1])
+    if place >= len(arms) or ARM.fullmatch(str(arms[place].get("init_from", ""))):
+        why = "starts from an arm itself" if place < len(arms) else "is not there"
+        known = [f"arms[{one}]" for one, other in enumerate(arms) if not ARM.fullmatch(str(other.get("init_from", "")))]
+        raise ConfigError(key, f"{named[0]} {why}; allowed: {', '.join(known)}")
+    base = {name: value for name, value in table.items() if name in GRID}
+    merged = _merge(_merge(base, arms[place]), own)
+    decided = {name for name in (*arm, *arms[place]) if name in GRID and (name not in own or name == "recipe")}
+    start = {name: merged.get(name) for name in decided | {"init_from"}}
+    for path, value in _axes(start):
+        if isinstance(value, list) and path not in SEQUENCES:
+            raise ConfigError(key, f"{named[0]} has several runs to start from: {path} is a list there")
+    return start
 
 
 def _split_model(model: Any, place: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -193,10 +193,6 @@ def forecast(task: Task) -> Forecast:
     image = (seconds(Evaluation(resolution=run.resolution)) - trained) / run.data.test_count
     wanted = task.evaluations if task.missing is None else task.missing
     each = tuple(seconds(one) - trained for one in wanted)
-<<<<<<< HEAD
-=======
-    step = trained / run.steps if run.steps else 0.0
->>>>>>> e250067 (Published networks are evaluated as they are: `inductive evaluate`, images and head as the weights' own configuration says)
     return Forecast(step, image * validation, each, image * train)
 
 

@@ -1,0 +1,132 @@
+"""Runs that start from another arm's runs: which these are, in which order they come, and how a page has them."""
+
+import subprocess
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from photographs import write_photographs
+from safetensors.torch import load_file
+
+from analysis.frame.frame import load
+from benchmarks.data.dataset import Places
+from benchmarks.errors import ConfigError
+from benchmarks.forecast.cost import cells
+from benchmarks.plan.run import make_run, names_of_starts
+from benchmarks.plan.study import FOLDER, expand, load_study
+from benchmarks.records.record import read_record
+
+Inductive = Callable[..., "subprocess.CompletedProcess[str]"]
+
+STUDY: dict[str, Any] = {
+    "size": "pico",
+    "train_size": 100,
+    "budget": {"steps": 3},
+    "seed": [0, 1],
+    "models": [{"name": "resnet"}, {"name": "vit", "position": ["learned_2d", "rope_axial"]}],
+    "arms": [
+        {"resolution": 8, "recipe": {"name": "digits", "learning_rate": 2e-3}},
+        {"resolution": [12, 16], "init_from": "arms[0]", "budget": {"steps": 2}},
+    ],
+}
+
+
+def test_each_run_starts_from_the_one_that_is_the_same_otherwise(tmp_path: Path) -> None:
+    """Reference: the settings of each start, written out, and made into a run."""
+    one = expand(STUDY, "s")
+    ids = {run.id for run in one.runs}
+    begun = [run for run in one.runs if run.init_from]
+    assert len(one.runs) == 6 + 12 and len(begun) == 12
+    for run in begun:
+        expected = {
+            **{key: getattr(run, key) for key in ("model", "size", "train_size", "seed")},
+            "resolution": 8,
+            "recipe": {"name": "digits", "learning_rate": 2e-3},
+            "budget": {"steps": 3},
+            "options": {"position": run.position} if run.model == "vit" else {},
+        }
+        assert run.init_from == make_run(expected).id and run.init_from in ids
+        assert run.recipe.name == "none" and run.steps == 2
+    assert len(cells(one, tmp_path)) == 3 + 6
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"arms": [{"init_from": "arms[0]"}]}, r"arms\[0\].init_from: arms\[0\] starts from an arm itself; allowed: $"),
+        ({"arms": [{}, {"init_from": "arms[7]"}]}, r"arms\[1\].init_from: arms\[7\] is not there; allowed: arms\[0\]"),
+        (
+            {"arms": [{"train_size": [50, 100]}, {"init_from": "arms[0]"}]},
+            r"arms\[1\].init_from: arms\[0\] has several runs to start from: train_size is a list there",
+        ),
+        (
+            {"arms": [{"budget": {"steps": [2, 3]}}, {"init_from": "arms[0]"}]},
+            r"has several runs to start from: budget.steps is a list there",
+        ),
+    ],
+)
+def test_an_arm_without_one_run_to_start_from(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        expand({**STUDY, **changes}, "s")
+
+
+def test_what_starts_are_called() -> None:
+    """By what ids of one cell have in common; by the whole id where one seed starts from two."""
+    one, other = "vit-digits-n100-r8-d0-s0-00000000", "vit-digits-n100-r8-d1-s1-11111111"
+    again = "vit-digits-n100-r8-d0-s0-22222222"
+    assert set(names_of_starts([("vit", one), ("vit", other)]).values()) == {"vit-digits-n100-r8"}
+    assert set(names_of_starts([("vit", one), ("vit", other), ("vit", again)]).values()) == {one, other, again}
+    assert set(names_of_starts([("vit", one), ("vit 2", again)]).values()) == {"vit-digits-n100-r8"}
+    assert names_of_starts([("vit", "weights.pth"), ("vit", "")]) == {
+        ("vit", "weights.pth"): "weights.pth", ("vit", ""): ""
+    }  # fmt: skip
+
+
+def test_a_share_of_the_shipped_study(inductive: Inductive, tmp_path: Path) -> None:
+    """On photographs, trained at 24 px and fine-tuned at 32 by one command; fine-tuning begins at the weights of the
+    run that it names: a rate of nearly 0 leaves them where they were."""
+    write_photographs(tmp_path / "data" / "photos", each=20)
+    shipped = tomllib.loads((FOLDER / "fine-tune-resolution.toml").read_text(encoding="utf-8"))
+    assert shipped["arms"][1]["init_from"] == "arms[0]"
+    text = """
+        dataset = "folder:photos"
+        size = "pico"
+        train_size = 48
+        validation = 0
+        recipe = { name = "none", batch_size = 16 }
+        budget = { steps = 2 }
+        seed = [0, 1]
+        test_resolutions = [24, 32]
+        evaluations = [{ batchnorm = "reestimated" }]
+        [[models]]
+        name = "resnet"
+        [[models]]
+        name = "vit"
+        position = "rope_axial"
+        scale = 32
+        [[arms]]
+        resolution = 24
+        [[arms]]
+        resolution = 32
+        init_from = "arms[0]"
+        budget = { steps = 1 }
+        recipe = { learning_rate = 1e-12, weight_decay = 0.0 }
+    """
+    share = tomllib.loads(text)
+    assert share.keys() < shipped.keys() and share["arms"][1].keys() == shipped["arms"][1].keys()
+    (tmp_path / "share.toml").write_text(text)
+    done = inductive("run", "share.toml", "--device", "cpu", "--workers", "0", "--jobs", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 runs more, which start from these, follow" in done.stdout
+    study = load_study(str(tmp_path / "share.toml"), Places(tmp_path / "data"))
+    frame = load(tmp_path / "runs", study)
+    assert set(frame.runs["state"]) == {"finished"} and set(frame.runs["label"]) == {"resnet", "vit"}
+    for run in (one for one in study.runs if one.init_from):
+        before, after = (
+            load_file(tmp_path / "runs" / name / "weights.safetensors") for name in (run.init_from, run.id)
+        )
+        for name, weight in before.items():
+            assert "running" in name or "num_batches" in name or (after[name] - weight).abs().max() < 1e-6, name
+        assert len(read_record(tmp_path / "runs" / run.id).evaluations) == (4 if run.model == "resnet" else 2)
