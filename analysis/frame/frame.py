@@ -52,6 +52,8 @@ COLUMNS = {
     "options": "further model options that differ within a condition, as 'key=value, ...'; '-' if none",
     "initial": "how weights start: literature, library, torch; ready-made, as a library makes its own; loaded: from "
     "init_from or weights; '-' in records of before there was a choice",
+    "weights": "of a ready-made network: library, library:TAG, or the name of a file; '-' for none",
+    "published": "what of these weights' own configuration is used: transforms, head, both, or '-'",
     "label": "display name: model, and what differs between runs of this model",
     "dataset": "name of the data set",
     "classes": "of the data set",
@@ -315,6 +317,16 @@ def _initial(settings: Mapping[str, Any]) -> str:
     return READY_MADE if is_ready_made(settings["model"]) else str(settings.get("initial", NONE))
 
 
+def _weights(options: Mapping[str, Any]) -> str:
+    kind, _, place = str(options.get("weights", "none")).partition(":")
+    return Path(place).name if kind == "file" else NONE if kind == "none" else str(options["weights"])
+
+
+def _published(options: Mapping[str, Any]) -> str:
+    used = {"transforms": "weights", "head": "kept"}
+    return " and ".join(name for name, value in used.items() if options.get(name) == value) or NONE
+
+
 def _configured(name: str, settings: Mapping[str, Any], data: Dataset) -> dict[str, Any]:
     """The columns that the configuration decides; labels and the recipe's name are completed afterwards."""
     [(kind, amount)] = settings["budget"].items()
@@ -336,6 +348,8 @@ def _configured(name: str, settings: Mapping[str, Any], data: Dataset) -> dict[s
         "classes": data.classes,
         "position": str(settings["options"].get("position", NONE)),
         "initial": _initial(settings),
+        "weights": _weights(settings["options"]),
+        "published": _published(settings["options"]),
         "position_options": NONE,
         "options": NONE,
         "validation": float(settings["validation"]),

@@ -160,13 +160,14 @@ def _leader(arm: ReportedArm) -> str:
     for size in sorted(known["train_size"].unique().tolist(), reverse=True):
         ranking = accuracy_ranking(judged, size)
         if ranking is not None:
-            return _leading(ranking, spoken(arm), f"{wording.number(size)} images")
+            how = "as it is" if arm.arm.budget == 0 else f"with {wording.number(size)} images"
+            return _leading(ranking, spoken(arm), how)
     return ""
 
 
-def _leading(ranking: Ranking, names: dict[str, Name], images: str) -> str:
+def _leading(ranking: Ranking, names: dict[str, Name], how: str) -> str:
     leader = names[ranking.leader].definite
-    text = f"with {images} {leader} reaches {_whole(ranking.mean.mean)}"
+    text = f"{how} {leader} reaches {_whole(ranking.mean.mean)}"
     ranked = {key: found for key, found in (*ranking.above, *ranking.level, *ranking.below, *ranking.unknown)}
     following = next((key for key in ranking.means if key != ranking.leader), None)
     if following is None:

@@ -62,12 +62,15 @@ def _done(reported: ReportedArm) -> str:
     sizes = wording.names(wording.number(size) for size in sorted(runs["train_size"].unique()))
     resolutions = wording.names(str(side) for side in sorted(reported.rows["test_resolution"].unique()))
     evaluated = f"and tested at {resolutions} px" if resolutions else "and not yet tested"
+    parts = f"stratified by class, nested, the same for every model; {arm.validation_words}"
+    by = f"in {arm.precision} for {wording.number(arm.budget)} {arm.budget_kind} by recipe {arm.recipe}"
+    trained = f"were trained on {sizes} images ({parts}) at {arm.resolution} px {by}"
+    if arm.budget == 0:
+        trained = f"were not trained here, but taken as they are, at {arm.resolution} px in {arm.precision}"
     return (
         f"Data set {data.name}: {data.title}, {sum(data.train_counts):,} training and {data.test_count:,} test images "
         f"of {data.classes} classes; {data.source}. {wording.names(dict.fromkeys(runs['label']))}, size {arm.size}, "
-        f"were trained on {sizes} images (stratified by class, nested, the same for every model; "
-        f"{arm.validation_words}) at {arm.resolution} px in {arm.precision} for {wording.number(arm.budget)} "
-        f"{arm.budget_kind} by recipe {arm.recipe}, {evaluated}. Runs: {len(runs):,}, of "
+        f"{trained}, {evaluated}. Runs: {len(runs):,}, of "
         f"{wording.count(runs['draw'].nunique(), 'draws')} and {wording.count(runs['seed'].nunique(), 'seeds')}. "
         f"Configurations tried in tuning before the recipe of a model was fixed: {_trials(reported)}."
     )
@@ -201,7 +204,12 @@ def _initial(frame: Frame) -> list[str]:
     loaded = [model for model, way in pairs if way == LOADED]
     drawn = f"Initial weights are those of each family's own convention, drawn from the seed: {phrases}."
     others = f"Weights of {wording.names(loaded)} were loaded: init_from, or the model's option `weights`."
-    return [drawn] * bool(phrases) + [others] * bool(loaded)
+    shown = frame.runs[frame.runs["published"].astype(str).str.contains("transforms")]
+    published = (
+        f"Images of {wording.names(dict.fromkeys(shown['label']))} are shown as the weights' own configuration says: "
+        "mean and deviation, and by default interpolation, crop and aspect, which evaluations.csv has."
+    )
+    return [drawn] * bool(phrases) + [others] * bool(loaded) + [published] * (not shown.empty)
 
 
 def _passes(low: float, high: float) -> str:

@@ -27,6 +27,7 @@ from benchmarks.plan.run import Evaluation, default_evaluation, make_run
 from benchmarks.records.record import read_record
 from benchmarks.running.prepare import data_set
 from benchmarks.training.images import decoded
+from benchmarks.training.training import model_of
 from models.catalogue.ready_made import configuration
 from models.libraries.published import places_in_head, share_of
 from models.options import ModelError
@@ -101,9 +102,12 @@ def test_a_record_has_what_timm_computes(data: Path, weights: Path, tmp_path: Pa
     assert again.returncode == 0 and "0 to do" in again.stdout
     rerun = inductive("rerun", record.id, "--data", str(data))
     assert rerun.returncode == 0 and "equal" in rerun.stdout, rerun.stdout + rerun.stderr
-    report = inductive("report", "published-folder-photos.toml", "--data", str(data), "--format", "html,csv")
+    report = inductive("report", "published-folder-photos.toml", "--data", str(data), "--format", "markdown,csv")
     assert report.returncode == 0, report.stdout + report.stderr
-    assert "test_resnet" in report.stdout and "warning" not in report.stdout
+    assert "As it is a timm:test_resnet" in report.stdout or "As it is the timm:test_resnet" in report.stdout
+    page = (tmp_path / "reports" / "published-folder-photos" / "report.md").read_text()
+    assert "| model | 96 px | 160 px (trained) |" in page
+    assert "loaded: resnet.pth, transforms and head as published" in page
     other = inductive(*verb[:-2], "--resize-side", "200")
     assert other.returncode == 2 and "published-folder-photos.toml holds another study" in other.stderr
 
@@ -211,3 +215,20 @@ def test_the_study_that_is_written(data: Path) -> None:
     text = study_text(networks, dataset(NAME, Places(data)), [], {"crop": [0.875, 1.0], "resize_side": []})
     assert "test_resolutions = [224, 288]" in text and "test_resolutions = [224]" in text
     assert "evaluations = [{ crop = [0.875, 1.0] }]" in text and "train_size = 72" in text
+
+
+@pytest.mark.parametrize(("name", "make"), [("timm:test_vit", timm.create_model), ("torchvision:squeezenet1_1", None)])
+def test_a_kept_head_gives_the_librarys_logits(name: str, make: Any, data: Path, tmp_path: Path) -> None:
+    """Of the classes asked for, and with all of its weights. Reference: the library's network."""
+    torch.manual_seed(0)
+    inner = name.partition(":")[2]
+    network = (make or torchvision.models.get_model)(inner, num_classes=1000).eval()
+    torch.save(network.state_dict(), tmp_path / "weights.pth")
+    options = {"weights": f"file:{tmp_path / 'weights.pth'}", "head": "kept"}
+    settings = {"model": name, "dataset": NAME, "resolution": 160, "train_size": 43, "budget": {"steps": 0}}
+    ours = model_of(make_run({**settings, "options": options}, Places(data))).eval()
+    images = torch.randn(2, 3, 160, 160)
+    with torch.inference_mode():
+        expected = network(images)[:, [WNIDS.index(one) for one in sorted(CLASSES)]]
+        torch.testing.assert_close(ours(images), expected)
+    assert {f"net.{key}" for key in network.state_dict()} == set(ours.state_dict())

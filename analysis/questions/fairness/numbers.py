@@ -12,6 +12,7 @@ from analysis import wording
 from analysis.elements.reported import ReportedArm
 from analysis.frame.arms import ArmData, one_arm
 from analysis.frame.cells import by_carry
+from analysis.frame.naming import NONE
 from analysis.frame.rows import each_group
 from analysis.frame.states import ACTIVE, DONE
 from benchmarks.forecast.cost import facts
@@ -42,7 +43,8 @@ def ledger(arm: ArmData) -> pd.DataFrame:
     Columns: label; parameters_backbone, parameters_position, parameters_head; macs (an image, training resolution);
     images_per_second (training, median over runs measured `alone`), hardware (theirs; of several each with
     its own median and runs); updates_low, updates_high, images_low, images_high (images seen; over train sizes);
-    batch_norm_short (runs whose BatchNorm saw less than a batch); initial (how weights start); augmentation; recipe
+    batch_norm_short (runs whose BatchNorm saw less than a batch); initial (how weights start); weights (which, and what
+    is used of their configuration; '-' where none are a library's); augmentation; recipe
     (what of it differs between the models, drop path as it reaches the model); trials (of tuning, as the study states
     them: `trial_words`); planned and one column a state (runs); unequal (names of the columns in which the model
     differs, separated by spaces); runs (ids).
@@ -52,6 +54,11 @@ def ledger(arm: ArmData) -> pd.DataFrame:
     table = pd.DataFrame([_of_model(label, runs) for label, runs in each_group(arm.runs, "label")])
     table["unequal"] = [" ".join(names) for names in _unequal(table, arm.runs)]
     return table
+
+
+def _weights(run: Any) -> str:
+    """'resnet.pth, transforms and head as published'."""
+    return run.weights if run.published == NONE else f"{run.weights}, {run.published} as published"
 
 
 def _of_model(label: str, runs: pd.DataFrame) -> dict[str, Any]:
@@ -69,6 +76,7 @@ def _of_model(label: str, runs: pd.DataFrame) -> dict[str, Any]:
         "images_high": done["images_seen"].max(),
         "batch_norm_short": int(runs["batch_norm_images"].notna().sum()),
         "initial": runs["initial"].iloc[0],
+        "weights": _weights(runs.iloc[0]),
         "augmentation": runs["augmentation"].iloc[0],
         "recipe": runs["recipe_own"].iloc[0],
         "trials": trial_words(runs["trials"]),

@@ -83,7 +83,7 @@ def ledger_table(table: pd.DataFrame, arm: ArmData, links: Anchors) -> Table:
             wording.span(row.updates_low, row.updates_high),
             wording.span(row.images_low, row.images_high),
             wording.count(row.batch_norm_short, "runs") if row.batch_norm_short else wording.ABSENT,
-            row.initial,
+            row.initial if row.weights == NONE else f"{row.initial}: {row.weights}",
             row.augmentation,
             row.recipe,
             row.trials,
