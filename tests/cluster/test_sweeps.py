@@ -473,5 +473,5 @@ def test_photographs_from_the_disk_of_a_node(bed: Testbed, tmp_path: Path) -> No
     here.inductive("run", "study.toml", "--device", "cpu", "--workers", "0")
     same(there, here.kept())
     [copy] = [path for path in (tmp_path / "scratch" / "inductive").iterdir() if path.is_dir()]
-    logs = "".join(path.read_text() for path in there.runs().glob("*/attempts/*/log.txt"))
-    assert logs.count(f"copying folder:photos to {copy}") == 1
+    assert (copy / "manifest.json").exists()
+    assert any(attempts(there, path.parent.name) > 1 for path in there.results())
