@@ -120,6 +120,18 @@ def test_the_table_of_ways(both: tuple[Study, Study, Path]) -> None:
     assert found == pytest.approx(expected)
 
 
+def test_a_resized_side_is_a_way_of_its_own(made_up: Any, tmp_path: Path) -> None:
+    """At home, too: whole images there belong to the whole images elsewhere alone."""
+    models, others = [{"name": "resnet"}], [{"resize_side": 16, "resolution": [8, 12]}]
+    study = made_up.study_of(made_up.SMALL, models=models, evaluations=others)
+    for run in study.runs:
+        made_up.write_record(tmp_path, run, study.evaluations[run.id], accuracy=accuracy)
+    table = by_evaluation(arm_of(study, tmp_path), study)
+    assert (table["done"] == 3).all()
+    sides = {line: set(rows["test_resolution"]) for line, rows in table.groupby("line")}
+    assert sides == {"resnet, resize": {8, 16}, "resnet, resize, crop from 16 px": {8, 12}}
+
+
 def test_what_is_missing_is_said_and_what_is_not_asked_for_is_empty(
     both: tuple[Study, Study, Path], made_up: Any, tmp_path: Path
 ) -> None:

@@ -171,7 +171,8 @@ WAYS = {  # what a word in the name of a line means
     "patch": "patch: resized, with patches that grow as the image does (their kernel by the pseudo-inverse of the "
     "resizing, as FlexiViT's); the number of tokens stays",
     "carry": "carry: another way than the model's default of carrying positions to the grid",
-    "crop": "crop: the middle of the image, by this share of its side",
+    "crop 0": "crop: the middle of the image, by this share of its side",
+    "crop from": "crop from: the middle of the image, after its shorter side was resized to so many pixels",
     "BatchNorm": "BatchNorm re-estimated: its statistics are taken anew from the run's training images as shown there",
     "with its mirror": "with its mirror image: the logits are the mean of an image's and of its mirror image's",
 }

@@ -17,7 +17,8 @@ def by_evaluation(arm: ArmData, study: Study) -> pd.DataFrame:
     """Accuracy by every way of testing, for models that the study tests in several; the largest train size.
 
     The table of `cells.summarise`; a line is the label and the way in words. Places that are not asked for are no rows.
-    The evaluation at the training resolution belongs to every way with its crop, BatchNorm and views."""
+    The evaluation at the training resolution belongs to every way with its crop (or resized side), BatchNorm
+    and views."""
     rows = ways_of_testing(arm, study)
     if rows.empty:
         return pd.DataFrame()
@@ -58,7 +59,7 @@ def _wanted(evaluations: list[Evaluation], part: str) -> list[Evaluation]:
 
 def _shared(one: Evaluation) -> tuple[object, ...]:
     """What an evaluation at the training resolution has in common with others of its way of testing."""
-    return one.crop, one.interpolation, one.aspect, one.batchnorm, one.views
+    return one.crop, one.resize_side, one.interpolation, one.aspect, one.batchnorm, one.views
 
 
 def _ways(run: Run, wanted: list[Evaluation]) -> Iterator[tuple[str, Evaluation]]:
