@@ -24,6 +24,18 @@ class ImpossibleError(ConfigError):
     """Values that are each allowed but cannot be together; a study may leave such a cell out."""
 
 
+class UnpreparedError(ConfigError):
+    """A published data set that nobody has prepared: only what `inductive prepare` makes of its files declares it, so
+    until then it is not known what runs there are. `dataset` is its name."""
+
+    def __init__(self, dataset: str, message: str, place: str = ""):
+        self.dataset = dataset
+        super().__init__("dataset", message, place)
+
+    def at(self, place: str) -> "UnpreparedError":
+        return UnpreparedError(self.dataset, self.message, place)
+
+
 class RecordError(InductiveError):
     """A record that cannot be read: torn, foreign, made by a newer version, or not as its configuration says."""
 

@@ -14,10 +14,10 @@ from benchmarks.cli.options import Choice, options
 from benchmarks.console import print_json, printable, say, table, terminal
 from benchmarks.data.catalogue import PHOTOGRAPHS, listed
 from benchmarks.data.dataset import Places
-from benchmarks.errors import ConfigError
+from benchmarks.errors import ConfigError, UnpreparedError
 from benchmarks.plan.probes import PROBES
 from benchmarks.plan.recipes import recipe_about, recipe_names
-from benchmarks.plan.study import load_study, study_names
+from benchmarks.plan.study import load_study, study_about, study_names
 from benchmarks.records.record import NO_RECORD
 from benchmarks.records.roots import existing
 from benchmarks.records.states import counted
@@ -52,13 +52,16 @@ def list_(
             for name in other_folders(root):
                 say(terminal(), f"left out: {root / name}: {NO_RECORD}")
     elif as_json:
-        print_json(listing(what, size, image_size))
+        print_json(listing(what, size, image_size, Places(data, root)))
     else:
-        print_listing(terminal(), what, size, image_size)
+        print_listing(terminal(), what, size, image_size, Places(data, root))
 
 
-def listing(what: str, size: str | None = None, image_size: int | None = None) -> list[dict[str, Any]]:
-    """The rows of `inductive list WHAT`; with a size, models are counted at that size and image size."""
+def listing(
+    what: str, size: str | None = None, image_size: int | None = None, places: Places | None = None
+) -> list[dict[str, Any]]:
+    """The rows of `inductive list WHAT`; with a size, models are counted at that size and image size. `places` is where
+    the data sets of studies are declared."""
     if what == "models" and size is not None:
         return counted_models(size, image_size or 32)[0]
     if what == "models":
@@ -84,8 +87,17 @@ def listing(what: str, size: str | None = None, image_size: int | None = None) -
         return [{"name": name, **recipe_about(name)} for name in recipe_names()]
     if what == "probes":
         return [{"name": name, "strengths": len(one.values), "about": one.words} for name, one in PROBES.items()]
-    studies = [load_study(name) for name in study_names()]
-    return [{"name": s.name, "runs": len(s.runs), "question": s.question, "cost": s.cost} for s in studies]
+    return [_study(name, places) for name in study_names()]
+
+
+def _study(name: str, places: Places | None) -> dict[str, Any]:
+    """A shipped study. `runs` is None, and `unprepared` says why, where its data set is not prepared."""
+    row: dict[str, Any] = {"name": name, "runs": None, **study_about(name), "unprepared": ""}
+    try:
+        row["runs"] = len(load_study(name, places).runs)
+    except UnpreparedError as error:
+        row["unprepared"] = error.message
+    return row
 
 
 def _data_sets() -> Iterator[dict[str, Any]]:
@@ -156,12 +168,20 @@ def vit_sizes() -> list[dict[str, Any]]:
     return rows
 
 
-def print_listing(console: Console, what: str, size: str | None = None, image_size: int | None = None) -> None:
+def print_listing(
+    console: Console,
+    what: str,
+    size: str | None = None,
+    image_size: int | None = None,
+    places: Places | None = None,
+) -> None:
     """`inductive list WHAT` as a table."""
     if what == "models" and size is not None:
         return print_counted(console, size, image_size or 32)
     if what == "vit-sizes":
         return print_vit_sizes(console)
+    if what == "studies":
+        return print_studies(console, listing(what, places=places))
     rows = listing(what)
     columns = {key: "right" if isinstance(value, int) else "left" for key, value in rows[0].items()}
     cells = [
@@ -169,6 +189,15 @@ def print_listing(console: Console, what: str, size: str | None = None, image_si
         for r in rows
     ]
     table(console, "", columns, cells)
+
+
+def print_studies(console: Console, rows: Iterable[dict[str, Any]]) -> None:
+    """The shipped studies, and below them which data sets must be prepared before their runs are known."""
+    columns = {"name": "left", "runs": "right", "question": "left", "cost": "left", "expect": "left"}
+    cells = [["-" if row[key] is None else str(row[key]) for key in columns] for row in rows]
+    table(console, "", columns, cells)
+    for text in dict.fromkeys(row["unprepared"] for row in rows if row["unprepared"]):
+        say(console, f"no runs yet where {text}")
 
 
 def print_counted(console: Console, size: str, image_size: int) -> None:

@@ -1,9 +1,10 @@
 """`inductive prepare`: gets what a study needs from outside. What that is stands in benchmarks/running/prepare.py."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,8 +12,11 @@ from benchmarks.cli.options import options
 from benchmarks.console import counting, say, terminal
 from benchmarks.data.dataset import FOLDER, Places
 from benchmarks.data.shards import UNREADABLE
-from benchmarks.errors import DONE, ConfigError
-from benchmarks.plan.study import load_study
+from benchmarks.errors import DONE, ConfigError, UnpreparedError
+from benchmarks.plan.study import load_study, study_about
+
+if TYPE_CHECKING:
+    from benchmarks.running.prepare import Packing
 
 
 @click.command()
@@ -58,8 +62,23 @@ def prepare(
         names = tuple(squares_name(name, side) for name in names)
     for name in names:
         steps += [preparing.data_set(name, data, packing)] + ([preparing.find_duplicates(name, data)] if find else [])
-    loaded = load_study(study, Places(data)) if study else None
-    steps += [step(loaded, data, packing) for step in preparing.STEPS if loaded]
+    if study:
+        study_about(study)  # a slip in its name is met before anything is done
+        steps.append(_study(study, data, packing))
     for line in chain.from_iterable(steps):
         say(console, line)
     return DONE
+
+
+def _study(study: str, data: Path, packing: "Packing") -> Iterator[str]:
+    """All that a study needs; first the published photographs that, packed, declare what its runs are."""
+    from benchmarks.running import prepare as preparing
+
+    loaded = None
+    while loaded is None:
+        try:
+            loaded = load_study(study, Places(data))
+        except UnpreparedError as error:
+            yield from preparing.data_set(error.dataset, data, packing)
+    for step in preparing.STEPS:
+        yield from step(loaded, data, packing)

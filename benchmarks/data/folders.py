@@ -26,7 +26,7 @@ from benchmarks.data.dataset import FOLDER, OWN, Dataset, Places
 from benchmarks.data.photographs import Manifest
 from benchmarks.data.shards import Listing, gigabytes
 from benchmarks.data.subsets import stratified_order
-from benchmarks.errors import ConfigError, InductiveError
+from benchmarks.errors import ConfigError, InductiveError, UnpreparedError
 from benchmarks.files import read_json, write_json
 from models.catalogue.sizes import SCALES
 
@@ -155,8 +155,8 @@ def index_of(name: str, places: Places) -> Index:
     if data is None:
         raise ConfigError("dataset", f"'{name}': there is no index of it at {copies[0] if copies else 'any place'}")
     if not name.startswith(FOLDER):
-        raise ConfigError("dataset", f"'{name}' is not prepared under {data}: `inductive prepare --dataset {name} "
-                          f"--data {data}` packs its photographs once, and says what files it needs")  # fmt: skip
+        raise UnpreparedError(name, f"'{name}' is not prepared under {data}: `inductive prepare --dataset {name} "
+                              f"--data {data}` packs its photographs once, and says what files it needs")  # fmt: skip
     raise ConfigError(
         "dataset",
         f"'{name}': there is no folder {place(name, data)}. PATH is taken from the data folder, which --data DIR or "

@@ -17,7 +17,7 @@ from typing import Any
 import models
 from benchmarks.collector import collector_paused
 from benchmarks.data.dataset import Places
-from benchmarks.errors import ConfigError, ImpossibleError
+from benchmarks.errors import ConfigError, ImpossibleError, UnpreparedError
 from benchmarks.plan import recipes
 from benchmarks.plan.comparisons import ComparisonFamily, read_families
 from benchmarks.plan.evaluations import Request, UnmetRequests, evaluations_of, read_tables
@@ -133,13 +133,7 @@ def load_study(study: str, places: Places | None = None) -> Study:
     Raises ConfigError naming file, key, what is allowed, nearest match."""
     path = study_path(study)
     check_name(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-        table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError("", f"not TOML: {error}", str(path)) from error
-    except OSError as error:
-        raise ConfigError("", f"cannot be read ({error.strerror})", str(path)) from error
+    text, table = _read(path)
     try:
         for number, plugin in enumerate(_plugins(table)):
             load_plugin(path.parent / plugin, f"plugins[{number}]")
@@ -147,6 +141,35 @@ def load_study(study: str, places: Places | None = None) -> Study:
             return replace(expand(table, path.stem, places), text=text, given=study)
     except ConfigError as error:
         raise error.at(str(path)) from error
+
+
+def study_about(study: str) -> dict[str, str]:
+    """What a study's file says of itself, by TEXTS: its question, cost and expectation. Nothing else of it is read, so
+    they are known before its data sets are. Raises ConfigError for what is no study, or no text."""
+    path = study_path(study)
+    _, table = _read(path)
+    try:
+        return _texts(table)
+    except ConfigError as error:
+        raise error.at(str(path)) from error
+
+
+def _read(path: Path) -> tuple[str, dict[str, Any]]:
+    """A study's file as text and as a table. Raises ConfigError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        return text, tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError("", f"not TOML: {error}", str(path)) from error
+    except OSError as error:
+        raise ConfigError("", f"cannot be read ({error.strerror})", str(path)) from error
+
+
+def _texts(table: Mapping[str, Any]) -> dict[str, str]:
+    for key in TEXTS:
+        if not isinstance(table.get(key, ""), str):
+            raise ConfigError(key, f"{table[key]!r} is not a text")
+    return {key: table.get(key, "") for key in TEXTS}
 
 
 def read_study(path: Path, name: str, places: Places | None = None) -> Study:
@@ -172,6 +195,7 @@ def _plugins(table: Mapping[str, Any]) -> list[str]:
 def expand(table: Mapping[str, Any], name: str, places: Places | None = None) -> Study:
     """The runs and evaluations that a study's table declares. Raises ConfigError for the first thing wrong."""
     unknown_key(table, (*TEXTS, *GRID, *OTHER), "", _elsewhere(table))
+    texts = _texts(table)
     _check_types(table)
     runs: dict[str, Run] = {}
     evaluations: dict[str, list[Evaluation]] = {}
@@ -186,6 +210,8 @@ def expand(table: Mapping[str, Any], name: str, places: Places | None = None) ->
             if isinstance(cell.get("init_from"), Mapping):
                 cell["init_from"] = make_run(cell["init_from"], places).id
             run = make_run(cell, places)
+        except UnpreparedError:
+            raise  # no cell is known before
         except ConfigError as error:
             impossible.note(error, _describe(cell), _place(error.key, where, cell))
             continue
@@ -213,9 +239,9 @@ def expand(table: Mapping[str, Any], name: str, places: Places | None = None) ->
         raise ConfigError("models", f"the study {'has no runs left' if impossible.left_out else 'declares no runs'}")
     return Study(
         name=name,
-        question=table.get("question", ""),
-        cost=table.get("cost", ""),
-        expect=table.get("expect", ""),
+        question=texts["question"],
+        cost=texts["cost"],
+        expect=texts["expect"],
         runs=tuple(runs.values()),
         evaluations=evaluations,
         test_resolutions=_sides(evaluations),
@@ -441,9 +467,6 @@ def _trials(value: Any, prefix: str) -> int | None:
 
 
 def _check_types(table: Mapping[str, Any]) -> None:
-    for key in TEXTS:
-        if not isinstance(table.get(key, ""), str):
-            raise ConfigError(key, f"{table[key]!r} is not a text")
     for key in ("models", "arms"):
         value = table.get(key, [{}])
         if value == []:
