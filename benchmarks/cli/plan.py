@@ -1,7 +1,8 @@
 """`inductive plan`: the dry run of a study, before anything is trained."""
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ from benchmarks.cli.options import options
 from benchmarks.console import count, duration, print_json, say, table, terminal
 from benchmarks.data import folders
 from benchmarks.data.dataset import FOLDER, Places
-from benchmarks.errors import ConfigError
+from benchmarks.errors import ConfigError, UnpreparedError
 from benchmarks.forecast import cost, memory
 from benchmarks.forecast.gpu_speed import kind_of
-from benchmarks.plan.study import Study, load_study
+from benchmarks.plan.study import Study, load_study, study_about
 from benchmarks.records import init_from
 from benchmarks.records.states import counted, evaluations_missing, missing_words, study_states
 
@@ -31,15 +32,29 @@ HERE = "this machine"
     metavar="FILE",
     help="Forecast for the jobs of this cluster.toml instead of for this machine.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Forecast with so many processes that decode photographs for a run. Default: 1, or the cluster's.",
+)
 @options("gpus_per_run", "runs", "where", "json", "plugin")
-def plan(study: str, gpu: str | None, cluster: Path | None, gpus_per_run: int, root: Path, data: Path,
-         as_json: bool) -> None:  # fmt: skip
+def plan(study: str, gpu: str | None, cluster: Path | None, workers: int | None, gpus_per_run: int, root: Path,
+         data: Path, as_json: bool) -> None:  # fmt: skip
     """The dry run: the matrix of runs by state, its size and its price, and the differences it can detect."""
     from analysis import power
     from benchmarks.running import preflight
 
-    loaded = load_study(study, Places(data, root))
+    console = terminal()
+    try:
+        loaded = load_study(study, Places(data, root))
+    except UnpreparedError:
+        if not as_json:
+            _say_about(console, study_about(study))
+        raise
     machine = _machine(gpu, cluster, gpus_per_run)
+    if workers:
+        machine = replace(machine, slot=replace(machine.slot, workers=workers))
     for run in loaded.runs:
         init_from.check_no_circle(run, root)
     there = {one.id for one in loaded.runs}
@@ -51,7 +66,6 @@ def plan(study: str, gpu: str | None, cluster: Path | None, gpus_per_run: int, r
         values = plan_values(loaded, root, machine.slot) | {"memory_bytes": memory_bytes, "unprepared": lacking}
         print_json(values | {"comparisons": power.plan_values(loaded, root)})
         return
-    console = terminal()
     declared = {run.dataset for run in loaded.runs if run.data.photographs or run.dataset.startswith(FOLDER)}
     for name in sorted(declared):
         for line in folders.described(folders.index_of(name, Places(data, root))):
@@ -146,6 +160,7 @@ def plan_values(study: Study, root: Path, slot: cost.Slot = cost.CPU) -> dict[st
                 "steps": run.steps,
                 "seconds_per_run": round(cell.seconds, 1),
                 "measured": cell.measured,
+                "waits_for_photographs": cell.waits,
             }
         )
     waiting = [one for one in states.values() if one.state == "finished" and one.waiting]
@@ -171,9 +186,7 @@ def plan_values(study: Study, root: Path, slot: cost.Slot = cost.CPU) -> dict[st
 def print_plan(console: Console, study: Study, root: Path, slot: cost.Slot, jobs: int) -> None:
     """The dry run for people; `jobs` of its runs go side by side here."""
     values = plan_values(study, root, slot)
-    for text in (study.question, study.cost, study.expect):
-        if text:
-            say(console, text)
+    _say_about(console, {"question": study.question, "cost": study.cost, "expect": study.expect})
     rows = [
         [
             row["cell"],
@@ -201,6 +214,18 @@ def print_plan(console: Console, study: Study, root: Path, slot: cost.Slot, jobs
         console,
         f"leaves {count(values['files'], 'files')}, {values['gigabytes']:g} GB\n* {values['assumption']}{hint}",
     )
+    if waiting := sum(row["waits_for_photographs"] for row in values["cells"]):
+        say(
+            console,
+            f"{count(waiting, 'cells')} of {len(rows)} wait for photographs, {cost.DECODE_SECONDS * 1e3:g} ms each to "
+            f"decode, with {count(slot.workers, 'workers')} a run; --workers N plans for more",
+        )
+
+
+def _say_about(console: Console, texts: Mapping[str, str]) -> None:
+    """What a study says of itself."""
+    for text in filter(None, texts.values()):
+        say(console, text)
 
 
 def _time(seconds: float, slot: cost.Slot, jobs: int) -> str:

@@ -33,7 +33,8 @@ OTHER_BYTES = 40_000  # a record without weights and predictions
 
 @dataclass(frozen=True)
 class CellCost:
-    """All the runs that differ only in draw and seed. `seconds` and `bytes` are for one run of it."""
+    """All the runs that differ only in draw and seed. `seconds` and `bytes` are for one run of it; `waits` says whether
+    its photographs are forecast to take longer to decode than the network to learn of them."""
 
     runs: tuple[Run, ...]
     parameters: Mapping[str, int]
@@ -41,6 +42,7 @@ class CellCost:
     seconds: float
     measured: bool
     bytes: int
+    waits: bool = False
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,13 @@ def _cell(study: Study, runs: tuple[Run, ...], slot: Slot, speeds: Speeds) -> Ce
         run_seconds(run, evaluations, slot, speeds),
         speed_key(run) in speeds.rates,
         weights + int(kept) + OTHER_BYTES,
+        _waits(run, slot, speeds),
     )
+
+
+def _waits(run: Run, slot: Slot, speeds: Speeds) -> bool:
+    decoding = decoding_seconds(run, run.steps * run.recipe.batch_size, slot)
+    return speed_key(run) not in speeds.rates and decoding > _training_seconds(run, slot, speeds)
 
 
 def run_seconds(
