@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import pytest
 import torch
+from imagenet import declare_imagenet
 from warm import Started, Warm
 
 from benchmarks.plan.run import Run, default_evaluation, make_run
@@ -31,6 +32,18 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("INDUCTIVE_RUNS", "INDUCTIVE_DATA"):
         monkeypatch.delenv(name, raising=False)
     yield
+
+
+@pytest.fixture(scope="session")
+def declared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of records that an ImageNet was declared for, though none of its images is there."""
+    return declare_imagenet(tmp_path_factory.mktemp("declared"))
+
+
+@pytest.fixture
+def imagenet(declared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Studies of ImageNet can be read, though not run."""
+    monkeypatch.setenv("INDUCTIVE_RUNS", str(declared))
 
 
 @pytest.fixture(scope="session")

@@ -58,6 +58,7 @@ def test_no_id_depends_on_them() -> None:
     assert plain.comparisons == ()
 
 
+@pytest.mark.usefixtures("imagenet")
 def test_shipped_studies_declare_families() -> None:
     """Each that has several models compares something with simultaneous intervals."""
     for name in study_names():

@@ -98,6 +98,7 @@ def test_it_is_a_list_of_tables() -> None:
         expand({**STUDY, "expects": ONE}, "a")
 
 
+@pytest.mark.usefixtures("imagenet")
 def test_shipped_studies_say_what_they_expect() -> None:
     """Those whose text speaks of pairs; the others are about a number."""
     numbers = {"course-mnist", "speed", "probe-shuffled-labels"}

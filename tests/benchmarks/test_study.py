@@ -382,6 +382,7 @@ def test_single_evaluates_at_home() -> None:
 
 
 @pytest.mark.parametrize("name", study_names())
+@pytest.mark.usefixtures("imagenet")
 def test_shipped_studies(name: str) -> None:
     """A study loads, is short, and says question, cost and expectation first."""
     one = load_study(name)
@@ -455,6 +456,7 @@ def test_the_two_large_studies_are_what_was_asked_for(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", study_names())
+@pytest.mark.usefixtures("imagenet")
 def test_the_models_of_a_shipped_study_are_treated_alike(name: str) -> None:
     """The first rule of a fair comparison: the same draws, seeds, sizes, budgets and recipes for every model."""
     one = load_study(name)
