@@ -235,7 +235,7 @@ def _evaluating_seconds(run: Run, evaluations: Sequence[Evaluation], work: float
 def _probing_seconds(run: Run, evaluations: Sequence[Evaluation]) -> float:
     """What it takes a core to change the images of probes, whatever device the network is on."""
     images = sum(_part_sizes(run)[one.part] for one in evaluations if one.probe != NO_PROBE)
-    return PROBE_SECONDS * images * run.data.channels * run.data.native_resolution**2
+    return PROBE_SECONDS * images * run.data.channels * run.image_side**2
 
 
 def _training_seconds(run: Run, slot: Slot, speeds: Speeds) -> float:

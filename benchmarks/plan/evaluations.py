@@ -155,7 +155,7 @@ def _changes(run: Run, request: Request, key: str) -> list[tuple[str, int]]:
     """The probes of a request, each with its strength. Raises ImpossibleError where its images have the wrong size."""
     if request.probe == NO_PROBE:
         return [(NO_PROBE, 0)]
-    return list(suited(request.probe, request.strength, run.data.native_resolution, key))
+    return list(suited(request.probe, request.strength, run.image_side, key))
 
 
 def _has(run: Run, request: Request, place: str, unmet: UnmetRequests) -> bool:

@@ -135,6 +135,12 @@ class Run(Identified):
         return data
 
     @property
+    def image_side(self) -> int:
+        """Pixels of a side of the images before an evaluation shows them: the data set's own; of photographs, which
+        have none, those of training."""
+        return self.resolution if self.data.photographs else self.data.native_resolution
+
+    @property
     def part_sizes(self) -> tuple[int, int]:
         """Images in the training and in the validation part."""
         return part_sizes(self.data.train_counts, self.draw, self.train_size, self.validation)

@@ -16,19 +16,21 @@ from torchvision.transforms import functional as reference
 from warm import Started
 
 from benchmarks.data.dataset import Images, Places
-from benchmarks.data.decoding import Decoding, decoded_by
+from benchmarks.data.decoding import Decoding, Squares, decoded_by
 from benchmarks.data.photographs import ROW, Photographs
 from benchmarks.data.store import load_images
 from benchmarks.data.subsets import draw_subset
 from benchmarks.errors import InductiveError
 from benchmarks.forecast import cost, memory
 from benchmarks.forecast.memory import memory_of
+from benchmarks.plan.probes import suited
 from benchmarks.plan.run import Budget, Evaluation, Run, make_run
 from benchmarks.running.execute import execute
 from benchmarks.running.prepare import data_set
 from benchmarks.running.task import Settings
 from benchmarks.training.evaluation import Measurer
 from benchmarks.training.images import batches_of
+from benchmarks.training.probed.probing import Probing
 from benchmarks.training.ranks.rows import rows_of
 from benchmarks.training.training import model_of
 
@@ -174,6 +176,27 @@ def test_an_evaluation_shows_photographs_as_torchvision_does(run: Run, data: Pat
         torch.testing.assert_close(measurer.logits("test", how), expected, atol=2e-5, rtol=1e-4)
 
 
+def test_probes_change_photographs_as_they_are_shown_in_training(run: Run, data: Path) -> None:
+    """What is asked for fits the training resolution. Reference: the same squares as a data set in memory."""
+    images, network = load_images(NAME, data), model_of(run)
+    assert isinstance(images.test, Photographs) and isinstance(images.train, Photographs)
+    subset = members_of(run, images)
+    squares = {part: Squares(getattr(images, part), 32, 32)[:] for part in ("train", "test")}
+    decoded = replace(images, **squares)
+    alike = run.model_copy()
+    alike._data = replace(run.data, photographs=False, native_resolution=32)
+    here = Probing(Measurer(network, run, images, subset, channels_last=False))
+    there = Probing(Measurer(network, alike, decoded, subset, channels_last=False))
+    for probe in ("patch_shuffle", "blur", "occlusion"):
+        asked = list(suited(probe, None, run.image_side, "probe"))
+        assert asked
+        one = Evaluation(resolution=32, probe=probe, strength=asked[-1][1])
+        (found, arrays), (expected, reference_arrays) = (each.evaluate(one, "", "logits") for each in (here, there))
+        assert found == expected
+        assert arrays.keys() == reference_arrays.keys()
+        np.testing.assert_array_equal(arrays[f"{one.id}.logits"], reference_arrays[f"{one.id}.logits"])
+
+
 def weights(root: Path, run: Run) -> dict[str, torch.Tensor]:
     return load_file(root / run.id / "weights.safetensors")
 
@@ -270,6 +293,7 @@ from pathlib import Path
 from benchmarks.data.dataset import Places
 from benchmarks.running.execute import execute
 from benchmarks.running.task import Settings
+from benchmarks.plan.probes import suited
 from benchmarks.plan.run import make_run
 
 data, root, last = Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
