@@ -536,9 +536,12 @@ def _delta(run: Run) -> dict[str, Any]:
     """Differences from the defaults, which for some fields follow from other fields (see `make_run`)."""
     derived = tuple(_derived_options(run.model, run.recipe, run.data).items())
     parts = tuple((name, run.options[name]) for name in models.PARTS if name in run.options)
-    usual = _usual_options(run.model, run.size, derived, parts, models.loaded_plugins())
+    try:
+        usual = _usual_options(run.model, run.size, derived, parts, models.loaded_plugins())
+    except models.ModelError:  # the size is for another scale than the data set's: no option is at a default
+        usual = {}
     changed: dict[str, Any] = {
-        "options": {name: value for name, value in run.options.items() if value != usual[name]},
+        "options": {name: value for name, value in run.options.items() if name not in usual or value != usual[name]},
         "recipe": dict(_recipe_delta(run.recipe)),
         "budget": {run.budget.kind: run.budget.amount},
     }

@@ -453,3 +453,10 @@ def test_a_changed_copy_has_its_own_id() -> None:
     assert run.model_copy(update={"train_size": 300}).id == make_run({"train_size": 300}).id
     assert one.model_copy(update={"resolution": 9}).id == Evaluation(resolution=9).id
     assert run == make_run({})  # what is kept beside the fields is no part of what it is
+
+
+def test_a_size_for_another_scale_than_that_of_the_data() -> None:
+    """The id says every option: there is none that the data set's scale could have left out."""
+    run = make_run({"dataset": "tiny_imagenet", "model": "resnet", "size": "pico", "options": {"scale": 8}})
+    assert run.delta["options"] == run.options
+    assert make_run(run.settings()).id == run.id
