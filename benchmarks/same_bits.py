@@ -144,6 +144,7 @@ SAME = {
     ("Squares", "80fc284b"): "f64d56cb",
     ("squares", "97eaff30"): "32bb2b60",
     ("Batches", "b2c692f0"): "1c22fde1",
+    ("Batches", "48c14882"): "1c22fde1",  # all of these together
     ("Normaliser", "f9b7373a"): "ba2d36aa",
     ("resize", "4f2fdabf"): "980ed58e",
     ("Measurer", "d539b896"): "1b04000a",

@@ -94,7 +94,7 @@ def _study(name: str, places: Places | None) -> dict[str, Any]:
     """A shipped study. `runs` is None, and `unprepared` says why, where its data set is not prepared."""
     row: dict[str, Any] = {"name": name, "runs": None, **study_about(name), "unprepared": ""}
     try:
-        row["runs"] = len(load_study(name, places).runs)
+        row["runs"] = len(load_study(name, places, tables=False).runs)
     except UnpreparedError as error:
         row["unprepared"] = error.message
     return row

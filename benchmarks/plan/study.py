@@ -127,8 +127,9 @@ def check_name(path: Path) -> None:
         )
 
 
-def load_study(study: str, places: Places | None = None) -> Study:
-    """The study of a shipped name or a path; `places` is where its data sets `folder:PATH` are looked for.
+def load_study(study: str, places: Places | None = None, *, tables: bool = True) -> Study:
+    """The study of a shipped name or a path; `places` is where its data sets `folder:PATH` are looked for. Without
+    `tables`, evaluations are those at the test resolutions alone: what [[evaluations]] ask of a model may load torch.
 
     Raises ConfigError naming file, key, what is allowed, nearest match."""
     path = study_path(study)
@@ -138,7 +139,7 @@ def load_study(study: str, places: Places | None = None) -> Study:
         for number, plugin in enumerate(_plugins(table)):
             load_plugin(path.parent / plugin, f"plugins[{number}]")
         with collector_paused():
-            return replace(expand(table, path.stem, places), text=text, given=study)
+            return replace(expand(table, path.stem, places, tables=tables), text=text, given=study)
     except ConfigError as error:
         raise error.at(str(path)) from error
 
@@ -192,8 +193,9 @@ def _plugins(table: Mapping[str, Any]) -> list[str]:
     return files
 
 
-def expand(table: Mapping[str, Any], name: str, places: Places | None = None) -> Study:
-    """The runs and evaluations that a study's table declares. Raises ConfigError for the first thing wrong."""
+def expand(table: Mapping[str, Any], name: str, places: Places | None = None, *, tables: bool = True) -> Study:
+    """The runs and evaluations that a study's table declares; `tables`: see `load_study`. Raises ConfigError for the
+    first thing wrong."""
     unknown_key(table, (*TEXTS, *GRID, *OTHER), "", _elsewhere(table))
     texts = _texts(table)
     _check_types(table)
@@ -205,7 +207,7 @@ def expand(table: Mapping[str, Any], name: str, places: Places | None = None) ->
     unmet = UnmetRequests()
     tables_runs: dict[str, dict[str, tuple[Any, ...]]] = {}  # by place of a table, by run id: what it wants of the run
     for cell, where in _cells(table):
-        test_at, tables, tried = (cell.pop(key) for key in NOT_OF_THE_RUN)
+        test_at, asked, tried = (cell.pop(key) for key in NOT_OF_THE_RUN)
         try:
             if isinstance(cell.get("init_from"), Mapping):
                 cell["init_from"] = make_run(cell["init_from"], places).id
@@ -220,7 +222,7 @@ def expand(table: Mapping[str, Any], name: str, places: Places | None = None) ->
             continue
         parts = (*run.measured_parts, "test_unique") if leave_out_duplicates else run.measured_parts
         wanted = [default_evaluation(run, part, resolution) for part in parts for resolution in at]
-        for found in evaluations_of(run, tables, at, parts, unmet):
+        for found in evaluations_of(run, asked if tables else (), at, parts, unmet):
             if isinstance(found, Evaluation):
                 wanted.append(found)
             else:

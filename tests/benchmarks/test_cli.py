@@ -208,7 +208,7 @@ def test_train_says_what_the_defaults_came_to_first(inductive: Inductive) -> Non
     [
         (
             ["run", "quikstart"],
-            "there are convolution-and-attention, course-mnist, data-efficiency, ladder, probe-composition, probe-",
+            "there are convolution-and-attention, course-mnist, data-efficiency, fine-tune-resolution, imagenet-",
         ),
         (["run", "nowhere.toml"], "nowhere.toml: there is no such file"),
         (["run", "quickstart", "--only", "resnext*"], "'resnext*' matches none of the 81 runs of quickstart"),
