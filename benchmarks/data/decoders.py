@@ -66,12 +66,6 @@ def _why(error: Exception) -> str:
     return "no image that can be identified" if "cannot identify" in text else text or type(error).__name__
 
 
-def size_of(data: bytes) -> tuple[int, int]:
-    """Height and width in pixels of an image as it is shown. Raises UnreadableError, as `opened`."""
-    image = opened(data, 3)
-    return image.height, image.width
-
-
 def shown_by_pillow(data: bytes, channels: int, window: NDArray[np.int32], views: Views, out: Pixels) -> None:
     """One view of an image file, into `out` (side, side, channels)."""
     left, top, width, height, columns, rows, x, y = window.tolist()

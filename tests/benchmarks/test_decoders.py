@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torchcodec.decoders import decode_image
 
-from benchmarks.data.decoders import DECODERS, UnreadableError, check_decoder, facts, opened, size_of
+from benchmarks.data.decoders import DECODERS, UnreadableError, check_decoder, facts, opened
 from benchmarks.data.photographs import Views, squares
 from benchmarks.errors import ConfigError
 
@@ -115,7 +115,7 @@ UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {  # EXIF 2.3, table 6: what is
 
 def shown(data: bytes, name: str, channels: int = 3) -> Pixels:
     """The largest square at the top left of an image, at its own resolution, by a decoder (S S C)."""
-    height, width = size_of(data)
+    width, height = opened(data, 3).size
     side = min(height, width)
     window = np.array([0, 0, width, height, width, height, 0, 0], dtype=np.int32)
     out = np.full((side, side, channels), 77, dtype=np.uint8)
@@ -189,7 +189,7 @@ def test_an_image_is_shown_upright(orientation: int, name: str) -> None:
     np.testing.assert_array_equal(shown(EXACT[f"turned {orientation}"], name), upright)
     lossy = shown(LOSSY[f"turned {orientation}"], name).astype(int)
     assert np.abs(lossy - upright).mean() < 3
-    assert size_of(LOSSY[f"turned {orientation}"]) == UPRIGHT[orientation](scene()).shape[:2]
+    assert opened(LOSSY[f"turned {orientation}"], 3).size[::-1] == UPRIGHT[orientation](scene()).shape[:2]
 
 
 @pytest.mark.parametrize("kind", LOSSY)
@@ -214,7 +214,7 @@ def test_what_cannot_be_decoded_is_said_on_one_line(kind: str, name: str) -> Non
         DECODERS[name](data, 3, window, Views(np.array([0]), window[None], 24), np.empty((24, 24, 3), dtype=np.uint8))
     assert str(refusal.value) and "\n" not in str(refusal.value) and "0x" not in str(refusal.value)
     with pytest.raises(UnreadableError):
-        size_of(data)
+        opened(data, 3)
 
 
 @pytest.mark.parametrize("kind", BY_PILLOW_ALONE)
