@@ -24,6 +24,9 @@ class Cluster(BaseModel):
     device: Literal["auto", "cuda", "cpu"] = Field(
         "auto", description="what runs compute on; auto: cuda where a job has GPUs. cuda: without one a run fails"
     )
+    nodes: Count = Field(
+        1, description="nodes of a job, which share its GPUs, CPUs and memory equally and compute each run together"
+    )
     gpus_per_job: Annotated[int, Field(ge=0)] = Field(1, description="GPUs of a job, also where device is cpu")
     gpu_type: Annotated[str, Field(pattern=r"^[\w.-]*$")] = Field("", description="their type; empty: any")
     runs_per_gpu: Count = Field(1, description="runs side by side on a GPU, each a process; without GPUs, in a job")
@@ -133,6 +136,17 @@ class Cluster(BaseModel):
             name = "gpus_per_job" if self.gpus_per_job else "runs_per_gpu"
             allowed = ", ".join(str(number) for number in range(1, there + 1) if there % number == 0)
             raise ValueError(f"gpus_per_run: {self.gpus_per_run} does not divide {name} = {there}; allowed: {allowed}")
+        if self.nodes > 1:
+            for key, shared in (("gpus_per_job", self.gpus_per_job), ("cpus_per_job", self.cpus_per_job)):
+                if shared % self.nodes:
+                    raise ValueError(f"{key}: {shared} cannot be shared equally by nodes = {self.nodes}")
+            if self.gpus_per_run != there or there % self.nodes:
+                raise ValueError(
+                    f"gpus_per_run: {self.gpus_per_run} with nodes = {self.nodes}, whose job computes one run at a "
+                    f"time by all of its {there}; allowed: {there}, a multiple of nodes"
+                )
+            if self.computes_on == "cuda" and self.runs_per_gpu > 1:
+                raise ValueError(f"runs_per_gpu: {self.runs_per_gpu} with nodes = {self.nodes}; allowed: 1")
         taken = sorted(set(self.options) & TAKEN)
         if taken:
             raise ValueError(f"options: {', '.join(taken)} are set by other keys, or by the suite")
@@ -152,6 +166,18 @@ class Cluster(BaseModel):
         return self.runs_per_gpu * max(1, self.gpus_per_job) // self.gpus_per_run
 
     @property
+    def on_a_node(self) -> "Cluster":
+        """What a job asks of each of its nodes."""
+        shares = {
+            "nodes": 1,
+            "gpus_per_job": self.gpus_per_job // self.nodes,
+            "gpus_per_run": max(1, self.gpus_per_run // self.nodes),
+            "cpus_per_job": self.cpus_per_job // self.nodes,
+            "memory_gb": self.memory_gb / self.nodes,
+        }
+        return self.model_copy(update=shares) if self.nodes > 1 else self
+
+    @property
     def memory_bytes(self) -> int:
         """Memory of a job, whose M are 2**20 bytes to SLURM; 0 where it is not asked for."""
         return round(self.memory_gb * 1000) * 2**20
@@ -162,6 +188,7 @@ class Cluster(BaseModel):
         minutes = min(self.minutes, SUBMITS_MINUTES)
         changes = {
             "partitions": (self.dependent_partition,) if self.dependent_partition else self.partitions,
+            "nodes": 1,
             "gpus_per_job": 0,
             "gpu_type": "",
             "gpus_per_run": 1,

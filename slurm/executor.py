@@ -71,6 +71,7 @@ def check_path(root: Path) -> None:
 
 def parameters(submission: Path, cluster: Cluster, name: str, dependency: str = "") -> dict[str, Any]:
     """A job's parameters as submitit names them."""
+    nodes, cluster = cluster.nodes, cluster.on_a_node
     more: dict[str, Any] = {**cluster.options, "chdir": str(submission)}
     more["requeue" if cluster.requeue else "no-requeue"] = True
     if dependency:
@@ -81,7 +82,7 @@ def parameters(submission: Path, cluster: Cluster, name: str, dependency: str = 
         "job_name": name,
         "partition": ",".join(cluster.partitions),
         "time": cluster.minutes,
-        "nodes": 1,
+        "nodes": nodes,
         "ntasks_per_node": 1,
         "cpus_per_task": cpus or None,
         "gpus_per_node": f"{cluster.gpu_type}:{cluster.gpus_per_job}".lstrip(":") if cluster.gpus_per_job else None,

@@ -30,7 +30,8 @@ class Node:
         return sum(count for name, count in self.gpus if kind in ("", name))
 
     def fits(self, cluster: Cluster) -> bool:
-        """Whether a job's whole request fits on one node of this kind."""
+        """Whether what a job asks of each of its nodes fits on one of this kind."""
+        cluster = cluster.on_a_node
         enough = self.cpus >= cluster.cpus_per_job and self.megabytes >= cluster.memory_gb * 1000
         return enough and self.gpus_of(cluster.gpu_type) >= cluster.gpus_per_job
 
@@ -216,14 +217,18 @@ def proposal(site: Site) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def unfit(cluster: Cluster, partition: Partition) -> tuple[str, str] | None:
-    """The key of cluster.toml, and why no job of it can run in a partition: its time, or no node has the whole request.
-    None where one has."""
-    name, nodes = partition.name, partition.nodes
+    """The key of cluster.toml, and why no job of it can run in a partition: its time, or no node has the whole request,
+    or the share that is asked of each of several. None where enough have."""
+    name, nodes, wanted = partition.name, partition.nodes, cluster.nodes
+    cluster = cluster.on_a_node
     if partition.minutes is not None and cluster.minutes > partition.minutes:
         return "minutes", f"{cluster.minutes} is more than partition {name} has: {partition.minutes} minutes"
-    if any(node.fits(cluster) for node in nodes):
+    if (fitting := sum(node.count for node in nodes if node.fits(cluster))) >= wanted:
         return None
     there = f"partition {name} has {' and '.join(map(str, nodes)) or 'no nodes'}"
+    if fitting:
+        return "nodes", f"{wanted} is more than the {fitting} that have the share of a job's node; {there}"
+    share = f" (on each of {wanted} nodes)" if wanted > 1 else ""
     types = partition.gpu_types
     if cluster.gpu_type and cluster.gpu_type not in types:
         known = f"it has {', '.join(types) or 'none with a type'}{did_you_mean(cluster.gpu_type, types)}"
@@ -235,10 +240,10 @@ def unfit(cluster: Cluster, partition: Partition) -> tuple[str, str] | None:
     )
     for key, value, most in largest:
         if value > most:
-            return key, f"{value:g} is more than the {most:g} of the largest node; {there}"
+            return key, f"{value:g}{share} is more than the {most:g} of the largest node; {there}"
     gpus = f"{cluster.gpus_per_job} GPUs{f' ({cluster.gpu_type})' if cluster.gpu_type else ''}"
     request = f"{gpus}, {cluster.cpus_per_job} CPUs and {cluster.memory_gb:g} GB"
-    return "partitions", f"no node has {request} together; {there}"
+    return "partitions", f"no node has {request} together{share}; {there}"
 
 
 def check_site(cluster: Cluster, site: Site, place: str) -> list[str]:

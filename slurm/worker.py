@@ -29,7 +29,8 @@ from benchmarks.plan.study import Study, read_study
 from benchmarks.records.attempts import Attempt, claim, slurm_job
 from benchmarks.records.record import Record
 from benchmarks.records.states import run_state
-from benchmarks.running import gpus, local
+from benchmarks.running import gpus, launched, local, nodes
+from benchmarks.running.links import Door
 from benchmarks.running.progress import Lines
 from benchmarks.running.task import Ending, Settings, Task
 from slurm.commands import SilentError, SlurmError, call
@@ -107,9 +108,15 @@ def work(text: str) -> str:
     with noted() as seen:
         order = Order(**json.loads(text))
         array = read_array(Path(order.array))
+        about = read_json(array.submission / "submission.json")
+        start = launched.started(about["cluster"].get("gpus_per_run", 1))  # absent in early submissions
+        if not start.leads:
+            nodes.follow(start, Path(about["root"]), scratch(about["cluster"].get("scratch", "")))
+            return "followed"
         errors = Errors(array, order.element)
         try:
-            outcome = _work(array, order.element, seen, errors)
+            with nodes.leading(start, Path(about["root"])) as door:
+                outcome = _work(array, order.element, seen, errors, door)
         except Exception as error:
             errors.add("".join(traceback.format_exception(error)))
             raise
@@ -118,7 +125,7 @@ def work(text: str) -> str:
         return outcome
 
 
-def _work(array: Array, element: int, seen: list[int], errors: Errors) -> str:
+def _work(array: Array, element: int, seen: list[int], errors: Errors, door: Door | None) -> str:
     job = slurm_job() or "-"
     drop_leftovers(array.submission / "submitit", job)
     mark = array.requeue_mark(element)
@@ -147,7 +154,7 @@ def _work(array: Array, element: int, seen: list[int], errors: Errors) -> str:
 
     reporter = Log(console, tasks, cluster["slots"], errors)
     try:
-        local.run_tasks(tasks, cluster["slots"], reporter, seen, seconds_to_save)
+        local.run_tasks(tasks, cluster["slots"], reporter, seen, seconds_to_save, door)
     except KeyboardInterrupt:
         names = ", ".join(signal.Signals(number).name for number in seen)
         too_short = False
@@ -161,6 +168,13 @@ def _work(array: Array, element: int, seen: list[int], errors: Errors) -> str:
         again = not (too_short or array.is_cancelled(element)) and requeue(job, seen, cluster["requeue"], mark, ends)
         saved = f"all is saved but {', '.join(reporter.lost)}" if reporter.lost else "all is saved"
         say(console, f"stopped by {names}: {saved}; {'back into the queue' if again else 'not requeued'}")
+        return "requeued" if again else "stopped"
+    if reporter.lost and not array.is_cancelled(element):  # with a node, which SLURM may not know of yet
+        again = requeue(job, seen, cluster["requeue"], mark, lost_node=True)
+        say(
+            console,
+            f"lost with a node: {', '.join(reporter.lost)}; {'back into the queue' if again else 'not requeued'}",
+        )
         return "requeued" if again else "stopped"
     return "done"
 
@@ -240,7 +254,8 @@ def frozen(submission: Path) -> tuple[Study, Settings, Path]:
         scratch=scratch(about["cluster"].get("scratch", "")),
         workers=None,
     )
-    return study, local.with_workers(settings, about["cluster"]["slots"]), root
+    shared = about["cluster"].get("nodes", 1)  # absent in early submissions
+    return study, local.with_workers(settings, about["cluster"]["slots"], shared), root
 
 
 def scratch(named: str) -> Path | None:
@@ -336,13 +351,14 @@ def preempted(facts: Mapping[str, str]) -> bool:
     return facts.get("PreemptTime", "None") not in ("None", "Unknown", "")
 
 
-def requeue(job: str, seen: list[int], allowed: bool, mark: Path, ends: float = 0.0) -> bool:
+def requeue(job: str, seen: list[int], allowed: bool, mark: Path, ends: float = 0.0, lost_node: bool = False) -> bool:
     """Puts this job back into the queue where that is due, and returns whether it did.
 
-    It is due after USR1 or USR2, and after the TERM of a preemption (which alone has a PreemptTime), as long as the job
-    counts as running: SLURM requeues itself what it has already ended. While the controller does not answer it is asked
-    repeatedly, less and less often, until the job's end (`ends`, of time.monotonic) is near. `mark` is there, with
-    the reason, for as long as it has not worked: the job may be killed at any moment.
+    It is due after USR1 or USR2, after the TERM of a preemption (which alone has a PreemptTime), and where the job has
+    lost one of its nodes, as long as it counts as running: SLURM requeues itself what it has already ended. While the
+    controller does not answer it is asked repeatedly, less and less often, until the job's end (`ends`, of
+    time.monotonic) is near. `mark` is there, with the reason, for as long as it has not worked: the job may be killed
+    at any moment.
     """
     if not allowed:
         return False
@@ -350,7 +366,8 @@ def requeue(job: str, seen: list[int], allowed: bool, mark: Path, ends: float = 
     while True:
         try:
             facts = job_facts(job, seconds=ANSWER_SECONDS)
-            due = bool({signal.SIGUSR1, signal.SIGUSR2} & set(seen)) or (signal.SIGTERM in seen and preempted(facts))
+            due = lost_node or bool({signal.SIGUSR1, signal.SIGUSR2} & set(seen))
+            due = due or (signal.SIGTERM in seen and preempted(facts))
             if due and not facts:
                 raise SlurmError(f"`scontrol show job {job}` tells nothing of it; is there a scontrol on the node?")
             done = tried and facts.get("JobState") in ("PENDING", "REQUEUED", "COMPLETING")  # without an answer

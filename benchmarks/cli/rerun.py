@@ -10,14 +10,14 @@ from rich.console import Console
 
 import models
 from benchmarks.cli.options import Choice, options
-from benchmarks.cli.run import check_gpus, gpus_for, work_through
+from benchmarks.cli.run import check_gpus, gpus_for, on_all_nodes, work_through
 from benchmarks.console import print_json, say, terminal
 from benchmarks.data.dataset import Places
 from benchmarks.errors import DONE, FAILED, INTERRUPTED, OTHERS, ConfigError
 from benchmarks.plan.study import load_plugin, single
 from benchmarks.records.record import Record, check_root, find_record, read_record, recorded_plugins
 from benchmarks.records.validity import valid_record
-from benchmarks.running import preflight
+from benchmarks.running import launched, preflight
 from benchmarks.running import rerun as again
 from benchmarks.running.task import Task
 
@@ -46,23 +46,27 @@ def rerun(run_id: str, first: int | None, device: str | None, ranks: int | None,
         say(console, line)
     check_root(root)
     device = None if device is None else choose_device(device)
-    evaluations = again.prepare_rerun(record, run, device=device, first=first, ranks=ranks)
-    chosen = device or str((record.execution or {})["device"])
-    several = ranks_of(again.rerun_root(root) / run.id)
-    check_gpus(several, chosen)
-    command = shlex.join(["inductive", *sys.argv[1:]])
-    settings = Settings(data, chosen, command=command, plugins=models.loaded_plugins(), workers=None,
-                        gpus_per_run=several)  # fmt: skip
-    given = gpus_for(settings)
-    task = Task(run, evaluations, again.rerun_root(root), with_workers(settings, 1), until=first, gpus=given)
-    try:
-        ending = work_through([task], 1, console)[0]
-    except KeyboardInterrupt:
-        say(console, "stopped: a rerun is not continued, the same command starts it anew")
-        return INTERRUPTED
-    if ending.state in ("failed", "owned"):
+    start = launched.started(ranks or ranks_of(record.path))
+    with on_all_nodes(start, root) as door:
+        if not start.leads:
+            return DONE
+        evaluations = again.prepare_rerun(record, run, device=device, first=first, ranks=ranks)
+        chosen = device or str((record.execution or {})["device"])
+        several = ranks_of(again.rerun_root(root) / run.id)
+        check_gpus(several, chosen, start.nodes)
+        command = shlex.join(["inductive", *sys.argv[1:]])
+        settings = Settings(data, chosen, command=command, plugins=models.loaded_plugins(), workers=None,
+                            gpus_per_run=several)  # fmt: skip
+        given, settings = gpus_for(settings, start.nodes), with_workers(settings, 1, start.nodes)
+        task = Task(run, evaluations, again.rerun_root(root), settings, until=first, gpus=given)
+        try:
+            ending = work_through([task], 1, console, door)[0]
+        except KeyboardInterrupt:
+            say(console, "stopped: a rerun is not continued, the same command starts it anew")
+            return INTERRUPTED
+    if ending.state in ("failed", "lost", "owned"):
         say(console, f"{ending.state}: {ending.line}")
-        return FAILED if ending.state == "failed" else OTHERS
+        return OTHERS if ending.state == "owned" else FAILED
     verdict = again.compare(record, first)
     if as_json:
         print_json(asdict(verdict) | {"id": record.id})

@@ -10,7 +10,8 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,11 +28,13 @@ from benchmarks.plan.study import Study, load_study
 from benchmarks.records.record import check_root
 from benchmarks.records.states import counted, run_state, selected
 from benchmarks.records.study_texts import keep_text
-from benchmarks.running import preflight, torchrun
+from benchmarks.running import launched, preflight
 from benchmarks.running.progress import reporter_for
 from benchmarks.running.task import Ending, Task
 
 if TYPE_CHECKING:
+    from benchmarks.running.launched import Start
+    from benchmarks.running.links import Door
     from benchmarks.running.task import Settings
     from benchmarks.training.kernels import CompileChoice
 
@@ -49,15 +52,38 @@ SETTLED = ("finished", "diverged", "stale")  # states in which `run` does not tr
 )
 def run(study: str, only: str | None, jobs: int | None, root: Path, data: Path, **flags: Any) -> int:
     """Bring a study as far as it can be brought on this machine."""
-    flags["gpus_per_run"] = torchrun.ranks(flags["gpus_per_run"])
-    if not flags["gpus_per_run"]:
-        return DONE
-    loaded = load_study(study, Places(data, root))
-    if (root / ".submissions").is_dir():
-        from slurm.status import settle_lost
+    start = launched.started(flags["gpus_per_run"])
+    if jobs and start.nodes > 1:
+        raise ConfigError(
+            "--jobs", f"{start.by} has started this on {start.nodes} nodes, which compute one run at a time"
+        )
+    with on_all_nodes(start, root) as door:
+        if not start.leads:
+            return DONE
+        loaded = load_study(study, Places(data, root))
+        if (root / ".submissions").is_dir():
+            from slurm.status import settle_lost
 
-        settle_lost(loaded, root)
-    return run_study(loaded, only, jobs, root, settings_for(data, **flags), terminal())
+            settle_lost(loaded, root)
+        settings = settings_for(data, **flags | {"gpus_per_run": start.ranks}, nodes=start.nodes)
+        return run_study(loaded, only, jobs, root, settings, terminal(), door)
+
+
+@contextmanager
+def on_all_nodes(start: Start, root: Path) -> Iterator[Door | None]:
+    """The door to the other nodes that compute runs with this one. On any of these, what the first node asks for has
+    been done when this is entered, so nothing is left to do."""
+    if start.nodes == 1 or start.idle:
+        yield None
+        return
+    from benchmarks.running import nodes
+
+    if start.node:
+        nodes.follow(start, root)
+        yield None
+        return
+    with nodes.leading(start, root) as door:
+        yield door
 
 
 def settings_for(
@@ -70,6 +96,7 @@ def settings_for(
     decoder: str = "pillow",
     gpus_per_run: int = 1,
     checkpoint_activations: bool = False,
+    nodes: int = 1,
 ) -> Settings:
     """Execution settings from flags, the device chosen. Raises ConfigError for what cannot be had here."""
     from benchmarks.data.decoders import check_decoder
@@ -83,7 +110,7 @@ def settings_for(
     device = choose_device(device)
     check_compile(compiling, device)
     check_decoder(decoder, "--decoder")
-    check_gpus(gpus_per_run, device)
+    check_gpus(gpus_per_run, device, nodes)
     return Settings(
         data,
         device,
@@ -99,28 +126,37 @@ def settings_for(
     )
 
 
-def gpus_for(settings: Settings) -> tuple[str, ...]:
-    """The GPUs that one run is computed by; () where it takes torch's first, or none."""
+def gpus_for(settings: Settings, nodes: int = 1) -> tuple[str, ...]:
+    """The GPUs of this node that one run is computed by; () where it takes torch's first, or none."""
     from benchmarks.running import gpus
 
     several = settings.device == "cuda" and settings.gpus_per_run > 1
-    return gpus.given()[: settings.gpus_per_run] if several else ()
+    return gpus.given()[: settings.gpus_per_run // nodes] if several else ()
 
 
-def check_gpus(gpus_per_run: int, device: str) -> None:
-    """Raises ConfigError for more GPUs a run than there are."""
+def check_gpus(gpus_per_run: int, device: str, nodes: int = 1) -> None:
+    """Raises ConfigError for more GPUs a run than there are on as many nodes as this one."""
     if gpus_per_run == 1:
         return
     from benchmarks.running import gpus
 
     if device == "mps":
         raise ConfigError("--gpus-per-run", f"{gpus_per_run}: mps has one GPU; allowed: 1")
-    if device == "cuda" and gpus_per_run > (there := len(gpus.given())):
-        raise ConfigError("--gpus-per-run", f"{gpus_per_run}, and there {'is' if there == 1 else 'are'} {there} here")
+    if device == "cuda" and gpus_per_run > nodes * (there := len(gpus.given())):
+        where = "here" if nodes == 1 else f"on each of {nodes} nodes"
+        raise ConfigError(
+            "--gpus-per-run", f"{gpus_per_run}, and there {'is' if there == 1 else 'are'} {there} {where}"
+        )
 
 
 def run_study(
-    study: Study, only: str | None, jobs: int | None, root: Path, settings: Settings, console: Console
+    study: Study,
+    only: str | None,
+    jobs: int | None,
+    root: Path,
+    settings: Settings,
+    console: Console,
+    door: Door | None = None,
 ) -> int:
     """Trains and evaluates what of a study is left to do. Returns the exit code."""
     from benchmarks.running import gpus, local
@@ -134,6 +170,9 @@ def run_study(
     states = [run_state(run, root, study.evaluations[run.id]) for run in runs]
     stale = [one for one in states if one.state == "stale" and not settings.accept_code]
     given = gpus.given() if settings.device == "cuda" else ()
+    nodes = 1 if door is None else door.nodes
+    if nodes > 1:
+        jobs, given = 1, gpus_for(settings, nodes)
     if given:
         settings = replace(settings, runs_per_gpu=jobs or 1)
     left = [
@@ -147,23 +186,24 @@ def run_study(
     waiting = [one for one in left if one.run.init_from in there]  # for runs that they start from
     left = [one for one in left if one.run.init_from not in there]
     note = gpus.check_sharing(settings.runs_per_gpu, "--jobs") if given and left else ""
-    groups = len(given) // settings.gpus_per_run
+    groups = len(given) // max(1, settings.gpus_per_run // nodes)
     slots = settings.runs_per_gpu * groups or jobs or max(1, local.slots(settings.device) // settings.gpus_per_run)
     jobs = min(slots, max(1, len(left)))
     if not given:
         settings = replace(settings, runs_per_gpu=jobs)
-    settings = local.with_workers(settings, jobs)
+    settings = local.with_workers(settings, jobs, nodes)
     tasks = [
         Task(one.run, study.evaluations[one.run.id], root, settings, missing=one.missing, gpus=given) for one in left
     ]
     place = f"{count(len(given), 'GPUs')}" if given else settings.device
+    place += f" of each of {nodes} nodes" if nodes > 1 else ""
     say(
         console,
         f"{study.name}: {counted(one.state for one in states)}; {len(tasks)} to do on {place}, {jobs} side by side",
     )
     if waiting:
         say(console, f"{count(len(waiting), 'runs')} more, which start from these, follow")
-    for text in filter(None, (note, check_memory(tasks, jobs * settings.gpus_per_run))):
+    for text in filter(None, (note, check_memory(tasks, jobs * settings.gpus_per_run // nodes))):
         say(console, text)
     for reason, several in Counter(one.reason for one in stale).items():
         first = next(one.run.id for one in stale if one.reason == reason)
@@ -172,14 +212,14 @@ def run_study(
         say(console, "--accept-code keeps stale records; to train one again, remove its folder")
     began = time.monotonic()
     try:
-        endings = work_through(tasks, jobs, console)
+        endings = work_through(tasks, jobs, console, door)
     except KeyboardInterrupt:
         now = [run_state(run, root, study.evaluations[run.id]).state for run in runs]
         say(console, f"stopped: {counted(now)}. The same command resumes: {settings.command}")
         return INTERRUPTED
     prefix = f"{study.name}, {duration(time.monotonic() - began)}: "
     code = summary(endings, console, stale=len(stale), prefix=prefix)
-    return run_study(study, only, asked, root, settings, console) if waiting and code == DONE else code
+    return run_study(study, only, asked, root, settings, console, door) if waiting and code == DONE else code
 
 
 def check_memory(tasks: Sequence[Task], jobs: int) -> str:
@@ -199,7 +239,7 @@ def check_memory(tasks: Sequence[Task], jobs: int) -> str:
     )
 
 
-def work_through(tasks: Sequence[Task], jobs: int, console: Console) -> list[Ending]:
+def work_through(tasks: Sequence[Task], jobs: int, console: Console, door: Door | None = None) -> list[Ending]:
     """Executes tasks, `jobs` side by side, and shows how far they are. Weights that are not there, and precisions that
     the device lacks, are found out before anything starts (InductiveError); KeyboardInterrupt once all is saved."""
     from benchmarks.running import local
@@ -212,21 +252,21 @@ def work_through(tasks: Sequence[Task], jobs: int, console: Console) -> list[End
         check_ranks(task.run, task.settings.gpus_per_run, task.settings.device, task.settings.compiling)
     preflight.check_weights([task.run for task in tasks], tasks[0].root)
     with reporter_for(console, tasks, jobs) as reporter:
-        return local.run_tasks(list(tasks), jobs, reporter)
+        return local.run_tasks(list(tasks), jobs, reporter, door=door)
 
 
 def summary(endings: Sequence[Ending], console: Console, *, stale: int = 0, prefix: str = "") -> int:
     """Prints how tasks ended, what failed and who owns what. Returns the exit code; `stale` are records that were left
     as they are, which is a failure as well."""
     for ending in endings:
-        if ending.state in ("failed", "owned", "stale"):
+        if ending.state in ("failed", "lost", "owned", "stale"):
             line = ending.line.removeprefix(f"{ending.task.run.id}: ")
             say(console, f"{ending.state}: {ending.task.run.id}: {line}")
-    known = ("diverged", "failed", "owned", "stale")
+    known = ("diverged", "failed", "lost", "owned", "stale")
     by_state = {state: sum(ending.state == state for ending in endings) for state in known}
     words = ", ".join(f"{count} {state}" for state, count in by_state.items() if count)
     done = len(endings) - sum(by_state.values())
     say(console, f"{prefix}{done} done" + (f", {words}" if words else ""))
-    if by_state["failed"] or by_state["stale"] or stale:
+    if by_state["failed"] or by_state["lost"] or by_state["stale"] or stale:
         return FAILED
     return OTHERS if by_state["owned"] else DONE

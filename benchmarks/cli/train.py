@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from benchmarks.cli.options import options
-from benchmarks.cli.run import check_memory, gpus_for, settings_for, summary, work_through
+from benchmarks.cli.run import check_memory, gpus_for, on_all_nodes, settings_for, summary, work_through
 from benchmarks.cli.show import print_configuration, print_show
 from benchmarks.console import count, say, terminal
 from benchmarks.data.dataset import Places
@@ -20,10 +20,11 @@ from benchmarks.plan.run import Run, make_run
 from benchmarks.plan.study import single
 from benchmarks.records.record import check_root, read_record
 from benchmarks.records.states import run_state
-from benchmarks.running import preflight, torchrun
+from benchmarks.running import launched, preflight
 from benchmarks.running.task import Task
 
 if TYPE_CHECKING:
+    from benchmarks.running.links import Door
     from benchmarks.running.task import Settings
 
 
@@ -47,13 +48,13 @@ def train(changes: tuple[str, ...], root: Path, data: Path, device: str, compili
           accept_code: bool, workers: int | None, decoder: str, gpus_per_run: int, checkpoint_activations: bool,
           **flags: Any) -> int:  # fmt: skip
     """Train one configuration from flags; every key has a default."""
-    gpus_per_run = torchrun.ranks(gpus_per_run)
-    if not gpus_per_run:
-        return DONE
-    settings = settings_for(
-        data, device, checkpoint_every, accept_code, compiling, workers, decoder, gpus_per_run, checkpoint_activations
-    )
-    return train_one(run_of_flags(flags, changes, Places(data, root)), root, settings, terminal())
+    start = launched.started(gpus_per_run)
+    with on_all_nodes(start, root) as door:
+        if not start.leads:
+            return DONE
+        settings = settings_for(data, device, checkpoint_every, accept_code, compiling, workers, decoder, start.ranks,
+                                checkpoint_activations, start.nodes)  # fmt: skip
+        return train_one(run_of_flags(flags, changes, Places(data, root)), root, settings, terminal(), door)
 
 
 def run_of_flags(flags: Mapping[str, Any], changes: tuple[str, ...], places: Places | None = None) -> Run:
@@ -95,7 +96,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def train_one(run: Run, root: Path, settings: Settings, console: Console) -> int:
+def train_one(run: Run, root: Path, settings: Settings, console: Console, door: Door | None = None) -> int:
     """Trains a run and shows its record. Returns the exit code."""
     from benchmarks.running import local
 
@@ -105,11 +106,12 @@ def train_one(run: Run, root: Path, settings: Settings, console: Console) -> int
         say(console, line)
     print_configuration(console, run)
     say(console, f"run {run.id} on {settings.device}: {count(run.steps, 'steps')}")
-    settings = local.with_workers(settings, 1)
-    task = Task(run, study.evaluations[run.id], root, settings, gpus=gpus_for(settings))
-    check_memory([task], settings.gpus_per_run)
+    nodes = 1 if door is None else door.nodes
+    settings = local.with_workers(settings, 1, nodes)
+    task = Task(run, study.evaluations[run.id], root, settings, gpus=gpus_for(settings, nodes))
+    check_memory([task], settings.gpus_per_run // nodes)
     try:
-        endings = work_through([task], 1, console)
+        endings = work_through([task], 1, console, door)
     except KeyboardInterrupt:
         say(console, f"stopped and saved. The same command resumes: {settings.command}")
         return INTERRUPTED

@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks.files import read_json, write_json
 from benchmarks.records.attempts import Claim
 from benchmarks.records.environment import environment
+from benchmarks.running.links import LostNodeError
 
 log = logging.getLogger("inductive")
 
@@ -102,7 +103,7 @@ def attempt(claimed: Claim, command: str, began: float) -> Iterator[Job]:
         text = "".join(traceback.format_exception(error))
         log.error("%s", text)
         try:
-            job.end("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", text)
+            job.end("interrupted" if isinstance(error, KeyboardInterrupt | LostNodeError) else "failed", text)
         except OSError as full:
             log.error("the end of this attempt could not be recorded: %s", full)
         raise

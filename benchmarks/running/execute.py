@@ -48,6 +48,7 @@ from benchmarks.records.record import (
 )
 from benchmarks.records.validity import valid_record
 from benchmarks.running.attempt_log import Job, Outcome, attempt
+from benchmarks.running.links import LostNodeError
 from benchmarks.running.loop import Progress, Scored, Watch, result, train
 from benchmarks.running.members import Members, ranks_of
 from benchmarks.running.task import Settings
@@ -217,11 +218,15 @@ def _together(work: _Work, job: Job, watch: Watch, members: Members | None) -> I
         return
     last = work.run.steps if watch.until is None else min(watch.until, work.run.steps)
 
-    def give_up(text: str) -> None:
-        job.end("failed", text)
+    def give_up(error: Exception) -> None:
+        gone = isinstance(error, LostNodeError)
+        job.end("interrupted" if gone else "failed", str(error))
+        members.last_word("lost" if gone else "failed", str(error))
         os._exit(FAILED)  # the main thread waits for ranks that will not come, and hears nothing
 
     members.give_up = give_up
+    if members.door is not None:
+        job.note({"nodes": members.door.nodes})
     try:
         world = members.gather(work.run, work.settings, job.execution, last)
         try:

@@ -24,6 +24,7 @@ from typing import Any
 
 from benchmarks.errors import InductiveError, OwnedError, StaleError
 from benchmarks.running import gpus
+from benchmarks.running.links import Door, LostNodeError
 from benchmarks.running.members import Members, ranks_of
 from benchmarks.running.progress import Display
 from benchmarks.running.task import Ending, Settings, Task
@@ -63,13 +64,13 @@ def cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def with_workers(settings: Settings, runs: int) -> Settings:
-    """The settings of so many runs side by side, with the processes that decode photographs for each, or for each of
-    its ranks: the cores that the runs leave, where nobody has said how many, and for a GPU, whose run needs little of
-    its core, one at least."""
+def with_workers(settings: Settings, runs: int, nodes: int = 1) -> Settings:
+    """The settings of so many runs side by side, on as many nodes together, with the processes that decode photographs
+    for each, or for each of its ranks: the cores that the runs leave, where nobody has said how many, and for a GPU,
+    whose run needs little of its core, one at least."""
     if settings.workers is not None:
         return settings
-    ranks = runs * settings.gpus_per_run
+    ranks = runs * settings.gpus_per_run // nodes
     return replace(settings, workers=max(int(settings.device != "cpu"), cores() // ranks - 1))
 
 
@@ -86,14 +87,16 @@ def run_tasks(
     reporter: Display,
     stopping: list[int] | None = None,
     seconds_to_save: Callable[[], float] | None = None,
+    door: Door | None = None,
 ) -> list[Ending]:
     """Runs all tasks, `jobs` at a time, until done or stopped by SIGINT, SIGTERM or SIGHUP.
 
     Whoever handles signals by itself gives the list `stopping`, to which its handlers add their numbers, and
     `seconds_to_save`, called once all have been asked to stop: who has not saved by then (a process that hangs) is
-    killed and left behind, its ending `lost`. Without it all are waited for. A task that fails stops no other. After a
-    stop the endings of tasks never started are missing. Raises KeyboardInterrupt once everything is saved when it was
-    stopped.
+    killed and left behind, its ending `lost`. Without it all are waited for. A task that fails stops no other. Where
+    other nodes, behind the `door`, compute with this one and one of them is gone, the run's ending is `lost`, and no
+    other is begun. After a stop the endings of tasks never started are missing. Raises KeyboardInterrupt once
+    everything is saved when it was stopped.
     """
     waiting, active, endings = deque(tasks), list[_Active](), list[Ending]()
     free = list(range(jobs))
@@ -103,7 +106,7 @@ def run_tasks(
         while active or (waiting and not stopped):
             while waiting and free and not stopped:
                 try:
-                    active.append(_start(context, waiting[0], free[0]))
+                    active.append(_start(context, waiting[0], free[0], door))
                 except (EOFError, ConnectionError):  # the fork server was killed, perhaps because memory is short
                     endings += [
                         Ending(task, "failed", "the fork server died; nothing was started", 0.0) for task in waiting
@@ -134,6 +137,8 @@ def run_tasks(
                         continue
                     if ending.state == "again":
                         ending = replace(ending, state="interrupted")
+                    if ending.state == "lost":
+                        waiting.clear()
                     endings.append(ending)
                     reporter.ended(ending)
         if stopped:
@@ -195,13 +200,13 @@ def _context(metal: bool) -> Any:
     """Where children come from. Apple's GPUs (Metal) can hang or crash in a process that was forked, even from a server
     that has not used them (https://github.com/pytorch/pytorch/pull/178037): there each has a fresh interpreter."""
     if not metal:
-        return _warm_context()
+        return warm_context()
     with _signals_blocked():
         resource_tracker.ensure_running()
     return multiprocessing.get_context("spawn")
 
 
-def _warm_context() -> Any:
+def warm_context() -> Any:
     """The fork server's context, the server started with all signals blocked: what it forks inherits that."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([PRELOAD])
@@ -237,27 +242,35 @@ def _stop_requested() -> Iterator[list[int]]:
             signal.signal(number, signal.SIG_IGN if seen else handler)
 
 
-def _start(context: Any, task: Task, slot: int) -> _Active:
+def _start(context: Any, task: Task, slot: int, door: Door | None) -> _Active:
     ours, theirs = context.Pipe()
-    process = context.Process(target=_child, args=(theirs, task, slot), daemon=False)
+    process = context.Process(target=_child, args=(theirs, task, slot, door), daemon=False)
     with _signals_blocked():  # which a fresh interpreter inherits, until it ignores them
         process.start()
     theirs.close()
     return _Active(task, process, ours, slot)
 
 
-def _child(pipe: Connection, task: Task, slot: int) -> None:
-    """The body of a child process: one run, then the end."""
+def become_child() -> None:
+    """What a process does first that computes a run, or a rank of one: whoever has started it tells it when to end."""
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)
-    devices = gpus_of(slot, task.gpus, task.settings.gpus_per_run)
+    keep_memory()
+
+
+def _child(pipe: Connection, task: Task, slot: int, door: Door | None) -> None:
+    """The body of a child process: one run, then the end."""
+    become_child()
+    nodes = 1 if door is None else door.nodes
+    devices = gpus_of(slot, task.gpus, task.settings.gpus_per_run // nodes)
     if devices:
         os.environ[gpus.VISIBLE] = devices[0]
-    keep_memory()
     ranks = ranks_of(task.root / task.run.id, task.settings.gpus_per_run)
-    enough = ranks <= len(devices) or task.settings.device != "cuda"
-    members = Members(ranks, devices, (pipe,)) if ranks > 1 and enough else None
+    enough = ranks // nodes <= len(devices) or task.settings.device != "cuda"
+    members = Members(ranks, devices, (pipe,), door) if ranks > 1 and ranks % nodes == 0 and enough else None
+    if members is not None:
+        members.last_word = lambda state, line: pipe.send(("end", state, line))
     tells = (_teller(pipe, "step"), _scorer(pipe), _teller(pipe, "evaluating"))
     try:
         state, line = work(task, _Pipe(pipe).ended, *tells, members)
@@ -299,6 +312,8 @@ def work(
         return "owned", str(error)
     except StaleError as error:
         return "stale", str(error)
+    except LostNodeError as error:
+        return "lost", f"{error}: it goes on from its last checkpoint when it is begun again"
     except (InductiveError, ModelError) as error:
         return "failed", str(error)
     except Exception as error:  # noqa: BLE001  (the boundary of a run: recorded by execute, and it stops no other)

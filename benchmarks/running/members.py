@@ -1,8 +1,9 @@
 """The other ranks of a run, as processes of its own: started with it, told what to do, watched, and ended with it.
 
-The process of the run is rank 0, the leader: it alone claims, writes and measures. The others, its members, are forked
-from it before it has touched a GPU or started a thread. A member holds nothing that is not elsewhere, so it may end at
-any moment: it does so when its pipe says or ends, which it does with the leader, whatever kills that.
+The process of the run is rank 0, the leader: it alone claims, writes and measures. The others are its members. Those of
+its node are forked from it before it has touched a GPU or started a thread; those of other nodes are started there
+(`nodes`) and come to it by a link. A member holds nothing that is not elsewhere, so it may end at any moment: it does
+so when its pipe or link says or ends, which it does with the leader, whatever kills that.
 
 What goes wrong in a member is sent as it happens, with its traceback. The leader raises it where it next exchanges
 something, or, where it waits for ranks that will not come, once the exchange is broken off.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import secrets
 import signal
 import sys
 import threading
@@ -19,14 +21,16 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.errors import InductiveError
 from benchmarks.plan.run import Run
-from benchmarks.running import gpus
+from benchmarks.running import gpus, links
+from benchmarks.running.links import Door, LostNodeError
 from benchmarks.running.task import Settings
 
 if TYPE_CHECKING:
@@ -34,6 +38,8 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 INTERFACES = {"linux": "lo", "darwin": "lo0"}  # of this machine with itself
+SAID = 4  # exit code of a member that has said why
+NODES_SECONDS = 120.0  # for the other nodes, which have come once, and their ranks
 NOTICED_SECONDS = 5.0  # for the leader to raise by itself what has gone wrong elsewhere
 BROKEN_SECONDS = 15.0  # likewise, once the exchange is broken off
 EXPLAINED_SECONDS = 10.0  # for a member that is gone to have said why
@@ -52,60 +58,127 @@ class Order:
     settings: Settings
     execution: Mapping[str, Any]
     last: int
+    host: str  # where rank 0's store is
     port: int
     rank: int
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """The ranks that a node is to start: `count` from the `first`-th on. `token` is of this attempt's alone."""
+
+    first: int
+    count: int
+    device: str
+    token: str
+
+
+@dataclass(frozen=True)
 class Failure:
     """What has become of a member: `kind` is raised, memory, operation (without a deterministic kernel), lost (others
-    were gone), or killed."""
+    were gone), killed, or gone (with its node)."""
 
     rank: int
     kind: str
     text: str
 
 
-class Members:
-    """Ranks 1 and up of a run, waiting for their order. `devices`: what each sees of the GPUs, by rank; () for all."""
+@dataclass(frozen=True)
+class _Other:
+    """Who is at the other end of a pipe or link: a rank, with its process where that is ours, or the first process of a
+    node, `name`."""
 
-    def __init__(self, ranks: int, devices: Sequence[str] = (), others: Sequence[Connection] = ()):
-        """`others` are connections of this process that no member must keep open."""
-        self.ranks = ranks
-        self.pipes: list[Connection] = []
-        self.processes = []
+    rank: int  # of a node its first
+    process: BaseProcess | None = None
+    name: str = ""
+
+
+class Members:
+    """Ranks 1 and up of a run, waiting for their order. `devices`: what each of this node sees of its GPUs, by rank; ()
+    for all."""
+
+    def __init__(
+        self,
+        ranks: int,
+        devices: Sequence[str] = (),
+        others: Sequence[Connection] = (),
+        door: Door | None = None,
+    ):
+        """`others` are connections of this process that no member must keep open; `door` leads to other nodes."""
+        self.ranks, self.door = ranks, door
+        self.here = ranks if door is None else ranks // door.nodes
+        self.open: dict[Connection, _Other] = {}
+        self.links: list[Connection] = []
+        self.processes: list[BaseProcess] = []
         self.failures: list[Failure] = []
         self.news = threading.Condition()
         self.noticed = self.over = False
         self.watch: threading.Thread | None = None
-        self.give_up: Callable[[str], None] = lambda text: None
+        self.world: World | None = None
+        self.give_up: Callable[[Exception], None] = lambda error: None
+        self.last_word: Callable[[str, str], None] = lambda state, line: None
         context = multiprocessing.get_context("fork")
-        for rank in range(1, ranks):
+        for rank in range(1, self.here):
             ours, theirs = context.Pipe()
-            self.pipes.append(ours)
+            not_its = (*others, *self.links, ours)
             device = devices[rank] if devices else ""
-            process = context.Process(target=_serve, args=(theirs, device, (*others, *self.pipes)), daemon=False)
+            process = context.Process(target=serve, args=(theirs, device, not_its), daemon=False)
             process.start()
             theirs.close()
             self.processes.append(process)
+            self._know(ours, _Other(rank, process))
 
     def gather(self, run: Run, settings: Settings, execution: Mapping[str, Any], last: int) -> World:
-        """The world of this run, once its members have come. Raises RankError where one does not."""
+        """The world of this run, once its members have come. Raises RankError where one does not, and LostNodeError
+        where a node does not."""
         import torch
 
         from benchmarks.training.ranks.world import World, open_store
 
-        on_this_machine()
-        store = open_store(HOST, self.ranks)
-        for rank, pipe in enumerate(self.pipes, start=1):
-            with suppress(OSError):  # it is gone: the watch says so
-                pipe.send(Order(run, settings, execution, last, store.port, rank))
         self.watch = threading.Thread(target=self._watch, daemon=True)
         self.watch.start()
-        self.world: World | None = None
+        host = HOST if self.door is None else self._come(self.door, execution["device"])
+        talk_over(host)
+        store = open_store(host, self.ranks)
+        for link, other in list(self.open.items()):
+            if not other.name:
+                with suppress(OSError):  # it is gone: the watch says so
+                    link.send(Order(run, settings, execution, last, host, store.port, other.rank))
         device = torch.device(execution["device"])
         self.world = World(0, self.ranks, store, device, self.check, lambda error: self.explanation())
         return self.world
+
+    def _come(self, door: Door, device: str) -> str:
+        """Has the other nodes start their ranks, and waits for these. Returns our address as they know it."""
+        token, address = secrets.token_hex(8), HOST
+        nodes, ranks = set(range(1, door.nodes)), set(range(self.here, self.ranks))
+        with door.arrivals() as arrivals:
+            for left in links.until(NODES_SECONDS):
+                self.check()
+                if not ranks:
+                    return address
+                if (one := arrivals.next(min(left, 0.5))) is None:
+                    continue
+                (kind, number, what), link = one
+                if kind == "node" and number in nodes:
+                    nodes.remove(number)
+                    first = number * self.here
+                    self._know(link, _Other(first, name=f"node {number} of {door.nodes} ({what})"))
+                    with suppress(OSError):  # it is gone: the watch says so
+                        link.send(Wanted(first, self.here, device, token))
+                elif kind == "rank" and number in ranks and what == token:
+                    ranks.remove(number)
+                    address = links.our_address(link)
+                    self._know(link, _Other(number))
+                else:  # of an earlier attempt
+                    link.close()
+        absent = [f"node {number} of {door.nodes}" for number in sorted(nodes)]
+        absent = absent or [f"rank {rank} of {self.ranks}" for rank in sorted(ranks)]
+        raise LostNodeError(f"{', '.join(absent)}: not there within {NODES_SECONDS:.0f} s")
+
+    def _know(self, link: Connection, other: _Other) -> None:
+        self.links.append(link)
+        self.open[link] = other
 
     def check(self) -> None:
         """Raises what is known to have gone wrong in a member."""
@@ -125,6 +198,8 @@ class Members:
         if not found:
             return RankError("the ranks of this run lost each other, and none of them failed")
         first = found[0]
+        if first.kind == "gone":
+            return LostNodeError(first.text)
         text = f"rank {first.rank} of {self.ranks}: {first.text}"
         return {"memory": torch.OutOfMemoryError, "operation": RuntimeError}.get(first.kind, RankError)(text)
 
@@ -132,37 +207,40 @@ class Members:
         """Ends all members, whatever they do."""
         with self.news:
             self.over = True
-        for pipe in self.pipes:
+        for link in self.links:
             with suppress(OSError):
-                pipe.send("end")
+                link.send("end")
         if self.watch is not None:
             self.watch.join()
-        for pipe in self.pipes:
-            pipe.close()
-        deadline = time.monotonic() + ENDED_SECONDS
-        for process in self.processes:
-            process.join(max(0.0, deadline - time.monotonic()))
-            if process.is_alive():
-                process.kill()
-                process.join()
+        for link in self.links:
+            link.close()
+        end_processes(self.processes)
 
     def _watch(self) -> None:
         """Notes what members say and how they end, and sees to it that the leader notices."""
-        open_pipes = dict(zip(self.pipes, enumerate(self.processes, start=1), strict=True))
-        while open_pipes and not self.over:
-            for pipe in wait(list(open_pipes), timeout=0.5):
-                assert isinstance(pipe, Connection)
-                rank, process = open_pipes[pipe]
-                try:
-                    said = pipe.recv()
-                except (EOFError, OSError):
-                    del open_pipes[pipe]
-                    process.join(1.0)
-                    if not any(one.rank == rank for one in self.failures):
-                        self._note(Failure(rank, "killed", _ending(process.exitcode)))
-                else:
-                    if said is not None:
-                        self._note(said)
+        while not self.over:
+            there = list(self.open)
+            if not there:
+                time.sleep(0.1)
+            for link in wait(there, timeout=0.5):
+                assert isinstance(link, Connection)
+                self._hear(link, self.open[link])
+
+    def _hear(self, link: Connection, other: _Other) -> None:
+        try:
+            said = link.recv()
+        except (EOFError, OSError):
+            del self.open[link]
+            if other.name:
+                self._note(Failure(other.rank, "gone", f"{other.name} is gone"))
+            elif other.process is None:  # why, its node says
+                self._note(Failure(other.rank, "lost", "its process has ended"))
+            elif not any(one.rank == other.rank for one in self.failures):
+                other.process.join(1.0)
+                self._note(Failure(other.rank, "killed", ending(other.process.exitcode)))
+        else:
+            if said is not None:
+                self._note(said)
 
     def _note(self, failure: Failure) -> None:
         with self.news:
@@ -185,23 +263,36 @@ class Members:
             if self.world is not None:
                 with suppress(RuntimeError):
                     self.world.abort()
-        self.give_up(str(self.explanation()))
+        self.give_up(self.explanation())
 
 
-def on_this_machine() -> None:
-    """Lets the ranks of one machine talk over its own loopback, which needs no name and lets nobody else in."""
-    for library in ("GLOO", "NCCL"):
-        if sys.platform in INTERFACES:
-            os.environ.setdefault(f"{library}_SOCKET_IFNAME", INTERFACES[sys.platform])
+def talk_over(host: str) -> None:
+    """Lets ranks talk over the network interface that has this machine's address `host`: of one machine over its own
+    loopback, which needs no name and lets nobody else in; of several over the way on which they have met."""
+    name = INTERFACES.get(sys.platform) if host == HOST else links.interface(host)
+    if name is not None:
+        for library in ("GLOO", "NCCL"):
+            os.environ.setdefault(f"{library}_SOCKET_IFNAME", name)
 
 
-def _ending(code: int | None) -> str:
+def end_processes(processes: Sequence[BaseProcess]) -> None:
+    """Waits for processes to end, and kills those that do not."""
+    deadline = time.monotonic() + ENDED_SECONDS
+    for process in processes:
+        process.join(max(0.0, deadline - time.monotonic()))
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+
+def ending(code: int | None) -> str:
+    """How a process ended that has said nothing, in words."""
     name = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
     return f"its process ended without a word ({name})"
 
 
-def _serve(pipe: Connection, device: str, others: Sequence[Connection]) -> None:
-    """The body of a member's process; the leader has made it ignore all signals."""
+def serve(pipe: Connection, device: str, others: Sequence[Connection] = (), scratch: Path | None = None) -> None:
+    """The body of a member's process, which ignores all signals. `device` and `scratch` are those of another node."""
     for one in others:
         one.close()
     if device:
@@ -211,12 +302,18 @@ def _serve(pipe: Connection, device: str, others: Sequence[Connection]) -> None:
         order = pipe.recv()
     except (EOFError, OSError):
         os._exit(0)
+    if not isinstance(order, Order):  # the run has ended before it began
+        os._exit(0)
+    if scratch is not None:
+        order = replace(order, settings=replace(order.settings, scratch=scratch))
+    address = HOST if order.host == HOST else links.our_address(pipe)
     threading.Thread(target=_end_with, args=(pipe,), daemon=True).start()
+    talk_over(address)
     failure = _followed(order)
     with suppress(OSError):
         pipe.send(failure)
     if failure is not None:
-        os._exit(1)
+        os._exit(SAID)
     threading.Event().wait()  # until the leader has no more need of us
 
 
@@ -284,9 +381,8 @@ def _follow(order: Order, opened: ExitStack) -> None:
         decoding = opened.enter_context(Decoding(store, execution["decoder"]["name"], settings.workers or 0))
         images = decoded_by(images, decoding)
     subset = draw_subset(images.train_labels, run.data.classes, run.draw, run.train_size, run.validation)
-    on_this_machine()
     ranks = int(execution["ranks"])
-    world = World(order.rank, ranks, store_at(HOST, order.port, ranks), torch.device(execution["device"]))
+    world = World(order.rank, ranks, store_at(order.host, order.port, ranks), torch.device(execution["device"]))
     training = Training(run, execution, images, subset, world=world)
     opened.callback(training.batches.close)
     training.agree()

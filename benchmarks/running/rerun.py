@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.console import count
 from benchmarks.errors import OwnedError, RecordError
-from benchmarks.files import write_json
+from benchmarks.files import read_json, write_json
 from benchmarks.plan.probes import NO_PROBE
 from benchmarks.plan.run import Evaluation, Run
 from benchmarks.records import init_from
@@ -109,11 +109,19 @@ def conditions(record: Record, again: Record) -> tuple[str, ...]:
     now = {**(again.execution or {}), **platform_bits(str((again.execution or {})["device"]))}
     changed = changes(then.get("sources", {}), now.get("sources", {}))
     kept = {key: value for key, value in then.items() if key != "sources"}
+    lay, lie = nodes_of(record), nodes_of(again)
     return (
         *changed,
         *(f"{key}: {value} then, {now.get(key)} now" for key, value in kept.items() if now.get(key) != value),
+        *([f"nodes: {', '.join(lay)} then, {', '.join(lie)} now"] if lay != lie else []),
         *([NONDETERMINISTIC] if False in (then.get("deterministic"), now.get("deterministic")) else []),
     )
+
+
+def nodes_of(record: Record) -> list[str]:
+    """On how many nodes its attempts were, each number once: NCCL adds up in another order on more."""
+    paths = sorted((record.path / "attempts").glob("*/environment.json"))
+    return sorted({str(read_json(path).get("nodes", 1)) for path in paths})  # absent on one node
 
 
 def compare(record: Record, first: int | None) -> Verdict:

@@ -24,7 +24,7 @@ from benchmarks.plan.run import Run
 from benchmarks.plan.study import single
 from benchmarks.records.record import read_record
 from benchmarks.running import execute as executing
-from benchmarks.running import gpus, local, torchrun
+from benchmarks.running import gpus, local
 from benchmarks.running.attempt_log import Outcome
 from benchmarks.running.task import Ending, Settings, Task
 from benchmarks.training import kernels, memory
@@ -138,27 +138,6 @@ def test_a_run_of_more_ranks_than_there_are_is_refused(tiny: Make, perform: Perf
     with pytest.raises(RecordError, match="computed by 2 ranks, and here is 1; --gpus-per-run 2 on as many GPUs"):
         perform(tiny(), gpus_per_run=2)
     assert not list(tmp_path.glob("*/attempts"))
-
-
-@pytest.mark.parametrize(
-    ("environment", "asked", "expected"),
-    [
-        ({}, 1, 1),
-        ({}, 3, 3),
-        ({"RANK": "0"}, 2, 2),  # not by torchrun
-        ({"RANK": "0", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "4"}, 1, 4),
-        ({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "4"}, 4, 0),
-        ({"RANK": "0", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "4"}, 2, "torchrun has started 4 processes; allowed: 4"),
-        ({"RANK": "0", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}, 1, "8 processes, 4 of them on this node"),
-    ],
-)
-def test_what_torchrun_says(environment: dict[str, str], asked: int, expected: Any) -> None:
-    """Reference: the variables that torchrun sets, as its documentation has them."""
-    if isinstance(expected, str):
-        with pytest.raises(ConfigError, match=expected):
-            torchrun.ranks(asked, environment)
-    else:
-        assert torchrun.ranks(asked, environment) == expected
 
 
 class Pipe:

@@ -11,13 +11,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cluster_user import CLUSTER, ROOT, STEPS, User, user
 from photographs import write_photographs
 from testbed import LARGEST_ARRAY, WITHOUT_GPUS, Testbed
 
+from benchmarks.files import read_json
 from benchmarks.records.attempts import BEAT_SECONDS
 from slurm.cluster import Cluster
 from slurm.executor import executor_for
@@ -475,3 +478,55 @@ def test_photographs_from_the_disk_of_a_node(bed: Testbed, tmp_path: Path) -> No
     [copy] = [path for path in (tmp_path / "scratch" / "inductive").iterdir() if path.is_dir()]
     assert (copy / "manifest.json").exists()
     assert any(attempts(there, path.parent.name) > 1 for path in there.results())
+
+
+def test_a_run_on_two_nodes(bed: Testbed, tmp_path: Path) -> None:
+    """Two ranks on each; a preemption of the job, then a power failure of the second node. The bits are those of four
+    ranks on this machine, and no process stays."""
+    mark = f"WHOSE={tmp_path}"
+    shared: dict[str, Any] = {"nodes": 2, "gpus_per_job": 2, "gpus_per_run": 4, "cpus_per_job": 4, "memory_gb": 6.0}
+    shared["setup"] = [f"export {mark}"]
+    there, here = user(tmp_path / "u", bed, 60, **shared), user(tmp_path / "here", None, 60)
+    for one in (there, here):
+        (one.folder / "slow.py").write_text(SLOW)
+        study = (one.folder / "study.toml").read_text().replace("seed = [0, 1]", "seed = 0")
+        models = '[[models]]\nname = "vit"\nposition = "slow"\n'
+        (one.folder / "study.toml").write_text(f'plugins = ["slow.py"]\n{study.partition("[[models]]")[0]}{models}')
+    here.inductive("run", "study.toml", "--device", "cpu", "--gpus-per-run", "4")
+    [run] = here.kept()
+    there.inductive("submit", "study.toml")
+    there.training()
+    high = [bed.call("sbatch", "--parsable", f"--nodelist={node}", *HIGH).strip() for node in ("node1", "node2")]
+    there.until("the preemptors to end", lambda: not set(high) & set(jobs(bed)))
+    there.until("a second attempt", lambda: attempts(there, run) == 2)
+    before = newest(there.runs() / run)
+    there.until("a checkpoint of it", lambda: newest(there.runs() / run) > before, every=0.1)
+    bed.kill_node("node2")
+    time.sleep(2)
+    bed.start_node("node2")
+    there.finish()
+    same(there, here.kept())
+    owners = [read_json(path) for path in sorted((there.runs() / run).glob("attempts/*/owner.json"))]
+    steps = [owner["start_step"] for owner in owners]
+    assert len(steps) >= 3
+    assert steps == sorted(steps)
+    assert steps[2] > before
+    noted = [read_json(path)["nodes"] for path in (there.runs() / run).glob("attempts/*/environment.json")]
+    assert noted == [2] * len(steps)
+    assert read_json(there.runs() / run / "execution.json")["ranks"] == 4
+    there.until("every process to be gone", lambda: not with_variable(mark), 60)
+
+
+def with_variable(text: str) -> list[str]:
+    """Processes that were started with a variable, or forked from one that was."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if text.encode() in path.read_bytes().split(b"\0"):
+                found.append(path.parent.name)
+    return found
+
+
+def newest(folder: Path) -> int:
+    """The step of the newest checkpoint."""
+    return max((int(path.name.split("-")[1]) for path in folder.glob("checkpoint-*.pt")), default=0)
