@@ -29,10 +29,11 @@ from benchmarks.plan.study import Study, read_study
 from benchmarks.records.attempts import Attempt, claim, slurm_job
 from benchmarks.records.record import Record
 from benchmarks.records.states import run_state
-from benchmarks.running import gpus, launched, local, nodes
-from benchmarks.running.links import Door
+from benchmarks.running import gpus, local
 from benchmarks.running.progress import Lines
 from benchmarks.running.task import Ending, Settings, Task
+from benchmarks.running.together import launched, nodes
+from benchmarks.running.together.links import Door
 from slurm.commands import SilentError, SlurmError, call
 from slurm.freeze import load_plugins
 from slurm.ledger import Array, note_error, read_array
@@ -108,14 +109,14 @@ def work(text: str) -> str:
     with noted() as seen:
         order = Order(**json.loads(text))
         array = read_array(Path(order.array))
-        about = read_json(array.submission / "submission.json")
-        start = launched.started(about["cluster"].get("gpus_per_run", 1))  # absent in early submissions
+        start = launched.started()
         if not start.leads:
-            nodes.follow(start, Path(about["root"]), scratch(about["cluster"].get("scratch", "")))
+            _, settings, root = frozen(array.submission)
+            nodes.follow(start, root, settings.scratch)
             return "followed"
         errors = Errors(array, order.element)
         try:
-            with nodes.leading(start, Path(about["root"])) as door:
+            with nodes.leading(start, Path(read_json(array.submission / "submission.json")["root"])) as door:
                 outcome = _work(array, order.element, seen, errors, door)
         except Exception as error:
             errors.add("".join(traceback.format_exception(error)))
@@ -125,7 +126,7 @@ def work(text: str) -> str:
         return outcome
 
 
-def _work(array: Array, element: int, seen: list[int], errors: Errors, door: Door | None) -> str:
+def _work(array: Array, element: int, seen: list[int], errors: Errors, door: Door | None = None) -> str:
     job = slurm_job() or "-"
     drop_leftovers(array.submission / "submitit", job)
     mark = array.requeue_mark(element)

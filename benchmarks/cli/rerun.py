@@ -17,9 +17,10 @@ from benchmarks.errors import DONE, FAILED, INTERRUPTED, OTHERS, ConfigError
 from benchmarks.plan.study import load_plugin, single
 from benchmarks.records.record import Record, check_root, find_record, read_record, recorded_plugins
 from benchmarks.records.validity import valid_record
-from benchmarks.running import launched, preflight
+from benchmarks.running import preflight
 from benchmarks.running import rerun as again
 from benchmarks.running.task import Task
+from benchmarks.running.together import launched
 
 
 @click.command()
@@ -33,8 +34,8 @@ def rerun(run_id: str, first: int | None, device: str | None, ranks: int | None,
           data: Path, as_json: bool) -> int:  # fmt: skip
     """Train a recorded run again and compare: equal, within tolerance, or different."""
     from benchmarks.running.local import with_workers
-    from benchmarks.running.members import ranks_of
     from benchmarks.running.task import Settings
+    from benchmarks.running.together.members import ranks_of
     from benchmarks.training.kernels import choose_device
 
     console = terminal(stderr=as_json)

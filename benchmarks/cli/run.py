@@ -28,14 +28,15 @@ from benchmarks.plan.study import Study, load_study
 from benchmarks.records.record import check_root
 from benchmarks.records.states import counted, run_state, selected
 from benchmarks.records.study_texts import keep_text
-from benchmarks.running import launched, preflight
+from benchmarks.running import preflight
 from benchmarks.running.progress import reporter_for
 from benchmarks.running.task import Ending, Task
+from benchmarks.running.together import launched
 
 if TYPE_CHECKING:
-    from benchmarks.running.launched import Start
-    from benchmarks.running.links import Door
     from benchmarks.running.task import Settings
+    from benchmarks.running.together.launched import Start
+    from benchmarks.running.together.links import Door
     from benchmarks.training.kernels import CompileChoice
 
 SETTLED = ("finished", "diverged", "stale")  # states in which `run` does not train
@@ -76,7 +77,7 @@ def on_all_nodes(start: Start, root: Path) -> Iterator[Door | None]:
     if start.nodes == 1 or start.idle:
         yield None
         return
-    from benchmarks.running import nodes
+    from benchmarks.running.together import nodes
 
     if start.node:
         nodes.follow(start, root)

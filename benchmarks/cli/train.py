@@ -20,12 +20,13 @@ from benchmarks.plan.run import Run, make_run
 from benchmarks.plan.study import single
 from benchmarks.records.record import check_root, read_record
 from benchmarks.records.states import run_state
-from benchmarks.running import launched, preflight
+from benchmarks.running import preflight
 from benchmarks.running.task import Task
+from benchmarks.running.together import launched
 
 if TYPE_CHECKING:
-    from benchmarks.running.links import Door
     from benchmarks.running.task import Settings
+    from benchmarks.running.together.links import Door
 
 
 @click.command()

@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.files import read_json, write_json
 from benchmarks.records.attempts import Claim
 from benchmarks.records.environment import environment
-from benchmarks.running.links import LostNodeError
+from benchmarks.running.together.links import LostNodeError
 
 log = logging.getLogger("inductive")
 

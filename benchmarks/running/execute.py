@@ -48,10 +48,10 @@ from benchmarks.records.record import (
 )
 from benchmarks.records.validity import valid_record
 from benchmarks.running.attempt_log import Job, Outcome, attempt
-from benchmarks.running.links import LostNodeError
 from benchmarks.running.loop import Progress, Scored, Watch, result, train
-from benchmarks.running.members import Members, ranks_of
 from benchmarks.running.task import Settings
+from benchmarks.running.together.links import LostNodeError
+from benchmarks.running.together.members import Members, ranks_of
 from benchmarks.slices import changes
 from benchmarks.training.compiling import use_cache
 from benchmarks.training.evaluation import Measurer, evaluate, predictions_kept

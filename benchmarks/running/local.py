@@ -24,10 +24,10 @@ from typing import Any
 
 from benchmarks.errors import InductiveError, OwnedError, StaleError
 from benchmarks.running import gpus
-from benchmarks.running.links import Door, LostNodeError
-from benchmarks.running.members import Members, ranks_of
 from benchmarks.running.progress import Display
 from benchmarks.running.task import Ending, Settings, Task
+from benchmarks.running.together.links import Door, LostNodeError
+from benchmarks.running.together.members import Members, ranks_of
 from models import ModelError
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # hang-up: the terminal was closed
@@ -259,7 +259,7 @@ def become_child() -> None:
     keep_memory()
 
 
-def _child(pipe: Connection, task: Task, slot: int, door: Door | None) -> None:
+def _child(pipe: Connection, task: Task, slot: int, door: Door | None = None) -> None:
     """The body of a child process: one run, then the end."""
     become_child()
     nodes = 1 if door is None else door.nodes

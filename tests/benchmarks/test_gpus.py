@@ -27,6 +27,7 @@ from benchmarks.running import execute as executing
 from benchmarks.running import gpus, local
 from benchmarks.running.attempt_log import Outcome
 from benchmarks.running.task import Ending, Settings, Task
+from benchmarks.running.together import links
 from benchmarks.training import kernels, memory
 from benchmarks.training.kernels import choose_device
 
@@ -125,12 +126,41 @@ def test_each_rank_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch, tiny: M
     pipe: Any = Pipe()
     with pytest.raises(SystemExit):
         local._child(pipe, task, 1)
-    assert made == [(2, ("2", "3"), (pipe,)), ("2", "Members")]
+    assert made == [(2, ("2", "3"), (pipe,), None), ("2", "Members")]
     (tmp_path / task.run.id).mkdir()
     (tmp_path / task.run.id / "execution.json").write_text('{"ranks": 3}')
     with pytest.raises(SystemExit):
         local._child(pipe, task, 1)
     assert made[2:] == [("2", "NoneType")]
+
+
+def test_each_node_has_its_part_of_the_ranks(monkeypatch: pytest.MonkeyPatch, tiny: Make, tmp_path: Path) -> None:
+    """Four GPUs of each of two nodes, all for one run: this one starts four ranks of eight. Nine cannot be shared
+    equally, and `execute` refuses them."""
+    seen: list[Any] = []
+    monkeypatch.setattr(local, "Members", lambda ranks, devices, others, door: Seen(seen, ranks, devices, door))
+    monkeypatch.setattr(local, "work", lambda task, stop, *watching: seen.append(watching[-1] is None) or ("", ""))
+    monkeypatch.setattr(local, "become_child", lambda: None)
+    monkeypatch.setenv(gpus.VISIBLE, "0,1,2,3")
+    given = ("0", "1", "2", "3")
+    task = Task(tiny(), [], tmp_path, Settings(Path("data"), "cuda", gpus_per_run=8), gpus=given)
+    pipe: Any = Pipe()
+    with links.opened(2).server as server:
+        door = links.Door(server, b"key", 2)
+        for wanted in (8, 9):
+            with pytest.raises(SystemExit):
+                local._child(pipe, replace(task, settings=replace(task.settings, gpus_per_run=wanted)), 0, door)
+    assert seen == [(8, given, door), False, True]
+
+
+class Seen:
+    """Members that are not started."""
+
+    def __init__(self, seen: list[Any], *how: Any):
+        seen.append(how)
+
+    def end(self) -> None:
+        pass
 
 
 def test_a_run_of_more_ranks_than_there_are_is_refused(tiny: Make, perform: Perform, tmp_path: Path) -> None:
@@ -207,7 +237,7 @@ def test_jobs_are_on_each_gpu(
                     'seed = [0, 1, 2, 3, 4, 5, 6]\ntest_resolutions = [8]\n[[models]]\nname = "resnet"\n')  # fmt: skip
     called: list[tuple[list[Task], int]] = []
 
-    def run_tasks(tasks: list[Task], jobs: int, reporter: object) -> list[Ending]:
+    def run_tasks(tasks: list[Task], jobs: int, reporter: object, door: object) -> list[Ending]:
         called.append((tasks, jobs))
         return []
 

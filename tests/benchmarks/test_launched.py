@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from benchmarks.errors import ConfigError
-from benchmarks.running.launched import Start, started
+from benchmarks.running.together.launched import Start, started
 
 
 def torchrun(rank: int, ranks: int, nodes: int = 1) -> dict[str, str]:

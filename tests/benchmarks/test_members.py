@@ -141,7 +141,7 @@ def test_a_run_keeps_its_ranks(tmp_path: Path, start: Start, whole: dict[str, by
 ABSENT = """
 import sys
 from benchmarks.cli.main import main
-from benchmarks.running import members
+from benchmarks.running.together import members
 follow = members.follow
 def absent(order):
     if order.rank == 1:

@@ -4,6 +4,7 @@ becomes of a run where a rank or a whole node dies. On a real SLURM: cluster/tes
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -17,9 +18,10 @@ from warm import Started, Warm
 
 from benchmarks.files import read_json
 from benchmarks.records.record import read_record
-from benchmarks.running import links
+from benchmarks.running.together import links
 
 NODES, RANKS = 2, 4
+FIRST = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"  # where all of 127.0.0.0/8 is this machine
 ORDER = [*COMMAND, str(STEPS), "--gpus-per-run", str(RANKS)]  # the last of two counts
 
 
@@ -27,7 +29,7 @@ def srun(node: int, job: int = 1) -> Mapping[str, str]:
     """The variables of a step with a task on each node."""
     numbers = {"STEP_NUM_TASKS": NODES, "STEP_NUM_NODES": NODES, "NODEID": node, "LOCALID": 0, "JOB_ID": job}
     here = {f"SLURM_{name}": str(value) for name, value in numbers.items()}
-    return {**here, "SLURM_STEP_ID": "0", "MASTER_ADDR": "127.0.0.1"}
+    return {**here, "SLURM_STEP_ID": "0", "MASTER_ADDR": FIRST}
 
 
 def started(start: Start, *arguments: str, job: int = 1) -> list[Started]:

@@ -12,6 +12,7 @@ from benchmarks.errors import ConfigError, InductiveError
 from slurm.check import write_cluster
 from slurm.cluster import Cluster, commented, read_cluster
 from slurm.commands import SlurmError
+from slurm.executor import parameters
 from slurm.site import Node, check_site, gpus_of, look, minutes_of, proposal
 from slurm.submit import slot_of
 
@@ -79,6 +80,18 @@ def test_every_key_is_written_and_read_back(tmp_path: Path) -> None:
             "partitions = ['a']\ngpus_per_job = 0\nruns_per_gpu = 4\ngpus_per_run = 3",
             "gpus_per_run: 3 does not divide runs_per_gpu = 4; allowed: 1, 2, 4",
         ),
+        (
+            "partitions = ['a']\nnodes = 2\ngpus_per_job = 3\ngpus_per_run = 3",
+            "gpus_per_job: 3 cannot be shared equally by nodes = 2",
+        ),
+        (
+            "partitions = ['a']\nnodes = 2\ngpus_per_job = 8\ngpus_per_run = 4",
+            "gpus_per_run: 4 with nodes = 2, .* one run at a time by all of its 8; allowed: 8, a multiple of nodes",
+        ),
+        (
+            "partitions = ['a']\nnodes = 2\ngpus_per_job = 8\ngpus_per_run = 8\nruns_per_gpu = 2",
+            "runs_per_gpu: 2 with nodes = 2; allowed: 1",
+        ),
         ("partitions = ['a']\npython = 'uv run python'", "absolute path of an interpreter"),
         ("partitions = ['a']\npython = '/usr/bin/python; rm -rf /'", "absolute path of an interpreter"),
         ("partitions = ['a']\noptions = { time = '1:00' }", "time are set by other keys"),
@@ -120,6 +133,14 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
             r"partitions: no node has 1 GPUs \(v100\), 2 CPUs and 200 GB together",
         ),
         ({"partitions": ("mixed",), "gpu_type": "v100", "gpus_per_job": 3}, "3 is more than the 2 of the largest node"),
+        (
+            {"nodes": 2, "gpus_per_job": 10, "gpus_per_run": 10},
+            r"gpus_per_job: 5 \(on each of 2 nodes\) is more than the 4 of the largest node",
+        ),
+        (
+            {"nodes": 2, "gpus_per_job": 8, "gpus_per_run": 8},  # one node has four
+            "nodes: 2 is more than the 1 that have the share of a job's node; partition gpu has 1 x 2 GPUs",
+        ),
         ({"largest_array": 1001}, "1001 is not below the site's MaxArraySize 1001"),
     ],
 )
@@ -133,6 +154,7 @@ def test_what_a_site_will_not_do(changes: dict[str, object], said: str, fake: ob
     "keys",
     [
         {"partitions": ("gpu",), "gpus_per_job": 3},  # the larger of two nodes has as many
+        {"partitions": ("gpu",), "nodes": 2, "gpus_per_job": 4, "gpus_per_run": 4, "memory_gb": 160.0},
         {"partitions": ("mixed",), "gpus_per_job": 4, "cpus_per_job": 64, "memory_gb": 256.0},
         {"partitions": ("mixed",), "gpu_type": "v100"},
         {"partitions": ("mixed",), "gpus_per_job": 0, "memory_gb": 500.0},
@@ -211,6 +233,19 @@ def test_what_the_job_that_only_submits_asks_for() -> None:
     assert Cluster(**least.model_dump()) == least  # it is a cluster.toml that is allowed
     unsaid = Cluster(partitions=("gpu",), dependent_partition="cpu", cpus_per_job=0, memory_gb=0.0).only_submits
     assert (unsaid.partitions, unsaid.cpus_per_job, unsaid.memory_gb) == (("cpu",), 0, 0)
+
+
+def test_what_a_job_on_two_nodes_asks_for(tmp_path: Path) -> None:
+    """Its keys are of the whole job, SLURM's options of a node; what only submits, and what looks around, has one."""
+    runs = Cluster(partitions=("gpu",), nodes=2, gpus_per_job=16, gpus_per_run=16, cpus_per_job=32, memory_gb=400.0)
+    asked = parameters(tmp_path, runs, "inductive-x")
+    names = ("nodes", "ntasks_per_node", "gpus_per_node", "cpus_per_task", "mem")
+    assert [asked[name] for name in names] == [2, 1, "8", 16, "200000M"]
+    assert runs.slots == 1
+    for other in (runs.only_submits, runs.on_a_node):
+        assert parameters(tmp_path, other, "inductive-x")["nodes"] == 1
+        assert Cluster(**other.model_dump()) == other  # it is a cluster.toml that is allowed
+    assert (runs.on_a_node.gpus_per_job, runs.on_a_node.cpus_per_job, runs.on_a_node.memory_gb) == (8, 16, 200.0)
 
 
 def test_a_proposal_for_a_mixed_partition(fake: object) -> None:

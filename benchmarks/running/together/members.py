@@ -29,9 +29,10 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.errors import InductiveError
 from benchmarks.plan.run import Run
-from benchmarks.running import gpus, links
-from benchmarks.running.links import Door, LostNodeError
+from benchmarks.running import gpus
 from benchmarks.running.task import Settings
+from benchmarks.running.together import links
+from benchmarks.running.together.links import Door, LostNodeError
 
 if TYPE_CHECKING:
     from benchmarks.training.ranks.world import World
@@ -291,8 +292,11 @@ def ending(code: int | None) -> str:
     return f"its process ended without a word ({name})"
 
 
-def serve(pipe: Connection, device: str, others: Sequence[Connection] = (), scratch: Path | None = None) -> None:
-    """The body of a member's process, which ignores all signals. `device` and `scratch` are those of another node."""
+def serve(
+    pipe: Connection, device: str, others: Sequence[Connection] = (), address: str = "", scratch: Path | None = None
+) -> None:
+    """The body of a member's process, which ignores all signals. `address` is that of another node than the leader's,
+    `scratch` a disk there."""
     for one in others:
         one.close()
     if device:
@@ -306,9 +310,8 @@ def serve(pipe: Connection, device: str, others: Sequence[Connection] = (), scra
         os._exit(0)
     if scratch is not None:
         order = replace(order, settings=replace(order.settings, scratch=scratch))
-    address = HOST if order.host == HOST else links.our_address(pipe)
     threading.Thread(target=_end_with, args=(pipe,), daemon=True).start()
-    talk_over(address)
+    talk_over(address or order.host)
     failure = _followed(order)
     with suppress(OSError):
         pipe.send(failure)

@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import InductiveError
-from benchmarks.running import gpus, links, local, members
-from benchmarks.running.launched import Start
-from benchmarks.running.links import Door
-from benchmarks.running.members import Failure, Wanted
+from benchmarks.running import gpus, local
+from benchmarks.running.together import links, members
+from benchmarks.running.together.launched import Start
+from benchmarks.running.together.links import Door
+from benchmarks.running.together.members import Failure, Wanted
 
 MEETING_SECONDS = 300.0  # for all nodes to come
 FOLDER = ".nodes"  # under the runs folder
@@ -123,18 +124,15 @@ def _let_in(place: _Place, said: Any, over: Callable[[], bool]) -> Connection | 
     EOFError and AuthenticationError where a stranger is there, or nobody."""
     try:
         link = links.connect(place.address, place.port)
-    except ConnectionRefusedError:
-        if over():
-            return None
-        raise
-    try:
-        while not link.poll(0.5):
-            if over():
-                link.close()
-                return None
-        links.come_in(link, place.key, said)
+        try:
+            while not link.poll(0.5):
+                if over():
+                    raise EOFError("it has ended")
+            links.come_in(link, place.key, said)
+        except BaseException:
+            link.close()
+            raise
     except (AuthenticationError, EOFError, OSError):
-        link.close()
         if over():
             return None
         raise
@@ -173,7 +171,7 @@ def _rank(place: _Place, token: str, rank: int, device: str, scratch: Path | Non
     local.become_child()
     link = links.connect(place.address, place.port)
     links.come_in(link, place.key, ("rank", rank, token))
-    members.serve(link, device, scratch=scratch)
+    members.serve(link, device, address=links.our_address(link), scratch=scratch)
 
 
 def _publish(path: Path, address: str, door: Door) -> None:
