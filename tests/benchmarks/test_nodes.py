@@ -104,13 +104,14 @@ def test_a_killed_rank_of_another_node(tmp_path: Path, start: Start, slow: str, 
 
 @pytest.mark.parametrize("dies", [0, 1])
 def test_a_node_dies(dies: int, tmp_path: Path, start: Start, slow: str, whole: dict[str, bytes]) -> None:
-    """All of its processes at once. The other node ends within a minute, and the run goes on from its last checkpoint
-    to the bits of the run that nobody disturbed (the reference)."""
+    """All of its processes, its ranks first. The other node ends within a minute, and the run goes on from its last
+    checkpoint to the bits of the run that nobody disturbed (the reference)."""
     nodes = started(start, slow, *ORDER)
     ranks, began = under_way(tmp_path), time.monotonic()
-    for pid in (nodes[dies].pid, *ranks[2 * dies : 2 * dies + 2]):
-        with suppress(ProcessLookupError):  # the second of a node may have gone with the first
+    for pid in (*ranks[2 * dies : 2 * dies + 2], nodes[dies].pid):
+        with suppress(ProcessLookupError):  # one may have gone with another
             os.kill(pid, signal.SIGKILL)
+        time.sleep(0.1)  # so that the first process of a node has seen how its ranks ended
     for node in nodes:
         node.wait(60)
     assert time.monotonic() - began < 60

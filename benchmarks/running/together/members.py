@@ -44,6 +44,7 @@ NODES_SECONDS = 120.0  # for the other nodes, which have come once, and their ra
 NOTICED_SECONDS = 5.0  # for the leader to raise by itself what has gone wrong elsewhere
 BROKEN_SECONDS = 15.0  # likewise, once the exchange is broken off
 EXPLAINED_SECONDS = 10.0  # for a member that is gone to have said why
+GOING_SECONDS = 2.0  # in which a node that dies may lose its ranks first
 ENDED_SECONDS = 10.0  # for members to end
 
 
@@ -189,13 +190,16 @@ class Members:
             raise self.explanation() from None
 
     def explanation(self) -> Exception:
-        """What went wrong: the first thing that is no mere consequence, for which a few seconds are waited."""
+        """What went wrong: a node that is gone, else the first thing that is no mere consequence; a few seconds are
+        waited for it."""
         import torch
 
         with self.news:
             self.noticed = True
             self.news.wait_for(lambda: any(one.kind != "lost" for one in self.failures), EXPLAINED_SECONDS)
-            found = sorted(self.failures, key=lambda one: one.kind == "lost")
+            if self.door is not None and any(one.kind == "killed" for one in self.failures):
+                self.news.wait_for(lambda: any(one.kind == "gone" for one in self.failures), GOING_SECONDS)
+            found = sorted(self.failures, key=lambda one: {"gone": 0, "lost": 2}.get(one.kind, 1))
         if not found:
             return RankError("the ranks of this run lost each other, and none of them failed")
         first = found[0]
