@@ -442,57 +442,37 @@ def test_two_shells_and_an_edit(bed: Testbed, tmp_path: Path) -> None:
 
 
 PHOTOGRAPHS = """
+plugins = ["slow.py"]
 dataset = "folder:photos"
 size = "pico"
 resolution = 32
 train_size = 100
 recipe = { name = "strong", batch_size = 16, rrc_scale = 0.2 }
-budget = { steps = 200 }
+budget = { steps = 60 }
 test_resolutions = [32, 48]
-seed = [0, 1]
 [[models]]
 name = "vit"
 scale = 32
+position = "slow"
 [[evaluations]]
 crop = 0.875
 """
 
 
-def test_photographs_from_the_disk_of_a_node(bed: Testbed, tmp_path: Path) -> None:
-    """Decoded by other processes from a copy that the jobs of a node share; a preemption in between. The bits are
-    those of a machine that decodes in the process that trains."""
-    scratch = {"scratch": str(tmp_path / "scratch"), "runs_per_gpu": 1, "least_minutes": 0.01}  # a run a job
-    there = user(tmp_path / "u", bed, STEPS, **scratch)
-    here = user(tmp_path / "here", None, STEPS)
-    for one in (there, here):
-        write_photographs(one.folder / "data" / "photos", each=60)
-        (one.folder / "study.toml").write_text(PHOTOGRAPHS)
-        one.inductive("prepare", "study.toml")
-    there.inductive("submit", "study.toml")
-    there.training(count=2)
-    high = [bed.call("sbatch", "--parsable", f"--nodelist={node}", *HIGH).strip() for node in ("node1", "node2")]
-    there.until("the preemptors to end", lambda: not set(high) & set(jobs(bed)))
-    there.finish()
-    here.inductive("run", "study.toml", "--device", "cpu", "--workers", "0")
-    same(there, here.kept())
-    [copy] = [path for path in (tmp_path / "scratch" / "inductive").iterdir() if path.is_dir()]
-    assert (copy / "manifest.json").exists()
-    assert any(attempts(there, path.parent.name) > 1 for path in there.results())
-
-
-def test_a_run_on_two_nodes(bed: Testbed, tmp_path: Path) -> None:
-    """Two ranks on each; a preemption of the job, then a power failure of the second node. The bits are those of four
-    ranks on this machine, and no process stays."""
+def test_photographs_on_two_nodes(bed: Testbed, tmp_path: Path) -> None:
+    """One run by two ranks on each node, which decode from a copy on the nodes' disk; a preemption of the job, then a
+    power failure of the second node. The bits are those of four ranks on this machine that decode by themselves, and no
+    process stays."""
     mark = f"WHOSE={tmp_path}"
     shared: dict[str, Any] = {"nodes": 2, "gpus_per_job": 2, "gpus_per_run": 4, "cpus_per_job": 4, "memory_gb": 6.0}
-    shared["setup"] = [f"export {mark}"]
-    there, here = user(tmp_path / "u", bed, 60, **shared), user(tmp_path / "here", None, 60)
+    shared |= {"scratch": str(tmp_path / "scratch"), "setup": [f"export {mark}"]}
+    there, here = user(tmp_path / "u", bed, STEPS, **shared), user(tmp_path / "here", None, STEPS)
     for one in (there, here):
         (one.folder / "slow.py").write_text(SLOW)
-        study = (one.folder / "study.toml").read_text().replace("seed = [0, 1]", "seed = 0")
-        models = '[[models]]\nname = "vit"\nposition = "slow"\n'
-        (one.folder / "study.toml").write_text(f'plugins = ["slow.py"]\n{study.partition("[[models]]")[0]}{models}')
-    here.inductive("run", "study.toml", "--device", "cpu", "--gpus-per-run", "4")
+        (one.folder / "study.toml").write_text(PHOTOGRAPHS)
+        write_photographs(one.folder / "data" / "photos", each=60)
+        one.inductive("prepare", "study.toml")
+    here.inductive("run", "study.toml", "--device", "cpu", "--gpus-per-run", "4", "--workers", "0")
     [run] = here.kept()
     there.inductive("submit", "study.toml")
     there.training()
@@ -514,6 +494,8 @@ def test_a_run_on_two_nodes(bed: Testbed, tmp_path: Path) -> None:
     noted = [read_json(path)["nodes"] for path in (there.runs() / run).glob("attempts/*/environment.json")]
     assert noted == [2] * len(steps)
     assert read_json(there.runs() / run / "execution.json")["ranks"] == 4
+    [copy] = [path for path in (tmp_path / "scratch" / "inductive").iterdir() if path.is_dir()]
+    assert (copy / "manifest.json").exists()
     there.until("every process to be gone", lambda: not with_variable(mark), 60)
 
 
