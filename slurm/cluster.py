@@ -73,8 +73,9 @@ class Cluster(BaseModel):
         True, description="whether `submit` refuses what no node of the partitions has, or is over their time limit"
     )
     sbatch_seconds: Annotated[float, Field(gt=0)] = Field(60.0, description="after which sbatch counts as hanging")
-    decoder: Literal["pillow", "torchcodec"] = Field(
-        "pillow", description="what decodes photographs of runs that begin: the reference, or a faster one"
+    decoder: Literal["pillow", "torchcodec", "pillow-reduced"] = Field(
+        "pillow",
+        description="what decodes photographs of runs that begin: the reference, a faster one, or it at reduced scale",
     )
     scratch: str = Field(
         "",

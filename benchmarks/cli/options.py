@@ -52,8 +52,9 @@ def options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
                                 "CUDA graphs; rule: where it has been measured to pay. Recorded; rerun does the same."),
         "workers": click.option("--workers", type=click.IntRange(min=0), help="Processes that decode photographs for a "
                                 "run; they change no pixel. Default: the cores that runs leave."),
-        "decoder": click.option("--decoder", type=Choice(["pillow", "torchcodec"]), default="pillow", show_default=True,
-                                help="What decodes photographs of runs that begin: the reference, or a faster one."),
+        "decoder": click.option("--decoder", type=Choice(["pillow", "torchcodec", "pillow-reduced"]), default="pillow",
+                                show_default=True, help="What decodes photographs of runs that begin: the reference, a "
+                                "faster one, or the reference at reduced scale."),
         "plugin": click.option("--plugin", "plugins", multiple=True, type=file, metavar="FILE", expose_value=False,
                                is_eager=True, callback=_load_plugins, help="A Python file of your own that declares "
                                "encodings or models."),

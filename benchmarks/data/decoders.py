@@ -1,4 +1,5 @@
-"""From the bytes of an image file to pixels: Pillow, the reference, or torchcodec, which is faster.
+"""From the bytes of an image file to pixels: Pillow, the reference, torchcodec, which is faster, or Pillow at a reduced
+scale, which is faster still where photographs are large, and shows slightly other pixels.
 
 Whichever decodes, an image is shown as a viewer shows it: turned by EXIF's orientation, a palette resolved,
 transparency dropped, CMYK as RGB, 16 bits of a grey rounded to 8 (v / 257). Colour is RGB, a grey data set one channel
@@ -7,7 +8,8 @@ by ITU-R 601-2. Which decoder it was, and which versions, is part of a run's exe
 
 import io
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
@@ -21,10 +23,15 @@ from benchmarks.errors import ConfigError, InductiveError
 from models.hints import did_you_mean
 
 ORIENTATION = 0x0112  # EXIF's tag; 1: as it lies
+ON_ITS_SIDE = (5, 6, 7, 8)  # orientations with rows for columns
+FROM_THE_RIGHT, FROM_BELOW = (2, 3, 6, 7), (3, 4, 7, 8)  # those whose left, or top, is an end of what is stored
+JPEG = b"\xff\xd8\xff"
+REDUCTIONS = (8, 4, 2)  # at which libjpeg decodes a block of 8 x 8 to 1 x 1, 2 x 2, 4 x 4
 DEEP = ("I;16", "I;16L", "I;16B", "I;16N")  # Pillow's modes of 16 bits
 UNKNOWN = ("I", "F")  # whole numbers and fractions without a scale: nobody knows what is white
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 BY_PILLOW_ALONE = (b"BM", b"II*\0", b"MM\0*", *(b"P%d" % number for number in range(1, 8)))  # BMP, TIFF, PPM's kin
+REDUCED = "JPEG by 8, 4 or 2 in decoding, the most that leaves a window no smaller than it is shown"
 RULES = {"orientation": "EXIF applied", "colour": "as RGB or grey (ITU-R 601-2), without transparency"}
 
 Pixels = NDArray[np.uint8]
@@ -36,19 +43,30 @@ class UnreadableError(InductiveError):
 
 def opened(data: bytes, channels: int) -> Image.Image:
     """An image file by Pillow, whole, with one channel or three. Raises UnreadableError saying what is wrong."""
+    with _identified(data) as image:
+        return _upright(image, channels)
+
+
+@contextmanager
+def _identified(data: bytes) -> Iterator[Image.Image]:
+    """What Pillow takes an image file for, before it is decoded; what is wrong then or later is an UnreadableError."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image: Image.Image = Image.open(io.BytesIO(data))
-            turned = image.getexif().get(ORIENTATION, 1) != 1
-            image.load()
-            if turned:
-                image = ImageOps.exif_transpose(image)
-            return _coloured(image, "L" if channels == 1 else "RGB")
+            yield Image.open(io.BytesIO(data))
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise UnreadableError(_why(error)) from error
     except Image.DecompressionBombWarning as error:
         raise UnreadableError(f"more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels") from error
+
+
+def _upright(image: Image.Image, channels: int) -> Image.Image:
+    """Decodes an image."""
+    turned = image.getexif().get(ORIENTATION, 1) != 1
+    image.load()
+    if turned:
+        image = ImageOps.exif_transpose(image)
+    return _coloured(image, "L" if channels == 1 else "RGB")
 
 
 def _coloured(image: Image.Image, mode: str) -> Image.Image:
@@ -79,6 +97,33 @@ def shown_by_pillow(data: bytes, channels: int, window: NDArray[np.int32], views
     out[:] = np.asarray(image).reshape(out.shape)
 
 
+def shown_by_pillow_reduced(data: bytes, channels: int, window: NDArray[np.int32], views: Views, out: Pixels) -> None:
+    """The same, a JPEG being decoded at the smallest scale that leaves its window no smaller than it is resized to.
+
+    The window stays where it was to a fraction of a pixel, and at its edge the filter sees what lies beside it. Where
+    nothing can be reduced, all is as by Pillow.
+    """
+    left, top, width, height, columns, rows, x, y = window.tolist()
+    by = next((by for by in REDUCTIONS if width >= by * columns and height >= by * rows), 1)
+    if by == 1 or not data.startswith(JPEG):
+        shown_by_pillow(data, channels, window, views, out)
+        return
+    with _identified(data) as image:
+        wide, high = image.size
+        image.draft(None, (wide // by, high // by))  # by exactly this: twice that would be below these sizes
+        orientation = image.getexif().get(ORIENTATION, 1)
+        # The last block is filled up: turned, what fills it lies before the image.
+        wide, high = (high, wide) if orientation in ON_ITS_SIDE else (wide, high)
+        left += -wide % by if orientation in FROM_THE_RIGHT else 0
+        top += -high % by if orientation in FROM_BELOW else 0
+        image = _upright(image, channels)
+    box = (left / by, top / by, (left + width) / by, (top + height) / by)
+    image, side = image.resize((columns, rows), FILTERS[views.filter], box), views.side
+    if (columns, rows) != (side, side):
+        image = image.crop((x, y, x + side, y + side))
+    out[:] = np.asarray(image).reshape(out.shape)
+
+
 def shown_by_torchcodec(data: bytes, channels: int, window: NDArray[np.int32], views: Views, out: Pixels) -> None:
     """The same by torchcodec and torch's antialiased interpolation of bytes; formats that torchcodec does not have are
     decoded by Pillow (`facts` says so)."""
@@ -104,7 +149,11 @@ def shown_by_torchcodec(data: bytes, channels: int, window: NDArray[np.int32], v
 
 
 Shown = Callable[[bytes, int, NDArray[np.int32], Views, Pixels], None]
-DECODERS: Mapping[str, Shown] = {"pillow": shown_by_pillow, "torchcodec": shown_by_torchcodec}
+DECODERS: Mapping[str, Shown] = {
+    "pillow": shown_by_pillow,
+    "torchcodec": shown_by_torchcodec,
+    "pillow-reduced": shown_by_pillow_reduced,
+}
 
 
 def check_decoder(name: str, key: str = "decoder") -> None:
@@ -124,7 +173,8 @@ def facts(name: str) -> dict[str, str]:
                 **RULES}  # fmt: skip
     libjpeg = features.version("libjpeg_turbo") or f"not turbo, {features.version('jpg')}"
     pillow = features.version("pil") or "unknown"
-    return {"name": name, "version": pillow, "libjpeg": libjpeg, "resize": f"pillow {pillow}", **RULES}
+    reduced = {"reduced": REDUCED} if name == "pillow-reduced" else {}
+    return {"name": name, "version": pillow, "libjpeg": libjpeg, "resize": f"pillow {pillow}", **reduced, **RULES}
 
 
 def differences(execution: Mapping[str, Any]) -> list[str]:

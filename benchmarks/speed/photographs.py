@@ -31,7 +31,7 @@ from benchmarks.speed.clock import Clock, Plan, Tell, Variant, summarise, take_t
 from benchmarks.speed.tables import Table, ratio_words
 from benchmarks.training import augment
 
-NAME, SIDE, CLASSES = "folder:photographs", 224, 4
+NAME, SIDE, SMALL, CLASSES = "folder:photographs", 224, 96, 4
 SHAPES = ((500, 375), (375, 500), (500, 333), (500, 500), (400, 300), (640, 480))  # width and height
 LOADER = "ImageFolder + DataLoader"
 
@@ -54,6 +54,11 @@ def measure(plan: Plan, batch: int, device: str, clock: Clock, tell: Tell) -> Ta
             alone = opened.enter_context(without_a_ring(store, kind, batch, workers))
             loop = f"{name} in a loop"
             ways += [(f"shards, {name}", whole, LOADER), (loop, alone, loop), (f"the ring, {name}", ring, loop)]
+        for side in (SIDE, SMALL):
+            beside = f"Pillow, {side} px"
+            for kind, name in (("pillow", beside), ("pillow-reduced", f"Pillow at reduced scale, {side} px")):
+                ring = opened.enter_context(streamed(store, kind, batch, workers, lambda pixels: pixels, side))
+                ways.append((name, ring, beside))
         turns = take_turns(
             [Variant(name, call, reference) for name, call, reference in ways], replace(plan, warmup=1), clock, tell
         )
@@ -68,7 +73,8 @@ def measure(plan: Plan, batch: int, device: str, clock: Clock, tell: Tell) -> Ta
         f"random to {SIDE} pixels, in batches of {batch}, by {workers} processes; what is beside {LOADER} is made "
         f"float32 as there. The ratio is of time; the goal beside {LOADER} is {1 / 1.25:.2f}. In a loop: the same work "
         f"in as many processes that give nobody what they decode; the goal of the ring, which gives bytes, is "
-        f"{1 / 0.95:.2f} beside it.",
+        f"{1 / 0.95:.2f} beside it. At reduced scale (`--decoder pillow-reduced`) also to {SMALL} pixels, where more "
+        f"windows have twice the pixels that are shown.",
         header=["way", "images a second", "beside", "time", "clean rounds"],
         rows=rows,
         turns=turns,
@@ -91,15 +97,15 @@ def picture(number: int) -> Image.Image:
     return Image.fromarray((smooth + draws.integers(-10, 11, smooth.shape)).clip(0, 255).astype(np.uint8))
 
 
-def request(store: Store, batch: int, number: int) -> Views:
+def request(store: Store, batch: int, number: int, pixels: int = SIDE) -> Views:
     """Random-resized crops of a batch of images in a drawn order."""
     draws = np.random.default_rng(number)
     which = draws.permutation(len(store))[:batch]
     height, width = store.index["size"][which].T
     found = augment.windows(draws.random((batch, augment.WINDOW_DRAWS)), height, width, Recipe(rrc_scale=0.08))
     top, left, rows, columns = (values.astype(np.int32) for values in found)
-    side, zero = np.full_like(top, SIDE), np.zeros_like(top)
-    return Views(which, np.stack((left, top, columns, rows, side, side, zero, zero), 1), SIDE)
+    side, zero = np.full_like(top, pixels), np.zeros_like(top)
+    return Views(which, np.stack((left, top, columns, rows, side, side, zero, zero), 1), pixels)
 
 
 def as_numbers(pixels: Any) -> Tensor:
@@ -125,7 +131,7 @@ def loader(folder: Path, batch: int, workers: int) -> Iterator[Callable[[], int]
 
 @contextmanager
 def streamed(
-    store: Store, decoder: str, batch: int, workers: int, use: Callable[[Any], Any]
+    store: Store, decoder: str, batch: int, workers: int, use: Callable[[Any], Any], pixels: int = SIDE
 ) -> Iterator[Callable[[], int]]:
     """As a run has its batches, of which each is used so; nothing is decoded ahead of what is timed, nor beyond it."""
     number, epoch = count(), len(store) // batch
@@ -133,7 +139,7 @@ def streamed(
 
         def batches() -> int:
             first = next(number) * epoch
-            stream = decoding.stream(lambda one: request(store, batch, first + one), epoch, (batch, SIDE))
+            stream = decoding.stream(lambda one: request(store, batch, first + one, pixels), epoch, (batch, pixels))
             taken = sum(len(use(stream.take(one))) for one in range(epoch))
             stream.close()
             return taken

@@ -218,6 +218,7 @@ def test_runs_left_out_are_listed(made_up: Any, tmp_path: Path) -> None:
     [
         ({"capability": "AVX512"}, "hardware: cpu AVX2 (17 runs); cpu AVX512 (1 run)"),
         ({"torch": "2.6.0"}, "torch: - (17 runs); 2.6.0 (1 run)"),
+        ({"decoder": {"name": "pillow-reduced", "version": "13.0.0"}}, "(17 runs); pillow-reduced 13.0.0 (1 run)"),
         (
             {"sources": {"benchmarks.training.training:Training": "00"}},
             "benchmarks.training.training:Training (2 versions)",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torchcodec.decoders import decode_image
 
-from benchmarks.data.decoders import DECODERS, UnreadableError, check_decoder, facts, opened
+from benchmarks.data.decoders import DECODERS, REDUCED, UnreadableError, check_decoder, differences, facts, opened
 from benchmarks.data.photographs import Views, squares
 from benchmarks.errors import ConfigError
 
@@ -261,8 +261,103 @@ def test_squares_are_those_of_torchvision() -> None:
         np.testing.assert_array_equal(out, np.asarray(expected))
 
 
+def large(orientation: int = 1, kind: str = "JPEG", height: int = 243, width: int = 301) -> bytes:
+    """A smooth photograph, whose sides no block of 8 divides."""
+    return encoded(Image.fromarray(scene(height, width)), kind, quality=95, exif=turned(orientation))
+
+
+def view(
+    data: bytes, name: str, window: tuple[int, ...], side: int, channels: int = 3, filter: str = "bilinear"
+) -> Any:
+    out, row = np.full((side, side, channels), 77, dtype=np.uint8), np.array(window, dtype=np.int32)
+    DECODERS[name](data, channels, row, Views(np.array([0]), row[None], side, filter), out)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("window", "side", "scale"),
+    [
+        ((0, 0, 301, 243, 150, 121, 10, 0), 121, 2),  # the whole of a test image, and of that a square
+        ((0, 0, 301, 243, 151, 121, 10, 0), 121, 1),  # 301 are not twice 151
+        ((8, 16, 200, 160, 50, 50, 0, 0), 50, 2),  # four times in width, in height not
+        ((8, 16, 200, 200, 50, 50, 0, 0), 50, 4),
+        ((16, 8, 160, 200, 20, 20, 0, 0), 20, 8),
+        ((16, 8, 160, 200, 20, 26, 0, 0), 20, 4),
+        ((16, 8, 280, 230, 9, 9, 0, 0), 9, 8),  # a sixteenth would do: an eighth is the most
+        ((3, 5, 97, 99, 48, 48, 0, 0), 48, 2),
+        ((3, 5, 40, 50, 48, 48, 0, 0), 48, 1),  # enlarged
+    ],
+)
+def test_a_reduced_scale_is_the_smallest_that_leaves_enough(window: tuple[int, ...], side: int, scale: int) -> None:
+    """Reference: Pillow's own `draft` to that scale, its window cut out and resized by hand. At the edges, which see
+    what lies beside the window, and where it begins within a reduced pixel, resized from a box."""
+    left, top, width, height, columns, rows, x, y = window
+    data = large()
+    file = Image.open(io.BytesIO(data))
+    file.draft("RGB", (301 // scale, 243 // scale))
+    assert file.size == (-(-301 // scale), -(-243 // scale))
+    edges = [one / scale for one in (left, top, left + width, top + height)]
+    found = view(data, "pillow-reduced", window, side)
+    if scale > 1:
+        by_box = file.resize((columns, rows), Image.Resampling.BILINEAR, tuple(edges))
+        np.testing.assert_array_equal(found, np.asarray(by_box.crop((x, y, x + side, y + side))))
+    if all(one.is_integer() for one in edges) or scale == 1:
+        by_hand = file.crop(tuple(round(one) for one in edges)).resize((columns, rows), Image.Resampling.BILINEAR)
+        cut = np.asarray(by_hand.crop((x, y, x + side, y + side))).astype(int)
+        assert np.abs(found - cut)[1:-1, 1:-1].max() <= (0 if scale == 1 else 1)
+    reference = view(data, "pillow", window, side)
+    assert np.array_equal(found, reference) == (scale == 1)
+    assert np.abs(found.astype(int) - reference).max() <= 8
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_a_reduced_image_is_shown_where_it_was(orientation: int, channels: int) -> None:
+    """Turned, too, where the pixels that fill its last block lie before the image. Reference: Pillow's pixels, of ramps
+    on which a shift by one pixel is 1 of 255."""
+    data = large(orientation)
+    width, height = opened(data, 3).size
+    for window in ((0, 0, width, height, 26, 26, 0, 0), (3, 6, 220, 230, 27, 25, 1, 0)):
+        found, expected = (view(data, name, window, 25, channels).astype(int) for name in ("pillow-reduced", "pillow"))
+        assert np.abs((found - expected).mean(axis=(0, 1))).max() < 0.3
+        assert not np.array_equal(found, expected)
+
+
+def test_only_jpeg_is_reduced() -> None:
+    """CMYK and with a second image (MPO), too; other formats are as by Pillow, and a torn file is refused."""
+    window = (0, 0, 301, 243, 30, 30, 0, 0)
+    for kind in ("PNG", "WEBP", "BMP"):
+        data = encoded(Image.fromarray(scene(243, 301)), kind)
+        np.testing.assert_array_equal(view(data, "pillow-reduced", window, 30), view(data, "pillow", window, 30))
+    several = encoded(LARGE, "MPO", save_all=True, append_images=[LARGE])
+    assert Image.open(io.BytesIO(several)).format == "MPO"
+    for data in (several, encoded(LARGE.convert("CMYK"), "JPEG")):
+        window = (0, 0, 300, 200, 30, 20, 0, 0)
+        found, expected = (view(data, name, window, 20).astype(int) for name in ("pillow-reduced", "pillow"))
+        assert 0 < np.abs(found - expected).max() <= 8
+    with pytest.raises(UnreadableError, match="truncated"):
+        view(large()[:-600], "pillow-reduced", (0, 0, 301, 243, 30, 30, 0, 0), 30)
+
+
+def test_decoders_are_the_same_in_every_list_of_them() -> None:
+    """The command and cluster.toml name them without loading Pillow. NVIDIA's is none of them (docs/studies.md)."""
+    from typing import get_args
+
+    from benchmarks.cli.run import run
+    from slurm.cluster import Cluster
+
+    (option,) = (one for one in run.params if one.name == "decoder")
+    assert set(option.type.choices) == set(DECODERS)  # type: ignore[attr-defined]
+    assert set(get_args(Cluster.model_fields["decoder"].annotation)) == set(DECODERS)
+    with pytest.raises(ConfigError, match="unknown decoder 'nvidia'; there are pillow, torchcodec, pillow-reduced"):
+        check_decoder("nvidia")
+
+
 def test_a_decoder_is_known_by_name_and_versions() -> None:
     assert facts("pillow")["name"] == "pillow" and "libjpeg" in facts("pillow")
     assert facts("torchcodec")["resize"].startswith("torch ")
+    assert {**facts("pillow"), "name": "pillow-reduced", "reduced": REDUCED} == facts("pillow-reduced")
+    assert not differences({"decoder": facts("pillow-reduced")})
+    assert differences({"decoder": {**facts("pillow-reduced"), "reduced": "by 16"}}) != []
     with pytest.raises(ConfigError, match=r"unknown decoder 'pilow'; there are .*did you mean `pillow`"):
         check_decoder("pilow")

@@ -44,7 +44,7 @@ def store(images: Images) -> Store:
     return images.train.store
 
 
-def request(store: Store, number: int) -> Views:
+def request(store: Store, number: int, pixels: int = SIDE) -> Views:
     """Random-resized crops of images drawn for each request; the last one is smaller."""
     draws = np.random.default_rng(number)
     count = BATCH if number < REQUESTS - 1 else 5
@@ -52,13 +52,13 @@ def request(store: Store, number: int) -> Views:
     sizes = store.index["size"][which]
     found = augment.windows(draws.random((count, augment.WINDOW_DRAWS)), *sizes.T, Recipe(rrc_scale=0.1))
     top, left, rows, columns = (values.astype(np.int32) for values in found)
-    side, zero = np.full_like(top, SIDE), np.zeros_like(top)
-    return Views(which, np.stack((left, top, columns, rows, side, side, zero, zero), 1), SIDE)
+    side, zero = np.full_like(top, pixels), np.zeros_like(top)
+    return Views(which, np.stack((left, top, columns, rows, side, side, zero, zero), 1), pixels)
 
 
-def all_of(store: Store, decoder: str, workers: int) -> list[NDArray[np.uint8]]:
+def all_of(store: Store, decoder: str, workers: int, pixels: int = SIDE) -> list[NDArray[np.uint8]]:
     with Decoding(store, decoder, workers) as decoding:
-        stream = decoding.stream(lambda number: request(store, number), REQUESTS, (BATCH, SIDE))
+        stream = decoding.stream(lambda number: request(store, number, pixels), REQUESTS, (BATCH, pixels))
         taken = [stream.take(number).copy() for number in range(REQUESTS)]
         stream.close()
     return taken
@@ -83,6 +83,26 @@ def test_torchcodec_gives_the_same_pixels_for_any_number_of_workers(store: Store
     for one, other, near in zip(here, there, pillow, strict=True):
         np.testing.assert_array_equal(one, other)
         assert np.abs(one.astype(int) - near).max() <= 1
+
+
+@pytest.mark.parametrize("workers", [1, 2, 7])
+def test_a_reduced_scale_gives_the_same_pixels_for_any_number_of_workers(workers: int, store: Store) -> None:
+    """Other ones than Pillow's where a JPEG's window has twice the pixels that are shown, and there alone."""
+    here, there, pillow = (
+        all_of(store, *how, 8) for how in (("pillow-reduced", 0), ("pillow-reduced", workers), ("pillow", 0))
+    )
+    reduced = 0
+    for number in range(REQUESTS):
+        np.testing.assert_array_equal(here[number], there[number])
+        views = request(store, number, 8)
+        for image, window, found, expected in zip(
+            views.images, views.windows, here[number], pillow[number], strict=True
+        ):
+            enough = min(window[2:4]) >= 2 * 8 and store.read(int(image)).startswith(b"\xff\xd8")
+            assert np.array_equal(found, expected) != enough
+            assert np.abs(found.astype(int) - expected).mean() < 4
+            reduced += enough
+    assert reduced > 20
 
 
 @pytest.mark.parametrize("workers", [0, 2])

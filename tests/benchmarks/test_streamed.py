@@ -16,6 +16,7 @@ from torchvision.transforms import functional as reference
 from warm import Started
 
 from benchmarks.data.dataset import Images, Places
+from benchmarks.data.decoders import facts
 from benchmarks.data.decoding import Decoding, Squares, decoded_by
 from benchmarks.data.photographs import ROW, Photographs
 from benchmarks.data.store import load_images
@@ -25,6 +26,7 @@ from benchmarks.forecast import cost, memory
 from benchmarks.forecast.memory import memory_of
 from benchmarks.plan.probes import suited
 from benchmarks.plan.run import Budget, Evaluation, Run, make_run
+from benchmarks.records.record import read_record
 from benchmarks.running.execute import execute
 from benchmarks.running.prepare import data_set
 from benchmarks.running.task import Settings
@@ -245,6 +247,26 @@ def test_the_decoder_that_a_run_was_begun_with_is_kept(run: Run, data: Path, tmp
     assert json.loads((other / run.id / "execution.json").read_text())["decoder"]["name"] == "torchcodec"
 
 
+def test_a_run_at_reduced_scale_learns_from_the_same_windows_and_labels(data: Path, tmp_path: Path) -> None:
+    """Reference: the batches of the same run by Pillow. Its execution.json and each evaluation name the decoder."""
+    run, taken = photographic(data, resolution=16), {}
+    images = load_images(NAME, data)
+    assert isinstance(images.train, Photographs)
+    for name in ("pillow", "pillow-reduced"):
+        with Decoding(images.train.store, name) as decoding:
+            made = batches_of(run, decoded_by(images, decoding), members_of(run, images).train, torch.device("cpu"))
+            views, (x, labels) = made.views(0), made.batch(0)  # type: ignore[attr-defined]
+            taken[name] = (views.images, views.windows, labels, x)
+            made.close()
+    one, other = taken.values()
+    assert all(np.array_equal(mine, theirs) for mine, theirs in zip(one[:3], other[:3], strict=True))
+    assert not torch.equal(one[3], other[3])
+    execute(run, tmp_path, [Evaluation(resolution=16)], Settings(data, decoder="pillow-reduced"), lambda: False)
+    execution = json.loads((tmp_path / run.id / "execution.json").read_text())
+    assert execution["decoder"] == facts("pillow-reduced")
+    assert {entry["decoder"]["name"] for entry in read_record(tmp_path / run.id).evaluations} == {"pillow-reduced"}
+
+
 def test_a_byte_that_flips_costs_nothing_that_was_trained(run: Run, tmp_path: Path) -> None:
     """The run fails and names shard and image; `prepare` mends the shard from the files, and the run goes on."""
     write_photographs(tmp_path / "data" / "photos", each=60)
@@ -291,6 +313,7 @@ KILLED = """
 import json, os, signal, sys
 from pathlib import Path
 from benchmarks.data.dataset import Places
+from benchmarks.records.record import read_record
 from benchmarks.running.execute import execute
 from benchmarks.running.task import Settings
 from benchmarks.plan.probes import suited
