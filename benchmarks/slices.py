@@ -29,6 +29,7 @@ REGISTRIES = {
     "benchmarks.plan.recipes",
     "benchmarks.plan.run:Run",
     "benchmarks.data.subsets:part_sizes",
+    "models.trained.frozen",
     "benchmarks.training.images",
     "benchmarks.training.ranks.share",
     "models",

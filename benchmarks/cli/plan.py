@@ -156,6 +156,7 @@ def plan_values(study: Study, root: Path, slot: cost.Slot = cost.CPU) -> dict[st
                 "states": dict(Counter(states[one.id].state for one in cell.runs)),
                 "parameters": sum(cell.parameters.values()),
                 "backbone_parameters": cell.parameters["backbone"],
+                "trained_parameters": cell.trained,
                 "macs": cell.macs,
                 "steps": run.steps,
                 "seconds_per_run": round(cell.seconds, 1),
@@ -189,7 +190,7 @@ def print_plan(console: Console, study: Study, root: Path, slot: cost.Slot, jobs
     _say_about(console, {"question": study.question, "cost": study.cost, "expect": study.expect})
     rows = [
         [
-            row["cell"],
+            row["cell"] + _learns(row),
             counted(state for state, number in row["states"].items() for _ in range(number)),
             f"{row['backbone_parameters'] / 1e6:.3f} M",
             f"{row['macs'] / 1e6:.1f} M",
@@ -220,6 +221,12 @@ def print_plan(console: Console, study: Study, root: Path, slot: cost.Slot, jobs
             f"{count(waiting, 'cells')} of {len(rows)} wait for photographs, {cost.DECODE_SECONDS * 1e3:g} ms each to "
             f"decode, with {count(slot.workers, 'workers')} a run; --workers N plans for more",
         )
+
+
+def _learns(row: Mapping[str, Any]) -> str:
+    """What of a cell's networks learns, where that is not all."""
+    learning = row["trained_parameters"]
+    return f", {learning:,} parameters learn" if learning < row["parameters"] else ""
 
 
 def _say_about(console: Console, texts: Mapping[str, str]) -> None:

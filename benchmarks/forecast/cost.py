@@ -34,7 +34,8 @@ OTHER_BYTES = 40_000  # a record without weights and predictions
 @dataclass(frozen=True)
 class CellCost:
     """All the runs that differ only in draw and seed. `seconds` and `bytes` are for one run of it; `waits` says whether
-    its photographs are forecast to take longer to decode than the network to learn of them."""
+    its photographs are forecast to take longer to decode than the network to learn of them; `trained` of the parameters
+    learn."""
 
     runs: tuple[Run, ...]
     parameters: Mapping[str, int]
@@ -43,6 +44,7 @@ class CellCost:
     measured: bool
     bytes: int
     waits: bool = False
+    trained: int = 0
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,21 @@ def _operations(built: Built) -> tuple[int, int]:
     return forward_operations(network, built[3]), sum(weight.ndim > 1 for weight in network.parameters())
 
 
+@lru_cache(maxsize=1024)
+def _trained(built: Built, trained: str) -> int:
+    """Parameters that learn under a recipe's `trained`. Raises models.ModelError where none would."""
+    from models.trained.frozen import trained_parameters
+
+    found = trained_parameters(network_without_memory(*built), trained, (built[4], built[3], built[3]))
+    return sum(parameter.numel() for parameter in found.values())
+
+
+def _passes(run: Run) -> int:
+    """What a step takes, in passes forward: the pass backward is two, and ends at once where the last layers alone
+    learn."""
+    return 3 if run.recipe.trained == "all" else 1
+
+
 def built_of(run: Run) -> Built:
     """What decides the network of a run."""
     data = run.data
@@ -183,6 +200,7 @@ def _cell(study: Study, runs: tuple[Run, ...], slot: Slot, speeds: Speeds) -> Ce
         speed_key(run) in speeds.rates,
         weights + int(kept) + OTHER_BYTES,
         _waits(run, slot, speeds),
+        _trained(built_of(run), run.recipe.trained),
     )
 
 
@@ -224,7 +242,7 @@ def _evaluating_seconds(run: Run, evaluations: Sequence[Evaluation], work: float
     rate, area, macs = speeds.rates.get(speed_key(run)), _training_area(run), facts(run).macs
     start = (speeds.start if slot.device == "cuda" else 0.0) + _probing_seconds(run, evaluations)
     if rate:
-        return start + work / (3 * rate * area)
+        return start + work / (_passes(run) * rate * area)
     operations = _operations(built_of(run))[0]
     if slot.device == "cuda":
         forward = operations * gpu_speed.LAUNCH_SECONDS
@@ -244,8 +262,8 @@ def _training_seconds(run: Run, slot: Slot, speeds: Speeds) -> float:
         return run.steps * batch / rate
     if slot.device == "cuda":
         return _longer(run, slot, speeds) * run.steps * step_seconds(run, slot)
-    flops = 6 * facts(run).macs * slot.rows(batch) * _training_area(run)
-    fixed = 3 * _operations(built_of(run))[0] * OPERATION_SECONDS
+    flops = 2 * _passes(run) * facts(run).macs * slot.rows(batch) * _training_area(run)
+    fixed = _passes(run) * _operations(built_of(run))[0] * OPERATION_SECONDS
     return run.steps * (fixed + flops / (slot.tflops * 1e12 or CPU_FLOPS))
 
 
@@ -257,9 +275,10 @@ def _longer(run: Run, slot: Slot, speeds: Speeds) -> float:
 def step_seconds(run: Run, slot: Slot) -> float:
     """Seconds of a training step on a GPU, forecast (`gpu_speed`)."""
     operations, weights = _operations(built_of(run))
-    launched = gpu_speed.launches(operations, weights, run.precision, slot.form(run)) * gpu_speed.LAUNCH_SECONDS
+    forward = operations * _passes(run) / 3  # of which `launches` takes there to be three
+    launched = gpu_speed.launches(forward, weights, run.precision, slot.form(run)) * gpu_speed.LAUNCH_SECONDS
     images = slot.rows(run.recipe.batch_size) * _training_area(run)
-    return launched + _exchange_seconds(run, slot) + 6 * facts(run).macs * images / _flops(run, slot)
+    return launched + _exchange_seconds(run, slot) + 2 * _passes(run) * facts(run).macs * images / _flops(run, slot)
 
 
 def _exchange_seconds(run: Run, slot: Slot) -> float:
@@ -295,8 +314,8 @@ def _images(run: Run, one: Evaluation, count: int) -> float:
 
 
 def speed_key(run: Run) -> str:
-    """What decides the speed of a run: its network, resolution, precision, batch and augmentation, and its data where
-    they are photographs, which are decoded meanwhile."""
+    """What decides the speed of a run: its network and what of it learns, resolution, precision, batch, augmentation,
+    and its data where they are photographs, which are decoded meanwhile."""
     return canonical(
         [
             *([run.dataset] if run.data.photographs else []),
@@ -307,6 +326,7 @@ def speed_key(run: Run) -> str:
             run.precision,
             run.recipe.batch_size,
             augmentation_words(run.recipe, run.data.flips),
+            run.recipe.trained,
         ]
     )
 

@@ -101,7 +101,7 @@ def assumption(name: str) -> str:
     return f"{kind} (TFLOP/s in training: {speeds}) and {LAUNCH_SECONDS * 1e6:.0f} µs a launch"
 
 
-def launches(operations: int, weights: int, precision: str, form: str) -> float:
+def launches(operations: float, weights: int, precision: str, form: str) -> float:
     """Kernels of a training step: by the `operations` of its forward pass and the `weights` of its layers (tensors of
     two dimensions and more), in a form of compiling."""
     casts = CASTS * weights if precision == "bfloat16" else 0

@@ -37,6 +37,9 @@ class Recipe(BaseModel):
     batch_norm_group: Natural = Field(
         0, description="images of a batch, one after the other, that BatchNorm normalises together; 0: all of them"
     )
+    trained: Literal["all", "last_norm_and_head"] = Field(
+        "all", description="what learns: all, or the norm before the pooling and the classifier alone (FixRes)"
+    )
     schedule: Literal["cosine", "triangle", "constant"] = Field(
         "cosine", description="after the warm-up; triangle falls in a straight line"
     )

@@ -22,8 +22,10 @@ from models.catalogue.ready_made import is_ready_made, library_of
 # Where images come from: what `benchmarks.training.images` chooses between, which is not followed.
 RESIDENT = ("benchmarks.training.batches:Batches", "benchmarks.training.pixels:Selected")
 STREAMED = ("benchmarks.training.streamed:StreamedBatches", "benchmarks.data.decoding:show")
-# What groups of BatchNorm are made of, and several ranks: `benchmarks.training.ranks.share` is not followed either.
+# What groups of BatchNorm are made of, several ranks, and what is frozen: `benchmarks.training.ranks.share` and
+# `models.trained.frozen` are not followed either.
 GROUPS = ("benchmarks.training.ranks.normalisation:Groups",)
+FROZEN = ("models.trained.frozen:freeze",)
 RANKS = ("benchmarks.training.ranks.share:Share", "benchmarks.training.ranks.batches:OfRows")
 
 
@@ -38,6 +40,7 @@ def _entry_points(network: tuple[str, ...], data: Dataset, recipe: Recipe, start
         "benchmarks.training.training:Training",
         *(STREAMED if data.photographs else RESIDENT),
         *(GROUPS if recipe.batch_norm_group else ()),
+        *(FROZEN if recipe.trained != "all" else ()),
         "benchmarks.plan.run:Budget",
         "benchmarks.data.subsets:draw_subset",
         data.reader,

@@ -27,6 +27,7 @@ from benchmarks.training.ranks.share import Share
 from benchmarks.training.ranks.world import World
 from benchmarks.training.step_graph import StepGraphs
 from models.network import Network
+from models.trained.frozen import freeze
 
 log = logging.getLogger("inductive")
 
@@ -153,6 +154,8 @@ class Training:
         )
         self.model.fit_input(self.batches.unaugmented())
         self.began = begin(self.model)
+        shape = (run.data.channels, run.resolution, run.resolution)
+        self.frozen_norms = freeze(self.model, run.recipe.trained, shape)
         form = execution.get("compile", "off")  # absent in early records
         self.passes = compiled(self.model, form)
         self.optimizer = make_optimizer(self.model, run.recipe)
@@ -160,7 +163,6 @@ class Training:
         self.share: Share | None = None
         again = bool(execution.get("checkpoint_activations", False))  # absent in early records
         if world is not None or run.recipe.batch_norm_group or again:
-            shape = (run.data.channels, run.resolution, run.resolution)
             of_norms = run.recipe.batch_norm_group
             self.share = Share(self.model, shape, run.recipe.batch_size, self.micro_batch, of_norms, world, again)
         self.skipped = torch.zeros((), device=device)
@@ -183,6 +185,8 @@ class Training:
         # The network's own randomness (dropout, drop path): one stream a step.
         seed_device(self.batches.device, randomness.key(self.run.seed, "network", self.step))
         self.model.train()
+        for norm in self.frozen_norms:
+            norm.eval()
         rate = learning_rate(self.step, self.steps, self.run.recipe)
         self._use_rate(rate)
         loss, logits = (self.graphs or self._change_weights)(x, weights)

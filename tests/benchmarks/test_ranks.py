@@ -54,6 +54,7 @@ CASES = {
     "dropout everywhere": case("course_vit", size="course", options={"dropout": 0.3}),
     "windows": case("swin", recipe={"drop_path": 0.3}),
     "airbench": case("airbench", 3, size="airbench94", recipe={"optimizer": "sgd", "learning_rate": 0.05}),
+    "last layers alone": case("resnet", recipe={"trained": "last_norm_and_head", "ema": 0.9}),
     "averaged": case("vit", recipe={"ema": 0.9, "optimizer": "sgd", "learning_rate": 0.1}),
 }
 

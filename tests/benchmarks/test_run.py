@@ -185,6 +185,7 @@ def test_every_number_of_a_recipe_changes_the_id(key: str) -> None:
     allowed = {
         "optimizer": ("adamw", "sgd"),
         "schedule": ("cosine", "constant"),
+        "trained": ("all", "last_norm_and_head"),
         "crop_fill": ("zero", "reflect"),
         "flip_order": ("random", "alternating"),
     }
