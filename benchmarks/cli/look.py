@@ -51,7 +51,7 @@ def look(
     from analysis.inside.look import look as write
     from analysis.inside.panel import Choices
     from analysis.inside.subject import opened
-    from benchmarks.running.local import cores
+    from benchmarks.cores import cores
 
     if images is None and view not in WITHOUT_IMAGES:
         images = "validation"

@@ -53,7 +53,7 @@ def report(names: tuple[str, ...], output: Path | None, formats: str, anonymous:
     if not names:
         raise click.UsageError("which STUDY? `inductive list studies` shows those that are shipped")
     from analysis.report import parsed_formats, write_report
-    from benchmarks.running.local import cores
+    from benchmarks.cores import cores
 
     chosen = parsed_formats(formats)
     loaded = [load_study(name, Places(data, root)) for name in dict.fromkeys(names)]

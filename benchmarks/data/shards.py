@@ -33,6 +33,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.cores import cores
 from benchmarks.data.photographs import (
     INDEX,
     MANIFEST,
@@ -272,7 +273,7 @@ def _work(listing: Listing, jobs: list[_Job], todo: list[_Job], show: Show, shar
     spawned = multiprocessing.get_context("spawn")
     count, stop = spawned.Value("q", 0), spawned.Value("b", 0)
     total = sum(len(job.files) for job in todo)
-    workers = min(len(todo), _cores())
+    workers = min(len(todo), cores())
     with (
         show(f"{listing.name}: packing", total) as one_more,
         ProcessPoolExecutor(workers, spawned, initializer=_begin, initargs=(count, stop)) as pool,
@@ -442,7 +443,7 @@ def verify(folder: Path, show: Show = silently) -> Damage:
     bad = []
     with (
         show(f"{manifest.name}: verifying shards", len(manifest.shards)) as one_more,
-        ThreadPoolExecutor(_cores()) as threads,
+        ThreadPoolExecutor(cores()) as threads,
     ):
         for number, is_good in enumerate(threads.map(good, manifest.shards)):
             bad += [] if is_good else [number]
@@ -599,9 +600,3 @@ def _put_back(folder: Path) -> None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

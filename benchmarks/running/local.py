@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess, SpawnProcess
 from typing import Any
 
+from benchmarks.cores import cores
 from benchmarks.errors import InductiveError, OwnedError, StaleError
 from benchmarks.running import gpus
 from benchmarks.running.progress import Display
@@ -56,12 +57,6 @@ def slots(device: str) -> int:
     if device == "mps":
         return 1
     return cores()
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def with_workers(settings: Settings, runs: int, nodes: int = 1) -> Settings:

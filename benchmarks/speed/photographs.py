@@ -20,12 +20,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from benchmarks.cores import cores
 from benchmarks.data import decoders
 from benchmarks.data.decoding import Decoding, show
 from benchmarks.data.photographs import Photographs, Store, Views
 from benchmarks.data.store import load_images
 from benchmarks.plan.recipes import Recipe
-from benchmarks.running.local import cores
 from benchmarks.running.prepare import data_set
 from benchmarks.speed.clock import Clock, Plan, Tell, Variant, summarise, take_turns
 from benchmarks.speed.tables import Table, ratio_words
