@@ -69,6 +69,8 @@ SAME = {
     ("Training", "47f06b60"): "e0ab30ed",
     # frozen.py: recipes can train the last layers alone; all others as before
     ("Training", "86396e28"): "e0ab30ed",
+    # evaluation.py: labels of more than 32,768 classes, predictions of more than 65,536, in more bits; others as before
+    ("evaluate", "9955d5b8"): "2a7d1217",
     # beta.py: the quantiles that scipy has
     ("ALPHAS", "2b8a74a6"): "",
     ("NODES", "152df3f4"): "",

@@ -136,16 +136,17 @@ def evaluate(
         if between():
             return None
         logits, accuracy, nll = measurer.score(evaluation.part, evaluation)
+        number = np.uint16 if logits.shape[1] <= 2**16 else np.uint32
         if kept == "logits":
             arrays[f"{evaluation.id}.logits"] = logits.numpy().astype(np.float16)
         elif kept == "top5":
-            arrays[f"{evaluation.id}.top5"] = logits.topk(min(5, logits.shape[1])).indices.numpy().astype(np.uint16)
+            arrays[f"{evaluation.id}.top5"] = logits.topk(min(5, logits.shape[1])).indices.numpy().astype(number)
         if kept != "none":
-            smallest = np.uint8 if logits.shape[1] <= 256 else np.uint16
+            smallest = np.uint8 if logits.shape[1] <= 256 else number
             arrays[f"{evaluation.id}.predicted"] = logits.argmax(1).numpy().astype(smallest)
         labels = measurer.parts[evaluation.part][1]
         calibration = calibration_error(logits, torch.from_numpy(labels))
-        arrays[f"labels.{evaluation.part}"] = labels.astype(np.int16)
+        arrays[f"labels.{evaluation.part}"] = labels.astype(np.int16 if measurer.classes <= 2**15 else np.int32)
         entries.append(
             {
                 "id": evaluation.id,

@@ -207,7 +207,9 @@ def test_every_kind_is_added_without_training(
             )
 
 
-@pytest.mark.parametrize(("kept", "classes"), [("logits", 10), ("top5", 10), ("logits", 300)])
+@pytest.mark.parametrize(
+    ("kept", "classes"), [("logits", 10), ("top5", 10), ("logits", 300), ("logits", 40_000), ("top5", 70_000)]
+)
 def test_what_is_kept_of_predictions_is_what_was_counted(kept: str, classes: int, tmp_path: Path) -> None:
     """Two logits that are equal in 16 bits, the second larger in 32, and a tie in 32. Reference: the recorded accuracy,
     and the indices of the maxima written here; the best of the 16-bit logits would be another."""
@@ -224,7 +226,9 @@ def test_what_is_kept_of_predictions_is_what_was_counted(kept: str, classes: int
     )  # fmt: skip
     entries, arrays = evaluate(fake, [one], "0" * 8, lambda: False, kept) or ([], {})
     predicted = arrays[f"{one.id}.predicted"]
-    assert predicted.dtype == (np.uint8 if classes <= 256 else np.uint16)
+    assert predicted.dtype == (np.uint8 if classes <= 256 else np.uint16 if classes <= 65_536 else np.uint32)
+    assert arrays["labels.test"].dtype == (np.int16 if classes <= 32_768 else np.int32)
+    np.testing.assert_array_equal(arrays["labels.test"], labels)
     np.testing.assert_array_equal(predicted, best)
     if kept == "logits":
         assert arrays[f"{one.id}.logits"].argmax(1)[0] == 2
