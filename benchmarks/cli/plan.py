@@ -16,7 +16,7 @@ from benchmarks.data.dataset import FOLDER, Places
 from benchmarks.errors import ConfigError, UnpreparedError
 from benchmarks.forecast import cost, memory
 from benchmarks.forecast.gpu_speed import kind_of
-from benchmarks.plan.study import Study, load_study, study_about
+from benchmarks.plan.study import Study, load_study
 from benchmarks.records import init_from
 from benchmarks.records.states import counted, evaluations_missing, missing_words, study_states
 
@@ -46,12 +46,13 @@ def plan(study: str, gpu: str | None, cluster: Path | None, workers: int | None,
     from benchmarks.running import preflight
 
     console = terminal()
+    lacking, places = list[str](), Places(data, root)
     try:
-        loaded = load_study(study, Places(data, root))
-    except UnpreparedError:
-        if not as_json:
-            _say_about(console, study_about(study))
-        raise
+        loaded = load_study(study, places)
+    except UnpreparedError as error:
+        places = replace(places, as_published=True)
+        loaded = load_study(study, places)
+        lacking = [f"{error.message}. Until then the sizes are those published, and classes taken to be of one size"]
     machine = _machine(gpu, cluster, gpus_per_run)
     if workers:
         machine = replace(machine, slot=replace(machine.slot, workers=workers))
@@ -59,7 +60,8 @@ def plan(study: str, gpu: str | None, cluster: Path | None, workers: int | None,
         init_from.check_no_circle(run, root)
     there = {one.id for one in loaded.runs}
     first = [one for one in loaded.runs if one.init_from not in there]  # others start from these, and follow them
-    lacking = [str(one) for one in preflight.unprepared(loaded, first, root, data, decoded=False)]
+    if not places.as_published:
+        lacking = [str(one) for one in preflight.unprepared(loaded, first, root, data, decoded=False)]
     taken = _memory(loaded, root, machine)
     if as_json:
         memory_bytes = taken.side_by_side() if taken else None
@@ -67,8 +69,8 @@ def plan(study: str, gpu: str | None, cluster: Path | None, workers: int | None,
         print_json(values | {"comparisons": power.plan_values(loaded, root)})
         return
     declared = {run.dataset for run in loaded.runs if run.data.photographs or run.dataset.startswith(FOLDER)}
-    for name in sorted(declared):
-        for line in folders.described(folders.index_of(name, Places(data, root))):
+    for name in sorted(declared if not places.as_published else ()):
+        for line in folders.described(folders.index_of(name, places)):
             say(console, line)
     print_plan(console, loaded, root, machine.slot, machine.side_by_side)
     if taken is not None:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from benchmarks.data.dataset import DRAWN, FOLDER, Dataset, Places, Published
 from benchmarks.data.drawn import probes
 from benchmarks.data.folders import declared, index_of
-from benchmarks.errors import ConfigError
+from benchmarks.errors import ConfigError, UnpreparedError
 from models.hints import did_you_mean
 
 
@@ -103,6 +103,7 @@ def _photographs(name: str, title: str, kind: str, counts: tuple[int, int, int],
     return Published(name, title, images, test, classes, listing, reference, kind, files, megabytes)
 
 
+PHOTOGRAPHIC = 224  # pixels: the reference scale next to the median shorter side of every one of these
 _WNIDS = ("imagenet/train", "imagenet/val")
 PHOTOGRAPHS = {
     one.name: one
@@ -147,8 +148,13 @@ def dataset(name: str, places: Places | None = None) -> Dataset:
 
 @lru_cache(maxsize=64)
 def _published(published: Published, places: Places) -> Dataset:
-    """Raises ConfigError, naming the command, where it is not packed, nor kept with the records."""
-    index = index_of(published.name, places)
+    """Raises UnpreparedError, naming the command, where it is not packed, nor kept with the records."""
+    try:
+        index = index_of(published.name, places)
+    except UnpreparedError:
+        if not places.as_published:
+            raise
+        return _unprepared(published)
     return replace(
         index.dataset(),
         title=f"{published.title} ({index.extent}; {index.split})",
@@ -157,6 +163,17 @@ def _published(published: Published, places: Places) -> Dataset:
         files=published.files,
         megabytes=published.megabytes,
     )
+
+
+def _unprepared(published: Published) -> Dataset:
+    """What is known of a data set before it is packed: its counts, of classes that are taken to be of one size."""
+    each, more = divmod(published.images, published.classes)
+    counts = tuple(each + (label < more) for label in range(published.classes))
+    return Dataset(
+        published.name, f"{published.title} (as published; not prepared)", 3, PHOTOGRAPHIC, PHOTOGRAPHIC, counts,
+        published.test, True, "benchmarks.data.readers:read_photographs", published.reference, photographs=True,
+        kind=published.kind, files=published.files, megabytes=published.megabytes,
+    )  # fmt: skip
 
 
 def forget() -> None:

@@ -26,11 +26,13 @@ class Places:
     """Where folders of images are looked for: in the data folder, then among the indices kept under a runs folder.
 
     The defaults are the command's: INDUCTIVE_DATA or `data`, INDUCTIVE_RUNS or `runs`. Without `data` only the indices
-    count, which the records were made with.
+    count, which the records were made with. `as_published`: what nobody has prepared is taken to be as it was
+    published, which does for a forecast.
     """
 
     data: Path | None = field(default_factory=lambda: _from_environment("INDUCTIVE_DATA", "data"))
     runs: Path | None = field(default_factory=lambda: _from_environment("INDUCTIVE_RUNS", "runs"))
+    as_published: bool = False
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from benchmarks.records.record import Record, read_record
 # each operation of a pass forward, in which small ones spend most of theirs. Forward and backward take three passes.
 CPU_FLOPS = 25e9
 OPERATION_SECONDS = 0.11e-3 / 3
+MANY_TOKENS = 512  # below, products of attention are a small part of a network's operations
 TOGETHER = 256  # images of an evaluation that are in a batch at least
 EXCHANGE_BYTES = 10e9  # a second between the GPUs of a node, assumed: PCIe 4.0; NVLink is several times as fast
 FILES_PER_RUN = 10
@@ -232,7 +233,8 @@ def evaluation_seconds(
     """Seconds of the evaluations of a finished run on a slot, by the same rules, a GPU's start included."""
     compared = dict.fromkeys(one.unprobed for one in evaluations if one.probe != NO_PROBE)  # measured once more
     every = (*evaluations, *compared)
-    work = sum(_images(run, one, _part_sizes(run)[one.part]) for one in every)
+    attention = _attention(run, evaluations)
+    work = sum(_images(run, one, _part_sizes(run)[one.part], attention) for one in every)
     images = sum(_part_sizes(run)[one.part] for one in every)
     return max(_evaluating_seconds(run, evaluations, work, slot, speeds), decoding_seconds(run, images, slot))
 
@@ -305,12 +307,25 @@ def _training_area(run: Run) -> float:
     return sum((side / run.resolution) ** 2 for side in several) / len(several)
 
 
-def _images(run: Run, one: Evaluation, count: int) -> float:
-    """What an evaluation of `count` images takes, in images of the training resolution."""
+def _attention(run: Run, evaluations: Sequence[Evaluation]) -> float:
+    """The share of a network's operations, at the training resolution, that grows with the square of an image's area,
+    as attention between all of its places does: told by the operations at the largest resolution of the evaluations."""
+    largest = max((one.resolution for one in evaluations if one.images != "patch"), default=run.resolution)
+    here, area = facts(run), (largest / run.resolution) ** 2
+    if area <= 1 or here.tokens * area < MANY_TOKENS or models.resizes_input(run.model, run.options):
+        return 0.0
+    return max(0.0, (facts(run, largest).macs / here.macs / area - 1) / (area - 1))
+
+
+def _images(run: Run, one: Evaluation, count: int, attention: float = 0.0) -> float:
+    """What an evaluation of `count` images takes, in images of the training resolution; `attention`: see above."""
     if one.batchnorm == "reestimated" and one.part == "test":  # its statistics serve every part
         count += run.part_sizes[0]
     count *= 2 if one.views == "mirrored" else 1
-    return count if one.images == "patch" else count * (one.resolution / run.resolution) ** 2
+    if one.images == "patch" or models.resizes_input(run.model, run.options):
+        return count
+    area = (one.resolution / run.resolution) ** 2
+    return count * area * (1 - attention + attention * area)
 
 
 def speed_key(run: Run) -> str:

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from imagenet import CLASSES, IMAGES, class_counts, write_imagenet
+from imagenet import CLASSES, IMAGES, class_counts, declare_imagenet, write_imagenet
 
 import models
 from analysis.report import write_report
 from benchmarks.cli.main import main
 from benchmarks.data.dataset import Places
 from benchmarks.data.store import load_images
+from benchmarks.errors import UnpreparedError
 from benchmarks.plan.run import Run
 from benchmarks.plan.study import FOLDER, Study, expand, load_study
 from benchmarks.running.execute import execute
@@ -117,16 +118,36 @@ def test_an_unprepared_study_is_read_and_its_runs_are_refused(
     listed = capsys.readouterr().out
     assert all(name in listed for name in NAMES)
     assert "inductive prepare --dataset imagenet" in listed
-    assert called("plan", str(study)) == 2
-    said = capsys.readouterr()
-    assert said.out.split() == ["Which?", "Nothing", "None"]
-    assert "inductive prepare --dataset imagenet" in said.err
     write_imagenet(tmp_path / "data", monkeypatch, each=12)
+    assert called("plan", str(study)) == 0
+    said = capsys.readouterr().out
+    assert said.split()[:3] == ["Which?", "Nothing", "None"]
+    assert (
+        "1 run in 1 cell" in said and "resnet pico, imagenet n=32 r=224, none" in said and "to do: 1 run, about" in said
+    )
+    assert "before running: 'imagenet' is not prepared under" in said and "the sizes are those published" in said
+    assert "inductive prepare --dataset imagenet" in said
+    assert called("run", str(study)) == 2
+    assert "inductive prepare --dataset imagenet" in capsys.readouterr().err
     assert called("prepare", str(study)) == 0
     assert called("plan", str(study), "--gpu", "h100") == 0
     assert "1 cell of 1 wait for photographs" in capsys.readouterr().out
     assert called("plan", str(study), "--gpu", "h100", "--workers", "1000") == 0
     assert "wait for photographs" not in capsys.readouterr().out
+
+
+def test_an_unprepared_study_is_forecast_as_if_it_were_prepared(tmp_path: Path) -> None:
+    """Reference: the same study of an ImageNet that is declared with its true counts, whose classes are not of one
+    size: the same runs, steps and evaluations."""
+    nowhere = Places(tmp_path / "data", tmp_path)
+    with pytest.raises(UnpreparedError):
+        load_study("imagenet-fractions", nowhere)
+    forecast = load_study("imagenet-fractions", replace(nowhere, as_published=True))
+    prepared = load_study("imagenet-fractions", Places(None, declare_imagenet(tmp_path / "there")))
+    assert [run.id for run in forecast.runs] == [run.id for run in prepared.runs]
+    assert [run.steps for run in forecast.runs] == [run.steps for run in prepared.runs]
+    assert forecast.evaluations == prepared.evaluations
+    assert forecast.runs[0].data.test_count == prepared.runs[0].data.test_count == 50_000
 
 
 def called(*arguments: str) -> int:

@@ -8,9 +8,9 @@ import pytest
 
 import models
 from benchmarks.errors import ConfigError
-from benchmarks.forecast.cost import PROBE_SECONDS, _images, evaluation_seconds
+from benchmarks.forecast.cost import PROBE_SECONDS, _attention, _images, evaluation_seconds, facts
 from benchmarks.plan.evaluations import in_words
-from benchmarks.plan.run import Evaluation, default_evaluation
+from benchmarks.plan.run import Evaluation, default_evaluation, make_run
 from benchmarks.plan.study import Study, expand, load_study
 
 HEAD = 'size = "pico"\n'
@@ -160,6 +160,23 @@ def test_mirror_images_are_for_those_that_keep_their_meaning() -> None:
     usual, mirrored = one.evaluations[one.runs[0].id]
     assert mirrored == usual.model_copy(update={"views": "mirrored"})
     assert _images(one.runs[0], mirrored, 50) == 2 * _images(one.runs[0], usual, 50) == 100
+
+
+@pytest.mark.parametrize("model", ["vit", "coatnet", "resnet", "swin", "mlp"])
+def test_an_evaluation_is_priced_by_what_its_resolution_takes(model: str) -> None:
+    """Reference: the multiply-accumulates counted at each resolution: attention's grow with the square of the area. By
+    the area alone a ViT at three times its side takes half of what it does. An MLP sees 32 px in any case; Swin's
+    windows are filled up at 24 and 48 px, which no forecast counts."""
+    run = make_run({"model": model, "size": "nano", "dataset": "cifar10", "train_size": 100})
+    tested = [Evaluation(resolution=side) for side in (24, 32, 48, 64, 96)]
+    attention = _attention(run, tested)
+    assert (attention > 0.01) == (model in ("vit", "coatnet"))
+    for one in tested:
+        counted = facts(run, one.resolution).macs / facts(run).macs
+        assert _images(run, one, 50, attention) == pytest.approx(50 * counted, rel=0.15 if model == "swin" else 0.003)
+    assert _images(run, Evaluation(resolution=96, images="patch"), 50, attention) == 50
+    if model == "vit":
+        assert facts(run, 96).macs > 2 * 9 * facts(run).macs
 
 
 WRONG = [
