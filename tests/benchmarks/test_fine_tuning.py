@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from photographs import write_photographs
 from safetensors.torch import load_file
 
@@ -86,7 +87,7 @@ def test_what_starts_are_called() -> None:
 
 def test_a_share_of_the_shipped_study(inductive: Inductive, tmp_path: Path) -> None:
     """On photographs, trained at 24 px and fine-tuned at 32 by one command; fine-tuning begins at the weights of the
-    run that it names: a rate of nearly 0 leaves them where they were."""
+    run that it names: a rate of nearly 0 leaves them where they were, and so does what trains the last layers alone."""
     write_photographs(tmp_path / "data" / "photos", each=20)
     shipped = tomllib.loads((FOLDER / "fine-tune-resolution.toml").read_text(encoding="utf-8"))
     assert shipped["arms"][1]["init_from"] == "arms[0]"
@@ -113,13 +114,20 @@ def test_a_share_of_the_shipped_study(inductive: Inductive, tmp_path: Path) -> N
         init_from = "arms[0]"
         budget = { steps = 1 }
         recipe = { learning_rate = 1e-12, weight_decay = 0.0 }
+        [[arms]]
+        resolution = 32
+        init_from = "arms[0]"
+        budget = { steps = 1 }
+        recipe = { trained = "last_norm_and_head", learning_rate = 0.1, crop_padding = 0, flip = false }
     """
     share = tomllib.loads(text)
     assert share.keys() < shipped.keys() and share["arms"][1].keys() == shipped["arms"][1].keys()
+    assert share["arms"][2].keys() == shipped["arms"][3].keys()
+    assert share["arms"][2]["recipe"].keys() < shipped["arms"][3]["recipe"].keys()
     (tmp_path / "share.toml").write_text(text)
     done = inductive("run", "share.toml", "--device", "cpu", "--workers", "0", "--jobs", "1")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "4 runs more, which start from these, follow" in done.stdout
+    assert "8 runs more, which start from these, follow" in done.stdout
     study = load_study(str(tmp_path / "share.toml"), Places(tmp_path / "data"))
     frame = load(tmp_path / "runs", study)
     assert set(frame.runs["state"]) == {"finished"} and set(frame.runs["label"]) == {"resnet", "vit"}
@@ -127,6 +135,11 @@ def test_a_share_of_the_shipped_study(inductive: Inductive, tmp_path: Path) -> N
         before, after = (
             load_file(tmp_path / "runs" / name / "weights.safetensors") for name in (run.init_from, run.id)
         )
+        if run.recipe.trained != "all":  # the same to the bit, but for the last norm and the head
+            moved = {name for name, weight in before.items() if not torch.equal(after[name], weight)}
+            last = "norm" if run.model == "vit" else "stages.2.0.norm2"
+            assert moved == {name for name in before if name.startswith(("head.", f"{last}."))}
+            continue
         for name, weight in before.items():
             assert "running" in name or "num_batches" in name or (after[name] - weight).abs().max() < 1e-6, name
         assert len(read_record(tmp_path / "runs" / run.id).evaluations) == (4 if run.model == "resnet" else 2)
