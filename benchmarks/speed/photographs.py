@@ -126,6 +126,7 @@ def loader(folder: Path, batch: int, workers: int) -> Iterator[Callable[[], int]
     def epoch() -> int:
         return sum(len(x) for x, _ in made)
 
+    epoch()  # its workers are forked now: later they would hold open the pipes at whose end those of rings end
     yield epoch
 
 
