@@ -333,7 +333,7 @@ def earlier_notes(study: Study, jobs: Jobs) -> Iterator[str]:
 
 def earlier(study: Study, jobs: Jobs) -> list[Queued]:
     """Jobs that wait or run and have no run of the study as it is now."""
-    now = {run.id for run in study.runs}
+    now = {run.id for run in study.every_run}
     return [
         one
         for array in jobs.arrays

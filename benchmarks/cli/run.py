@@ -30,6 +30,7 @@ from benchmarks.records.study_texts import keep_text
 from benchmarks.running import preflight, torchrun
 from benchmarks.running.progress import reporter_for
 from benchmarks.running.task import Ending, Task
+from benchmarks.stages import whole
 
 if TYPE_CHECKING:
     from benchmarks.running.task import Settings
@@ -52,12 +53,13 @@ def run(study: str, only: str | None, jobs: int | None, root: Path, data: Path, 
     flags["gpus_per_run"] = torchrun.ranks(flags["gpus_per_run"])
     if not flags["gpus_per_run"]:
         return DONE
-    loaded = load_study(study, Places(data, root))
+    places = Places(data, root)
+    loaded = load_study(study, places)
     if (root / ".submissions").is_dir():
         from slurm.status import settle_lost
 
-        settle_lost(loaded, root)
-    return run_study(loaded, only, jobs, root, settings_for(data, **flags), terminal())
+        settle_lost(whole(loaded, places), root)
+    return run_stages(loaded, places, only, jobs, root, settings_for(data, **flags), terminal())
 
 
 def settings_for(
@@ -117,6 +119,22 @@ def check_gpus(gpus_per_run: int, device: str) -> None:
         raise ConfigError("--gpus-per-run", f"{gpus_per_run}: mps has one GPU; allowed: 1")
     if device == "cuda" and gpus_per_run > (there := len(gpus.given())):
         raise ConfigError("--gpus-per-run", f"{gpus_per_run}, and there {'is' if there == 1 else 'are'} {there} here")
+
+
+def run_stages(
+    study: Study, places: Places, only: str | None, jobs: int | None, root: Path, settings: Settings, console: Console
+) -> int:
+    """`run_study` of a study, and then of what confirms its search, which follows from what that has come to."""
+    known = whole(study, places)
+    while True:
+        code = run_study(known, only, jobs, root, settings, console)
+        before, known = known, whole(study, places)
+        if code != DONE or known.runs == before.runs:
+            return code
+        say(
+            console,
+            f"{study.name}: searched; {count(len(known.runs) - len(before.runs), 'runs')} confirm what was chosen",
+        )
 
 
 def run_study(

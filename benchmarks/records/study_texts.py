@@ -81,14 +81,14 @@ def earlier_results(study: Study, kept: Sequence[StudyText], root: Path) -> tupl
     them; why, by text, for those that can no longer be expanded).
 
     An archive of `inductive pack` names such runs, and has no records of them."""
-    seen = {run.id for run in study.runs}
+    seen = {run.id for run in study.every_run}
     found: dict[str, list[Run]] = {}
     beyond: dict[str, str] = {}
     for one in reversed(kept):
         if not differences(one.text, study.text):
             continue
         try:
-            runs = expand(tomllib.loads(one.text), study.name, Places(data=None, runs=root)).runs
+            runs = expand(tomllib.loads(one.text), study.name, Places(data=None, runs=root)).every_run
         except (ConfigError, ModelError) as error:
             beyond[one.text] = str(error)
             continue
