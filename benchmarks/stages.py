@@ -12,6 +12,7 @@ from benchmarks.data.dataset import Places
 from benchmarks.errors import ConfigError
 from benchmarks.plan.run import Run, default_evaluation
 from benchmarks.plan.search import SearchedCell
+from benchmarks.plan.selection import Rule
 from benchmarks.plan.study import Study, confirmation
 from benchmarks.records.record import read_record
 from benchmarks.records.states import run_state
@@ -36,19 +37,20 @@ def outcomes(study: Study, places: Places) -> list[Outcome]:
     nothing."""
     if study.tuning is None:
         return []
-    found = []
-    for cell in study.tuning.cells:
-        accuracies: dict[int, tuple[float, ...] | None] = {}
-        left = 0
-        for trial in cell.trials:
-            of_runs = [_accuracy(run, places) for run in trial.runs]
-            left += of_runs.count("left")
-            if "left" not in of_runs:
-                numbers = tuple(one for one in of_runs if isinstance(one, float))
-                accuracies[trial.number] = numbers if len(numbers) == len(of_runs) else None
-        chosen = None if left else study.tuning.plan.rule.choose(accuracies)
-        found.append(Outcome(cell, accuracies, left, chosen))
-    return found
+    return [outcome(cell, study.tuning.plan.rule, places) for cell in study.tuning.cells]
+
+
+def outcome(cell: SearchedCell, rule: Rule, places: Places) -> Outcome:
+    """What the search of one cell has come to."""
+    accuracies: dict[int, tuple[float, ...] | None] = {}
+    left = 0
+    for trial in cell.trials:
+        of_runs = [_accuracy(run, places) for run in trial.runs]
+        left += of_runs.count("left")
+        if "left" not in of_runs:
+            numbers = tuple(one for one in of_runs if isinstance(one, float))
+            accuracies[trial.number] = numbers if len(numbers) == len(of_runs) else None
+    return Outcome(cell, accuracies, left, None if left else rule.choose(accuracies))
 
 
 def _accuracy(run: Run, places: Places) -> float | str:
@@ -70,6 +72,11 @@ def confirming(study: Study, places: Places) -> Study | None:
     """The runs that confirm what a study has chosen so far; None where nothing is, or nothing is searched."""
     chosen = {one.cell.key: one.chosen for one in outcomes(study, places) if one.chosen is not None}
     return confirmation(study, chosen, places)
+
+
+def is_searching(study: Study, places: Places) -> bool:
+    """Whether runs of a study's search are left to do, so that what confirms it is not all known yet."""
+    return any(one.left for one in outcomes(study, places))
 
 
 def whole(study: Study, places: Places) -> Study:

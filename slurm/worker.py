@@ -32,6 +32,7 @@ from benchmarks.records.states import run_state
 from benchmarks.running import gpus, local
 from benchmarks.running.progress import Lines
 from benchmarks.running.task import Ending, Settings, Task
+from benchmarks.stages import whole
 from slurm.commands import SilentError, SlurmError, call
 from slurm.freeze import load_plugins
 from slurm.ledger import Array, note_error, read_array
@@ -224,7 +225,8 @@ def frozen(submission: Path) -> tuple[Study, Settings, Path]:
     about = read_json(submission / "submission.json")
     load_plugins(submission)
     root, data = Path(about["root"]), Path(about["data"])
-    study = read_study(submission / "study.toml", about["study"], Places(data, root))
+    places = Places(data, root)
+    study = whole(read_study(submission / "study.toml", about["study"], places), places)
     settings = Settings(
         data,
         about["cluster"]["computes_on"],

@@ -148,6 +148,17 @@ class SearchedCell:
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """What a run confirms: a trial of what was searched under `key`, the keys of its recipe that this has decided, and
+    the space that it was drawn from, in words."""
+
+    key: str
+    trial: int
+    recipe_keys: tuple[str, ...]
+    space: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Plan:
     """What is searched and how it is confirmed. `spaces` are those of the models, by their place in the study's list;
     `search_seeds` train every trial, `confirm_seeds` the chosen ones, and none is among both."""
@@ -181,6 +192,11 @@ class Plan:
         """What a cell is searched under: all of it but seed and draw, and the train size where that is shared."""
         left_out = ("seed", "draw", self.search.share)
         return canonical({name: value for name, value in cell.items() if name not in left_out})
+
+    def chosen(self, key: str, model: int, trial: int) -> Chosen:
+        """A trial of a model as what a run confirms."""
+        space = self.spaces[model]
+        return Chosen(key, trial, changed_keys(space), {name: one.words for name, one in space.items()})
 
     def settings(self, cell: Mapping[str, Any], model: int, trial: int, *, whole: bool) -> dict[str, Any]:
         """A cell's settings with what a trial changes in them; of `whole` budget, or of the share of a search."""

@@ -25,7 +25,7 @@ from benchmarks.plan.expectations import Expectation, read_expectations
 from benchmarks.plan.paper import Paper, read_paper
 from benchmarks.plan.probes import NO_PROBE
 from benchmarks.plan.run import UNDER, Evaluation, Run, default_evaluation, make_run, refuse_resolution, unknown_key
-from benchmarks.plan.search import TABLES, Plan, SearchedCell, Trial, changed_keys, read_plan
+from benchmarks.plan.search import TABLES, Chosen, Plan, SearchedCell, Trial, read_plan
 from models.hints import did_you_mean
 
 FOLDER = Path(__file__).parent.parent / "studies"
@@ -71,7 +71,7 @@ class Study:
     `paper` is how the report looks in print; `text` is the file, '' for a study that was never one; `given` is what
     the user named it by, a name or a path; `parts` are the studies that are looked at as one, none of a study that is
     one; `tuning` is what a study searches, whose own runs are then the trials, or those that confirm what was chosen of
-    them; `tuned` has, by the ids of these, the keys of the recipe that were chosen.
+    them; `tuned` has, by the ids of these, what they confirm.
     """
 
     name: str
@@ -92,7 +92,7 @@ class Study:
     given: str = ""
     parts: tuple["Study", ...] = ()
     tuning: "Tuning | None" = None
-    tuned: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    tuned: Mapping[str, Chosen] = field(default_factory=dict)
 
     @property
     def every_run(self) -> tuple[Run, ...]:
@@ -100,6 +100,12 @@ class Study:
         cells = () if self.tuning is None else self.tuning.cells
         trials = (run for cell in cells for trial in cell.trials for run in trial.runs)
         return tuple({run.id: run for run in (*self.runs, *trials)}.values())
+
+    @property
+    def trial_ids(self) -> frozenset[str]:
+        """The ids of the trials of its search."""
+        cells = () if self.tuning is None else self.tuning.cells
+        return frozenset(run.id for cell in cells for trial in cell.trials for run in trial.runs)
 
     @property
     def argument(self) -> str:
@@ -244,7 +250,7 @@ def confirmation(study: Study, chosen: Mapping[str, int], places: Places | None 
     with the evaluations of the study's grid. None where nothing is chosen yet."""
     if study.tuning is None or not chosen:
         return None
-    plan, tuned = study.tuning.plan, dict[str, tuple[str, ...]]()
+    plan, tuned = study.tuning.plan, dict[str, Chosen]()
 
     def with_chosen(cell: dict[str, Any], where: Where) -> dict[str, Any] | None:
         trial = chosen.get(plan.key(cell))
@@ -254,8 +260,9 @@ def confirmation(study: Study, chosen: Mapping[str, int], places: Places | None 
     kept: list[tuple[dict[str, Any], Where]] = []
     grid = {**declared, "seed": list(plan.confirm_seeds)}
     found = _expanded(grid, study.name, places, True, change=with_chosen, kept=kept)
-    for run, (_, where) in zip(found.runs, kept, strict=True):
-        tuned[run.id] = changed_keys(plan.spaces[where.place])
+    for run, (cell, where) in zip(found.runs, kept, strict=True):
+        key = plan.key(cell)
+        tuned[run.id] = plan.chosen(key, where.place, chosen[key])
     return replace(
         found,
         comparisons=study.comparisons,

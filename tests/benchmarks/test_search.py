@@ -160,7 +160,10 @@ def test_a_confirmation_has_fresh_seeds_and_subsets_and_all_evaluations() -> Non
     assert {one.part for one in second.evaluations[second.runs[0].id]} == {"test", "validation"}
     assert [second.evaluations[run.id] for run in second.runs][:1] == [without.evaluations[without.runs[0].id]]
     assert set(second.trials.values()) == {4}
-    assert second.tuned == dict.fromkeys(second.evaluations, ("learning_rate", "weight_decay"))
+    assert second.tuned.keys() == second.evaluations.keys()
+    for one in second.tuned.values():
+        assert (one.trial, one.recipe_keys) == (2, ("learning_rate", "weight_decay"))
+        assert one.space == {"learning_rate": "log 0.0001 .. 0.01", "weight_decay": "0 .. 0.2"}
 
 
 def test_what_is_not_chosen_yet_is_not_confirmed() -> None:
