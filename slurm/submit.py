@@ -31,10 +31,10 @@ from benchmarks.plan.study import Study, load_study, study_path
 from benchmarks.records.attempts import GRACE_SECONDS, Claim
 from benchmarks.records.environment import code_commit
 from benchmarks.records.record import check_root
+from benchmarks.records.stages import is_searching, whole
 from benchmarks.records.states import RunState, counted, run_state, selected
 from benchmarks.records.study_texts import keep_text
 from benchmarks.running import preflight
-from benchmarks.stages import is_searching, whole
 from benchmarks.training.kernels import check_precision, form_by_rule
 from slurm import freeze, ledger
 from slurm.cluster import Cluster, read_cluster

@@ -28,11 +28,11 @@ from benchmarks.files import read_json
 from benchmarks.plan.study import Study, read_study
 from benchmarks.records.attempts import Attempt, claim, slurm_job
 from benchmarks.records.record import Record
+from benchmarks.records.stages import whole
 from benchmarks.records.states import run_state
 from benchmarks.running import gpus, local
 from benchmarks.running.progress import Lines
 from benchmarks.running.task import Ending, Settings, Task
-from benchmarks.stages import whole
 from slurm.commands import SilentError, SlurmError, call
 from slurm.freeze import load_plugins
 from slurm.ledger import Array, note_error, read_array

@@ -8,7 +8,7 @@ from benchmarks.cli.options import Choice, options
 from benchmarks.console import say, terminal
 from benchmarks.data.dataset import Places
 from benchmarks.plan.study import load_study
-from benchmarks.stages import whole
+from benchmarks.records.stages import whole
 
 
 @click.command()

@@ -20,9 +20,9 @@ from benchmarks.plan.recipes import recipe_about, recipe_names
 from benchmarks.plan.study import load_study, study_about, study_names
 from benchmarks.records.record import NO_RECORD
 from benchmarks.records.roots import existing
+from benchmarks.records.stages import whole
 from benchmarks.records.states import counted
 from benchmarks.records.summary import ListedRun, listed_runs, other_folders
-from benchmarks.stages import whole
 from models.catalogue.ladder import MIXERS
 from models.catalogue.ready_made import SUMMARIES, WEIGHTS
 

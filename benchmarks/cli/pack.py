@@ -9,7 +9,7 @@ from benchmarks.console import count, say, terminal
 from benchmarks.data.dataset import Places
 from benchmarks.plan.study import load_study, study_path
 from benchmarks.records import archive
-from benchmarks.stages import whole
+from benchmarks.records.stages import whole
 
 
 @click.command()

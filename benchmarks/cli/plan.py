@@ -18,8 +18,8 @@ from benchmarks.forecast import cost, memory
 from benchmarks.forecast.gpu_speed import kind_of
 from benchmarks.plan.study import Study, confirmation, load_study, study_about
 from benchmarks.records import init_from
+from benchmarks.records.stages import outcomes
 from benchmarks.records.states import counted, evaluations_missing, missing_words, study_states
-from benchmarks.stages import outcomes
 
 HERE = "this machine"
 

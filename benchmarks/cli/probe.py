@@ -17,8 +17,8 @@ from benchmarks.plan.probes import ALL, check_probe
 from benchmarks.plan.run import Evaluation, Run
 from benchmarks.plan.study import Study, load_study, study_names
 from benchmarks.records.record import find_record, read_record
+from benchmarks.records.stages import reported
 from benchmarks.records.states import run_state, selected
-from benchmarks.stages import reported
 from models.hints import did_you_mean
 
 WEIGHTS = "weights.safetensors"

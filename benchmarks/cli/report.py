@@ -9,7 +9,7 @@ from benchmarks.console import count, printable, say, table, terminal
 from benchmarks.data.dataset import Places
 from benchmarks.errors import DONE, FAILED
 from benchmarks.plan.study import load_study
-from benchmarks.stages import reported
+from benchmarks.records.stages import reported
 
 ARMS = 3  # whose main tables are printed
 

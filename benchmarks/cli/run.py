@@ -25,12 +25,12 @@ from benchmarks.data.dataset import Places
 from benchmarks.errors import DONE, FAILED, INTERRUPTED, OTHERS, ConfigError
 from benchmarks.plan.study import Study, load_study
 from benchmarks.records.record import check_root
+from benchmarks.records.stages import whole
 from benchmarks.records.states import counted, run_state, selected
 from benchmarks.records.study_texts import keep_text
 from benchmarks.running import preflight, torchrun
 from benchmarks.running.progress import reporter_for
 from benchmarks.running.task import Ending, Task
-from benchmarks.stages import whole
 
 if TYPE_CHECKING:
     from benchmarks.running.task import Settings

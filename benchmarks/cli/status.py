@@ -13,8 +13,8 @@ from benchmarks.cli.options import options
 from benchmarks.console import print_json, say, table, terminal
 from benchmarks.data.dataset import Places
 from benchmarks.plan.study import Study, load_study
+from benchmarks.records.stages import whole
 from benchmarks.records.states import RunState, counted, evaluations_missing, missing_words, study_states
-from benchmarks.stages import whole
 
 
 @dataclass(frozen=True)

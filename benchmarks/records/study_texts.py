@@ -19,6 +19,7 @@ from benchmarks.files import read_json, write_json
 from benchmarks.plan.run import Run
 from benchmarks.plan.study import Study, expand
 from benchmarks.records.neighbours import FOLDER as NEIGHBOURS
+from benchmarks.records.stages import whole
 from benchmarks.records.validity import valid_record
 from models.options import ModelError
 
@@ -88,7 +89,8 @@ def earlier_results(study: Study, kept: Sequence[StudyText], root: Path) -> tupl
         if not differences(one.text, study.text):
             continue
         try:
-            runs = expand(tomllib.loads(one.text), study.name, Places(data=None, runs=root)).every_run
+            places = Places(data=None, runs=root)
+            runs = whole(expand(tomllib.loads(one.text), study.name, places), places).runs
         except (ConfigError, ModelError) as error:
             beyond[one.text] = str(error)
             continue

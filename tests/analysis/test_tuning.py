@@ -1,5 +1,6 @@
 """What a page says of a search: of records that were made up, by hand and by other ways of computing it."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from analysis.elements.reported import ReportedArm, reported_arms
 from analysis.frame.frame import load
+from analysis.frame.studies import joined
 from analysis.questions.tuning.numbers import at_the_edge, explained, numbers
 from analysis.questions.tuning.sentences import change, claims, leads, limits
 from analysis.report import write_report
@@ -19,8 +21,8 @@ from benchmarks.plan.run import make_run
 from benchmarks.plan.search import Choice, Range
 from benchmarks.plan.study import Study, expand
 from benchmarks.records.record import read_record
+from benchmarks.records.stages import outcomes, reported
 from benchmarks.speed.synthetic import write_record, write_records
-from benchmarks.stages import reported
 
 STUDY: dict[str, Any] = {
     "question": "Is it the tuning?",
@@ -111,6 +113,35 @@ def test_what_was_chosen(arm: ReportedArm) -> None:
     assert row["seed_deviation"] == pytest.approx(np.std(tests, ddof=1))
     assert row["optimism"] == pytest.approx(row["validation"] - np.mean(tests))
     assert row["overfits"] == "-"  # these records have no loss on the validation part
+
+
+@pytest.mark.parametrize(
+    ("losses", "answer"), [([], "-"), ([0.5], "-"), ([0.9, 0.5, 0.52], "no"), ([0.9, 0.5, 0.53], "yes")]
+)
+def test_a_winner_that_overfits_late(tmp_path: Path, losses: list[float], answer: str) -> None:
+    """By hand: 5 % above the lowest; not known of a run that logged at most one validation loss."""
+    study, places = expand({**STUDY, "train_size": 100}, "tuned"), Places(tmp_path, tmp_path)
+    write_records(tmp_path, study)
+    second = reported(study, places)
+    write_records(tmp_path, second)
+    [arm] = arms_of(tmp_path, second)
+    assert study.tuning is not None
+    winner = study.tuning.cells[0].trials[outcomes(study, places)[0].chosen or 0].runs[0]
+    rows = [{"step": 10 * number, "loss": 1.0, "validation_loss": loss} for number, loss in enumerate(losses, 1)]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / winner.id / "metrics.jsonl").write_text(text)
+    of = arm.once(numbers)
+    assert of.chosen["overfits"].tolist() == [answer, "-"]
+    assert any("overfit late" in claim.answer.lead for claim in limits(arm)) == (answer == "yes")
+
+
+def test_a_report_of_two_studies_has_both_searches(tmp_path: Path) -> None:
+    """Each arm knows whose search it confirms."""
+    one = searched(tmp_path, train_size=100)
+    other = searched(tmp_path, train_size=100, budget={"steps": 300})
+    arms = reported_arms(joined([one, other]), load(tmp_path, one, other), tmp_path)
+    assert len(arms) == 2
+    assert [len(arm.once(numbers).chosen) for arm in arms] == [2, 2]
 
 
 def test_a_trial_that_diverged_counts_as_the_worst(tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ import shutil
 import signal
 import subprocess
 import time
+import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,10 @@ from benchmarks.data.dataset import Places
 from benchmarks.errors import ConfigError
 from benchmarks.plan.study import Study, expand, load_study
 from benchmarks.records.record import read_record
+from benchmarks.records.stages import outcomes, reported, whole
+from benchmarks.records.study_texts import earlier_results, keep_text, kept_texts
 from benchmarks.records.summary import listed_runs
 from benchmarks.speed.synthetic import write_record, write_records
-from benchmarks.stages import outcomes, reported, whole
 
 Inductive = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -103,6 +106,21 @@ def test_a_trial_that_diverged_is_not_chosen_and_does_not_hold_up_the_others(tmp
     write_record(tmp_path, run, [], "diverged")
     now = outcomes(study, places)[0]
     assert now.left == 0 and now.accuracies[best] is None and now.chosen not in (None, best)
+
+
+def test_what_an_earlier_text_has_confirmed_is_not_forgotten(tmp_path: Path) -> None:
+    """A page names results of earlier versions of its study; with more trials another setting may be confirmed."""
+    texts = [TEXT, TEXT.replace("trials = 3", "trials = 4")]
+    (before, now), places = (
+        [replace(expand(tomllib.loads(one), "s"), text=one) for one in texts],
+        Places(tmp_path, tmp_path),
+    )
+    write_records(tmp_path, before)
+    second = reported(before, places)
+    write_records(tmp_path, second)
+    keep_text(before, tmp_path)
+    found, beyond = earlier_results(now, kept_texts("s", tmp_path)[0], tmp_path)
+    assert [run.id for run in found[TEXT]] == [run.id for run in second.runs] and beyond == {}
 
 
 def test_another_study_has_no_second_stage(tmp_path: Path) -> None:

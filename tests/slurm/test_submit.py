@@ -24,9 +24,9 @@ from benchmarks.forecast import cost, gpu_speed
 from benchmarks.plan.run import Evaluation, make_run
 from benchmarks.plan.study import load_study
 from benchmarks.records.attempts import GRACE_SECONDS
+from benchmarks.records.stages import whole
 from benchmarks.records.states import RunState
 from benchmarks.speed.synthetic import write_record
-from benchmarks.stages import whole
 from benchmarks.training.kernels import check_precision
 from slurm import ledger
 from slurm.cluster import Cluster

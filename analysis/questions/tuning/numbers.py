@@ -25,7 +25,7 @@ from benchmarks.errors import RecordError
 from benchmarks.plan.run import Run
 from benchmarks.plan.search import Plan, Range, Space, Value
 from benchmarks.records.metrics import read_metrics
-from benchmarks.stages import Outcome, outcome
+from benchmarks.records.stages import Outcome, outcome
 
 EDGE = 0.1  # share of a range at each end: what is chosen there may lie better beyond
 LATE = 1.05  # the loss at the end over the lowest before, from which on a run has overfitted
