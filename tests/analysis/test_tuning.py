@@ -13,7 +13,7 @@ from analysis.elements.reported import ReportedArm, reported_arms
 from analysis.frame.frame import load
 from analysis.frame.studies import joined
 from analysis.questions.tuning.numbers import at_the_edge, explained, numbers
-from analysis.questions.tuning.sentences import change, claims, leads, limits
+from analysis.questions.tuning.sentences import change, claims, claims_of_all, leads, limits
 from analysis.report import write_report
 from analysis.statistics.tuning_curves import tuning_curve
 from benchmarks.data.dataset import Places
@@ -214,6 +214,22 @@ def test_sentences(arm: ReportedArm) -> None:
     assert all(" leads " in text and "estimates" in text for text in said)
     edges = arm.once(numbers).chosen["boundary"].str.len() > 0
     assert bool(list(limits(arm))) == edges.any()
+
+
+def test_what_is_not_confirmed_is_named(tmp_path: Path) -> None:
+    """A search that is not done, and one that came to nothing; of a study that is done nothing is said."""
+    study, places = expand(STUDY, "tuned"), Places(tmp_path, tmp_path)
+    assert study.tuning is not None
+    of = [{run.id for trial in cell.trials for run in trial.runs} for cell in study.tuning.cells]
+    for run in study.runs[1:]:
+        write_record(tmp_path, run, study.evaluations[run.id], "diverged" if run.id in of[3] else "finished")
+    [claim] = claims_of_all(arms_of(tmp_path, reported(study, places)))
+    assert claim.answer.body == (
+        "resnet with 100 images (1 run of its search left) and vit none with 300 images (every trial diverged)."
+    )
+    write_record(tmp_path, study.runs[0], study.evaluations[study.runs[0].id])
+    [claim] = claims_of_all(arms_of(tmp_path, reported(study, places)))
+    assert "resnet" not in claim.answer.body
 
 
 def test_few_trials_say_nothing(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -14,6 +14,8 @@ from analysis.frame.rows import each_group, each_row
 from analysis.questions.tuning.numbers import numbers
 from analysis.statistics.intervals import Estimate
 from analysis.wording import Answer, Scope
+from benchmarks.data.dataset import Places
+from benchmarks.records.stages import outcome
 
 PLACE = "tuning"  # the anchor of the chapter
 
@@ -96,6 +98,24 @@ def _lead_words(lead: Lead) -> str:
         f"{each}, it cannot be told which of {lead.label} and {lead.other} leads "
         f"({wording.points(lead.difference)}); {order}"
     )
+
+
+def claims_of_all(arms: Sequence[ReportedArm]) -> Iterator[Claim]:
+    """What was searched and is in no table: cells whose search is not done, or of which every trial diverged."""
+    lacking = []
+    for part in arms[0].study.parts or (arms[0].study,) if arms else ():
+        if part.tuning is None:
+            continue
+        confirmed = {one.key for one in part.tuned.values()}
+        for cell in part.tuning.cells:
+            if cell.key in confirmed:
+                continue
+            run = cell.trials[0].runs[0]
+            left = outcome(cell, part.tuning.plan.rule, Places(data=None, runs=arms[0].root)).left
+            why = f"{wording.count(left, 'runs')} of its search left" if left else "every trial diverged"
+            lacking.append(f"{' '.join(run.model_words)} with {wording.count(run.train_size, 'images')} ({why})")
+    if lacking:
+        yield Claim(Answer("Not confirmed, and in no table", Scope(), f"{wording.names(lacking)}."), PLACE)
 
 
 def limits(arm: ReportedArm) -> Iterator[Claim]:
