@@ -13,8 +13,9 @@ from analysis.elements.reported import ReportedArm, reported_arms
 from analysis.frame.frame import load
 from analysis.frame.studies import joined
 from analysis.questions.tuning.numbers import at_the_edge, explained, numbers
-from analysis.questions.tuning.sentences import change, claims, claims_of_all, leads, limits
+from analysis.questions.tuning.sentences import Lead, _lead_words, change, claims, claims_of_all, leads, limits
 from analysis.report import write_report
+from analysis.statistics.intervals import Estimate
 from analysis.statistics.tuning_curves import tuning_curve
 from benchmarks.data.dataset import Places
 from benchmarks.plan.run import make_run
@@ -208,12 +209,23 @@ def test_who_leads_at_equal_trials() -> None:
 
 
 def test_sentences(arm: ReportedArm) -> None:
-    """One a train size, with a verdict or without."""
+    """One a train size, with a verdict or without; what lies at an edge is named."""
     said = [claim.answer.text for claim in claims(arm)]
     assert len(said) == 2 and all("with k = 1 of 16 drawn trials each, " in text for text in said)
-    assert all(" leads " in text and "estimates" in text for text in said)
+    assert all(" leads " in text and "the order of the estimates" in text for text in said)
     edges = arm.once(numbers).chosen["boundary"].str.len() > 0
     assert bool(list(limits(arm))) == edges.any()
+
+
+def test_the_sentence_of_three_models() -> None:
+    """By hand: led by so much, not told, and where the order of the estimates changes."""
+    one, two = Estimate(0.2, 0.05, 0.4, 2), Estimate(0.02, -0.1, 0.14, 2)
+    found = [Lead("a", "b", 2, 16, one, None), Lead("a", "c", 2, 16, two, 3)]
+    assert _lead_words(found) == (
+        "with k = 2 of 16 drawn trials each, a leads b by 20.0 points [5.0, 40.0]; it cannot be told whether a leads c "
+        "(+2.0 points [−10.0, 14.0]); the order of the estimates changes at k = 3 for c"
+    )
+    assert _lead_words(found[:1]).endswith("; the order of the estimates is the same at every k")
 
 
 def test_what_is_not_confirmed_is_named(tmp_path: Path) -> None:

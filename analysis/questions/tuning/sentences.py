@@ -48,8 +48,8 @@ def claims(arm: ReportedArm) -> Iterator[Claim]:
         found = leads(curves)
         scope = Scope(arm.words)
         if found:
-            body = "; ".join(map(_lead_words, found))
-            yield Claim(Answer(f"Tuned alike, {wording.number(size)} images", scope, f"{body}."), PLACE)
+            body = f"{_lead_words(found)}."
+            yield Claim(Answer(f"Tuned alike, {wording.number(size)} images", scope, body), PLACE)
         elif curves["label"].nunique() > 1:
             body = f"bands of {wording.count(trials, 'trials')} say nothing about the best of any number of them."
             yield Claim(Answer(f"Tuned alike, {wording.number(size)} images", scope, body), PLACE)
@@ -84,20 +84,17 @@ def change(one: dict[int, float], two: dict[int, float]) -> int | None:
     return next((k for (_, before), (k, sign) in itertools.pairwise(signs) if sign != before), None)
 
 
-def _lead_words(lead: Lead) -> str:
-    each = f"with k = {lead.k} of {lead.trials} drawn trials each"
-    order = (
-        f"the order of their estimates changes at k = {lead.changes}"
-        if lead.changes is not None
-        else "their estimates keep their order at every k"
-    )
-    size = wording.points(lead.difference, signed=False)
-    if lead.told:
-        return f"{each}, {lead.label} leads {lead.other} by {size}; {order}"
-    return (
-        f"{each}, it cannot be told which of {lead.label} and {lead.other} leads "
-        f"({wording.points(lead.difference)}); {order}"
-    )
+def _lead_words(found: Sequence[Lead]) -> str:
+    """Whom the leader leads by how much, of whom that cannot be told, and where the order of the estimates changes."""
+    first = found[0]
+    told = [f"{one.other} by {wording.points(one.difference, signed=False)}" for one in found if one.told]
+    untold = [f"{one.other} ({wording.points(one.difference)})" for one in found if not one.told]
+    phrases = [f"{first.label} leads {wording.names(told)}"] if told else []
+    phrases += [f"it cannot be told whether {first.label} leads {wording.names(untold)}"] if untold else []
+    changes = [f"at k = {one.changes} for {one.other}" for one in found if one.changes is not None]
+    order = f"changes {wording.names(changes)}" if changes else "is the same at every k"
+    each = f"with k = {first.k} of {first.trials} drawn trials each"
+    return f"{each}, {'; '.join(phrases)}; the order of the estimates {order}"
 
 
 def claims_of_all(arms: Sequence[ReportedArm]) -> Iterator[Claim]:
