@@ -179,7 +179,7 @@ def _search_words(study: Study) -> str:
     return (
         f"search: the recipe and {count(search.trials, 'drawn trials')} ({search.sampler}){several} of each {each}, "
         f"{count(len(plan.search_seeds), 'seeds')} each{length}; then {count(len(plan.confirm_seeds), 'fresh seeds')} "
-        f"of what it chooses ({plan.rule.about})\nbands of {LEVEL:.0%} will say something about {about}"
+        f"of what it chooses ({plan.rule.about})\nbands of {100 * LEVEL:g} % will say something about {about}"
     )
 
 

@@ -26,7 +26,7 @@ INTRO = Markup(
     "Every model had the same number of trials, drawn before any was run, and was judged on the validation part alone. "
     "What was chosen was then trained with fresh seeds on fresh subsets, of which all other chapters are."
 )
-BANDS = f"bands: {LEVEL:.0%}, for all k of a model together, whatever the distribution of its trials"
+BANDS = f"bars and bands: {100 * LEVEL:g} %, for all k of a model together, whatever the distribution of its trials"
 WIDER = "; of Halton points, for which they are wider than they need be"
 CHOSEN = (
     "setting",
