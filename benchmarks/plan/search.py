@@ -173,6 +173,19 @@ class Plan:
         """By which a trial is chosen."""
         return selection.RULES[self.search.rule]
 
+    @property
+    def words(self) -> str:
+        """What was done, in sentences."""
+        search = self.search
+        each = "model, at its largest train size" if search.share else "model and train size"
+        several = f" in {search.studies} equal searches" if search.studies > 1 else ""
+        length = "" if search.budget.share == 1 else f", with {100 * search.budget.share:g} % of the budget"
+        return (
+            f"{search.trials} settings were drawn ({search.sampler}){several} before any was trained, alike for each "
+            f"{each}, beside the recipe as it is{length}. Chosen was by the {self.rule.about}, on validation images "
+            f"alone. What was chosen was trained with {len(self.confirm_seeds)} fresh seeds and subsets."
+        )
+
     def drawn(self, model: int, trial: int) -> dict[str, Value]:
         """The values of a trial's hyper-parameters by name; nothing of trial 0, which is the recipe."""
         if trial == 0:

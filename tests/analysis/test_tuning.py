@@ -275,6 +275,9 @@ def test_the_page_has_it_in_every_format(tmp_path: Path) -> None:
     for name in ("trials", "curves", "chosen", "sensitivity"):
         assert not pd.read_csv(tmp_path / "page" / "tables" / f"tuning-{name}.csv").empty
     assert any("Tuned alike" in line for line in written.answers)
+    methods = " ".join((tmp_path / "page" / "methods.txt").read_text().split())
+    assert "16 settings were drawn (random) in 4 equal searches before any was trained" in methods
+    assert "lourie2024show" in (tmp_path / "page" / "references.bib").read_text()
     assert "No finished run that could stand in these tables was left out" in (tmp_path / "page/report.md").read_text()
     write_report(study, tmp_path / "runs", tmp_path / "page", formats)
     assert {path: path.read_bytes() for path in first} == first
