@@ -32,7 +32,7 @@ from benchmarks.collector import collector_paused
 from benchmarks.errors import ConfigError
 from benchmarks.plan.study import Study
 from benchmarks.records.record import write_atomic
-from benchmarks.records.redaction import Redactor
+from benchmarks.redaction import Redactor
 from models.hints import did_you_mean
 
 FORMATS = ("html", "latex", "markdown", "csv")

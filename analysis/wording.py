@@ -28,6 +28,9 @@ TERMS: Mapping[str, str] = MappingProxyType(
         "condition": "the runs that may stand in one table: same data, size, recipe, budget, training resolution, "
         "validation and precision",
         "accuracy": "share of test images whose class has the largest logit",
+        "trial": "a setting of the recipe that a search has drawn, before any was run, and trained",
+        "tuning curve": "median of the best validation accuracy among k drawn trials, as a function of k",
+        "optimism": "validation accuracy of the chosen trial less the test accuracy of its fresh seeds",
         "interval": "95 % Student t-interval of the mean over k independent units (draws, else seeds)",
         "paired difference": "taken run by run between models with the same draw and seed",
         "simultaneous interval": "of a declared family at one train size: with 95 % all of its differences lie in "

@@ -423,10 +423,16 @@ def rest_error(submission: Path) -> str:
     return "".join(_shown(error_line(text)))
 
 
+def confirms(submission: Path) -> bool:
+    """Whether what a submission searches is confirmed by runs that are not known yet, which a job after it submits."""
+    return bool(read_json(submission / "submission.json").get("confirms"))  # absent in early submissions
+
+
 def leaves_a_rest(submission: Path) -> bool:
-    """Whether a job submits what a submission has held back."""
+    """Whether a job submits what a submission has held back, or what confirms its search."""
     about = read_json(submission / "submission.json")
-    return bool(about.get("held")) and about.get("cluster", {}).get("over") == "dependent"
+    dependent = bool(about.get("held")) and about.get("cluster", {}).get("over") == "dependent"
+    return dependent or confirms(submission)
 
 
 def is_own(submission: Path) -> bool:

@@ -316,10 +316,14 @@ def failed_start_notes(failed: Sequence[FailedStart]) -> Iterator[str]:
 
 
 def rest_notes(arrays: Sequence[Array], left: AbstractSet[str]) -> Iterator[str]:
-    """Why the job that was to submit what was held back did not, where some of that is still left."""
+    """Why the job that was to submit what was held back, or confirms a search, did not, where some of it is left."""
     for folder in dict.fromkeys(array.submission for array in arrays):
-        if (reason := ledger.rest_error(folder)) and left & ledger.held_back(folder):
+        if not (reason := ledger.rest_error(folder)):
+            continue
+        if left & ledger.held_back(folder):
             yield f"the job that submits what was held back ended badly: {reason}; submit again"
+        elif left and ledger.confirms(folder):
+            yield f"the job that submits what confirms the search ended badly: {reason}; submit again"
 
 
 def earlier_notes(study: Study, jobs: Jobs) -> Iterator[str]:
@@ -333,7 +337,7 @@ def earlier_notes(study: Study, jobs: Jobs) -> Iterator[str]:
 
 def earlier(study: Study, jobs: Jobs) -> list[Queued]:
     """Jobs that wait or run and have no run of the study as it is now."""
-    now = {run.id for run in study.runs}
+    now = {run.id for run in study.every_run}
     return [
         one
         for array in jobs.arrays

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from benchmarks.plan.study import Study, load_study, study_path
 from benchmarks.records.attempts import GRACE_SECONDS, Claim
 from benchmarks.records.environment import code_commit
 from benchmarks.records.record import check_root
+from benchmarks.records.stages import is_searching, whole
 from benchmarks.records.states import RunState, counted, run_state, selected
 from benchmarks.records.study_texts import keep_text
 from benchmarks.running import preflight
@@ -83,6 +85,7 @@ class Request:
     states: tuple[str, ...] = OPEN
     accept_code: bool = False
     again: bool = False  # by `retry`: also where jobs like these have ended before their first run
+    searching: bool = False  # the study's search is not done, so that a job after it submits what confirms it
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,8 @@ def read_request(
     accept_code: bool = False,
 ) -> Request:
     """A request by a study's name or file and a cluster's file. Raises ConfigError for what is wrong in either."""
-    study, cluster = load_study(name, Places(data, root)), read_cluster(cluster_file)
+    places = Places(data, root)
+    study, cluster = whole(load_study(name, places), places), read_cluster(cluster_file)
     if cluster.sbatch_seconds >= GRACE_SECONDS:
         message = f"must be below {GRACE_SECONDS:g}: a `submit` that is silent for longer counts as dead on other hosts"
         raise ConfigError("sbatch_seconds", message, str(cluster_file))
@@ -129,6 +133,7 @@ def read_request(
         only=only,
         states=states,
         accept_code=accept_code,
+        searching=is_searching(study, places),
     )
 
 
@@ -162,7 +167,8 @@ def retry_study(request: Request, console: Console, *, yes: bool = False) -> int
 
 
 def submit_held(submission: str) -> str:
-    """The body of the job that submits what a submission has held back, from its frozen code and study."""
+    """The body of the job that submits what a submission has held back, and what confirms its search, from its frozen
+    code and study."""
     from submitit.helpers import clean_env
 
     site = {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}
@@ -175,7 +181,8 @@ def submit_held(submission: str) -> str:
 
 
 def _submit_held(submission: Path) -> int:
-    """Submits what a submission has held back and nothing else, as it was requested then. Returns the exit code."""
+    """Submits what a submission has held back, what confirms its search, and nothing else, as it was requested then.
+    Returns the exit code."""
     about = read_json(submission / "submission.json")
     study, settings, root = frozen(submission)
     values = {key: value for key, value in about["cluster"].items() if key in Cluster.model_fields}
@@ -187,10 +194,15 @@ def _submit_held(submission: Path) -> int:
         root,
         settings.data,
         command=about["command"],
+        only=about.get("only"),
         accept_code=settings.accept_code,
+        searching=is_searching(study, Places(settings.data, root)),
     )
-    held = set(about["held"])
-    runs = [run for run in study.runs if run.id in held]
+    wanted = set(about["held"])
+    if ledger.confirms(submission):
+        confirming = {run.id for run in study.runs} - study.trial_ids
+        wanted |= {run for run in confirming if fnmatchcase(run, request.only or "*")}
+    runs = [run for run in study.runs if run.id in wanted]
     with ledger.claimed(root, study.name, HELD_WAIT) as claim:
         return _submit(request, runs, claim, Console(width=PIPE_WIDTH), yes=True)
 
@@ -209,7 +221,7 @@ def _submit(request: Request, runs: Sequence[Run], claim: Claim | None, console:
     open_runs = _open_runs(request, jobs, known, console)
     _show_stopped(jobs, claim, console)
     if not open_runs:
-        say(console, "nothing to submit")
+        say(console, "nothing to submit" + ("; the search is not done yet" if request.searching else ""))
         return DONE
     for one in open_runs:
         check_precision(one.run, cluster.computes_on)
@@ -218,7 +230,7 @@ def _submit(request: Request, runs: Sequence[Run], claim: Claim | None, console:
     taken = {one.id for one in in_queue(jobs.arrays, jobs.queue).values()}
     planned = matrix(request, open_runs, max(0, cluster.max_jobs - len(taken)))
     _show_matrix(study, {run for array in planned.arrays for job in array for run in job}, console)
-    _show_plan(planned, cluster, console)
+    _show_plan(planned, request, console)
     start_seconds = JOB_START_SECONDS + cost.measured_start(root, study)
     warning = short_of_time(cluster.minutes * 60.0 - cluster.signal_seconds, start_seconds)
     if warning:
@@ -398,8 +410,9 @@ def _show_matrix(study: Study, chosen: Collection[str], console: Console) -> Non
     table(console, "", columns, rows)
 
 
-def _show_plan(planned: Matrix, cluster: Cluster, console: Console) -> None:
+def _show_plan(planned: Matrix, request: Request, console: Console) -> None:
     """How many jobs there are, how long they take, what was assumed, and what is held back."""
+    cluster = request.cluster
     hours, unit = price(planned, cluster)
     longest = max(
         (sum(planned.seconds[run] for run in job) / cluster.slots for array in planned.arrays for job in array),
@@ -419,7 +432,7 @@ def _show_plan(planned: Matrix, cluster: Cluster, console: Console) -> None:
             f"{slot_of(cluster).assumption} for {count(assumed, 'runs')} whose speed nobody has measured here",
         )
     if planned.held:
-        follows = cluster.over == "dependent" and planned.runs
+        follows = (cluster.over == "dependent" or request.searching) and planned.runs
         later = "a job after these submits them" if follows else "submit again later"
         held = count(len(planned.held), "runs")
         is_ = "is" if len(planned.held) == 1 else "are"
@@ -448,8 +461,11 @@ def send_matrix(request: Request, planned: Matrix, claim: Claim, console: Consol
         },
         "commit": commit,
         "held": list(planned.held),
+        "only": request.only,
+        "confirms": request.searching,
     }
     write_json(submission / "submission.json", about)
+    sent_jobs = []
     for number, jobs in enumerate(planned.arrays):
         claim.check()
         claim.beat(number, len(planned.arrays), None)
@@ -468,9 +484,10 @@ def send_matrix(request: Request, planned: Matrix, claim: Claim, console: Consol
             )
             return FAILED
         ledger.settled(array, "submitted", job)
+        sent_jobs.append(job)
         say(console, f"job {job}: {count(len(jobs), 'jobs')}, {count(sum(map(len, jobs)), 'runs')}")
-    if planned.held and request.cluster.over == "dependent":
-        after = f"afterany:{job}"
+    if request.searching or (planned.held and request.cluster.over == "dependent"):
+        after = "afterany:" + ":".join(sent_jobs if request.searching else sent_jobs[-1:])
         executor = executor_for(submission, request.cluster.only_submits, ledger.rest_name(submission), after)
         try:
             rest = executor.submit(submit_held, str(submission))
@@ -478,7 +495,8 @@ def send_matrix(request: Request, planned: Matrix, claim: Claim, console: Consol
             refusal = " ".join(str(error).split())
             say(console, f"the job that submits what is left could not be sent ({refusal}): submit again later")
             return FAILED
-        say(console, f"job {rest.job_id} submits what is left once job {job} is over")
+        left = "what is left and confirms the search" if request.searching else "what is left"
+        say(console, f"job {rest.job_id} submits {left} once job {' and '.join(after.split(':')[1:])} is over")
     return DONE
 
 

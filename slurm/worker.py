@@ -28,6 +28,7 @@ from benchmarks.files import read_json
 from benchmarks.plan.study import Study, read_study
 from benchmarks.records.attempts import Attempt, claim, slurm_job
 from benchmarks.records.record import Record
+from benchmarks.records.stages import whole
 from benchmarks.records.states import run_state
 from benchmarks.running import gpus, local
 from benchmarks.running.progress import Lines
@@ -239,7 +240,8 @@ def frozen(submission: Path) -> tuple[Study, Settings, Path]:
     about = read_json(submission / "submission.json")
     load_plugins(submission)
     root, data = Path(about["root"]), Path(about["data"])
-    study = read_study(submission / "study.toml", about["study"], Places(data, root))
+    places = Places(data, root)
+    study = whole(read_study(submission / "study.toml", about["study"], places), places)
     settings = Settings(
         data,
         about["cluster"]["computes_on"],

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from analysis.frame.frame import Frame
+from analysis.frame.naming import TUNED
 
 ENTRIES = Path(__file__).parent / "templates" / "references.bib"
 KEYWORDS = re.compile(r",\n  keywords = \{(.*?)\}")
@@ -19,6 +20,7 @@ def bibliography(frame: Frame) -> str:
         table = frame.rows if kind == "images" else frame.runs
         used |= {f"{kind}:{value}" for value in table[kind]}
     used |= {f"recipe:{values['name']}" for values in frame.recipes.values()}
+    used |= {"search"} if frame.runs["recipe"].str.endswith(f", {TUNED}").any() else set()
     used |= {f"library:{model.partition(':')[0]}" for model in frame.runs["model"] if ":" in model}
     entries = ENTRIES.read_text(encoding="utf-8").strip().split("\n\n")
     return "\n\n".join(KEYWORDS.sub("", entry) for entry in entries if used & keywords(entry)) + "\n"

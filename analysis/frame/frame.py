@@ -19,7 +19,7 @@ import pandas as pd
 
 import models
 from analysis.frame.main_rows import at_home
-from analysis.frame.naming import NONE, differing, hardware, model_of, name_recipes, text
+from analysis.frame.naming import NONE, differing, hardware, model_of, name_recipes, text, without_tuned
 from analysis.frame.rows import each_group
 from analysis.frame.studies import joined
 from analysis.statistics import collapses
@@ -199,9 +199,13 @@ def load(root: Path | str, *studies: Study, runs: Iterable[str] | None = None) -
     known = {one.name: one for one in entries if one.settings}
     starved_below = study.starved_below if study is not None else STARVED_BELOW
     settings = {name: one.settings for name, one in known.items()}
+    tuned = study.tuned if study is not None else {}
+    alike = {
+        name: without_tuned(one, tuned[name].recipe_keys) if name in tuned else one for name, one in settings.items()
+    }
     table = _table_of_runs([one.row for one in known.values()], study)
-    recipes = name_recipes(table, settings, ARM)
-    _name_labels(table, settings)
+    recipes = name_recipes(table, alike, ARM, {name: one.space for name, one in tuned.items()})
+    _name_labels(table, alike)
     _mark_starved(table, starved_below)
     _count_draws(table)
     evaluated = _table_of_evaluations([row for one in known.values() for row in one.evaluations])

@@ -1,7 +1,7 @@
 """Names in tables: what differs, in words, what a recipe is called where models have their own, what hardware is."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,6 +10,7 @@ import models
 from analysis.frame.rows import each_group
 from benchmarks.plan.recipes import plain, recipe_names, recipe_values
 
+TUNED = "tuned"  # the value of a key of a recipe that a search has chosen, for each cell its own
 NONE = "-"  # an option that a model does not have, a setting that an evaluation does not have
 Settings = Mapping[str, Any]  # of a run, as config.json has them
 
@@ -67,20 +68,40 @@ def decoder(execution: Settings) -> str:
     return f"{facts['name']} {facts['version']}{library}" if facts else ""
 
 
-def name_recipes(table: pd.DataFrame, settings: Mapping[str, Settings], arm: Sequence[str]) -> dict[str, Any]:
-    """Fills the columns `recipe` and `recipe_own`; returns every recipe's full name with its numbers.
+def without_tuned(settings: Settings, keys: Iterable[str]) -> Settings:
+    """A run's settings with TUNED for the keys of its recipe that a search has chosen: one recipe, whatever these
+    are."""
+    keys = set(keys)
+    recipe = {key: TUNED if key in keys else value for key, value in settings["recipe"].items()}
+    options = {
+        key: TUNED if key == "drop_path" and key in keys else value for key, value in settings["options"].items()
+    }
+    return {**settings, "recipe": recipe, "options": options}
+
+
+def name_recipes(
+    table: pd.DataFrame,
+    settings: Mapping[str, Settings],
+    arm: Sequence[str],
+    tuned: Mapping[str, Mapping[str, str]] | None = None,
+) -> dict[str, Any]:
+    """Fills the columns `recipe` and `recipe_own`; returns every recipe's full name with its numbers. Runs that are
+    `tuned` come with TUNED in the place of what was chosen, which their recipe's name says; `recipe_own` has the spaces
+    (by hyper-parameter, in words) where these differ.
 
     A full name is the file's, and the numbers in which recipes of one name differ from it or from each other. In
     `recipe`, which decides the arm (the columns `arm`), a key is left out when it differs between models but is one and
     the same for each of them: that is a model's own, `recipe_own` says it, and the ledger marks it.
     """
+    tuned = tuned or {}
     by_name: dict[str, list[Settings]] = {}
     for run in table["run"]:
         by_name.setdefault(settings[run]["recipe"]["name"], []).append(settings[run]["recipe"])
     numbered = {name: differing([*_shipped(name), *recipes]) for name, recipes in by_name.items()}
 
     def named(recipe: Settings, without: Sequence[str] = ()) -> str:
-        keys = [key for key in numbered[recipe["name"]] if key in recipe and key not in without]
+        shown = (key for key in numbered[recipe["name"]] if recipe.get(key, TUNED) != TUNED)
+        keys = [key for key in shown if key not in without]
         changes = [f"{key}={text(recipe[key])}" for key in keys]
         return f"{recipe['name']} ({', '.join(changes)})" if changes else str(recipe["name"])
 
@@ -99,15 +120,22 @@ def name_recipes(table: pd.DataFrame, settings: Mapping[str, Settings], arm: Seq
                 called[run] = f"{names}, by model" + (f" ({changes})" if changes else "")
             else:
                 called[run] = named(recipe, own) + (", by model" if own else "")
+    called |= {run: f"{name}, tuned" for run, name in called.items() if run in tuned}
     table["recipe"] = pd.Series([called[run] for run in table["run"]], index=table.index, dtype="str")
     owned: dict[str, str] = {}
     for _, group in each_group(table, list(arm)):
         effective = {run: _effective(settings[run]) for run in group["run"]}
+        for name in dict.fromkeys(name for run in group["run"] for name in tuned.get(run, {})):
+            for run, values in effective.items():
+                values[f"searched {name}"] = tuned.get(run, {}).get(name, NONE)
         keys = differing(list(effective.values()))
         for run, values in effective.items():
             owned[run] = ", ".join(f"{key}={text(values[key])}" for key in keys) or NONE
     table["recipe_own"] = pd.Series([owned[run] for run in table["run"]], index=table.index, dtype="str")
-    return {named(settings[run]["recipe"]): dict(settings[run]["recipe"]) for run in table["run"]}
+    return {
+        named(settings[run]["recipe"]) + (", tuned" if run in tuned else ""): dict(settings[run]["recipe"])
+        for run in table["run"]
+    }
 
 
 def _shipped(name: str) -> list[Settings]:

@@ -41,6 +41,7 @@ def joined(studies: Sequence[Study]) -> Study:
         comparisons=_families(studies),
         expects=tuple(dict.fromkeys(one for study in studies for one in study.expects)),
         trials=_trials(studies),
+        tuned={run: chosen for study in studies for run, chosen in study.tuned.items()},
         paper=merged([study.paper for study in studies]),
         parts=tuple(studies),
     )

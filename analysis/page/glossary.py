@@ -7,6 +7,7 @@ from analysis.wording import TERMS
 
 FORMULAS: Mapping[str, str] = {
     "accuracy": "a = (1/N) Σᵢ [ŷᵢ = yᵢ]",
+    "tuning curve": "c(k) = inf {a : F(a)ᵏ ≥ 1/2}",
     "interval": "m ± t(0.975; k − 1) · s / √k",
     "paired difference": "dᵢ = aᵢ − bᵢ",
     "simultaneous interval": "d ± c(0.95; ν) · s √(2 / k)",

@@ -34,6 +34,7 @@ def sentences(study: Study, frame: Frame, arms: Sequence[ReportedArm]) -> list[s
         "family that has the pair, by its simultaneous interval, else that of its paired t-interval. Other intervals "
         "of the same pair, and factors of images needed, state none.",
         method_of_comparisons(study),
+        *_search(study),
         "n counts every label used: " + _each(arms, lambda arm: arm.arm.validation_words) + ".",
         "Training ends with the budget, and the final weights are evaluated: nothing is chosen on the test part. "
         "Budget: " + _each(arms, _budget) + ".",
@@ -49,6 +50,15 @@ def sentences(study: Study, frame: Frame, arms: Sequence[ReportedArm]) -> list[s
         "MACs are multiply-accumulates of one image at the training resolution, attention products included; "
         "FLOPs = 2 × MACs.",
     ]
+
+
+def _search(study: Study) -> Iterator[str]:
+    """How settings were searched and confirmed, of each study that did so."""
+    for plan in dict.fromkeys(part.tuning.plan.words for part in study.parts or (study,) if part.tuning is not None):
+        yield (
+            f"{plan} Bands of tuning curves are simultaneous over the numbers of trials and free of a distribution "
+            "(highest-density intervals of order statistics, exact)."
+        )
 
 
 def protocol(frame: Frame, arms: Sequence[ReportedArm]) -> list[str]:

@@ -17,12 +17,14 @@ from analysis.questions.over_data_sets.question import QUESTION as OVER_DATA_SET
 from analysis.questions.positions.question import QUESTION as POSITIONS
 from analysis.questions.resolution.question import QUESTION as RESOLUTION
 from analysis.questions.training_loss.question import QUESTION as TRAINING_LOSS
+from analysis.questions.tuning.question import QUESTION as TUNING
 
 QUESTIONS: tuple[Question[Any], ...] = (  # Any: each has numbers of its own kind
     ACCURACY,
     POSITIONS,
     RESOLUTION,
     ASSUMPTIONS,
+    TUNING,
     TRAINING_LOSS,
     MISTAKES,
     FAIRNESS,

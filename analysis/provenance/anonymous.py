@@ -14,7 +14,7 @@ from analysis.frame.frame import Frame
 from analysis.provenance.digests import Trace
 from analysis.provenance.trust import Trust
 from benchmarks.plan.study import Study
-from benchmarks.records.redaction import PATH, PLACE, Redactor
+from benchmarks.redaction import PATH, PLACE, Redactor
 
 KEPT_ENVIRONMENT = ("python", "cpu", "gpu")
 

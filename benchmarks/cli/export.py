@@ -8,6 +8,7 @@ from benchmarks.cli.options import Choice, options
 from benchmarks.console import say, terminal
 from benchmarks.data.dataset import Places
 from benchmarks.plan.study import load_study
+from benchmarks.records.stages import whole
 
 
 @click.command()
@@ -20,5 +21,6 @@ def export(study: str, to: str, output: Path | None, root: Path, data: Path) -> 
     """The records as CSV, or for a tracker (an extra of the installation)."""
     from analysis.export import export as exported
 
-    loaded = load_study(study, Places(data, root))
+    places = Places(data, root)
+    loaded = whole(load_study(study, places), places)
     say(terminal(), exported(loaded, root, to, output or Path("exports") / f"{loaded.name}-{to}"))

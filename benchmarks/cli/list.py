@@ -20,6 +20,7 @@ from benchmarks.plan.recipes import recipe_about, recipe_names
 from benchmarks.plan.study import load_study, study_about, study_names
 from benchmarks.records.record import NO_RECORD
 from benchmarks.records.roots import existing
+from benchmarks.records.stages import whole
 from benchmarks.records.states import counted
 from benchmarks.records.summary import ListedRun, listed_runs, other_folders
 from models.catalogue.ladder import MIXERS
@@ -46,7 +47,7 @@ def list_(
     if image_size and not size:
         raise click.UsageError("--image-size needs --size, such as --size tiny")
     if what == "runs":
-        of_study = None if study is None else load_study(study, Places(data, root))
+        of_study = None if study is None else whole(load_study(study, Places(data, root)), Places(data, root))
         show_runs(listed_runs(root if of_study else existing(root), of_study), as_json=as_json)
         if not of_study and not as_json:
             for name in other_folders(root):

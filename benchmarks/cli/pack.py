@@ -9,6 +9,7 @@ from benchmarks.console import count, say, terminal
 from benchmarks.data.dataset import Places
 from benchmarks.plan.study import load_study, study_path
 from benchmarks.records import archive
+from benchmarks.records.stages import whole
 
 
 @click.command()
@@ -19,7 +20,8 @@ from benchmarks.records import archive
 @options("records", "where", "plugin")
 def pack(study: str, output: Path | None, weights: bool, root: Path, data: Path) -> None:
     """One archive of the records, free of host, account and paths."""
-    loaded = load_study(study, Places(data, root))
+    places = Places(data, root)
+    loaded = whole(load_study(study, places), places)
     made = archive.pack(loaded, study_path(study).read_bytes(), root, output or Path(f"{loaded.name}.zip"), weights)
     console = terminal()
     for run, reason in made.left_out.items():

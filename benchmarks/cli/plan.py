@@ -1,7 +1,7 @@
 """`inductive plan`: the dry run of a study, before anything is trained."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from benchmarks.data.dataset import FOLDER, Places
 from benchmarks.errors import ConfigError, UnpreparedError
 from benchmarks.forecast import cost, memory
 from benchmarks.forecast.gpu_speed import kind_of
-from benchmarks.plan.study import Study, load_study
+from benchmarks.plan.study import Study, confirmation, load_study
 from benchmarks.records import init_from
+from benchmarks.records.stages import outcomes
 from benchmarks.records.states import counted, evaluations_missing, missing_words, study_states
 
 HERE = "this machine"
@@ -63,21 +64,29 @@ def plan(study: str, gpu: str | None, cluster: Path | None, workers: int | None,
     if not places.as_published:
         lacking = [str(one) for one in preflight.unprepared(loaded, first, root, data, decoded=False)]
     taken = _memory(loaded, root, machine)
+    second = _second(loaded, places)
     if as_json:
         memory_bytes = taken.side_by_side() if taken else None
         values = plan_values(loaded, root, machine.slot) | {"memory_bytes": memory_bytes, "unprepared": lacking}
-        print_json(values | {"comparisons": power.plan_values(loaded, root)})
+        values |= _search_values(loaded, second, root, machine.slot)
+        print_json(values | {"comparisons": power.plan_values(second or loaded, root)})
         return
     declared = {run.dataset for run in loaded.runs if run.data.photographs or run.dataset.startswith(FOLDER)}
     for name in sorted(declared if not places.as_published else ()):
         for line in folders.described(folders.index_of(name, places)):
             say(console, line)
+    _say_about(console, {"question": loaded.question, "cost": loaded.cost, "expect": loaded.expect})
+    if second is not None:
+        say(console, _search_words(loaded))
     print_plan(console, loaded, root, machine.slot, machine.side_by_side)
+    if second is not None:
+        say(console, "\nThen, of each cell, what the search has chosen:")
+        print_plan(console, second, root, machine.slot, machine.side_by_side)
     if taken is not None:
         say(console, _memory_words(taken, machine))
     for text in lacking:
         say(console, f"before running: {text}")
-    heads, rows, meaning = power.plan_table(loaded, root)
+    heads, rows, meaning = power.plan_table(second or loaded, root)
     if rows:
         table(console, "comparisons", dict.fromkeys(heads, "right") | dict.fromkeys(heads[:1], "left"), rows)
         say(console, meaning)
@@ -138,10 +147,48 @@ def _memory_words(taken: memory.Memory, machine: _Machine) -> str:
     return text + (f": --jobs {fit} fits" if fit < several else "")
 
 
+def _second(study: Study, places: Places) -> Study | None:
+    """What confirms a study's search, of cells whose search is not done by the recipe as it is: it costs the same. None
+    for a study that searches nothing."""
+    if study.tuning is None:
+        return None
+    chosen = {one.cell.key: one.chosen or 0 for one in outcomes(study, places)}
+    return confirmation(study, chosen, places)
+
+
+def _search_values(study: Study, second: Study | None, root: Path, slot: cost.Slot) -> dict[str, Any]:
+    """Of a study that searches: what is searched, what its bands will say, and the dry run of what confirms it."""
+    from analysis.statistics.tuning_curves import largest_k
+
+    if study.tuning is None or second is None:
+        return {}
+    search = study.tuning.plan.search
+    about = search.model_dump(mode="json") | {"largest_k": largest_k(search.trials)}
+    return {"search": about, "confirmation": plan_values(second, root, slot)}
+
+
+def _search_words(study: Study) -> str:
+    """What a study searches, and what its bands will say anything about."""
+    from analysis.statistics.tuning_curves import LEVEL, largest_k
+
+    assert study.tuning is not None
+    plan = study.tuning.plan
+    search, k = plan.search, largest_k(plan.search.trials)
+    each = "model" if search.share else "model and train size"
+    length = "" if search.budget.share == 1 else f", at {search.budget.share:.0%} of the budget"
+    about = f"the best of up to {count(k, 'trials')}" if k else "no number of trials: more of them would"
+    several = f" in {search.studies} equal searches" if search.studies > 1 else ""
+    return (
+        f"search: the recipe and {count(search.trials, 'drawn trials')} ({search.sampler}){several} of each {each}, "
+        f"{count(len(plan.search_seeds), 'seeds')} each{length}; then {count(len(plan.confirm_seeds), 'fresh seeds')} "
+        f"of what it chooses ({plan.rule.about})\nbands of {100 * LEVEL:g} % will say something about {about}"
+    )
+
+
 def plan_values(study: Study, root: Path, slot: cost.Slot = cost.CPU) -> dict[str, Any]:
     """The dry run as plain values: cells with states, size and time, invalid cells, and what it adds up to."""
     states = {one.run.id: one for one in study_states(study, root)}
-    speeds = cost.measured(root, study, slot)
+    speeds = cost.measured(root, replace(study, runs=study.every_run), slot)
     rows = []
     seconds = bytes_left = 0.0
     to_do = 0
@@ -189,7 +236,7 @@ def plan_values(study: Study, root: Path, slot: cost.Slot = cost.CPU) -> dict[st
 def print_plan(console: Console, study: Study, root: Path, slot: cost.Slot, jobs: int) -> None:
     """The dry run for people; `jobs` of its runs go side by side here."""
     values = plan_values(study, root, slot)
-    _say_about(console, {"question": study.question, "cost": study.cost, "expect": study.expect})
+    cells = _as_one(values["cells"]) if study.tuning is not None else values["cells"]
     rows = [
         [
             row["cell"] + _learns(row),
@@ -199,7 +246,7 @@ def print_plan(console: Console, study: Study, root: Path, slot: cost.Slot, jobs
             f"{row['steps']:,}",
             duration(row["seconds_per_run"]) + ("" if row["measured"] else "*"),
         ]
-        for row in values["cells"]
+        for row in cells
     ]
     columns = dict.fromkeys(("cell", "runs"), "left") | dict.fromkeys(("backbone", "MACs", "steps", "a run"), "right")
     table(console, f"{count(len(study.runs), 'runs')} in {count(len(rows), 'cells')}", columns, rows)
@@ -229,6 +276,17 @@ def _learns(row: Mapping[str, Any]) -> str:
     """What of a cell's networks learns, where that is not all."""
     learning = row["trained_parameters"]
     return f", {learning:,} parameters learn" if learning < row["parameters"] else ""
+
+
+def _as_one(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of trials that differ in numbers of their recipe alone, as one."""
+    merged: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in rows:
+        key = (row["cell"], row["parameters"], row["macs"], row["steps"])
+        one = merged.setdefault(key, {**row, "states": {}, "seconds_per_run": 0.0})
+        one["states"] = dict(Counter(one["states"]) + Counter(row["states"]))
+        one["seconds_per_run"] = max(one["seconds_per_run"], row["seconds_per_run"])
+    return list(merged.values())
 
 
 def _say_about(console: Console, texts: Mapping[str, str]) -> None:

@@ -1,6 +1,7 @@
 """`inductive prepare`: gets what a study needs from outside. What that is stands in benchmarks/running/prepare.py."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -80,5 +81,7 @@ def _study(study: str, data: Path, packing: "Packing") -> Iterator[str]:
             loaded = load_study(study, Places(data))
         except UnpreparedError as error:
             yield from preparing.data_set(error.dataset, data, packing)
+    tuning = loaded.tuning  # what confirms a search needs more than its trials
+    whole = loaded if tuning is None else replace(tuning.untuned, given=loaded.given)
     for step in preparing.STEPS:
-        yield from step(loaded, data, packing)
+        yield from step(whole, data, packing)

@@ -17,6 +17,7 @@ from benchmarks.plan.probes import ALL, check_probe
 from benchmarks.plan.run import Evaluation, Run
 from benchmarks.plan.study import Study, load_study, study_names
 from benchmarks.records.record import find_record, read_record
+from benchmarks.records.stages import reported
 from benchmarks.records.states import run_state, selected
 from models.hints import did_you_mean
 
@@ -81,7 +82,7 @@ def _of_study(what: Sequence[str], only: str | None, places: Places) -> Study:
     """A study with those of its runs that are selected."""
     if len(what) > 1:
         raise ConfigError("", f"'{what[1]}' is one too many: one study, or the ids of runs")
-    study = load_study(what[0], places)
+    study = reported(load_study(what[0], places), places)
     return replace(study, runs=selected(study, only), text="")  # no text: it is not being run
 
 

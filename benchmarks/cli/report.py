@@ -9,6 +9,7 @@ from benchmarks.console import count, printable, say, table, terminal
 from benchmarks.data.dataset import Places
 from benchmarks.errors import DONE, FAILED
 from benchmarks.plan.study import load_study
+from benchmarks.records.stages import reported
 
 ARMS = 3  # whose main tables are printed
 
@@ -56,7 +57,8 @@ def report(names: tuple[str, ...], output: Path | None, formats: str, anonymous:
     from benchmarks.cores import cores
 
     chosen = parsed_formats(formats)
-    loaded = [load_study(name, Places(data, root)) for name in dict.fromkeys(names)]
+    places = Places(data, root)
+    loaded = [reported(load_study(name, places), places) for name in dict.fromkeys(names)]
     out = output or Path("reports") / "+".join(study.name for study in loaded)
     written = write_report(loaded, root, out, chosen, anonymous, resamples, data, cores())
     console = terminal()

@@ -26,6 +26,7 @@ from benchmarks.data.dataset import Places
 from benchmarks.errors import DONE, FAILED, INTERRUPTED, OTHERS, ConfigError
 from benchmarks.plan.study import Study, load_study
 from benchmarks.records.record import check_root
+from benchmarks.records.stages import whole
 from benchmarks.records.states import counted, run_state, selected
 from benchmarks.records.study_texts import keep_text
 from benchmarks.running import preflight
@@ -61,13 +62,14 @@ def run(study: str, only: str | None, jobs: int | None, root: Path, data: Path, 
     with on_all_nodes(start, root) as door:
         if not start.leads:
             return DONE
-        loaded = load_study(study, Places(data, root))
+        places = Places(data, root)
+        loaded = load_study(study, places)
         if (root / ".submissions").is_dir():
             from slurm.status import settle_lost
 
-            settle_lost(loaded, root)
+            settle_lost(whole(loaded, places), root)
         settings = settings_for(data, **flags | {"gpus_per_run": start.ranks}, nodes=start.nodes)
-        return run_study(loaded, only, jobs, root, settings, terminal(), door)
+        return run_stages(loaded, places, only, jobs, root, settings, terminal(), door)
 
 
 @contextmanager
@@ -147,6 +149,29 @@ def check_gpus(gpus_per_run: int, device: str, nodes: int = 1) -> None:
         where = "here" if nodes == 1 else f"on each of {nodes} nodes"
         raise ConfigError(
             "--gpus-per-run", f"{gpus_per_run}, and there {'is' if there == 1 else 'are'} {there} {where}"
+        )
+
+
+def run_stages(
+    study: Study,
+    places: Places,
+    only: str | None,
+    jobs: int | None,
+    root: Path,
+    settings: Settings,
+    console: Console,
+    door: Door | None = None,
+) -> int:
+    """`run_study` of a study, and then of what confirms its search, which follows from what that has come to."""
+    known = whole(study, places)
+    while True:
+        code = run_study(known, only, jobs, root, settings, console, door)
+        before, known = known, whole(study, places)
+        if code != DONE or known.runs == before.runs:
+            return code
+        say(
+            console,
+            f"{study.name}: searched; {count(len(known.runs) - len(before.runs), 'runs')} confirm what was chosen",
         )
 
 

@@ -13,6 +13,7 @@ from benchmarks.cli.options import options
 from benchmarks.console import print_json, say, table, terminal
 from benchmarks.data.dataset import Places
 from benchmarks.plan.study import Study, load_study
+from benchmarks.records.stages import whole
 from benchmarks.records.states import RunState, counted, evaluations_missing, missing_words, study_states
 
 
@@ -53,7 +54,8 @@ def status(study: str, watch: float | None, root: Path, data: Path, as_json: boo
 
 def find_states(study: str, root: Path, data: Path) -> Found:
     """A study's states: from its records, and from SLURM where it was submitted."""
-    loaded = load_study(study, Places(data, root))
+    places = Places(data, root)
+    loaded = whole(load_study(study, places), places)
     if (root / ".submissions").is_dir():
         from slurm.status import with_slurm
 

@@ -76,6 +76,7 @@ class Recipe(BaseModel):
 
 
 SEQUENCES = ("betas", "train_resolutions")  # keys that are lists themselves: an axis of them is a list of lists
+AUGMENTATION = tuple(Recipe.model_fields)[tuple(Recipe.model_fields).index("crop_padding") :]  # keys of augmentation
 
 
 @lru_cache(maxsize=1024)

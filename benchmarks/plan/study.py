@@ -9,7 +9,7 @@ import itertools
 import re
 import shlex
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from benchmarks.plan.expectations import Expectation, read_expectations
 from benchmarks.plan.paper import Paper, read_paper
 from benchmarks.plan.probes import NO_PROBE
 from benchmarks.plan.run import UNDER, Evaluation, Run, default_evaluation, make_run, refuse_resolution, unknown_key
+from benchmarks.plan.search import TABLES, Chosen, Plan, SearchedCell, Trial, read_plan
 from models.hints import did_you_mean
 
 FOLDER = Path(__file__).parent.parent / "studies"
@@ -44,7 +45,7 @@ OTHER = (
         "starved_below",
         "predictions",
     ),
-    *("plugins", "paper"),
+    *("plugins", "paper", *TABLES),
 )
 OF_THE_STUDY = dict.fromkeys(
     (*TEXTS, *(key for key in OTHER if key not in NOT_OF_THE_RUN)), "belongs at the top of the file, before the tables"
@@ -69,7 +70,8 @@ class Study:
     `trials` has, by run id, the configurations tried in tuning before its recipe was fixed, where that is stated;
     `paper` is how the report looks in print; `text` is the file, '' for a study that was never one; `given` is what
     the user named it by, a name or a path; `parts` are the studies that are looked at as one, none of a study that is
-    one.
+    one; `tuning` is what a study searches, whose own runs are then the trials, or those that confirm what was chosen of
+    them; `tuned` has, by the ids of these, what they confirm.
     """
 
     name: str
@@ -89,11 +91,37 @@ class Study:
     text: str = ""
     given: str = ""
     parts: tuple["Study", ...] = ()
+    tuning: "Tuning | None" = None
+    tuned: Mapping[str, Chosen] = field(default_factory=dict)
+
+    @property
+    def every_run(self) -> tuple[Run, ...]:
+        """Its runs, and the trials of its search where these are others."""
+        cells = () if self.tuning is None else self.tuning.cells
+        trials = (run for cell in cells for trial in cell.trials for run in trial.runs)
+        return tuple({run.id: run for run in (*self.runs, *trials)}.values())
+
+    @property
+    def trial_ids(self) -> frozenset[str]:
+        """The ids of the trials of its search."""
+        cells = () if self.tuning is None else self.tuning.cells
+        return frozenset(run.id for cell in cells for trial in cell.trials for run in trial.runs)
 
     @property
     def argument(self) -> str:
         """The study as a command takes it: what the user named it by, quoted for a shell."""
         return shlex.quote(self.given or self.name)
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """A study's search: how it is made, what is searched for, and the study of the recipes as they are (`untuned`, at
+    the seeds of the search), whose `table` it is."""
+
+    plan: Plan
+    cells: tuple[SearchedCell, ...]
+    untuned: Study
+    table: Mapping[str, Any]
 
 
 def study_names() -> tuple[str, ...]:
@@ -194,11 +222,124 @@ def _plugins(table: Mapping[str, Any]) -> list[str]:
 
 
 def expand(table: Mapping[str, Any], name: str, places: Places | None = None, *, tables: bool = True) -> Study:
-    """The runs and evaluations that a study's table declares; `tables`: see `load_study`. Raises ConfigError for the
-    first thing wrong."""
+    """The runs and evaluations that a study's table declares, of one with a [search] the trials, measured on the
+    validation part alone; `tables`: see `load_study`. Raises ConfigError for the first thing wrong."""
     unknown_key(table, (*TEXTS, *GRID, *OTHER), "", _elsewhere(table))
-    texts = _texts(table)
     _check_types(table)
+    plan = read_plan(table, table["models"])
+    grid = {key: value for key, value in table.items() if key not in TABLES}
+    if plan is None:
+        return _expanded(grid, name, places, tables)
+    _refuse_in_search(table)
+    kept: list[tuple[dict[str, Any], Where]] = []
+    untuned = _expanded({**grid, "seed": list(plan.search_seeds)}, name, places, tables, kept=kept)
+    cells = _searched(plan, kept, places)
+    runs = {run.id: run for cell in cells for trial in cell.trials for run in trial.runs}
+    evaluations = {run.id: [default_evaluation(run, "validation", run.resolution)] for run in runs.values()}
+    return replace(
+        untuned,
+        runs=tuple(runs.values()),
+        evaluations=evaluations,
+        test_resolutions=_sides(evaluations),
+        tuning=Tuning(plan, cells, untuned, grid),
+    )
+
+
+def confirmation(study: Study, chosen: Mapping[str, int], places: Places | None = None) -> Study | None:
+    """What confirms the chosen trials of a study's search, by the key of what was searched for: runs of fresh seeds,
+    with the evaluations of the study's grid. None where nothing is chosen yet."""
+    if study.tuning is None or not chosen:
+        return None
+    plan, tuned = study.tuning.plan, dict[str, Chosen]()
+
+    def with_chosen(cell: dict[str, Any], where: Where) -> dict[str, Any] | None:
+        trial = chosen.get(plan.key(cell))
+        return None if trial is None else plan.settings(cell, where.place, trial, whole=True)
+
+    declared = {key: value for key, value in study.tuning.table.items() if key not in ("comparisons", "expects")}
+    kept: list[tuple[dict[str, Any], Where]] = []
+    grid = {**declared, "seed": list(plan.confirm_seeds)}
+    found = _expanded(grid, study.name, places, True, change=with_chosen, kept=kept)
+    for run, (cell, where) in zip(found.runs, kept, strict=True):
+        key = plan.key(cell)
+        tuned[run.id] = plan.chosen(key, where.place, chosen[key])
+    return replace(
+        found,
+        comparisons=study.comparisons,
+        expects=study.expects,
+        trials=dict.fromkeys(found.evaluations, plan.search.trials),
+        text=study.text,
+        given=study.given,
+        tuning=study.tuning,
+        tuned=tuned,
+    )
+
+
+def _refuse_in_search(table: Mapping[str, Any]) -> None:
+    """Raises ConfigError for keys that contradict a search."""
+    where = [
+        ("", table),
+        *((f"{key}[{n}].", one) for key in ("arms", "models") for n, one in enumerate(table.get(key, []))),
+    ]
+    for prefix, keys in where:
+        why = {
+            "draw": "a search and its confirmation have subsets of their own, which follow their seeds",
+            "trials": "is what [search] says: search.trials",
+            "init_from": "a study that searches starts from no other runs",
+        }
+        why |= {"seed": "one for all models: at the top of the file, or search.seeds"} if prefix else {}
+        for key, reason in why.items():
+            if key in keys:
+                raise ConfigError(f"{prefix}{key}", reason)
+
+
+def _searched(
+    plan: Plan, kept: Sequence[tuple[dict[str, Any], "Where"]], places: Places | None
+) -> tuple[SearchedCell, ...]:
+    """The trials of every cell of the grid, `kept`; where train sizes share a search, of the largest."""
+    groups: dict[str, list[tuple[dict[str, Any], Where]]] = {}
+    for cell, where in kept:
+        groups.setdefault(plan.key(cell), []).append((cell, where))
+    found = []
+    for key, several in groups.items():
+        largest = max(cell.get("train_size", 0) for cell, _ in several)
+        several = [(cell, where) for cell, where in several if cell.get("train_size", 0) == largest]
+        place = several[0][1].place
+        trials = []
+        for number in range(plan.search.trials + 1):
+            values = plan.drawn(place, number)
+            runs = [_trial_run(plan, cell, where, number, places) for cell, where in several]
+            trials.append(Trial(number, values, tuple(runs)))
+        found.append(SearchedCell(key, place, tuple(trials)))
+    return tuple(found)
+
+
+def _trial_run(plan: Plan, cell: Mapping[str, Any], where: "Where", number: int, places: Places | None) -> Run:
+    """Raises ConfigError for a trial that cannot be run: equal numbers of trials leave none out."""
+    try:
+        run = make_run(plan.settings(cell, where.place, number, whole=False), places)
+    except ConfigError as error:
+        text = f"{error.key}: {error.message} (with {where.model}: {_describe(cell)})"
+        raise ConfigError(f"search.draw, trial {number}", text) from error
+    if not run.validation:
+        raise ConfigError(
+            f"{where.prefix('validation')}validation", "is 0, and [search] chooses on the validation part"
+        )
+    return run
+
+
+def _expanded(
+    table: Mapping[str, Any],
+    name: str,
+    places: Places | None,
+    tables: bool,
+    *,
+    change: "Callable[[dict[str, Any], Where], dict[str, Any] | None] | None" = None,
+    kept: "list[tuple[dict[str, Any], Where]] | None" = None,
+) -> Study:
+    """The runs and evaluations of a study's grid. `change` gives the settings of a cell that are run in its place, or
+    None to leave it out; `kept` gains each run's cell, as it was before."""
+    texts = _texts(table)
     runs: dict[str, Run] = {}
     evaluations: dict[str, list[Evaluation]] = {}
     trials: dict[str, int] = {}
@@ -208,6 +349,10 @@ def expand(table: Mapping[str, Any], name: str, places: Places | None = None, *,
     tables_runs: dict[str, dict[str, tuple[Any, ...]]] = {}  # by place of a table, by run id: what it wants of the run
     for cell, where in _cells(table):
         test_at, asked, tried = (cell.pop(key) for key in NOT_OF_THE_RUN)
+        plain, changed = cell, cell if change is None else change(cell, where)
+        if changed is None:
+            continue
+        cell = changed
         try:
             if isinstance(cell.get("init_from"), Mapping):
                 cell["init_from"] = make_run(cell["init_from"], places).id
@@ -231,6 +376,8 @@ def expand(table: Mapping[str, Any], name: str, places: Places | None = None, *,
         if tried is not None and trials.setdefault(run.id, tried) != tried:
             message = f"is {tried} here and {trials[run.id]} elsewhere in the study, for one and the same run"
             raise ConfigError(_place("trials", where, cell), f"{message}: {run.id}")
+        if kept is not None and run.id not in runs:
+            kept.append((plain, where))
         runs.setdefault(run.id, run)
         for place in (where.model, where.arm):
             tables_runs.setdefault(place, {})[run.id] = (*tables_runs.get(place, {}).get(run.id, ()), *wanted, tried)
@@ -311,10 +458,15 @@ def single(run: Run) -> Study:
 class Where:
     """Where the values of a cell stand in the file: its model's table, its arm's, and the keys each of them sets."""
 
-    model: str
+    place: int  # of its model in the list
     arm: str
     arm_keys: frozenset[str]
     model_keys: frozenset[str]
+
+    @property
+    def model(self) -> str:
+        """Where its model's table stands: 'models[0]'."""
+        return f"models[{self.place}]"
 
     def prefix(self, key: str) -> str:
         """What stands before a key of the run: the table that sets it, 'models[0].', or nothing for the study's."""
@@ -334,7 +486,7 @@ def _cells(table: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], Where]]:
         unknown_key(arm, (*GRID, *NOT_OF_THE_RUN), f"arms[{number}].", _elsewhere(table) | OF_THE_STUDY)
         for place, model in enumerate(table["models"]):
             options, own = _split_model(model, f"models[{place}]")
-            where = Where(f"models[{place}]", f"arms[{number}]", frozenset(arm), frozenset(own))
+            where = Where(place, f"arms[{number}]", frozenset(arm), frozenset(own))
             merged = _merge(_merge(base, arm), own)
             other = {
                 "test_resolutions": _resolutions(merged.pop("test_resolutions", []), where.prefix("test_resolutions")),
@@ -387,7 +539,10 @@ def _split_model(model: Any, place: str) -> tuple[dict[str, Any], dict[str, Any]
         options = _options(model["name"])
     except models.ModelError as error:
         raise ConfigError(f"{place}.name", str(error)) from error
-    unknown_key(model, ("name", *GRID, *NOT_OF_THE_RUN, *options), f"{place}.", IN_TABLES | OF_THE_STUDY)
+    allowed = ("name", "search", *GRID, *NOT_OF_THE_RUN, *options)
+    unknown_key(
+        model, allowed, f"{place}.", IN_TABLES | {key: why for key, why in OF_THE_STUDY.items() if key not in allowed}
+    )
     own = {key: value for key, value in model.items() if key in (*GRID, *NOT_OF_THE_RUN) and key not in options}
     return {key: value for key, value in model.items() if key in options}, own
 

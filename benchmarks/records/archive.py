@@ -18,9 +18,9 @@ from benchmarks.files import read_json_or, write_atomic_by
 from benchmarks.plan.study import Study
 from benchmarks.records.neighbours import FOLDER as NEIGHBOURS
 from benchmarks.records.neighbours import neighbours
-from benchmarks.records.redaction import Redactor, telling_path
 from benchmarks.records.states import RunState, study_states
 from benchmarks.records.study_texts import earlier_results, kept_texts
+from benchmarks.redaction import Redactor, telling_path
 
 FORMAT = 1
 MANIFEST, STUDY = "manifest.json", "study.toml"

@@ -23,8 +23,8 @@ SAME = ("dataset", "size", "recipe", "budget", "resolution", "validation", "prec
 
 def neighbours(studies: Sequence[Study], root: Path) -> dict[str, Mapping[str, Any]]:
     """The settings of such runs under `root` by id, in the order of their ids; unreadable folders are passed over."""
-    own = {run.id: run.settings() for study in studies for run in study.runs}
-    arms = {_key(settings) for settings in own.values()}
+    own = {run.id for study in studies for run in study.every_run}
+    arms = {_key(run.settings()) for study in studies for run in study.runs}
     places = {path.stem: path for path in root.glob(f"{FOLDER}/*.json")}
     places |= {path.parent.name: path for path in root.glob("[!.]*/result.json")}
     found = {}

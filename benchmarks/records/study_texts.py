@@ -19,6 +19,7 @@ from benchmarks.files import read_json, write_json
 from benchmarks.plan.run import Run
 from benchmarks.plan.study import Study, expand
 from benchmarks.records.neighbours import FOLDER as NEIGHBOURS
+from benchmarks.records.stages import whole
 from benchmarks.records.validity import valid_record
 from models.options import ModelError
 
@@ -81,14 +82,15 @@ def earlier_results(study: Study, kept: Sequence[StudyText], root: Path) -> tupl
     them; why, by text, for those that can no longer be expanded).
 
     An archive of `inductive pack` names such runs, and has no records of them."""
-    seen = {run.id for run in study.runs}
+    seen = {run.id for run in study.every_run}
     found: dict[str, list[Run]] = {}
     beyond: dict[str, str] = {}
     for one in reversed(kept):
         if not differences(one.text, study.text):
             continue
         try:
-            runs = expand(tomllib.loads(one.text), study.name, Places(data=None, runs=root)).runs
+            places = Places(data=None, runs=root)
+            runs = whole(expand(tomllib.loads(one.text), study.name, places), places).runs
         except (ConfigError, ModelError) as error:
             beyond[one.text] = str(error)
             continue

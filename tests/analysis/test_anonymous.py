@@ -11,7 +11,7 @@ import pytest
 
 from analysis.provenance.anonymous import kind
 from analysis.report import FORMATS, write_report
-from benchmarks.records.redaction import Redactor, telling_path
+from benchmarks.redaction import Redactor, telling_path
 
 HOST, ACCOUNT, COMMIT = "gpu17.cs.example.edu", "alice", "0123456789abcdef0123456789abcdef01234567"
 

@@ -76,6 +76,43 @@ def test_preempted(bed: Testbed, times: int, tmp_path: Path, reference: Kept) ->
     assert any(attempts(there, run) > 1 for run in reference)
 
 
+SEARCH = """
+recipe = "digits"
+size = "pico"
+train_size = 100
+budget = { steps = STEPS }
+[[models]]
+name = "resnet"
+[[models]]
+name = "vit"
+position = "none"
+[search]
+trials = 2
+draw = { learning_rate = "log 1e-4 .. 1e-2" }
+[confirm]
+seeds = 2
+"""
+
+
+def test_a_search_and_its_confirmation(bed: Testbed, tmp_path: Path) -> None:
+    """Submitted once: the search is preempted, goes on, and a job after it submits what confirms it. Choice and bits
+    are those of one machine that was never interrupted."""
+    there, here = user(tmp_path / "u", bed, STEPS), user(tmp_path / "here", None, STEPS)
+    for one in (there, here):
+        (one.folder / "study.toml").write_text(SEARCH.replace("STEPS", str(STEPS)))
+    said = there.inductive("submit", "study.toml")
+    assert "submits what is left and confirms the search" in said
+    there.training(count=2)
+    high = [bed.call("sbatch", "--parsable", f"--nodelist={node}", *HIGH).strip() for node in ("node1", "node2")]
+    here.inductive("run", "study.toml", "--device", "cpu")
+    there.until("the preemptors to end", lambda: not set(high) & set(jobs(bed)))
+    there.until("what confirms the search", lambda: len(there.results()) == 6 + 4)
+    there.until("the last job to end", lambda: not jobs(bed))
+    same(there, here.kept())
+    assert set(there.states().values()) == {"finished"}
+    assert any(attempts(there, path.parent.name) > 1 for path in there.results())
+
+
 def attempts(there: User, run: str) -> int:
     return len(list((there.folder / "runs" / run / "attempts").glob("[0-9]*")))
 

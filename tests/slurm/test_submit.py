@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import sys
@@ -17,12 +18,15 @@ from typing import Any
 import pytest
 from warm import Started
 
+from benchmarks.data.dataset import Places
 from benchmarks.errors import ConfigError, InductiveError, OwnedError
 from benchmarks.forecast import cost, gpu_speed
 from benchmarks.plan.run import Evaluation, make_run
 from benchmarks.plan.study import load_study
 from benchmarks.records.attempts import GRACE_SECONDS
+from benchmarks.records.stages import whole
 from benchmarks.records.states import RunState
+from benchmarks.speed.synthetic import write_record
 from benchmarks.training.kernels import check_precision
 from slurm import ledger
 from slurm.cluster import Cluster
@@ -460,6 +464,40 @@ def test_the_job_that_submits_the_rest_waits(
     submit_held(str(folder))
     assert len(waits) == 3
     assert len(listed(tmp_path)) == 4
+
+
+SEARCH = 'search = { trials = 2, draw = { learning_rate = "log 1e-4 .. 1e-2" } }\nconfirm = { seeds = 2 }\n'
+
+
+def test_a_dependent_job_submits_what_confirms_a_search(
+    fake: Any, submit: Submit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever `over` says, once the search is done. Where that job never came to it, the next `submit` does it."""
+    code, said = submit(1, more=SEARCH, over="wait")
+    assert code == 0 and "3 runs in 1 job" in said
+    [folder] = ledger.submissions(tmp_path / "runs")
+    [array] = ledger.read_arrays(tmp_path / "runs")
+    [(number, rest)] = [(key, one) for key, one in fake.jobs.items() if one["name"] == rest_name(folder)]
+    assert rest["dependency"] == f"afterany:{array.job}"
+    assert f"job {number} submits what is left and confirms the search once job {array.job} is over" in said
+    assert "nothing to submit; the search is not done yet" in submit(1, more=SEARCH)[1]
+
+    study = load_study(str(tmp_path / "study.toml"))
+    for run in study.runs:
+        write_record(tmp_path / "runs", run, study.evaluations[run.id])
+    fake.now("COMPLETED")
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    shutil.copytree(tmp_path, before := tmp_path.with_name("before"))
+    submit_held(str(folder))
+    second = ledger.read_arrays(tmp_path / "runs")[-1].runs
+    places = Places(tmp_path / "data", tmp_path / "runs")
+    assert sorted(second) == sorted(run.id for run in whole(study, places).runs if run.id not in study.trial_ids)
+    assert len(second) == 2 and sum("rest" in one["name"] for one in fake.jobs.values()) == 1
+
+    shutil.rmtree(tmp_path / "runs")
+    shutil.move(before / "runs", tmp_path / "runs")
+    assert "2 runs in 1 job" in submit(1, more=SEARCH)[1]
+    assert sorted(ledger.read_arrays(tmp_path / "runs")[-1].runs) == sorted(second)
 
 
 def test_paths_that_sbatch_would_read_otherwise(fake: Any, submit: Submit, tmp_path: Path) -> None:
