@@ -195,13 +195,13 @@ def _context(metal: bool) -> Any:
     """Where children come from. Apple's GPUs (Metal) can hang or crash in a process that was forked, even from a server
     that has not used them (https://github.com/pytorch/pytorch/pull/178037): there each has a fresh interpreter."""
     if not metal:
-        return _warm_context()
+        return warm_context()
     with _signals_blocked():
         resource_tracker.ensure_running()
     return multiprocessing.get_context("spawn")
 
 
-def _warm_context() -> Any:
+def warm_context() -> Any:
     """The fork server's context, the server started with all signals blocked: what it forks inherits that."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([PRELOAD])
