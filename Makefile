@@ -42,7 +42,7 @@ quickstart: .venv/installed
 	$(BIN)/inductive report quickstart $(RUNS_OPTION)
 
 test: .venv/installed-dev
-	$(BIN)/pytest $(SIDE_BY_SIDE) --dist loadfile
+	$(BIN)/pytest $(SIDE_BY_SIDE) --dist loadfile --no-loadscope-reorder  # tests/conftest.py has the order
 
 test-browser: .venv/installed-dev
 	tests/analysis/browser/packages

@@ -9,15 +9,30 @@ from typing import Any, Literal
 import pytest
 import torch
 from imagenet import declare_imagenet
+from photographs import write_photographs
 from warm import Started, Warm
 
 from benchmarks.plan.run import Run, default_evaluation, make_run
 from benchmarks.plan.study import single
 from benchmarks.running.attempt_log import Outcome
 from benchmarks.running.execute import execute
+from benchmarks.running.local import warm_context
+from benchmarks.running.prepare import data_set
 from benchmarks.running.task import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
+LONGEST = (  # test files that take half a minute and more, by what they took side by side
+    *("contract", "speed_sweep", "compiling", "plugin_check", "local", "cli", "exactness", "ready_made", "members"),
+    *("layout", "execute", "doctor", "formats", "ranks", "imagenet_studies", "fake_cuda", "data_needed", "probed"),
+    *("shards", "loop", "ways_of_testing", "on_page", "page", "streamed", "submit", "verify", "block_model"),
+    *("step_operations", "report", "training", "one_run", "comparisons", "evaluate_verb", "training_loss", "freeze"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest come first, so that side by side no process is left with one of them in the end."""
+    places = {f"test_{name}": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -52,6 +67,22 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
     server = Warm(tmp_path_factory.mktemp("warm"))
     yield server
     server.end()
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> None:
+    """The fork server of runs, before any other's: a process has one, which whatever packs or draws takes as it is."""
+    warm_context()
+
+
+@pytest.fixture(scope="session")
+def photographs(fork_server: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with a packed `folder:photos` of 180 photographs, for tests that change nothing of it, or that
+    change a copy."""
+    folder = tmp_path_factory.mktemp("photographs")
+    write_photographs(folder / "photos", each=60)
+    list(data_set("folder:photos", folder))
+    return folder
 
 
 @pytest.fixture

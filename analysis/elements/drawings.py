@@ -24,6 +24,7 @@ from analysis.elements.layout import PHONE, WIDTH
 from analysis.elements.palette import INK
 
 WORTH_IT = 8  # drawings for which other processes are worth their start (some 2 s)
+PRELOAD = "analysis.page.content"  # imports every figure
 Pictures = Mapping[str, bytes]  # of one drawing, by kind: wide and narrow (SVG of a page), pdf, png
 
 
@@ -152,11 +153,13 @@ class Drawn:
 @contextmanager
 def drawn(kinds: Sequence[str], column: float | None = None, processes: int = 1) -> Iterator[Drawn]:
     """What gives the pictures of drawings. With several `processes` those that are begun are drawn side by side, by so
-    many. They start afresh, as forks of a process that has threads may hang, and so run the main script again: only a
-    caller that knows its script allows several."""
+    many. They are forked from a server that has imported once what draws, as forks of this process, which may have
+    threads, could hang; and so they run the main script again: only a caller that knows its script allows several."""
     made = partial(pictures, kinds=kinds, column=column)
     if processes < 2 or not kinds:
         yield Drawn(made, None)
         return
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([PRELOAD])
+    with ProcessPoolExecutor(processes, context) as pool:
         yield Drawn(made, pool)

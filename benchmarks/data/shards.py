@@ -270,13 +270,14 @@ def _work(listing: Listing, jobs: list[_Job], todo: list[_Job], show: Show, shar
     _check_share(listing, left_out, allowed)
     if not todo:
         return
-    spawned = multiprocessing.get_context("spawn")
-    count, stop = spawned.Value("q", 0), spawned.Value("b", 0)
+    context = multiprocessing.get_context("forkserver")  # which imports this file once, and serves every packing
+    context.set_forkserver_preload([__name__])
+    count, stop = context.Value("q", 0), context.Value("b", 0)
     total = sum(len(job.files) for job in todo)
     workers = min(len(todo), cores())
     with (
         show(f"{listing.name}: packing", total) as one_more,
-        ProcessPoolExecutor(workers, spawned, initializer=_begin, initargs=(count, stop)) as pool,
+        ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(count, stop)) as pool,
     ):
         waiting: set[Future[dict[str, str]]] = {pool.submit(write_shard, job) for job in todo}
         shown = 0

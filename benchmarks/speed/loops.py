@@ -7,7 +7,7 @@ its optimiser factory, autocast to bfloat16 where asked for, `item()` every fift
 recipe `plain` does, and train the networks of `cases.network_of`.
 """
 
-import multiprocessing
+import signal
 from collections.abc import Iterable
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from benchmarks.running.local import slots
+from benchmarks.running.local import IGNORED, slots, warm_context
 from benchmarks.speed.cases import CASES, RESOLUTION, Case, network_of, random_images
 from benchmarks.speed.steps import CLASSES
 
@@ -125,11 +125,12 @@ def timm_optimizer(network: nn.Module) -> torch.optim.Optimizer:
 
 
 class Elsewhere:
-    """A `Loop` in a process of its own, started when entered: it shares no threads and no settings with ours."""
+    """A `Loop` in a process of its own, started when entered: it shares no threads and no settings with ours. It is
+    forked from the server of our runs, which has set nothing that the loop does not set itself."""
 
     def __init__(self, kind: str, batch: int, device: str = "cpu"):
         self.kind = kind
-        context = multiprocessing.get_context("spawn")
+        context = warm_context()
         self.pipe, self.theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(self.theirs, kind, batch, device))
 
@@ -157,6 +158,7 @@ class Elsewhere:
 
 
 def _serve(pipe: Connection, kind: str, batch: int, device: str) -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)  # the server blocks them
     loop = Loop(kind, batch, device)
     with suppress(EOFError, KeyboardInterrupt):
         while True:

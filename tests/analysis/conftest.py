@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
@@ -173,10 +174,16 @@ def made_up() -> SimpleNamespace:
     )
 
 
+@pytest.fixture(scope="session")
+def written_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The records of `small`."""
+    root = tmp_path_factory.mktemp("small") / "runs"
+    write_study(root, study_of(SMALL))
+    return root
+
+
 @pytest.fixture
-def small(tmp_path: Path) -> tuple[Study, Path]:
-    """Three models, two train sizes, three seeds, two test resolutions; every run finished."""
-    study = study_of(SMALL)
-    root = tmp_path / "runs"
-    write_study(root, study)
-    return study, root
+def small(written_once: Path, tmp_path: Path) -> tuple[Study, Path]:
+    """Three models, two train sizes, three seeds, two test resolutions; every run finished. The records are a copy,
+    which a test may change."""
+    return study_of(SMALL), shutil.copytree(written_once, tmp_path / "runs")

@@ -66,6 +66,7 @@ def test_svg_is_the_same_each_time_and_names_no_address(small: tuple[Study, Path
         assert "<metadata" not in text
 
 
+@pytest.mark.usefixtures("fork_server")
 def test_pictures_drawn_by_other_processes_are_the_same(
     small: tuple[Study, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,10 +18,19 @@ from benchmarks.plan.study import Study
 from benchmarks.records.record import write_evaluations
 
 
+@pytest.fixture(scope="module")
+def written(made_up: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the records of `small`, which are the same each time and wherever they lie."""
+    study, folder = made_up.study_of(made_up.SMALL), tmp_path_factory.mktemp("written")
+    made_up.write_study(folder / "runs", study)
+    return write_report(study, folder / "runs", folder / "out", ["html"]).page
+
+
 @pytest.fixture
-def page(small: tuple[Study, Path], tmp_path: Path) -> Path:
-    study, root = small
-    return write_report(study, root, tmp_path / "out", ["html"]).page
+def page(written: Path, tmp_path: Path) -> Path:
+    """A copy of it, which can be changed."""
+    (tmp_path / "out").mkdir()
+    return Path(shutil.copy(written, tmp_path / "out"))
 
 
 def test_untouched_records_agree_wherever_they_lie(page: Path, small: tuple[Study, Path], tmp_path: Path) -> None:

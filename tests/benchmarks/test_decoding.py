@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from photographs import write_photographs
 from PIL import Image
 from torchvision.transforms import functional as reference
 
@@ -22,7 +21,6 @@ from benchmarks.data.photographs import Photographs, Store, Views, squares
 from benchmarks.data.store import load_images
 from benchmarks.errors import ConfigError, InductiveError
 from benchmarks.plan.recipes import Recipe
-from benchmarks.running.prepare import data_set
 from benchmarks.training import augment
 
 NAME = "folder:photos"
@@ -30,12 +28,9 @@ REQUESTS, BATCH, SIDE = 7, 13, 24
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
-    """A packed folder of 120 photographs."""
-    data = tmp_path_factory.mktemp("data")
-    write_photographs(data / "photos")
-    list(data_set(NAME, data))
-    return load_images(NAME, data)
+def images(photographs: Path) -> Images:
+    """A packed folder of 180 photographs."""
+    return load_images(NAME, photographs)
 
 
 @pytest.fixture(scope="module")

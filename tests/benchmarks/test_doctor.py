@@ -228,13 +228,13 @@ def test_no_check_stops_another() -> None:
     ]
     checks = [Check("part", str(number), call) for number, call in enumerate(calls)]
     list(isolation.answered(checks[:1]))  # the server is warm from here on
-    found = [(one.answer.verdict, one.answer.words) for one in isolation.answered(checks, patience=15.0)]
+    found = [(one.answer.verdict, one.answer.words) for one in isolation.answered(checks, patience=8.0)]
     assert found == [
         ("ok", "first"),
         ("failed", "ValueError: invalid literal for int() with base 10: 'no\\nnumber'"),
         ("failed", "its process died (exit code 7)"),
         ("failed", "its process died (SIGKILL)"),
-        ("failed", "no answer within 15 s"),
+        ("failed", "no answer within 8 s"),
         ("ok", "last"),
     ]
 

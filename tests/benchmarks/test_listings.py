@@ -26,6 +26,8 @@ from benchmarks.data.store import load_images, prepare_photographs
 from benchmarks.errors import InductiveError
 from benchmarks.running.prepare import data_set
 
+pytestmark = pytest.mark.usefixtures("fork_server")
+
 
 @pytest.fixture(autouse=True)
 def nothing_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:

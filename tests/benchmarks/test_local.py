@@ -225,7 +225,7 @@ def probe(queue):
     warm = all(name in sys.modules for name in ("benchmarks.running.preload", "models.swin", "torch._dynamo"))
     queue.put({"warm": warm, "bad fork": torch.cuda._is_in_bad_fork(), "threads": len(names), "names": names})
 if __name__ == "__main__":
-    context = local._warm_context()
+    context = local.warm_context()
     queue = context.Queue()
     process = context.Process(target=probe, args=(queue,))
     process.start(); print(json.dumps(queue.get(timeout=60))); process.join()

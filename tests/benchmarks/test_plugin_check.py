@@ -25,10 +25,11 @@ def home(tmp_path: Path) -> Path:
 
 def test_check_says_what_the_documentation_promises(home: Path, inductive: Inductive) -> None:
     """docs/own-models.md: rings do not notice a mirrored or turned image; the mean of patches notices no order."""
-    ring = inductive("check", "ring.py")
+    ring = inductive("check", "ring.py", "--patience", "0")
     assert ring.returncode == 0, ring.stdout + ring.stderr
     assert "does not notice, on 4 x 4 patches of 2 px: left-right, up-down, transposition, rotation\n" in ring.stdout
     assert "tells apart: cyclic shift, permutation\n" in ring.stdout
+    assert "time of a training step" in ring.stdout
     assert "256 parameters, +0 MACs" in ring.stdout and "at another grid: by recompute" in ring.stdout
     mean = inductive("check", "patch_mean.py")
     assert mean.returncode == 0, mean.stdout + mean.stderr

@@ -38,6 +38,7 @@ NAME = "folder:photos"
 ROOT = Path(__file__).resolve().parents[2]
 ORIENTATION = 0x0112
 FORMATS = ("jpg", "png", "webp", "bmp", "jpeg")
+pytestmark = pytest.mark.usefixtures("fork_server")
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from photographs import write_photographs
 
 from benchmarks.data import staging
 from benchmarks.data.dataset import Places
@@ -19,7 +19,6 @@ from benchmarks.data.store import load_images
 from benchmarks.errors import InductiveError
 from benchmarks.plan.run import make_run
 from benchmarks.running.execute import execute
-from benchmarks.running.prepare import data_set
 from benchmarks.running.task import Settings
 from slurm.commands import SlurmError
 from slurm.worker import scratch
@@ -28,12 +27,9 @@ NAME = "folder:photos"
 DAY = 86_400
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    write_photographs(folder / "photos", each=30)
-    list(data_set(NAME, folder))
-    return folder
+@pytest.fixture
+def data(photographs: Path) -> Path:
+    return photographs
 
 
 @pytest.fixture
@@ -90,9 +86,7 @@ def test_jobs_of_a_node_share_one_copy(store: Store, tmp_path: Path) -> None:
 
 def test_a_run_reads_the_copy(store: Store, data: Path, tmp_path: Path) -> None:
     """With the shards of the data folder gone: they are not touched any more."""
-    other = tmp_path / "data"
-    write_photographs(other / "photos", each=30)
-    list(data_set(NAME, other))
+    other = shutil.copytree(data, tmp_path / "data")
     run = make_run(
         {"dataset": NAME, "size": "pico", "train_size": 60, "resolution": 8, "options": {"scale": 8},
          "budget": {"steps": 2}}, Places(other),

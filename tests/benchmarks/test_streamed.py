@@ -1,6 +1,7 @@
 """Runs on photographs: a batch depends on data, seed and step, not on who decodes it or is killed meanwhile."""
 
 import json
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from photographs import write_photographs
 from safetensors.torch import load_file
 from torchvision.transforms import functional as reference
 from warm import Started
@@ -40,13 +40,10 @@ NAME = "folder:photos"
 STRONG = {"name": "strong", "batch_size": 16, "rrc_scale": 0.2}
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def data(photographs: Path) -> Path:
     """A data folder with a packed set of 180 photographs."""
-    folder = tmp_path_factory.mktemp("data")
-    write_photographs(folder / "photos", each=60)
-    list(data_set(NAME, folder))
-    return folder
+    return photographs
 
 
 @pytest.fixture
@@ -267,11 +264,9 @@ def test_a_run_at_reduced_scale_learns_from_the_same_windows_and_labels(data: Pa
     assert {entry["decoder"]["name"] for entry in read_record(tmp_path / run.id).evaluations} == {"pillow-reduced"}
 
 
-def test_a_byte_that_flips_costs_nothing_that_was_trained(run: Run, tmp_path: Path) -> None:
+def test_a_byte_that_flips_costs_nothing_that_was_trained(photographs: Path, tmp_path: Path) -> None:
     """The run fails and names shard and image; `prepare` mends the shard from the files, and the run goes on."""
-    write_photographs(tmp_path / "data" / "photos", each=60)
-    data = tmp_path / "data"
-    list(data_set(NAME, data))
+    data = shutil.copytree(photographs, tmp_path / "data")
     run = photographic(data)
     execute(run, tmp_path / "whole", [], Settings(data), lambda: False)
     images = load_images(NAME, data)
