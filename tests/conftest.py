@@ -22,7 +22,18 @@ from benchmarks.running.task import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST = (  # test files that take half a minute and more, by what they took side by side
-    *("contract", "speed_sweep", "compiling", "plugin_check", "local", "cli", "exactness", "ready_made", "members"),
+    *(
+        "contract",
+        "speed_sweep",
+        "compiling",
+        "plugin_check",
+        "local",
+        "cli",
+        "exactness",
+        "ready_made",
+        "members",
+        "nodes",
+    ),
     *("layout", "execute", "doctor", "formats", "ranks", "imagenet_studies", "fake_cuda", "data_needed", "probed"),
     *("shards", "loop", "ways_of_testing", "on_page", "page", "streamed", "submit", "verify", "block_model"),
     *("step_operations", "report", "training", "one_run", "comparisons", "evaluate_verb", "training_loss", "freeze"),
