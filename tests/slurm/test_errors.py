@@ -89,7 +89,7 @@ def test_what_stops_the_worker(fake: Any, submit: Submit, start: Start, tmp_path
     fake.now("FAILED")
     study = array.submission / "study.toml"
     kept = study.read_text()
-    study.write_text("question = 1\n")
+    study.write_text(kept.replace('question = "', 'question = 1  # "'))
     assert worked(start, array).returncode == 1
     assert {text.partition(":")[0] for text in remarks(tmp_path).values()} == {
         f"job {array.job} ended before its first run"
