@@ -41,7 +41,7 @@ HOST = (
     "records",
 )  # nothing in them is computed by a network, so they have no device
 GPU = ("sharing",)  # only what shares a GPU is asked for there
-QUICK, QUICK_BATCH = Plan(rounds=1, most=1, warmup=1, seconds=0.0, patience=0.0), 2
+QUICK, QUICK_BATCH = Plan(rounds=1, most=1, warmup=0, seconds=0.0, patience=0.0), 2
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

@@ -51,13 +51,15 @@ def measure(plan: Plan, batch: int, device: str, clock: Clock, tell: Tell) -> Ta
                 steps = steps_of(case, device) if plan.measures else 1
                 images[case.name] = jobs * steps * batch
                 for (kind, precision), loop in zip(THEIRS, (plain, timm, timm), strict=True):
-                    tell(f"warming up {case.name}, {kind} {precision}")
-                    loop.train(case, precision, 1)
+                    if plan.warmup:
+                        tell(f"warming up {case.name}, {kind} {precision}")
+                        loop.train(case, precision, 1)
                     theirs = partial(loop.train, case, precision, jobs * steps)
                     variants.append(Variant(f"{case.name} {kind} {precision}", theirs, _plain(case)))
                 for precision in OURS:
-                    tell(f"warming up {case.name}, ours {precision}")
-                    sweep_of(case, batch, 1, precision, jobs, Path(folder), device)()
+                    if plan.warmup:
+                        tell(f"warming up {case.name}, ours {precision}")
+                        sweep_of(case, batch, 1, precision, jobs, Path(folder), device)()
                     ours = sweep_of(case, batch, steps * LONGER, precision, jobs, Path(folder), device)
                     variants.append(Variant(f"{case.name} ours {precision}", ours, _plain(case)))
             turns = shares | take_turns(variants, replace(plan, warmup=0, seconds=0.0), clock, tell)
