@@ -136,8 +136,9 @@ DECLARED = Encoding("slow", "no position, and it takes its time", "Slow", ways=(
 def test_a_time_limit_shorter_than_the_work(bed: Testbed, tmp_path: Path) -> None:
     """A job of one minute with more than that to do goes back into the queue half a minute before, and goes on. The
     bits are those of a machine that is not slow."""
-    there = user(tmp_path / "u", bed, STEPS, minutes=1, signal_seconds=30, tflops=1.0)
-    here = user(tmp_path / "here", None, STEPS)
+    steps = 140  # 35 s, and a job has 30 with its start
+    there = user(tmp_path / "u", bed, steps, minutes=1, signal_seconds=30, tflops=1.0)
+    here = user(tmp_path / "here", None, steps)
     for one in (there, here):
         (one.folder / "slow.py").write_text(SLOW)
         study = f'plugins = ["slow.py"]\n{(one.folder / "study.toml").read_text()}'
