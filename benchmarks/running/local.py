@@ -65,7 +65,7 @@ def with_workers(settings: Settings, runs: int, nodes: int = 1) -> Settings:
     whose run needs little of its core, one at least."""
     if settings.workers is not None:
         return settings
-    ranks = runs * settings.gpus_per_run // nodes
+    ranks = max(1, runs * settings.gpus_per_run // nodes)
     return replace(settings, workers=max(int(settings.device != "cpu"), cores() // ranks - 1))
 
 
@@ -258,7 +258,7 @@ def _child(pipe: Connection, task: Task, slot: int, door: Door | None = None) ->
     """The body of a child process: one run, then the end."""
     become_child()
     nodes = 1 if door is None else door.nodes
-    devices = gpus_of(slot, task.gpus, task.settings.gpus_per_run // nodes)
+    devices = gpus_of(slot, task.gpus, max(1, task.settings.gpus_per_run // nodes))
     if devices:
         os.environ[gpus.VISIBLE] = devices[0]
     ranks = ranks_of(task.root / task.run.id, task.settings.gpus_per_run)

@@ -109,7 +109,7 @@ def conditions(record: Record, again: Record) -> tuple[str, ...]:
     now = {**(again.execution or {}), **platform_bits(str((again.execution or {})["device"]))}
     changed = changes(then.get("sources", {}), now.get("sources", {}))
     kept = {key: value for key, value in then.items() if key != "sources"}
-    lay, lie = nodes_of(record), nodes_of(again)
+    lay, lie = (nodes_of(one) if now.get("device") == "cuda" else [] for one in (record, again))
     return (
         *changed,
         *(f"{key}: {value} then, {now.get(key)} now" for key, value in kept.items() if now.get(key) != value),
@@ -119,7 +119,7 @@ def conditions(record: Record, again: Record) -> tuple[str, ...]:
 
 
 def nodes_of(record: Record) -> list[str]:
-    """On how many nodes its attempts were, each number once: NCCL adds up in another order on more."""
+    """On how many nodes its attempts were, each number once: NCCL adds up in another order on more, gloo does not."""
     paths = sorted((record.path / "attempts").glob("*/environment.json"))
     return sorted({str(read_json(path).get("nodes", 1)) for path in paths})  # absent on one node
 

@@ -74,10 +74,13 @@ def follow(start: Start, root: Path, scratch: Path | None = None) -> None:
     context: Any = None
     with present:
         while (leader := _let_in(place, ("node", start.node, socket.gethostname()), present.poll)) is not None:
-            with leader, suppress(EOFError, OSError):  # that run may end before it has begun
-                order: Wanted = leader.recv()
+            with leader:
+                try:
+                    wanted: Wanted = leader.recv()
+                except (EOFError, OSError):
+                    continue  # that run has ended before it has begun
                 context = context or local.warm_context()
-                _serve(leader, place, context, order, scratch)
+                _serve(leader, place, context, wanted, scratch)
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,7 @@ def _serve(leader: Connection, place: _Place, context: Any, wanted: Wanted, scra
         text = (
             f"{socket.gethostname()} has {len(devices)} GPUs for this job, and {wanted.count} are wanted of each node"
         )
-        leader.send(Failure(wanted.first, "raised", text))
+        _tell(leader, Failure(wanted.first, "raised", text))
         return
     ranks = {}
     for number in range(wanted.count):
@@ -161,9 +164,14 @@ def _serve(leader: Connection, place: _Place, context: Any, wanted: Wanted, scra
                 rank, process = ranks.pop(sentinel)
                 process.join()
                 if process.exitcode not in (0, members.SAID):
-                    leader.send(Failure(rank, "killed", members.ending(process.exitcode)))
+                    _tell(leader, Failure(rank, "killed", members.ending(process.exitcode)))
     finally:
         members.end_processes([process for _, process in ranks.values()])
+
+
+def _tell(leader: Connection, failure: Failure) -> None:
+    with suppress(OSError):  # it is gone, which is seen next
+        leader.send(failure)
 
 
 def _rank(place: _Place, token: str, rank: int, device: str, scratch: Path | None) -> None:
