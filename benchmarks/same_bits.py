@@ -163,6 +163,8 @@ SAME = {
     ("share_of", "6ff16171"): "",
     ("Timm", "0b3de456"): "d5113a93",
     ("Torchvision", "7aea86e5"): "f4b4e7ce",
+    # probing.py: one more choice of what is kept
+    ("_kept", "757312c7"): "e30009a4",
     # init_from.py: the folder of a run is found by a function of its own; one more message
     ("_folder", "9374ce60"): "",
     ("weights_path", "9180aadd"): "efea2961",

@@ -116,7 +116,7 @@ COLUMNS = {
     "calibration": "expected calibration error, 15 bins of equal width, predicted class, share 0..1; NaN: not measured",
     "consistency": "share of images taken for the same class as without the probe, 0..1; NaN: no probe, or a control",
     "evaluated_per_second": "images a second of this evaluation, as measured; NaN where that was not recorded",
-    "predictions": "kept of each image: logits, top5 or none",
+    "predictions": "kept of each image: logits, top5, classes or none",
 }
 EVALUATION = [
     *("evaluation", "part", "test_resolution", "images", "carry", "carry_default", "crop", "resize_side"),

@@ -15,7 +15,7 @@ from benchmarks.records.record import DAMAGE, opened_pass
 
 Correct = Mapping[str, NDArray[np.bool_]]  # by run id: (images,), in the order of the part
 
-KEPT = ("logits", "top5")
+KEPT = ("logits", "top5", "classes")
 
 
 def correctness(root: Path, rows: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:

@@ -17,12 +17,15 @@ from benchmarks.records.stages import whole
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Default: STUDY.zip.")  # fmt: skip
 @click.option("--weights", is_flag=True, help="With the final weights, to add evaluations or to start from.")
+@click.option("--no-logits", is_flag=True,
+              help="Keep of each image the predicted class alone: much smaller.")  # fmt: skip
 @options("records", "where", "plugin")
-def pack(study: str, output: Path | None, weights: bool, root: Path, data: Path) -> None:
+def pack(study: str, output: Path | None, weights: bool, no_logits: bool, root: Path, data: Path) -> None:
     """One archive of the records, free of host, account and paths."""
     places = Places(data, root)
     loaded = whole(load_study(study, places), places)
-    made = archive.pack(loaded, study_path(study).read_bytes(), root, output or Path(f"{loaded.name}.zip"), weights)
+    out = output or Path(f"{loaded.name}.zip")
+    made = archive.pack(loaded, study_path(study).read_bytes(), root, out, weights, not no_logits)
     console = terminal()
     for run, reason in made.left_out.items():
         say(console, f"left out: {run}: {reason}")

@@ -635,7 +635,7 @@ def _check_types(table: Mapping[str, Any]) -> None:
     allowed = {
         "invalid": ("refuse", "leave_out"),
         "duplicates": ("keep", "leave_out"),
-        "predictions": ("auto", "logits", "top5", "none"),
+        "predictions": ("auto", "logits", "top5", "classes", "none"),
     }
     for key, values in allowed.items():
         if table.get(key, values[0]) not in values:

@@ -16,6 +16,7 @@ from typing import IO, Any
 from benchmarks.errors import RecordError
 from benchmarks.files import read_json_or, write_atomic_by
 from benchmarks.plan.study import Study
+from benchmarks.records.evaluation_files import pass_paths, without_logits
 from benchmarks.records.neighbours import FOLDER as NEIGHBOURS
 from benchmarks.records.neighbours import neighbours
 from benchmarks.records.states import RunState, study_states
@@ -46,8 +47,9 @@ class Packed:
     left_out: dict[str, str]
 
 
-def pack(study: Study, text: bytes, root: Path, out: Path, weights: bool = False) -> Packed:
-    """Writes the archive of a study's records under `root`; `text` is the study's file.
+def pack(study: Study, text: bytes, root: Path, out: Path, weights: bool = False, logits: bool = True) -> Packed:
+    """Writes the archive of a study's records under `root`; `text` is the study's file. Without `logits`, the predicted
+    class is all that passes keep of an image.
 
     Runs that are missing, running or unreadable are left out, with the reason. Raises RecordError for a file that names
     a path which is part of a run's identity: it cannot be hidden.
@@ -73,7 +75,7 @@ def pack(study: Study, text: bytes, root: Path, out: Path, weights: bool = False
             for run, settings in _named_only(study, root).items():
                 add(f"{NEIGHBOURS}/{run}.json", json.dumps(Redactor().values({"run": settings}), indent=1).encode())
             for run in kept:
-                for name, data in _files(root / run, weights):
+                for name, data in _files(root / run, weights, logits):
                     add(f"{run}/{name}", data)
             about = {"format": FORMAT, "study": study.name, "runs": kept, "left_out": left_out, "files": digests}
             archive.writestr(zipfile.ZipInfo(MANIFEST, TIME), json.dumps(about, indent=1) + "\n", zipfile.ZIP_DEFLATED)
@@ -110,14 +112,16 @@ def _shared(root: Path, study: Study, runs: list[str]) -> Iterator[tuple[str, by
             yield name, _checked(name, path.read_bytes())
 
 
-def _files(folder: Path, weights: bool) -> Iterator[tuple[str, bytes]]:
+def _files(folder: Path, weights: bool, logits: bool) -> Iterator[tuple[str, bytes]]:
     """The files of a record, in a fixed order, without what tells who made it and where."""
     names = (*AS_THEY_ARE, *(["weights.safetensors"] if weights else []))
     for name in names:
         if (folder / name).is_file():
             data = (folder / name).read_bytes()
             yield name, data if name.endswith(".safetensors") else _checked(f"{folder.name}/{name}", data)
-    for path in (*sorted(folder.glob("evaluations/[0-9]*.npz")), *sorted(folder.glob("plugins/*.py"))):
+    for path in pass_paths(folder):
+        yield path.relative_to(folder).as_posix(), path.read_bytes() if logits else without_logits(path)
+    for path in sorted(folder.glob("plugins/*.py")):
         yield path.relative_to(folder).as_posix(), path.read_bytes()
     for attempt in sorted(folder.glob("attempts/[0-9]*")):
         owner = read_json_or(attempt / "owner.json", {})

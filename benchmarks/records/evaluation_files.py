@@ -67,6 +67,22 @@ def pass_paths(folder: Path) -> list[Path]:
     return sorted((folder / "evaluations").glob("[0-9]*.npz"))
 
 
+def without_logits(path: Path) -> bytes:
+    """One pass with the predicted class of each image in place of its logits, about a twentieth of the bytes; what has
+    no predicted class of its own (older records) stays as it is. Raises RecordError when the file is torn."""
+    with opened_pass(path) as opened:
+        try:
+            entries = list(parsed_json(opened["index"].tobytes()))
+            arrays = {name: opened[name] for name in opened.files if name != "index"}
+        except DAMAGE as error:
+            raise RecordError(f"{path}: cannot be read ({error}); {damage_remedy(path)}") from error
+    for entry in entries:
+        if entry.get("predictions") == "logits" and f"{entry['id']}.predicted" in arrays:
+            del arrays[f"{entry['id']}.logits"]
+            entry["predictions"] = "classes"
+    return packed(entries, arrays)
+
+
 @dataclass
 class Pass:
     """Evaluations of one pass: index entries and arrays in the order of measuring, and the files that held them."""

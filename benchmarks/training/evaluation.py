@@ -127,8 +127,8 @@ def evaluate(
     """All evaluations of one pass: index entries and arrays for `record.write_evaluations`.
 
     `between` is asked before each evaluation; when it says true the pass is given up and None returned. `predictions`
-    is what is kept of each image: 'logits', 'top5', 'none', or 'auto' (logits up to LOGITS_BYTES, then top5). Beside
-    logits and top5 the predicted class is kept: in 16 bits two logits may be equal that were not when it was chosen.
+    is what is kept of each image: 'logits', 'top5', 'classes', 'none', or 'auto' (logits up to LOGITS_BYTES, then
+    top5). The predicted class is kept beside logits, too: in 16 bits two may be equal that were not when it was chosen.
     """
     entries, arrays = [], {}
     kept = predictions if predictions != "auto" else _thinned(measurer, wanted)
@@ -164,7 +164,7 @@ def evaluate(
 
 
 def predictions_kept(measurer: Measurer, wanted: list[Evaluation], predictions: str) -> str:
-    """What is kept of each image when all of these are measured: 'logits', 'top5' or 'none'."""
+    """What is kept of each image when all of these are measured: 'logits', 'top5', 'classes' or 'none'."""
     return predictions if predictions != "auto" else _thinned(measurer, wanted)
 
 

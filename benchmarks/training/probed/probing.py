@@ -99,6 +99,7 @@ def _kept(
     measurer: Measurer, one: Evaluation, code: str, predictions: str
 ) -> tuple[list[dict[str, Any]], dict[str, NDArray[Any]]]:
     """One evaluation with at least the predicted classes."""
-    found = evaluate(measurer, [one], code, lambda: False, "logits" if predictions == "logits" else "top5")
+    kept = "top5" if predictions in ("auto", "none") else predictions
+    found = evaluate(measurer, [one], code, lambda: False, kept)
     assert found is not None  # it is never told to give up
     return found
