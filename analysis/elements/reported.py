@@ -102,6 +102,11 @@ class ReportedArm:
         wanted = [(run, one) for run in self.study.runs if run.id in ids for one in self.study.evaluations[run.id]]
         return sorted({one.resolution for run, one in wanted if one == default_evaluation(run, "test", one.resolution)})
 
+    @property
+    def tested_elsewhere(self) -> bool:
+        """Whether the study asks for another test resolution than that of training."""
+        return any(resolution != self.arm.resolution for resolution in self.resolutions)
+
 
 def reported_arms(study: Study, frame: Frame, root: Path, resamples: int = 0) -> list[ReportedArm]:
     """The arms of a study in its order; `root` has the records of `frame`, and so the predictions."""

@@ -174,6 +174,18 @@ def test_one_seed_claims_no_order(made_up: Any, tmp_path: Path) -> None:
     assert "no interval" in Page(report.page).text
 
 
+@pytest.mark.parametrize(("pixels", "there"), [([8], False), ([8, 16], True)])
+def test_no_section_about_other_resolutions_without_one(
+    pixels: list[int], there: bool, made_up: Any, tmp_path: Path
+) -> None:
+    """Reference: the study's test resolutions, beside 8 px of training."""
+    study = made_up.study_of(made_up.SMALL, dataset="cifar10", resolution=8, test_resolutions=pixels)
+    made_up.write_study(tmp_path / "runs", study)
+    page = write_report(study, tmp_path / "runs", tmp_path / "out").page.read_text()
+    for words in ("Accuracy against test resolution", "The same, minus", "Retention of accuracy"):
+        assert (words in page) == there, words
+
+
 def test_one_model_absent(made_up: Any, tmp_path: Path) -> None:
     study = made_up.study_of(made_up.SMALL)
     absent = [run.id for run in study.runs if run.model == "resnet"]

@@ -17,10 +17,12 @@ from analysis.questions.tuning.sentences import Lead, _lead_words, change, claim
 from analysis.report import write_report
 from analysis.statistics.intervals import Estimate
 from analysis.statistics.tuning_curves import tuning_curve
+from analysis.verify import Verification, verify
 from benchmarks.data.dataset import Places
 from benchmarks.plan.run import make_run
 from benchmarks.plan.search import Choice, Range
 from benchmarks.plan.study import Study, expand
+from benchmarks.records.evaluation_files import packed, read_entries
 from benchmarks.records.record import read_record
 from benchmarks.records.stages import outcomes, reported
 from benchmarks.speed.synthetic import write_record, write_records
@@ -100,7 +102,7 @@ def test_what_was_chosen(arm: ReportedArm) -> None:
     accuracies = recorded(arm, 3)
     assert (row["label"], row["train_size"], row["searches"], row["trials"]) == ("vit", 300, 4, 16)
     assert row["trial"] == max(accuracies, key=lambda number: (accuracies[number], -number))
-    assert row["validation"] == max(accuracies.values()) and row["recipe"] == accuracies[0]
+    assert row["validation_accuracy"] == max(accuracies.values()) and row["recipe_accuracy"] == accuracies[0]
     best = [max(accuracies[number] for number in range(first, first + 4)) for first in (1, 5, 9, 13)]
     assert (row["best_median"], row["best_low"], row["best_high"]) == (np.median(best), min(best), max(best))
     tests = [
@@ -112,7 +114,7 @@ def test_what_was_chosen(arm: ReportedArm) -> None:
     ]
     assert row["n"] == len(tests) == 3 and row["confirmed"] == pytest.approx(np.mean(tests))
     assert row["seed_deviation"] == pytest.approx(np.std(tests, ddof=1))
-    assert row["optimism"] == pytest.approx(row["validation"] - np.mean(tests))
+    assert row["optimism"] == pytest.approx(row["validation_accuracy"] - np.mean(tests))
     assert row["overfits"] == "-"  # these records have no loss on the validation part
 
 
@@ -260,6 +262,17 @@ def test_spaces_that_differ_are_in_the_ledger(tmp_path: Path) -> None:
     assert "learning_rate" not in own["resnet"]
 
 
+def test_a_changed_trial_is_seen(tmp_path: Path) -> None:
+    """Reference: the record of one trial, whose accuracy somebody has made better since the page was written."""
+    study = searched(tmp_path / "runs")
+    page = write_report(study, tmp_path / "runs", tmp_path / "page").page
+    assert verify(page, tmp_path / "runs") == Verification(len(study.every_run), ())
+    trial = min(study.trial_ids)
+    (path,) = (tmp_path / "runs" / trial / "evaluations").glob("*.npz")
+    path.write_bytes(packed([{**entry, "accuracy": 1.0} for entry in read_entries(path)], {}))
+    assert verify(page, tmp_path / "runs").differences == (f"{trial}: evaluations/0001 has changed",)
+
+
 def test_the_page_has_it_in_every_format(tmp_path: Path) -> None:
     """A chapter of its own with its figure, tables, sentences and CSV files; the same bytes twice; and no run of the
     search is taken for a neighbour that was left out."""
@@ -272,6 +285,9 @@ def test_the_page_has_it_in_every_format(tmp_path: Path) -> None:
     for name in ("index.html", "report.md", "latex/table-tuning-1-1.tex"):
         text = (tmp_path / "page" / name).read_text()
         assert "confirmed" in text and "optimism" in text
+    for path in (tmp_path / "page" / "tables").glob("*.csv"):
+        names = path.read_text().splitlines()[0].split(",")
+        assert len(set(names)) == len(names), path.name
     for name in ("trials", "curves", "chosen", "sensitivity"):
         assert not pd.read_csv(tmp_path / "page" / "tables" / f"tuning-{name}.csv").empty
     assert any("Tuned alike" in line for line in written.answers)

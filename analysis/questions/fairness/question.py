@@ -11,7 +11,7 @@ QUESTION = Question(
     chapters=chapters,
     limits=limits,
     csvs=(
-        Csv("fairness-ledger", lambda of: of.ledger, always=True),
+        Csv("fairness-ledger", lambda of: of.ledger.rename(columns={"recipe": "recipe_own"}), always=True),
         Csv("cost-by-resolution", lambda of: of.cost, always=True),
         Csv("speed-by-runs-side-by-side", lambda of: of.shared),
     ),

@@ -29,7 +29,8 @@ def numbers(arm: ReportedArm) -> Positions:
     separate = differences(arm.data)
     by_rule = judged.applied(separate)
     of_family = separate[by_rule["family"] != ""] if len(by_rule) else separate
-    away = pd.DataFrame() if arm.arm.interpolation_only else differences_away(arm.data, arm.resolutions)
+    claimed = arm.tested_elsewhere and not arm.arm.interpolation_only
+    away = differences_away(arm.data, arm.resolutions) if claimed else pd.DataFrame()
     return Positions(by_rule, of_family, judged.applied(away, arm.arm.resolution))
 
 

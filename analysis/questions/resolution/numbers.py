@@ -50,17 +50,12 @@ def numbers(arm: ReportedArm) -> Resolutions:
         return Resolutions(accuracy, nothing, nothing, by_way, nothing, Carrying(nothing, nothing, nothing, nothing))
     return Resolutions(
         accuracy,
-        retention.curve(data, "retention", resolutions) if tested_elsewhere(arm) else nothing,
+        retention.curve(data, "retention", resolutions) if arm.tested_elsewhere else nothing,
         summary(by_carry(arm.rows), by_carry(arm.rows, "validation"), arm.runs, resolutions),
         by_way,
         _summary_by_way(arm),
         _carrying(arm, resolutions),
     )
-
-
-def tested_elsewhere(arm: ReportedArm) -> bool:
-    """Whether its study asks for another test resolution than that of training."""
-    return any(resolution != arm.arm.resolution for resolution in arm.resolutions)
 
 
 def _summary_by_way(arm: ReportedArm) -> pd.DataFrame:

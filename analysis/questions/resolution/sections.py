@@ -22,7 +22,7 @@ from analysis.frame.rows import each_group, each_row
 from analysis.questions.comparisons.verdicts import interval_words
 from analysis.questions.resolution import figures
 from analysis.questions.resolution.matrix import RESOLUTION, resolution_matrix
-from analysis.questions.resolution.numbers import numbers, tested_elsewhere
+from analysis.questions.resolution.numbers import numbers
 from analysis.statistics.intervals import Estimate, unit_noun
 from analysis.wording import ABSENT
 
@@ -38,7 +38,7 @@ def chapters(arms: Sequence[ReportedArm], styles: Styles) -> list[Chapter]:
             "test-resolution",
             "test resolution",
             "Interpolation demonstration" if demonstrated else "Accuracy against test resolution",
-            tuple(by_test_resolution(arm, styles) for arm in arms if tested_elsewhere(arm)),
+            tuple(by_test_resolution(arm, styles) for arm in arms if arm.tested_elsewhere),
             further=demonstrated,
         ),
         Chapter(

@@ -141,9 +141,9 @@ def _curve(cell: _Cell, level: float) -> pd.DataFrame:
 
 
 def _chosen(cell: _Cell, arm: ReportedArm) -> dict[str, Any]:
-    """A row of `Tuning.chosen`. Columns: trial, settings, validation (the winner's), confirmed, confirmed_low,
+    """A row of `Tuning.chosen`. Columns: trial, settings, validation_accuracy (the winner's), confirmed, confirmed_low,
     confirmed_high (test accuracy of the fresh seeds, with its t-interval), n (of them), seed_deviation (their standard
-    deviation), optimism (validation less confirmed), recipe (validation accuracy of the recipe itself), searches,
+    deviation), optimism (validation less confirmed), recipe_accuracy (of the recipe itself, on validation), searches,
     best_median, best_low, best_high (over the equal searches, the best of each), diverged, trials (drawn), boundary
     (hyper-parameters of the winner in the outer tenth of their range), overfits ('yes', 'no', or '-' where the
     validation loss was not logged), runs."""
@@ -160,14 +160,14 @@ def _chosen(cell: _Cell, arm: ReportedArm) -> dict[str, Any]:
         **cell.place,
         "trial": cell.trial,
         "settings": words(winner.values),
-        "validation": validation,
+        "validation_accuracy": validation,
         "confirmed": cell.confirmed.mean,
         "confirmed_low": cell.confirmed.low,
         "confirmed_high": cell.confirmed.high,
         "n": cell.confirmed.n,
         "seed_deviation": deviation,
         "optimism": validation - cell.confirmed.mean,
-        "recipe": score(found[0]) if found[0] else math.nan,
+        "recipe_accuracy": score(found[0]) if found[0] else math.nan,
         "searches": len(best),
         "best_median": float(np.median(best)),
         "best_low": min(best),

@@ -73,12 +73,12 @@ def _chosen(arm: ReportedArm, size: int, table: pd.DataFrame) -> Table:
         href = arm.links.cell(row.label, size)
         cells = (
             Cell(row.settings, note=f"trial {row.trial}", href=href),
-            Cell(_percent(row.validation), href=href),
+            Cell(_percent(row.validation_accuracy), href=href),
             Cell(_percent(row.confirmed), wording.interval(_confirmed(row)), href=href),
             Cell(_points(row.optimism), href=href),
             Cell(ABSENT if math.isnan(row.seed_deviation) else f"{100 * row.seed_deviation:.1f}", href=href),
             Cell(_percent(row.best_median), _searches(row), href=href),
-            Cell(_percent(row.recipe), href=href),
+            Cell(_percent(row.recipe_accuracy), href=href),
             Cell(f"{row.diverged} of {row.trials}", href=href),
             Cell("; ".join(_flags(row)) or ABSENT, href=href),
         )
