@@ -32,6 +32,7 @@ from models.hints import did_you_mean
 TABLES = ("search", "confirm")
 AS_IT_IS = "recipe"  # in a model's own space: this hyper-parameter stays as the model's recipe has it
 RANGE = re.compile(r"\s*(log\s+)?(\S+)\s*\.\.\s*(\S+)\s*")
+MOST = 1000  # trials of a search, and seeds of a stage: more is a slip of the pen
 DIGITS = 4  # of a drawn number, so that it reads and is the same on every platform
 HYPERPARAMETERS = tuple(name for name in ("augmentation", *Recipe.model_fields) if name != "name")
 # Each hyper-parameter's Halton sequence counts in a prime of its own: by name, so that one more moves no other. The
@@ -59,7 +60,9 @@ class BudgetShare(Frozen):
 class Search(Frozen):
     """The table [search] of a study, but for `draw`, which is a `Space`."""
 
-    trials: Annotated[int, Field(ge=0)] = Field(description="drawn for each model and train size; 0: no search")
+    trials: Annotated[int, Field(ge=0, le=MOST)] = Field(
+        description="drawn for each model and train size; 0: no search"
+    )
     studies: Annotated[int, Field(ge=1)] = Field(1, description="equal searches that the trials are split into")
     sampler: Literal["random", "halton"] = Field("random", description="random: exact bands; halton: wider ones")
     seeds: Seeds = Field(1, description="of every trial of every model: how many, or which")
@@ -294,8 +297,7 @@ def read_plan(table: Mapping[str, Any], own: Iterable[Mapping[str, Any]]) -> Pla
         if not space:
             raise ConfigError("search.draw", f"draws nothing for models[{place}]: name at least one hyper-parameter")
     _refuse_uneven(search)
-    usual = table.get("seed", 0)
-    seeds = tuple(usual) if isinstance(usual, list) else (usual,)
+    seeds = _usual_seeds(table.get("seed", 0))
     searching = _seeds(search.seeds, seeds, (), "search.seeds")
     return Plan(search, spaces, searching, _seeds(confirm.seeds, seeds, searching, "confirm.seeds"))
 
@@ -328,6 +330,14 @@ def _refuse_uneven(search: Search) -> None:
         )
 
 
+def _usual_seeds(given: Any) -> tuple[int, ...]:
+    """The seeds of the study. Raises ConfigError for what are none."""
+    seeds = tuple(given) if isinstance(given, list) else (given,)
+    if not seeds or any(type(seed) is not int or seed < 0 for seed in seeds) or len(set(seeds)) < len(seeds):
+        raise ConfigError("seed", f"{given!r} is neither a whole number from 0 on nor a list of them, each once")
+    return seeds
+
+
 def _seeds(asked: Seeds, usual: tuple[int, ...], used: tuple[int, ...], place: str) -> tuple[int, ...]:
     """The seeds that are named, or as many as are asked for: the study's own that are not used, then those that follow
     them. Raises ConfigError for one that is named and used."""
@@ -341,8 +351,8 @@ def _seeds(asked: Seeds, usual: tuple[int, ...], used: tuple[int, ...], place: s
                 place, f"{both[0]} was used in the search: a confirmation has fresh seeds, such as {fresh}"
             )
         return asked
-    if asked < 1:
-        raise ConfigError(place, f"{asked}: at least 1, or a list of seeds")
+    if not 1 <= asked <= MOST:
+        raise ConfigError(place, f"{asked}: from 1 to {MOST}, or a list of seeds")
     following = chain(usual, count(max((*usual, *used)) + 1))
     free = (seed for seed in following if seed not in used)
     return tuple(next(free) for _ in range(asked))
@@ -416,6 +426,9 @@ def _read_choice(name: str, given: list[Any], place: str) -> Choice:
                 )
         else:
             _check(name, value, place)
+    if len(given) == 1:
+        recipe = "recipe" if name == "augmentation" else f"recipe.{name}"
+        raise ConfigError(place, f"{given!r} is one value: {recipe} says that, outside the search")
     return Choice(tuple(given))
 
 

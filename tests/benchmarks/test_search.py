@@ -231,6 +231,7 @@ def test_the_best_validation_accuracy_is_chosen() -> None:
     assert rule.choose({0: [0.5, 0.7], 1: [0.65, 0.6], 2: None, 3: [0.625, 0.625]}) == 1
     assert rule.choose({0: [0.5], 1: [0.5]}) == 0
     assert rule.choose({0: None}) is None
+    assert rule.choose({0: [0.15, 0.15], 1: [0.1, 0.2]}) == 0  # in floats the second mean is larger
 
 
 @pytest.mark.parametrize(
@@ -250,6 +251,13 @@ def test_the_best_validation_accuracy_is_chosen() -> None:
         ('"0 .. 0.2"', '"0 to 0.2"', "search.draw.weight_decay: .*neither a range"),
         ('"0 .. 0.2"', '"0.1 .. 0.1"', "search.draw.weight_decay: .* is one value: recipe.weight_decay = 0.1"),
         ('"0 .. 0.2"', '"-1 .. 0.2"', "search.draw.weight_decay: -1.0 should be greater"),
+        ('"0 .. 0.2"', "[0.1]", "search.draw.weight_decay: .* is one value: recipe.weight_decay says that"),
+        ("trials = 4", "trials = 1001", "search.trials: 1001 should be less than or equal to 1000"),
+        ("seeds = 2", "seeds = 1001", "confirm.seeds: 1001: from 1 to 1000, or a list of seeds"),
+        ("seed = [0, 1, 2]", 'seed = "a"', "seed: 'a' is neither a whole number from 0 on nor a list of them"),
+        ("seed = [0, 1, 2]", "seed = [0, true]", "seed: .* is neither a whole number"),
+        ("seed = [0, 1, 2]", "seed = []", "seed: .* is neither a whole number"),
+        ("seed = [0, 1, 2]", "seed = [0, 1, 1]", "seed: .* each once"),
         ("weight_decay", "flip", "search.draw.flip: .*flip is no number: a list of values"),
         ('weight_decay = "0 .. 0.2"', 'augmentation = ["strng"]', "search.draw.augmentation: .*did you mean `strong`"),
         ('weight_decay = "0 .. 0.2"', 'batch_size = "8 .. 12.5"', "search.draw.batch_size: .*whole number"),
