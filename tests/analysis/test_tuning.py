@@ -244,6 +244,18 @@ def test_what_is_not_confirmed_is_named(tmp_path: Path) -> None:
     assert "resnet" not in claim.answer.body
 
 
+def test_stale_trials_are_named(tmp_path: Path) -> None:
+    """With how many runs there are; of a search whose sources are today's nothing is said."""
+    study, places = expand({**STUDY, "train_size": 100}, "tuned"), Places(tmp_path, tmp_path)
+    for place, run in enumerate(study.runs):
+        write_record(tmp_path, run, study.evaluations[run.id], "stale" if place in (3, 5) else "finished")
+    second = reported(study, places)
+    write_records(tmp_path, second)
+    [arm] = arms_of(tmp_path, second)
+    [said] = [claim.answer.body for claim in limits(arm) if "stale" in claim.answer.lead]
+    assert said == "resnet at n = 100 (2 runs): the sources of these trials have changed since."
+
+
 def test_few_trials_say_nothing(tmp_path: Path) -> None:
     [arm] = arms_of(tmp_path, searched(tmp_path, search={**STUDY["search"], "trials": 4}))
     assert [claim.answer.body for claim in claims(arm)] == [

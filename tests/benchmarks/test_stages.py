@@ -1,5 +1,6 @@
 """A study that searches, on records: what is chosen, what confirms it, and that nothing leaks from one to the other."""
 
+import json
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ from benchmarks.errors import ConfigError
 from benchmarks.plan.study import Study, expand, load_study
 from benchmarks.records.record import read_record
 from benchmarks.records.stages import outcomes, reported, whole
+from benchmarks.records.states import study_states
 from benchmarks.records.study_texts import earlier_results, keep_text, kept_texts
 from benchmarks.records.summary import listed_runs
 from benchmarks.speed.synthetic import write_record, write_records
@@ -106,6 +108,35 @@ def test_a_trial_that_diverged_is_not_chosen_and_does_not_hold_up_the_others(tmp
     write_record(tmp_path, run, [], "diverged")
     now = outcomes(study, places)[0]
     assert now.left == 0 and now.accuracies[best] is None and now.chosen not in (None, best)
+
+
+def test_a_search_that_has_become_stale_keeps_its_choice(tmp_path: Path) -> None:
+    """As all else that was trained by sources that have changed since: a page can still be made, and a trial that had
+    diverged has not become one to be done."""
+    study, places = expand(STUDY, "s"), Places(tmp_path, tmp_path)
+    write_records(tmp_path, study)
+    assert study.tuning is not None
+    gone = study.tuning.cells[0].trials[2].runs[0]
+    shutil.rmtree(tmp_path / gone.id)
+    write_record(tmp_path, gone, [], "diverged")
+    before = outcomes(study, places)
+    for run in study.runs:
+        execution = tmp_path / run.id / "execution.json"
+        recorded = json.loads(execution.read_text())
+        recorded["sources"]["benchmarks.training.training:Training"] = "00000000"
+        execution.write_text(json.dumps(recorded))
+    assert {one.state for one in study_states(study, tmp_path)} == {"stale"}
+    assert outcomes(study, places) == [replace(one, stale=10) for one in before]
+    assert len(reported(study, places).runs) == 4 * 3
+
+
+def test_a_search_of_which_everything_diverged_has_another_remedy(tmp_path: Path) -> None:
+    """Running it again would do nothing."""
+    study, places = expand(STUDY, "s"), Places(tmp_path, tmp_path)
+    for run in study.runs:
+        write_record(tmp_path, run, [], "diverged")
+    with pytest.raises(ConfigError, match=r"every trial of its search diverged; other ranges in search\.draw"):
+        reported(study, places)
 
 
 def test_what_an_earlier_text_has_confirmed_is_not_forgotten(tmp_path: Path) -> None:

@@ -144,7 +144,8 @@ def _chosen(cell: _Cell, arm: ReportedArm) -> dict[str, Any]:
     """A row of `Tuning.chosen`. Columns: trial, settings, validation (the winner's), confirmed, confirmed_low,
     confirmed_high (test accuracy of the fresh seeds, with its t-interval), n (of them), seed_deviation (their standard
     deviation), optimism (validation less confirmed), recipe (validation accuracy of the recipe itself), searches,
-    best_median, best_low, best_high (over the equal searches, the best of each), diverged, trials (drawn), boundary
+    best_median, best_low, best_high (over the equal searches, the best of each), diverged, trials (drawn), stale (runs
+    of the search, the recipe's among them, whose sources have changed since), boundary
     (hyper-parameters of the winner in the outer tenth of their range), overfits ('yes', 'no', or '-' where the
     validation loss was not logged), runs."""
     found, trials = cell.outcome.accuracies, cell.outcome.cell.trials
@@ -174,6 +175,7 @@ def _chosen(cell: _Cell, arm: ReportedArm) -> dict[str, Any]:
         "best_high": max(best),
         "diverged": sum(one is None for number, one in found.items() if number),
         "trials": len(trials) - 1,
+        "stale": cell.outcome.stale,
         "boundary": " ".join(at_the_edge(winner.runs[0], winner.values, cell.space)),
         "overfits": _overfits(winner.runs, arm),
         "runs": " ".join(run.id for run in winner.runs),

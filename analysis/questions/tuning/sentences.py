@@ -128,6 +128,14 @@ def limits(arm: ReportedArm) -> Iterator[Claim]:
     if edges:
         body = f"{wording.names(edges)}: a better setting may lie beyond."
         yield Claim(Answer("Chosen at the edge of a range", Scope(arm.words), body), PLACE)
+    stale = [
+        f"{row.label} at n = {wording.number(row.train_size)} ({wording.count(row.stale, 'runs')})"
+        for row in each_row(of.chosen)
+        if row.stale
+    ]
+    if stale:
+        body = f"{wording.names(stale)}: the sources of these trials have changed since."
+        yield Claim(Answer("Chosen by stale runs", Scope(arm.words), body), PLACE)
     late = [
         f"{row.label} at n = {wording.number(row.train_size)}" for row in each_row(of.chosen) if row.overfits == "yes"
     ]
