@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 from warm import Started
 
+from benchmarks.cli import run as command
+from benchmarks.console import terminal
 from benchmarks.data.dataset import Places
-from benchmarks.errors import ConfigError
+from benchmarks.errors import FAILED, OTHERS, ConfigError
 from benchmarks.plan.study import Study, expand, load_study
 from benchmarks.records.record import read_record
 from benchmarks.records.stages import outcomes, reported, whole
@@ -152,6 +154,27 @@ def test_what_an_earlier_text_has_confirmed_is_not_forgotten(tmp_path: Path) -> 
     keep_text(before, tmp_path)
     found, beyond = earlier_results(now, kept_texts("s", tmp_path)[0], tmp_path)
     assert [run.id for run in found[TEXT]] == [run.id for run in second.runs] and beyond == {}
+
+
+@pytest.mark.parametrize("code", [FAILED, OTHERS])
+def test_what_is_searched_is_confirmed_whatever_became_of_other_cells(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trial of one cell fails, or is another command's: the three other cells are confirmed by the same command."""
+    study, places = expand(STUDY, "s"), Places(tmp_path, tmp_path)
+    stages = []
+
+    def pretend(known: Study, *_: Any) -> int:
+        stages.append(len(known.runs))
+        for run in known.runs[1:]:
+            if not (tmp_path / run.id).exists():
+                write_record(tmp_path, run, known.evaluations[run.id])
+        return code
+
+    monkeypatch.setattr(command, "run_study", pretend)
+    settings = command.settings_for(tmp_path, "cpu", 60.0, False)
+    assert command.run_stages(study, places, None, 1, tmp_path, settings, terminal()) == code
+    assert stages == [40, 40 + 3 * 3]
 
 
 def test_another_study_has_no_second_stage(tmp_path: Path) -> None:
