@@ -241,6 +241,17 @@ def changed_keys(space: Space) -> tuple[str, ...]:
     return tuple(name for one in space for name in (AUGMENTATION if one == "augmentation" else (one,)))
 
 
+def reaching(space: Space, run: Run) -> Space:
+    """What of a space makes a difference to a run: drop path does only where the network has it."""
+    return {name: one for name, one in space.items() if name != "drop_path" or name in run.options}
+
+
+def is_limit(name: str, value: float) -> bool:
+    """Whether a number that a hyper-parameter can have is the last: no drop path is below 0."""
+    bounds = Recipe.model_fields[name].metadata
+    return any(getattr(bound, side, None) == value for bound in bounds for side in ("ge", "le"))
+
+
 def _random(name: str, trial: int) -> float:
     return float(uniforms(key(0, f"search {name}", trial), np.arange(1))[0])
 

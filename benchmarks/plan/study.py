@@ -25,7 +25,7 @@ from benchmarks.plan.expectations import Expectation, read_expectations
 from benchmarks.plan.paper import Paper, read_paper
 from benchmarks.plan.probes import NO_PROBE
 from benchmarks.plan.run import UNDER, Evaluation, Run, default_evaluation, make_run, refuse_resolution, unknown_key
-from benchmarks.plan.search import TABLES, Chosen, Plan, SearchedCell, Trial, read_plan
+from benchmarks.plan.search import TABLES, Chosen, Plan, SearchedCell, Trial, reaching, read_plan
 from models.hints import did_you_mean
 
 FOLDER = Path(__file__).parent.parent / "studies"
@@ -310,6 +310,9 @@ def _searched(
             values = plan.drawn(place, number)
             runs = [_trial_run(plan, cell, where, number, places) for cell, where in several]
             trials.append(Trial(number, values, tuple(runs)))
+        if not reaching(plan.spaces[place], trials[0].runs[0]):
+            why = f"draws nothing that makes a difference to models[{place}]: it has no drop path"
+            raise ConfigError("search.draw", f"{why}; name another hyper-parameter for it: models[{place}].search")
         found.append(SearchedCell(key, place, tuple(trials)))
     return tuple(found)
 

@@ -187,6 +187,13 @@ def test_the_edge_of_a_range() -> None:
     assert at_the_edge(run, {"learning_rate": 1.5e-4, "weight_decay": 0.5, "flip": True}, space) == ["learning_rate"]
     assert at_the_edge(run, {"learning_rate": 1.7e-4, "weight_decay": 0.95, "flip": True}, space) == ["weight_decay"]
     assert "learning_rate" in at_the_edge(run, {}, space)
+    natural = {"weight_decay": Range(0.0, 1.0), "drop_path": Range(0.5, 1.0), "label_smoothing": Range(0.1, 0.2)}
+    values = {"weight_decay": 0.01, "drop_path": 0.99, "label_smoothing": 0.1}
+    assert at_the_edge(run, values, natural) == ["label_smoothing"]  # no decay is below 0, no drop path above 1
+    assert at_the_edge(run, {"weight_decay": 0.99, "drop_path": 0.5, "label_smoothing": 0.15}, natural) == [
+        "weight_decay",
+        "drop_path",
+    ]
 
 
 def table(label: str, rows: list[tuple[float, float, float, bool]]) -> pd.DataFrame:
@@ -212,7 +219,7 @@ def test_sentences(arm: ReportedArm) -> None:
     """One a train size, with a verdict or without; what lies at an edge is named."""
     said = [claim.answer.text for claim in claims(arm)]
     assert len(said) == 2 and all("with k = 1 of 16 drawn trials each, " in text for text in said)
-    assert all(" leads " in text and "the order of the estimates" in text for text in said)
+    assert all(" leads " in text and "by the estimates" in text for text in said)
     edges = arm.once(numbers).chosen["boundary"].str.len() > 0
     assert bool(list(limits(arm))) == edges.any()
 
@@ -222,10 +229,13 @@ def test_the_sentence_of_three_models() -> None:
     one, two = Estimate(0.2, 0.05, 0.4, 2), Estimate(0.02, -0.1, 0.14, 2)
     found = [Lead("a", "b", 2, 16, one, None), Lead("a", "c", 2, 16, two, 3)]
     assert _lead_words(found) == (
-        "with k = 2 of 16 drawn trials each, a leads b by 20.0 points [5.0, 40.0]; it cannot be told whether a leads c "
-        "(+2.0 points [−10.0, 14.0]); the order of the estimates changes at k = 3 for c"
+        "with k = 2 of 16 drawn trials each, by the best one's validation accuracy, a leads b by 20.0 points "
+        "[5.0, 40.0]; it cannot be told whether a leads c "
+        "(+2.0 points [−10.0, 14.0]); by the estimates their order changes at k = 3 for c"
     )
-    assert _lead_words(found[:1]).endswith("; the order of the estimates is the same at every k")
+    assert _lead_words(found[:1]).endswith("; by the estimates a is first at every k")
+    same = Lead("a", "b", 2, 16, Estimate(0.05, 0.05, 0.05, 2), None)
+    assert "a leads b by 5.0 points [5.0, 5.0]; by" in _lead_words([same])
 
 
 def test_what_is_not_confirmed_is_named(tmp_path: Path) -> None:
@@ -242,6 +252,36 @@ def test_what_is_not_confirmed_is_named(tmp_path: Path) -> None:
     write_record(tmp_path, study.runs[0], study.evaluations[study.runs[0].id])
     [claim] = claims_of_all(arms_of(tmp_path, reported(study, places)))
     assert "resnet" not in claim.answer.body
+
+
+def test_train_sizes_that_share_a_search(tmp_path: Path) -> None:
+    """What was searched at the largest is of that alone: no curve, trial or optimism of others is made of it."""
+    [arm] = arms_of(tmp_path, searched(tmp_path, search={**STUDY["search"], "share": "train_size"}))
+    of = arm.once(numbers)
+    assert of.chosen["train_size"].tolist() == [100, 300] * 2 and set(of.chosen["searched_size"]) == {300}
+    assert of.chosen["optimism"].isna().tolist() == [True, False] * 2
+    for table in (of.trials, of.curves, of.together, of.sensitivity):
+        assert set(table["train_size"]) == {300}
+    assert len(list(claims(arm))) == 1 and not any("n = 100" in claim.answer.body for claim in limits(arm))
+    assert set(of.chosen["validation"]) == {max(recorded(arm, cell).values()) for cell in (0, 1)}
+
+
+def test_trials_with_less_of_the_budget_show_no_optimism(tmp_path: Path) -> None:
+    """The difference to what was trained longer is that of the budget."""
+    [arm] = arms_of(tmp_path, searched(tmp_path, search={**STUDY["search"], "budget": {"share": 0.25}}))
+    chosen = arm.once(numbers).chosen
+    assert chosen["optimism"].isna().all() and set(chosen["searched_budget"]) == {0.25}
+
+
+def test_what_does_not_reach_a_network_is_not_said_of_it(tmp_path: Path) -> None:
+    """A network without drop path was not tuned in it, has none chosen, and none that explains anything."""
+    [arm] = arms_of(tmp_path, searched(tmp_path, models=[{"name": "simple_cnn"}, {"name": "resnet"}]))
+    of = arm.once(numbers)
+    for label, has in (("simple_cnn", False), ("resnet", True)):
+        names = set(of.sensitivity.loc[of.sensitivity["label"] == label, "hyperparameter"])
+        assert names == {"learning_rate", "augmentation"} | ({"drop_path"} if has else set())
+        settings = of.trials.loc[(of.trials["label"] == label) & (of.trials["trial"] > 0), "settings"]
+        assert all(("drop_path" in text) == has for text in settings)
 
 
 def test_stale_trials_are_named(tmp_path: Path) -> None:

@@ -277,6 +277,14 @@ def test_what_is_wrong_is_refused_with_its_place(old: str, new: str, error: str)
         study(text)
 
 
+def test_a_search_that_makes_no_difference_to_a_model_is_refused() -> None:
+    """Equal trials of a network without drop path would be one trial, many times."""
+    text = GRID.replace('name = "resnet"', 'name = "simple_cnn"') + SEARCH
+    nothing = text.replace('learning_rate = "log 1e-4 .. 1e-2", weight_decay', "drop_path")
+    with pytest.raises(ConfigError, match=r"search.draw: draws nothing that makes a difference to models\[1\]"):
+        study(nothing)
+
+
 def test_a_confirmation_without_a_search_is_refused() -> None:
     with pytest.raises(ConfigError, match="confirm: confirms a search, and there is none"):
         study(GRID + "[confirm]\nseeds = 2\n")

@@ -73,7 +73,7 @@ def _chosen(arm: ReportedArm, size: int, table: pd.DataFrame) -> Table:
         href = arm.links.cell(row.label, size)
         cells = (
             Cell(row.settings, note=f"trial {row.trial}", href=href),
-            Cell(_percent(row.validation), href=href),
+            Cell(_percent(row.validation), note=_searched(row), href=href),
             Cell(_percent(row.confirmed), wording.interval(_confirmed(row)), href=href),
             Cell(_points(row.optimism), href=href),
             Cell(ABSENT if math.isnan(row.seed_deviation) else f"{100 * row.seed_deviation:.1f}", href=href),
@@ -85,15 +85,22 @@ def _chosen(arm: ReportedArm, size: int, table: pd.DataFrame) -> Table:
         rows.append(Row(linked.model_name(row.label, arm.data, arm.links), cells))
     about = (
         f"{n_images(size)}: the setting that was chosen; its validation accuracy in the search and its test accuracy "
-        "with fresh seeds, in per cent; the first less the second and the standard deviation over seeds, in points; "
-        "validation accuracy of the best drawn trial of each of the equal searches, their median and from the lowest "
-        "to the highest; that of the recipe itself; trials that diverged."
+        "with fresh seeds, in per cent; the first less the second, where both had one train size and budget, and the "
+        "standard deviation over seeds, in points; validation accuracy of the best drawn trial of each of the equal "
+        "searches, their median and from the lowest to the highest; that of the recipe itself; trials that diverged."
     )
     return Table(about, "model", CHOSEN, tuple(rows), "words", n=linked.units(table.assign(planned_n=table["n"]), noun))
 
 
 def _confirmed(row: Any) -> Estimate:
     return Estimate(row.confirmed, row.confirmed_low, row.confirmed_high, row.n)
+
+
+def _searched(row: Any) -> str:
+    """How the trials were unlike what confirms them."""
+    size = "" if row.searched_size == row.train_size else f"at {n_images(row.searched_size)}"
+    budget = "" if row.searched_budget == 1 else f"{100 * row.searched_budget:g} % of the budget"
+    return ", ".join(filter(None, (size, budget)))
 
 
 def _searches(row: Any) -> str:
