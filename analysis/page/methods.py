@@ -57,7 +57,9 @@ def _search(study: Study) -> Iterator[str]:
     for plan in dict.fromkeys(part.tuning.plan.words for part in study.parts or (study,) if part.tuning is not None):
         yield (
             f"{plan} Bands of tuning curves are simultaneous over the numbers of trials and free of a distribution "
-            "(highest-density intervals of order statistics, exact)."
+            "(highest-density intervals of order statistics, exact). They are about other draws of settings with the "
+            "seeds and the validation images of the search, and not about other seeds or images; a trial that diverged "
+            "counts as an accuracy of 0."
         )
 
 

@@ -111,6 +111,11 @@ class Range:
         """As a study has it."""
         return f"{'log ' if self.log else ''}{self.low:g} .. {self.high:g}"
 
+    @property
+    def prose(self) -> str:
+        """In a sentence."""
+        return f"from {self.low:g} to {self.high:g}{' (log scale)' if self.log else ''}"
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -127,6 +132,11 @@ class Choice:
     def words(self) -> str:
         """As a study has it."""
         return ", ".join(map(str, self.values))
+
+    @property
+    def prose(self) -> str:
+        """In a sentence."""
+        return f"one of {self.words}"
 
 
 Space = Mapping[str, Range | Choice]
@@ -183,12 +193,23 @@ class Plan:
         search = self.search
         each = "model, at its largest train size" if search.share else "model and train size"
         several = f" in {search.studies} equal searches" if search.studies > 1 else ""
-        length = "" if search.budget.share == 1 else f", with {100 * search.budget.share:g} % of the budget"
+        length = "" if search.budget.share == 1 else f" and {100 * search.budget.share:g} % of the budget"
+        seeds = ", ".join(map(str, self.search_seeds))
         return (
             f"{search.trials} settings were drawn ({search.sampler}){several} before any was trained, alike for each "
-            f"{each}, beside the recipe as it is{length}. Chosen was by the {self.rule.about}, on validation images "
-            f"alone. What was chosen was trained with {len(self.confirm_seeds)} fresh seeds and subsets."
+            f"{each}, beside the recipe as it is: {self._space_words()}. Each was trained with the same seed ({seeds})"
+            f"{length}. Chosen on validation images alone: {self.rule.about}. What was chosen was trained with "
+            f"{len(self.confirm_seeds)} fresh seeds and subsets."
         )
+
+    def _space_words(self) -> str:
+        """What is drawn, in words; of a hyper-parameter whose range is not that of all models, every range."""
+        phrases = []
+        for name in dict.fromkeys(name for space in self.spaces for name in space):
+            ranges = dict.fromkeys(space[name].prose if name in space else "as the recipe" for space in self.spaces)
+            by_model = " by model" if len(ranges) > 1 else ""
+            phrases.append(f"{name.replace('_', ' ')}{by_model} {' or '.join(ranges)}")
+        return "; ".join(phrases)
 
     def drawn(self, model: int, trial: int) -> dict[str, Value]:
         """The values of a trial's hyper-parameters by name; nothing of trial 0, which is the recipe."""

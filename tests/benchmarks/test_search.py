@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from scipy.stats._qmc import van_der_corput
 
+from analysis.statistics.tuning_curves import places_of_trials
+from benchmarks.cli.plan import _search_words
 from benchmarks.errors import ConfigError
 from benchmarks.plan.recipes import AUGMENTATION, Recipe, recipe_values
 from benchmarks.plan.run import default_evaluation
@@ -129,6 +131,19 @@ def test_augmentation_is_that_of_a_recipe() -> None:
         strong, recipe = recipe_values(values["augmentation"]), dict(run.recipe)
         assert {name: recipe[name] for name in AUGMENTATION} == {name: strong[name] for name in AUGMENTATION}
         assert recipe["label_smoothing"] == recipe_values("plain")["label_smoothing"]
+
+
+def test_what_is_drawn_is_in_the_words_of_the_methods() -> None:
+    """By hand: every range, and those of a model of its own; the seed that all trials share."""
+    own = 'search = { weight_decay = "recipe", learning_rate = "log 1e-3 .. 1e-1", flip = [true, false] }\n'
+    plan = study(GRID + own + SEARCH.replace("trials = 4", "trials = 4\nbudget = { share = 0.25 }")).tuning
+    assert plan is not None
+    assert (
+        "4 settings were drawn (random) before any was trained, alike for each model and train size, beside the recipe "
+        "as it is: learning rate by model from 0.0001 to 0.01 (log scale) or from 0.001 to 0.1 (log scale); weight "
+        "decay by model from 0 to 0.2 or as the recipe; flip by model as the recipe or one of True, False. Each was "
+        "trained with the same seed (0) and 25 % of the budget. Chosen on validation images alone: best mean"
+    ) in plan.plan.words
 
 
 def test_drop_path_that_is_drawn_reaches_the_model() -> None:
@@ -288,3 +303,12 @@ def test_a_search_that_makes_no_difference_to_a_model_is_refused() -> None:
 def test_a_confirmation_without_a_search_is_refused() -> None:
     with pytest.raises(ConfigError, match="confirm: confirms a search, and there is none"):
         study(GRID + "[confirm]\nseeds = 2\n")
+
+
+def test_the_plan_says_what_bands_say_of_one_model_and_of_several() -> None:
+    """With 24 trials of the best of 3 (arXiv 2311.09480), but of two models at 97.5 % each, as the page compares them,
+    of the best of 2: the largest k whose 0.5^(1/k) is not above the low end of the top interval, by hand."""
+    words = _search_words(study(GRID + SEARCH.replace("trials = 4", "trials = 24")))
+    top = [float(places_of_trials(24, level)[0][-1]) for level in (0.95, 0.975)]
+    assert [0.5 ** (1 / 3) <= top[0] < 0.5 ** (1 / 4), 0.5 ** (1 / 2) <= top[1] < 0.5 ** (1 / 3)] == [True, True]
+    assert words.endswith("about the best of up to 3 trials; of 2 models compared, about the best of up to 2 trials")

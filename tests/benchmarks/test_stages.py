@@ -224,4 +224,5 @@ def test_both_stages_with_an_interruption_in_the_search(
     assert "0 to do" in inductive("run", str(path)).stdout
     assert "tuned: 6 finished" in inductive("status", str(path)).stdout
     plan = inductive("plan", str(path)).stdout
+    assert "about no number of trials: more of them would\n" in plan  # of one model: nothing is compared
     assert "the recipe and 3 drawn trials (random)" in plan and "what the search has chosen" in plan
