@@ -12,6 +12,7 @@ import pytest
 from analysis.elements.reported import ReportedArm, reported_arms
 from analysis.frame.frame import load
 from analysis.frame.studies import joined
+from analysis.questions.fairness.numbers import augmentations
 from analysis.questions.tuning.numbers import at_the_edge, explained, numbers
 from analysis.questions.tuning.sentences import Lead, _lead_words, change, claims, claims_of_all, leads, limits
 from analysis.report import write_report
@@ -284,6 +285,13 @@ def test_what_does_not_reach_a_network_is_not_said_of_it(tmp_path: Path) -> None
         assert all(("drop_path" in text) == has for text in settings)
 
 
+def test_a_ledger_has_the_augmentation_of_every_train_size() -> None:
+    """By hand: what was chosen at one size is not said of another."""
+    runs = pd.DataFrame({"train_size": [500, 500, 2000, 4000], "augmentation": ["strong", "strong", "crop", "crop"]})
+    assert augmentations(runs) == "strong (n = 500); crop (n = 2,000 and 4,000)"
+    assert augmentations(runs[runs["train_size"] > 500]) == "crop"
+
+
 def test_stale_trials_are_named(tmp_path: Path) -> None:
     """With how many runs there are; of a search whose sources are today's nothing is said."""
     study, places = expand({**STUDY, "train_size": 100}, "tuned"), Places(tmp_path, tmp_path)
@@ -329,6 +337,9 @@ def test_the_page_has_it_in_every_format(tmp_path: Path) -> None:
     assert any("Tuned alike" in line for line in written.answers)
     methods = " ".join((tmp_path / "page" / "methods.txt").read_text().split())
     assert "16 settings were drawn (random) in 4 equal searches before any was trained" in methods
+    assert "drop path tuned, augmentation tuned; what is not named" in methods and "crop padding tuned" not in methods
+    assert any("setting that its own search has chosen" in warning for warning in written.warnings)
+    assert not any("fairness ledger shows every number" in warning for warning in written.warnings)
     assert "lourie2024show" in (tmp_path / "page" / "references.bib").read_text()
     assert "No finished run that could stand in these tables was left out" in (tmp_path / "page/report.md").read_text()
     write_report(study, tmp_path / "runs", tmp_path / "page", formats)
