@@ -19,6 +19,11 @@ from analysis.statistics import collapses, intervals
 from benchmarks.plan.recipes import AUGMENTATION
 from benchmarks.plan.study import Study
 
+HALTON = (
+    " Halton points are no independent draws: bands are too wide where accuracy varies smoothly over the ranges, and "
+    "without a guarantee elsewhere."
+)
+
 
 def sentences(study: Study, frame: Frame, arms: Sequence[ReportedArm]) -> list[str]:
     """Sentences on what the numbers mean, arm by arm where they differ."""
@@ -55,12 +60,14 @@ def sentences(study: Study, frame: Frame, arms: Sequence[ReportedArm]) -> list[s
 
 def _search(study: Study) -> Iterator[str]:
     """How settings were searched and confirmed, of each study that did so."""
-    for plan in dict.fromkeys(part.tuning.plan.words for part in study.parts or (study,) if part.tuning is not None):
+    plans = {part.tuning.plan.words: part.tuning.plan for part in study.parts or (study,) if part.tuning is not None}
+    for words, plan in plans.items():
         yield (
-            f"{plan} Bands of tuning curves are simultaneous over the numbers of trials and free of a distribution "
+            f"{words} Bands of tuning curves are simultaneous over the numbers of trials and free of a distribution "
             "(highest-density intervals of order statistics, exact). They are about other draws of settings with the "
             "seeds and the validation images of the search, and not about other seeds or images; a trial that diverged "
             "counts as an accuracy of 0."
+            f"{HALTON if plan.search.sampler == 'halton' else ''}"
         )
 
 

@@ -64,7 +64,7 @@ class Search(Frozen):
         description="drawn for each model and train size; 0: no search"
     )
     studies: Annotated[int, Field(ge=1)] = Field(1, description="equal searches that the trials are split into")
-    sampler: Literal["random", "halton"] = Field("random", description="random: exact bands; halton: wider ones")
+    sampler: Literal["random", "halton"] = Field("random", description="random: exact bands; halton: mostly wider ones")
     seeds: Seeds = Field(1, description="of every trial of every model: how many, or which")
     budget: BudgetShare = Field(BudgetShare(), description="share: how much of the study's budget a trial has")
     share: Literal["", "train_size"] = Field(

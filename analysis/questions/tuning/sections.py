@@ -26,8 +26,9 @@ INTRO = Markup(
     "Every model had the same number of trials, drawn before any was run, and was judged on the validation part alone. "
     "What was chosen was then trained with fresh seeds on fresh subsets, of which all other chapters are."
 )
-BANDS = f"bars and bands: {100 * LEVEL:g} %, for all k of a model together, whatever the distribution of its trials"
-WIDER = "; of Halton points, for which they are wider than they need be"
+BANDS = f"bars and bands: {100 * LEVEL:g} %, for all k of a model together"
+RANDOM = ", whatever the distribution of its trials"
+HALTON = "; of Halton points, for which they are not exact, but too wide where accuracy varies smoothly over the ranges"
 CHOSEN = (
     "setting",
     "validation",
@@ -53,7 +54,7 @@ def tuning(arm: ReportedArm, styles: Styles) -> Section:
     of = arm.once(numbers)
     halton = "halton" in of.samplers
     shows = "Median best validation accuracy of k drawn trials against k, by model, a panel a train size"
-    marks = captions.legend(BANDS + (WIDER if halton else ""), "grey: k about which no band says anything")
+    marks = captions.legend(BANDS + (HALTON if halton else RANDOM), "grey: k about which no band says anything")
     drawing = Drawing(
         f"tuning-{arm.number}", partial(figures.tuning_curves, of.curves, styles), of.curves, shows, marks, arm.words
     )
