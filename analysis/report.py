@@ -100,7 +100,7 @@ def write_report(
     several = [studies] if isinstance(studies, Study) else list(studies)
     study = joined(several)
     frame = paper.apply(_below(root, load(root, study)), study.paper)
-    found = traces(root, [run.id for run in study.runs])
+    found = traces(root, list(dict.fromkeys(run.id for one in several for run in one.every_run)))
     redactor = Redactor(host for one in found for host in one.hosts)
     if hide:
         frame = anonymous.hidden_frame(frame, redactor)

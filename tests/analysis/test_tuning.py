@@ -2,6 +2,9 @@
 
 import json
 import math
+import shutil
+import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from analysis.questions.tuning.sentences import Lead, _lead_words, change, claim
 from analysis.report import write_report
 from analysis.statistics.intervals import Estimate
 from analysis.statistics.tuning_curves import tuning_curve
+from analysis.verify import verify
 from benchmarks.data.dataset import Places
 from benchmarks.plan.run import make_run
 from benchmarks.plan.search import Choice, Range
@@ -344,3 +348,33 @@ def test_the_page_has_it_in_every_format(tmp_path: Path) -> None:
     assert "No finished run that could stand in these tables was left out" in (tmp_path / "page/report.md").read_text()
     write_report(study, tmp_path / "runs", tmp_path / "page", formats)
     assert {path: path.read_bytes() for path in first} == first
+    assert study.tuning is not None
+    trial = study.tuning.cells[0].trials[3].runs[0].id
+    assert verify(tmp_path / "page" / "index.html", tmp_path / "runs").runs == len(study.every_run) == 4 * (17 + 3)
+    shutil.rmtree(tmp_path / "runs" / trial)
+    found = verify(tmp_path / "page" / "index.html", tmp_path / "runs").differences
+    assert found == (f"{trial}: there is no such record here",)
+
+
+def test_a_search_that_was_edited_after_its_first_trials(tmp_path: Path) -> None:
+    """Two trials were done in January, another was asked for in March, the confirmation is of April: an edit after the
+    first result, though before all that the tables are of."""
+    text = "size = 'pico'\n[[models]]\nname = 'resnet'\n[search]\ntrials = {}\ndraw = {{ ema = '0 .. 0.9' }}\n"
+    texts = [text.format(number) for number in (2, 3)]
+    before, now = (replace(expand(tomllib.loads(one), "s"), text=one) for one in texts)
+    for when, one in zip(("2025-12-01", "2026-03-01"), texts, strict=True):
+        path = tmp_path / ".studies" / "s" / f"{when}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"study": "s", "first_run": f"{when} 00:00:00 UTC", "text": one}))
+    write_records(tmp_path, before)  # as of the first of January
+    early = {run.id for run in before.runs}
+    write_records(tmp_path, replace(now, runs=tuple(run for run in now.runs if run.id not in early)))
+    second = reported(now, Places(tmp_path, tmp_path))
+    write_records(tmp_path, second)
+    for run in second.every_run:
+        if run.id not in early:
+            owner = tmp_path / run.id / "attempts" / "0001" / "owner.json"
+            owner.write_text(owner.read_text().replace("2026-01-01", "2026-04-01"))
+    write_report(second, tmp_path, tmp_path / "page", ("markdown",))
+    page = (tmp_path / "page" / "report.md").read_text()
+    assert "Edits of study s since its first result (2026-01-01" in page and "search.trials" in page
