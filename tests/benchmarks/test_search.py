@@ -300,6 +300,17 @@ def test_a_search_that_makes_no_difference_to_a_model_is_refused() -> None:
         study(nothing)
 
 
+def test_what_is_drawn_can_be_no_axis_as_well() -> None:
+    """Cells that differ in a drawn key alone have the same trials, and what confirms them could not be told apart."""
+    both = GRID.replace('recipe = "plain"', 'recipe = { name = "plain", learning_rate = [1e-3, 1e-2] }') + SEARCH
+    with pytest.raises(
+        ConfigError, match=r"search.draw: decides all that tells two cells apart .*learning_rate.* list"
+    ):
+        study(both)
+    other = GRID.replace('recipe = "plain"', 'recipe = { name = "plain", label_smoothing = [0.0, 0.1] }') + SEARCH
+    assert len(study(other).runs) == 40
+
+
 def test_a_confirmation_without_a_search_is_refused() -> None:
     with pytest.raises(ConfigError, match="confirm: confirms a search, and there is none"):
         study(GRID + "[confirm]\nseeds = 2\n")
