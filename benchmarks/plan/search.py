@@ -16,12 +16,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain, count
+from itertools import chain
+from itertools import count as numbers_from
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
+from benchmarks.console import count
 from benchmarks.errors import ConfigError
 from benchmarks.plan import selection
 from benchmarks.plan.recipes import AUGMENTATION, SEQUENCES, Recipe, plain, recipe_names, recipe_values, typed
@@ -195,11 +197,13 @@ class Plan:
         several = f" in {search.studies} equal searches" if search.studies > 1 else ""
         length = "" if search.budget.share == 1 else f" and {100 * search.budget.share:g} % of the budget"
         seeds = ", ".join(map(str, self.search_seeds))
+        subsets, size = count(len(self.search_seeds), "subsets"), "the largest" if search.share else "its own"
         return (
             f"{search.trials} settings were drawn ({search.sampler}){several} before any was trained, alike for each "
             f"{each}, beside the recipe as it is: {self._space_words()}. Each was trained with the same seed ({seeds})"
             f"{length}. Chosen on validation images alone: {self.rule.about}. What was chosen was trained with "
-            f"{len(self.confirm_seeds)} fresh seeds and subsets."
+            f"{len(self.confirm_seeds)} fresh seeds and subsets, whose labels n counts: those of the search, "
+            f"{subsets} of {size} train size, come on top."
         )
 
     def _space_words(self) -> str:
@@ -377,7 +381,7 @@ def _seeds(asked: Seeds, usual: tuple[int, ...], used: tuple[int, ...], place: s
         if not asked or len(set(asked)) < len(asked):
             raise ConfigError(place, f"{list(asked)}: name at least one seed, and each once")
         both = [seed for seed in asked if seed in used]
-        fresh = next(seed for seed in count(max((*usual, *used, *asked)) + 1))
+        fresh = max((*usual, *used, *asked)) + 1
         if both:
             raise ConfigError(
                 place, f"{both[0]} was used in the search: a confirmation has fresh seeds, such as {fresh}"
@@ -385,7 +389,7 @@ def _seeds(asked: Seeds, usual: tuple[int, ...], used: tuple[int, ...], place: s
         return asked
     if not 1 <= asked <= MOST:
         raise ConfigError(place, f"{asked}: from 1 to {MOST}, or a list of seeds")
-    following = chain(usual, count(max((*usual, *used)) + 1))
+    following = chain(usual, numbers_from(max((*usual, *used)) + 1))
     free = (seed for seed in following if seed not in used)
     return tuple(next(free) for _ in range(asked))
 

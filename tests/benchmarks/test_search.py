@@ -144,6 +144,10 @@ def test_what_is_drawn_is_in_the_words_of_the_methods() -> None:
         "decay by model from 0 to 0.2 or as the recipe; flip by model as the recipe or one of True, False. Each was "
         "trained with the same seed (0) and 25 % of the budget. Chosen on validation images alone: best mean"
     ) in plan.plan.words
+    assert plan.plan.words.endswith(
+        "What was chosen was trained with 2 fresh seeds and subsets, whose labels n counts: those of the search, 1 "
+        "subset of its own train size, come on top."
+    )
 
 
 def test_drop_path_that_is_drawn_reaches_the_model() -> None:
