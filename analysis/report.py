@@ -100,8 +100,7 @@ def write_report(
     several = [studies] if isinstance(studies, Study) else list(studies)
     study = joined(several)
     frame = paper.apply(_below(root, load(root, study)), study.paper)
-    trials = (run.id for one in several for run in one.every_run)  # the page has numbers of them, too
-    found = traces(root, dict.fromkeys([*(run.id for run in study.runs), *trials]))
+    found = traces(root, list(dict.fromkeys(run.id for one in several for run in one.every_run)))
     redactor = Redactor(host for one in found for host in one.hosts)
     if hide:
         frame = anonymous.hidden_frame(frame, redactor)
@@ -116,8 +115,7 @@ def write_report(
         if study.paper.look:
             chapters.append(pictures.begun(inside_chapter(arms, root, data)))
         unequal = [f"{arm.words}: {limit.answer.body}" for arm in arms for limit in limits(arm)]
-        shown = set(frame.runs["run"])
-        checks = trust(several, root, [one for one in found if one.run in shown], frame, unequal)
+        checks = trust(several, root, found, frame, unequal)
         if hide:
             checks = anonymous.hidden_trust(checks, redactor)
         content = gather(study, several, frame, arms, chapters, checks, provenance(found), of_all(found))

@@ -171,8 +171,9 @@ def difference(estimate: Estimate) -> str:
 
 def _digits(estimate: Estimate) -> int:
     """Decimals of an estimate and of its interval: one; more where an end would be rounded to 0, because on which side
-    of 0 it lies is what matters, or where both ends would be less than two last digits apart."""
-    if not estimate.has_interval:
+    of 0 it lies is what matters, or where both ends would be less than two last digits apart, but not one and the
+    same."""
+    if not estimate.has_interval or math.isclose(estimate.low, estimate.high, rel_tol=0, abs_tol=1e-9):
         return 1
     ends, width = (100 * estimate.low, 100 * estimate.high), 100 * (estimate.high - estimate.low)
     enough = (d for d in (1, 2, 3) if width >= 2 * 10**-d and all(x == 0 or round(x, d) != 0 for x in ends))

@@ -57,8 +57,8 @@ def environment() -> Environment:
 def page(
     content: Content, frame: Frame, found: Sequence[Trace], beside: bool, pictures: Callable[[Drawing], Pictures]
 ) -> str:
-    """The page. `found` are the traces of its runs; `beside` whether CSV tables lie beside it; `pictures` gives the
-    wide and the narrow one of a drawing."""
+    """The page. `found` are the traces of its runs, and of the trials of a search; `beside` whether CSV tables lie
+    beside it; `pictures` gives the wide and the narrow one of a drawing."""
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     text = (
         environment()

@@ -10,13 +10,19 @@ from analysis.elements import linked
 from analysis.elements.reported import ReportedArm
 from analysis.frame.arms import Arm, arm_names
 from analysis.frame.frame import LOADED, Frame
-from analysis.frame.naming import NONE, family_of
+from analysis.frame.naming import NONE, TUNED, family_of
 from analysis.frame.states import DONE
 from analysis.questions.comparisons.sentences import method as method_of_comparisons
 from analysis.questions.fairness.numbers import numbers as fairness
 from analysis.questions.fairness.sentences import trials_of_models
 from analysis.statistics import collapses, intervals
+from benchmarks.plan.recipes import AUGMENTATION
 from benchmarks.plan.study import Study
+
+HALTON = (
+    " Halton points are no independent draws: bands are too wide where accuracy varies smoothly over the ranges, and "
+    "without a guarantee elsewhere."
+)
 
 
 def sentences(study: Study, frame: Frame, arms: Sequence[ReportedArm]) -> list[str]:
@@ -54,10 +60,14 @@ def sentences(study: Study, frame: Frame, arms: Sequence[ReportedArm]) -> list[s
 
 def _search(study: Study) -> Iterator[str]:
     """How settings were searched and confirmed, of each study that did so."""
-    for plan in dict.fromkeys(part.tuning.plan.words for part in study.parts or (study,) if part.tuning is not None):
+    plans = {part.tuning.plan.words: part.tuning.plan for part in study.parts or (study,) if part.tuning is not None}
+    for words, plan in plans.items():
         yield (
-            f"{plan} Bands of tuning curves are simultaneous over the numbers of trials and free of a distribution "
-            "(highest-density intervals of order statistics, exact)."
+            f"{words} Bands of tuning curves are simultaneous over the numbers of trials and free of a distribution "
+            "(highest-density intervals of order statistics, exact). They are about other draws of settings with the "
+            "seeds and the validation images of the search, and not about other seeds or images; a trial that diverged "
+            "counts as an accuracy of 0."
+            f"{HALTON if plan.search.sampler == 'halton' else ''}"
         )
 
 
@@ -92,7 +102,10 @@ def _trials(reported: ReportedArm) -> str:
 
 def _recipe(name: str, values: Mapping[str, Any]) -> str:
     idle = {"name", *_without_effect(values)}
+    drawn = all(values.get(key) == TUNED for key in AUGMENTATION)  # a search draws the augmentation of whole recipes
+    idle |= set(AUGMENTATION) if drawn else set()
     phrases = [f"{key.replace('_', ' ')} {_plain(value)}" for key, value in values.items() if key not in idle and value]
+    phrases += [f"augmentation {TUNED}"] if drawn else []
     return f"Recipe {name}: {', '.join(phrases)}; what is not named is 0 or off."
 
 
@@ -119,7 +132,13 @@ def warnings(arms: Sequence[ReportedArm]) -> tuple[str, ...]:
 def _unlike(reported: ReportedArm) -> Iterator[tuple[str, str]]:
     """What is said of an arm's models before and behind its name."""
     odd = reported.once(fairness).ledger["unequal"].str.split()
-    if odd.map(lambda columns: "recipe" in columns or "augmentation" in columns).any():
+    if reported.study.tuned.keys() & set(reported.runs["run"]):
+        yield (
+            "Each model has the setting that its own search has chosen",
+            ": what is said of a model holds for model and setting together. The chapter on tuning shows what was "
+            "chosen, the fairness ledger what else differs.",
+        )
+    elif odd.map(lambda columns: "recipe" in columns or "augmentation" in columns).any():
         yield (
             "The models of this comparison have recipes of their own",
             ": what is said of a model holds for model and recipe together. The fairness ledger shows every number "

@@ -73,8 +73,8 @@ class Trust:
 def trust(
     studies: Sequence[Study], root: Path, found: Sequence[Trace], frame: Frame, unequal: Sequence[str] = ()
 ) -> Trust:
-    """All checks. `found` are the traces of the runs of all `studies`, `frame` has their records, `unequal` says a line
-    for each arm whose models were not equal, and in what."""
+    """All checks. `found` are the traces of the runs of all `studies`, trials among them, `frame` has the records of
+    the others, `unequal` says a line for each arm whose models were not equal, and in what."""
     return Trust(
         (
             *(finding for study in studies for finding in _edits(study, root, found)),
@@ -104,7 +104,7 @@ def _edits(study: Study, root: Path, found: Sequence[Trace]) -> Iterator[Finding
         return
     earlier, beyond = earlier_results(study, kept, root)
     ids = [run.id for runs in earlier.values() for run in runs]
-    now = {run.id for run in study.runs}
+    now = {run.id for run in study.every_run}
     own = [*traces(root, ids), *(one for one in found if one.run in now)]
     first = min((one.finished_at for one in own if one.finished_at is not None), default=None)
     yield _edits_since(study, kept, first, bool(ids))
@@ -223,7 +223,7 @@ def _mixed(found: Sequence[Trace], arms: Sequence[ArmData]) -> Iterator[Finding]
 def _leftovers(studies: Sequence[Study], root: Path) -> Finding:
     """Rows and checkpoints of attempts that had lost their run, in finished records."""
     details = []
-    for run in dict.fromkeys(run.id for study in studies for run in study.runs):
+    for run in dict.fromkeys(run.id for study in studies for run in study.every_run):
         try:
             left = leftovers(read_record(root / run), (path.name for path in (root / run).iterdir()), whole=True)
         except UNREADABLE:

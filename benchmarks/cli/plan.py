@@ -158,12 +158,13 @@ def _second(study: Study, places: Places) -> Study | None:
 
 def _search_values(study: Study, second: Study | None, root: Path, slot: cost.Slot) -> dict[str, Any]:
     """Of a study that searches: what is searched, what its bands will say, and the dry run of what confirms it."""
-    from analysis.statistics.tuning_curves import largest_k
+    from analysis.statistics.tuning_curves import LEVEL, largest_k
 
     if study.tuning is None or second is None:
         return {}
     search = study.tuning.plan.search
-    about = search.model_dump(mode="json") | {"largest_k": largest_k(search.trials)}
+    compared = largest_k(search.trials, 1 - (1 - LEVEL) / _searched_models(study))
+    about = search.model_dump(mode="json") | {"largest_k": largest_k(search.trials), "largest_k_compared": compared}
     return {"search": about, "confirmation": plan_values(second, root, slot)}
 
 
@@ -174,15 +175,30 @@ def _search_words(study: Study) -> str:
     assert study.tuning is not None
     plan = study.tuning.plan
     search, k = plan.search, largest_k(plan.search.trials)
+    models = _searched_models(study)
+    compared = largest_k(search.trials, 1 - (1 - LEVEL) / models)
+    together = f"; of {models} models compared, about {_up_to(compared)}" if models > 1 else ""
     each = "model" if search.share else "model and train size"
     length = "" if search.budget.share == 1 else f", at {search.budget.share:.0%} of the budget"
-    about = f"the best of up to {count(k, 'trials')}" if k else "no number of trials: more of them would"
     several = f" in {search.studies} equal searches" if search.studies > 1 else ""
     return (
         f"search: the recipe and {count(search.trials, 'drawn trials')} ({search.sampler}){several} of each {each}, "
         f"{count(len(plan.search_seeds), 'seeds')} each{length}; then {count(len(plan.confirm_seeds), 'fresh seeds')} "
-        f"of what it chooses ({plan.rule.about})\nbands of {100 * LEVEL:g} % will say something about {about}"
+        f"of what it chooses ({plan.rule.about})\nbands of {100 * LEVEL:g} % will say something about "
+        f"{_up_to(k)}{together}"
     )
+
+
+def _up_to(k: int) -> str:
+    return f"the best of up to {count(k, 'trials')}" if k else "no number of trials: more of them would"
+
+
+def _searched_models(study: Study) -> int:
+    """How many models a search has at most that a page compares with one another."""
+    beside: dict[tuple[Any, ...], set[tuple[str, ...]]] = {}
+    for run in study.runs:
+        beside.setdefault((run.dataset, run.resolution, run.train_size), set()).add(run.model_words)
+    return max(map(len, beside.values()))
 
 
 def plan_values(study: Study, root: Path, slot: cost.Slot = cost.CPU) -> dict[str, Any]:

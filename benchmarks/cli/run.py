@@ -162,12 +162,13 @@ def run_stages(
     console: Console,
     door: Door | None = None,
 ) -> int:
-    """`run_study` of a study, and then of what confirms its search, which follows from what that has come to."""
+    """`run_study` of a study, and then of what confirms its search, which follows from what that has come to: of the
+    cells that are searched, though trials of others have failed, or another command still has them."""
     known = whole(study, places)
     while True:
         code = run_study(known, only, jobs, root, settings, console, door)
         before, known = known, whole(study, places)
-        if code != DONE or known.runs == before.runs:
+        if code == INTERRUPTED or known.runs == before.runs:
             return code
         say(
             console,

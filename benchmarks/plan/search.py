@@ -16,12 +16,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain, count
+from itertools import chain
+from itertools import count as numbers_from
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
+from benchmarks.console import count
 from benchmarks.errors import ConfigError
 from benchmarks.plan import selection
 from benchmarks.plan.recipes import AUGMENTATION, SEQUENCES, Recipe, plain, recipe_names, recipe_values, typed
@@ -32,6 +34,7 @@ from models.hints import did_you_mean
 TABLES = ("search", "confirm")
 AS_IT_IS = "recipe"  # in a model's own space: this hyper-parameter stays as the model's recipe has it
 RANGE = re.compile(r"\s*(log\s+)?(\S+)\s*\.\.\s*(\S+)\s*")
+MOST = 1000  # trials of a search, and seeds of a stage: more is a slip of the pen
 DIGITS = 4  # of a drawn number, so that it reads and is the same on every platform
 HYPERPARAMETERS = tuple(name for name in ("augmentation", *Recipe.model_fields) if name != "name")
 # Each hyper-parameter's Halton sequence counts in a prime of its own: by name, so that one more moves no other. The
@@ -59,9 +62,11 @@ class BudgetShare(Frozen):
 class Search(Frozen):
     """The table [search] of a study, but for `draw`, which is a `Space`."""
 
-    trials: Annotated[int, Field(ge=0)] = Field(description="drawn for each model and train size; 0: no search")
+    trials: Annotated[int, Field(ge=0, le=MOST)] = Field(
+        description="drawn for each model and train size; 0: no search"
+    )
     studies: Annotated[int, Field(ge=1)] = Field(1, description="equal searches that the trials are split into")
-    sampler: Literal["random", "halton"] = Field("random", description="random: exact bands; halton: wider ones")
+    sampler: Literal["random", "halton"] = Field("random", description="random: exact bands; halton: mostly wider ones")
     seeds: Seeds = Field(1, description="of every trial of every model: how many, or which")
     budget: BudgetShare = Field(BudgetShare(), description="share: how much of the study's budget a trial has")
     share: Literal["", "train_size"] = Field(
@@ -108,6 +113,11 @@ class Range:
         """As a study has it."""
         return f"{'log ' if self.log else ''}{self.low:g} .. {self.high:g}"
 
+    @property
+    def prose(self) -> str:
+        """In a sentence."""
+        return f"from {self.low:g} to {self.high:g}{' (log scale)' if self.log else ''}"
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -124,6 +134,11 @@ class Choice:
     def words(self) -> str:
         """As a study has it."""
         return ", ".join(map(str, self.values))
+
+    @property
+    def prose(self) -> str:
+        """In a sentence."""
+        return f"one of {self.words}"
 
 
 Space = Mapping[str, Range | Choice]
@@ -180,12 +195,25 @@ class Plan:
         search = self.search
         each = "model, at its largest train size" if search.share else "model and train size"
         several = f" in {search.studies} equal searches" if search.studies > 1 else ""
-        length = "" if search.budget.share == 1 else f", with {100 * search.budget.share:g} % of the budget"
+        length = "" if search.budget.share == 1 else f" and {100 * search.budget.share:g} % of the budget"
+        seeds = ", ".join(map(str, self.search_seeds))
+        subsets, size = count(len(self.search_seeds), "subsets"), "the largest" if search.share else "its own"
         return (
             f"{search.trials} settings were drawn ({search.sampler}){several} before any was trained, alike for each "
-            f"{each}, beside the recipe as it is{length}. Chosen was by the {self.rule.about}, on validation images "
-            f"alone. What was chosen was trained with {len(self.confirm_seeds)} fresh seeds and subsets."
+            f"{each}, beside the recipe as it is: {self._space_words()}. Each was trained with the same seed ({seeds})"
+            f"{length}. Chosen on validation images alone: {self.rule.about}. What was chosen was trained with "
+            f"{len(self.confirm_seeds)} fresh seeds and subsets, whose labels n counts: those of the search, "
+            f"{subsets} of {size} train size, come on top."
         )
+
+    def _space_words(self) -> str:
+        """What is drawn, in words; of a hyper-parameter whose range is not that of all models, every range."""
+        phrases = []
+        for name in dict.fromkeys(name for space in self.spaces for name in space):
+            ranges = dict.fromkeys(space[name].prose if name in space else "as the recipe" for space in self.spaces)
+            by_model = " by model" if len(ranges) > 1 else ""
+            phrases.append(f"{name.replace('_', ' ')}{by_model} {' or '.join(ranges)}")
+        return "; ".join(phrases)
 
     def drawn(self, model: int, trial: int) -> dict[str, Value]:
         """The values of a trial's hyper-parameters by name; nothing of trial 0, which is the recipe."""
@@ -236,6 +264,17 @@ def recipe_changes(values: Mapping[str, Value]) -> dict[str, Any]:
 def changed_keys(space: Space) -> tuple[str, ...]:
     """The keys of a recipe that a space decides."""
     return tuple(name for one in space for name in (AUGMENTATION if one == "augmentation" else (one,)))
+
+
+def reaching(space: Space, run: Run) -> Space:
+    """What of a space makes a difference to a run: drop path does only where the network has it."""
+    return {name: one for name, one in space.items() if name != "drop_path" or name in run.options}
+
+
+def is_limit(name: str, value: float) -> bool:
+    """Whether a number that a hyper-parameter can have is the last: no drop path is below 0."""
+    bounds = Recipe.model_fields[name].metadata
+    return any(getattr(bound, side, None) == value for bound in bounds for side in ("ge", "le"))
 
 
 def _random(name: str, trial: int) -> float:
@@ -294,8 +333,7 @@ def read_plan(table: Mapping[str, Any], own: Iterable[Mapping[str, Any]]) -> Pla
         if not space:
             raise ConfigError("search.draw", f"draws nothing for models[{place}]: name at least one hyper-parameter")
     _refuse_uneven(search)
-    usual = table.get("seed", 0)
-    seeds = tuple(usual) if isinstance(usual, list) else (usual,)
+    seeds = _usual_seeds(table.get("seed", 0))
     searching = _seeds(search.seeds, seeds, (), "search.seeds")
     return Plan(search, spaces, searching, _seeds(confirm.seeds, seeds, searching, "confirm.seeds"))
 
@@ -328,6 +366,14 @@ def _refuse_uneven(search: Search) -> None:
         )
 
 
+def _usual_seeds(given: Any) -> tuple[int, ...]:
+    """The seeds of the study. Raises ConfigError for what are none."""
+    seeds = tuple(given) if isinstance(given, list) else (given,)
+    if not seeds or any(type(seed) is not int or seed < 0 for seed in seeds) or len(set(seeds)) < len(seeds):
+        raise ConfigError("seed", f"{given!r} is neither a whole number from 0 on nor a list of them, each once")
+    return seeds
+
+
 def _seeds(asked: Seeds, usual: tuple[int, ...], used: tuple[int, ...], place: str) -> tuple[int, ...]:
     """The seeds that are named, or as many as are asked for: the study's own that are not used, then those that follow
     them. Raises ConfigError for one that is named and used."""
@@ -335,15 +381,15 @@ def _seeds(asked: Seeds, usual: tuple[int, ...], used: tuple[int, ...], place: s
         if not asked or len(set(asked)) < len(asked):
             raise ConfigError(place, f"{list(asked)}: name at least one seed, and each once")
         both = [seed for seed in asked if seed in used]
-        fresh = next(seed for seed in count(max((*usual, *used, *asked)) + 1))
+        fresh = max((*usual, *used, *asked)) + 1
         if both:
             raise ConfigError(
                 place, f"{both[0]} was used in the search: a confirmation has fresh seeds, such as {fresh}"
             )
         return asked
-    if asked < 1:
-        raise ConfigError(place, f"{asked}: at least 1, or a list of seeds")
-    following = chain(usual, count(max((*usual, *used)) + 1))
+    if not 1 <= asked <= MOST:
+        raise ConfigError(place, f"{asked}: from 1 to {MOST}, or a list of seeds")
+    following = chain(usual, numbers_from(max((*usual, *used)) + 1))
     free = (seed for seed in following if seed not in used)
     return tuple(next(free) for _ in range(asked))
 
@@ -416,6 +462,9 @@ def _read_choice(name: str, given: list[Any], place: str) -> Choice:
                 )
         else:
             _check(name, value, place)
+    if len(given) == 1:
+        recipe = "recipe" if name == "augmentation" else f"recipe.{name}"
+        raise ConfigError(place, f"{given!r} is one value: {recipe} says that, outside the search")
     return Choice(tuple(given))
 
 

@@ -18,13 +18,16 @@ class Rule(Protocol):
         ...
 
 
+DIGITS = 12  # of a mean that count: equal means are summed in another order to another last digit
+
+
 class LastValidation:
     """The best mean validation accuracy at the end; ties go to the earlier trial."""
 
     about = "best mean validation accuracy at the end of training; ties go to the earlier trial"
 
     def choose(self, accuracies: Mapping[int, Sequence[float] | None]) -> int | None:
-        means = {trial: sum(found) / len(found) for trial, found in accuracies.items() if found}
+        means = {trial: round(sum(found) / len(found), DIGITS) for trial, found in accuracies.items() if found}
         return min(means, key=lambda trial: (-means[trial], trial), default=None)
 
 

@@ -25,7 +25,7 @@ from benchmarks.plan.expectations import Expectation, read_expectations
 from benchmarks.plan.paper import Paper, read_paper
 from benchmarks.plan.probes import NO_PROBE
 from benchmarks.plan.run import UNDER, Evaluation, Run, default_evaluation, make_run, refuse_resolution, unknown_key
-from benchmarks.plan.search import TABLES, Chosen, Plan, SearchedCell, Trial, read_plan
+from benchmarks.plan.search import TABLES, Chosen, Plan, SearchedCell, Trial, changed_keys, reaching, read_plan
 from models.hints import did_you_mean
 
 FOLDER = Path(__file__).parent.parent / "studies"
@@ -300,7 +300,7 @@ def _searched(
     groups: dict[str, list[tuple[dict[str, Any], Where]]] = {}
     for cell, where in kept:
         groups.setdefault(plan.key(cell), []).append((cell, where))
-    found = []
+    found, drawn = [], dict[str, str]()  # by the run of a first drawn trial, of which model
     for key, several in groups.items():
         largest = max(cell.get("train_size", 0) for cell, _ in several)
         several = [(cell, where) for cell, where in several if cell.get("train_size", 0) == largest]
@@ -310,6 +310,15 @@ def _searched(
             values = plan.drawn(place, number)
             runs = [_trial_run(plan, cell, where, number, places) for cell, where in several]
             trials.append(Trial(number, values, tuple(runs)))
+        first = trials[1].runs[0]
+        if first.id in drawn:
+            both = ", ".join(f"recipe.{name}" for name in changed_keys(plan.spaces[place]))
+            why = f"decides all that tells two cells apart ({drawn[first.id]}, {several[0][1].model}): {both}"
+            raise ConfigError("search.draw", f"{why}; what is drawn can be no list in the recipe as well")
+        drawn[first.id] = several[0][1].model
+        if not reaching(plan.spaces[place], trials[0].runs[0]):
+            why = f"draws nothing that makes a difference to models[{place}]: it has no drop path"
+            raise ConfigError("search.draw", f"{why}; name another hyper-parameter for it: models[{place}].search")
         found.append(SearchedCell(key, place, tuple(trials)))
     return tuple(found)
 

@@ -23,12 +23,13 @@ Accuracies = Mapping[int, tuple[float, ...] | None]
 @dataclass(frozen=True)
 class Outcome:
     """What the search of a cell has come to: the `accuracies` of its trials by number, on the validation part at the
-    end of training, a share a seed (None where a seed diverged); how many runs are `left` to do; and the trial that
-    is `chosen` once there is none, None where all diverged."""
+    end of training, a share a seed (None where a seed diverged); how many runs are `left` to do, and how many are
+    `stale`, which keep their accuracy; and the trial that is `chosen` once none is left, None where all diverged."""
 
     cell: SearchedCell
     accuracies: Accuracies
     left: int
+    stale: int
     chosen: int | None
 
 
@@ -43,29 +44,33 @@ def outcomes(study: Study, places: Places) -> list[Outcome]:
 def outcome(cell: SearchedCell, rule: Rule, places: Places) -> Outcome:
     """What the search of one cell has come to."""
     accuracies: dict[int, tuple[float, ...] | None] = {}
-    left = 0
+    left = stale = 0
     for trial in cell.trials:
-        of_runs = [_accuracy(run, places) for run in trial.runs]
+        found = [_accuracy(run, places) for run in trial.runs]
+        of_runs = [one for one, _ in found]
         left += of_runs.count("left")
+        stale += sum(state == "stale" for _, state in found)
         if "left" not in of_runs:
             numbers = tuple(one for one in of_runs if isinstance(one, float))
             accuracies[trial.number] = numbers if len(numbers) == len(of_runs) else None
-    return Outcome(cell, accuracies, left, None if left else rule.choose(accuracies))
+    return Outcome(cell, accuracies, left, stale, None if left else rule.choose(accuracies))
 
 
-def _accuracy(run: Run, places: Places) -> float | str:
-    """On the validation part at the end of training, a share; 'diverged', or 'left' where it is still to be done."""
+def _accuracy(run: Run, places: Places) -> tuple[float | str, str]:
+    """On the validation part at the end of training, a share; 'diverged', or 'left' where it is still to be done. With
+    the run's state: one that is stale counts as what it came to, as in every table."""
     root = places.runs
     if root is None:
-        return "left"
+        return "left", "missing"
     wanted = default_evaluation(run, "validation", run.resolution)
-    state = run_state(run, root, [wanted])
-    if state.state == "diverged":
-        return "diverged"
-    if state.state != "finished" or state.waiting:
-        return "left"
-    entries = {entry["id"]: entry for entry in read_record(root / run.id).evaluations}
-    return float(entries[wanted.id]["accuracy"])
+    now = run_state(run, root, [wanted])
+    if now.state not in ("finished", "diverged", "stale") or now.waiting:
+        return "left", now.state
+    record = read_record(root / run.id)
+    if record.state == "diverged":
+        return "diverged", now.state
+    entries = {entry["id"]: entry for entry in record.evaluations}
+    return (float(entries[wanted.id]["accuracy"]) if wanted.id in entries else "left"), now.state
 
 
 def confirming(study: Study, places: Places) -> Study | None:
@@ -102,6 +107,7 @@ def reported(study: Study, places: Places) -> Study:
     if second is None:
         found = outcomes(study, places)
         left = sum(one.left for one in found)
-        why = f"{count(left, 'runs')} left of its search" if left else "every trial of its search diverged"
-        raise ConfigError("search", f"nothing is confirmed yet: {why}; `inductive run {study.argument}`", study.name)
+        why = f"{count(left, 'runs')} left of its search; `inductive run {study.argument}`"
+        nothing = "every trial of its search diverged; other ranges in search.draw may have some that do not"
+        raise ConfigError("search", f"nothing is confirmed yet: {why if left else nothing}", study.name)
     return second

@@ -122,6 +122,20 @@ def test_bands_of_halton_points_are_wider_than_they_need_be() -> None:
     assert held / 400 > 0.98
 
 
+@pytest.mark.parametrize("name", ["sum", "product"])
+def test_bands_of_halton_points_of_two_hyper_parameters(name: str) -> None:
+    """Simulated: a sum and a product, mapped by their distribution functions, in closed form, to uniform accuracies."""
+    low, high = places_of_trials(16)
+    held = 0
+    for search in range(400):
+        one, two = (np.array([_halton(key, search, i) for i in range(16)]) for key in ("learning_rate", "cutmix"))
+        total, product = one + two, one * two
+        by_sum = np.where(total < 1, total**2 / 2, 1 - (2 - total) ** 2 / 2)
+        values = np.sort(by_sum if name == "sum" else product * (1 - np.log(np.maximum(product, 1e-300))))
+        held += bool(((values >= low) & (values <= high)).all())
+    assert held / 400 > 0.97
+
+
 def test_equal_accuracies() -> None:
     """A small validation part has few values: nothing is divided by their differences."""
     curve = tuning_curve([0.5] * 16)

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from scipy.stats._qmc import van_der_corput
 
+from analysis.statistics.tuning_curves import places_of_trials
+from benchmarks.cli.plan import _search_words
 from benchmarks.errors import ConfigError
 from benchmarks.plan.recipes import AUGMENTATION, Recipe, recipe_values
 from benchmarks.plan.run import default_evaluation
@@ -131,6 +133,23 @@ def test_augmentation_is_that_of_a_recipe() -> None:
         assert recipe["label_smoothing"] == recipe_values("plain")["label_smoothing"]
 
 
+def test_what_is_drawn_is_in_the_words_of_the_methods() -> None:
+    """By hand: every range, and those of a model of its own; the seed that all trials share."""
+    own = 'search = { weight_decay = "recipe", learning_rate = "log 1e-3 .. 1e-1", flip = [true, false] }\n'
+    plan = study(GRID + own + SEARCH.replace("trials = 4", "trials = 4\nbudget = { share = 0.25 }")).tuning
+    assert plan is not None
+    assert (
+        "4 settings were drawn (random) before any was trained, alike for each model and train size, beside the recipe "
+        "as it is: learning rate by model from 0.0001 to 0.01 (log scale) or from 0.001 to 0.1 (log scale); weight "
+        "decay by model from 0 to 0.2 or as the recipe; flip by model as the recipe or one of True, False. Each was "
+        "trained with the same seed (0) and 25 % of the budget. Chosen on validation images alone: best mean"
+    ) in plan.plan.words
+    assert plan.plan.words.endswith(
+        "What was chosen was trained with 2 fresh seeds and subsets, whose labels n counts: those of the search, 1 "
+        "subset of its own train size, come on top."
+    )
+
+
 def test_drop_path_that_is_drawn_reaches_the_model() -> None:
     one = study(GRID + SEARCH.replace("draw = { ", 'draw = { drop_path = "0.1 .. 0.2", '))
     assert [run.options["drop_path"] for run in one.runs[1:5]] == [trial["drop_path"] for trial in drawn(one)[1:]]
@@ -231,6 +250,7 @@ def test_the_best_validation_accuracy_is_chosen() -> None:
     assert rule.choose({0: [0.5, 0.7], 1: [0.65, 0.6], 2: None, 3: [0.625, 0.625]}) == 1
     assert rule.choose({0: [0.5], 1: [0.5]}) == 0
     assert rule.choose({0: None}) is None
+    assert rule.choose({0: [0.15, 0.15], 1: [0.1, 0.2]}) == 0  # in floats the second mean is larger
 
 
 @pytest.mark.parametrize(
@@ -250,6 +270,13 @@ def test_the_best_validation_accuracy_is_chosen() -> None:
         ('"0 .. 0.2"', '"0 to 0.2"', "search.draw.weight_decay: .*neither a range"),
         ('"0 .. 0.2"', '"0.1 .. 0.1"', "search.draw.weight_decay: .* is one value: recipe.weight_decay = 0.1"),
         ('"0 .. 0.2"', '"-1 .. 0.2"', "search.draw.weight_decay: -1.0 should be greater"),
+        ('"0 .. 0.2"', "[0.1]", "search.draw.weight_decay: .* is one value: recipe.weight_decay says that"),
+        ("trials = 4", "trials = 1001", "search.trials: 1001 should be less than or equal to 1000"),
+        ("seeds = 2", "seeds = 1001", "confirm.seeds: 1001: from 1 to 1000, or a list of seeds"),
+        ("seed = [0, 1, 2]", 'seed = "a"', "seed: 'a' is neither a whole number from 0 on nor a list of them"),
+        ("seed = [0, 1, 2]", "seed = [0, true]", "seed: .* is neither a whole number"),
+        ("seed = [0, 1, 2]", "seed = []", "seed: .* is neither a whole number"),
+        ("seed = [0, 1, 2]", "seed = [0, 1, 1]", "seed: .* each once"),
         ("weight_decay", "flip", "search.draw.flip: .*flip is no number: a list of values"),
         ('weight_decay = "0 .. 0.2"', 'augmentation = ["strng"]', "search.draw.augmentation: .*did you mean `strong`"),
         ('weight_decay = "0 .. 0.2"', 'batch_size = "8 .. 12.5"', "search.draw.batch_size: .*whole number"),
@@ -269,6 +296,34 @@ def test_what_is_wrong_is_refused_with_its_place(old: str, new: str, error: str)
         study(text)
 
 
+def test_a_search_that_makes_no_difference_to_a_model_is_refused() -> None:
+    """Equal trials of a network without drop path would be one trial, many times."""
+    text = GRID.replace('name = "resnet"', 'name = "simple_cnn"') + SEARCH
+    nothing = text.replace('learning_rate = "log 1e-4 .. 1e-2", weight_decay', "drop_path")
+    with pytest.raises(ConfigError, match=r"search.draw: draws nothing that makes a difference to models\[1\]"):
+        study(nothing)
+
+
+def test_what_is_drawn_can_be_no_axis_as_well() -> None:
+    """Cells that differ in a drawn key alone have the same trials, and what confirms them could not be told apart."""
+    both = GRID.replace('recipe = "plain"', 'recipe = { name = "plain", learning_rate = [1e-3, 1e-2] }') + SEARCH
+    with pytest.raises(
+        ConfigError, match=r"search.draw: decides all that tells two cells apart .*learning_rate.* list"
+    ):
+        study(both)
+    other = GRID.replace('recipe = "plain"', 'recipe = { name = "plain", label_smoothing = [0.0, 0.1] }') + SEARCH
+    assert len(study(other).runs) == 40
+
+
 def test_a_confirmation_without_a_search_is_refused() -> None:
     with pytest.raises(ConfigError, match="confirm: confirms a search, and there is none"):
         study(GRID + "[confirm]\nseeds = 2\n")
+
+
+def test_the_plan_says_what_bands_say_of_one_model_and_of_several() -> None:
+    """With 24 trials of the best of 3 (arXiv 2311.09480), but of two models at 97.5 % each, as the page compares them,
+    of the best of 2: the largest k whose 0.5^(1/k) is not above the low end of the top interval, by hand."""
+    words = _search_words(study(GRID + SEARCH.replace("trials = 4", "trials = 24")))
+    top = [float(places_of_trials(24, level)[0][-1]) for level in (0.95, 0.975)]
+    assert [0.5 ** (1 / 3) <= top[0] < 0.5 ** (1 / 4), 0.5 ** (1 / 2) <= top[1] < 0.5 ** (1 / 3)] == [True, True]
+    assert words.endswith("about the best of up to 3 trials; of 2 models compared, about the best of up to 2 trials")

@@ -1,5 +1,6 @@
 """A study that searches, on records: what is chosen, what confirms it, and that nothing leaks from one to the other."""
 
+import json
 import os
 import shutil
 import signal
@@ -14,11 +15,14 @@ from typing import Any
 import pytest
 from warm import Started
 
+from benchmarks.cli import run as command
+from benchmarks.console import terminal
 from benchmarks.data.dataset import Places
-from benchmarks.errors import ConfigError
+from benchmarks.errors import FAILED, OTHERS, ConfigError
 from benchmarks.plan.study import Study, expand, load_study
 from benchmarks.records.record import read_record
 from benchmarks.records.stages import outcomes, reported, whole
+from benchmarks.records.states import study_states
 from benchmarks.records.study_texts import earlier_results, keep_text, kept_texts
 from benchmarks.records.summary import listed_runs
 from benchmarks.speed.synthetic import write_record, write_records
@@ -108,6 +112,35 @@ def test_a_trial_that_diverged_is_not_chosen_and_does_not_hold_up_the_others(tmp
     assert now.left == 0 and now.accuracies[best] is None and now.chosen not in (None, best)
 
 
+def test_a_search_that_has_become_stale_keeps_its_choice(tmp_path: Path) -> None:
+    """As all else that was trained by sources that have changed since: a page can still be made, and a trial that had
+    diverged has not become one to be done."""
+    study, places = expand(STUDY, "s"), Places(tmp_path, tmp_path)
+    write_records(tmp_path, study)
+    assert study.tuning is not None
+    gone = study.tuning.cells[0].trials[2].runs[0]
+    shutil.rmtree(tmp_path / gone.id)
+    write_record(tmp_path, gone, [], "diverged")
+    before = outcomes(study, places)
+    for run in study.runs:
+        execution = tmp_path / run.id / "execution.json"
+        recorded = json.loads(execution.read_text())
+        recorded["sources"]["benchmarks.training.training:Training"] = "00000000"
+        execution.write_text(json.dumps(recorded))
+    assert {one.state for one in study_states(study, tmp_path)} == {"stale"}
+    assert outcomes(study, places) == [replace(one, stale=10) for one in before]
+    assert len(reported(study, places).runs) == 4 * 3
+
+
+def test_a_search_of_which_everything_diverged_has_another_remedy(tmp_path: Path) -> None:
+    """Running it again would do nothing."""
+    study, places = expand(STUDY, "s"), Places(tmp_path, tmp_path)
+    for run in study.runs:
+        write_record(tmp_path, run, [], "diverged")
+    with pytest.raises(ConfigError, match=r"every trial of its search diverged; other ranges in search\.draw"):
+        reported(study, places)
+
+
 def test_what_an_earlier_text_has_confirmed_is_not_forgotten(tmp_path: Path) -> None:
     """A page names results of earlier versions of its study; with more trials another setting may be confirmed."""
     texts = [TEXT, TEXT.replace("trials = 3", "trials = 4")]
@@ -121,6 +154,27 @@ def test_what_an_earlier_text_has_confirmed_is_not_forgotten(tmp_path: Path) -> 
     keep_text(before, tmp_path)
     found, beyond = earlier_results(now, kept_texts("s", tmp_path)[0], tmp_path)
     assert [run.id for run in found[TEXT]] == [run.id for run in second.runs] and beyond == {}
+
+
+@pytest.mark.parametrize("code", [FAILED, OTHERS])
+def test_what_is_searched_is_confirmed_whatever_became_of_other_cells(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trial of one cell fails, or is another command's: the three other cells are confirmed by the same command."""
+    study, places = expand(STUDY, "s"), Places(tmp_path, tmp_path)
+    stages = []
+
+    def pretend(known: Study, *_: Any) -> int:
+        stages.append(len(known.runs))
+        for run in known.runs[1:]:
+            if not (tmp_path / run.id).exists():
+                write_record(tmp_path, run, known.evaluations[run.id])
+        return code
+
+    monkeypatch.setattr(command, "run_study", pretend)
+    settings = command.settings_for(tmp_path, "cpu", 60.0, False)
+    assert command.run_stages(study, places, None, 1, tmp_path, settings, terminal()) == code
+    assert stages == [40, 40 + 3 * 3]
 
 
 def test_another_study_has_no_second_stage(tmp_path: Path) -> None:
@@ -170,4 +224,5 @@ def test_both_stages_with_an_interruption_in_the_search(
     assert "0 to do" in inductive("run", str(path)).stdout
     assert "tuned: 6 finished" in inductive("status", str(path)).stdout
     plan = inductive("plan", str(path)).stdout
+    assert "about no number of trials: more of them would\n" in plan  # of one model: nothing is compared
     assert "the recipe and 3 drawn trials (random)" in plan and "what the search has chosen" in plan

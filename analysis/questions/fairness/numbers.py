@@ -77,7 +77,7 @@ def _of_model(label: str, runs: pd.DataFrame) -> dict[str, Any]:
         "batch_norm_short": int(runs["batch_norm_images"].notna().sum()),
         "initial": runs["initial"].iloc[0],
         "weights": _weights(runs.iloc[0]),
-        "augmentation": runs["augmentation"].iloc[0],
+        "augmentation": augmentations(runs),
         "recipe": runs["recipe_own"].iloc[0],
         "trials": trial_words(runs["trials"]),
         "planned": len(runs),
@@ -86,6 +86,15 @@ def _of_model(label: str, runs: pd.DataFrame) -> dict[str, Any]:
         "unequal": "",
         "runs": " ".join(runs.sort_values(["train_size", "draw", "seed"])["run"]),
     }
+
+
+def augmentations(runs: pd.DataFrame) -> str:
+    """That of a model's runs, in words: 'crop'; each with its train sizes, where a search has chosen several: 'crop
+    (n = 2,000); flip (n = 500)'."""
+    sizes = {text: sorted(group["train_size"].unique()) for text, group in each_group(runs, "augmentation")}
+    if len(sizes) == 1:
+        return str(next(iter(sizes)))
+    return "; ".join(f"{text} (n = {wording.names(map(wording.number, several))})" for text, several in sizes.items())
 
 
 def trial_words(trials: pd.Series) -> str:

@@ -23,7 +23,7 @@ from analysis.statistics.tuning_curves import LEVEL, tuning_curve
 from benchmarks.data.dataset import Places
 from benchmarks.errors import RecordError
 from benchmarks.plan.run import Run
-from benchmarks.plan.search import Plan, Range, Space, Value
+from benchmarks.plan.search import Plan, Range, Space, Trial, Value, is_limit, reaching
 from benchmarks.records.metrics import read_metrics
 from benchmarks.records.stages import Outcome, outcome
 
@@ -52,7 +52,7 @@ class Tuning:
 
 @dataclass(frozen=True)
 class _Cell:
-    """A cell of the arm and the search whose choice it confirms."""
+    """A cell of the arm and the search whose choice it confirms. `space`: what is drawn and reaches its network."""
 
     label: str
     train_size: int
@@ -65,6 +65,20 @@ class _Cell:
     @property
     def place(self) -> dict[str, Any]:
         return {"label": self.label, "train_size": self.train_size}
+
+    @property
+    def searched_size(self) -> int:
+        """The train size that was searched at: its own, or the largest, where train sizes share a search."""
+        return self.outcome.cell.trials[0].runs[0].train_size
+
+    @property
+    def is_searched(self) -> bool:
+        """Whether the search was made at its own train size."""
+        return self.searched_size == self.train_size
+
+    def setting(self, trial: Trial) -> str:
+        """What was drawn, as far as it reaches the network, in words."""
+        return words({name: value for name, value in trial.values.items() if name in self.space})
 
     @property
     def drawn(self) -> list[float]:
@@ -84,12 +98,13 @@ def numbers(arm: ReportedArm) -> Tuning:
         nothing = pd.DataFrame()
         return Tuning(nothing, nothing, nothing, nothing, nothing)
     level = 1 - (1 - LEVEL) / len({cell.label for cell in cells})
+    searched = [cell for cell in cells if cell.is_searched]
     return Tuning(
-        pd.DataFrame([row for cell in cells for row in _trials(cell)]),
-        pd.concat([_curve(cell, LEVEL) for cell in cells], ignore_index=True),
-        pd.concat([_curve(cell, level) for cell in cells], ignore_index=True),
+        pd.DataFrame([row for cell in searched for row in _trials(cell)]),
+        pd.concat([_curve(cell, LEVEL) for cell in searched], ignore_index=True),
+        pd.concat([_curve(cell, level) for cell in searched], ignore_index=True),
         pd.DataFrame([_chosen(cell, arm) for cell in cells]),
-        pd.DataFrame([row for cell in cells for row in _sensitivities(cell)]),
+        pd.DataFrame([row for cell in searched for row in _sensitivities(cell)]),
         frozenset(cell.plan.search.sampler for cell in cells),
         tuple(dict.fromkeys(cell.plan.rule.about for cell in cells)),
     )
@@ -112,7 +127,8 @@ def _cells(arm: ReportedArm) -> Iterator[_Cell]:
             found = known[part.name, cell.key]
             tested = home[(home["label"] == label) & (home["train_size"] == size)]
             confirmed = intervals.over_seeds(tested, "accuracy", bounds=(0.0, 1.0))
-            yield _Cell(str(label), int(size), confirmed, found, confirms.trial, plan, plan.spaces[cell.model])
+            space = reaching(plan.spaces[cell.model], cell.trials[0].runs[0])
+            yield _Cell(str(label), int(size), confirmed, found, confirms.trial, plan, space)
 
 
 def words(values: Mapping[str, Value]) -> str:
@@ -129,7 +145,7 @@ def _trials(cell: _Cell) -> Iterator[dict[str, Any]]:
             "study": "-" if study is None else str(study + 1),
             "accuracy": score(found) if found else math.nan,
             "diverged": found is None,
-            "settings": words(trial.values),
+            "settings": cell.setting(trial),
             "runs": " ".join(run.id for run in trial.runs),
         }
 
@@ -141,16 +157,19 @@ def _curve(cell: _Cell, level: float) -> pd.DataFrame:
 
 
 def _chosen(cell: _Cell, arm: ReportedArm) -> dict[str, Any]:
-    """A row of `Tuning.chosen`. Columns: trial, settings, validation_accuracy (the winner's), confirmed, confirmed_low,
-    confirmed_high (test accuracy of the fresh seeds, with its t-interval), n (of them), seed_deviation (their standard
-    deviation), optimism (validation less confirmed), recipe_accuracy (of the recipe itself, on validation), searches,
-    best_median, best_low, best_high (over the equal searches, the best of each), diverged, trials (drawn), boundary
-    (hyper-parameters of the winner in the outer tenth of their range), overfits ('yes', 'no', or '-' where the
-    validation loss was not logged), runs."""
+    """A row of `Tuning.chosen`. Columns: trial, settings, searched_size and searched_budget (train size, and share of
+    the budget, of the trials), validation_accuracy (the winner's), confirmed, confirmed_low, confirmed_high (test
+    accuracy of the fresh seeds, with its t-interval), n (of them), seed_deviation (their standard deviation), optimism
+    (validation less confirmed; NaN where trials had another train size or less of the budget), recipe_accuracy
+    (of the recipe itself, on validation), searches, best_median, best_low, best_high (over the equal searches, the best of
+    each), diverged, trials (drawn), stale (runs of the search, the recipe's among them, whose sources have changed
+    since), boundary (hyper-parameters of the winner in the outer tenth of their range), overfits ('yes', 'no', or '-'
+    where the validation loss was not logged), runs."""
     found, trials = cell.outcome.accuracies, cell.outcome.cell.trials
     winner = trials[cell.trial]
     best = [max(group) for group in _searches(cell.outcome, cell.plan)]
     validation = score(found[cell.trial])
+    budget = cell.plan.search.budget.share
     deviation = math.nan
     tested = at_home(arm.rows)
     units = tested[(tested["label"] == cell.label) & (tested["train_size"] == cell.train_size)]
@@ -159,14 +178,16 @@ def _chosen(cell: _Cell, arm: ReportedArm) -> dict[str, Any]:
     return {
         **cell.place,
         "trial": cell.trial,
-        "settings": words(winner.values),
+        "settings": cell.setting(winner),
+        "searched_size": cell.searched_size,
+        "searched_budget": budget,
         "validation_accuracy": validation,
         "confirmed": cell.confirmed.mean,
         "confirmed_low": cell.confirmed.low,
         "confirmed_high": cell.confirmed.high,
         "n": cell.confirmed.n,
         "seed_deviation": deviation,
-        "optimism": validation - cell.confirmed.mean,
+        "optimism": validation - cell.confirmed.mean if cell.is_searched and budget == 1 else math.nan,
         "recipe_accuracy": score(found[0]) if found[0] else math.nan,
         "searches": len(best),
         "best_median": float(np.median(best)),
@@ -174,6 +195,7 @@ def _chosen(cell: _Cell, arm: ReportedArm) -> dict[str, Any]:
         "best_high": max(best),
         "diverged": sum(one is None for number, one in found.items() if number),
         "trials": len(trials) - 1,
+        "stale": cell.outcome.stale,
         "boundary": " ".join(at_the_edge(winner.runs[0], winner.values, cell.space)),
         "overfits": _overfits(winner.runs, arm),
         "runs": " ".join(run.id for run in winner.runs),
@@ -191,12 +213,14 @@ def _searches(found: Outcome, plan: Plan) -> list[list[float]]:
 
 
 def at_the_edge(run: Run, values: Mapping[str, Value], space: Space) -> list[str]:
-    """The hyper-parameters whose value in a run lies in the outer tenth of its range, or beyond."""
+    """The hyper-parameters whose value in a run lies in the outer tenth of its range, or beyond, at an end beyond which
+    there are others."""
     found = []
     for name, one in space.items():
         if isinstance(one, Range):
             place = one.place(float(values.get(name, getattr(run.recipe, name))))
-            if place < EDGE or place > 1 - EDGE:
+            low, high = place < EDGE, place > 1 - EDGE
+            if (low and not is_limit(name, one.low)) or (high and not is_limit(name, one.high)):
                 found.append(name)
     return found
 

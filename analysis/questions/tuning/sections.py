@@ -26,8 +26,9 @@ INTRO = Markup(
     "Every model had the same number of trials, drawn before any was run, and was judged on the validation part alone. "
     "What was chosen was then trained with fresh seeds on fresh subsets, of which all other chapters are."
 )
-BANDS = f"bars and bands: {100 * LEVEL:g} %, for all k of a model together, whatever the distribution of its trials"
-WIDER = "; of Halton points, for which they are wider than they need be"
+BANDS = f"bars and bands: {100 * LEVEL:g} %, for all k of a model together"
+RANDOM = ", whatever the distribution of its trials"
+HALTON = "; of Halton points, for which they are not exact, but too wide where accuracy varies smoothly over the ranges"
 CHOSEN = (
     "setting",
     "validation",
@@ -53,7 +54,7 @@ def tuning(arm: ReportedArm, styles: Styles) -> Section:
     of = arm.once(numbers)
     halton = "halton" in of.samplers
     shows = "Median best validation accuracy of k drawn trials against k, by model, a panel a train size"
-    marks = captions.legend(BANDS + (WIDER if halton else ""), "grey: k about which no band says anything")
+    marks = captions.legend(BANDS + (HALTON if halton else RANDOM), "grey: k about which no band says anything")
     drawing = Drawing(
         f"tuning-{arm.number}", partial(figures.tuning_curves, of.curves, styles), of.curves, shows, marks, arm.words
     )
@@ -73,7 +74,7 @@ def _chosen(arm: ReportedArm, size: int, table: pd.DataFrame) -> Table:
         href = arm.links.cell(row.label, size)
         cells = (
             Cell(row.settings, note=f"trial {row.trial}", href=href),
-            Cell(_percent(row.validation_accuracy), href=href),
+            Cell(_percent(row.validation_accuracy), note=_searched(row), href=href),
             Cell(_percent(row.confirmed), wording.interval(_confirmed(row)), href=href),
             Cell(_points(row.optimism), href=href),
             Cell(ABSENT if math.isnan(row.seed_deviation) else f"{100 * row.seed_deviation:.1f}", href=href),
@@ -85,15 +86,22 @@ def _chosen(arm: ReportedArm, size: int, table: pd.DataFrame) -> Table:
         rows.append(Row(linked.model_name(row.label, arm.data, arm.links), cells))
     about = (
         f"{n_images(size)}: the setting that was chosen; its validation accuracy in the search and its test accuracy "
-        "with fresh seeds, in per cent; the first less the second and the standard deviation over seeds, in points; "
-        "validation accuracy of the best drawn trial of each of the equal searches, their median and from the lowest "
-        "to the highest; that of the recipe itself; trials that diverged."
+        "with fresh seeds, in per cent; the first less the second, where both had one train size and budget, and the "
+        "standard deviation over seeds, in points; validation accuracy of the best drawn trial of each of the equal "
+        "searches, their median and from the lowest to the highest; that of the recipe itself; trials that diverged."
     )
     return Table(about, "model", CHOSEN, tuple(rows), "words", n=linked.units(table.assign(planned_n=table["n"]), noun))
 
 
 def _confirmed(row: Any) -> Estimate:
     return Estimate(row.confirmed, row.confirmed_low, row.confirmed_high, row.n)
+
+
+def _searched(row: Any) -> str:
+    """How the trials were unlike what confirms them."""
+    size = "" if row.searched_size == row.train_size else f"at {n_images(row.searched_size)}"
+    budget = "" if row.searched_budget == 1 else f"{100 * row.searched_budget:g} % of the budget"
+    return ", ".join(filter(None, (size, budget)))
 
 
 def _searches(row: Any) -> str:

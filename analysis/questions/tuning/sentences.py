@@ -92,9 +92,9 @@ def _lead_words(found: Sequence[Lead]) -> str:
     phrases = [f"{first.label} leads {wording.names(told)}"] if told else []
     phrases += [f"it cannot be told whether {first.label} leads {wording.names(untold)}"] if untold else []
     changes = [f"at k = {one.changes} for {one.other}" for one in found if one.changes is not None]
-    order = f"changes {wording.names(changes)}" if changes else "is the same at every k"
-    each = f"with k = {first.k} of {first.trials} drawn trials each"
-    return f"{each}, {'; '.join(phrases)}; the order of the estimates {order}"
+    order = f"their order changes {wording.names(changes)}" if changes else f"{first.label} is first at every k"
+    each = f"with k = {first.k} of {first.trials} drawn trials each, by the best one's validation accuracy"
+    return f"{each}, {'; '.join(phrases)}; by the estimates {order}"
 
 
 def claims_of_all(arms: Sequence[ReportedArm]) -> Iterator[Claim]:
@@ -120,17 +120,24 @@ def limits(arm: ReportedArm) -> Iterator[Claim]:
     of = arm.once(numbers)
     if of.chosen.empty:
         return
+    rows = [row for row in each_row(of.chosen) if row.searched_size == row.train_size]  # each search once
     edges = [
         f"{row.label} at n = {wording.number(row.train_size)} ({row.boundary.replace(' ', ', ')})"
-        for row in each_row(of.chosen)
+        for row in rows
         if row.boundary
     ]
     if edges:
         body = f"{wording.names(edges)}: a better setting may lie beyond."
         yield Claim(Answer("Chosen at the edge of a range", Scope(arm.words), body), PLACE)
-    late = [
-        f"{row.label} at n = {wording.number(row.train_size)}" for row in each_row(of.chosen) if row.overfits == "yes"
+    stale = [
+        f"{row.label} at n = {wording.number(row.train_size)} ({wording.count(row.stale, 'runs')})"
+        for row in rows
+        if row.stale
     ]
+    if stale:
+        body = f"{wording.names(stale)}: the sources of these trials have changed since."
+        yield Claim(Answer("Chosen by stale runs", Scope(arm.words), body), PLACE)
+    late = [f"{row.label} at n = {wording.number(row.train_size)}" for row in rows if row.overfits == "yes"]
     if late:
         body = f"{wording.names(late)}: the validation loss has risen by the end."
         yield Claim(Answer("Chosen settings overfit late", Scope(arm.words), body), PLACE)
