@@ -168,6 +168,8 @@ SAME = {
     # init_from.py: the folder of a run is found by a function of its own; one more message
     ("_folder", "9374ce60"): "",
     ("weights_path", "9180aadd"): "efea2961",
+    # decoders.py: a message says how torchcodec is installed
+    ("check_decoder", "2afd774b"): "079d7356",
 }
 
 # By symbol and digest: definitions of before that have left the slices they were part of.

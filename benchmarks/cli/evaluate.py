@@ -51,7 +51,8 @@ class Network:
 @click.option("--leave-out", is_flag=True, help="Leave out and list sizes that a network cannot take.")
 @click.option("--study", "file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Where the study is written that `report` takes; default: published-DATASET.toml.")  # fmt: skip
-@click.option("--jobs", type=click.IntRange(min=1), help="Networks side by side; default: one a core or GPU.")
+@click.option("--jobs", type=click.IntRange(min=1), metavar="N",
+              help="Networks side by side; default: one a core or GPU.")  # fmt: skip
 @options("runs", "data", "device", "compile", "accept", "workers", "decoder")
 def evaluate(names: tuple[str, ...], files: tuple[Path, ...], data_set: str, sides: str | None, crops: str | None,
              shorter: str | None, leave_out: bool, file: Path | None, jobs: int | None, root: Path, data: Path,
@@ -76,6 +77,8 @@ def evaluate(names: tuple[str, ...], files: tuple[Path, ...], data_set: str, sid
         say(console, f"left out: {what}: {why}")
     code = run_study(study, None, jobs, root, settings, console)
     print_matrix(console, study, root)
+    if lacking := own_resolutions_left_out(study):
+        say(console, f"the page's main table is of the networks' own resolutions: add {lacking} to --test-resolutions")
     say(console, f"the page: inductive report {study.argument}; the same study: inductive plan, run, submit")
     return code
 
@@ -178,10 +181,19 @@ def print_matrix(console: Console, study: Study, root: Path) -> None:
         table(console, "", head, lines)
 
 
+def own_resolutions_left_out(study: Study) -> str:
+    """Those at which no run of its network is tested, '' where there are none: '160, 224'."""
+    tested = {run.id: {one.resolution for one in study.evaluations[run.id]} for run in study.runs}
+    return ", ".join(str(one) for one in sorted({run.resolution for run in study.runs
+                                                 if run.resolution not in tested[run.id]}))  # fmt: skip
+
+
 def _write(file: Path, text: str) -> None:
     """Raises ConfigError where another study lies there."""
     if file.exists() and file.read_text(encoding="utf-8") != text:
-        raise ConfigError("--study", f"{file} holds another study: name a file of its own, or remove it")
+        raise ConfigError(
+            "--study", f"{file} holds another study, as of other options: name another FILE, or remove it"
+        )
     write_atomic(file, text.encode())
 
 

@@ -50,8 +50,8 @@ def options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         "compile": click.option("--compile", "compiling", type=Choice(["rule", "off", "network", "graphs"]),
                                 default="rule", show_default=True, help="Compile the network, or launch whole steps as "
                                 "CUDA graphs; rule: where it has been measured to pay. Recorded; rerun does the same."),
-        "workers": click.option("--workers", type=click.IntRange(min=0), help="Processes that decode photographs for a "
-                                "run; they change no pixel. Default: the cores that runs leave."),
+        "workers": click.option("--workers", type=click.IntRange(min=0), metavar="N", help="Processes that decode "
+                                "photographs for a run; they change no pixel. Default: the cores that runs leave."),
         "decoder": click.option("--decoder", type=Choice(["pillow", "torchcodec", "pillow-reduced"]), default="pillow",
                                 show_default=True, help="What decodes photographs of runs that begin: the reference, a "
                                 "faster one, or the reference at reduced scale."),

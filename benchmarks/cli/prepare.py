@@ -11,6 +11,7 @@ import click
 
 from benchmarks.cli.options import options
 from benchmarks.console import counting, say, terminal
+from benchmarks.data.catalogue import dataset
 from benchmarks.data.dataset import FOLDER, Places
 from benchmarks.data.shards import UNREADABLE
 from benchmarks.errors import DONE, ConfigError, UnpreparedError
@@ -45,8 +46,6 @@ def prepare(
     study: str | None, names: tuple[str, ...], find: bool, side: int | None, share: float, data: Path
 ) -> int:  # fmt: skip
     """Download, verify and decode or pack what a study needs; nothing else touches the network."""
-    from benchmarks.running import prepare as preparing  # loads torch
-
     console = terminal()
     if not study and not names:
         raise ConfigError("prepare", "nothing was named: a STUDY, or --dataset NAME")
@@ -54,6 +53,13 @@ def prepare(
         raise ConfigError("--find-duplicates", "needs --dataset NAME")
     if side and not (names and all(name.startswith(FOLDER) for name in names)):
         raise ConfigError("--square", "needs --dataset folder:PATH, photographs of your own")
+    for name in names:  # a slip in one is met before anything is done
+        if not name.startswith(FOLDER):
+            dataset(name, Places(data, as_published=True))
+    if study:
+        study_about(study)
+    from benchmarks.running import prepare as preparing  # loads torch
+
     steps: list[Iterable[str]] = []
     packing = preparing.Packing(share, partial(counting, console))
     if side:
@@ -64,7 +70,6 @@ def prepare(
     for name in names:
         steps += [preparing.data_set(name, data, packing)] + ([preparing.find_duplicates(name, data)] if find else [])
     if study:
-        study_about(study)  # a slip in its name is met before anything is done
         steps.append(_study(study, data, packing))
     for line in chain.from_iterable(steps):
         say(console, line)

@@ -29,7 +29,10 @@ WEIGHTS = "weights.safetensors"
 @click.option("--probes", default=ALL, show_default=True, metavar="NAME,...", help="Names of `inductive list probes`.")
 @click.option("--strengths", metavar="NUMBER,...", help="From 1 on; default: all of each probe.")
 @click.option(
-    "--jobs", type=click.IntRange(min=1), help="Runs side by side, with CUDA on each GPU; default: one a core or GPU."
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Runs side by side, with CUDA on each GPU; default: one a core or GPU.",
 )
 @options("only", "runs", "data", "device", "accept", "plugin")
 def probe(what: tuple[str, ...], probes: str, strengths: str | None, jobs: int | None, only: str | None, root: Path,

@@ -50,6 +50,7 @@ SETTLED = ("finished", "diverged", "stale")  # states in which `run` does not tr
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
+    metavar="N",
     help="Runs side by side, with CUDA on each GPU or group of --gpus-per-run; default: one a core or GPU.",
 )
 def run(study: str, only: str | None, jobs: int | None, root: Path, data: Path, **flags: Any) -> int:

@@ -128,7 +128,10 @@ def print_configuration(console: Console, run: Run) -> None:
                 changed = name in inner and not (key == "recipe" and name != "name" and named.get(name) == one)
                 rows.append([f"{key}.{name}", one, "set" if changed else ""])
         else:
-            rows.append([key, value, "set" if key in delta and key != "protocol" else ""])
+            changed = key in delta and key != "protocol"
+            if key == "initial":  # the delta, and so the id, is against the default of earlier versions
+                changed = value != Run.model_fields[key].default
+            rows.append([key, value, "set" if changed else ""])
     table(console, "configuration", {"key": "left", "value": "left", "": "left"}, rows)
 
 

@@ -127,6 +127,11 @@ PHOTOGRAPHS = {
 }  # fmt: skip
 
 
+def is_data_set(name: str) -> bool:
+    """Whether a name is, or has the form of, that of a data set."""
+    return name.startswith((FOLDER, DRAWN)) or name in DATASETS or name in PHOTOGRAPHS
+
+
 def dataset(name: str, places: Places | None = None) -> Dataset:
     """The data set of this name; `places` is where a folder of images is looked for.
 
@@ -139,10 +144,10 @@ def dataset(name: str, places: Places | None = None) -> Dataset:
         return _published(PHOTOGRAPHS[name], places or Places())
     if name not in DATASETS:
         known = (*DATASETS, *PHOTOGRAPHS, *probes.names())
-        raise ConfigError(
-            "dataset",
-            f"unknown data set '{name}'; there are {', '.join(known)} and {FOLDER}PATH{did_you_mean(name, known)}",
-        )
+        data = (places or Places()).data
+        own = data is not None and name.strip("./") and (data / name).is_dir()
+        hint = f"; did you mean `{FOLDER}{name}`?" if own else did_you_mean(name, known)
+        raise ConfigError("dataset", f"unknown data set '{name}'; there are {', '.join(known)} and {FOLDER}PATH{hint}")
     return DATASETS[name]
 
 

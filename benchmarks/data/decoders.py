@@ -162,7 +162,9 @@ def check_decoder(name: str, key: str = "decoder") -> None:
         known = ", ".join(DECODERS)
         raise ConfigError(key, f"unknown decoder '{name}'; there are {known}{did_you_mean(name, DECODERS)}")
     if name == "torchcodec" and find_spec(name) is None:
-        raise ConfigError(key, "torchcodec is not installed: pip install torchcodec, or pillow, the reference")
+        raise ConfigError(
+            key, "torchcodec is not installed, an extra: pip install -e '.[torchcodec]'; pillow always is"
+        )
 
 
 def facts(name: str) -> dict[str, str]:

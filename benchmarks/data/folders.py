@@ -29,6 +29,7 @@ from benchmarks.data.subsets import stratified_order
 from benchmarks.errors import ConfigError, InductiveError, UnpreparedError
 from benchmarks.files import read_json, write_json
 from models.catalogue.sizes import SCALES
+from models.hints import nearest
 
 FORMAT = 1
 STORE = ".decoded"  # under the data folder: what is derived from the data sets, and may be deleted
@@ -160,8 +161,16 @@ def index_of(name: str, places: Places) -> Index:
     raise ConfigError(
         "dataset",
         f"'{name}': there is no folder {place(name, data)}. PATH is taken from the data folder, which --data DIR or "
-        f"INDUCTIVE_DATA=DIR names; it holds a folder of images a class, or train/ and test/ (or val/) with those",
+        f"INDUCTIVE_DATA=DIR names; it holds a folder of images a class, or train/ and test/ (or val/) with those"
+        f"{_near(name, data)}",
     )
+
+
+def _near(name: str, data: Path) -> str:
+    """A hint at the folder under the data folder that may be meant."""
+    there = [one.name for one in data.iterdir() if one.is_dir() and one.name[0] != "."] if data.is_dir() else []
+    near = nearest(name.removeprefix(FOLDER), there)
+    return f"; did you mean `{FOLDER}{near}`?" if near else ""
 
 
 def place(name: str, data: Path) -> Path:
@@ -256,7 +265,9 @@ def listing(name: str, data: Path) -> Listing:
                 f"{name}: {places[0]} and {one} must have the same classes; {odd[0]} is in one of them"
             )
     if len(classes) < 2:
-        raise InductiveError(f"{name}: {places[0]} has one class, {classes[0]}; there must be two at least")
+        inside = [one for one in (places[0] / classes[0]).iterdir() if one.is_dir()]
+        hint = f"; did you mean `{name}/{classes[0]}`?" if len(inside) > 1 and places[0] == folder else ""
+        raise InductiveError(f"{name}: {places[0]} has one class, {classes[0]}; there must be two at least{hint}")
     numbers = {label: number for number, label in enumerate(classes)}
     labels = np.array([numbers[label] for samples in found for label, _ in samples], dtype=np.int64)
     files = [path for samples in found for _, path in samples]
@@ -421,8 +432,13 @@ def described(index: Index) -> Iterator[str]:
     """
     classes = index.classes
     yield kept_as(index)
+    if Path(index.name.removeprefix(FOLDER)).is_absolute():
+        yield (
+            f"warning: {index.name}: this path becomes part of the ids of its runs, so another machine has other runs, "
+            "and `inductive pack` refuses them. Better move the folder below the data folder, or link it there"
+        )
     if index.unreadable:
-        yield f"warning: {index.name}: {index.unreadable:,} files cannot be decoded and are left out"
+        yield f"warning: {index.name}: {index.unreadable:,} files cannot be read as images and are not counted"
     yield f"{index.name}: {len(classes)} classes: {_listed(classes)}"
     top = "train/" if all(f"train/{label}" in index.times for label in classes) else ""
     inside = {

@@ -21,6 +21,12 @@ IMAGENET100 = Path(__file__).parent / "imagenet100.txt"
 IMAGENET100_SHA256 = "79f3f1552ccc478ce24bd934b4573625db584ddc1f4643ae23c994a94cb11397"
 DOWNLOADED = "verified: downloaded and unpacked by torchvision, which compared the MD5 sum"
 
+IMAGENET_ARCHIVES = {  # what torchvision makes of each, where it does not lie there already
+    "train": "ILSVRC2012_img_train.tar",
+    "val": "ILSVRC2012_img_val.tar",
+    "meta.bin": "ILSVRC2012_devkit_t12.tar.gz",
+}
+
 
 def listing_of(published: Published, data: Path, download: bool) -> Listing:
     """The files of a published data set. Raises InductiveError where they are not there, or other ones than it has."""
@@ -53,6 +59,12 @@ def imagenet(name: str, data: Path, download: bool) -> Listing:
     place = data / "imagenet"
     words = f"{official.UNVERIFIED}: its files have no known sums"
     if not all((place / part).is_dir() for part in ("train", "val")):
+        if missing := [file for made, file in IMAGENET_ARCHIVES.items() if not (place / made).exists()
+                       and not (place / file).exists()]:  # fmt: skip
+            raise InductiveError(
+                f"{name}: {place} has neither train/ and val/, with a folder of images for each WordNet id, nor the "
+                f"official archives, which are downloaded by hand from image-net.org: {', '.join(missing)}"
+            )
         for part in ("train", "val"):
             ImageNet(str(place), split=part)
         words = "verified: unpacked by torchvision, which compared the MD5 sums of the archives"

@@ -162,7 +162,8 @@ def pack(listing: Listing, folder: Path, show: Show = silently, unreadable: floa
             todo = [job for job in jobs if not job.finished()]
             _check_space(listing, making, sum(int(job.sizes.sum()) for job in todo))
             if len(todo) < len(jobs):
-                yield f"{listing.name}: {len(jobs) - len(todo)} of {len(jobs)} shards are finished; the others follow"
+                follow = "; the others follow" if todo else ""
+                yield f"{listing.name}: {len(jobs) - len(todo)} of {len(jobs)} shards are finished already{follow}"
             _work(listing, jobs, todo, show, unreadable)
             _finish(listing, making, [job.rows() for job in jobs])
         shutil.rmtree(making / SIDECARS)

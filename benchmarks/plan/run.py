@@ -272,8 +272,11 @@ def make_run(settings: Mapping[str, Any], places: Places | None = None) -> Run:
     allowed and the nearest match.
     """
     values = dict(settings)
-    inner = {**UNDER, "position": "options"}
-    unknown_key(values, DEFAULTS, "", {key: f"belongs under {word}: {word}.{key}" for key, word in inner.items()})
+    if not values.keys() <= DEFAULTS.keys():
+        model = values.get("model", "vit")
+        options = models.possible_options(model) if model in models.model_names() else ("position",)
+        inner = {**dict.fromkeys(options, "options"), **UNDER}
+        unknown_key(values, DEFAULTS, "", {key: f"belongs under {word}: {word}.{key}" for key, word in inner.items()})
     for name in ("model", "size", "dataset"):
         if not isinstance(values.get(name, ""), str):
             raise ConfigError(name, f"{values[name]!r} is not a string")

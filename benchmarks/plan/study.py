@@ -16,6 +16,7 @@ from typing import Any
 
 import models
 from benchmarks.collector import collector_paused
+from benchmarks.data.catalogue import is_data_set
 from benchmarks.data.dataset import Places
 from benchmarks.errors import ConfigError, ImpossibleError, UnpreparedError
 from benchmarks.plan import recipes
@@ -136,6 +137,12 @@ def study_path(study: str) -> Path:
     path = Path(study)
     if path.is_file():
         return path
+    if is_data_set(study):
+        raise ConfigError(
+            "",
+            f"'{study}' is a data set and no study: `inductive prepare --dataset {study}` prepares it, and a study "
+            "names it under `dataset`",
+        )
     if path.suffix == ".toml" or "/" in study:
         raise ConfigError("", "there is no such file", study)
     known = ", ".join(study_names())

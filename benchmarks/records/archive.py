@@ -148,6 +148,7 @@ def _checked(name: str, data: bytes) -> bytes:
     if found:
         raise RecordError(
             f"{name}: names the path {found!r}, which cannot be hidden without making it another run; train "
-            f"from a path that is relative to where `inductive` is run, or leave it out of the study"
+            f"from a relative path (a file's from where `inductive` is run, that of `folder:PATH` from the data "
+            f"folder), or leave it out of the study"
         )
     return data

@@ -21,7 +21,7 @@ from sklearn.datasets import load_digits
 
 from benchmarks.data import official
 from benchmarks.data.catalogue import DATASETS, dataset
-from benchmarks.data.dataset import Images
+from benchmarks.data.dataset import Images, Places
 from benchmarks.data.store import load_images
 from benchmarks.errors import ConfigError, InductiveError
 from benchmarks.running import prepare
@@ -79,6 +79,15 @@ def test_an_unknown_data_set_names_the_nearest() -> None:
     """What breaks otherwise: a KeyError for a slip of the finger."""
     with pytest.raises(ConfigError, match=r"^dataset: unknown data set 'cifar1O'.*did you mean `cifar10`\?$"):
         dataset("cifar1O")
+
+
+def test_a_folder_of_ones_own_is_named_with_its_form(tmp_path: Path) -> None:
+    """Its bare name, which a newcomer writes, leads to it and not to a data set that is spelt alike."""
+    (tmp_path / "petz").mkdir()
+    with pytest.raises(ConfigError, match=r"unknown data set 'petz'; .*did you mean `folder:petz`\?$"):
+        dataset("petz", Places(tmp_path))
+    with pytest.raises(ConfigError, match=r"unknown data set 'petz'; .*did you mean `pets`\?$"):
+        dataset("petz", Places(tmp_path / "elsewhere"))
 
 
 # name: images of the training part, of the test part, classes, pixels, channels, mirrored

@@ -1,6 +1,7 @@
 """`inductive evaluate`: published networks as they are. Reference: timm's own transforms and network, without ours."""
 
 import subprocess
+import tomllib
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -16,7 +17,8 @@ from PIL import Image
 from timm.data import create_transform, resolve_data_config
 from timm.data.imagenet_info import ImageNetInfo
 
-from benchmarks.cli.evaluate import networks_of, study_text
+from benchmarks.cli.evaluate import networks_of, own_resolutions_left_out, study_text
+from benchmarks.data.catalogue import dataset
 from benchmarks.data.dataset import Places
 from benchmarks.data.decoding import Squares
 from benchmarks.data.photographs import Photographs
@@ -24,6 +26,7 @@ from benchmarks.data.store import load_images
 from benchmarks.errors import ConfigError, ImpossibleError
 from benchmarks.plan.evaluations import read_tables
 from benchmarks.plan.run import Evaluation, default_evaluation, make_run
+from benchmarks.plan.study import expand
 from benchmarks.records.record import read_record
 from benchmarks.running.prepare import data_set
 from benchmarks.training.images import decoded
@@ -210,11 +213,16 @@ def test_the_study_that_is_written(data: Path) -> None:
     """Each network at the resolutions of its weights where none are given; the library's own download by its tag."""
     networks = networks_of(["timm:resnet18.a1_in1k", "torchvision:resnet50"], [])
     assert [one.options for one in networks] == [{"weights": "library:a1_in1k"}, {"weights": "library"}]
-    from benchmarks.data.catalogue import dataset
-
     text = study_text(networks, dataset(NAME, Places(data)), [], {"crop": [0.875, 1.0], "resize_side": []})
     assert "test_resolutions = [224, 288]" in text and "test_resolutions = [224]" in text
     assert "evaluations = [{ crop = [0.875, 1.0] }]" in text and "train_size = 72" in text
+
+
+@pytest.mark.parametrize(("sides", "expected"), [([96], "160"), ([96, 160], ""), ([], "")])
+def test_a_network_that_is_not_tested_at_its_own_resolution(sides: list[int], expected: str, data: Path) -> None:
+    """The page's main table would be empty, so the command names what is lacking."""
+    text = study_text(networks_of(["timm:test_resnet"], []), dataset(NAME, Places(data)), sides, {})
+    assert own_resolutions_left_out(expand(tomllib.loads(text), "x", Places(data))) == expected
 
 
 @pytest.mark.parametrize(("name", "make"), [("timm:test_vit", timm.create_model), ("torchvision:squeezenet1_1", None)])

@@ -111,8 +111,30 @@ def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"dataset: 'folder:pets': there is no folder .*pets.*--data DIR") as refusal:
         make_run({"dataset": NAME})
     assert str(tmp_path / "pets") in str(refusal.value)
+    assert "did you mean" not in str(refusal.value)
     with pytest.raises(ConfigError, match="names no folder"):
         dataset("folder:")
+
+
+def test_the_folder_that_was_meant_is_named(tmp_path: Path) -> None:
+    """A path with the data folder itself in it, a slip of the finger, and a folder around the one with the classes."""
+    fill(tmp_path / "pets" / "images", {"ape": 2, "cat": 2})
+    for slip in ("data/pets", "pest"):
+        with pytest.raises(ConfigError, match=r"there is no folder .*; did you mean `folder:pets`\?$"):
+            dataset(f"folder:{slip}")
+    with pytest.raises(InductiveError, match=r"has one class, images; .*; did you mean `folder:pets/images`\?$"):
+        dataset(NAME)
+
+
+def test_a_path_from_the_root_is_warned_of(tmp_path: Path) -> None:
+    """It is in the ids of runs, and `pack` refuses it after all of them are trained, so it is said before."""
+    fill(tmp_path / "pets", {"ape": 10, "cat": 10})
+    whole = f"folder:{tmp_path / 'pets'}"
+    warned = [line for line in folders.described(folders.index_of(whole, Places(tmp_path))) if "warning" in line]
+    assert len(warned) == 1 and "link it there" in warned[0] and whole in warned[0]
+    (tmp_path / "linked").symlink_to(tmp_path / "pets")
+    for name in (NAME, "folder:linked"):
+        assert "warning" not in "".join(folders.described(folders.index_of(name, Places(tmp_path))))
 
 
 def test_a_report_needs_no_images(tmp_path: Path) -> None:

@@ -121,6 +121,22 @@ def test_imagenet_is_unpacked_from_its_archives(tmp_path: Path, monkeypatch: pyt
     assert load_images("imagenet", tmp_path).official.startswith("verified: unpacked by torchvision")
 
 
+@pytest.mark.parametrize("name", ["imagenet", "imagenet100"])
+def test_imagenet_that_is_not_there(name: str, tmp_path: Path) -> None:
+    """All that has to be fetched by hand is named at once. Reference: torchvision's names of the archives."""
+    files = [file for file, _ in imagenet.ARCHIVE_META.values()]
+    with pytest.raises(
+        InductiveError, match=rf"^{name}: .*imagenet has neither train/ and val/.*image-net\.org"
+    ) as all_:
+        packed(name, tmp_path)
+    assert all(file in str(all_.value) for file in files)
+    (tmp_path / "imagenet").mkdir()
+    (tmp_path / "imagenet" / files[0]).touch()
+    with pytest.raises(InductiveError) as some:
+        packed(name, tmp_path)
+    assert [file in str(some.value) for file in files] == [False, True, True]
+
+
 def test_imagenet100_has_the_classes_of_its_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A hundred different ids; of a tree with more classes those alone are read, in ImageFolder's order."""
     classes = imagenet100_classes()

@@ -325,6 +325,8 @@ REFUSED: list[tuple[Settings, str]] = [
     ({"learning_rate": 1.0}, "learning_rate: belongs under recipe: recipe.learning_rate"),
     ({"positon": "none"}, "positon: unknown; did you mean `position`? It belongs under options: options.position"),
     ({"xyz": 1}, "xyz: unknown; allowed are budget, dataset, draw, init_from, initial, model, "),
+    ({"patch_size": 8}, "patch_size: belongs under options: options.patch_size"),
+    ({"model": "swin", "windw": 7}, "windw: unknown; did you mean `window`? It belongs under options: options.window"),
     ({"recipe": {"lerning_rate": 1.0}}, "recipe.lerning_rate: unknown; did you mean `learning_rate`?"),
     ({"budget": {"setps": 3}}, "budget.setps: unknown; did you mean `steps`?"),
     ({"model": "vitt"}, "model: no model 'vitt'; allowed: vit, "),

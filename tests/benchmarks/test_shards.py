@@ -271,7 +271,7 @@ def test_files_that_cannot_be_decoded_are_counted_named_and_left_out(tmp_path: P
     assert len(images.train) + len(images.test) == 37 == sum(dataset(NAME).train_counts) + dataset(NAME).test_count
     pack = Store(store_of(tmp_path))
     assert not set(broken) & {pack.name(row) for row in range(37)}
-    assert "3 files cannot be decoded" in "".join(folders.described(folders.index_of(NAME, Places(tmp_path))))
+    assert "3 files cannot be read as images" in "".join(folders.described(folders.index_of(NAME, Places(tmp_path))))
     assert "every byte as packed" in prepare(tmp_path)[0]
 
 

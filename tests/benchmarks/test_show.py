@@ -57,6 +57,8 @@ def test_show_begins_with_the_result(finished: Trained, inductive: Inductive) ->
     assert [line.split()[0] for line in lines[5:8]] == ["time", "computed", "record"]
     titles = [line.strip() for line in lines]
     assert titles.index("evaluations") < titles.index("configuration")
+    of = {line.split()[0]: line.split()[1:] for line in lines[titles.index("configuration") :] if line.strip()}
+    assert of["train_size"][-1] == "set" and of["initial"] == ["library"]  # by nobody: it is the default
 
 
 def test_damaged_metrics_are_named(finished: Trained, inductive: Inductive, tmp_path: Path) -> None:

@@ -195,6 +195,18 @@ def test_the_command_goes_on_with_the_squares(tmp_path: Path, capsys: pytest.Cap
     assert (code, f"there is no folder {tmp_path / 'dogs'}" in error) == (2, True)
 
 
+def test_every_name_is_looked_at_before_anything_is_prepared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Hours of packing do not come before a slip in the second name."""
+    fill(tmp_path / "pets")
+    names = ("--dataset", NAME, "--dataset", "imagenete")
+    code, said, error = call(capsys, "prepare", *names, "--data", str(tmp_path))
+    assert (code, said, "did you mean `imagenette`?" in error) == (2, "", True)
+    code, _, error = call(capsys, "prepare", NAME, "--data", str(tmp_path))
+    assert (code, f"`inductive prepare --dataset {NAME}`" in error) == (2, True)
+
+
 @pytest.mark.parametrize("part", ["", "train/"])
 def test_domains_that_pass_for_classes_are_warned_of(part: str, tmp_path: Path) -> None:
     """A folder of domains (photo, sketch), each with a folder a class. Without inner folders, or with one each as in

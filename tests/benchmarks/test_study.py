@@ -363,6 +363,11 @@ def test_a_study_that_is_not_there_or_not_text(tmp_path: Path) -> None:
     """A slip in a name is met with the nearest, one in a path with the path."""
     with pytest.raises(ConfigError, match=r"unknown study 'quickstrat'; there are .*did you mean `quickstart`\?$"):
         load_study("quickstrat")
+    for name in ("folder:my/pets", "drawn:where-32", "imagenette", "digits"):
+        with pytest.raises(
+            ConfigError, match=f"^'{name}' is a data set and no study: `inductive prepare --dataset {name}`"
+        ):
+            load_study(name)
     with pytest.raises(ConfigError, match=r"^studies/none\.toml: there is no such file$"):
         load_study("studies/none.toml")
     (tmp_path / "x.toml").write_bytes(b"question = '\xff'")
