@@ -161,8 +161,8 @@ def _chosen(cell: _Cell, arm: ReportedArm) -> dict[str, Any]:
     the budget, of the trials), validation_accuracy (the winner's), confirmed, confirmed_low, confirmed_high (test
     accuracy of the fresh seeds, with its t-interval), n (of them), seed_deviation (their standard deviation), optimism
     (validation less confirmed; NaN where trials had another train size or less of the budget), recipe_accuracy
-    (of the recipe itself, on validation), searches, best_median, best_low, best_high (over the equal searches, the best of
-    each), diverged, trials (drawn), stale (runs of the search, the recipe's among them, whose sources have changed
+    (of the recipe itself, on validation), searches, best_median, best_low, best_high (over the equal searches, the best
+    of each), diverged, trials (drawn), stale (runs of the search, the recipe's among them, whose sources have changed
     since), boundary (hyper-parameters of the winner in the outer tenth of their range), overfits ('yes', 'no', or '-'
     where the validation loss was not logged), runs."""
     found, trials = cell.outcome.accuracies, cell.outcome.cell.trials
