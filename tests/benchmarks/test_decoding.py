@@ -1,5 +1,6 @@
 """Photographs decoded ahead: the same pixels however many processes decode them, and whatever happens to those."""
 
+import mmap
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from PIL import Image
 from torchvision.transforms import functional as reference
 
 from benchmarks.data.dataset import Images
-from benchmarks.data.decoding import Decoding, Squares, decoded_by
+from benchmarks.data.decoding import WORDS, Decoding, Squares, _say, decoded_by
 from benchmarks.data.photographs import Photographs, Store, Views, squares
 from benchmarks.data.store import load_images
 from benchmarks.errors import ConfigError, InductiveError
@@ -233,6 +234,15 @@ def test_a_damaged_shard_is_named_with_its_image(harm: str, workers: int, store:
     assert str(shard) in str(raised.value)
     assert copy.name(number) in str(raised.value)
     assert f"inductive prepare --dataset {NAME}" in str(raised.value)
+
+
+def test_what_the_last_of_several_workers_says_is_all_that_is_read() -> None:
+    """Pieces of one request may all fail, and leave their texts in one place: of a longer one nothing may be left."""
+    memory = mmap.mmap(-1, 3 * WORDS)
+    for text in ("000.images: image 123 is damaged", "000.images: image 59 is damaged", "x" * (WORDS + 5)):
+        _say(memory, WORDS, text)
+        assert memory[WORDS : 2 * WORDS].rstrip(b"\0").decode() == text[-WORDS:]
+    assert not any(memory[:WORDS]) and not any(memory[2 * WORDS :])
 
 
 def test_a_decoder_that_is_not_there_is_refused(store: Store) -> None:
