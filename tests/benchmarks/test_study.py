@@ -307,7 +307,7 @@ WRONG: list[tuple[str, str]] = [
     (VIT + "[[arms]]\nseed = [0, 1]\n[[arms]]\nseed = [1, 0]", "arms[1]: is arms[0] again"),
     ("question = 3\n" + VIT, "question: 3 is not a text"),
     ("invalid = 'left_out'\n" + VIT, "invalid: 'left_out' is not one of refuse, leave_out; did you mean `leave_out`"),
-    ("predictions = 'logit'\n" + VIT, "predictions: 'logit' is not one of auto, logits, top5, none; did you mean "),
+    ("predictions = 'logit'\n" + VIT, "predictions: 'logit' is not one of auto, logits, top5, classes, none; did"),
     ("starved_below = 99\n" + VIT, "starved_below: 99 is not a share between 0 and 1"),
     ("starved_below = true\n" + VIT, "starved_below: True is not a share between 0 and 1"),
     ("test_resolutions = [8, '12']\n" + VIT, "test_resolutions: '12' is not a number of pixels"),
