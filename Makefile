@@ -8,7 +8,7 @@ RUNS_OPTION = $(if $(RUNS),--runs $(RUNS))
 
 help:
 	@echo "make quickstart   install, run the main job on bundled images (6 to 17 minutes), write the page"
-	@echo "make test         install with the test dependencies, pass the tests"
+	@echo "make test         install with the test dependencies, pass the tests (some 30 minutes on two cores)"
 	@echo "make test-browser pass the tests of the page in Debian's chromium (root, where it is not installed)"
 	@echo "make test-cluster pass the tests on a real SLURM cluster on this machine (root; installs Debian's packages)"
 	@echo "make bench        measure the speed on this machine (BENCH='models --rounds 5': which tables, how)"

@@ -75,6 +75,19 @@ def counting(console: Console, what: str, total: int) -> Iterator[Callable[[], N
     yield count
 
 
+@contextmanager
+def busy(console: Console, what: str) -> Iterator[None]:
+    """While something is done whose length nobody knows: a moving sign on a terminal, elsewhere a line."""
+    if console.is_terminal:
+        from rich.text import Text
+
+        with console.status(Text(printable(f"{what} ..."))):
+            yield
+        return
+    say(console, f"{what} ...")
+    yield
+
+
 def print_json(values: Any) -> None:
     """Prints plain values on standard output, for `--json`."""
     print(json.dumps(values, indent=1))

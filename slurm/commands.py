@@ -14,6 +14,7 @@ SILENT = (  # words of a command whose controller did not answer
     *("Unable to contact slurm controller", "Connection refused", "timed out", "Connection timed out"),
     "Zero Bytes were transmitted",
 )
+UNCONFIGURED = ("configuration source", "configuration file")  # words of a command that was installed, and no more
 
 
 class SlurmError(InductiveError):
@@ -33,7 +34,13 @@ def call(*command: str, seconds: float = SECONDS) -> str:
     except subprocess.TimeoutExpired as error:
         raise SilentError(f"`{' '.join(command)}` did not end within {seconds:.0f} s") from error
     if done.returncode:
-        words = " ".join((done.stderr or done.stdout).split()) or f"exit code {done.returncode}"
+        said = done.stderr or done.stdout
+        if any(sign in said for sign in UNCONFIGURED):
+            raise SlurmError(
+                f"`{command[0]}` is installed here, but there is no SLURM cluster: it finds neither a slurm.conf nor a "
+                "controller. Call this on a login node of the cluster"
+            )
+        words = " ".join(said.split()) or f"exit code {done.returncode}"
         kind = SilentError if any(sign in words for sign in SILENT) else SlurmError
         raise kind(f"`{' '.join(command)}`: {words}")
     return done.stdout

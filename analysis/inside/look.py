@@ -4,8 +4,10 @@ import base64
 import hashlib
 import importlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -14,6 +16,7 @@ from analysis.elements.drawings import drawn
 from analysis.formats.html import TEMPLATES, environment, svg_of
 from analysis.inside.panel import Choices, Panel
 from analysis.inside.subject import Subject
+from benchmarks.console import count
 from benchmarks.files import write_atomic
 
 VIEWS = {  # by name: the module whose `panels(subjects, choices)` makes the panels
@@ -24,17 +27,26 @@ VIEWS = {  # by name: the module whose `panels(subjects, choices)` makes the pan
 }
 
 
-def look(view: str, subjects: Sequence[Subject], choices: Choices, out: Path, processes: int = 1) -> list[Path]:
+def look(
+    view: str,
+    subjects: Sequence[Subject],
+    choices: Choices,
+    out: Path,
+    processes: int = 1,
+    while_doing: Callable[[str], AbstractContextManager[Any]] = nullcontext,
+) -> list[Path]:
     """Writes a view of subjects into the folder `out`; the files written, the page first. `processes`: see
-    `write_report`.
+    `write_report`. `while_doing` shows what is being done, in words, as long as it takes.
 
     Raises ConfigError for what a network does not have or a choice that it does not allow, ModelError for images that
     it cannot take; then nothing is written.
     """
-    panels: list[Panel] = importlib.import_module(VIEWS[view]).panels(subjects, choices)
+    with while_doing(f"measuring {view}"):
+        panels: list[Panel] = importlib.import_module(VIEWS[view]).panels(subjects, choices)
     drawings = [panel.drawing for panel in panels]
     files: dict[str, bytes] = {"index.html": b""}  # the first, once the others are there
-    with drawn(("wide", "narrow", "png", "pdf"), processes=processes) as pictures:
+    progress = while_doing(f"drawing {count(len(panels), 'figures')}")
+    with progress, drawn(("wide", "narrow", "png", "pdf"), processes=processes) as pictures:
         pictures.begin(drawings)
         for panel, drawing in zip(panels, drawings, strict=True):
             found = pictures(drawing)

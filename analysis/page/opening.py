@@ -13,6 +13,7 @@ from analysis.elements.drawings import Drawing
 from analysis.elements.reported import ReportedArm
 from analysis.elements.sections import Chapter
 from analysis.frame.arms import arm_names
+from analysis.frame.cells import at_home
 from analysis.frame.frame import Frame
 from analysis.frame.rows import each_row
 from analysis.frame.states import DONE
@@ -30,6 +31,7 @@ FIGURES = ("accuracy-by-train-size", "accuracy-by-model", "images-needed", "accu
            "retention-by-test-resolution")  # fmt: skip
 PAIRS = (  # the names of two figures, the first pair of which an arm has both; else the first of FIGURES
     ("accuracy-by-train-size", "images-needed"),
+    ("accuracy-by-train-size", "accuracy-by-test-resolution"),
     ("accuracy-by-test-resolution", "retention-by-test-resolution"),
 )
 WIDTHS = (5.9, 4.4)  # inches, of the two beside each other
@@ -165,12 +167,17 @@ def _position_chip(arm: ReportedArm) -> Iterator[Chip]:
 
 
 def _resolution_chip(arm: ReportedArm) -> Iterator[Chip]:
-    """The highest retention at the test resolution furthest from that of training."""
+    """The highest retention at the test resolution furthest from that of training; that there is none where no run is
+    far enough above chance."""
     table = arm.once(resolution).retention
     if arm.arm.interpolation_only or table.empty:
         return
+    measured = not at_home(arm.rows).empty
     table = table[table["train_size"] == table["train_size"].max()].dropna(subset=["mean"])
-    if not table.empty:
+    if table.empty and measured:
+        text = f"no retention: no model is above chance at {arm.arm.resolution} px"
+        yield Chip("resolution", text, "test-resolution")
+    elif not table.empty:
         side = max(table["test_resolution"].unique().tolist(), key=lambda one: abs(one - arm.arm.resolution))
         best = max(each_row(table[table["test_resolution"] == side]), key=lambda row: row.mean)
         yield Chip("resolution", f"{wording.percent(best.mean)} kept at {side} px: {best.line}", "test-resolution")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from benchmarks.errors import ConfigError, RecordError
 from benchmarks.files import write_atomic
 from benchmarks.plan.study import Study, check_name, expand
 from benchmarks.records.record import read_record
+from benchmarks.running import preflight
 from models.catalogue.ready_made import adapter, configuration, is_ready_made, library_of
 
 LOOKED_AT = 1000  # training images whose accuracy is recorded, as of every run: nothing is trained on them
@@ -39,7 +41,7 @@ class Network:
 @click.argument("names", metavar="timm:NAME[.TAG]|torchvision:NAME[.TAG]...", nargs=-1, required=True)
 @click.option("--weights", "files", multiple=True, type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="The network's weights, once for each name; without, the library's own, which "
-              "`inductive prepare` downloads.")  # fmt: skip
+              "`inductive prepare timm:NAME` downloads.")  # fmt: skip
 @click.option("--dataset", "data_set", required=True, help="ImageNet, a part of it, or what the weights were made for.")
 @click.option(
     "--test-resolutions", "sides", metavar="LIST", help="In pixels: 96,128,224. Default: those of the weights."
@@ -58,6 +60,7 @@ def evaluate(names: tuple[str, ...], files: tuple[Path, ...], data_set: str, sid
              shorter: str | None, leave_out: bool, file: Path | None, jobs: int | None, root: Path, data: Path,
              **flags: Any) -> int:  # fmt: skip
     """Published networks as they are, at several resolutions."""
+    os.environ["HF_HUB_OFFLINE"] = "1"  # `prepare` alone downloads; read by libraries at their import, below
     places = Places(data, root)
     networks = networks_of(names, files)
     file = file or Path(f"published-{data_set.replace(':', '-').replace('/', '-')}.toml")
@@ -70,9 +73,11 @@ def evaluate(names: tuple[str, ...], files: tuple[Path, ...], data_set: str, sid
     except ConfigError as error:
         raise error.at("evaluate") from error
     settings = settings_for(data, checkpoint_every=300.0, **flags)
-    check_files(study, root)
-    _write(file, text)
     console = terminal()
+    check_weights(study, root)
+    for line in preflight.decode(study, study.runs, data):
+        say(console, line)
+    _write(file, text)  # once all that it needs is there: what is tried again with other options meets no file
     for what, why in study.left_out:
         say(console, f"left out: {what}: {why}")
     code = run_study(study, None, jobs, root, settings, console)
@@ -148,17 +153,23 @@ def study_text(
     return "\n".join(lines) + "\n"
 
 
-def check_files(study: Study, root: Path) -> None:
-    """Reads the weights of files that were not evaluated yet. Raises ConfigError for those that do not fit network or
-    data set."""
+def check_weights(study: Study, root: Path) -> None:
+    """Reads the weights of what was not evaluated yet. Raises ConfigError for those that are not there, or that do not
+    fit network or data set."""
     from benchmarks.training.training import model_of
+    from models.libraries.weights_file import GET
 
     for run in study.runs:
-        if str(run.options["weights"]).startswith("file:") and not (root / run.id / "result.json").exists():
-            try:
-                model_of(run)
-            except models.ModelError as error:
-                raise ConfigError("--weights", str(error)) from error
+        if (root / run.id / "result.json").exists():
+            continue
+        kind, _, tag = str(run.options["weights"]).partition(":")
+        name = f"{run.model}.{tag}" if tag and kind == "library" else run.model
+        get = f"`inductive prepare {name}` downloads them, or give a file: --weights FILE"
+        try:
+            model_of(run)
+        except models.ModelError as error:
+            key = "--weights" if kind == "file" else "NAME"
+            raise ConfigError(key, str(error).replace(GET, get)) from error
 
 
 def print_matrix(console: Console, study: Study, root: Path) -> None:

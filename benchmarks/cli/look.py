@@ -1,11 +1,12 @@
 """`inductive look`: figures of what trained networks do inside."""
 
+from functools import partial
 from pathlib import Path
 
 import click
 
 from benchmarks.cli.options import Choice, options
-from benchmarks.console import say, terminal
+from benchmarks.console import busy, say, terminal
 
 VIEWS = ("attention", "positions", "features", "training")
 COUNTS = {"features": 256}  # images, where a view needs more than the usual ones to measure with
@@ -56,7 +57,10 @@ def look(
     if images is None and view not in WITHOUT_IMAGES:
         images = "validation"
     count = count or COUNTS.get(view, COUNT)
-    found = [opened(name, images, count, root, data, weights=weights, accept_code=accept_code) for name in subjects]
-    page, *others = write(view, found, Choices(patch, layer), out, cores())
-    say(terminal(), f"{len(others)} files beside it: figures (PNG, PDF, SVG), numbers (npz)")
-    say(terminal(), f"page: {page}")
+    console, found = terminal(), []
+    for name in subjects:
+        with busy(console, f"reading {name}"):
+            found.append(opened(name, images, count, root, data, weights=weights, accept_code=accept_code))
+    page, *others = write(view, found, Choices(patch, layer), out, cores(), partial(busy, console))
+    say(console, f"{len(others)} files beside it: figures (PNG, PDF, SVG), numbers (npz)")
+    say(console, f"page: {page}")

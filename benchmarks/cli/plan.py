@@ -266,6 +266,13 @@ def print_plan(console: Console, study: Study, root: Path, slot: cost.Slot, jobs
     ]
     columns = dict.fromkeys(("cell", "runs"), "left") | dict.fromkeys(("backbone", "MACs", "steps", "a run"), "right")
     table(console, f"{count(len(study.runs), 'runs')} in {count(len(rows), 'cells')}", columns, rows)
+    if waiting := sum(row["waits_for_photographs"] for row in values["cells"]):
+        say(
+            console,
+            f"warning: decoding is the bottleneck in {waiting} of {count(len(values['cells']), 'cells')}: "
+            f"{count(slot.workers, 'workers')} a run, {cost.DECODE_SECONDS * 1e3:g} ms a photograph, and the networks "
+            "wait; --workers N plans for more",
+        )
     for cell in values["left_out"]:
         say(console, f"left out: {cell['cell']}: {cell['reason']}")
     unit = "gpu_seconds" if slot.device == "cuda" else "core_seconds"
@@ -280,12 +287,6 @@ def print_plan(console: Console, study: Study, root: Path, slot: cost.Slot, jobs
         console,
         f"leaves {count(values['files'], 'files')}, {values['gigabytes']:g} GB\n* {values['assumption']}{hint}",
     )
-    if waiting := sum(row["waits_for_photographs"] for row in values["cells"]):
-        say(
-            console,
-            f"{count(waiting, 'cells')} of {len(rows)} wait for photographs, {cost.DECODE_SECONDS * 1e3:g} ms each to "
-            f"decode, with {count(slot.workers, 'workers')} a run; --workers N plans for more",
-        )
 
 
 def _learns(row: Mapping[str, Any]) -> str:

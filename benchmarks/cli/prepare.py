@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from benchmarks.cli.evaluate import networks_of
 from benchmarks.cli.options import options
 from benchmarks.console import counting, say, terminal
 from benchmarks.data.catalogue import dataset
@@ -16,13 +17,14 @@ from benchmarks.data.dataset import FOLDER, Places
 from benchmarks.data.shards import UNREADABLE
 from benchmarks.errors import DONE, ConfigError, UnpreparedError
 from benchmarks.plan.study import load_study, study_about
+from models.catalogue.ready_made import is_ready_made
 
 if TYPE_CHECKING:
     from benchmarks.running.prepare import Packing
 
 
 @click.command()
-@click.argument("study", required=False)
+@click.argument("study", required=False, metavar="[STUDY|timm:NAME[.TAG]|torchvision:NAME[.TAG]]")
 @click.option("--dataset", "names", multiple=True, metavar="NAME", help="A data set; may be repeated.")
 @click.option("--find-duplicates", "find", is_flag=True, help="List test images that equal a training image.")
 @click.option(
@@ -48,7 +50,7 @@ def prepare(
     """Download, verify and decode or pack what a study needs; nothing else touches the network."""
     console = terminal()
     if not study and not names:
-        raise ConfigError("prepare", "nothing was named: a STUDY, or --dataset NAME")
+        raise ConfigError("prepare", "nothing was named: a STUDY, a network's name (timm:NAME), or --dataset NAME")
     if find and not names:
         raise ConfigError("--find-duplicates", "needs --dataset NAME")
     if side and not (names and all(name.startswith(FOLDER) for name in names)):
@@ -56,7 +58,10 @@ def prepare(
     for name in names:  # a slip in one is met before anything is done
         if not name.startswith(FOLDER):
             dataset(name, Places(data, as_published=True))
-    if study:
+    network = study if study and is_ready_made(study) else None
+    if network:
+        networks_of([network], [])
+    elif study:
         study_about(study)
     from benchmarks.running import prepare as preparing  # loads torch
 
@@ -69,7 +74,9 @@ def prepare(
         names = tuple(squares_name(name, side) for name in names)
     for name in names:
         steps += [preparing.data_set(name, data, packing)] + ([preparing.find_duplicates(name, data)] if find else [])
-    if study:
+    if network:
+        steps.append(preparing.library_weights(network))
+    elif study:
         steps.append(_study(study, data, packing))
     for line in chain.from_iterable(steps):
         say(console, line)

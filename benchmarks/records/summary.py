@@ -68,7 +68,18 @@ def circumstances(record: Record) -> Lines:
         together = f"{ranks} together" if ranks > 1 else ""
         parts = (record.execution["device"], name, together)
         lines.append(("computed on", ", ".join(str(part) for part in parts if part)))
+        if decoder := record.execution.get("decoder"):
+            lines.append(("photographs", f"by {decoder['name']} {decoder['version']}{_waited(seconds)}"))
     return lines
+
+
+def _waited(seconds: Sequence[Mapping[str, float]]) -> str:
+    """', for which training waited 12 % of its time', of those attempts that recorded it."""
+    known = [one for one in seconds if one.get("waiting") is not None and one.get("training")]
+    if not known:
+        return ""
+    share = sum(one["waiting"] for one in known) / sum(one["training"] for one in known)
+    return f", for which training waited {100 * share:.0f} % of its time"
 
 
 @dataclass(frozen=True)

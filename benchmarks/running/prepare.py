@@ -18,7 +18,10 @@ from benchmarks.files import read_json
 from benchmarks.plan.study import Study
 from benchmarks.running import preflight
 from benchmarks.training.training import model_of
-from models.libraries.weights_file import read_weights
+from models.catalogue.ready_made import adapter, library_of
+from models.libraries.weights_file import GET, read_weights
+
+CHANNELS = 3  # of what libraries' weights are made for
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,23 @@ def weights(study: Study, data: Path, packing: Packing = DEFAULT) -> Iterator[st
                 yield f"{model}: weights {path}, {len(read_weights(path))} tensors"
         except models.ModelError as error:
             raise InductiveError(str(error)) from error
+
+
+def library_weights(given: str) -> Iterator[str]:
+    """The weights of one ready-made network, `timm:NAME` or `timm:NAME.TAG`, by the library's own download."""
+    name, _, tag = given.partition(":")[2].partition(".")
+    library = library_of(given)
+    try:
+        adapter(library)(
+            name=name,
+            image_size=None,
+            in_channels=CHANNELS,
+            num_classes=1,
+            weights=f"library:{tag}" if tag else "library",
+        )
+    except models.ModelError as error:
+        raise InductiveError(str(error).removesuffix(f"; {GET}")) from error
+    yield f"{given}: the library's weights are there"
 
 
 STEPS: tuple[Callable[[Study, Path, Packing], Iterator[str]], ...] = (data_sets, weights)

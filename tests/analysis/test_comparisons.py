@@ -229,7 +229,7 @@ def test_the_ablation_takes_the_family_of_a_pair(made_up: Any, tmp_path: Path) -
     assert (
         "Brackets: 95 % intervals, simultaneous at each train size in “encoding”; t-intervals of pairs outside" in text
     )
-    assert "separate 95 % t-intervals, uncorrected, against vit learned_1d" in text
+    assert "Separate 95 % t-intervals, uncorrected, against vit learned_1d" in text
 
 
 def test_missing_runs_are_counted_and_solved_by_least_squares(declared: tuple[Study, Path]) -> None:

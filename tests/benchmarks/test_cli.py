@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 from warm import Started
 
 from benchmarks.cli.main import main
+from benchmarks.cli.train import train
 from benchmarks.plan.study import load_study
 from benchmarks.records.record import opened_pass
 from benchmarks.speed.synthetic import write_records
@@ -301,6 +303,13 @@ def test_the_help_of_each_verb_is_its_docstring_and_quick() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
+
+
+def test_options_of_train_say_what_they_take() -> None:
+    """Reference: click's own names of types, which say nothing."""
+    options = [one for one in train.params if isinstance(one, click.Option)]
+    taken = [one.make_metavar(click.Context(train)) for one in options if not one.is_flag]
+    assert not {"TEXT", "INTEGER", "FLOAT"} & {name.split()[0] for name in taken}, taken
 
 
 @pytest.mark.parametrize("what", ["models", "positions", "datasets", "recipes", "studies", "probes"])

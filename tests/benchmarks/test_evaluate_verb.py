@@ -240,3 +240,33 @@ def test_a_kept_head_gives_the_librarys_logits(name: str, make: Any, data: Path,
         expected = network(images)[:, [WNIDS.index(one) for one in sorted(CLASSES)]]
         torch.testing.assert_close(ours(images), expected)
     assert {f"net.{key}" for key in network.state_dict()} == set(ours.state_dict())
+
+
+def test_nothing_is_kept_where_the_weights_cannot_be_had(data: Path, tmp_path: Path, inductive: Inductive) -> None:
+    """No study and no record: what is tried again with a file, or once `prepare` has got them, is as if it were the
+    first. Reference: the folder's contents; torchvision's own cache."""
+    name, cache = "torchvision:squeezenet1_1", tmp_path / "cache"
+    hub = {"TORCH_HOME": str(cache), "https_proxy": "http://127.0.0.1:9", "HF_HUB_OFFLINE": ""}  # nobody answers there
+    verb = ("evaluate", name, "--dataset", NAME, "--data", str(data), "--device", "cpu", "--workers", "0")
+    verb += ("--test-resolutions", "64")
+    for command in ((*verb[:-1], "96"), verb):
+        done = inductive(*command, environment=hub)
+        assert done.returncode == 2 and "downloads are off here" in done.stderr
+        assert f"`inductive prepare {name}` downloads them, or give a file: --weights FILE" in done.stderr
+        assert not list(tmp_path.glob("*.toml")) and not (tmp_path / "runs").exists()
+    tried = inductive("prepare", name, environment=hub)
+    assert tried.returncode == 2 and "could not be had from https://download.pytorch.org/" in tried.stderr
+    file = tmp_path / "weights.pth"
+    torch.manual_seed(0)
+    torch.save(torchvision.models.squeezenet1_1().state_dict(), file)
+    done = inductive(*verb, "--weights", str(file), "--study", "file.toml", environment=hub)
+    assert done.returncode == 0 and "64 px" in done.stdout, done.stdout + done.stderr
+    kept = cache / "hub" / "checkpoints" / Path(torchvision.models.SqueezeNet1_1_Weights.DEFAULT.url).name
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    file.rename(kept)
+    done = inductive("prepare", name, environment=hub)
+    assert done.returncode == 0 and f"{name}: the library's weights are there" in done.stdout
+    done = inductive(*verb, environment=hub)
+    assert done.returncode == 0 and "64 px" in done.stdout, done.stdout + done.stderr
+    nearest = inductive("prepare", "torchvision:squeezenet1_2", environment=hub)
+    assert nearest.returncode == 2 and "did you mean `squeezenet1_1`" in nearest.stderr

@@ -131,9 +131,9 @@ def test_an_unprepared_study_is_read_and_its_runs_are_refused(
     assert "inductive prepare --dataset imagenet" in capsys.readouterr().err
     assert called("prepare", str(study)) == 0
     assert called("plan", str(study), "--gpu", "h100") == 0
-    assert "1 cell of 1 wait for photographs" in capsys.readouterr().out
+    assert "warning: decoding is the bottleneck in 1 of 1 cell: 1 worker a run" in capsys.readouterr().out
     assert called("plan", str(study), "--gpu", "h100", "--workers", "1000") == 0
-    assert "wait for photographs" not in capsys.readouterr().out
+    assert "decoding is the bottleneck" not in capsys.readouterr().out
 
 
 def test_an_unprepared_study_is_forecast_as_if_it_were_prepared(tmp_path: Path) -> None:

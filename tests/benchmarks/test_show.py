@@ -12,7 +12,7 @@ from benchmarks.console import sparkline
 from benchmarks.plan.run import Run
 from benchmarks.records.metrics import read_metrics
 from benchmarks.records.record import read_record
-from benchmarks.records.summary import course
+from benchmarks.records.summary import circumstances, course
 
 Inductive = Callable[..., "subprocess.CompletedProcess[str]"]
 Trained = tuple[Run, Path]
@@ -59,6 +59,25 @@ def test_show_begins_with_the_result(finished: Trained, inductive: Inductive) ->
     assert titles.index("evaluations") < titles.index("configuration")
     of = {line.split()[0]: line.split()[1:] for line in lines[titles.index("configuration") :] if line.strip()}
     assert of["train_size"][-1] == "set" and of["initial"] == ["library"]  # by nobody: it is the default
+
+
+def test_show_names_the_decoder_and_how_long_training_waited(finished: Trained, tmp_path: Path) -> None:
+    """By hand: 1 of 4 and 2 of 4 seconds; an attempt that did not record it counts for nothing."""
+    run, root = finished
+    shutil.copytree(root / run.id, tmp_path / run.id)
+    assert "photographs" not in dict(circumstances(read_record(tmp_path / run.id)))
+    path = tmp_path / run.id / "execution.json"
+    decoder = {"decoder": {"name": "pillow", "version": "12.0.0"}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | decoder))
+    attempts = tmp_path / run.id / "attempts"
+    ended = json.loads((attempts / "0001" / "ended.json").read_text())
+    for number, seconds in enumerate(({"waiting": 1.0}, {"waiting": 2.0}, {}), start=1):
+        if number > 1:
+            shutil.copytree(attempts / "0001", attempts / f"000{number}")
+        spent = {"total": 9.0, "training": 4.0, **seconds}
+        (attempts / f"000{number}" / "ended.json").write_text(json.dumps(ended | {"seconds": spent}))
+    said = dict(circumstances(read_record(tmp_path / run.id)))
+    assert said["photographs"] == "by pillow 12.0.0, for which training waited 38 % of its time"
 
 
 def test_damaged_metrics_are_named(finished: Trained, inductive: Inductive, tmp_path: Path) -> None:

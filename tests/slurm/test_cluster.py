@@ -204,6 +204,19 @@ def test_no_slurm_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         look()
 
 
+def test_slurms_commands_without_a_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In plain words. Reference: what Debian's slurm-client 22.05 prints without a configuration."""
+    lines = ("resolve_ctls_from_dns_srv: res_nsearch error: Unknown host", "fetch_config: DNS SRV lookup failed")
+    said = "".join(f"echo 'scontrol: error: {line}' >&2; " for line in lines)
+    script = f"#!/bin/sh\n{said}echo 'scontrol: fatal: Could not establish a configuration source' >&2; exit 1\n"
+    (tmp_path / "scontrol").write_text(script)
+    (tmp_path / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    with pytest.raises(SlurmError, match=r"there is no SLURM cluster: .* login node of the cluster") as caught:
+        look()
+    assert "res_nsearch" not in str(caught.value)
+
+
 def test_a_proposal_without_gpus(fake: object) -> None:
     """Runs go to CPUs, and no GPU is asked for: as many side by side as a job has cores, with their share of memory."""
     site = look()

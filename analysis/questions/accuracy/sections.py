@@ -10,7 +10,7 @@ from analysis.elements import captions, linked
 from analysis.elements.drawings import Drawing
 from analysis.elements.reported import ReportedArm
 from analysis.elements.sections import Chapter, Section, Styles, n_images
-from analysis.frame.cells import at_home
+from analysis.frame.cells import at_home, by_carry, summarise
 from analysis.questions.accuracy import figures
 from analysis.questions.accuracy.ranking import accuracy_ranking
 from analysis.questions.accuracy.sentences import PLACE
@@ -45,6 +45,8 @@ def drawings(arm: ReportedArm, styles: Styles) -> Iterator[Drawing]:
 def main_table(arm: ReportedArm) -> linked.Table:
     """Mean test accuracy, the best of each train size bold and those that are not separable from it marked; and the
     mean rank over train sizes."""
+    if at_home(arm.rows).empty and not (away := by_carry(arm.rows)).empty:
+        return _elsewhere(arm, away)
     about = "Mean test accuracy in per cent; mean rank by it, over the train sizes that all models have."
     view = linked.grid(arm.by_train_size, arm.data, arm.links, "train_size", n_images, about)
     sizes, ranks = sorted(arm.by_train_size["train_size"].unique().tolist()), mean_ranks(arm.by_train_size)
@@ -67,6 +69,17 @@ def main_table(arm: ReportedArm) -> linked.Table:
         of_all = linked.Cell(f"{ranks[label]:.1f}" if label in ranks else ABSENT, href=arm.links.model(label))
         rows.append(replace(row, cells=(*cells, of_all)))
     return replace(view, head=(*view.head, "mean rank"), rows=tuple(rows))
+
+
+def _elsewhere(arm: ReportedArm, rows: pd.DataFrame) -> linked.Table:
+    """The largest train size at each test resolution, where nothing was tested at the training resolution: what was
+    measured of networks as they are, at sizes that are not their own."""
+    size = arm.runs["train_size"].max()
+    sides = sorted(rows["test_resolution"].unique().tolist())
+    table = summarise(rows, arm.runs, "accuracy", sides, (0.0, 1.0))
+    about = f"Mean test accuracy in per cent by test resolution; none was tested at its own, {arm.arm.resolution} px."
+    chosen = table[table["train_size"] == size]
+    return linked.grid(chosen, arm.data, arm.links, "test_resolution", lambda side: f"{side} px", about)
 
 
 def tied(arm: ReportedArm, size: int) -> frozenset[str]:

@@ -70,4 +70,4 @@ def _separate(arm: ReportedArm, table: pd.DataFrame) -> Iterator[tuple[str, link
     for reference, group in each_group(table, "reference") if len(table) else ():
         about = f"Test accuracy minus that of {reference}, at {arm.arm.resolution} px, in points, each pair alone."
         view = linked.grid(group, arm.data, arm.links, "train_size", n_images, about, difference=True)
-        yield f"{verdicts.SEPARATE}, against {reference}", replace(view, interval=verdicts.SEPARATE)
+        yield f"{verdicts.SEPARATE.capitalize()}, against {reference}", replace(view, interval=verdicts.SEPARATE)

@@ -17,7 +17,7 @@ from analysis.elements.reported import ReportedArm
 from analysis.elements.sections import Chapter, Section, Styles, n_images, pixels
 from analysis.frame.arms import alike_but_for
 from analysis.frame.carrying import choices, ways_words
-from analysis.frame.cells import usual
+from analysis.frame.cells import at_home, usual
 from analysis.frame.rows import each_group, each_row
 from analysis.questions.comparisons.verdicts import interval_words
 from analysis.questions.resolution import figures
@@ -117,7 +117,7 @@ def by_test_resolution(arm: ReportedArm, styles: Styles) -> Section:
     of = arm.once(numbers)
     *smaller, largest = sorted(arm.runs["train_size"].unique().tolist())
     tables = [view(of.accuracy, largest, "Mean test accuracy")]
-    if not of.retention.empty:
+    if not of.retention.empty and not no_retention(arm, largest):
         tables.append(view(of.retention, largest, "Retention of accuracy above chance"))
     if not of.summary.empty:
         tables.append(summaries(of.summary, arm))
@@ -143,13 +143,28 @@ def by_test_resolution(arm: ReportedArm, styles: Styles) -> Section:
                 arm.words,
             )
         )
-        if not of.retention.empty:
+        if not of.retention.empty and not no_retention(arm, largest):
             kept = of.retention[of.retention["train_size"] == largest]
             marks = captions.legend(captions.RUNS, captions.MEANS, captions.bars(kept, names="line"))
             draw = partial(figures.accuracy_by_test_resolution, rows, styles, "retention")
             shows = f"Retention of accuracy above chance against test resolution, by model, with {n_images(largest)}"
             drawn.append(Drawing(f"retention-by-test-resolution-{arm.number}", draw, kept, shows, marks, arm.words))
-    return Section(arm.words, tuple(drawn), tuple(tables), folded, upsampling(arm))
+    remark = f"{upsampling(arm)} {no_retention(arm, largest)}".strip()
+    return Section(arm.words, tuple(drawn), tuple(tables), folded, remark)
+
+
+def no_retention(arm: ReportedArm, size: int) -> str:
+    """Why no retention with so many images is shown; '' where there is some, and where it is not claimed at all."""
+    table = arm.once(numbers).retention
+    if table.empty or table.loc[table["train_size"] == size, "mean"].notna().any():
+        return ""
+    home = at_home(arm.rows)
+    if home[home["train_size"] == size].empty:
+        return f"No retention is shown: with {n_images(size)}, no run was tested at {arm.arm.resolution} px."
+    return (
+        f"No retention is shown: with {n_images(size)}, no run is two standard errors above chance at "
+        f"{arm.arm.resolution} px, so there is nothing to retain."
+    )
 
 
 def upsampling(arm: ReportedArm) -> str:

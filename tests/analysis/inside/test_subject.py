@@ -62,6 +62,9 @@ def test_tables_are_looked_at_without_images(tmp_path: Path) -> None:
     given = ["timm:test_vit", "-o", str(tmp_path / "out"), "--at"]
     found = CliRunner().invoke(look, [*given, "positions"])
     assert found.exit_code == 0, found.output
+    first, second, third, *_ = found.output.splitlines()
+    assert (first, second) == ("reading timm:test_vit ...", "measuring positions ...")
+    assert third == f"drawing {len(list((tmp_path / 'out').glob('*.npz')))} figures ..."
     assert {path.stem for path in (tmp_path / "out").glob("*.npz")} >= {"similarity", "norm-and-spectrum"}
     assert "no images, 160 px" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     refused = CliRunner().invoke(look, [*given, "attention"])
