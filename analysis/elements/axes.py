@@ -188,11 +188,18 @@ def colour_numbers(axes: Axes, low: float, high: float) -> None:
         number.set_color("#ffffff" if float(number.get_text()) < low + WHITE_BELOW * (high - low) else "#000000")
 
 
-def decades(axes: Axes, form: str, steps: Sequence[int] = (1, 2, 5)) -> None:
-    """Ticks at these multiples of every power of ten of a logarithmic vertical axis, as `form` writes them."""
+FINER = ((1, 2, 5), (1, 1.2, 1.4, 1.6, 1.8, *range(2, 10)))  # for an axis so short that it would have one tick or none
+
+
+def decades(axes: Axes, form: str, steps: Sequence[float] = (1, 2, 5)) -> None:
+    """Ticks at these multiples of every power of ten of a logarithmic vertical axis, as `form` writes them; at finer
+    ones where fewer than two of these are on the axis."""
     low, high = axes.get_ylim()
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ticks = [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
+    ticks: list[float] = []
+    for some in (steps, *FINER):
+        if len(ticks) < 2:
+            ticks = [step * 10.0**power for power in powers for step in some if low <= step * 10.0**power <= high]
     axes.yaxis.set_major_locator(FixedLocator(ticks))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: form.format(round(y, 6))))

@@ -25,6 +25,8 @@ from benchmarks.records.states import counted
 from benchmarks.records.summary import ListedRun, listed_runs, other_folders
 from models.catalogue.ladder import MIXERS
 from models.catalogue.ready_made import SUMMARIES, WEIGHTS
+from models.options import parse_way
+from models.positions.encodings import ENCODINGS
 
 
 @click.command("list")
@@ -76,7 +78,10 @@ def listing(
     if what == "vit-sizes":
         return vit_sizes()
     if what == "positions":
-        return [{"name": name, "about": about} for name, about in models.position_summaries().items()]
+        ways = {name: dict.fromkeys(parse_way(way)[0] for way in one.ways) for name, one in ENCODINGS.items()}
+        return [
+            {"name": one.name, "other grids": list(ways[one.name]), "about": one.summary} for one in ENCODINGS.values()
+        ]
     if what == "mixers":
         return [
             {"name": one.name, "options": [option.name for option in one.options], "about": one.summary}

@@ -59,20 +59,21 @@ class Memory:
 
 
 def memory_of(run: Run, evaluations: Iterable[Evaluation] = ()) -> Memory:
-    """What a run with its evaluations takes on a CPU, in bytes."""
+    """What a run with its evaluations takes on a CPU, in bytes; one of no steps has neither gradients nor a step."""
     data, recipe, built = run.data, run.recipe, built_of(run)
     side, shown, seen = _side(run), 0, 0  # of an evaluation's images, and as the network sees them: the largest
     for one in evaluations:
         shown = max(shown, one.resolution)
         seen = max(seen, run.resolution if one.images == "patch" else _seen(run, one.resolution))
     weights = FLOAT * sum(parameter.numel() for parameter in network_without_memory(*built).parameters())
-    kept = 2 + STATES[recipe.optimizer] + (recipe.ema > 0)
+    kept = 2 + STATES[recipe.optimizer] + (recipe.ema > 0) if run.steps else 1
+    step = recipe.batch_size * (_step_bytes(built, _seen(run, side)) + image_bytes(run, side)) if run.steps else 0
     return Memory(
         process=PROCESS_BYTES,
         images=(sum(data.train_counts) + data.test_count) * _kept_bytes(data),
         weights=kept * weights,
-        step=recipe.batch_size * (_step_bytes(built, _seen(run, side)) + image_bytes(run, side)),
-        checkpoint=2 * (kept - 1) * weights,
+        step=step,
+        checkpoint=2 * max(1, kept - 1) * weights,  # at least the final weights
         evaluation=TOGETHER * (_forward_bytes(built, seen) + image_bytes(run, shown)) if seen else 0,
     )
 
@@ -87,12 +88,14 @@ Wanted = tuple[Run, Iterable[Evaluation]]
 
 def kinds(wanted: Iterable[Wanted]) -> list[tuple[Run, tuple[Evaluation, ...]]]:
     """Of each kind of run that for which most pixels go through a network at once, with all evaluations that any run of
-    its kind has: runs of a kind have the same network, but for the resolution, and keep as much of each weight."""
+    its kind has: runs of a kind have the same network, but for the resolution, and keep as much of each weight
+    (those of no steps keep less)."""
     first: dict[object, Run] = {}
     evaluations: dict[object, dict[Evaluation, None]] = {}
     for run, those in wanted:
         recipe = run.recipe
-        key = (run.model, run.size, tuple(run.options.items()), run.dataset, recipe.optimizer, recipe.ema > 0)
+        network = (run.model, run.size, tuple(run.options.items()))
+        key = (*network, run.dataset, recipe.optimizer, recipe.ema > 0, run.steps > 0)
         first[key] = max(first.get(key, run), run, key=lambda one: one.recipe.batch_size * _side(one) ** 2)
         evaluations.setdefault(key, {}).update(dict.fromkeys(those))
     return [(run, tuple(evaluations[key])) for key, run in first.items()]
@@ -200,7 +203,8 @@ def checked(
 ) -> Memory:
     """The memory of a run. Raises InductiveError, with both numbers, where `runs` such runs side by side need more than
     `available` bytes (of `where`: 'this machine'); `helps` is what helps there, beside another run."""
-    needed = runs * run.recipe.batch_size * image_bytes(run, _side(run))  # before such a network is even described
+    batch = run.recipe.batch_size if run.steps else 0
+    needed = runs * batch * image_bytes(run, _side(run))  # before such a network is even described
     if needed <= available:
         memory = memory_of(run, evaluations)
         needed = memory.side_by_side(runs)

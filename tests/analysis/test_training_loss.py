@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.elements.palette import looks
+from analysis.elements.palette import Look, looks
 from analysis.elements.reported import ReportedArm, reported_arms
 from analysis.frame.frame import load
 from analysis.questions.training_loss import numbers as module
@@ -159,3 +159,15 @@ def test_with_a_budget_of_epochs_the_axis_is_passes(made_up: Any, tmp_path: Path
     figure = loss_curves(curves[curves["measure"] == "batch"], x="epoch")
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["n = 100", "n = 300"]
     assert all(len(axes.collections) == 3 for axes in figure.axes)  # a band a model
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "expected"),
+    [(2.4, 1.25, ["1.4", "1.6", "1.8", "2"]), (8.0, 1.5, ["2", "5"]), (20.0, 0.5, ["1", "10"])],
+)
+def test_an_axis_of_less_than_a_decade_has_numbers_too(first: float, last: float, expected: list[str]) -> None:
+    """Reference: counted by hand: from 1.25 to 2.4 there is no power of ten, and of 1, 2 and 5 only the 2."""
+    line = {"measure": "batch", "train_size": 100, "label": "vit", "step": [1, 2], "mean": [first, last]}
+    curves = pd.DataFrame({**line, "low": [first, last], "high": [first, last]})
+    axis = loss_curves(curves, {"vit": Look("#000000", "o", "-")}).axes[0].yaxis
+    assert [axis.get_major_formatter()(tick) for tick in axis.get_majorticklocs()][: len(expected)] == expected

@@ -1,5 +1,6 @@
 """The command line as a user meets it: from plan to page, and every kind of bad input."""
 
+import importlib
 import json
 import os
 import re
@@ -14,11 +15,13 @@ import click
 import pytest
 from warm import Started
 
+from benchmarks.cli.list import listing
 from benchmarks.cli.main import main
 from benchmarks.cli.train import train
 from benchmarks.plan.study import load_study
 from benchmarks.records.record import opened_pass
 from benchmarks.speed.synthetic import write_records
+from models.positions.encodings import ENCODINGS
 
 Inductive = Callable[..., "subprocess.CompletedProcess[str]"]
 ROOT = Path(__file__).resolve().parents[2]
@@ -190,6 +193,13 @@ def test_a_failing_run_stops_no_other_and_is_exit_3(study: Path, inductive: Indu
     assert (tmp_path / "runs" / torn / "config.json").read_text() == '{"format": 1, "id"'
 
 
+def test_the_list_of_positions_says_how_each_is_carried_to_another_grid() -> None:
+    """Reference: the classes themselves: each way is one that the encoding's class has, and none is left out."""
+    for row in listing("positions"):
+        module, _, name = ENCODINGS[row["name"]].entry.partition(":")
+        assert set(row["other grids"]) == set(getattr(importlib.import_module(module), name).ways), row["name"]
+
+
 def test_train_says_what_the_defaults_came_to_first(inductive: Inductive) -> None:
     """Every key has a default; flags are shorthands, --set reaches any key."""
     done = inductive(
@@ -210,7 +220,7 @@ def test_train_says_what_the_defaults_came_to_first(inductive: Inductive) -> Non
     [
         (
             ["run", "quikstart"],
-            "there are convolution-and-attention, course-mnist, data-efficiency, fine-tune-resolution, imagenet-",
+            "there are convolution-and-attention, course-cifar-long, course-cifar-short, course-mnist, data-",
         ),
         (["run", "nowhere.toml"], "nowhere.toml: there is no such file"),
         (["run", "quickstart", "--only", "resnext*"], "'resnext*' matches none of the 81 runs of quickstart"),

@@ -101,7 +101,7 @@ def test_it_is_a_list_of_tables() -> None:
 @pytest.mark.usefixtures("imagenet")
 def test_shipped_studies_say_what_they_expect() -> None:
     """Those whose text speaks of pairs; the others are about a number, `tuning` about how a search moves gaps."""
-    numbers = {"course-mnist", "speed", "probe-shuffled-labels", "tuning"}
+    numbers = {"course-cifar-long", "course-cifar-short", "course-mnist", "speed", "probe-shuffled-labels", "tuning"}
     assert {name for name in study_names() if load_study(name).expects} == set(study_names()) - numbers
 
 

@@ -55,6 +55,20 @@ def test_the_parts_by_hand(tiny: Make) -> None:
     assert memory_of(run).evaluation == 0
 
 
+def test_a_run_of_no_steps_takes_what_its_evaluations_take(tiny: Make) -> None:
+    """Reference: counted by hand: the weights, a copy of them and its bytes when they are written, and no step,
+    whatever the batch. A trained run of the same network is another kind."""
+    run, trained = tiny(budget={"steps": 0}), tiny()
+    at = [Evaluation(resolution=8)]
+    weights = 4 * sum(parameter.numel() for parameter in network_without_memory(*built_of(run)).parameters())
+    found = memory_of(run, at)
+    assert (found.weights, found.checkpoint, found.step) == (weights, 2 * weights, 0)
+    assert found.evaluation == memory_of(trained, at).evaluation
+    larger = tiny(budget={"steps": 0}, recipe={"name": "digits", "batch_size": 10**9})
+    assert checked(larger, at, found.side_by_side(), "this machine") == found
+    assert len(kinds([(run, at), (trained, at)])) == 2
+
+
 def test_runs_side_by_side_share_what_was_loaded() -> None:
     """Reference: added by hand."""
     one = Memory(process=850_000_000, images=50_000_000, weights=10, step=30, checkpoint=20, evaluation=0)

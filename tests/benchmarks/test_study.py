@@ -439,6 +439,30 @@ def test_course_mnist_is_the_courses_exercise() -> None:
     assert {run.options["widths"] for run in runs} == {"128-64"}
 
 
+def test_course_cifar_long_is_the_courses_exercise() -> None:
+    """Reference: the course: patch 8, width 64, 2 heads, 2 layers, MLP 128, dropout 0.1, 2-D sinusoids, Adam 1e-3, 100
+    epochs of all 50,000 images without augmentation. Its losses are of the first seven: 7 x 50,000 / 1,024 steps."""
+    runs = load_study("course-cifar-long").runs
+    assert {(run.model, run.dataset, run.resolution, run.part_sizes) for run in runs} == {
+        ("course_vit", "cifar10", 32, (50_000, 0))
+    }
+    assert {(run.steps, run.seed) for run in runs} == {(steps, seed) for steps in (342, 4883) for seed in (0, 1, 2)}
+    course = {"patch_size": 8, "width": 64, "heads": 2, "depth": 2, "mlp_ratio": 2.0, "dropout": 0.1}
+    assert all(run.options == {**course, "position": "sincos_2d_sum"} for run in runs)
+    assert {(run.recipe.optimizer, run.recipe.learning_rate, run.recipe.schedule) for run in runs} == {
+        ("adam", 1e-3, "constant")
+    }
+    assert not any(run.recipe.flip or run.recipe.crop_padding for run in runs)
+
+
+def test_course_cifar_short_has_a_validation_part() -> None:
+    """Reference: the course: a small ViT, whose accuracy is measured on validation images."""
+    runs = load_study("course-cifar-short").runs
+    assert {(run.model, run.size, run.dataset, run.part_sizes) for run in runs} == {
+        ("vit", "pico", "cifar10", (45_000, 5_000))
+    }
+
+
 def test_speed_is_all_of_cifar_in_ten_epochs() -> None:
     """Reference: the published training, 50,000 images in batches of 1,024; mirror images in the test."""
     one = load_study("speed")
