@@ -23,7 +23,7 @@ ROOMS = {
     "models": "grids hints options resizing initial linear network | positions | DOOR | libraries | trained | "
     "catalogue | checks",
     "benchmarks": "cores errors files collector console randomness redaction same_bits slices | data | plan | "
-    "records | forecast | training | running | DOOR | speed | fairness | doctor | cli",
+    "records | forecast | training | running | DOOR | speed | fairness | peers | doctor | cli",
     "slurm": "commands cluster packing freeze ledger | site queue | status worker | executor | DOOR",
     "analysis": "statistics | wording | frame | provenance | elements | questions | page | formats | inside | DOOR",
 }
