@@ -14,7 +14,7 @@ SILENT = (  # words of a command whose controller did not answer
     *("Unable to contact slurm controller", "Connection refused", "timed out", "Connection timed out"),
     "Zero Bytes were transmitted",
 )
-UNCONFIGURED = ("configuration source", "configuration file")  # words of a command that was installed, and no more
+UNCONFIGURED = "Could not establish a configuration source"  # of a command that was installed, and no more
 
 
 class SlurmError(InductiveError):
@@ -35,7 +35,7 @@ def call(*command: str, seconds: float = SECONDS) -> str:
         raise SilentError(f"`{' '.join(command)}` did not end within {seconds:.0f} s") from error
     if done.returncode:
         said = done.stderr or done.stdout
-        if any(sign in said for sign in UNCONFIGURED):
+        if UNCONFIGURED in said:
             raise SlurmError(
                 f"`{command[0]}` is installed here, but there is no SLURM cluster: it finds neither a slurm.conf nor a "
                 "controller. Call this on a login node of the cluster"

@@ -72,7 +72,7 @@ def train(run: Run, data: Path, folder: Path) -> Trained:
 def loaders(run: Run, data: Path) -> tuple[Any, Any]:
     """timm's loaders of training and test images, which collate bytes and normalise batches."""
     recipe, side = run.recipe, run.resolution
-    parts = [create_dataset(f"torch/{run.dataset}", root=str(data), split=split, download=True, search_split=False)
+    parts = [create_dataset(f"torch/{run.dataset}", root=str(data), split=split, download=True)
              for split in ("train", "validation")]  # fmt: skip
     keep_subset(parts[0], run)
     mean, deviation = MOMENTS[run.dataset]
