@@ -1,8 +1,8 @@
 """Linear maps in float32 on a CPU, by oneDNN instead of the library that torch hands matrix products to.
 
-That library (MKL) takes a slow path on processors that are not Intel's: on an AMD EPYC its products reach 110 GFLOP/s
-a core, oneDNN's 250, both in float32 and equally exact. torch reaches oneDNN through tensors in oneDNN's own layout,
-with gradients.
+That library (MKL) takes a slow path on processors that are not Intel's: on an AMD EPYC with AVX-512 its products reach
+110 GFLOP/s a core, oneDNN's 250, both in float32 and equally exact. (Without AVX-512 the slow path is the faster one,
+and runs use it: `training.kernels`.) torch reaches oneDNN through tensors in oneDNN's own layout, with gradients.
 """
 
 from __future__ import annotations

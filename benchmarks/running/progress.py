@@ -110,7 +110,8 @@ class Lines:
     def ended(self, ending: Ending) -> None:
         self.time_left.time.ended(ending.task)
         self.done += 1
-        left = f", {self.left()}" if self.done < self.total and self.left() else ""
+        goes_on = self.done < self.total and ending.state != "interrupted"  # who stops one run stops them all
+        left = f", {self.left()}" if goes_on and self.left() else ""
         did = "; ".join(filter(None, (ending.line, self.scores.words(ending.task))))
         self.message(
             f"[{self.done}/{self.total}] {ending.task.run.id}: {ending.state} after {duration(ending.seconds)} "

@@ -37,8 +37,6 @@ class Kernels:
     compile_from: float = math.inf  # steps of a run that earn its compilation
 
 
-X86 = platform.machine() in ("x86_64", "AMD64")  # where oneDNN has been measured
-
 KERNELS = {
     ("cpu", "float32"): Kernels("explicit", linear="onednn"),
     ("cpu", "bfloat16"): Kernels("explicit"),
@@ -47,10 +45,10 @@ KERNELS = {
 }
 """By device and precision, from measurements. On CPUs torch's fused attention gains nothing in float32 at our numbers
 of tokens, and in bfloat16 its step takes two to six times as long. Linear maps in float32 by oneDNN take half the time
-on processors of AMD. Channels last gives convolutional networks 1.3 to 1.5x, one thread a run and a run a core up to
-1.5x. On CPUs no run is compiled unless it is asked for: that does not pay (table `compile` of `make bench`). On GPUs
-the steps of every run are recorded as graphs: they have the same bits (`inductive doctor`) and, where a GPU computes
-kernels faster than Python launches them, take down to half the time.
+with AVX-512, and 1.1 to 3 times as long without it (`onednn_pays`). Channels last gives convolutional networks 1.3 to
+1.5x, one thread a run and a run a core up to 1.5x. On CPUs no run is compiled unless it is asked for: that does not pay
+(table `compile` of `make bench`). On GPUs the steps of every run are recorded as graphs: they have the same bits
+(`inductive doctor`) and, where a GPU computes kernels faster than Python launches them, take down to half the time.
 """
 
 ATTENTION_BACKENDS = ("flash", "efficient", "math")
@@ -157,7 +155,7 @@ def execution_for(
         )
     kernels = KERNELS[device, run.precision]
     form = compiling if compiling != "rule" else "off" if recompute else form_by_rule(run, device, ranks)
-    onednn = kernels.linear == "onednn" and torch.backends.mkldnn.is_available() and X86 and form == "off"
+    onednn = kernels.linear == "onednn" and onednn_pays() and form == "off"
     convolutional = models.family(run.model).layout == "channels_last"
     return {
         "device": device,
@@ -173,6 +171,11 @@ def execution_for(
         **(_cuda_settings(run.precision) if device == "cuda" else {}),
         **platform_bits(device),
     }
+
+
+def onednn_pays() -> bool:
+    """Whether linear maps by oneDNN are faster than torch's own, by what this CPU can do (docs/performance.md)."""
+    return torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 
 
 def _cuda_settings(precision: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 
 from analysis import two_networks
+from analysis.elements.reported import reported_arms
 from analysis.frame.arms import ArmData, split
 from analysis.frame.frame import load
 from analysis.frame.predictions import correctness
@@ -19,6 +20,8 @@ from analysis.questions.comparisons import families as declared_families
 from analysis.questions.comparisons import image_bootstrap, variance
 from analysis.questions.comparisons.agreement import consistency, error_consistency, mcnemar
 from analysis.questions.comparisons.image_bootstrap import bootstrap
+from analysis.questions.comparisons.numbers import numbers
+from analysis.questions.comparisons.sections import consistency as consistency_section
 from analysis.questions.over_data_sets import numbers as over_sets
 from analysis.questions.over_data_sets import sentences as over_sets_sentences
 from benchmarks.cli.main import main
@@ -330,3 +333,16 @@ def test_the_command_shows_two_networks(made_up: Any, tmp_path: Path, capsys: py
         assert f"no run '{other}' among the 9 under {tmp_path}; {near}" in capsys.readouterr().err
     found = json.loads("{" + values)
     assert (found["only_a"], found["only_b"], found["p"]) == (expected.only_a, expected.only_b, expected.p)
+
+
+@pytest.mark.parametrize(("models", "maps"), [(1, 0), (3, 1)])
+def test_one_model_has_no_map(models: int, maps: int, made_up: Any, tmp_path: Path) -> None:
+    """By hand: one model has its reference alone, a number of the table; three have a map of nine."""
+    names = [{"name": "resnet"}, {"name": "vit", "position": ["none", "learned_1d"]}][: 1 if models == 1 else 2]
+    study = made_up.study_of(made_up.SMALL, models=names, train_size=100)
+    made_up.write_study(tmp_path, study)
+    for run in study.runs:
+        predict(tmp_path, run, 0.9)
+    [arm] = reported_arms(study, load(tmp_path, study), tmp_path)
+    assert len(arm.once(numbers).consistency) == models**2
+    assert len(consistency_section(arm).figures) == maps

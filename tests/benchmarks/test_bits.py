@@ -220,6 +220,17 @@ def test_all_that_decides_bits_on_cuda_is_written(h100: None, tiny: Make) -> Non
     assert not (settings | versions).keys() - {"capability"} & execution_for(tiny(), "cpu").keys()
 
 
+@pytest.mark.parametrize(("capability", "linear"), [("AVX512", "onednn"), ("AVX2", "torch"), ("DEFAULT", "torch")])
+def test_linear_maps_go_where_they_are_fast(
+    capability: str, linear: str, tiny: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reference: the two processors of docs/performance.md; what was measured on neither computes as torch does."""
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    found = execution_for(tiny(), "cpu")
+    assert (found["linear"], found["capability"]) == (linear, capability)
+
+
 def test_a_record_of_cuda_is_obeyed(h100: None, tiny: Make) -> None:
     """Reference: torch's own switches, for three records; what is another here is said."""
     execution = execution_for(tiny(), "cuda")

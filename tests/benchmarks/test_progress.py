@@ -86,6 +86,18 @@ def test_a_short_job_works_out_no_time_left(monkeypatch: pytest.MonkeyPatch) -> 
     assert "left" not in first and second.endswith("(trained 100 steps), about 3 min 20 s left")
 
 
+def test_an_interrupted_run_promises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is stopped starts no other run: the time of those that wait would be read as its own."""
+    task, text = some_task(), io.StringIO()
+    monkeypatch.setattr(TimeLeft, "seconds", lambda self: 200.0)
+    for state in ("finished", "interrupted"):
+        with Lines(Console(file=text, width=200), [task, task], 1) as display:
+            display.started(task)
+            display.ended(Ending(task, state, "stopped at step 10 of 100", 12.0))
+    finished, interrupted = text.getvalue().splitlines()
+    assert finished.endswith(", about 3 min 20 s left") and interrupted.endswith("(stopped at step 10 of 100)")
+
+
 def test_lines_of_a_log() -> None:
     """One a minute: here each, for the last is taken to be old. Without a pace nothing is said of the time left."""
     task, console = some_task(), Console(file=io.StringIO(), width=200)

@@ -227,7 +227,7 @@ def consistency(arm: ReportedArm) -> Section:
         f"predictions are kept of {kept} of {wording.count(len(planned), 'runs')}."
     )
     drawn = []
-    if table["kappa"].notna().any():
+    if table["kappa"].notna().any() and table["label"].nunique() > 1:  # one model has but the reference: no map
         shows = f"Error consistency (Cohen’s kappa) by model, as a heat map, {n_images(size)}"
         marks = captions.legend("diagonal: the same model with another seed")
         draw = partial(figures.consistency_map, table)
