@@ -28,6 +28,7 @@ from models.catalogue.registry import (
     resolve_options,
     sources,
     unknown,
+    usual_options,
 )
 from models.catalogue.sizes import SCALES, TIERS
 from models.grids import check_patch
@@ -76,4 +77,5 @@ __all__ = [
     "shown_as_published",
     "sources",
     "unknown",
+    "usual_options",
 ]

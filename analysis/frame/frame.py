@@ -470,9 +470,11 @@ def _model(settings: Mapping[str, Any]) -> str:
 
 
 def _saying_nothing(settings: Mapping[str, Any]) -> frozenset[str]:
-    """The options of a run whose values follow from its others; none of a plugin's model that is not loaded."""
+    """The options of a run whose values follow from its others, or are usual for its encoding and mixer; none of a
+    plugin's model that is not loaded."""
+    about = settings["model"], settings["options"]
     try:
-        return models.following_options(settings["model"], settings["options"])
+        return models.following_options(*about) | models.usual_options(*about)
     except models.ModelError:
         return frozenset()
 
@@ -483,7 +485,7 @@ def _name_labels(table: pd.DataFrame, settings: Mapping[str, Mapping[str, Any]])
 
     Options that differ only between arms (stochastic depth follows the recipe) are no part of the name, so a model
     has one name in the whole study. Options that not all runs of a model have belong to their encoding. Options that
-    follow from others in all runs of a model are no part of its name either.
+    say nothing in any run of a model that has them are no part of its name either.
     """
     settled = _named_settings({run: settings[run] for run in table["run"]})
     named: dict[str, dict[str, None]] = {}  # model to its differing option keys, in order
@@ -495,8 +497,8 @@ def _name_labels(table: pd.DataFrame, settings: Mapping[str, Mapping[str, Any]])
         common[model] = common.get(model, shared) & shared
 
     for model, group in each_group(table, "model"):
-        for key in frozenset.intersection(*(_saying_nothing(settings[run]) for run in group["run"])):
-            named[model].pop(key, None)
+        telling = {key for run in group["run"] for key in settled[run].keys() - _saying_nothing(settings[run])}
+        named[model] = {key: None for key in named[model] if key in telling}
 
     columns: dict[str, list[str]] = {"position_options": [], "options": [], "label": []}
     for run, model in zip(table["run"], table["model"], strict=True):

@@ -164,6 +164,17 @@ def following_options(name: str, options: Mapping[str, Scalar]) -> frozenset[str
     return frozenset(key for key, rule in family(name).following.items() if follows(key, rule))
 
 
+def usual_options(name: str, options: Mapping[str, Scalar]) -> frozenset[str]:
+    """Of a model's resolved options those of its encoding and mixer that have the default there, which is another for
+    another encoding (`rope_base`)."""
+    parts = [
+        PARTS[kind].get(str(options.get(kind)))
+        for kind in {option.name for option in family(name).options} & PARTS.keys()
+    ]
+    own = [option for part in parts if part is not None for option in part.options]
+    return frozenset(option.name for option in own if options.get(option.name) == option.default)
+
+
 @contextmanager
 def prefixed_errors(where: str) -> Iterator[None]:
     """Within the context a ModelError begins with whose it is, such as `model vit`."""

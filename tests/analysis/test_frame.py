@@ -98,6 +98,9 @@ def test_labels_say_what_differs(made_up: Any, tmp_path: Path) -> None:
     ]
     labels = set(load(tmp_path, made_up.study_of(made_up.SMALL, models=models)).runs["label"])
     assert labels == {"vit none", "vit rope_axial rope_base=10.0", "vit rope_axial rope_base=100.0"}
+    usual = [{"name": "vit", "position": ["rope_axial", "rope_mixed"]}]  # each with a base of its own
+    labels = set(load(tmp_path, made_up.study_of(made_up.SMALL, models=usual)).runs["label"])
+    assert labels == {"vit rope_axial", "vit rope_mixed"}
 
 
 def test_a_ladder_is_called_by_its_mixer(made_up: Any, tmp_path: Path) -> None:
