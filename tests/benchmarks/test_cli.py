@@ -220,7 +220,7 @@ def test_train_says_what_the_defaults_came_to_first(inductive: Inductive) -> Non
     [
         (
             ["run", "quikstart"],
-            "there are convolution-and-attention, course-cifar-long, course-cifar-short, course-mnist, data-",
+            "there are convolution-and-attention, convolution-and-attention-16px, course-cifar-long, course-",
         ),
         (["run", "nowhere.toml"], "nowhere.toml: there is no such file"),
         (["run", "quickstart", "--only", "resnext*"], "'resnext*' matches none of the 81 runs of quickstart"),
