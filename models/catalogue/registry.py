@@ -166,12 +166,8 @@ def following_options(name: str, options: Mapping[str, Scalar]) -> frozenset[str
 
 def usual_options(name: str, options: Mapping[str, Scalar]) -> frozenset[str]:
     """Of a model's resolved options those of its encoding and mixer that have the default there, which is another for
-    another encoding (`rope_base`)."""
-    parts = [
-        PARTS[kind].get(str(options.get(kind)))
-        for kind in {option.name for option in family(name).options} & PARTS.keys()
-    ]
-    own = [option for part in parts if part is not None for option in part.options]
+    another encoding (`rope_base`). Raises ModelError for an encoding or mixer that is not known."""
+    own = [option for part in chosen_parts(name, options).values() for option in part.options]
     return frozenset(option.name for option in own if options.get(option.name) == option.default)
 
 
