@@ -179,7 +179,7 @@ def test_what_a_comparison_finds(
     """Weights rounded as TF32 rounds them are found, and so is what is not a number; a run's own forms pass."""
     (subject,) = networks.subjects("vit bias_2d")
     changed(what)(monkeypatch)
-    monkeypatch.setattr("benchmarks.training.kernels.X86", True)
+    monkeypatch.setattr("benchmarks.training.kernels.onednn_pays", lambda: True)
     if not torch.backends.mkldnn.is_available():
         pytest.skip("a run's linear maps are torch's here")
     answer = networks.against_cpu(networks.run_of(subject, data, 3, dropout=False), data, "cpu", batches=2, steps=0)
