@@ -1,7 +1,7 @@
 """The one sentence of a report: what its first question comes to, in plain words, computed from the records.
 
 Of the images needed where a study has several train sizes; else of accuracy kept at another test resolution; else of
-who leads. It claims nothing that the verdict on a pair does not allow.
+who leads, at the training resolution where the study tests there. It claims nothing that the verdict on a pair does not allow.
 """
 
 import math
@@ -27,7 +27,7 @@ from analysis.statistics import intervals
 from analysis.statistics.intervals import Estimate
 
 NOTHING = "No run of this study has finished yet."
-AWAY = "No run has been tested at its training resolution."
+UNTESTED = "No run of this study has been tested yet."
 
 
 def headline(arms: Sequence[ReportedArm]) -> str:
@@ -36,11 +36,11 @@ def headline(arms: Sequence[ReportedArm]) -> str:
     arms it names its own."""
     apart = arm_names([arm.arm for arm in arms])
     in_order = sorted(zip(arms, apart.own, strict=True), key=lambda pair: pair[0].arm.interpolation_only)
-    for make in (_images_needed, _resolution, _leader):
+    for make in (_images_needed, _resolution, _leader, _leader_elsewhere):
         for arm, own in in_order:
             if text := make(arm):
                 return f"{text[:1].upper()}{text[1:]}{f' ({own})' if len(arms) > 1 else ''}."
-    return AWAY if any(arm.runs["state"].isin(DONE).any() for arm in arms) else NOTHING
+    return UNTESTED if any(arm.runs["state"].isin(DONE).any() for arm in arms) else NOTHING
 
 
 def _stand_in(arm: ReportedArm) -> str | None:
@@ -160,9 +160,28 @@ def _leader(arm: ReportedArm) -> str:
     for size in sorted(known["train_size"].unique().tolist(), reverse=True):
         ranking = accuracy_ranking(judged, size)
         if ranking is not None:
-            how = "as it is" if arm.arm.budget == 0 else f"with {wording.number(size)} images"
-            return _leading(ranking, spoken(arm), how)
+            return _leading(ranking, spoken(arm), _trained(arm, size))
     return ""
+
+
+def _leader_elsewhere(arm: ReportedArm) -> str:
+    """'Trained at 32 px, tested at 48 px, with 1,000 images the ResNet reaches 61 %, ...': of the largest size and
+    resolution, where a study tests at others than the training resolution alone."""
+    rows = with_retention(arm.rows).dropna(subset=["accuracy"])
+    for size in sorted(rows["train_size"].unique().tolist(), reverse=True):
+        of_size = rows[rows["train_size"] == size]
+        side = int(of_size["test_resolution"].max())
+        ranking = rank(of_size[of_size["test_resolution"] == side], "accuracy", "line")
+        if ranking is not None:
+            names = spoken(arm)
+            of_lines = {line: _of_line(names, line) for line in ranking.means}
+            where = f"trained at {arm.arm.resolution} px, tested at {side} px"
+            return f"{where}, {_leading(ranking, of_lines, _trained(arm, size))}"
+    return ""
+
+
+def _trained(arm: ReportedArm, size: int) -> str:
+    return "as it is" if arm.arm.budget == 0 else f"with {wording.number(size)} images"
 
 
 def _leading(ranking: Ranking, names: dict[str, Name], how: str) -> str:

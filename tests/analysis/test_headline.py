@@ -14,7 +14,7 @@ from analysis.frame.frame import load
 from analysis.frame.paper import apply
 from analysis.frame.studies import joined
 from analysis.page.expectations import judged
-from analysis.page.headline import NOTHING, headline
+from analysis.page.headline import NOTHING, UNTESTED, headline
 from analysis.wording import TERMS
 from benchmarks.plan.run import Evaluation, Run
 from benchmarks.plan.study import Study
@@ -99,6 +99,18 @@ def test_else_who_leads_and_by_how_much(made_up: Any, tmp_path: Path) -> None:
     study = made_up.study_of(made_up.SMALL)
     assert headline(reported_arms(study, load(tmp_path / "nothing", study), tmp_path)) == NOTHING
     assert headline([]) == NOTHING
+
+
+def test_without_the_training_resolution_who_leads_at_another(made_up: Any, tmp_path: Path) -> None:
+    """By hand: 1 - 2 / sqrt(500) is 91 %; a study whose runs have no evaluation says so."""
+    elsewhere = {**CIFAR, "test_resolutions": [16, 48]}
+    text = headline(arms_of(made_up, tmp_path / "runs", powers, **elsewhere))
+    assert text.startswith("Trained at 32 px, tested at 48 px, with 500 images the ResNet reaches 91 %, ")
+    assert text.endswith(" above the next, a ViT with learned positions.")
+    study = made_up.study_of(made_up.SMALL, **elsewhere)
+    for run in study.runs:
+        made_up.write_record(tmp_path / "untested", run, (), accuracy=powers)
+    assert headline(reported_arms(study, load(tmp_path / "untested", study), tmp_path)) == UNTESTED
 
 
 def test_names_are_natural_where_that_tells_models_apart(made_up: Any, tmp_path: Path) -> None:
