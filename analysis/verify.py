@@ -16,7 +16,7 @@ DIGEST = re.compile(r'<meta name="inductive-records" content="([0-9a-f]+)">')
 
 @dataclass(frozen=True)
 class Verification:
-    """`runs` were compared; `differences` says, a line each, what is not as the page has it."""
+    """`runs` that the page has records of; `differences` says, a line each, what is not as the page has it."""
 
     runs: int
     differences: tuple[str, ...]
@@ -37,11 +37,11 @@ def verify(page: Path, root: Path) -> Verification:
         then: dict[str, dict[str, str]] = json.loads(digests[1])
     except ValueError:
         return Verification(0, (*differences, "its digests of the records are torn"))
-    now = traces(root, then)
+    now, known = traces(root, then), sum(map(bool, then.values()))
     if not differences and of_all(now) == digest[1]:
-        return Verification(len(then), ())
+        return Verification(known, ())
     differences += [f"{one.run}: {phrases}" for one in now for phrases in _differences(then[one.run], one.parts)]
-    return Verification(len(then), tuple(differences))
+    return Verification(known, tuple(differences))
 
 
 def _differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

@@ -85,7 +85,7 @@ _SIGNS = {
     "other models have at the same train size (updates, images seen) or than most models (augmentation, recipe), other "
     "planned runs, other hardware (images/s), or other tuning trials",
     TIED: "not separable from the model that leads its column, which is bold: the highest mean of those with most runs",
-    PARTIAL: "of the planned draws, seeds or pairs of a cell only so many are in",
+    PARTIAL: "so many of the planned draws, seeds or pairs of a cell are in",
 }
 
 

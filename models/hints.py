@@ -27,7 +27,7 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
     known = list(allowed)
     if ALIASES.get(str(word)) in known:
         return ALIASES[str(word)]
-    matches = difflib.get_close_matches(str(word), known, n=1, cutoff=0.5)
+    matches = difflib.get_close_matches(str(word), known, n=1, cutoff=0.6)
     return matches[0] if matches else ""
 
 

@@ -195,7 +195,7 @@ def judge(found: dict[str, Any], cluster: Cluster) -> list[str]:
     if cluster.computes_on == "cuda" and not found["cuda"]:
         wrong.append(
             f"device is {cluster.device}, and torch sees no GPU on the node: every run would fail, saying so "
-            f"({found['why_no_cuda']})"
+            f'({found["why_no_cuda"]}); for nodes without GPUs: device = "cpu" and gpus_per_job = 0'
         )
     elif cluster.computes_on == "cuda" and found["cuda"] < cluster.gpus_per_job:
         wrong.append(f"torch sees {found['cuda']} of the {cluster.gpus_per_job} GPUs of gpus_per_job")

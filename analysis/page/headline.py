@@ -1,7 +1,8 @@
 """The one sentence of a report: what its first question comes to, in plain words, computed from the records.
 
 Of the images needed where a study has several train sizes; else of accuracy kept at another test resolution; else of
-who leads, at the training resolution where the study tests there. It claims nothing that the verdict on a pair does not allow.
+who leads, at the training resolution where the study tests there. It claims nothing that the verdict on a pair does not
+allow.
 """
 
 import math
@@ -12,7 +13,7 @@ from analysis import wording
 from analysis.elements.reported import ReportedArm
 from analysis.elements.spoken import Name, spoken
 from analysis.frame.arms import arm_names
-from analysis.frame.cells import estimate_of
+from analysis.frame.cells import at_home, estimate_of
 from analysis.frame.families import declared_families
 from analysis.frame.paired import REFERENCE
 from analysis.frame.rows import each_row
@@ -21,26 +22,46 @@ from analysis.questions.accuracy.ranking import Ranking, accuracy_ranking, rank
 from analysis.questions.comparisons.verdicts import all_verdicts
 from analysis.questions.data_needed.baselines import Baseline
 from analysis.questions.data_needed.numbers import numbers as data_needed
-from analysis.questions.data_needed.sentences import factor_words
+from analysis.questions.data_needed.sentences import factor_words, known
 from analysis.questions.resolution.retention import with_retention
 from analysis.statistics import intervals
 from analysis.statistics.intervals import Estimate
 
 NOTHING = "No run of this study has finished yet."
-UNTESTED = "No run of this study has been tested yet."
+UNTESTED = "No run of this study has been tested yet"
 
 
 def headline(arms: Sequence[ReportedArm]) -> str:
     """The sentence, on the first arm that has a factor of images needed, else on the first that has accuracy kept at
     another test resolution, else on the first with a result; arms that demonstrate interpolation come last. Of several
-    arms it names its own."""
+    arms it names its own. While runs are missing it says of how many it speaks."""
+    done = sum(int(arm.runs["state"].isin(DONE).sum()) for arm in arms)
+    if not done:
+        return NOTHING
+    planned = sum(len(arm.runs) for arm in arms)
+    so_far = "" if done == planned else f" (so far: {done:,} of {wording.count(planned, 'runs')})"
+    return f"{_sentence(arms)}{so_far}."
+
+
+def _sentence(arms: Sequence[ReportedArm]) -> str:
+    """The sentence, without its full stop."""
     apart = arm_names([arm.arm for arm in arms])
     in_order = sorted(zip(arms, apart.own, strict=True), key=lambda pair: pair[0].arm.interpolation_only)
+    at_chance = [arm for arm, _ in in_order if _at_chance(arm)]
+    in_order = [(arm, own) for arm, own in in_order if arm not in at_chance]
     for make in (_images_needed, _resolution, _leader, _leader_elsewhere):
         for arm, own in in_order:
             if text := make(arm):
-                return f"{text[:1].upper()}{text[1:]}{f' ({own})' if len(arms) > 1 else ''}."
-    return UNTESTED if any(arm.runs["state"].isin(DONE).any() for arm in arms) else NOTHING
+                return f"{text[:1].upper()}{text[1:]}{f' ({own})' if len(arms) > 1 else ''}"
+    if at_chance:
+        return f"No network is above chance ({_whole(intervals.chance(at_chance[0].arm.classes))})"
+    return UNTESTED
+
+
+def _at_chance(arm: ReportedArm) -> bool:
+    """Whether runs have been tested at the training resolution and none is above chance there (`with_retention`)."""
+    home = at_home(with_retention(arm.rows))
+    return not home.empty and bool(home["retention"].isna().all())
 
 
 def _stand_in(arm: ReportedArm) -> str | None:
@@ -70,7 +91,7 @@ def _images_needed(arm: ReportedArm) -> str:
     if not rows:
         return ""
     names, reached = spoken(arm), _whole(table["reference_accuracy"].iloc[0])
-    needs = {label: row for label, row in rows.items() if row.verdict != "unclear" and not math.isnan(row.mean)}
+    needs = {label: row for label, row in rows.items() if row.verdict != "unclear" and known(row.mean, row.bound)}
     level = [label for label, row in rows.items() if row.verdict == "unclear"]
     images = f"{wording.number(baseline.train_size)} images"
     reference = names[baseline.reference]

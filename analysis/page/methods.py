@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
 import models
 from analysis import wording
 from analysis.elements import linked
@@ -11,6 +13,7 @@ from analysis.elements.reported import ReportedArm
 from analysis.frame.arms import Arm, arm_names
 from analysis.frame.frame import LOADED, Frame
 from analysis.frame.naming import NONE, TUNED, family_of
+from analysis.frame.rows import each_row
 from analysis.frame.states import DONE
 from analysis.questions.comparisons.sentences import method as method_of_comparisons
 from analysis.questions.fairness.numbers import numbers as fairness
@@ -89,10 +92,21 @@ def _done(reported: ReportedArm) -> str:
         trained = f"were not trained here, but taken as they are, at {arm.resolution} px in {arm.precision}"
     return (
         f"Data set {data.name}: {data.title}, {sum(data.train_counts):,} training and {data.test_count:,} test images "
-        f"of {data.classes} classes; {data.source}. {wording.names(dict.fromkeys(runs['label']))}, size {arm.size}, "
+        f"of {data.classes} classes; {data.source}. {_models(runs)}, size {arm.size}, "
         f"{trained}, {evaluated}. Runs: {len(runs):,}, of "
         f"{wording.count(runs['draw'].nunique(), 'draws')} and {wording.count(runs['seed'].nunique(), 'seeds')}. "
         f"Configurations tried in tuning before the recipe of a model was fixed: {_trials(reported)}."
+    )
+
+
+def _models(runs: pd.DataFrame) -> str:
+    """Their labels, each with its positional encoding where the label leaves it out: all of its model have the same."""
+    named = each_row(runs, ["label", "position"])
+    return wording.names(
+        dict.fromkeys(
+            f"{row.label} ({row.position})" if row.position and row.position not in row.label.split() else row.label
+            for row in named
+        )
     )
 
 

@@ -22,6 +22,7 @@ from analysis.page.headline import headline
 from analysis.provenance.trust import Trust
 from analysis.questions.comparisons.verdicts import all_verdicts
 from analysis.questions.data_needed.numbers import numbers as data_needed
+from analysis.questions.data_needed.sentences import known
 from analysis.questions.positions.numbers import numbers as positions
 from analysis.questions.resolution.numbers import numbers as resolution
 from analysis.statistics import intervals
@@ -103,7 +104,7 @@ def facts(frame: Frame, arms: Sequence[ReportedArm]) -> Iterator[str]:
         yield from _parts(arms[0].words)
     elif arms:
         yield from _parts(names.common) if names.common else ()
-        yield f"{wording.count(len(arms), 'conditions')}: {wording.names(names.differing)} differ"
+        yield f"{wording.count(len(arms), 'conditions')}, by {wording.names(names.differing)}"
     units = list(dict.fromkeys(intervals.units_words(arm.runs) for arm in arms))
     yield from units if len(units) == 1 else ()
     finished = int(frame.runs["state"].isin(DONE).sum())
@@ -134,11 +135,13 @@ def _chips(arm: ReportedArm) -> Iterator[Chip]:
 
 def _data_chip(arm: ReportedArm) -> Iterator[Chip]:
     of = arm.once(data_needed)
-    known = of.at_reference.dropna(subset=["mean"]) if not of.at_reference.empty else of.at_reference
-    known = known[known["reference"] == of.baselines[0].reference] if of.baselines else known
-    known = known[known["verdict"].isin(("above", "below"))] if not known.empty else known
-    if not known.empty:
-        most = max(each_row(known), key=lambda row: row.mean)
+    table = (
+        of.at_reference[of.at_reference["reference"] == of.baselines[0].reference] if of.baselines else of.at_reference
+    )
+    rows = each_row(table[table["verdict"].isin(("above", "below"))]) if not table.empty else ()
+    told = [row for row in rows if known(row.mean, row.bound)]
+    if told:
+        most = max(told, key=lambda row: row.mean)
         sign = {"at least": "> ", "at most": "< "}.get(most.bound, "")
         yield Chip("data", f"{sign}{wording.times(most.mean)}× the images: {most.label}", "data-needed")
 

@@ -98,13 +98,16 @@ def _edits(study: Study, root: Path, found: Sequence[Trace]) -> Iterator[Finding
         text = f"Of the texts of {name}, {wording.names(torn)} cannot be read, so edits are unknown."
         yield Finding("edits", text, True)
         return
+    now = {run.id for run in study.every_run}
+    if not kept and not any(one.parts for one in found if one.run in now):
+        yield Finding("edits", f"No run of {name} has been begun.", False)
+        return
     if not kept:
         text = f"The text of {name} was not kept when it was run, so edits since its first result are unknown."
         yield Finding("edits", text, True)
         return
     earlier, beyond = earlier_results(study, kept, root)
     ids = [run.id for runs in earlier.values() for run in runs]
-    now = {run.id for run in study.every_run}
     own = [*traces(root, ids), *(one for one in found if one.run in now)]
     first = min((one.finished_at for one in own if one.finished_at is not None), default=None)
     yield _edits_since(study, kept, first, bool(ids))
@@ -197,6 +200,9 @@ def _mixed(found: Sequence[Trace], arms: Sequence[ArmData]) -> Iterator[Finding]
     """Arms whose runs were made on several kinds of hardware or by several library versions; and by several sources."""
     by_run = {one.run: one for one in found}
     machines, sources = [], []
+    if not any(one.execution for one in found):
+        yield Finding("hardware", "No run has been made, by whatever hardware or sources.", False)
+        return
     for arm in arms:
         group = [by_run[run] for run in arm.runs["run"] if by_run[run].execution]
         for what, values in (

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from analysis.statistics import intervals
 
-LEAST = 0.10  # below the median, in accuracy: ten points
+LEAST = 0.20  # below the median, in accuracy: at ten points, cells that vary by five would often be marked
 DEVIATIONS = 6  # below the median, in median absolute deviations
 ABOVE_CHANCE = 0.05  # of a median beside which a run at chance has collapsed, and twice the margin of chance
 FEWEST = 3  # runs of a cell: of two nobody can say which is the odd one

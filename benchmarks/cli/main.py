@@ -66,9 +66,12 @@ class Verbs(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in VERBS and not args[0].startswith("-"):
-            from models.hints import did_you_mean
+            from benchmarks.plan.study import study_names
+            from models.hints import did_you_mean, nearest
 
-            ctx.fail(f"No such command '{args[0]}'{did_you_mean(args[0], VERBS) or '.'}")
+            study = nearest(args[0], study_names())
+            hint = did_you_mean(args[0], VERBS) or (study and f"; did you mean `inductive run {study}`?")
+            ctx.fail(f"No such command '{args[0]}'{hint or '.'}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -280,7 +280,12 @@ def work_through(tasks: Sequence[Task], jobs: int, console: Console, door: Door 
         check_ranks(task.run, task.settings.gpus_per_run, task.settings.device, task.settings.compiling)
     preflight.check_weights([task.run for task in tasks], tasks[0].root)
     with reporter_for(console, tasks, jobs) as reporter:
-        return local.run_tasks(list(tasks), jobs, reporter, door=door)
+        endings = local.run_tasks(list(tasks), jobs, reporter, door=door)
+    owned = [ending.task for ending in endings if ending.state == "owned"]
+    if not owned or door is not None:
+        return endings
+    with reporter_for(console, owned, jobs) as reporter:  # once more: who had them may have ended since
+        return [one for one in endings if one.state != "owned"] + local.run_tasks(owned, jobs, reporter)
 
 
 def summary(endings: Sequence[Ending], console: Console, *, stale: int = 0, prefix: str = "") -> int:
@@ -295,6 +300,8 @@ def summary(endings: Sequence[Ending], console: Console, *, stale: int = 0, pref
     words = ", ".join(f"{count} {state}" for state, count in by_state.items() if count)
     done = len(endings) - sum(by_state.values())
     say(console, f"{prefix}{done} done" + (f", {words}" if words else ""))
+    if by_state["owned"]:
+        say(console, "the same command takes up what others have left")
     if by_state["failed"] or by_state["lost"] or by_state["stale"] or stale:
         return FAILED
     return OTHERS if by_state["owned"] else DONE

@@ -154,7 +154,12 @@ def index_of(name: str, places: Places) -> Index:
     if data is not None and (store_path(name, data) / photographs.MANIFEST).exists():  # a store that was copied here
         return manifest_index(name, data)
     if data is None:
-        raise ConfigError("dataset", f"'{name}': there is no index of it at {copies[0] if copies else 'any place'}")
+        begun = (
+            f"no run on it has been begun under {runs}, where {copies[0]} would list its images"
+            if copies
+            else ("no place is known where its images are listed")
+        )
+        raise ConfigError("dataset", f"'{name}': {begun}; --data DIR names the data folder that it lies in")
     if not name.startswith(FOLDER):
         raise UnpreparedError(name, f"'{name}' is not prepared under {data}: `inductive prepare --dataset {name} "
                               f"--data {data}` packs its photographs once, and says what files it needs")  # fmt: skip
@@ -438,7 +443,8 @@ def described(index: Index) -> Iterator[str]:
             "and `inductive pack` refuses them. Better move the folder below the data folder, or link it there"
         )
     if index.unreadable:
-        yield f"warning: {index.name}: {index.unreadable:,} files cannot be read as images and are not counted"
+        files = "file" if index.unreadable == 1 else "files"
+        yield f"warning: {index.name}: {index.unreadable:,} {files} cannot be read as images and are not counted"
     yield f"{index.name}: {len(classes)} classes: {_listed(classes)}"
     top = "train/" if all(f"train/{label}" in index.times for label in classes) else ""
     inside = {

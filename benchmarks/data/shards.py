@@ -14,6 +14,7 @@ import hashlib
 import io
 import itertools
 import json
+import math
 import multiprocessing
 import os
 import shutil
@@ -518,8 +519,14 @@ def _check_share(listing: Listing, unreadable: Mapping[str, str], allowed: int) 
         raise InductiveError(
             f"{listing.name}: {len(unreadable):,} of the {len(listing.files):,} files under {listing.folder} cannot be "
             f"decoded, of those looked at so far, and {allowed:,} may be left out: {_first(unreadable)}. Repair or "
-            f"remove them, or allow a larger share: `--unreadable SHARE`"
+            f"remove them, or allow a larger share: `--unreadable {_share(len(unreadable), len(listing.files))}` or "
+            "more"
         )
+
+
+def _share(count: int, of: int) -> str:
+    """The smallest of three decimals that is enough: '0.017'."""
+    return f"{math.ceil(1000 * count / of) / 1000:g}"
 
 
 def _first(unreadable: Mapping[str, str]) -> str:

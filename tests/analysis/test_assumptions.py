@@ -157,6 +157,13 @@ def test_a_run_at_chance_keeps_nothing_that_could_be_measured(made_up: Any, tmp_
     assert table.loc[("consistency", "shift", "vit none", 100), "n"] == 3
 
 
+def test_where_nothing_is_above_chance_nothing_is_said_to_be_level(made_up: Any, tmp_path: Path) -> None:
+    [claim] = claims(made(made_up, tmp_path, lambda run, one: 0.1, train_size=300))
+    assert claim.answer.body == (
+        "Under shift, blur and patch shuffle no run is above chance, so that there is nothing to keep."
+    )
+
+
 def test_sentences_name_models_that_are_separable_from_all_others(made_up: Any, tmp_path: Path) -> None:
     """By hand: shifts and shuffles part all three models, a blur none."""
     [claim] = claims(made(made_up, tmp_path, train_size=300))

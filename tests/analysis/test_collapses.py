@@ -18,11 +18,12 @@ from analysis.statistics.collapses import collapsed
     ("accuracies", "expected"),
     [
         ([0.90, 0.91, 0.40], [False, False, True]),
-        ([0.90, 0.91, 0.80], [False, False, False]),  # 0.1 below the median, not more
-        ([0.90, 0.91, 0.79], [False, False, True]),
+        ([0.90, 0.91, 0.70], [False, False, False]),  # 0.2 below the median, not more
+        ([0.90, 0.91, 0.69], [False, False, True]),
+        ([0.519, 0.514, 0.407], [False, False, False]),  # two of three that lie close are no measure of a spread
         ([0.90, 0.80, 0.70, 0.60, 0.35], [False] * 5),  # they vary: six median absolute deviations are 0.6
         ([0.90, 0.40], [False, False]),  # which of two is the odd one?
-        ([0.18, 0.17, 0.10], [False, False, True]),  # at chance, and less than ten points below
+        ([0.18, 0.17, 0.10], [False, False, True]),  # at chance, and less than twenty points below
         ([0.12, 0.13, 0.10], [False, False, False]),  # all near chance
         ([0.90, 0.91, 0.99], [False, False, False]),  # above is no collapse
         ([], []),
@@ -47,8 +48,8 @@ def test_few_test_images_of_two_classes(accuracies: list[float], expected: list[
 
 @pytest.mark.parametrize("runs", [3, 5, 10])
 def test_ordinary_cells_are_seldom_marked(runs: int) -> None:
-    """As docs/statistics.md says: normal errors with a spread of three points, a thousand cells."""
-    cells = np.random.default_rng(0).normal(0.6, 0.03, (1000, runs))
+    """As docs/statistics.md says: normal errors with a spread of five points, a thousand cells."""
+    cells = np.random.default_rng(0).normal(0.6, 0.05, (1000, runs))
     assert np.mean([collapsed(cell, 10, 2000).any() for cell in cells]) <= 0.01
 
 

@@ -110,7 +110,28 @@ def test_without_the_training_resolution_who_leads_at_another(made_up: Any, tmp_
     study = made_up.study_of(made_up.SMALL, **elsewhere)
     for run in study.runs:
         made_up.write_record(tmp_path / "untested", run, (), accuracy=powers)
-    assert headline(reported_arms(study, load(tmp_path / "untested", study), tmp_path)) == UNTESTED
+    assert headline(reported_arms(study, load(tmp_path / "untested", study), tmp_path)) == f"{UNTESTED}."
+
+
+def test_while_runs_are_missing(made_up: Any, tmp_path: Path) -> None:
+    """By hand: at 100 images the ResNet has 80 %, and no ViT has been trained with more images, so that what they need
+    is unknown; the sentence is of who leads, and of how many runs."""
+    study: Study = made_up.study_of(made_up.SMALL, train_size=[100, 300])
+    for run in study.runs:
+        if run.model == "resnet" or run.train_size == 100:
+            made_up.write_record(tmp_path, run, study.evaluations[run.id], accuracy=powers)
+    text = headline(reported_arms(study, apply(load(tmp_path, study), study.paper), tmp_path))
+    assert text.startswith("With 300 images the ResNet reaches 89 %")
+    assert "images the images" not in text and "1.00" not in text
+    assert text.endswith(" (so far: 12 of 18 runs).")
+
+
+def test_where_nothing_is_above_chance(made_up: Any, tmp_path: Path) -> None:
+    """Reference: two binomial standard errors of 597 images of ten classes are 2.5 points."""
+    arms = arms_of(made_up, tmp_path / "chance", lambda run, _: 0.1 + 0.005 * run.seed)
+    assert headline(arms) == "No network is above chance (10 %)."
+    arms = arms_of(made_up, tmp_path / "above", lambda run, _: 0.1 + 0.02 * run.seed)
+    assert "above chance" not in headline(arms)
 
 
 def test_names_are_natural_where_that_tells_models_apart(made_up: Any, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from analysis.frame.cells import accuracy_by_train_size, at_home, by_carry, summ
 from analysis.frame.frame import load
 from analysis.questions.accuracy import sentences as accuracy_sentences
 from analysis.questions.accuracy.ranking import accuracy_ranking, rank, ranking_words
+from analysis.questions.accuracy.sections import mean_ranks
 from analysis.questions.comparisons.verdicts import Judged, Verdicts, verdicts_of
 from analysis.questions.data_needed import numbers as data_needed
 from analysis.questions.data_needed import sentences as data_needed_sentences
@@ -134,6 +135,18 @@ def _made(scores: dict[str, dict[int, float]]) -> pd.DataFrame:
             for seed, value in mine.items()
         ]
     )
+
+
+def test_equal_means_share_their_rank() -> None:
+    """Reference: 6/24 and 4/24 have the mean of 5/24 twice, which in floating point is another number."""
+    a, b = {0: 6 / 24, 1: 4 / 24}, {0: 5 / 24, 1: 5 / 24}
+    assert np.mean([*a.values()]) != np.mean([*b.values()])
+    for first, second in ((a, b), (b, a)):
+        ranking = rank(_made({"A": first, "B": second, "C": {0: 0.1, 1: 0.1}}), "accuracy")
+        assert ranking is not None
+        assert (ranking.leader, ranking.highest) == ("A", ("A", "B"))
+    means = pd.DataFrame({"label": ["A", "B", "C"], "train_size": 90, "mean": [np.mean([*a.values()]), 5 / 24, 0.1]})
+    assert mean_ranks(means) == {"A": 1.5, "B": 1.5, "C": 3.0}
 
 
 def test_only_a_model_with_most_runs_leads() -> None:

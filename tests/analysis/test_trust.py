@@ -190,6 +190,9 @@ def test_a_kept_text_that_no_longer_expands_is_named(small: tuple[Study, Path]) 
 def test_what_the_records_do_not_tell_is_said(small: tuple[Study, Path], tmp_path: Path) -> None:
     study, root = small
     assert "was not kept" in checks(study, root)[0].text
+    unbegun = checks(study, tmp_path / "nothing")
+    assert {one.kind for one in unbegun if one.alarming} == {"unfinished"}
+    assert not any("was not kept" in one.text or "same hardware" in one.text for one in unbegun)
     kept(tmp_path / "none", study.name, "2025-12-31 22:00:00 UTC", TEXT)
     assert checks(study, tmp_path / "none")[0].text.startswith("No result yet")
 

@@ -223,6 +223,8 @@ def test_train_says_what_the_defaults_came_to_first(inductive: Inductive) -> Non
             "there are convolution-and-attention, convolution-and-attention-16px, course-cifar-long, course-",
         ),
         (["run", "nowhere.toml"], "nowhere.toml: there is no such file"),
+        (["quikstart"], "No such command 'quikstart'; did you mean `inductive run quickstart`?"),
+        (["reprot"], "No such command 'reprot'; did you mean `report`?"),
         (["run", "quickstart", "--only", "resnext*"], "'resnext*' matches none of the 81 runs of quickstart"),
         (["train", "--model", "resnt"], "did you mean `resnet`?"),
         (["train", "--position", "rope_axal"], "did you mean `rope_axial`?"),

@@ -20,6 +20,7 @@ from analysis.questions.comparisons.verdicts import Verdicts
 from analysis.statistics import intervals
 from analysis.statistics.intervals import Estimate
 
+DIGITS = 12  # of means that are compared: beyond them is rounding, by which equal ones differ
 MANY = 2  # names that a sentence gives one by one, where several have the same verdict
 Difference = Callable[[str, str], Estimate]  # of two names: the first minus the second
 
@@ -48,6 +49,12 @@ class Ranking:
         """The leader's."""
         return self.means[self.leader]
 
+    @property
+    def highest(self) -> tuple[str, ...]:
+        """The leader, and those of as many units whose mean is the same."""
+        mean, n = round(self.mean.mean, DIGITS), self.mean.n
+        return tuple(key for key, one in self.means.items() if one.n == n and round(one.mean, DIGITS) == mean)
+
 
 def rank(
     rows: pd.DataFrame,
@@ -70,7 +77,7 @@ def rank(
     if not means:
         return None
     most = max(estimate.n for estimate in means.values())
-    order = sorted(means, key=lambda key: -means[key].mean)  # ties keep the study's order
+    order = sorted(means, key=lambda key: -round(means[key].mean, DIGITS))  # ties keep the study's order
     leader = next(key for key in order if means[key].n == most)
     parted: dict[str, list[tuple[str, Estimate]]] = {"above": [], "unclear": [], "below": [], "no interval": []}
     for key in order:

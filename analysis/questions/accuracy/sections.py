@@ -12,7 +12,7 @@ from analysis.elements.reported import ReportedArm
 from analysis.elements.sections import Chapter, Section, Styles, n_images
 from analysis.frame.cells import at_home, by_carry, summarise
 from analysis.questions.accuracy import figures
-from analysis.questions.accuracy.ranking import accuracy_ranking
+from analysis.questions.accuracy.ranking import DIGITS, accuracy_ranking
 from analysis.questions.accuracy.sentences import PLACE
 from analysis.questions.comparisons.verdicts import all_verdicts
 from analysis.wording import ABSENT, TIED
@@ -51,7 +51,7 @@ def main_table(arm: ReportedArm) -> linked.Table:
     view = linked.grid(arm.by_train_size, arm.data, arm.links, "train_size", n_images, about)
     sizes, ranks = sorted(arm.by_train_size["train_size"].unique().tolist()), mean_ranks(arm.by_train_size)
     leaders = {
-        size: ranking.leader
+        size: ranking.highest
         for size in sizes
         if (ranking := accuracy_ranking(arm.once(all_verdicts), size)) is not None
     }
@@ -61,7 +61,7 @@ def main_table(arm: ReportedArm) -> linked.Table:
         cells = tuple(
             replace(
                 cell,
-                best=leaders.get(size) == label and len(view.rows) > 1,
+                best=label in leaders.get(size, ()) and len(view.rows) > 1,
                 signs=cell.signs + (TIED if label in level[size] else ""),
             )
             for cell, size in zip(row.cells, sizes, strict=True)
@@ -94,4 +94,5 @@ def mean_ranks(table: pd.DataFrame) -> Mapping[str, float]:
     wide = table.pivot(index="label", columns="train_size", values="mean").dropna(axis="columns")
     if wide.empty or len(wide) < 2:
         return {}
-    return {str(label): float(mean) for label, mean in wide.rank(ascending=False).mean(axis="columns").items()}
+    ranks = wide.round(DIGITS).rank(ascending=False).mean(axis="columns")
+    return {str(label): float(mean) for label, mean in ranks.items()}

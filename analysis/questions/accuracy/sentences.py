@@ -72,8 +72,8 @@ def _exploratory(arm: ReportedArm, judged: Verdicts) -> list[Answer]:
     outside = {frozenset(pair) for pair in itertools.combinations(labels, 2)} - set(map(frozenset, judged.pairs))
     if not outside:
         return []
-    which = "pairs outside the declared families" if judged.declared else "all pairs, as no family is declared"
-    return [Answer("Exploratory", Scope(arm.words), f"{which} (separate intervals, uncorrected).")]
+    which = "pairs outside the declared families" if judged.declared else "pairs, as no family is declared"
+    return [Answer("Exploratory", Scope(arm.words), f"all verdicts on {which} (separate intervals, uncorrected).")]
 
 
 def _under_trained(arm: ReportedArm) -> list[Answer]:

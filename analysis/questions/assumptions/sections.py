@@ -111,7 +111,7 @@ def _marked(
         for cell, (probe, measure) in zip(row.cells, places, strict=True):
             ranking = of_probe.get(probe) if measure == "kept" and len(rows) > 1 else None
             tied = ranking is not None and label in dict(ranking.level)
-            best = ranking is not None and label == ranking.leader
+            best = ranking is not None and label in ranking.highest
             cells.append(replace(cell, best=best, signs=cell.signs + (TIED if tied else "")))
         marked.append(replace(row, cells=tuple(cells)))
     return tuple(marked)

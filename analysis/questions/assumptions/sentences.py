@@ -38,25 +38,27 @@ def claims(arm: ReportedArm) -> list[Claim]:
     at = each[each["train_size"] == size]
     most: dict[str, list[tuple[str, Estimate]]] = {}
     least: dict[str, list[tuple[str, Estimate]]] = {}
-    unclear = []
+    unclear, nothing = [], []
     for probe in probes_in_order(at):
         rows = at[at["probe"] == probe]
         first, last = alone(rankings(rows)), alone(rankings(rows.assign(kept=-rows["kept"])))
         for found, one in ((most, first), (least, last)):
             if one is not None:
                 found.setdefault(one[0], []).append((probe, one[1]))
-        if first is None and last is None:
+        if rows["kept"].isna().all():
+            nothing.append(probe)
+        elif first is None and last is None:
             unclear.append(probe)
     notes = reservations(arm.runs, size)
     pair = at["label"].nunique() == 2  # where the one keeps most, the other keeps least
     phrases = [f"{lead}: {_each(found, notes)}" for lead, found in (("most", most), ("least", least)) if found]
     phrases = phrases[:1] if pair else phrases
-    if unclear:
-        every = len(unclear) == at["probe"].nunique() > SPOKEN
-        names = "every probe" if every else _several([spoken(probe) for probe in unclear])
-        phrases.append(
-            f"under {names} " + ("the two are not separable" if pair else "no model is separable from all others")
-        )
+    level = "the two are not separable" if pair else "no model is separable from all others"
+    for probes, what in ((unclear, level), (nothing, "no run is above chance, so that there is nothing to keep")):
+        if probes:
+            every = len(probes) == at["probe"].nunique() > SPOKEN
+            names = "every probe" if every else _several([spoken(probe) for probe in probes])
+            phrases.append(f"under {names} {what}")
     body = ". ".join(f"{text[0].upper()}{text[1:]}" for text in phrases)
     return [Claim(Answer("Accuracy kept under probes", scope(arm.data, size), f"{body}."), PLACE)]
 

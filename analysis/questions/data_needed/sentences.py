@@ -27,6 +27,7 @@ from analysis.wording import Answer
 ORDER = "train-size"  # the anchor of the chapter that shows where the order changes
 SHOWN = 4  # factors, or pairs with a crossover, that a sentence names
 BOUNDS = {"at least": "over ", "at most": "under ", "": ""}
+NO_FACTOR = {"at least": "more images", "at most": "no more images"}  # by a curve that nobody knows further
 
 
 def factors_anchor(arm: int, place: int) -> str:
@@ -45,7 +46,7 @@ def answers(arm: ArmData, of: DataNeeded, judged: Verdicts, number: int) -> list
     found = []
     for place, baseline in enumerate(of.baselines, start=1):
         at = of.at_reference[of.at_reference["reference"] == baseline.reference]
-        if at["reference_accuracy_low"].notna().any():
+        if at["reference_accuracy_low"].notna().any() and (at["mean"].notna() | at["why"].astype(bool)).any():
             found.append(Claim(_factors(arm, baseline, at), factors_anchor(number, place)))
     return [*found, *(Claim(answer, ORDER) for answer in _crossovers(arm, of, judged))]
 
@@ -88,13 +89,23 @@ def _factors(arm: ArmData, baseline: Baseline, table: pd.DataFrame) -> Answer:
 def _listed(takes: dict[str, str]) -> str:
     """Each with its factor; of many the first and the last, with how many lie between."""
     each = [f"{label} {factor}" for label, factor in takes.items()]
-    return wording.names(each) if len(each) <= SHOWN else f"{each[0]} to {each[-1]} ({len(each) - 2} between)"
+    return (
+        wording.names(each) if len(each) <= SHOWN else f"from {each[0]} to {each[-1]} ({len(each) - 2} others between)"
+    )
+
+
+def known(factor: float, bound: str) -> bool:
+    """Whether a factor says how many images: not where a curve ends, or begins, at the size that is matched."""
+    return not math.isnan(factor) and not (bound and wording.times(factor) == wording.times(1))
 
 
 def factor_words(factor: Estimate, bound: str, interval: bool = True) -> str:
-    """'6.7× [3.0, 15]', 'over 9.1× [5.8, ∞)'; 'unknown'. The interval of a bound that only repeats it is left out."""
+    """'6.7× [3.0, 15]', 'over 9.1× [5.8, ∞)'; 'unknown'. The interval of a bound that only repeats it is left out; a
+    bound of 1.00 is that of a curve which ends, or begins, at the size that is matched."""
     if math.isnan(factor.mean):
         return "unknown"
+    if not known(factor.mean, bound):
+        return NO_FACTOR[bound]
     ends = wording.factor_interval(factor) if interval else ""
     repeats = bound and wording.times(factor.mean) in map(wording.times, (factor.low, factor.high))
     return f"{BOUNDS[bound]}{wording.times(factor.mean)}× {'' if repeats else ends}".rstrip()
@@ -135,11 +146,14 @@ def _first(phrases: list[str]) -> str:
 
 
 def _no_crossover(arm: ArmData, judged: Verdicts, sizes: list[int]) -> Answer:
-    leaders: dict[str, list[int]] = {}
+    leaders: dict[tuple[str, ...], list[int]] = {}
     for size in sizes:
         if ranking := accuracy_ranking(judged, size):
-            leaders.setdefault(ranking.leader, []).append(size)
-    places = [f"{leader} has the highest mean at {_numbers(at)} images" for leader, at in leaders.items()]
+            leaders.setdefault(ranking.highest, []).append(size)
+    places = [
+        f"{wording.names(those)} {'share' if len(those) > 1 else 'has'} the highest mean at {_numbers(at)} images"
+        for those, at in leaders.items()
+    ]
     lead = "No crossover" if len(leaders) == 1 else "No crossover seen"
     change = "" if len(leaders) == 1 else "no verdict changes its sign; "
     return Answer(lead, scope(arm, sizes[0]), f"{change}{wording.names(places)}.")
