@@ -17,7 +17,7 @@ from analysis.elements.reported import ReportedArm, reported_arms
 from analysis.frame.frame import load
 from analysis.questions.assumptions.figures import kept_by_probe, kept_by_strength
 from analysis.questions.assumptions.numbers import numbers
-from analysis.questions.assumptions.sections import chapters
+from analysis.questions.assumptions.sections import chapters, remark
 from analysis.questions.assumptions.sentences import claims, failed, limits
 from analysis.report import write_report
 from benchmarks.plan.run import Evaluation, Run
@@ -158,7 +158,9 @@ def test_a_run_at_chance_keeps_nothing_that_could_be_measured(made_up: Any, tmp_
 
 
 def test_where_nothing_is_above_chance_nothing_is_said_to_be_level(made_up: Any, tmp_path: Path) -> None:
-    [claim] = claims(made(made_up, tmp_path, lambda run, one: 0.1, train_size=300))
+    arm = made(made_up, tmp_path, lambda run, one: 0.1, train_size=300)
+    assert remark(arm).startswith("No accuracy kept is given: with n = 300, no run is two standard errors above chance")
+    [claim] = claims(arm)
     assert claim.answer.body == (
         "Under shift, blur and patch shuffle no run is above chance, so that there is nothing to keep."
     )

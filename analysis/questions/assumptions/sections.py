@@ -79,8 +79,17 @@ def kept(arm: ReportedArm, styles: Styles) -> Section:
 
 
 def remark(arm: ReportedArm) -> str:
-    """The controls, and what was measured elsewhere."""
-    return " ".join(line for line in (controls_line(arm), elsewhere_line(arm)) if line)
+    """That nothing can be kept, the controls, and what was measured elsewhere."""
+    return " ".join(line for line in (nothing_line(arm), controls_line(arm), elsewhere_line(arm)) if line)
+
+
+def nothing_line(arm: ReportedArm) -> str:
+    """Why the largest probed train size has no accuracy kept, '' where it has."""
+    each = arm.once(numbers).by_run
+    if each.empty or each.loc[each["train_size"] == each["train_size"].max(), "kept"].notna().any():
+        return ""
+    images = n_images(int(each["train_size"].max()))
+    return f"No accuracy kept is given: with {images}, no run is two standard errors above chance without a probe."
 
 
 def by_probe(arm: ReportedArm, size: int) -> Table:
