@@ -12,8 +12,12 @@ from pathlib import Path
 import pytest
 from warm import Started, Warm
 
+from benchmarks.cli.run import summary, work_through
+from benchmarks.console import terminal
 from benchmarks.plan.study import Study, load_study
 from benchmarks.records.record import read_record
+from benchmarks.running import local
+from benchmarks.running.task import Ending, Settings, Task
 
 ROOT = Path(__file__).resolve().parents[2]
 Inductive = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -156,6 +160,30 @@ def test_another_process_at_work_is_exit_4_and_named(tmp_path: Path, start: Star
     assert f"owned by host {os.uname().nodename}, process {_trainers(runs)[0]}" in second.stdout
     os.kill(process.pid, signal.SIGTERM)  # as good as Ctrl-C
     assert _end(process)[0] == 130
+
+
+def test_runs_that_others_had_are_looked_at_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two of three are owned when their turn comes: by the end the owner of one has ended, that of the other not."""
+    study = load_study(str(_study(tmp_path, LONG)))
+    tasks = [Task(run, [], tmp_path, Settings(Path("data"))) for run in study.runs[:3]]
+    asked: list[list[Task]] = []
+
+    def run_tasks(given: list[Task], *_: object, **__: object) -> list[Ending]:
+        asked.append(given)
+        free = tasks[:1] if len(asked) == 1 else tasks[:2]
+        return [Ending(task, "finished" if task in free else "owned", "by host a, process 1", 1.0) for task in given]
+
+    monkeypatch.setattr(local, "run_tasks", run_tasks)
+    console = terminal()
+    endings = work_through(tasks, 1, console)
+    assert asked == [tasks, tasks[1:]]
+    assert {ending.task.run.id: ending.state for ending in endings} == {
+        task.run.id: state for task, state in zip(tasks, ("finished", "finished", "owned"), strict=True)
+    }
+    assert summary(endings, console) == 4
+    assert "the same command takes up what others have left" in capsys.readouterr().out
 
 
 def test_a_closed_terminal_saves(tmp_path: Path, start: Start) -> None:
