@@ -173,7 +173,7 @@ def test_sentences_say_the_verdict_of_the_rule(quickstart: tuple[Study, Reported
     assert len(told) == 2
     for answer in told:
         reference = next(label for label in labels if f"{label}'s " in answer.body or answer.body.startswith(label))
-        takes, _, level = answer.body.partition(" Not separable: ")
+        takes, _, level = answer.body.partition(" Not separable in accuracy: ")
         for label in set(labels) - {reference}:
             if f"{label} (" in level:
                 assert expected[label, reference, 100] == "unclear"

@@ -110,7 +110,7 @@ def images_needed(arm: ReportedArm, styles: Styles) -> Iterator[Drawing]:
     level, apart = known["reference_accuracy"].iloc[0], separable(arm, baseline)
     draw = partial(figures.images_needed, known, apart, styles)
     shows = f"Images needed for the {wording.percent(level)} of {baseline.reference} at {n_images(baseline.train_size)}"
-    hollow = "" if set(known["label"]) <= apart else f"hollow: not separable from {baseline.reference}"
+    hollow = "" if set(known["label"]) <= apart else f"hollow: in accuracy not separable from {baseline.reference}"
     bounds = BOUNDS if known["bound"].isin(figures.BOUNDS).any() else ""
     marks = captions.legend(captions.bars(known, FACTORS, rows=True), bounds, hollow)
     yield Drawing(f"images-needed-{arm.number}", draw, known, shows, marks, arm.words)

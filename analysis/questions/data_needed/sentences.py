@@ -77,7 +77,7 @@ def _factors(arm: ArmData, baseline: Baseline, table: pd.DataFrame) -> Answer:
     text = f"to match {name}'s {wording.noted(f'{reached} %', *notes)} at {images}: "
     text = f"{text}{_listed(takes)}." if takes else f"{wording.noted(name, f'{reached} %', *notes)} at {images}."
     if level:
-        text += f" Not separable: {wording.names(level)}."
+        text += f" Not separable in accuracy: {wording.names(level)}."
     if without:
         text += f" Not compared: {'; '.join(wording.noted(wording.names(of), why) for why, of in without.items())}."
     if baseline.passed:
