@@ -25,7 +25,10 @@ USR2 = (
 )
 
 ALONE = "GPU 0, 1 takes one process at a time (Exclusive_Process) and no MPS runs: runs_per_gpu has to be 1"
-NO_GPU = "device is auto, and torch sees no GPU on the node: every run would fail, saying so (the driver is too old)"
+NO_GPU = (
+    "device is auto, and torch sees no GPU on the node: every run would fail, saying so (the driver is too old); for "
+    'nodes without GPUs: device = "cpu" and gpus_per_job = 0'
+)
 
 
 def answer(**changes: Any) -> dict[str, Any]:
