@@ -18,6 +18,10 @@ ALIASES = {
 }
 
 
+ALIKE = 0.6  # the share of two words' letters that are the same in order: below it a hint would puzzle
+BEGUN = 3  # letters of a word's beginning that tell it
+
+
 def nearest(word: str, allowed: Iterable[str]) -> str:
     """The one of the `allowed` words that is close to `word`, or another name of the same; '' where none is.
 
@@ -27,7 +31,8 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
     known = list(allowed)
     if ALIASES.get(str(word)) in known:
         return ALIASES[str(word)]
-    matches = difflib.get_close_matches(str(word), known, n=1, cutoff=0.6)
+    begun = [name for name in known if len(str(word)) >= BEGUN and name.startswith(str(word))]
+    matches = difflib.get_close_matches(str(word), known, n=1, cutoff=ALIKE) or begun
     return matches[0] if matches else ""
 
 

@@ -54,7 +54,7 @@ def _sentence(arms: Sequence[ReportedArm]) -> str:
             if text := make(arm):
                 return f"{text[:1].upper()}{text[1:]}{f' ({own})' if len(arms) > 1 else ''}"
     if at_chance:
-        return f"No network is above chance ({_whole(intervals.chance(at_chance[0].arm.classes))})"
+        return f"No network can be told from chance ({_whole(intervals.chance(at_chance[0].arm.classes))})"
     return UNTESTED
 
 

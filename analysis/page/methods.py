@@ -104,7 +104,9 @@ def _models(runs: pd.DataFrame) -> str:
     named = each_row(runs, ["label", "position"])
     return wording.names(
         dict.fromkeys(
-            f"{row.label} ({row.position})" if row.position and row.position not in row.label.split() else row.label
+            f"{row.label} ({row.position})"
+            if row.position != NONE and row.position not in row.label.split()
+            else row.label
             for row in named
         )
     )

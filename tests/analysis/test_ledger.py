@@ -123,6 +123,16 @@ def test_tuning_trials_are_in_the_ledger(
     assert protocol(frame, arms)[0].endswith(f"was fixed: {named if unequal else alike}.")
 
 
+def test_the_method_names_encodings_that_labels_leave_out(made_up: Any, tmp_path: Path) -> None:
+    """Reference: the study made here, whose ViT and hybrid have one encoding each."""
+    models = [{"name": "resnet"}, {"name": "vit", "position": "rope_axial"}, {"name": "conv_stem_vit"}]
+    study = made_up.study_of(made_up.SMALL, models=models, comparisons=[])
+    made_up.write_study(tmp_path, study)
+    frame = load(tmp_path, study)
+    [done, *_] = protocol(frame, reported_arms(study, frame, tmp_path))
+    assert " resnet, vit (rope_axial) and conv_stem_vit (learned_1d), size pico, were trained" in done
+
+
 def test_trials_are_compared_at_the_same_train_size(made_up: Any, tmp_path: Path) -> None:
     """Reference: by hand. Every model tuned at 100 images and not at 300 is equal; in turns, or for some seeds only,
     it is not."""

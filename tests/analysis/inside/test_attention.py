@@ -281,7 +281,7 @@ REFUSED = [
     ("vit", Choices(patch=17), "--patch: is 17, outside the grid.*4 x 4.*1 to 16"),
     ("vit", Choices(patch=0), "--patch: is 0"),
     ("vit", Choices(layer=99), "--layer: is 99.*layers of attention 1 to"),
-    ("resnet", Choices(), "ResNet, which has no layer of attention.*positions, features, training"),
+    ("resnet", Choices(), "ResNet, which has no layer of attention.*views: features, training"),
     ("attention_mlp", Choices(), r"tokens \(1\) do not stand on a grid"),
 ]
 
