@@ -21,6 +21,7 @@ from analysis.frame.states import DONE
 from analysis.questions.accuracy.ranking import Ranking, accuracy_ranking, rank
 from analysis.questions.comparisons.verdicts import all_verdicts
 from analysis.questions.data_needed.baselines import Baseline
+from analysis.questions.data_needed.numbers import DataNeeded
 from analysis.questions.data_needed.numbers import numbers as data_needed
 from analysis.questions.data_needed.sentences import factor_words, known
 from analysis.questions.resolution.retention import with_retention
@@ -81,11 +82,15 @@ def _whole(share: float) -> str:
 
 def _images_needed(arm: ReportedArm) -> str:
     """'To match the ResNet's 86 % at 100 images, a ViT with learned positions needs 6.5× the images [3.5, 12]; without
-    positions, over 10×'."""
+    positions, over 10×'. Of the leader, where it is a reference, else of the first reference that others need a known
+    number of images for."""
     of = arm.once(data_needed)
-    baseline = next((one for one in of.baselines if one.leads), next(iter(of.baselines), None))
-    if baseline is None:
-        return ""
+    first = sorted(of.baselines, key=lambda one: not one.leads)  # the others keep their order
+    return next(filter(None, (_to_match(arm, of, baseline) for baseline in first)), "")
+
+
+def _to_match(arm: ReportedArm, of: DataNeeded, baseline: Baseline) -> str:
+    """The same of one reference."""
     table = of.at_reference[of.at_reference["reference"] == baseline.reference]
     rows = {row.label: row for row in each_row(table) if not row.why and row.verdict != "no interval"}
     if not rows:
