@@ -48,15 +48,17 @@ def _sentence(arms: Sequence[ReportedArm]) -> str:
     """The sentence, without its full stop."""
     apart = arm_names([arm.arm for arm in arms])
     in_order = sorted(zip(arms, apart.own, strict=True), key=lambda pair: pair[0].arm.interpolation_only)
-    at_chance = [arm for arm, _ in in_order if _at_chance(arm)]
-    in_order = [(arm, own) for arm, own in in_order if arm not in at_chance]
+    told = [(arm, own) for arm, own in in_order if not _at_chance(arm)]
     for make in (_images_needed, _resolution, _leader, _leader_elsewhere):
-        for arm, own in in_order:
+        for arm, own in told:
             if text := make(arm):
                 return f"{text[:1].upper()}{text[1:]}{f' ({own})' if len(arms) > 1 else ''}"
-    if at_chance:
-        return f"No network can be told from chance ({_whole(intervals.chance(at_chance[0].arm.classes))})"
-    return UNTESTED
+    at_chance = next((arm.arm for arm, _ in in_order if _at_chance(arm)), None)
+    return (
+        UNTESTED
+        if at_chance is None
+        else f"No network can be told from chance ({_whole(intervals.chance(at_chance.classes))})"
+    )
 
 
 def _at_chance(arm: ReportedArm) -> bool:

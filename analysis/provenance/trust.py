@@ -201,7 +201,7 @@ def _mixed(found: Sequence[Trace], arms: Sequence[ArmData]) -> Iterator[Finding]
     by_run = {one.run: one for one in found}
     machines, sources = [], []
     if not any(one.execution for one in found):
-        yield Finding("hardware", "No run has been made, by whatever hardware or sources.", False)
+        yield Finding("hardware", "No run has been made, so there are no hardware and no sources to compare.", False)
         return
     for arm in arms:
         group = [by_run[run] for run in arm.runs["run"] if by_run[run].execution]

@@ -269,7 +269,8 @@ def check_memory(tasks: Sequence[Task], jobs: int) -> str:
 
 def work_through(tasks: Sequence[Task], jobs: int, console: Console, door: Door | None = None) -> list[Ending]:
     """Executes tasks, `jobs` side by side, and shows how far they are. Weights that are not there, and precisions that
-    the device lacks, are found out before anything starts (InductiveError); KeyboardInterrupt once all is saved."""
+    the device lacks, are found out before anything starts (InductiveError); KeyboardInterrupt once all is saved. What
+    others had when its turn came is tried once more at the end, where this node computes alone."""
     from benchmarks.running import local
     from benchmarks.training.kernels import check_precision, check_ranks
 

@@ -157,7 +157,7 @@ def index_of(name: str, places: Places) -> Index:
         begun = (
             f"no run on it has been begun under {runs}, where {copies[0]} would list its images"
             if copies
-            else ("no place is known where its images are listed")
+            else "no place is known where its images are listed"
         )
         raise ConfigError("dataset", f"'{name}': {begun}; --data DIR names the data folder that it lies in")
     if not name.startswith(FOLDER):

@@ -133,6 +133,12 @@ def test_where_nothing_is_above_chance(made_up: Any, tmp_path: Path) -> None:
     arms = arms_of(made_up, tmp_path / "above", lambda run, _: 0.1 + 0.02 * run.seed)
     assert "from chance" not in headline(arms)
 
+    def half(run: Run, _: Evaluation) -> float:
+        return 0.1 if run.recipe.name == "none" else 0.5 + jitter(run)
+
+    text = headline(arms_of(made_up, tmp_path / "half", half, recipe=["none", "digits"]))
+    assert "from chance" not in text and text.endswith("(recipe digits).")
+
 
 def test_names_are_natural_where_that_tells_models_apart(made_up: Any, tmp_path: Path) -> None:
     models = [

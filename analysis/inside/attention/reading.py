@@ -18,7 +18,6 @@ from models.grids import Grid
 from models.libraries.adapter import Adapted
 from models.mixers import PlainWindows
 from models.network import Network, Parts
-from models.positions.base import Position
 from models.swin import Windows
 
 MOST_EXTRA = 16  # tokens beside the patches; with more, the grid is not understood
@@ -122,8 +121,8 @@ def no_attention(network: Network, height: int, width: int) -> str:
         what = "has no layer of attention" if said == "none" else f"hides its attention: {said}"
     else:
         what = f"is a {type(network).__name__}, which has no layer of attention"
-    others = "positions, features" if isinstance(getattr(network, "position", None), Position) else "features"
-    return f"{what}, so no row of it can be shown; other views: {others}, training"
+    positions = "positions, " if isinstance(network, Adapted) or hasattr(network, "position") else ""
+    return f"{what}, so no row of it can be shown; other views: {positions}features, training"
 
 
 def _numbered(parts: Parts, kind: str) -> list[str]:
