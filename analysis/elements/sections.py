@@ -40,7 +40,6 @@ class Chapter:
     title: str
     sections: tuple[Section, ...]
     intro: Markup | None = None
-    signs: bool = False  # whether the legend of the signs follows
     always: bool = False
     further: bool = False
 
@@ -48,6 +47,13 @@ class Chapter:
     def drawings(self) -> tuple[Drawing, ...]:
         """The figures of all sections, in order."""
         return tuple(drawing for section in self.sections for drawing in section.figures)
+
+    @property
+    def signs(self) -> frozenset[str]:
+        """Those that its tables have, folded ones too."""
+        folded = (table for section in self.sections for _, table in section.folded)
+        tables = (*(table for section in self.sections for table in section.tables), *folded)
+        return frozenset().union(*(table.signs for table in tables))
 
 
 def n_images(size: int) -> str:

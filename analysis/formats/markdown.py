@@ -33,19 +33,18 @@ def text_of(content: Content) -> str:
         "",
     ]  # fmt: skip
     for chapter in content.first:
-        lines += _chapter(chapter)
-    lines += [f"{escape(sign)}: {escape(meaning)}.\n" for sign, meaning in content.signs.items()]
+        lines += _chapter(chapter, content)
     lines += ["## What to know before trusting this", ""]
     for finding in content.trust.findings:
         lines += [f"- {escape(finding.text)}", *(f"  - {escape(detail)}" for detail in finding.details)]
     lines += ["", f"Runs: {', '.join(f'{number:,} {state}' for state, number in content.states.items())}.", ""]
     for chapter in content.further:
-        lines += _chapter(chapter)
+        lines += _chapter(chapter, content)
     lines += [f"Made by Inductive from records of the digest `{content.digest}`.", ""]
     return "\n".join(lines)
 
 
-def _chapter(chapter: Chapter) -> list[str]:
+def _chapter(chapter: Chapter, content: Content) -> list[str]:
     lines = [f"## {escape(chapter.title)}", ""]
     for section in chapter.sections:
         lines += [f"*{escape(section.title)}*", ""]
@@ -54,6 +53,7 @@ def _chapter(chapter: Chapter) -> list[str]:
             lines += _figure(one)
         for title, table in [*(("", table) for table in section.tables), *section.folded]:
             lines += [*_table(title, table), ""]
+    lines += [f"{escape(sign)}: {escape(meaning)}.\n" for sign, meaning in content.legends[chapter.anchor].items()]
     return lines
 
 

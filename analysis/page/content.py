@@ -32,7 +32,8 @@ from benchmarks.plan.study import Study
 
 @dataclass(frozen=True)
 class Content:
-    """Everything a report says. `studies` are those that were asked for, `study` all of them as one."""
+    """Everything a report says. `studies` are those that were asked for, `study` all of them as one. `legends`: by a
+    chapter's anchor what each sign means that none of the chapters before it has."""
 
     study: Study
     studies: tuple[Study, ...]
@@ -48,7 +49,7 @@ class Content:
     methods: Sequence[str]
     recipes: linked.Table | None
     glossary: Sequence[Term]
-    signs: Mapping[str, str]
+    legends: Mapping[str, Mapping[str, str]]
     trust: Trust
     provenance: Provenance
     digest: str
@@ -59,6 +60,11 @@ class Content:
         """All figures, in order."""
         of_chapters = (drawing for chapter in self.chapters for drawing in chapter.drawings)
         return (*self.opening.drawings, *of_chapters)
+
+    @property
+    def signs(self) -> dict[str, str]:
+        """What each sign of the report means."""
+        return {sign: meaning for legend in self.legends.values() for sign, meaning in legend.items()}
 
     @property
     def first(self) -> tuple[Chapter, ...]:
@@ -113,7 +119,7 @@ def gather(
         methods=methods.sentences(study, frame, arms),
         recipes=methods.recipe_table(frame),
         glossary=glossary(),
-        signs=_used(wording.signs(frame.starved_below), shown),
+        legends=dict(_legends(wording.signs(frame.starved_below), shown)),
         trust=trust,
         provenance=provenance,
         digest=digest,
@@ -121,13 +127,9 @@ def gather(
     )
 
 
-def _used(signs: Mapping[str, str], shown: Sequence[Chapter]) -> dict[str, str]:
-    """Of the signs, those that a table has."""
-    tables = [
-        table
-        for chapter in shown
-        for section in chapter.sections
-        for table in (*section.tables, *(folded for _, folded in section.folded))
-    ]
-    used = {sign for table in tables for sign in table.signs}
-    return {sign: meaning for sign, meaning in signs.items() if sign in used}
+def _legends(signs: Mapping[str, str], shown: Sequence[Chapter]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Each chapter's anchor, and what those of its signs mean that none before it has."""
+    explained: frozenset[str] = frozenset()
+    for chapter in shown:
+        yield chapter.anchor, {sign: signs[sign] for sign in signs if sign in chapter.signs - explained}
+        explained |= chapter.signs

@@ -111,10 +111,10 @@ def _data_sets() -> Iterator[dict[str, Any]]:
     for one in listed():
         row = {"name": one.name, "images": sum(one.train_counts), "test": one.test_count}
         row |= {"pixels": one.native_resolution, "classes": one.classes}
-        yield row | {"kept": "decoded", "source": one.source}
+        yield row | {"kept as": "pixels", "source": one.source}
     for known in PHOTOGRAPHS.values():
         row = {"name": known.name, "images": known.images, "test": known.test}
-        yield row | {"pixels": "any", "classes": known.classes, "kept": "in shards", "source": known.source}
+        yield row | {"pixels": "any", "classes": known.classes, "kept as": "shards", "source": known.source}
 
 
 def show_runs(runs: Iterable[ListedRun], *, as_json: bool) -> None:

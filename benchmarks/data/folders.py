@@ -89,7 +89,7 @@ class Index:
             test_count=self.test_count,
             flips=True,
             reader=f"benchmarks.data.readers:{'read_photographs' if self.photographs else 'read_folder'}",
-            reference=f"a folder of {what}, {self.split}",
+            reference=f"a folder of {what}",
             kind="ImageFolder",
             files=(path,),
             photographs=self.photographs,

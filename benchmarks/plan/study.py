@@ -137,6 +137,8 @@ def study_path(study: str) -> Path:
     path = Path(study)
     if path.is_file():
         return path
+    if (own := Path(f"{study}.toml")).is_file():
+        raise ConfigError("", f"unknown study '{study}'; did you mean the file `{own}`?")
     if is_data_set(study):
         raise ConfigError(
             "",

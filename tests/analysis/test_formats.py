@@ -232,8 +232,14 @@ def test_letters_that_figures_lack_are_named_once(made_up: Any, tmp_path: Path) 
     assert write_report(study, tmp_path / "runs", tmp_path / "page", ["html", "csv"]).warnings == []
 
 
+def places_of_legends(page: str) -> dict[str, int]:
+    """Where on a page each sign is explained."""
+    return {found[1]: found.start() for found in re.finditer(r"<dt>(\S|2/3)</dt>", page)}
+
+
 def test_signs_are_explained_where_there_are_any(made_up: Any, tmp_path: Path) -> None:
-    """Reference: the study: nothing resizes or is stale; with a run left out some cells have 2 of 3."""
+    """Reference: the study: nothing resizes or is stale; with a run left out some cells have 2 of 3. Each is explained
+    once, below the first chapter that has it."""
     study = made_up.study_of(made_up.SMALL)
     for name, skip in (("whole", []), ("partial", [study.runs[0].id])):
         root = tmp_path / name
@@ -245,6 +251,8 @@ def test_signs_are_explained_where_there_are_any(made_up: Any, tmp_path: Path) -
         assert set(re.findall(r"<dt>(\S|2/3)</dt>", page)) & {*"†↔▽≠", "2/3"} == known
         assert set(re.findall(r"^(\S|2/3): ", text, re.MULTILINE)) == known
         assert not {"†", "↔"} & known
+        ledger = page.index("<h2>Fairness ledger")
+        assert all((place > ledger) == (sign == "≠") for sign, place in places_of_legends(page).items() if sign in "▽≠")
 
 
 def test_methods_and_references_lie_beside(written: Path) -> None:

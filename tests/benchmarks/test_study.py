@@ -359,8 +359,12 @@ def test_wrong_studies_are_refused_with_file_and_key(text: str, expected: str, t
     assert str(refusal.value).startswith(f"{path}: {expected}")
 
 
-def test_a_study_that_is_not_there_or_not_text(tmp_path: Path) -> None:
-    """A slip in a name is met with the nearest, one in a path with the path."""
+def test_a_study_that_is_not_there_or_not_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slip in a name is met with the nearest, in a path with the path, the name of one's own file with it."""
+    monkeypatch.chdir(tmp_path)
+    Path("pets.toml").touch()
+    with pytest.raises(ConfigError, match=r"^unknown study 'pets'; did you mean the file `pets.toml`\?$"):
+        load_study("pets")
     with pytest.raises(ConfigError, match=r"unknown study 'quickstrat'; there are .*did you mean `quickstart`\?$"):
         load_study("quickstrat")
     for name in ("folder:my/pets", "drawn:where-32", "imagenette", "digits"):

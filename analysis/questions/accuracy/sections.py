@@ -21,7 +21,7 @@ from analysis.wording import ABSENT, TIED
 def chapters(arms: Sequence[ReportedArm], styles: Styles) -> list[Chapter]:
     """One chapter, with a section for each arm."""
     sections = tuple(Section(arm.words, tuple(drawings(arm, styles)), (main_table(arm),)) for arm in arms)
-    return [Chapter(PLACE, "accuracy", "Test accuracy", sections, signs=True, always=True)]
+    return [Chapter(PLACE, "accuracy", "Test accuracy", sections, always=True)]
 
 
 def drawings(arm: ReportedArm, styles: Styles) -> Iterator[Drawing]:
