@@ -14,8 +14,8 @@ STARVED, STALE, COLLAPSED, RESIZES, UNEQUAL, TIED, PARTIAL = "▽", "†", "‡"
 
 BRACKETS = (
     "Brackets are 95 % intervals: t-intervals over draws or seeds, but simultaneous ones in a declared family of "
-    "comparisons, and for a bound on a factor those factors that the paired t-interval does not exclude. Each table "
-    "names its own."
+    "comparisons (of test accuracy, at the training resolution), and for a bound on a factor those factors that the "
+    "paired t-interval does not exclude. Each table names its own."
 )
 
 # Words of a report, each with its definition in a sentence, in the order in which a reader meets them.

@@ -13,6 +13,7 @@ from analysis import wording
 from analysis.elements.reported import ReportedArm
 from analysis.elements.spoken import Name, spoken
 from analysis.frame.arms import arm_names
+from analysis.frame.carrying import several_ways
 from analysis.frame.cells import at_home, estimate_of
 from analysis.frame.families import declared_families
 from analysis.frame.paired import REFERENCE
@@ -108,8 +109,12 @@ def _to_match(arm: ReportedArm, of: DataNeeded, baseline: Baseline) -> str:
         return _all_level(names, baseline, level, f"{reference.definite} ({reached})", images)
     standing = _stand_in(arm)
     furthest = max(needs, key=lambda label: abs(math.log(needs[label].mean)))
-    contrasts = [label for label in dict.fromkeys((standing, furthest)) if label in needs]
-    phrases = list(_needing([(names[label], needs[label]) for label in contrasts if label is not None]))
+    contrasts = [label for label in dict.fromkeys((standing, furthest)) if label is not None and label in needs]
+    phrases = list(_needing([(names[label], needs[label]) for label in contrasts]))
+    if any(rows[label].starved for label in contrasts):  # then updates may be what is short, not images
+        images += f" within {wording.number(arm.arm.budget)} {arm.arm.budget_kind} (under-trained)"
+    if furthest != standing and len(needs) > len(contrasts):
+        phrases[-1] += f", the {'most' if needs[furthest].mean > 1 else 'fewest'} of those known"
     if standing is not None and standing in level:
         phrases.append(f"{names[standing].indefinite} cannot be separated from it")
     return f"to match {reference.with_its(reached)} at {images}, {'; '.join(phrases)}"
@@ -156,7 +161,8 @@ def _resolution(arm: ReportedArm) -> str:
     names = spoken(arm)
     leader = _of_line(names, ranking.leader)
     kept = f"{_whole(ranking.mean.mean)}{_whole_interval(ranking.mean)}"
-    where = f"trained at {arm.arm.resolution} px, tested at {side} px"
+    by_default = " with positions carried by default" if several_ways(arm.rows) else ""
+    where = f"trained at {arm.arm.resolution} px, tested at {side} px{by_default}"
     text = f"{where}, {leader.indefinite} keeps {kept} of its accuracy above chance"
     standing = _stand_in(arm)
     others = [line for line in ranking.means if line != ranking.leader]

@@ -182,7 +182,8 @@ def _inside(x: Tensor, edges: Tensor) -> Tensor:
 
 
 # RandAugment (Cubuk et al., 2020). Its fourteen operations, at magnitude m in 0..1 with a random sign where the
-# operation has one (`s` = -m or m, N 1 1 1), all "increasing" as in DeiT's recipe.
+# operation has one (`s` = -m or m, N 1 1 1), all the stronger the larger m. timm's, which DeiT has, is another: fifteen
+# operations (Invert and SolarizeAdd, no identity), each skipped half of the time.
 OPERATIONS: tuple[Operation, ...] = (
     lambda x, s: x,
     lambda x, s: operations.autocontrast(x),

@@ -232,6 +232,17 @@ def test_the_ablation_takes_the_family_of_a_pair(made_up: Any, tmp_path: Path) -
     assert "Separate 95 % t-intervals, uncorrected, against vit learned_1d" in text
 
 
+def test_intervals_at_other_resolutions_are_not_called_simultaneous() -> None:
+    """By hand: a family judges test accuracy at the training resolution, 16 px; elsewhere intervals are separate."""
+    table = pd.DataFrame({"test_resolution": [16, 16, 32], "family": ["encoding", "", ""]})
+    at_home = "95 % intervals, simultaneous at each train size in “encoding”; t-intervals of pairs outside"
+    assert verdicts.interval_words(table.iloc[:2], 16) == at_home
+    assert (
+        verdicts.interval_words(table, 16) == f"{at_home}, at 16 px; at other resolutions 95 % t-intervals, uncorrected"
+    )
+    assert verdicts.interval_words(table.iloc[1:], 16) == "95 % t-intervals"
+
+
 def test_missing_runs_are_counted_and_solved_by_least_squares(declared: tuple[Study, Path]) -> None:
     """Reference: the difference of two models in the two blocks they share is no more the whole of what is known."""
     study, root = declared

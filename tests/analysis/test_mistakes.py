@@ -13,7 +13,7 @@ from analysis.elements.reported import reported_arms
 from analysis.frame.frame import load
 from analysis.questions.mistakes import numbers as module
 from analysis.questions.mistakes.figures import confusion_maps
-from analysis.questions.mistakes.numbers import Answers, confusion, hardest_images, numbers
+from analysis.questions.mistakes.numbers import Answers, confusion, hardest_images, numbers, told_apart
 from analysis.questions.mistakes.sections import chapters
 from analysis.report import write_report
 from benchmarks.plan.run import Run, default_evaluation
@@ -66,6 +66,15 @@ def test_the_hardest_images_are_those_that_most_runs_get_wrong() -> None:
     assert table["wrong"].tolist() == [3, 3, 2, 2]
     assert table["confidence"].tolist() == pytest.approx([0.8, 0.55, 0.8, 0.7])
     assert table[["true", "predicted"]].iloc[0].tolist() == ["dog", "cat"]
+
+
+def test_without_confidence_images_that_are_wrong_as_often_are_not_ranked() -> None:
+    """By hand: three runs; image 3 is wrong in all, the others in two, of which nothing says which are harder."""
+    predicted = np.array([[1, 1, 1, 1], [1, 1, 1, 1], [0, 0, 0, 1]])
+    for confidence, found in ((np.nan, [3]), (0.5, [3, 0])):
+        answers = Answers(("a", "b", "c"), np.zeros(4, np.int64), predicted, np.full((3, 4), confidence))
+        assert told_apart(hardest_images(answers, ("cat", "dog"), 3), 2)["image"].tolist() == found
+    assert told_apart(hardest_images(answers, ("cat", "dog"), 5), 4)["image"].tolist() == [3, 0, 1, 2]
 
 
 def test_an_arm_s_mistakes_are_of_its_largest_train_size(small: tuple[Study, Path]) -> None:

@@ -60,6 +60,23 @@ def test_edits_after_the_first_result_are_listed(small: tuple[Study, Path]) -> N
         "2026-01-02 00:00:00 UTC: expect: 'A' -> 'B'",
         "since the last time it was run: models[0].name: 'resnet' -> 'swin'",
     )
+    assert "exploratory" not in found.text
+    family = f'{now}\n[[comparisons]]\nmodels = ["swin"]\n'
+    assert "comparisons are among them: their verdicts are exploratory" in (
+        checks(dataclasses.replace(study, text=family), root)[0].text
+    )
+
+
+def test_edits_before_the_first_text_that_was_kept_are_unknown(small: tuple[Study, Path]) -> None:
+    """Reference: the times written here: the only text kept is of the day after the first result."""
+    study, root = small
+    kept(root, study.name, "2026-01-02 00:00:00 UTC", TEXT)
+    found = checks(dataclasses.replace(study, text=TEXT), root)[0]
+    assert found.alarming
+    assert found.text == (
+        "No edit of study made-up since 2026-01-02 00:00:00 UTC, the time of the earliest text kept of it; that is "
+        f"later than the first result shown ({FIRST}), so edits between them are unknown."
+    )
 
 
 RATE = TEXT.replace("[[models]]", "[recipe]\nlearning_rate = {}\n\n[[models]]")

@@ -60,7 +60,9 @@ def claims(arm: ReportedArm) -> list[Claim]:
             names = "every probe" if every else _several([spoken(probe) for probe in probes])
             phrases.append(f"under {names} {what}")
     body = ". ".join(f"{text[0].upper()}{text[1:]}" for text in phrases)
-    return [Claim(Answer("Accuracy kept under probes", scope(arm.data, size), f"{body}."), PLACE)]
+    probed, trained = at["label"].nunique(), arm.runs.loc[arm.runs["train_size"] == size, "label"].nunique()
+    of_those = "" if probed == trained else f", of the {probed} of {trained} models that were probed"
+    return [Claim(Answer(f"Accuracy kept under probes{of_those}", scope(arm.data, size), f"{body}."), PLACE)]
 
 
 def rankings(rows: pd.DataFrame) -> Ranking | None:

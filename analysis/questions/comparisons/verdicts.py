@@ -111,8 +111,13 @@ def differences(arm: ReportedArm) -> pd.DataFrame:
     return families.differences(arm.data, arm.study)
 
 
-def interval_words(table: pd.DataFrame) -> str:
-    """What the intervals of a table of `Verdicts.applied` are."""
+def interval_words(table: pd.DataFrame, home: int | None = None) -> str:
+    """What the intervals of a table of `Verdicts.applied` are, to which `home` was given."""
+    if home is not None and (elsewhere := table["test_resolution"] != home).any():
+        there = interval_words(table[~elsewhere])
+        if there == linked.T_INTERVALS:
+            return there
+        return f"{there}, at {home} px; at other resolutions {SEPARATE.removeprefix('separate ')}"
     names = list(dict.fromkeys(table["family"])) if "family" in table else [""]
     declared = wording.names(f"“{name}”" for name in names if name)
     if not declared:

@@ -31,7 +31,8 @@ def fairness(arm: ReportedArm) -> Section:
         f"{name}: {kind} ({wording.count(len(found_on[kind]), 'runs')})" for kind, name in names.items()
     )
     hardware = several or "".join(found_on) or wording.ABSENT
-    timed = f"Images/s: medians over runs with no other beside them, on {hardware}." if found_on else NOT_ALONE
+    beside = "medians over runs with no other run of the suite beside them"
+    timed = f"Images/s: {beside}, on {hardware}." if found_on else NOT_ALONE
     remark = f"{timed} Recipes are written out under method."
     folded = [("cost of an image by resolution", cost_table(of.cost, arm.data, arm.links, pixels(arm)))]
     if not of.shared.empty:

@@ -40,7 +40,7 @@ class Mistakes:
 
     `confusion`: label, train_size, true, predicted (classes by name), images (of all runs, those that are right
     included), share (of the images of the true class), runs (ids). `hardest`: `hardest_images` with label and
-    train_size."""
+    train_size, where they can be told from the others (`told_apart`)."""
 
     classes: tuple[str, ...]
     confusion: pd.DataFrame
@@ -59,7 +59,7 @@ def numbers(arm: ReportedArm) -> Mistakes:
         if answers is not None:
             where = {"label": label, "train_size": size}
             confusions.append(named_confusion(answers, names).assign(**where, runs=" ".join(answers.runs)))
-            hardest.append(hardest_images(answers, names).assign(**where))
+            hardest.append(told_apart(hardest_images(answers, names, HARDEST + 1)).assign(**where))
     if not confusions:
         return Mistakes(names, pd.DataFrame(), pd.DataFrame())
     return Mistakes(names, pd.concat(confusions, ignore_index=True), pd.concat(hardest, ignore_index=True))
@@ -126,3 +126,11 @@ def hardest_images(answers: Answers, classes: Sequence[str], amount: int = HARDE
             "of": len(answers.runs),
         }
     )
+
+
+def told_apart(hardest: pd.DataFrame, amount: int = HARDEST) -> pd.DataFrame:
+    """The first `amount` of a table of one image more. Without confidence only those that more runs got wrong than that
+    last one: of images that are wrong in as many runs nothing says which are harder."""
+    if len(hardest) > amount and hardest["confidence"].isna().all():
+        return hardest[hardest["wrong"] > hardest["wrong"].iloc[amount]]
+    return hardest.head(amount)

@@ -61,7 +61,7 @@ def ablation(arm: ReportedArm, styles: Styles) -> Section:
             about = f"The same, minus {reference}, at each test resolution, trained on {size} images."
             heads = pixels(arm)
             view = linked.grid(table, arm.data, arm.links, "test_resolution", heads, about, difference=True)
-            tables.append(replace(view, interval=verdicts.interval_words(table)))
+            tables.append(replace(view, interval=verdicts.interval_words(table, arm.arm.resolution)))
     return Section(arm.words, tuple(drawn), tuple(tables), tuple(_separate(arm, of.separate)))
 
 

@@ -244,7 +244,7 @@ def carrying(arm: ReportedArm) -> Section:
                 f"in points; trained on {images} images."
             )
             view = linked.grid(table, arm.data, arm.links, "test_resolution", heads, about, difference=True)
-            tables.append(replace(view, interval=interval_words(table)))
+            tables.append(replace(view, interval=interval_words(table, arm.arm.resolution)))
     there = choices(arm.rows)
     phrases = [
         f"{label}: {words}" for label in dict.fromkeys(there["label"]) if (words := ways_words(there, label, size))

@@ -5,10 +5,11 @@ import pandas as pd
 from analysis.elements.claims import Claim, reservations, scope
 from analysis.elements.reported import ReportedArm
 from analysis.frame.arms import ArmData
+from analysis.frame.carrying import as_chosen, several_ways
 from analysis.frame.naming import resizes_input
 from analysis.frame.rows import each_row
 from analysis.questions.accuracy.ranking import rank, ranking_words
-from analysis.questions.resolution.retention import with_retention
+from analysis.questions.resolution.retention import retained, with_retention
 from analysis.wording import Answer, Scope
 
 
@@ -18,7 +19,8 @@ def claims(arm: ReportedArm) -> list[Claim]:
 
 
 def answers(arm: ArmData) -> list[Answer]:
-    """Sentences on retention at the smallest and the largest test resolution, at the largest train size.
+    """Sentences on retention at the smallest and the largest test resolution, at the largest train size; where models
+    were tested in several ways of carrying positions, by the default and by the way chosen on validation.
 
     A data set whose images have no more detail than its native pixels gets one sentence that claims nothing."""
     rows = with_retention(arm.rows)
@@ -31,14 +33,21 @@ def answers(arm: ArmData) -> list[Answer]:
         remark = f"interpolated from {native}x{native} pixels: no claim about architectures."
         return [Answer("Other test resolutions", Scope(data.name), remark)]
     size = int(away["train_size"].max())
-    away = away[away["train_size"] == size]
-    notes = _reservations(arm, size, away)
+    ways = {"": rows}
+    if several_ways(arm.rows):
+        ways = {
+            ", positions carried by default": rows,
+            ", positions carried as chosen on validation": retained(as_chosen(arm.rows)),
+        }
     found = []
     for resolution in dict.fromkeys([away["test_resolution"].min(), away["test_resolution"].max()]):
-        ranking = rank(away[away["test_resolution"] == resolution], "retention", "line", bounds=None)
-        if ranking is not None:
-            lead = f"Accuracy above chance kept at {resolution} px"
-            found.append(Answer(lead, scope(arm, size), ranking_words(ranking, notes)))
+        for how, tested in ways.items():
+            at = tested[(tested["train_size"] == size) & (tested["test_resolution"] == resolution)]
+            ranking = rank(at, "retention", "line", bounds=None)
+            if ranking is not None:
+                lead = f"Accuracy above chance kept at {resolution} px{how}"
+                words = ranking_words(ranking, _reservations(arm, size, at))
+                found.append(Answer(lead, scope(arm, size), words))
     return found
 
 
