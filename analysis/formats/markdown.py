@@ -40,6 +40,11 @@ def text_of(content: Content) -> str:
     lines += ["", f"Runs: {', '.join(f'{number:,} {state}' for state, number in content.states.items())}.", ""]
     for chapter in content.further:
         lines += _chapter(chapter, content)
+    lines += ["## Method", "", *(f"- {escape(note)}" for note in (*content.protocol, *content.methods)), ""]
+    lines += ["## Glossary", ""]
+    for term in content.glossary:
+        lines += [f"- **{escape(term.word)}**: {escape(term.meaning + (f': {term.formula}' if term.formula else ''))}"]
+    lines += [""]
     lines += [f"Made by Inductive from records of the digest `{content.digest}`.", ""]
     return "\n".join(lines)
 

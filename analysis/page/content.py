@@ -118,7 +118,7 @@ def gather(
         behind=[(arm.words, runs_behind(arm.data, arm.links, pairs_of(arm))) for arm in arms],
         methods=methods.sentences(study, frame, arms),
         recipes=methods.recipe_table(frame),
-        glossary=glossary(),
+        glossary=glossary(arms),
         legends=dict(_legends(wording.signs(frame.starved_below), shown)),
         trust=trust,
         provenance=provenance,

@@ -1,9 +1,16 @@
-"""The words of a report (`wording.TERMS`), each with its formula."""
+"""The words of a report (`wording.TERMS`), each with its formula, and the names in it: of models, encodings, ways."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import models
+from analysis.elements.reported import ReportedArm
+from analysis.frame.naming import NONE
 from analysis.wording import TERMS
+from models.catalogue.ladder import MIXERS
+from models.catalogue.ready_made import is_ready_made
+from models.options import parse_way
+from models.positions.encodings import CARRYING, ENCODINGS
 
 FORMULAS: Mapping[str, str] = {
     "accuracy": "a = (1/N) Σᵢ [ŷᵢ = yᵢ]",
@@ -37,6 +44,26 @@ class Term(NamedTuple):
     formula: str = ""
 
 
-def glossary() -> tuple[Term, ...]:
-    """In the order in which a reader meets them."""
-    return tuple(Term(word, meaning, FORMULAS.get(word, "")) for word, meaning in TERMS.items())
+def glossary(arms: Sequence[ReportedArm]) -> tuple[Term, ...]:
+    """The words in the order in which a reader meets them; then the names of the models of `arms`."""
+    words = (Term(word, meaning, FORMULAS.get(word, "")) for word, meaning in TERMS.items())
+    return (*words, *_names(arms))
+
+
+def _names(arms: Sequence[ReportedArm]) -> Iterator[Term]:
+    """Each family, mixer, encoding and way of carrying positions, as it is declared. Nothing is said of networks of
+    libraries, nor of what a plugin declares that is not loaded."""
+    found = {name: dict.fromkeys(one for arm in arms for one in arm.runs[name]) for name in ("model", "position")}
+    for model in found["model"]:
+        family, _, mixer = model.partition(" ")
+        if not is_ready_made(family) and not models.unknown([family]):
+            yield Term(family, models.family(family).summary)
+        if mixer in MIXERS:
+            yield Term(model, MIXERS[mixer].summary)
+    for position in found["position"]:
+        if position in ENCODINGS:
+            yield Term(position, ENCODINGS[position].summary)
+    carried = dict.fromkeys(way for arm in arms for way in arm.rows["carry"] if way != NONE)
+    for name in dict.fromkeys(parse_way(way)[0] for way in carried):
+        if name in CARRYING:
+            yield Term(f"carry {name}", CARRYING[name])

@@ -31,6 +31,17 @@ def windowed_image(options: Mapping[str, Scalar], resolution: int, train_resolut
         raise ModelError(f"window {options['window']} is larger than the grid of {side} x {side}: nearest {side}")
 
 
+def nothing_filled(options: Mapping[str, Scalar], resolution: int) -> bool:
+    """No map is filled at any image size."""
+    return False
+
+
+def odd_maps_filled(options: Mapping[str, Scalar], resolution: int) -> bool:
+    """Whether the map of a stage has an odd side, which is filled with zeros before it is halved."""
+    halvings = len(numbers(str(options["stages"]))) - 1
+    return resolution // int(options["patch_size"]) % 2**halvings != 0
+
+
 def bound_to_scale(options: Mapping[str, Scalar], resolution: int, train_resolution: int) -> None:
     """Raises ModelError for training images larger than the scale: the weights grow with them and outgrow the tier."""
     scale = int(options["scale"])
@@ -64,7 +75,8 @@ class Family:
 
     `entry` is the class, "module:Name". `layout` is the memory layout its convolutions run best in, a rule and not a
     measurement. `resizes_input` marks a network with a fixed grid, which resizes every image to the training
-    resolution. What a size decides is given either by `dimensions`, a function of the size and the reference scale
+    resolution; `fills_maps` says of a side of an image, in pixels, whether maps are filled with zeros there. What a
+    size decides is given either by `dimensions`, a function of the size and the reference scale
     (`models.catalogue.sizes`), or by `tiers`, a table of sizes that are the same at every scale.
     """
 
@@ -77,6 +89,7 @@ class Family:
     resizes_input: bool = False
     check: Callable[[Options], None] = consistent  # of resolved options
     check_image: Callable[[Mapping[str, Scalar], int, int], None] = any_image  # options, resolution, training one
+    fills_maps: Callable[[Mapping[str, Scalar], int], bool] = nothing_filled  # resolved options, resolution
     dimensions: Callable[[str, int], Mapping[str, Scalar]] = no_dimensions  # size, scale -> options that they decide
     tiers: Mapping[str, Mapping[str, Scalar]] = field(default_factory=dict)  # sizes of its own: options by size
     ways: tuple[str, ...] = ()  # of carrying the family's own positions to another grid; the first is the default

@@ -27,6 +27,7 @@ from models.catalogue.declaration import (
     check_heads,
     check_total_stride,
     check_transformer,
+    odd_maps_filled,
     patched_image,
     patched_training_image,
     windowed_image,
@@ -147,6 +148,7 @@ SWIN = Family(
     dimensions=sizes.swin,
     check=check_heads,
     check_image=windowed_image,
+    fills_maps=odd_maps_filled,
     ways=("keep_window", "grow_window"),
 )
 SWIN_V2 = dataclasses.replace(
@@ -195,6 +197,7 @@ CONVNEXT = Family(
     layout="channels_last",
     dimensions=sizes.convnext,
     check_image=patched_image,
+    fills_maps=odd_maps_filled,
 )
 SIMPLE_CNN = Family(
     "simple_cnn",

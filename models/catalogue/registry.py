@@ -230,6 +230,12 @@ def resizes_input(name: str, options: Mapping[str, object]) -> bool:
     return family(name).resizes_input or (isinstance(mixer, Mixer) and mixer.one_grid)
 
 
+def fills_maps(name: str, *, size: str, options: Mapping[str, object], resolution: int) -> bool:
+    """Whether maps of images of this side (pixels) are filled with zeros so that they can be halved: at such a
+    resolution filling and size change together. Known of the suite's own families and of plugins that say so."""
+    return family(name).fills_maps(resolve_options(name, size=size, options=options), resolution)
+
+
 def carry_ways(name: str, *, options: Mapping[str, object]) -> tuple[str, ...]:
     """How positions can be carried to another grid, the default first; () where nothing is or needs to be carried."""
     if resizes_input(name, options):

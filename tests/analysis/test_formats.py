@@ -15,6 +15,9 @@ from analysis.formats import latex, latex_text, markdown
 from analysis.report import FORMATS, parsed_formats, write_report
 from benchmarks.errors import ConfigError
 from benchmarks.plan.study import Study
+from models.catalogue.families import FAMILIES
+from models.catalogue.ladder import MIXERS
+from models.positions.encodings import CARRYING, ENCODINGS
 
 HOSTILE = "<script>alert(1)</script> \\input{/etc/passwd} 100% $x^2$ a_b #1 ~ {} [l](u) | `c`"
 
@@ -253,6 +256,28 @@ def test_signs_are_explained_where_there_are_any(made_up: Any, tmp_path: Path) -
         assert not {"†", "↔"} & known
         ledger = page.index("<h2>Fairness ledger")
         assert all((place > ledger) == (sign == "≠") for sign, place in places_of_legends(page).items() if sign in "▽≠")
+
+
+def test_the_names_of_models_are_explained(made_up: Any, tmp_path: Path) -> None:
+    """Reference: the declarations of the families, the encodings and the mixer that the study has; no other's."""
+    models = [{"name": "vit", "position": ["none", "rope_axial"]}, {"name": "ladder", "mixer": "pool"}]
+    study = made_up.study_of(made_up.SMALL, models=models)
+    made_up.write_study(tmp_path / "runs", study)
+    write_report(study, tmp_path / "runs", tmp_path / "out", ["html", "markdown", "latex"])
+    page, text, tex = (
+        (tmp_path / "out" / file).read_text(encoding="utf-8")
+        for file in ("index.html", "report.md", "latex/report.tex")
+    )
+    for name, meaning in (
+        ("vit", FAMILIES["vit"].summary),
+        ("rope_axial", ENCODINGS["rope_axial"].summary),
+        ("ladder pool", MIXERS["pool"].summary),
+        ("carry recompute", CARRYING["recompute"]),
+    ):
+        assert f"<dt>{name}</dt><dd>{meaning}</dd>" in page
+        assert f"- **{name}**: {meaning}" in text.replace("\\", "")
+    assert "conv_stem_vit" not in page.partition('<section id="glossary">')[2]
+    assert "turned by row and column" in tex
 
 
 def test_methods_and_references_lie_beside(written: Path) -> None:

@@ -15,7 +15,7 @@ from analysis.frame.cells import at_home, by_carry
 from analysis.frame.frame import load
 from analysis.page.tables import csv_tables
 from analysis.questions.resolution.numbers import numbers as resolution_numbers
-from analysis.questions.resolution.sections import summaries
+from analysis.questions.resolution.sections import filled_maps, summaries
 from analysis.questions.resolution.ways_of_testing import by_evaluation
 from analysis.report import write_report
 from benchmarks.plan.run import Evaluation, Run
@@ -199,3 +199,16 @@ def test_upsampling_is_said(made_up: Any, tmp_path: Path) -> None:
         made_up.write_study(root, study)
         html = write_report(study, root, root / "out").page.read_text()
         assert (said in html) if said else ("are upsampled" not in html)
+
+
+def test_maps_that_are_filled_are_said(made_up: Any, tmp_path: Path) -> None:
+    """By hand: patches of 2 and two halvings: maps of 32 and 40 px have sides of 16, 8 and 20, 10; of 36 px 18, 9."""
+    table = {**made_up.SMALL, "dataset": "cifar10", "size": "pico", "resolution": 32, "train_size": [500]}
+    table["models"] = [{"name": "convnext", "patch_size": 2, "stages": "1-1-1"}, {"name": "resnet"}]
+    for sides, said in (([32, 36, 40], "(convnext: at 36 px): there, filling and resolution change"), ([32, 40], "")):
+        study = made_up.study_of(table, test_resolutions=sides)
+        root = tmp_path / f"{len(sides)}"
+        made_up.write_study(root, study)
+        [arm] = reported_arms(study, load(root, study), root)
+        assert filled_maps(arm).endswith(f"{said} together." if said else "")
+        assert bool(filled_maps(arm)) == bool(said)

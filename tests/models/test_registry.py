@@ -11,7 +11,9 @@ import torch
 
 import models
 from models.grids import halvings, nearest_multiples, patch_grid
-from models.options import Option, numbers
+from models.libraries import adapter
+from models.options import Option, numbers, parse_way
+from models.positions.encodings import CARRYING, ENCODINGS
 
 
 def test_importing_models_loads_no_torch() -> None:
@@ -191,6 +193,22 @@ def test_mlp_has_no_nano_at_224() -> None:
             models.create_model("mlp", image_size=224, in_channels=3, num_classes=10, size="nano", **options)
 
 
+def test_odd_maps_that_are_filled_are_declared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reference: of ConvNeXt whether it calls torch's `pad`, of Swin the grids of its stages; a ViT fills nothing."""
+    options = {"patch_size": 2, "stages": "1-1-1"}
+    filled, pad = [], torch.nn.functional.pad
+    monkeypatch.setattr(torch.nn.functional, "pad", lambda x, *rest: filled.append(x) or pad(x, *rest))
+    shape = {"image_size": 16, "in_channels": 1, "num_classes": 10, "size": "pico"}
+    convnext, swin = (models.create_model(name, **shape, **options) for name in ("convnext", "swin"))
+    for side in (8, 12, 14, 16, 20, 24, 32):
+        filled.clear()
+        convnext(torch.zeros(1, 1, side, side))
+        assert models.fills_maps("convnext", size="pico", options=options, resolution=side) == bool(filled), side
+        odd = any(rows % 2 for rows, _ in swin.stage_grids(side, side, 3)[:-1])
+        assert models.fills_maps("swin", size="pico", options=options, resolution=side) == odd, side
+        assert not models.fills_maps("vit", size="pico", options={}, resolution=side)
+
+
 @pytest.mark.parametrize("seed", [True, 1.5, "a", -1, 2**64])
 def test_seeds_are_whole_numbers(seed: Any) -> None:
     """A seed of another kind would silently give other weights than the number it looks like."""
@@ -238,3 +256,10 @@ def test_images_that_are_none() -> None:
     for images in (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.zeros(2, 3, 0, 0)):
         with pytest.raises(models.ModelError, match="are not floats, or none at all"):
             network(images)
+
+
+def test_every_way_of_carrying_positions_is_explained() -> None:
+    """Reference: the ways that encodings, families and the adapters of libraries declare."""
+    declared = [way for one in ENCODINGS.values() for way in one.ways]
+    declared += [way for name in models.model_names() for way in models.family(name).ways]
+    assert {parse_way(way)[0] for way in declared} | {*adapter.CARRYING} == set(CARRYING)

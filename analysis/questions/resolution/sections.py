@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+import models
 from analysis import wording
 from analysis.elements import captions, linked
 from analysis.elements.drawings import Drawing
@@ -25,6 +26,7 @@ from analysis.questions.resolution.matrix import RESOLUTION, resolution_matrix
 from analysis.questions.resolution.numbers import numbers
 from analysis.statistics.intervals import Estimate, unit_noun
 from analysis.wording import ABSENT
+from benchmarks.plan.run import Run
 
 PANELS = "a panel a model"
 
@@ -149,7 +151,7 @@ def by_test_resolution(arm: ReportedArm, styles: Styles) -> Section:
             draw = partial(figures.accuracy_by_test_resolution, rows, styles, "retention")
             shows = f"Retention of accuracy above chance against test resolution, by model, with {n_images(largest)}"
             drawn.append(Drawing(f"retention-by-test-resolution-{arm.number}", draw, kept, shows, marks, arm.words))
-    remark = f"{upsampling(arm)} {no_retention(arm, largest)}".strip()
+    remark = " ".join(filter(None, (upsampling(arm), no_retention(arm, largest), filled_maps(arm))))
     return Section(arm.words, tuple(drawn), tuple(tables), folded, remark)
 
 
@@ -165,6 +167,33 @@ def no_retention(arm: ReportedArm, size: int) -> str:
         f"No retention is shown: with {n_images(size)}, no run is two standard errors above chance at "
         f"{arm.arm.resolution} px, so there is nothing to retain."
     )
+
+
+def filled_maps(arm: ReportedArm) -> str:
+    """At which other resolutions models fill odd maps with zeros, as they do not in training: 'convnext and swin: at 12
+    and 20 px'. '' where none does."""
+    runs = {run.id: run for run in arm.study.every_run}
+    of_label = {row.label: runs[row.run] for row in each_row(arm.runs, ["label", "run"]) if row.run in runs}
+    sides = sorted(arm.rows["test_resolution"].unique().tolist())
+    found: dict[tuple[int, ...], list[str]] = {}
+    for label, run in of_label.items():
+        filled = {side for side in (*sides, run.resolution) if _fills(run, side)}
+        if filled and run.resolution not in filled:
+            found.setdefault(tuple(sorted(filled)), []).append(label)
+    if not found:
+        return ""
+    phrases = [f"{wording.names(labels)}: at {wording.names(map(str, at))} px" for at, labels in found.items()]
+    return (
+        f"Some models fill odd maps with zeros before they halve them, which they do not at {arm.arm.resolution} px "
+        f"({'; '.join(phrases)}): there, filling and resolution change together."
+    )
+
+
+def _fills(run: Run, side: int) -> bool:
+    try:
+        return models.fills_maps(run.model, size=run.size, options=run.options, resolution=side)
+    except models.ModelError:  # of a plugin that is not loaded: nothing is known
+        return False
 
 
 def upsampling(arm: ReportedArm) -> str:
