@@ -133,8 +133,8 @@ def _edits_since(study: Study, kept: Sequence[StudyText], first: datetime | None
     name = f"study {study.name}"
     if first is None and not earlier:
         return Finding("edits", f"No result yet, so no edit of {name} came after one.", False)
-    before = [one for one in kept if first is not None and one.first_run <= first]
-    unknown, before = not before, before or kept[:1]
+    known = [one for one in kept if first is not None and one.first_run <= first]
+    before = known or kept[:1]
     texts = [(one.first_run.strftime(TIME), one.text) for one in kept if one not in before]
     if study.text and study.text not in [one.text for one in kept]:
         texts.append(("since the last time it was run", study.text))
@@ -144,12 +144,10 @@ def _edits_since(study: Study, kept: Sequence[StudyText], first: datetime | None
         details += [f"{when}: {line}" for line in changed]
         last = text
     when = first.strftime(TIME) if first is not None else "at a time unknown"
-    since = f"its first result ({when})"
-    if unknown and first is not None:
-        since = f"{before[0].first_run.strftime(TIME)}, the time of the earliest text kept of it"
+    since, later = f"its first result ({when})", ""
+    if first is not None and not known:
+        since = f"{kept[0].first_run.strftime(TIME)}, the time of the earliest text kept of it"
         later = f"; that is later than the first result shown ({when}), so edits between them are unknown"
-    else:
-        later = ""
     if not details:
         return Finding("edits", f"No edit of {name} since {since}{later}.", bool(later))
     text = f"Edits of {name} since {since}: {len(details)}{later}."
