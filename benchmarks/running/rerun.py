@@ -76,8 +76,9 @@ def prepare_rerun(
     if device is not None and device != execution["device"]:
         from benchmarks.training.kernels import execution_for
 
-        data = {"data": execution["data"]} if "data" in execution else {}  # absent in early records
-        execution = {**execution_for(run, device, ranks=ranks or 1), **data}
+        known = ("data", "decoder")  # early records lack them, and only photographs are decoded
+        images: dict[str, Any] = {key: execution[key] for key in known if key in execution}
+        execution = {**execution_for(run, device, ranks=ranks or 1), **images}
     elif ranks is not None and ranks != execution.get("ranks", 1):
         from benchmarks.training.kernels import execution_for
 
