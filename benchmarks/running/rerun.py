@@ -73,16 +73,17 @@ def prepare_rerun(
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     execution = dict(record.execution)
+    recompute = bool(execution.get("checkpoint_activations", False))  # absent in early records
     if device is not None and device != execution["device"]:
         from benchmarks.training.kernels import execution_for
 
         known = ("data", "decoder")  # early records lack them, and only photographs are decoded
         images: dict[str, Any] = {key: execution[key] for key in known if key in execution}
-        execution = {**execution_for(run, device, ranks=ranks or 1), **images}
+        execution = {**execution_for(run, device, ranks=ranks or 1, recompute=recompute), **images}
     elif ranks is not None and ranks != execution.get("ranks", 1):
         from benchmarks.training.kernels import execution_for
 
-        chosen = execution_for(run, execution["device"], ranks=ranks)
+        chosen = execution_for(run, execution["device"], ranks=ranks, recompute=recompute)
         execution |= {key: chosen[key] for key in ("ranks", "micro_batch", "compile")}
     execution["sources"] = with_ranks(init_from.run_sources(run, record.path.parent), execution)
     write_json(folder / "execution.json", execution)

@@ -34,6 +34,7 @@ from benchmarks.running.rerun import (
     rerun_root,
 )
 from benchmarks.running.task import Task
+from benchmarks.speed.synthetic import write_record
 from benchmarks.training import kernels, training
 from benchmarks.training.evaluation import Measurer
 from benchmarks.training.kernels import apply_execution, execution_for, platform_bits
@@ -336,6 +337,22 @@ def test_a_rerun_elsewhere_has_nothing_of_the_gpu(
     assert read_json(rerun_root(tmp_path) / run.id / "execution.json") == ours
     prepare_rerun(read_record(tmp_path / run.id), run)
     assert read_json(rerun_root(tmp_path) / run.id / "execution.json") == read_json(path)
+
+
+@pytest.mark.parametrize(("device", "ranks"), [(None, 1), ("cpu", None)])
+def test_a_rerun_elsewhere_still_computes_activations_again(
+    device: str | None, ranks: int | None, h100: None, tiny: Make, tmp_path: Path
+) -> None:
+    """Of a run of two GPUs with --checkpoint-activations. Reference: the execution that such a run is begun with on one
+    GPU, and on a CPU."""
+    run = tiny()
+    folder = write_record(tmp_path, run, [])
+    write_json(folder / "execution.json", execution_for(run, "cuda", ranks=2, recompute=True) | {"sources": {}})
+    prepare_rerun(read_record(folder), run, device=device, ranks=ranks)
+    found = read_json(rerun_root(tmp_path) / run.id / "execution.json")
+    del found["sources"]
+    assert found == execution_for(run, device or "cuda", recompute=True)
+    assert (found["checkpoint_activations"], found["compile"]) == (True, "off")
 
 
 # --- TF32 ---
