@@ -23,7 +23,7 @@ from benchmarks.forecast.memory import group_limits
 from benchmarks.records.record import check_root
 from slurm import freeze, ledger
 from slurm.cluster import Cluster, commented, read_cluster
-from slurm.commands import SlurmError, call
+from slurm.commands import SilentError, SlurmError, call
 from slurm.executor import check_path, executor_for
 from slurm.site import check_site, look, proposal
 
@@ -83,6 +83,9 @@ def check_cluster(path: Path, root: Path, data: Path, console: Console, doctor: 
     except KeyboardInterrupt:
         say(console, f"interrupted: {_cancelled(name)}")
         return INTERRUPTED
+    except BaseException:
+        say(console, f"given up: {_cancelled(name)}")
+        raise
     finally:
         shutil.rmtree(submission, ignore_errors=True)
     for name, words in described(found).items():
@@ -94,12 +97,13 @@ def check_cluster(path: Path, root: Path, data: Path, console: Console, doctor: 
 
 
 def _cancelled(name: str) -> str:
-    """Cancels a job by its unique name, which sbatch may have taken without giving an id; what came of it, in words."""
+    """Cancels a job by its unique name, which sbatch may have taken without giving an id, wherever it is by now; what
+    came of that, in words."""
     try:
         call("scancel", f"--name={name}")
     except SlurmError as error:
         return f"its job could not be cancelled ({error}): `scancel --name={name}`"
-    return "its job is cancelled"
+    return "no job of it is left in the queue"
 
 
 def _tested(executor: Any, submission: Path) -> str:
@@ -163,14 +167,18 @@ def memory_limit() -> float | None:
 
 
 def _wait(answer: Path, job: str, seconds: float) -> dict[str, Any]:
-    """What the job writes. Raises InductiveError with its log when it ends without that."""
+    """What the job writes. Raises InductiveError with its log when it ends without that, and after so many seconds.
+
+    A controller that is silent for a while says nothing of the job, so this goes on waiting."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if answer.exists():
             return dict(read_json(answer))
         try:
             gone = call("squeue", "-h", "-j", job, "-o", "%T").strip() in ("", "COMPLETED", "FAILED", "CANCELLED")
-        except SlurmError:
+        except SilentError:
+            gone = False
+        except SlurmError:  # SLURM has forgotten the job
             gone = True
         if gone:
             time.sleep(2.0)  # a file server may show the answer late
@@ -181,8 +189,7 @@ def _wait(answer: Path, job: str, seconds: float) -> dict[str, Any]:
             words = " / ".join(text[-5:]) or "no log: is the folder seen on the node?"
             raise InductiveError(f"job {job} ended without an answer: {words}")
         time.sleep(0.5)
-    call("scancel", job)
-    raise InductiveError(f"job {job} gave no answer within {seconds:.0f} s and was cancelled")
+    raise InductiveError(f"job {job} gave no answer within {seconds:.0f} s")
 
 
 def judge(found: dict[str, Any], cluster: Cluster) -> list[str]:

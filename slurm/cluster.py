@@ -10,7 +10,6 @@ from benchmarks.errors import ConfigError
 from models.hints import did_you_mean
 
 Count = Annotated[int, Field(ge=1)]
-Signal = Literal["USR2"]  # submitit's own; NCCL takes USR1
 
 
 class Cluster(BaseModel):

@@ -210,8 +210,14 @@ def _submit_held(submission: Path) -> int:
 def _submit(request: Request, runs: Sequence[Run], claim: Claim | None, console: Console, *, yes: bool) -> int:
     """Submits those of some runs that are open, as far as there is room. Returns the exit code.
 
-    `claim` is the claim on the study; without it nothing is sent or noted: a dry run."""
+    `claim` is the claim on the study; without it nothing is sent or noted: a dry run. Runs that start from one that has
+    diverged or failed are set aside; where there are no others they are refused."""
     study, cluster, root = request.study, request.cluster, request.root
+    aside = preflight.without_start(runs, root)
+    for run in runs:
+        if run.id in aside:
+            say(console, preflight.aside_words(run, aside[run.id]))
+    runs = [run for run in runs if run.id not in aside] or runs
     preflight.check_prepared(study, runs, root, request.data)
     check_memory(study, runs, cluster)
     ledger.check_folder(root)

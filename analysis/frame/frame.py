@@ -33,7 +33,7 @@ from benchmarks.plan.study import Study
 from benchmarks.records.init_from import run_sources
 from benchmarks.records.record import Record
 from benchmarks.records.roots import opened
-from benchmarks.records.sources import is_current
+from benchmarks.records.sources import is_current, known_code
 from benchmarks.records.validity import UNREADABLE, problem, valid_record
 from models.catalogue.ready_made import is_ready_made
 
@@ -117,6 +117,8 @@ COLUMNS = {
     "consistency": "share of images taken for the same class as without the probe, 0..1; NaN: no probe, or a control",
     "evaluated_per_second": "images a second of this evaluation, as measured; NaN where that was not recorded",
     "predictions": "kept of each image: logits, top5, classes or none",
+    "measuring_code": "digest of the code that measured it; '-' in records of before it was kept",
+    "current": "True: this version measures so; else `status` counts it as missing, and `run` measures it again",
 }
 EVALUATION = [
     *("evaluation", "part", "test_resolution", "images", "carry", "carry_default", "crop", "resize_side"),
@@ -124,6 +126,7 @@ EVALUATION = [
     *("batchnorm", "views"),
     *("probe", "strength"),
     *("count", "accuracy", "nll", "calibration", "consistency", "evaluated_per_second", "predictions"),
+    *("measuring_code", "current"),
 ]
 SCORES = ["accuracy", "nll", "calibration", "consistency"]
 RUN = [name for name in COLUMNS if name not in EVALUATION]
@@ -281,7 +284,7 @@ def _of_record(wanted: _Wanted, root: Path, datasets: dict[str, Dataset]) -> _En
     for entry in record.evaluations:
         one = _evaluated(name, entry, settings, rates)
         if one["probe"] != NO_PROBE:
-            (shown if is_current(entry) else outdated).append(one)
+            (shown if one["current"] else outdated).append(one)
         elif asked is None or one["evaluation"] in asked:
             shown.append(one)
     return _Entry(name, settings, row, tuple(shown), outdated=tuple(outdated))
@@ -309,7 +312,7 @@ def _table_of_evaluations(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     evaluated = pd.DataFrame(rows, columns=["run", *EVALUATION])
     measured = [*SCORES, "evaluated_per_second"]
     evaluated[measured] = evaluated[measured].astype(float)
-    for name in ("carry_default", "shown_default"):
+    for name in ("carry_default", "shown_default", "current"):
         evaluated[name] = evaluated[name].astype(bool)
     return evaluated
 
@@ -442,6 +445,8 @@ def _evaluated(
         "consistency": entry.get("consistency"),
         "predictions": entry["predictions"],
         "evaluated_per_second": rates.get(entry["id"]),
+        "measuring_code": known_code(entry.get("code") or NONE),
+        "current": is_current(entry),
     }
 
 

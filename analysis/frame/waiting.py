@@ -1,5 +1,7 @@
 """Evaluations that a study wants of finished runs and that are not there yet, or not any more: reported as runs are."""
 
+import pandas as pd
+
 from analysis import wording
 from analysis.frame.frame import Frame
 from analysis.frame.states import DONE
@@ -9,17 +11,28 @@ from benchmarks.plan.study import Study
 
 
 def waiting(frame: Frame, study: Study) -> list[tuple[str, tuple[str, ...]]]:
-    """(what, ids of the finished runs that lack it): ('24 px', ids), ('24 px, canvas', ids), in the study's order.
+    """(what, ids of the finished runs that lack it): ('24 px', ids), ('24 px, canvas', ids), in the study's order; then
+    what earlier code has measured and `run` measures again: ('8 px by today's measuring code', ids).
 
     `frame` has the records of the study, or of those it is joined of. A run that has not finished is no part of it: it
     is reported by its state."""
-    there = set(zip(frame.rows["run"], frame.rows["evaluation"], strict=True))
+    there, earlier = _pairs(frame.rows), _pairs(by_earlier_code(frame))
     done = set(frame.runs["run"][frame.runs["state"].isin(DONE)])
-    return in_words(
-        (run, [one for one in study.evaluations[run.id] if (run.id, one.id) not in there])
-        for run in study.runs
-        if run.id in done
-    )
+    wanted = [(run, study.evaluations[run.id]) for run in study.runs if run.id in done]
+    missing = in_words((run, [one for one in ones if (run.id, one.id) not in there]) for run, ones in wanted)
+    again = in_words((run, [one for one in ones if (run.id, one.id) in earlier]) for run, ones in wanted)
+    return [*missing, *((f"{what} by today's measuring code", runs) for what, runs in again)]
+
+
+def by_earlier_code(frame: Frame) -> pd.DataFrame:
+    """The rows of evaluations that are shown although earlier code has measured them. Those of a stale run are none:
+    nothing measures them again until somebody accepts its sources."""
+    return frame.rows[~frame.rows["current"] & (frame.rows["state"] == "finished")]
+
+
+def _pairs(rows: pd.DataFrame) -> set[tuple[str, str]]:
+    """(run, evaluation), by their ids."""
+    return set(zip(rows["run"], rows["evaluation"], strict=True))
 
 
 def outdated_words(frame: Frame) -> list[str]:

@@ -16,7 +16,7 @@ from analysis.frame.frame import Frame
 from analysis.frame.naming import decoder, hardware
 from analysis.frame.states import by_state
 from analysis.frame.studies import joined
-from analysis.frame.waiting import waiting
+from analysis.frame.waiting import by_earlier_code, waiting
 from analysis.provenance.digests import Trace, traces
 from analysis.provenance.provenance import LIBRARIES, counted
 from benchmarks.plan.run import PROTOCOL
@@ -184,13 +184,19 @@ def _unfinished(frame: Frame, study: Study) -> Finding:
     """The runs that have not finished, by state, and what is still to be evaluated of those that have."""
     parted = {state: len(runs) for state, runs in by_state(frame.runs).items()}
     finished = parted.pop("finished", 0)
-    lacking = [f"{what} for {wording.count(len(runs), 'runs')}" for what, runs in waiting(frame, study)]
+    lacking = [
+        f"evaluations missing: {what} for {wording.count(len(runs), 'runs')}" for what, runs in waiting(frame, study)
+    ]
+    if outdated := len(by_earlier_code(frame)):
+        again = wording.names([f"`inductive run {one.argument}`" for one in study.parts or (study,)])
+        number = f"{outdated:,} of {len(frame.rows):,}"
+        lacking.append(f"evaluations measured by earlier code: {number}, shown, to be made again by {again}")
     whole = f"{finished:,} of {wording.count(len(frame.runs), 'runs')}"
     if not parted and not lacking:
         return Finding("unfinished", f"{whole} {_are(finished)} finished, with all evaluations.", False)
     states = ", ".join(f"{number:,} {state}" for state, number in parted.items())
     text = f"{whole} {_are(finished)} finished{f' ({states})' if states else ''}."
-    return Finding("unfinished", text, True, tuple(f"evaluations missing: {text}" for text in lacking))
+    return Finding("unfinished", text, True, tuple(lacking))
 
 
 def _unequal(unequal: Sequence[str]) -> Finding:
@@ -204,7 +210,8 @@ def _are(number: int) -> str:
 
 
 def _mixed(found: Sequence[Trace], arms: Sequence[ArmData]) -> Iterator[Finding]:
-    """Arms whose runs were made on several kinds of hardware or by several library versions; and by several sources."""
+    """Arms whose runs were made on several kinds of hardware or by several library versions; and by several sources, or
+    measured by several versions of the measuring code."""
     by_run = {one.run: one for one in found}
     machines, sources = [], []
     if not any(one.execution for one in found):
@@ -222,6 +229,9 @@ def _mixed(found: Sequence[Trace], arms: Sequence[ArmData]) -> Iterator[Finding]
         changed = _several_sources(group)
         if changed:
             sources.append(f"{arm.arm.words}: sources: {wording.names(changed)}")
+        measured = arm.rows.drop_duplicates(["run", "measuring_code"])["measuring_code"]
+        if measured.nunique() > 1:
+            sources.append(f"{arm.arm.words}: measuring code: {counted(measured)}")
     if machines:
         yield Finding("hardware", "Comparisons that mix hardware or library versions:", True, tuple(machines))
     else:

@@ -10,7 +10,7 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,9 +25,10 @@ from benchmarks.console import count, duration, say, terminal
 from benchmarks.data.dataset import Places
 from benchmarks.errors import DONE, FAILED, INTERRUPTED, OTHERS, ConfigError
 from benchmarks.plan.study import Study, load_study
+from benchmarks.records.init_from import start_state
 from benchmarks.records.record import check_root
 from benchmarks.records.stages import whole
-from benchmarks.records.states import counted, run_state, selected
+from benchmarks.records.states import RunState, counted, run_state, selected
 from benchmarks.records.study_texts import keep_text
 from benchmarks.running import preflight
 from benchmarks.running.progress import reporter_for
@@ -185,8 +186,12 @@ def run_study(
     settings: Settings,
     console: Console,
     door: Door | None = None,
+    starts: Mapping[str, str] | None = None,
 ) -> int:
-    """Trains and evaluates what of a study is left to do. Returns the exit code."""
+    """Trains and evaluates what of a study is left to do; then what starts from these runs. Returns the exit code.
+
+    `starts`: of a study of runs that follow others, how those have ended, by id. Runs whose start has no weights are
+    set aside. Raises ConfigError where there are no others, unless they only follow."""
     from benchmarks.running import gpus, local
 
     runs, asked = selected(study, only), jobs
@@ -213,6 +218,12 @@ def run_study(
     there = {one.run.id for one in left}
     waiting = [one for one in left if one.run.init_from in there]  # for runs that they start from
     left = [one for one in left if one.run.init_from not in there]
+    aside = _set_aside(left, root, starts)
+    for one in left:
+        if one.run.id in aside:
+            say(console, preflight.aside_words(one.run, aside[one.run.id]))
+    others = [one for one in left if one.run.id not in aside]
+    left = others if others or starts is not None else left  # with nothing else to do they are refused
     note = gpus.check_sharing(settings.runs_per_gpu, "--jobs") if given and left else ""
     groups = len(given) // max(1, settings.gpus_per_run // nodes)
     slots = settings.runs_per_gpu * groups or jobs or max(1, local.slots(settings.device) // settings.gpus_per_run)
@@ -246,8 +257,27 @@ def run_study(
         say(console, f"stopped: {counted(now)}. The same command resumes: {settings.command}")
         return INTERRUPTED
     prefix = f"{study.name}, {duration(time.monotonic() - began)}: "
-    code = summary(endings, console, stale=len(stale), prefix=prefix)
-    return run_study(study, only, asked, root, settings, console, door) if waiting and code == DONE else code
+    failed = len(stale) + list(aside.values()).count("failed")
+    code = summary(endings, console, stale=failed, prefix=prefix)
+    if not waiting:
+        return code
+    if door is not None and any(ending.state == "lost" for ending in endings):
+        say(console, f"{count(len(waiting), 'runs')}, which start from these, do not follow: a node is gone")
+        return code
+    ended = {ending.task.run.id: ending.state for ending in endings}
+    starts = {one.run.id: ended.get(one.run.id, "missing") for one in left} | dict.fromkeys(aside, "set aside")
+    follow = replace(study, runs=tuple(one.run for one in waiting))
+    later = run_study(follow, None, asked, root, settings, console, door, starts)
+    return next(one for one in (INTERRUPTED, FAILED, OTHERS, DONE) if one in (code, later))
+
+
+def _set_aside(left: Sequence[RunState], root: Path, starts: Mapping[str, str] | None) -> dict[str, str]:
+    """Those, by id, whose start has no weights, with its state: by its record, or for runs that follow others, by how
+    these have ended."""
+    if starts is None:
+        return preflight.without_start((one.run for one in left), root)
+    states = {one.run.id: starts.get(one.run.init_from) or start_state(one.run, root) for one in left}
+    return {name: state for name, state in states.items() if state != "finished"}
 
 
 def check_memory(tasks: Sequence[Task], jobs: int) -> str:

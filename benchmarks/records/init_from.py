@@ -13,6 +13,7 @@ from benchmarks.errors import ConfigError, RecordError
 from benchmarks.files import read_json
 from benchmarks.plan.run import Run
 from benchmarks.records import sources
+from benchmarks.records.record import read_record
 from models.hints import did_you_mean
 from models.options import ModelError
 
@@ -58,6 +59,16 @@ def _folder(given: str, root: Path) -> Path | None:
     """The record that `init_from` names: a run under `root` (for a rerun under the folder above), or a folder."""
     folders = [root / given, *([root.parent / given] if root.name.startswith(".") else []), Path(given)]
     return next((one for one in folders if (one / "config.json").exists()), None)
+
+
+def start_state(run: Run, root: Path) -> str:
+    """The state of the run that this one starts from; failed where its record cannot be read, '' where it starts from
+    no record: from nothing, a file, or a name that nobody knows."""
+    folder = _folder(run.init_from, root) if run.init_from else None
+    try:
+        return "" if folder is None else read_record(folder).state
+    except RecordError:
+        return "failed"
 
 
 def check_no_circle(run: Run, root: Path) -> None:

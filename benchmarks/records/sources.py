@@ -155,4 +155,9 @@ def is_current(entry: Mapping[str, Any]) -> bool:
 
 def same_code(recorded: str | None, code: str) -> bool:
     """Whether an evaluation was made by the measuring code whose digest is `code`."""
-    return recorded is not None and SAME_CODE.get(recorded, recorded) == code
+    return recorded is not None and known_code(recorded) == code
+
+
+def known_code(recorded: str) -> str:
+    """The digest that code which measures the same has today; the digest itself where there is none."""
+    return SAME_CODE.get(recorded, recorded)

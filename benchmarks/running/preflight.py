@@ -64,6 +64,18 @@ def decode(study: Study, runs: Iterable[Run], data: Path) -> Iterator[str]:
             duplicates.read_list(needed.name, data)
 
 
+def without_start(runs: Iterable[Run], root: Path) -> dict[str, str]:
+    """Those runs, by id, that start from a run which has diverged or failed, with that state: they have to be set
+    aside, and are no reason to keep back the others."""
+    states = {run.id: init_from.start_state(run, root) for run in runs}
+    return {name: state for name, state in states.items() if state in ("diverged", "failed")}
+
+
+def aside_words(run: Run, state: str) -> str:
+    """Why a run is set aside: the state of the run that it starts from."""
+    return f"set aside: {run.id}: it starts from {run.init_from} ({state})"
+
+
 def check_weights(runs: Iterable[Run], root: Path) -> None:
     """Raises ConfigError when the weights that a run starts from are not there: a ready-made network's file, or what
     `init_from` names. The libraries' own weights are theirs to look for."""

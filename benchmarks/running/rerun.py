@@ -17,7 +17,7 @@ from benchmarks.records import init_from
 from benchmarks.records.attempts import read_attempts
 from benchmarks.records.metrics import read_metrics
 from benchmarks.records.record import Record, read_record
-from benchmarks.records.sources import is_current, with_ranks
+from benchmarks.records.sources import is_current, same_code, with_ranks
 from benchmarks.slices import changes
 
 RELATIVE_LOSS = 1e-3
@@ -29,16 +29,16 @@ SCORES = (*SHARES, "nll")
 TOLERANCE = (
     f"losses of the first {OPENING_ROWS} logged steps within {RELATIVE_LOSS:g} of their value, final accuracies (under "
     f"probes consistencies, too) within {STANDARD_ERRORS:g} binomial standard errors of a difference; it applies where "
-    f"sources, device, hardware or library versions differ, or an operation has no deterministic kernel, otherwise "
-    f"equality to the bit is promised"
+    f"sources, measuring code, device, hardware or library versions differ, or an operation has no deterministic "
+    f"kernel, otherwise equality to the bit is promised"
 )
 
 
 @dataclass(frozen=True)
 class Verdict:
     """`verdict` is 'equal', 'within tolerance' or 'different'; `differences` says what differs, `compared` what was
-    compared, `conditions` why bits may differ: what was not the same in the first place (sources, device, hardware,
-    versions), and operations that have no deterministic kernel."""
+    compared, `conditions` why bits may differ: what was not the same in the first place (sources, measuring code,
+    device, hardware, versions), and operations that have no deterministic kernel."""
 
     verdict: str
     compared: tuple[str, ...]
@@ -73,15 +73,17 @@ def prepare_rerun(
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     execution = dict(record.execution)
+    recompute = bool(execution.get("checkpoint_activations", False))  # absent in early records
     if device is not None and device != execution["device"]:
         from benchmarks.training.kernels import execution_for
 
-        data = {"data": execution["data"]} if "data" in execution else {}  # absent in early records
-        execution = {**execution_for(run, device, ranks=ranks or 1), **data}
+        known = ("data", "decoder")  # early records lack them, and only photographs are decoded
+        images: dict[str, Any] = {key: execution[key] for key in known if key in execution}
+        execution = {**execution_for(run, device, ranks=ranks or 1, recompute=recompute), **images}
     elif ranks is not None and ranks != execution.get("ranks", 1):
         from benchmarks.training.kernels import execution_for
 
-        chosen = execution_for(run, execution["device"], ranks=ranks)
+        chosen = execution_for(run, execution["device"], ranks=ranks, recompute=recompute)
         execution |= {key: chosen[key] for key in ("ranks", "micro_batch", "compile")}
     execution["sources"] = with_ranks(init_from.run_sources(run, record.path.parent), execution)
     write_json(folder / "execution.json", execution)
@@ -97,12 +99,13 @@ def _probe(entry: Mapping[str, Any]) -> str:
     return str(entry["evaluation"].get("probe", NO_PROBE))
 
 
+MEASURED_OTHERWISE = "measuring code (changed)"
 NONDETERMINISTIC = "deterministic: false: an operation of the network has no deterministic kernel"
 
 
 def conditions(record: Record, again: Record) -> tuple[str, ...]:
-    """Why bits may differ: what of sources, device, hardware and versions is not as it was when the record was made,
-    and an operation without a deterministic kernel."""
+    """Why bits may differ: what of sources, measuring code, device, hardware and versions is not as it was when the
+    record was made, and an operation without a deterministic kernel."""
     from benchmarks.training.kernels import platform_bits
 
     then = record.execution or {}
@@ -112,10 +115,17 @@ def conditions(record: Record, again: Record) -> tuple[str, ...]:
     lay, lie = (nodes_of(one) if now.get("device") == "cuda" else [] for one in (record, again))
     return (
         *changed,
+        *([MEASURED_OTHERWISE] if _measured_otherwise(_comparable(record), again.evaluations) else []),
         *(f"{key}: {value} then, {now.get(key)} now" for key, value in kept.items() if now.get(key) != value),
         *([f"nodes: {', '.join(lay)} then, {', '.join(lie)} now"] if lay != lie else []),
         *([NONDETERMINISTIC] if False in (then.get("deterministic"), now.get("deterministic")) else []),
     )
+
+
+def _measured_otherwise(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> bool:
+    """Whether an evaluation that is compared was made by other measuring code than the same one of the rerun."""
+    today = {entry["id"]: entry["code"] for entry in new}
+    return any(entry["id"] in today and not same_code(entry.get("code"), today[entry["id"]]) for entry in old)
 
 
 def nodes_of(record: Record) -> list[str]:

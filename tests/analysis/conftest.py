@@ -144,7 +144,7 @@ def write_record(
                 "accuracy": accuracy(run, one),
                 "nll": 0.5,
                 "predictions": "none",
-                "code": evaluation_code(one.probe) if one.probe != "-" else "0" * 8,
+                "code": evaluation_code(one.probe),
                 **({"consistency": 0.5} if one.probe != "-" else {}),
             }
             for one in evaluations

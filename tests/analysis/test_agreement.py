@@ -28,6 +28,7 @@ from benchmarks.cli.main import main
 from benchmarks.errors import ConfigError, RecordError
 from benchmarks.plan.run import Run, default_evaluation
 from benchmarks.records.record import read_record, write_evaluations
+from benchmarks.records.sources import evaluation_code
 
 IMAGES = 200
 FIVE = ("digits", "mnist", "fashion_mnist", "kmnist", "svhn")
@@ -48,7 +49,7 @@ def predict(root: Path, run: Run, share: float, kept: str = "logits") -> np.ndar
         "nll": 0.5,
         "calibration": 0.04,
         "predictions": kept,
-        "code": "0" * 8,
+        "code": evaluation_code(),
     }
     array = logits if kept == "logits" else np.argsort(-logits, axis=1, kind="stable")[:, :5].astype(np.uint16)
     arrays = {"labels.test": labels, f"{one.id}.{kept}": array} if kept != "none" else {"labels.test": labels}

@@ -32,6 +32,7 @@ from analysis.report import write_report
 from analysis.statistics import intervals
 from benchmarks.plan.run import Evaluation, Run, default_evaluation
 from benchmarks.plan.study import Study, expand, study_path
+from benchmarks.records.sources import evaluation_code
 
 FAMILIES = [
     {"name": "everything"},
@@ -341,7 +342,7 @@ def test_the_test_set_is_resampled_when_asked(declared: tuple[Study, Path], tmp_
         wrong = np.random.default_rng(number).random(50) < 0.3
         logits = np.eye(10, dtype=np.float16)[np.where(wrong, (labels + 1) % 10, labels)]
         entry = {"id": one.id, "evaluation": one.model_dump(), "count": 50, "accuracy": float(1 - wrong.mean())}
-        entry |= {"nll": 0.4, "calibration": 0.1, "predictions": "logits", "code": "0" * 8}
+        entry |= {"nll": 0.4, "calibration": 0.1, "predictions": "logits", "code": evaluation_code()}
         write_evaluations(root / run.id, 2, [entry], {"labels.test": labels, f"{one.id}.logits": logits})
     pages = []
     for name in ("first", "second"):

@@ -19,7 +19,9 @@ from benchmarks.data.store import make_ready
 from benchmarks.plan.run import Run
 from benchmarks.plan.study import Study, expand
 from benchmarks.records.archive import pack
+from benchmarks.records.evaluation_files import pass_paths, read_entries, write_evaluations
 from benchmarks.records.roots import opened
+from benchmarks.records.sources import SAME_CODE, evaluation_code
 from benchmarks.records.study_texts import keep_text
 from benchmarks.speed.synthetic import write_record, write_records
 
@@ -252,6 +254,26 @@ def test_mixed_comparisons_are_named(small: tuple[Study, Path], change: dict[str
     [found] = [one for one in checks(study, root) if one.text.startswith("Comparisons that mix")]
     assert len(found.details) == 1
     assert said in found.details[0]
+
+
+def test_evaluations_by_several_versions_of_the_measuring_code_are_named(small: tuple[Study, Path]) -> None:
+    """Reference: what is changed here, the evaluations of one run of 18, on both parts; digests of code that
+    measures the same are one version (`SAME_CODE`)."""
+    study, root = small
+    for run, code in zip(study.runs, ["0" * 8, *SAME_CODE], strict=False):
+        [path] = pass_paths(root / run.id)
+        write_evaluations(root / run.id, 1, [{**one, "code": code} for one in read_entries(path)], {})
+    found = checks(study, root)
+    [unfinished, mixed] = [one for one in found if one.alarming and one.kind in ("unfinished", "code")]
+    assert unfinished.text == "18 of 18 runs are finished."
+    assert unfinished.details == (
+        "evaluations missing: 8 px by today's measuring code for 1 run",
+        "evaluations missing: 16 px by today's measuring code for 1 run",
+        "evaluations measured by earlier code: 4 of 72, shown, to be made again by `inductive run made-up`",
+    )
+    assert mixed.text == "Comparisons that mix sources:"
+    [line] = mixed.details
+    assert line.endswith(f": measuring code: {evaluation_code()} (17 runs); 00000000 (1 run)")
 
 
 def test_accepted_sources_are_named(small: tuple[Study, Path]) -> None:

@@ -10,6 +10,7 @@ from analysis.page.answers import answers
 from benchmarks.plan.evaluations import in_words
 from benchmarks.plan.run import Evaluation
 from benchmarks.plan.study import Study
+from benchmarks.records.evaluation_files import pass_paths, read_entries, write_evaluations
 from benchmarks.records.states import evaluations_missing, missing_words, study_states
 from benchmarks.speed.synthetic import write_record
 
@@ -38,6 +39,32 @@ def test_nothing_waits_where_all_is_there(small: tuple[Study, Path]) -> None:
     frame = load(root, study)
     assert waiting(frame, study) == []
     assert answers(frame, reported_arms(study, frame, root)).first == ()
+
+
+def test_what_earlier_code_measured_is_waiting_and_shown(small: tuple[Study, Path]) -> None:
+    """Reference: what `status` counts of the same records. Two runs at 16 px by other code, one of them stale since:
+    nothing measures that again."""
+    study, root = small
+    for run in study.runs[:2]:
+        [path] = pass_paths(root / run.id)
+        entries = read_entries(path)
+        for one in entries:
+            one["code"] = "0" * 8 if one["evaluation"]["resolution"] == 16 else one["code"]
+        write_evaluations(root / run.id, 1, entries, {})
+    path = root / study.runs[1].id / "execution.json"
+    path.write_text(path.read_text().replace('"benchmarks.training.training:Training": "', '"gone:Gone": "'))
+    frame, states = load(root, study), study_states(study, root)
+    found, first = waiting(frame, study), study.runs[0].id
+    assert [(one["what"], tuple(one["runs"])) for one in evaluations_missing(states)] == [("16 px", (first,))]
+    assert found == [("16 px by today's measuring code", (first,))]
+    assert len(frame.rows) == sum(map(len, study.evaluations.values()))
+    other = frame.rows[frame.rows["measuring_code"] == "0" * 8]
+    assert set(other["run"]) == {run.id for run in study.runs[:2]} and set(other["test_resolution"]) == {16}
+    assert (
+        not frame.rows["current"][other.index].any() and frame.rows["current"].sum() == len(frame.rows) - 4
+    )  # on both parts
+    [claim, *_] = answers(frame, reported_arms(study, frame, root)).first
+    assert "16 px by today's measuring code missing for 1 run" in claim.answer.text
 
 
 def test_the_words(made_up: Any) -> None:

@@ -19,12 +19,22 @@ from benchmarks.errors import InductiveError
 from benchmarks.files import read_json, write_json
 from benchmarks.plan.run import Run, make_run
 from benchmarks.records import environment
+from benchmarks.records.evaluation_files import pass_paths, read_entries, write_evaluations
 from benchmarks.records.metrics import read_metrics
 from benchmarks.records.record import read_record
+from benchmarks.records.sources import SAME_CODE
 from benchmarks.running import execute
 from benchmarks.running.attempt_log import Outcome
-from benchmarks.running.rerun import NONDETERMINISTIC, _evaluation_differences, compare, prepare_rerun, rerun_root
+from benchmarks.running.rerun import (
+    MEASURED_OTHERWISE,
+    NONDETERMINISTIC,
+    _evaluation_differences,
+    compare,
+    prepare_rerun,
+    rerun_root,
+)
 from benchmarks.running.task import Task
+from benchmarks.speed.synthetic import write_record
 from benchmarks.training import kernels, training
 from benchmarks.training.evaluation import Measurer
 from benchmarks.training.kernels import apply_execution, execution_for, platform_bits
@@ -267,6 +277,30 @@ def backends() -> set[str]:
     return {name for name, there in allowed.items() if there}
 
 
+@pytest.mark.parametrize(
+    ("code", "nll", "verdict", "conditions"),
+    [
+        ("00000000", 1e-9, "within tolerance", (MEASURED_OTHERWISE,)),
+        ("00000000", 0.0, "equal", (MEASURED_OTHERWISE,)),
+        (next(iter(SAME_CODE)), 1e-9, "different", ()),
+    ],
+)
+def test_a_rerun_by_other_measuring_code_promises_no_bits(
+    code: str, nll: float, verdict: str, conditions: tuple[str, ...], tiny: Make, perform: Perform, tmp_path: Path
+) -> None:
+    """Reference: the code and the last digits written into the record; code of before that measures the same is no
+    excuse."""
+    run = tiny()
+    perform(run)
+    [path] = pass_paths(tmp_path / run.id)
+    entries = [{**one, "code": code, "nll": one["nll"] + nll} for one in read_entries(path)]
+    write_evaluations(tmp_path / run.id, 1, entries, {})
+    record = read_record(tmp_path / run.id)
+    perform(run, root=rerun_root(tmp_path), evaluations=prepare_rerun(record, run))
+    found = compare(record, None)
+    assert (found.verdict, found.conditions) == (verdict, conditions)
+
+
 def test_an_attempt_says_on_which_gpu_it_is(
     tiny: Make, perform: Perform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
@@ -303,6 +337,22 @@ def test_a_rerun_elsewhere_has_nothing_of_the_gpu(
     assert read_json(rerun_root(tmp_path) / run.id / "execution.json") == ours
     prepare_rerun(read_record(tmp_path / run.id), run)
     assert read_json(rerun_root(tmp_path) / run.id / "execution.json") == read_json(path)
+
+
+@pytest.mark.parametrize(("device", "ranks"), [(None, 1), ("cpu", None)])
+def test_a_rerun_elsewhere_still_computes_activations_again(
+    device: str | None, ranks: int | None, h100: None, tiny: Make, tmp_path: Path
+) -> None:
+    """Of a run of two GPUs with --checkpoint-activations. Reference: the execution that such a run is begun with on one
+    GPU, and on a CPU."""
+    run = tiny()
+    folder = write_record(tmp_path, run, [])
+    write_json(folder / "execution.json", execution_for(run, "cuda", ranks=2, recompute=True) | {"sources": {}})
+    prepare_rerun(read_record(folder), run, device=device, ranks=ranks)
+    found = read_json(rerun_root(tmp_path) / run.id / "execution.json")
+    del found["sources"]
+    assert found == execution_for(run, device or "cuda", recompute=True)
+    assert (found["checkpoint_activations"], found["compile"]) == (True, "off")
 
 
 # --- TF32 ---

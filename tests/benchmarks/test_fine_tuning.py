@@ -2,22 +2,27 @@
 
 import subprocess
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from photographs import write_photographs
+from rich.console import Console
 from safetensors.torch import load_file
 
 from analysis.frame.frame import load
+from benchmarks.cli import run as command
 from benchmarks.data.dataset import Places
-from benchmarks.errors import ConfigError
+from benchmarks.errors import DONE, FAILED, OTHERS, ConfigError
 from benchmarks.forecast.cost import cells
-from benchmarks.plan.run import make_run, names_of_starts
-from benchmarks.plan.study import FOLDER, expand, load_study
+from benchmarks.plan.run import Run, make_run, names_of_starts
+from benchmarks.plan.study import FOLDER, Study, expand, load_study
 from benchmarks.records.record import read_record
+from benchmarks.records.states import study_states
+from benchmarks.running.task import Ending, Task
+from benchmarks.speed.synthetic import write_record
 
 Inductive = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -83,6 +88,64 @@ def test_what_starts_are_called() -> None:
     assert names_of_starts([("vit", "weights.pth"), ("vit", "")]) == {
         ("vit", "weights.pth"): "weights.pth", ("vit", ""): ""
     }  # fmt: skip
+
+
+STAGES = """
+dataset = "digits"
+size = "pico"
+recipe = "digits"
+train_size = 60
+budget = { steps = 2 }
+seed = [0, 1]
+test_resolutions = [8]
+models = [{ name = "resnet" }]
+arms = [{}, { init_from = "arms[0]", budget = { steps = 1 } }]
+"""
+
+
+def by_seed(study: Study) -> tuple[list[Run], list[Run]]:
+    """The runs of STAGES that come first, and those that start from them."""
+    return [one for one in study.runs if not one.init_from], [one for one in study.runs if one.init_from]
+
+
+def test_a_start_that_has_diverged_keeps_nobody_else_back(inductive: Inductive, tmp_path: Path) -> None:
+    """Of two runs to start from one has diverged before. Reference: its record, written here, and the states after; by
+    another command nothing is left but to refuse what has no start."""
+    (tmp_path / "stages.toml").write_text(STAGES)
+    study = load_study(str(tmp_path / "stages.toml"))
+    first, second = by_seed(study)
+    write_record(tmp_path / "runs", first[0], [], "diverged")
+    done = inductive("run", "stages.toml", "--device", "cpu", "--jobs", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = f"set aside: {second[0].id}: it starts from {first[0].id} (diverged)"
+    assert said in done.stdout.splitlines()
+    states = {one.run.id: one.state for one in study_states(study, tmp_path / "runs")}
+    assert [states[one.id] for one in (*first, *second)] == ["diverged", "finished", "missing", "finished"]
+    again = inductive("run", "stages.toml", "--device", "cpu", "--jobs", "1")
+    assert again.returncode == 2 and said in again.stdout
+    assert f"init_from: run {first[0].id} has no weights" in again.stderr
+
+
+@pytest.mark.parametrize(("state", "code"), [("failed", FAILED), ("owned", OTHERS), ("diverged", DONE)])
+def test_what_does_not_follow_is_named(
+    state: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of two runs of the first stage one ends without weights: what starts from the other follows, in the same command.
+    Reference: how they end, as is said here."""
+    study = expand(tomllib.loads(STAGES), "stages")
+    first, second = by_seed(study)
+    stages: list[list[Run]] = []
+
+    def pretend(tasks: Sequence[Task], *_: Any) -> list[Ending]:
+        stages.append([task.run for task in tasks])
+        return [Ending(task, state if task.run == first[0] else "finished", "made up", 0.0) for task in tasks]
+
+    monkeypatch.setattr(command, "work_through", pretend)
+    settings = command.settings_for(tmp_path, "cpu", 60.0, False)
+    console = Console(width=500)
+    assert command.run_study(study, None, 1, tmp_path / "runs", settings, console) == code
+    assert stages == [first, second[1:]]
+    assert f"set aside: {second[0].id}: it starts from {first[0].id} ({state})" in capsys.readouterr().out
 
 
 def test_a_share_of_the_shipped_study(inductive: Inductive, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from benchmarks.plan.run import Budget, Evaluation, Run, make_run
 from benchmarks.records.record import read_record
 from benchmarks.running.execute import execute
 from benchmarks.running.prepare import data_set
+from benchmarks.running.rerun import compare, prepare_rerun, rerun_root
 from benchmarks.running.task import Settings
 from benchmarks.training.evaluation import Measurer
 from benchmarks.training.images import batches_of
@@ -242,6 +243,20 @@ def test_the_decoder_that_a_run_was_begun_with_is_kept(run: Run, data: Path, tmp
     other = tmp_path / "torchcodec"
     execute(run, other, [], Settings(data, decoder="torchcodec"), lambda: False)
     assert json.loads((other / run.id / "execution.json").read_text())["decoder"]["name"] == "torchcodec"
+
+
+def test_a_rerun_on_another_device_decodes_as_the_run_did(run: Run, data: Path, tmp_path: Path) -> None:
+    """Reference: the record, made here by the decoder that is not the usual one, and said to be another device's."""
+    execute(run, tmp_path, EVALUATIONS, Settings(data, decoder="pillow-reduced"), lambda: False)
+    path = tmp_path / run.id / "execution.json"
+    ours = json.loads(path.read_text())
+    path.write_text(json.dumps(ours | {"device": "mps"}))
+    record = read_record(tmp_path / run.id)
+    wanted = prepare_rerun(record, run, device="cpu")
+    execute(run, rerun_root(tmp_path), wanted, Settings(data), lambda: False)
+    assert json.loads((rerun_root(tmp_path) / run.id / "execution.json").read_text()) == ours
+    found = compare(record, None)
+    assert (found.verdict, found.conditions) == ("equal", ("device: mps then, cpu now",))
 
 
 def test_a_run_at_reduced_scale_learns_from_the_same_windows_and_labels(data: Path, tmp_path: Path) -> None:

@@ -280,7 +280,7 @@ def test_a_job_gets_what_it_asks_for(bed: Testbed, tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=60)[0]
     assert (process.returncode, jobs(bed)) == (130, [])
-    assert "interrupted: its job is cancelled" in said
+    assert "interrupted: no job of it is left in the queue" in said
 
 
 def node_of(bed: Testbed) -> str:

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,9 +13,11 @@ from rich.console import Console
 
 from benchmarks.doctor.examination import Request
 from benchmarks.doctor.findings import Answer, Finding
+from benchmarks.errors import InductiveError
 from slurm import check
 from slurm.check import judge, memory_limit
 from slurm.cluster import Cluster
+from slurm.commands import SilentError, SlurmError
 
 CLUSTER = Cluster(partitions=("gpu",), gpus_per_job=2, runs_per_gpu=2, cpus_per_job=4, memory_gb=16.0)
 
@@ -133,19 +136,46 @@ def test_the_doctor_goes_along(
     assert code == (3 if wrong else 0), captured.get()
 
 
-def test_interrupted_it_cancels_its_job(fake: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C while it waits: nothing is left in the queue, nor in the folder of submissions."""
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), InductiveError("no answer"), SilentError("silent"), OSError()])
+def test_whatever_ends_it_early_cancels_its_job(
+    error: BaseException, fake: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C or an error while it waits: nothing is left in the queue, nor in the folder of submissions."""
     (tmp_path / "cluster.toml").write_text('partitions = ["gpu"]\n')
+    interrupted = isinstance(error, KeyboardInterrupt)
 
-    def pressed(*_: Any) -> None:
+    def ended(*_: Any) -> None:
         assert [one["state"] for one in fake.jobs.values()] == ["PENDING"]
-        raise KeyboardInterrupt
+        raise error
 
-    monkeypatch.setattr(check, "_wait", pressed)
+    monkeypatch.setattr(check, "_wait", ended)
     console = Console(width=250, record=True, quiet=True)
-    with console.capture() as captured:
+    with console.capture() as captured, nullcontext() if interrupted else pytest.raises(type(error)):
         console.quiet = False
         assert check.check_cluster(tmp_path / "cluster.toml", tmp_path / "runs", tmp_path / "data", console) == 130
     assert [one["state"] for one in fake.jobs.values()] == ["CANCELLED"]
-    assert "interrupted: its job is cancelled" in captured.get()
+    said = f"{'interrupted' if interrupted else 'given up'}: no job of it is left in the queue"
+    assert said in captured.get()
     assert list((tmp_path / "runs" / ".submissions").iterdir()) == []
+
+
+def test_a_silent_controller_says_nothing_of_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is waited for; a job that SLURM has forgotten has ended. Reference: what squeue says here, in its order."""
+    answer, words = tmp_path / "answer.json", [SilentError("silent"), SilentError("silent"), "RUNNING"]
+
+    def squeue(*command: str) -> str:
+        word = words.pop(0) if len(words) > 1 else words[0]
+        if isinstance(word, SlurmError):
+            raise word
+        answer.write_text('{"host": "node"}')
+        return word
+
+    monkeypatch.setattr(check, "call", squeue)
+    assert check._wait(answer, "17", 60.0) == {"host": "node"} and words == ["RUNNING"]
+    answer.unlink()
+    words = [SilentError("silent")]
+    with pytest.raises(InductiveError, match=r"^job 17 gave no answer within 1 s$"):
+        check._wait(answer, "17", 1.0)
+    words = [SlurmError("Invalid job id specified")]
+    with pytest.raises(InductiveError, match="job 17 ended without an answer"):
+        check._wait(answer, "17", 60.0)

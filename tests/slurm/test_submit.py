@@ -296,6 +296,23 @@ def test_an_unprepared_study_is_refused(fake: Any, submit: Submit, tmp_path: Pat
         check_prepared(study, study.runs, tmp_path / "runs", tmp_path / "data")
 
 
+def test_what_starts_from_a_run_that_diverged_is_set_aside(fake: Any, submit: Submit, tmp_path: Path) -> None:
+    """Of two starts one has finished, one has diverged: what starts from the first is sent, and with the other alone
+    nothing is, as where there are none yet. Reference: the records written here."""
+    arms = 'arms = [{}, { init_from = "arms[0]", budget = { steps = 2 } }]\n'
+    with pytest.raises(ConfigError, match=r"init_from: .* is neither a run under"):
+        submit(2, more=arms)
+    study = load_study(str(tmp_path / "study.toml"))
+    [good, bad], begun = ([run for run in study.runs if bool(run.init_from) == later] for later in (False, True))
+    for run, state in ((good, "finished"), (bad, "diverged")):
+        write_record(tmp_path / "runs", run, study.evaluations[run.id], state)
+    code, said = submit(2, more=arms)
+    assert code == 0 and f"set aside: {begun[1].id}: it starts from {bad.id} (diverged)" in said
+    assert listed(tmp_path) == [begun[0].id]
+    with pytest.raises(ConfigError, match=rf"init_from: run {bad.id} has no weights"):
+        submit(2, more=arms, only=begun[1].id)
+
+
 STUDY_OF_CIFAR = """
 question = "?"
 dataset = "cifar10"
