@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from rich.console import Console
 from warm import Started
 
@@ -21,7 +20,7 @@ from benchmarks.errors import OwnedError, RecordError, StaleError
 from benchmarks.files import read_json, write_json
 from benchmarks.plan.run import Evaluation, Run, default_evaluation
 from benchmarks.plan.study import single
-from benchmarks.records import attempts, sources
+from benchmarks.records import attempts, checkpoints, sources
 from benchmarks.records.checkpoints import checkpoint_paths
 from benchmarks.records.evaluation_files import read_entries
 from benchmarks.records.metrics import read_metrics
@@ -482,7 +481,7 @@ def test_a_full_disk_during_training_warns_and_fails_at_the_end(
 
     run = tiny()
     with monkeypatch.context() as patched, caplog.at_level(logging.WARNING, "inductive"):
-        patched.setattr(torch, "save", full)
+        patched.setattr(checkpoints, "write_atomic", full)
         patched.setattr(attempts, "write_atomic", full)
         with pytest.raises(OSError, match="No space left"):
             perform(run, checkpoint_seconds=1e-9)
