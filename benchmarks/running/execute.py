@@ -95,7 +95,7 @@ def execute(
     work, known = _opened(run, root, evaluations, settings)
     missing, finished = evaluations, False
     if known is not None and known.result is not None:
-        if known.result["state"] == "diverged":
+        if _diverged(known):
             return Outcome("diverged", "nothing")
         missing, finished = _missing(work, known, evaluations), True
         if not missing:
@@ -105,8 +105,11 @@ def execute(
         _check_ranks(work, members)
     with attempt(claim(work.folder), settings.command, began) as job, explained(run.id), ExitStack() as opened:
         if (work.folder / "result.json").exists() and not finished:  # another attempt ended while this one looked
-            finished = True
-            missing = missing_evaluations(read_record(work.folder), evaluations)
+            known, finished = read_record(work.folder), True
+            if _diverged(known):
+                job.outcome = Outcome("diverged", "nothing")
+                return job.outcome
+            missing = missing_evaluations(known, evaluations)
         job.execution = _execution(work, job.claim)
         job.runs_per_gpu = settings.runs_per_gpu
         if job.execution["device"] == "cuda":
@@ -165,6 +168,11 @@ def _opened(run: Run, root: Path, evaluations: list[Evaluation], settings: Setti
     folders.keep_copy(data.name, settings.data, root)
     left_out = duplicates.read_list(data.name, settings.data) if leave_out_duplicates(evaluations) else None
     return _Work(run, root, settings, images, subset, left_out), known
+
+
+def _diverged(known: Record) -> bool:
+    """Whether a record with a result is of a run that diverged."""
+    return known.result is not None and known.result["state"] == "diverged"
 
 
 @contextmanager

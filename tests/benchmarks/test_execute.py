@@ -21,6 +21,7 @@ from benchmarks.files import read_json, write_json
 from benchmarks.plan.run import Evaluation, Run, default_evaluation
 from benchmarks.plan.study import single
 from benchmarks.records import attempts, checkpoints, sources
+from benchmarks.records.attempts import Claim, claim, read_attempts
 from benchmarks.records.checkpoints import checkpoint_paths
 from benchmarks.records.evaluation_files import read_entries
 from benchmarks.records.metrics import read_metrics
@@ -244,6 +245,31 @@ def test_a_last_update_that_breaks_the_weights_is_diverged_too(
     assert perform(run).state == "diverged"
     assert read_record(tmp_path / run.id).reason == "non-finite loss at step 1"
     assert not (tmp_path / run.id / "weights.safetensors").exists()
+
+
+@pytest.mark.parametrize("state", ["diverged", "finished"])
+def test_what_another_process_has_ended_meanwhile_is_reported_as_it_ended(
+    state: str, tiny: Make, perform: Perform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had begun when this one looked at the record, and is done when this one claims it. Reference: the other's own
+    outcome and its result.json, which stays."""
+    rate = {"diverged": 1e30, "finished": 1e-3}[state]
+    run = tiny(recipe={"name": "digits", "optimizer": "sgd", "learning_rate": rate, "clip": 0.0})
+    others = []
+
+    def late(folder: Path) -> Claim:
+        with monkeypatch.context() as patched:
+            patched.setattr("benchmarks.running.execute.claim", claim)
+            others.append(perform(run))
+        others.append((folder / "result.json").read_bytes())
+        return claim(folder)
+
+    monkeypatch.setattr("benchmarks.running.execute.claim", late)
+    ours = perform(run)
+    assert ours.state == others[0].state == state
+    assert (tmp_path / run.id / "result.json").read_bytes() == others[1]
+    assert [one.ended["state"] for one in read_attempts(tmp_path / run.id) if one.ended] == [state] * 2
+    assert run_state(run, tmp_path, []).state == state
 
 
 def test_a_failure_is_recorded_and_can_be_tried_again(
