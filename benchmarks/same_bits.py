@@ -165,6 +165,9 @@ SAME = {
     ("Torchvision", "7aea86e5"): "f4b4e7ce",
     # probing.py: one more choice of what is kept
     ("_kept", "757312c7"): "e30009a4",
+    # evaluation.py, probing.py: what a probe changes are the pixels that are shown; those of ordinary images as before
+    ("Measurer", "827d817c"): "1b04000a",
+    ("Probing", "28fac6ee"): "31797866",  # of photographs `sources.evaluation_code` has another digest
     # init_from.py: the folder of a run is found by a function of its own; one more message
     ("_folder", "9374ce60"): "",
     ("weights_path", "9180aadd"): "efea2961",

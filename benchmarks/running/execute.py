@@ -437,7 +437,7 @@ class _EvaluationPass:
 
     def _evaluated(self, one: Evaluation, kept: str) -> tuple[list[dict[str, Any]], dict[str, NDArray[Any]]]:
         """Index entries and arrays of one evaluation."""
-        code = sources.evaluation_code(one.probe)
+        code = sources.evaluation_code(one.probe, self.work.run.data.photographs)
         if one.probe != NO_PROBE:
             return self.probing.evaluate(one, code, self.work.settings.predictions)
         measured = evaluate(self.measurer, [one], code, lambda: False, kept)

@@ -40,10 +40,12 @@ class Measurer:
         channels_last: bool,
         left_out: Duplicates | None = None,
     ):
-        """`left_out` are the test images that the part `test_unique` lacks."""
+        """`left_out` are the test images that the part `test_unique` lacks. `changed` is what a probe makes of the
+        pixels of a part, once photographs are decoded to them."""
         self.model, self.resolution, self.precision = model, run.resolution, run.precision
         self.device = next(model.parameters()).device
         self.channels_last, self.left_out = channels_last, left_out
+        self.changed: Callable[[Pixels], Pixels] = lambda pixels: pixels
         self.default_way = next(iter(models.carry_ways(run.model, options=run.options)), None)
         self.classes = int(images.train_labels.max()) + 1
         self.parts: dict[str, tuple[Part, NDArray[np.int64]]] = {
@@ -82,6 +84,7 @@ class Measurer:
                 changed.enter_context(with_statistics(self.model, self.statistics(how)))
             changed.enter_context(arithmetic(self.device, self.precision))
             pixels, left = decoded(self.parts[part][0], how, self.resolution)
+            pixels = self.changed(pixels)
             logits = self._logits(pixels, lambda x: self.shown(x, left), how.resolution)
             if how.views == "one":
                 return logits

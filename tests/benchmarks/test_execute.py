@@ -200,7 +200,7 @@ def test_other_measuring_code_measures_again(
     """A change of the measurement makes evaluations missing, not the run stale."""
     run = tiny()
     perform(run)
-    monkeypatch.setattr(sources, "evaluation_code", lambda probe: "00000000")
+    monkeypatch.setattr(sources, "evaluation_code", lambda *_: "00000000")
     assert len(run_state(run, tmp_path, single(run).evaluations[run.id]).waiting) == 2
     assert perform(run) == Outcome("finished", "2 evaluations")
     assert len(read_record(tmp_path / run.id).evaluations) == 2

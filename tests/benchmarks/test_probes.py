@@ -342,6 +342,16 @@ def test_a_probe_depends_on_its_own_code(monkeypatch: pytest.MonkeyPatch) -> Non
     assert not sources.is_current(unknown)
 
 
+def test_probed_photographs_of_before_they_were_changed_as_shown_are_measured_again() -> None:
+    """Their entries name a decoder. Those of ordinary images have the bits that they had, and those without a probe."""
+    blurred = {"code": sources.evaluation_code("blur"), "evaluation": {"probe": "blur"}}
+    decoded = {"decoder": {"name": "pillow"}}
+    assert sources.is_current(blurred)
+    assert not sources.is_current(blurred | decoded)
+    assert sources.is_current(blurred | decoded | {"code": sources.evaluation_code("blur", photographs=True)})
+    assert sources.is_current({"code": sources.evaluation_code(), "evaluation": {}, **decoded})
+
+
 def test_a_rerun_leaves_out_what_other_code_measured(
     tiny: Any, perform: Perform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
