@@ -309,6 +309,7 @@ def test_other_labels_stay_out_of_a_pass(trained: tuple[Run, Record]) -> None:
     assert probed_entry(record, "permuted_labels")["predictions"] == "none"
 
 
+@pytest.mark.usefixtures("one_batch")
 def test_probes_are_added_resumed_and_made_once(tiny: Any, perform: Perform, tmp_path: Path) -> None:
     """References: the evaluations in one go, number for number; and the pass without probes, byte for byte."""
     run = tiny()
