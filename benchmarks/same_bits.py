@@ -165,6 +165,16 @@ SAME = {
     ("Torchvision", "7aea86e5"): "f4b4e7ce",
     # probing.py: one more choice of what is kept
     ("_kept", "757312c7"): "e30009a4",
+    # evaluation.py, probing.py: what a probe changes are the pixels that are shown; those of ordinary images as before
+    ("Measurer", "827d817c"): "1b04000a",
+    ("Probing", "28fac6ee"): "31797866",  # of photographs `sources.evaluation_code` has another digest
+    # whoever measures is called between two batches of images; what is not given up has the same operations
+    ("logits_of", "bda525b6"): "9d4bbada",
+    ("estimate", "9d6e766c"): "104486e4",
+    ("_estimated", "7db91296"): "",
+    ("Measurer", "f433a95c"): "1b04000a",
+    ("evaluate", "83f4583d"): "2a7d1217",
+    ("_kept", "2334b055"): "e30009a4",
     # init_from.py: the folder of a run is found by a function of its own; one more message
     ("_folder", "9374ce60"): "",
     ("weights_path", "9180aadd"): "efea2961",

@@ -19,6 +19,7 @@ from benchmarks.running.execute import execute
 from benchmarks.running.local import warm_context
 from benchmarks.running.prepare import data_set
 from benchmarks.running.task import Settings
+from benchmarks.training import training
 
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST = (  # test files that take half a minute and more, by what they took side by side
@@ -147,6 +148,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
     evaluations = [default_evaluation(run, part, side) for part in parts for side in (8, 12)]
     execute(run, root, evaluations, Settings(Path("data")), lambda: False)
     return run, root
+
+
+@pytest.fixture
+def one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every evaluation is one batch of images, so that it is polled once whether to stop: before it."""
+    monkeypatch.setattr(training, "TOGETHER", 1000)
 
 
 @pytest.fixture

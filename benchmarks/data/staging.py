@@ -2,7 +2,8 @@
 for some days.
 
 Under the scratch folder, in `inductive/`: ROOT (the first digits of the manifest's root digest) is a copy, whole or not
-there; ROOT.lock is locked by whoever makes it (exclusively) or uses it (shared), and its time is that of the last use.
+there; ROOT.making is one that is being made, or removed; ROOT.lock is locked by whoever does that (exclusively) or uses
+the copy (shared), and its time is that of the last use.
 """
 
 import errno
@@ -26,6 +27,7 @@ log = logging.getLogger("inductive")
 FOLDER = "inductive"  # in the scratch folder
 DAYS = 7.0  # after the last use
 DIGITS = 16  # of the root digest
+MAKING = ".making"
 BLOCK = 16 * 2**20  # bytes copied at once
 WAIT = 0.5  # seconds, while another job of the node copies
 
@@ -79,15 +81,18 @@ def remove_old(place: Path, days: float = DAYS) -> None:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:  # in use
                 continue
-            for folder in (path.with_suffix(""), path.with_suffix(".making")):
-                if folder.exists():
-                    shutil.rmtree(folder)
-                    log.info("%s: removed, unused for %g days", folder, days)
+            copy, making = path.with_suffix(""), path.with_suffix(MAKING)
+            if making.exists():  # of a job that was killed
+                shutil.rmtree(making)
+            if copy.exists():
+                copy.rename(making)  # at once, so that nobody takes what is left of it for a copy
+                shutil.rmtree(making)
+                log.info("%s: removed, unused for %g days", copy, days)
 
 
 def _make(store: Store, copy: Path, alive: Callable[[], object]) -> None:
     """Copies a store, each file compared with its digest while it is copied."""
-    making = copy.with_suffix(".making")
+    making = copy.with_suffix(MAKING)
     if making.exists():  # of a job that was killed
         shutil.rmtree(making)
     needed, free = store.manifest.bytes + store.index.nbytes, shutil.disk_usage(copy.parent).free

@@ -254,8 +254,12 @@ def _evaluating_seconds(run: Run, evaluations: Sequence[Evaluation], work: float
 
 def _probing_seconds(run: Run, evaluations: Sequence[Evaluation]) -> float:
     """What it takes a core to change the images of probes, whatever device the network is on."""
-    images = sum(_part_sizes(run)[one.part] for one in evaluations if one.probe != NO_PROBE)
-    return PROBE_SECONDS * images * run.data.channels * run.image_side**2
+    pixels = sum(
+        _part_sizes(run)[one.part] * run.probed_side(one.images, one.resolution) ** 2
+        for one in evaluations
+        if one.probe != NO_PROBE
+    )
+    return PROBE_SECONDS * pixels * run.data.channels
 
 
 def _training_seconds(run: Run, slot: Slot, speeds: Speeds) -> float:

@@ -124,7 +124,7 @@ def evaluations_of(
             asked = [request.resolution] if request.resolution else [run.resolution] if probed else resolutions
             for resolution in asked:
                 try:
-                    changes = _changes(run, request, f"{table.place}.probe")
+                    changes = _changes(run, request, resolution, f"{table.place}.probe")
                     _refuse_mirrors(run, request, f"{table.place}.views")
                     _refuse_small(request, resolution, f"{table.place}.resize_side")
                     carries = _checked(run, request, resolution, f"{table.place}.resolution")
@@ -151,11 +151,11 @@ def evaluations_of(
                     )
 
 
-def _changes(run: Run, request: Request, key: str) -> list[tuple[str, int]]:
+def _changes(run: Run, request: Request, resolution: int, key: str) -> list[tuple[str, int]]:
     """The probes of a request, each with its strength. Raises ImpossibleError where its images have the wrong size."""
     if request.probe == NO_PROBE:
         return [(NO_PROBE, 0)]
-    return list(suited(request.probe, request.strength, run.image_side, key))
+    return list(suited(request.probe, request.strength, run.probed_side(request.images, resolution), key))
 
 
 def _has(run: Run, request: Request, place: str, unmet: UnmetRequests) -> bool:

@@ -38,7 +38,7 @@ def _fits_drop(share: float, side: int) -> str:
 class Probe:
     """`does`: in words, {} for the value of a strength. `values`: of strength 1, 2, ... `control`: not an image
     of something any more, or not its label: every network should be at chance. `misfit(value, side)`: why images of
-    `side` native pixels cannot be changed so; '' where they can."""
+    `side` pixels cannot be changed so; '' where they can."""
 
     does: str
     values: tuple[float, ...]
@@ -91,8 +91,8 @@ def check_probe(probe: str, strength: int | None, probe_key: str, strength_key: 
 
 
 def suited(probe: str, strength: int | None, side: int, key: str) -> Iterable[tuple[str, int]]:
-    """(probe, strength) of all that are asked for (`all`; None: every strength) and that images of `side` native pixels
-    can be changed by. Raises ImpossibleError at `key` where nothing is left of a probe that is named."""
+    """(probe, strength) of all that are asked for (`all`; None: every strength) and that images of `side` pixels can be
+    changed by. Raises ImpossibleError at `key` where nothing is left of a probe that is named."""
     for name in PROBES if probe == ALL else (probe,):
         one = PROBES[name]
         wanted = [step for step in one.strengths if strength in (None, step)]

@@ -134,11 +134,12 @@ class Run(Identified):
         data: Dataset = (self.__pydantic_private__ or {})["_data"]  # `self._data`, in a tenth of the time
         return data
 
-    @property
-    def image_side(self) -> int:
-        """Pixels of a side of the images before an evaluation shows them: the data set's own; of photographs, which
-        have none, those of training."""
-        return self.resolution if self.data.photographs else self.data.native_resolution
+    def probed_side(self, images: Images, resolution: int) -> int:
+        """Pixels of a side of the images that a probe changes, in an evaluation at a resolution: the data set's own; of
+        photographs, which have none, those that are shown (on a canvas, those of training)."""
+        if not self.data.photographs:
+            return self.data.native_resolution
+        return self.resolution if images == "canvas" else resolution
 
     @property
     def part_sizes(self) -> tuple[int, int]:
@@ -205,8 +206,8 @@ class Evaluation(Identified):
     image's.
     `interpolation`: how pixels are resized, antialiased either way. `aspect`: whether a photograph keeps the ratio of
     its sides, of which the shorter decides, or both are resized to as many pixels.
-    `probe`: what is changed in the images before all of that, by which `strength`, from 1
-    (`benchmarks.plan.probes`).
+    `probe`: what is changed in the images before all of that (in photographs, once they are decoded to the size that is
+    shown), by which `strength`, from 1 (`benchmarks.plan.probes`).
     """
 
     part: Part = "test"

@@ -137,20 +137,25 @@ MEASURING = ("benchmarks.training.evaluation:Measurer", "benchmarks.training.eva
 SAME_CODE = {"619b7e6a": "51dc4468", "10045c1b": "51dc4468"}
 
 
-def evaluation_code(probe: str = NO_PROBE) -> str:
-    """Digest of the code that measures a finished run; with a probe, also of what that does and by which strengths."""
+def evaluation_code(probe: str = NO_PROBE, photographs: bool = False) -> str:
+    """Digest of the code that measures a finished run; with a probe, also of what that does, by which strengths, and to
+    which pixels of photographs."""
     if probe == NO_PROBE:
         return code_digest((*MEASURING, RESIDENT[1]))
+    pixels = "benchmarks.training.images:decoded" if photographs else RESIDENT[1]
     code = code_digest(
-        ("benchmarks.training.probed.probing:Probing", f"benchmarks.training.probed.probes:{probe}", RESIDENT[1])
+        ("benchmarks.training.probed.probing:Probing", f"benchmarks.training.probed.probes:{probe}", pixels)
     )
     return digest_of(f"{code} {PROBES[probe].values}")
 
 
 def is_current(entry: Mapping[str, Any]) -> bool:
-    """Whether an evaluation (its index entry) was made by today's measuring code."""
+    """Whether an evaluation (its index entry, which names a decoder where images are photographs) was made by today's
+    measuring code."""
     probe = entry.get("evaluation", {}).get("probe", NO_PROBE)
-    return probe in (NO_PROBE, *PROBES) and same_code(entry.get("code"), evaluation_code(probe))
+    if probe not in (NO_PROBE, *PROBES):
+        return False
+    return same_code(entry.get("code"), evaluation_code(probe, "decoder" in entry))
 
 
 def same_code(recorded: str | None, code: str) -> bool:

@@ -27,6 +27,10 @@ class Outcome:
     again: bool = False
 
 
+class StoppedError(Exception):
+    """A measurement was given up, as the attempt is to stop."""
+
+
 class Job:
     """What an attempt has come to so far; written to ended.json when it ends."""
 
@@ -34,7 +38,8 @@ class Job:
         self.claim, self.began = claimed, began
         self.execution: dict[str, Any] = {}
         self.outcome = Outcome("finished", "nothing")
-        self.step = 0
+        self.step, self.steps = 0, 0
+        self.evaluating: tuple[int, int] | None = None  # which evaluation, from 1, of how many
         self.seconds = {"total": 0.0, "start": 0.0, "first_steps": 0.0, "training": 0.0, "evaluation": 0.0}
         self.images_per_second: float | None = None
         self.runs_per_gpu = 1  # that share its GPU; without one, side by side in its job
@@ -43,6 +48,10 @@ class Job:
     def ready(self) -> None:
         """Everything is there for the first step, or for the first evaluation where there is nothing to train."""
         self.seconds["start"] = self.seconds["start"] or time.perf_counter() - self.began
+
+    def beat(self) -> None:
+        """Gives a sign of life, with how far it is."""
+        self.claim.beat(self.step, self.steps, self.images_per_second, self.evaluating)
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:

@@ -47,7 +47,7 @@ from benchmarks.records.record import (
     write_subset,
 )
 from benchmarks.records.validity import valid_record
-from benchmarks.running.attempt_log import Job, Outcome, attempt
+from benchmarks.running.attempt_log import Job, Outcome, StoppedError, attempt
 from benchmarks.running.loop import Progress, Scored, Watch, result, train
 from benchmarks.running.task import Settings
 from benchmarks.running.together.links import LostNodeError
@@ -83,11 +83,11 @@ def execute(
     """Brings a run's record as far as it can: training, result, the wanted evaluations.
 
     `progress` and `scored`: see `Watch`; `evaluating` is told of each evaluation as it begins: its number, from 1, and
-    how many there are. `stop` is polled between steps and evaluations; when it is true, a checkpoint is written and the
-    outcome is `interrupted`. `until` stops at a step (for `rerun --first`). `members` are the other ranks of a run that
-    several compute, of which this process is the first; they end with the training. Raises OwnedError when a live
-    attempt elsewhere has the run, StaleError when its sources changed, RecordError for a record that cannot be used;
-    any other exception is recorded as the attempt's failure and raised again.
+    how many there are. `stop` is polled between steps and between the batches of a measurement; when it is true, what
+    is done is saved and the outcome is `interrupted`. `until` stops at a step (for `rerun --first`). `members` are the
+    other ranks of a run that several compute, of which this process is the first; they end with the training. Raises
+    OwnedError when a live attempt elsewhere has the run, StaleError when its sources changed, RecordError for a record
+    that cannot be used; any other exception is recorded as the attempt's failure and raised again.
     """
     began = time.perf_counter()
     for plugin in settings.plugins:
@@ -95,7 +95,7 @@ def execute(
     work, known = _opened(run, root, evaluations, settings)
     missing, finished = evaluations, False
     if known is not None and known.result is not None:
-        if known.result["state"] == "diverged":
+        if _diverged(known):
             return Outcome("diverged", "nothing")
         missing, finished = _missing(work, known, evaluations), True
         if not missing:
@@ -105,8 +105,12 @@ def execute(
         _check_ranks(work, members)
     with attempt(claim(work.folder), settings.command, began) as job, explained(run.id), ExitStack() as opened:
         if (work.folder / "result.json").exists() and not finished:  # another attempt ended while this one looked
-            finished = True
-            missing = missing_evaluations(read_record(work.folder), evaluations)
+            known, finished = read_record(work.folder), True
+            if _diverged(known):
+                job.outcome = Outcome("diverged", "nothing")
+                return job.outcome
+            missing = missing_evaluations(known, evaluations)
+        job.steps = run.steps
         job.execution = _execution(work, job.claim)
         job.runs_per_gpu = settings.runs_per_gpu
         if job.execution["device"] == "cuda":
@@ -121,7 +125,7 @@ def execute(
             if ended is None:
                 return job.outcome
             model, trained = ended
-        _EvaluationPass(work, job, model, trained).run(missing, stop, evaluating)
+        _EvaluationPass(work, job, model, trained, stop).run(missing, evaluating)
         return job.outcome
 
 
@@ -141,10 +145,17 @@ class _Work:
     def folder(self) -> Path:
         return self.root / self.run.id
 
-    def measurer(self, model: Network, job: Job) -> Measurer:
-        """What measures a network on the run's images."""
+    def measurer(self, model: Network, job: Job, stop: Callable[[], bool]) -> Measurer:
+        """What measures a network on the run's images, and meanwhile gives signs of life and polls `stop`: where that
+        is true, StoppedError is raised."""
+
+        def between() -> None:
+            job.beat()
+            if stop():
+                raise StoppedError
+
         channels_last = job.execution["layout"] == "channels_last"
-        return Measurer(model, self.run, self.images, self.subset, channels_last, self.left_out)
+        return Measurer(model, self.run, self.images, self.subset, channels_last, self.left_out, between)
 
     def training(self, job: Job, world: World | None) -> Training:
         """The training at its step 0."""
@@ -167,6 +178,11 @@ def _opened(run: Run, root: Path, evaluations: list[Evaluation], settings: Setti
     return _Work(run, root, settings, images, subset, left_out), known
 
 
+def _diverged(known: Record) -> bool:
+    """Whether a record with a result is of a run that diverged."""
+    return known.result is not None and known.result["state"] == "diverged"
+
+
 @contextmanager
 def _decoding(work: _Work, job: Job) -> Iterator[_Work]:
     """The work, its photographs read from the node's scratch disk where there is one, and made pixels of by the
@@ -178,8 +194,7 @@ def _decoding(work: _Work, job: Job) -> Iterator[_Work]:
     with ExitStack() as opened:
         store = images.train.store
         if settings.scratch is not None:
-            alive = partial(job.claim.beat, job.step, work.run.steps, None)
-            store = opened.enter_context(staged(store, settings.scratch, alive))
+            store = opened.enter_context(staged(store, settings.scratch, job.beat))
         decoder = job.execution["decoder"]["name"]
         decoding = opened.enter_context(Decoding(store, decoder, settings.workers or 0))
         yield replace(work, images=decoded_by(images, decoding))
@@ -201,12 +216,17 @@ def _train(work: _Work, job: Job, watch: Watch, members: Members | None) -> tupl
     (`job.outcome` says which), and where only its first steps were to be made."""
     write_subset(work.root, work.run, work.subset)
     with _together(work, job, watch, members) as world:
-        make, measure = partial(work.training, job, world), lambda one: work.measurer(one.model, job)
+        stop = watch.stop if world is None else lambda: False  # several ranks stop together, after a step
+        make, measure = partial(work.training, job, world), lambda one: work.measurer(one.model, job, stop)
         training = train(make, measure, work.folder, job, watch)
     if training is None or watch.until is not None:
         return None
     model = training.finished_model()
-    trained = _conclude(work.measurer(model, job), training, work.folder, job)
+    try:
+        trained = _conclude(work.measurer(model, job, watch.stop), training, work.folder, job)
+    except StoppedError:
+        job.outcome = Outcome("interrupted", f"trained {count(work.run.steps, 'steps')}, stopped before its result")
+        return None
     return None if trained is None else (model, trained)
 
 
@@ -344,8 +364,8 @@ def finished_model(run: Run, folder: Path, execution: Mapping[str, Any], sha256:
 
 
 def _conclude(measurer: Measurer, training: Training, folder: Path, job: Job) -> dict[str, Any] | None:
-    """Measures the run just trained on its training images and writes its weights. Returns what result.json will say,
-    or None for a run that its last update broke."""
+    """Measures the run just trained on its training images, and writes its weights and what result.json will say, so
+    that this is done once. Returns the latter, or None for a run that its last update broke."""
     run = training.run
     with job.timed("evaluation"):
         _, accuracy, loss = measurer.score("train", default_evaluation(run, "test", run.resolution))
@@ -361,7 +381,9 @@ def _conclude(measurer: Measurer, training: Training, folder: Path, job: Job) ->
         state = measurer.model.state_dict()
         weights = safetensors.torch.save({name: t.contiguous() for name, t in state.items()})
         job.claim.write(folder / "weights.safetensors", weights)
-        return result(training, job, loss, accuracy, weights=weights_digest(weights))
+        trained = result(training, job, loss, accuracy, weights=weights_digest(weights))
+        job.claim.write_json(folder / TRAINED, trained)
+        return trained
 
 
 class _EvaluationPass:
@@ -370,9 +392,11 @@ class _EvaluationPass:
     `trained` is what result.json will say of a run whose training has just ended: it is written last of all.
     """
 
-    def __init__(self, work: _Work, job: Job, model: Network, trained: Mapping[str, Any] | None):
+    def __init__(
+        self, work: _Work, job: Job, model: Network, trained: Mapping[str, Any] | None, stop: Callable[[], bool]
+    ):
         self.work, self.job, self.trained = work, job, trained
-        self.measurer = work.measurer(model, job)
+        self.measurer = work.measurer(model, job, stop)
         self.probing = Probing(self.measurer)
         attempts = read_attempts(work.folder)
         ended = [one.number for one in attempts if one.ended is not None and one.ended["state"] == "finished"]
@@ -383,12 +407,12 @@ class _EvaluationPass:
             duplicates.check_same_list(work.run.id, self.done.entries, work.left_out)
         self.found = {entry["id"] for entry in self.done.entries}  # by attempts before this one
 
-    def run(self, missing: list[Evaluation], stop: Callable[[], bool], evaluating: Callable[[int, int], None]) -> None:
+    def run(self, missing: list[Evaluation], evaluating: Callable[[int, int], None]) -> None:
         """Makes those of the missing evaluations that are not found, keeping what is done when it is stopped and every
         few seconds; `job.outcome` says how it ended."""
         left = [one for one in missing if one.id not in self.found]
         with self.job.timed("evaluation"):
-            if not self._measure(left, stop, evaluating):
+            if not self._measure(left, evaluating):
                 return
             self._conclude(len(left))
         what = count(len(left), "evaluations")
@@ -396,25 +420,25 @@ class _EvaluationPass:
         trained = f"trained {count(self.work.run.steps, 'steps')}, {what}"
         self.job.outcome = Outcome("finished", trained if trained_here else what)
 
-    def _measure(
-        self, left: list[Evaluation], stop: Callable[[], bool], evaluating: Callable[[int, int], None]
-    ) -> bool:
+    def _measure(self, left: list[Evaluation], evaluating: Callable[[int, int], None]) -> bool:
         """Whether all are made; False when it was stopped before."""
         done, job = self.done, self.job
         kept = self._predictions_kept([one for one in left if one.probe == NO_PROBE])
         saved = time.monotonic()
         for number, one in enumerate(left):
-            evaluating(number + 1, len(left))
-            job.claim.beat(job.step, self.work.run.steps, job.images_per_second, (number + 1, len(left)))
-            stopping = stop()
-            if stopping or (number and time.monotonic() - saved >= SAVE_SECONDS):
+            job.evaluating = (number + 1, len(left))
+            evaluating(*job.evaluating)
+            if number and time.monotonic() - saved >= SAVE_SECONDS:
                 self._save()
                 saved = time.monotonic()
-            if stopping:
+            began = time.perf_counter()
+            try:
+                self.measurer.between()
+                entries, arrays = self._evaluated(one, kept)
+            except StoppedError:
+                self._save()
                 job.outcome = Outcome("interrupted", f"stopped after {number} of {count(len(left), 'evaluations')}")
                 return False
-            began = time.perf_counter()
-            entries, arrays = self._evaluated(one, kept)
             done.entries += [{"run": self.work.run.id, **entry, **self.decoder} for entry in entries]
             done.arrays |= arrays
             job.evaluated(one.id, entries[0]["count"], time.perf_counter() - began)
@@ -429,18 +453,14 @@ class _EvaluationPass:
 
     def _evaluated(self, one: Evaluation, kept: str) -> tuple[list[dict[str, Any]], dict[str, NDArray[Any]]]:
         """Index entries and arrays of one evaluation."""
-        code = sources.evaluation_code(one.probe)
+        code = sources.evaluation_code(one.probe, self.work.run.data.photographs)
         if one.probe != NO_PROBE:
             return self.probing.evaluate(one, code, self.work.settings.predictions)
-        measured = evaluate(self.measurer, [one], code, lambda: False, kept)
-        assert measured is not None  # it is never told to give up
-        return measured
+        return evaluate(self.measurer, [one], code, kept)
 
     def _save(self) -> None:
-        """Keeps what is measured so far, for an attempt that resumes; what result.json will say comes before it."""
+        """Keeps what is measured so far, for an attempt that resumes."""
         self.job.claim.check()
-        if self.trained is not None:
-            self.job.claim.write_json(self.work.folder / TRAINED, dict(self.trained))
         if len(self.done.entries) > len(self.found):
             self._write()
 

@@ -21,7 +21,7 @@ from benchmarks.records.checkpoints import drop_checkpoints, load_checkpoint, sa
 from benchmarks.records.init_from import source_name
 from benchmarks.records.metrics import Metrics
 from benchmarks.records.record import FORMAT
-from benchmarks.running.attempt_log import Job, Outcome
+from benchmarks.running.attempt_log import Job, Outcome, StoppedError
 from benchmarks.training.batchnorm import batch_norms
 from benchmarks.training.compiling import drop_compiled
 from benchmarks.training.evaluation import Measurer
@@ -40,8 +40,8 @@ FIRST_STEPS = PLAIN_STEPS + 1  # of an attempt: CUDA's start, compilation, recor
 
 @dataclass(frozen=True)
 class Watch:
-    """Who watches a training: `stop` is polled between steps, `progress` told of each, `scored` of those that are
-    logged. `until` ends it at a step."""
+    """Who watches a training: `stop` is polled between steps, and between the batches of a measurement; `progress` is
+    told of each step, `scored` of those that are logged. `until` ends it at a step."""
 
     stop: Callable[[], bool]
     progress: Progress
@@ -139,6 +139,7 @@ class _Loop:
         run, steps = training.run, training.steps
         self.metrics = Metrics(folder / "metrics.jsonl", steps, run.validation_interval, job.claim.check)
         self.last = steps if watch.until is None else min(watch.until, steps)
+        self.row: dict[str, Any] | None = None  # the newest step's metrics, until they are whole
 
     def run(self) -> bool:
         """Whether the last step is done; otherwise `job.outcome` says why it is not."""
@@ -162,43 +163,41 @@ class _Loop:
             if checkpoint["run"] != self.training.run.id:
                 raise RecordError(f"{self.folder}: its checkpoint is of another run, {checkpoint['run']}")
             self.training.restore(checkpoint["training"])
+            self.row = checkpoint.get("row")
         self.training.agree()
         self.metrics.start(self.training.step)
         self.job.step = self.training.step
         self.job.claim.started_at(self.training.step)
 
     def _updates(self) -> bool:
-        """Makes the updates; False where the run diverged or was stopped before the last."""
+        """Makes the updates; False where the run diverged or was stopped before all is done."""
         training, watch = self.training, self.watch
+        if self.row is not None and not self._noted():
+            return self._stopped()
         first, saved, start = training.step, time.monotonic(), time.perf_counter()
         steady = first + FIRST_STEPS  # from here on images a second are counted; those of a shorter attempt have it all
         while training.step < self.last:
-            row = self._update()
-            if row is None:
+            self.row = self._update()
+            if self.row is None:
                 return self._diverged()
-            if self.metrics.validates(training.step):
-                before = time.perf_counter()
-                with training.averaged():
-                    row |= _validated(self.measurer, training.run)
-                start += time.perf_counter() - before  # images a second are those of training
-            self.metrics.add(training.step, row)
-            if row:  # it was read for the metrics: nothing waits for the device to show it
-                watch.scored(row["loss"], row.get("validation_accuracy"))
+            before = time.perf_counter()
+            noted = self._noted()
+            start += time.perf_counter() - before  # images a second are those of training
             self._report((training.step - first) * training.run.recipe.batch_size / (time.perf_counter() - start))
             if training.step == self.last:
-                break
+                return noted or self._stopped()
             if training.step == steady:
                 self.job.seconds["first_steps"] += time.perf_counter() - start
                 first, start = training.step, time.perf_counter()
-            stopping = training.stops(watch.stop())
-            if stopping or time.monotonic() - saved >= watch.checkpoint_seconds:
-                if training.diverged():  # nothing is saved that has not been looked at
-                    return self._diverged()
+            stopping = not noted or training.stops(watch.stop())
+            due = time.monotonic() - saved >= watch.checkpoint_seconds
+            if (stopping or due) and training.diverged():  # nothing is saved that has not been looked at
+                return self._diverged()
+            if stopping:
+                return self._stopped()
+            if due:
                 self._save()
                 saved = time.monotonic()
-            if stopping:
-                self.job.outcome = Outcome("interrupted", f"stopped at step {training.step} of {training.steps}")
-                return False
         return True
 
     def _update(self) -> dict[str, Any] | None:
@@ -209,11 +208,34 @@ class _Loop:
         except torch.OutOfMemoryError as error:
             raise ShortOfMemoryError from error
 
+    def _noted(self) -> bool:
+        """Measures the network on the validation part, where that is due, and notes the newest step's metrics. False
+        where it is to stop meanwhile: they then wait in the checkpoint for the attempt that resumes."""
+        assert self.row is not None
+        training, row = self.training, self.row
+        if self.metrics.validates(training.step):
+            try:
+                with training.averaged():
+                    row |= _validated(self.measurer, training.run)
+            except StoppedError:
+                return False
+        self.metrics.add(training.step, row)
+        if row:  # it was read for the metrics: nothing waits for the device to show it
+            self.watch.scored(row["loss"], row.get("validation_accuracy"))
+        self.row = None
+        return True
+
+    def _stopped(self) -> bool:
+        """Saves, for the attempt that resumes, and returns False."""
+        self._save()
+        self.job.outcome = Outcome("interrupted", f"stopped at step {self.training.step} of {self.training.steps}")
+        return False
+
     def _report(self, images_per_second: float) -> None:
         """Tells whoever watches how far it is."""
         step, steps = self.training.step, self.training.steps
         self.job.step, self.job.images_per_second = step, images_per_second
-        self.job.claim.beat(step, steps, images_per_second)
+        self.job.beat()
         self.watch.progress(step, steps, images_per_second)
 
     def _save(self) -> None:
@@ -225,7 +247,10 @@ class _Loop:
         except OSError as error:  # the rows are kept and written with the next checkpoint
             log.warning("metrics could not be written (%s); no checkpoint at step %d", error, training.step)
             return
-        save_checkpoint(self.folder, training.step, {"run": training.run.id, "training": training.state()}, check)
+        state = {"run": training.run.id, "training": training.state()}
+        if self.row is not None:
+            state["row"] = self.row
+        save_checkpoint(self.folder, training.step, state, check)
 
     def _diverged(self) -> bool:
         """Records that the loss is not finite at this step, and returns False."""

@@ -60,9 +60,14 @@ class _Moments:
 
 @torch.no_grad()
 def estimate(
-    model: nn.Module, pixels: Pixels, transform: Callable[[Tensor], Tensor], channels_last: bool
+    model: nn.Module,
+    pixels: Pixels,
+    transform: Callable[[Tensor], Tensor],
+    channels_last: bool,
+    between: Callable[[], object] = lambda: None,
 ) -> Statistics:
-    """Statistics of every BatchNorm over uint8 images (N, C, H, W) put through `transform`; the model stays as it is.
+    """Statistics of every BatchNorm over uint8 images (N, C, H, W) put through `transform`; the model stays as it is,
+    also where `between`, which is called between batches, raises to give up.
 
     Where the device has no room, its cache is emptied, and then the batch halved, which the log says, as layers behind
     others depend on it. Raises torch.OutOfMemoryError when four images are too many, and ValueError where BatchNorm
@@ -71,7 +76,7 @@ def estimate(
     batch, emptied = BATCH, False
     while True:
         try:
-            return _estimated(model, pixels, transform, channels_last, batch)
+            return _estimated(model, pixels, transform, channels_last, batch, between)
         except torch.OutOfMemoryError:
             if emptied and batch == LEAST:
                 raise
@@ -84,7 +89,12 @@ def estimate(
 
 
 def _estimated(
-    model: nn.Module, pixels: Pixels, transform: Callable[[Tensor], Tensor], channels_last: bool, batch: int
+    model: nn.Module,
+    pixels: Pixels,
+    transform: Callable[[Tensor], Tensor],
+    channels_last: bool,
+    batch: int,
+    between: Callable[[], object],
 ) -> Statistics:
     """`estimate` with so many images a batch at most."""
     norms = batch_norms(model)
@@ -97,7 +107,9 @@ def _estimated(
     for norm in norms:
         norm.train()
     try:
-        for part in np.array_split(np.arange(len(pixels)), math.ceil(len(pixels) / batch)):
+        for number, part in enumerate(np.array_split(np.arange(len(pixels)), math.ceil(len(pixels) / batch))):
+            if number:
+                between()
             x = transform(torch.from_numpy(pixels[part]).to(device).float() / 255)
             model(x.contiguous(memory_format=torch.channels_last) if channels_last else x)
     finally:

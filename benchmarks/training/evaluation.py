@@ -39,11 +39,15 @@ class Measurer:
         subset: Subset,
         channels_last: bool,
         left_out: Duplicates | None = None,
+        between: Callable[[], object] = lambda: None,
     ):
-        """`left_out` are the test images that the part `test_unique` lacks."""
+        """`left_out` are the test images that the part `test_unique` lacks. `between` is called between two batches of
+        images, and may raise to give up a measurement. `changed` is what a probe makes of the pixels of a part, once
+        photographs are decoded to them."""
         self.model, self.resolution, self.precision = model, run.resolution, run.precision
         self.device = next(model.parameters()).device
-        self.channels_last, self.left_out = channels_last, left_out
+        self.channels_last, self.left_out, self.between = channels_last, left_out, between
+        self.changed: Callable[[Pixels], Pixels] = lambda pixels: pixels
         self.default_way = next(iter(models.carry_ways(run.model, options=run.options)), None)
         self.classes = int(images.train_labels.max()) + 1
         self.parts: dict[str, tuple[Part, NDArray[np.int64]]] = {
@@ -82,6 +86,7 @@ class Measurer:
                 changed.enter_context(with_statistics(self.model, self.statistics(how)))
             changed.enter_context(arithmetic(self.device, self.precision))
             pixels, left = decoded(self.parts[part][0], how, self.resolution)
+            pixels = self.changed(pixels)
             logits = self._logits(pixels, lambda x: self.shown(x, left), how.resolution)
             if how.views == "one":
                 return logits
@@ -90,7 +95,7 @@ class Measurer:
     def _logits(self, pixels: Pixels, shown: Callable[[Tensor], Tensor], resolution: int) -> Tensor:
         """Logits (N, classes) of images as `shown`, by the network as it is."""
         together = images_together(self.device, resolution)
-        return logits_of(self.model, pixels, shown, self.channels_last, together)
+        return logits_of(self.model, pixels, shown, self.channels_last, together, self.between)
 
     def statistics(self, how: Evaluation) -> Statistics:
         """BatchNorm's, re-estimated on the training images as an evaluation shows them; the same for all parts."""
@@ -98,7 +103,9 @@ class Measurer:
         if key not in self._statistics:
             pixels, left = decoded(self.parts["train"][0], how, self.resolution)
             with arithmetic(self.device, self.precision):
-                self._statistics[key] = estimate(self.model, pixels, lambda x: self.shown(x, left), self.channels_last)
+                self._statistics[key] = estimate(
+                    self.model, pixels, lambda x: self.shown(x, left), self.channels_last, self.between
+                )
         return self._statistics[key]
 
     def score(self, part: str, how: Evaluation) -> tuple[Tensor, float, float]:
@@ -118,23 +125,17 @@ def centred(x: Tensor, side: int) -> Tensor:
 
 
 def evaluate(
-    measurer: Measurer,
-    wanted: list[Evaluation],
-    code: str,
-    between: Callable[[], bool],
-    predictions: str = "auto",
-) -> tuple[list[dict[str, Any]], dict[str, NDArray[Any]]] | None:
+    measurer: Measurer, wanted: list[Evaluation], code: str, predictions: str = "auto"
+) -> tuple[list[dict[str, Any]], dict[str, NDArray[Any]]]:
     """All evaluations of one pass: index entries and arrays for `record.write_evaluations`.
 
-    `between` is asked before each evaluation; when it says true the pass is given up and None returned. `predictions`
-    is what is kept of each image: 'logits', 'top5', 'classes', 'none', or 'auto' (logits up to LOGITS_BYTES, then
-    top5). The predicted class is kept beside logits, too: in 16 bits two may be equal that were not when it was chosen.
+    `predictions` is what is kept of each image: 'logits', 'top5', 'classes', 'none', or 'auto' (logits up to
+    LOGITS_BYTES, then top5). The predicted class is kept beside logits, too: in 16 bits two may be equal that were not
+    when it was chosen.
     """
     entries, arrays = [], {}
     kept = predictions if predictions != "auto" else _thinned(measurer, wanted)
     for evaluation in wanted:
-        if between():
-            return None
         logits, accuracy, nll = measurer.score(evaluation.part, evaluation)
         number = np.uint16 if logits.shape[1] <= 2**16 else np.uint32
         if kept == "logits":

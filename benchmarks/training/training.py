@@ -303,17 +303,25 @@ def images_together(device: torch.device, resolution: int) -> int:
 
 @torch.inference_mode()
 def logits_of(
-    model: nn.Module, pixels: Pixels, transform: Any, channels_last: bool, together: int = TOGETHER
+    model: nn.Module,
+    pixels: Pixels,
+    transform: Any,
+    channels_last: bool,
+    together: int = TOGETHER,
+    between: Callable[[], object] = lambda: None,
 ) -> Tensor:
     """Logits (float32, N x classes, on the CPU) of uint8 images (N, C, H, W) put through `transform`.
 
     They are computed in the precision of the `arithmetic` around the call, so many images `together`, or half as many,
-    and half again, where the device has no room. Nothing waits for a GPU until all are computed. Raises
-    torch.OutOfMemoryError when one image is too many.
+    and half again, where the device has no room; `between` is called between them, and may raise to give up. Nothing
+    waits for a GPU until all are computed. Raises torch.OutOfMemoryError when one image is too many.
     """
     model.eval()
-    parts, start, count = [], 0, together
+    parts: list[Tensor] = []
+    start, count = 0, together
     while start < len(pixels):
+        if parts:
+            between()
         try:
             parts.append(_logits(model, pixels[start : start + count], transform, channels_last))
             start += count

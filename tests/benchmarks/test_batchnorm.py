@@ -99,6 +99,21 @@ def test_a_failure_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> Non
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+def test_what_is_called_between_batches_may_give_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reference: the estimate without it, by batches of 100; given up, the network is as it was."""
+    model, data, calls = network().eval(), pixels(300), []
+    monkeypatch.setattr(batchnorm, "BATCH", 100)
+    expected = estimate(model, data, lambda x: x, channels_last=False)
+    found = estimate(model, data, lambda x: x, channels_last=False, between=lambda: calls.append(None))
+    assert len(calls) == 2
+    assert all(map(torch.equal, *([t for pair in each for t in pair] for each in (found, expected))))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(StopIteration):
+        estimate(model, data, lambda x: x, channels_last=False, between=iter([None]).__next__)
+    assert not any(module.training or module._forward_pre_hooks for module in model.modules())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
 # --- memory ---
 
 

@@ -1,7 +1,9 @@
 """Checkpoints: damage is found, the one before is used, and no code is run on loading."""
 
+import errno
 import hashlib
 import logging
+import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.errors import RecordError
 from benchmarks.records.checkpoints import KEEP, checkpoint_paths, drop_checkpoints, load_checkpoint, save_checkpoint
 
 
@@ -114,17 +117,48 @@ def test_a_pickle_with_code_is_not_run(tmp_path: Path) -> None:
 def test_a_full_disk_is_a_warning_and_keeps_the_old_ones(
     two: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """torch reports a full disk as RuntimeError; reference: the files that were there."""
+    """The system says so where the bytes should reach the disk; reference: the files that were there."""
     before = {path: path.read_bytes() for path in two.iterdir()}
 
     def full(*_: object) -> None:
-        raise RuntimeError("PytorchStreamWriter failed writing file")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr(os, "fsync", full)
     with caplog.at_level(logging.WARNING, "inductive"):
         assert not save_checkpoint(two, 40, _state(40))
     assert {path: path.read_bytes() for path in two.iterdir()} == before
     assert "could not be written" in caplog.text
+
+
+def test_an_error_of_the_device_is_no_full_disk(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA reports what went wrong in a step where its result is next copied: here, as a RuntimeError. It must end the
+    attempt: steps after it would compute nothing."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch, "save", broken)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        save_checkpoint(two, 40, _state(40))
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.EIO])
+def test_a_file_that_cannot_be_read_now_is_kept(number: int, two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of the disk or its server says nothing of the content: the file is named, and stays for the next
+    attempt. Reference: the files and the state as they were saved."""
+    before = {path: path.read_bytes() for path in two.iterdir()}
+    newest = checkpoint_paths(two)[0]
+
+    def failing(path: Path) -> bytes:
+        raise OSError(number, os.strerror(number), str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", failing)
+        with pytest.raises(RecordError, match=f"{newest.name}: cannot be read .*{os.strerror(number)}"):
+            load_checkpoint(two)
+    assert {path: path.read_bytes() for path in two.iterdir()} == before
+    loaded = load_checkpoint(two)
+    assert loaded is not None and loaded["step"] == 30
 
 
 def test_dropped_when_finished(two: Path) -> None:

@@ -173,6 +173,7 @@ def everything(run: Run) -> list[Evaluation]:
     return list(dict.fromkeys(itertools.chain(*(wanted(run, **table) for table in tables))))
 
 
+@pytest.mark.usefixtures("one_batch")
 @pytest.mark.parametrize("model", ["vit", "resnet", "mixer"])
 def test_every_kind_is_added_without_training(
     model: str, tiny: Make, perform: Perform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -224,7 +225,7 @@ def test_what_is_kept_of_predictions_is_what_was_counted(kept: str, classes: int
         score=lambda part, how: (logits, (logits.argmax(1) == torch.from_numpy(labels)).double().mean().item(), 1.0),
         parts={"test": (None, labels)}, classes=classes, left_out=None,
     )  # fmt: skip
-    entries, arrays = evaluate(fake, [one], "0" * 8, lambda: False, kept) or ([], {})
+    entries, arrays = evaluate(fake, [one], "0" * 8, kept)
     predicted = arrays[f"{one.id}.predicted"]
     assert predicted.dtype == (np.uint8 if classes <= 256 else np.uint16 if classes <= 65_536 else np.uint32)
     assert arrays["labels.test"].dtype == (np.int16 if classes <= 32_768 else np.int32)
@@ -238,7 +239,7 @@ def test_what_is_kept_of_predictions_is_what_was_counted(kept: str, classes: int
     del arrays[f"{one.id}.predicted"]  # a record of before it was kept
     write_evaluations(tmp_path, 1, entries, arrays)
     assert read_correct(tmp_path, one.id, "test") is not None
-    assert not any("predicted" in name for name in (evaluate(fake, [one], "", lambda: False, "none") or ([], {}))[1])
+    assert not any("predicted" in name for name in evaluate(fake, [one], "", "none")[1])
 
 
 def test_calibration_error_is_guos() -> None:

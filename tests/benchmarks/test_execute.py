@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from rich.console import Console
 from warm import Started
 
@@ -21,16 +20,17 @@ from benchmarks.errors import OwnedError, RecordError, StaleError
 from benchmarks.files import read_json, write_json
 from benchmarks.plan.run import Evaluation, Run, default_evaluation
 from benchmarks.plan.study import single
-from benchmarks.records import attempts, sources
+from benchmarks.records import attempts, checkpoints, sources
+from benchmarks.records.attempts import Claim, claim, read_attempts
 from benchmarks.records.checkpoints import checkpoint_paths
 from benchmarks.records.evaluation_files import read_entries
 from benchmarks.records.metrics import read_metrics
 from benchmarks.records.record import configuration_digest, opened_pass, read_record
 from benchmarks.records.states import run_state, study_states
 from benchmarks.running.attempt_log import Outcome
-from benchmarks.training import training
+from benchmarks.training import batchnorm, training
 from benchmarks.training.batches import Batches
-from benchmarks.training.evaluation import evaluate
+from benchmarks.training.evaluation import Measurer, evaluate
 
 Make = Callable[..., Run]
 Perform = Callable[..., Outcome]
@@ -95,6 +95,7 @@ def test_stopped_and_continued_is_equal_to_the_bit(
 FOUR = [Evaluation(resolution=side, part=part) for side in (8, 12) for part in ("test", "validation")]
 
 
+@pytest.mark.usefixtures("one_batch")
 @pytest.mark.parametrize("stops", [(12, 1, 1), (13, 1, 2), (14, 2), (15, 1), (13, 1, 1, 1, 1, 2)])
 def test_a_stop_between_two_evaluations_keeps_the_first(
     stops: tuple[int, ...], tiny: Make, perform: Perform, tmp_path: Path
@@ -140,6 +141,7 @@ def test_evaluations_survive_a_kill(
     assert [entry["id"] for entry in read_record(tmp_path / run.id).evaluations] == [one.id for one in FOUR]
 
 
+@pytest.mark.usefixtures("one_batch")
 def test_an_added_pass_is_kept_in_parts_too(tiny: Make, perform: Perform, tmp_path: Path) -> None:
     """Of a finished run: what a stopped pass has measured lies in one file with the rest; the first pass stays."""
     run = tiny()
@@ -152,6 +154,102 @@ def test_an_added_pass_is_kept_in_parts_too(tiny: Make, perform: Perform, tmp_pa
     assert names == ["0001.npz", "0004.npz"]
     assert (tmp_path / run.id / "evaluations" / "0001.npz").read_bytes() == first
     assert [one["id"] for one in read_record(tmp_path / run.id).evaluations] == [one.id for one in FOUR]
+
+
+MEASURED: dict[str, Any] = {"model": "resnet", "budget": {"steps": 4}, "validate_every": 2}
+REESTIMATED = [Evaluation(resolution=side, part="validation", batchnorm="reestimated") for side in (8, 12)]
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is measured of a tiny run takes several batches of images."""
+    monkeypatch.setattr(training, "TOGETHER", 5)
+    monkeypatch.setattr(batchnorm, "BATCH", 20)
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_a_stop_within_a_measurement_leaves_no_trace(tiny: Make, perform: Perform, tmp_path: Path) -> None:
+    """Between any two batches: of the validation part while it is trained, of the training images after it, of those
+    that BatchNorm is estimated on, of an evaluation. Reference: the same run uninterrupted."""
+    run, told = tiny(**MEASURED), set()
+    perform(run, root=tmp_path / "whole", evaluations=REESTIMATED)
+    whole = _left(tmp_path / "whole" / run.id)
+    for poll in range(1, 1000):
+        root = tmp_path / str(poll)
+        stopped = perform(run, root=root, stop_at=poll, evaluations=REESTIMATED)
+        told.add(stopped.did)
+        assert run_state(run, root, []).state == stopped.state
+        if stopped.state == "finished":
+            break
+        assert perform(run, root=root, evaluations=REESTIMATED).state == "finished"
+        assert _left(root / run.id) == whole
+        assert checkpoint_paths(root / run.id) == []
+    assert told == {
+        *(f"stopped at step {step} of 4" for step in (1, 2, 3, 4)),
+        "trained 4 steps, stopped before its result",
+        *(f"stopped after {number} of 2 evaluations" for number in (0, 1)),
+        "trained 4 steps, 2 evaluations",
+    }
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_a_validation_that_was_stopped_may_be_stopped_again(tiny: Make, perform: Perform, tmp_path: Path) -> None:
+    """Reference: the same run uninterrupted. The second poll is within the validation after step 2, and then the first
+    of the attempt that resumes."""
+    run = tiny(**MEASURED)
+    perform(run, root=tmp_path / "whole")
+    for poll in (2, 1, 1):
+        assert perform(run, stop_at=poll) == Outcome("interrupted", "stopped at step 2 of 4")
+    perform(run)
+    for name in ("weights.safetensors", "metrics.jsonl", "result.json"):
+        assert _left(tmp_path / run.id)[name] == _left(tmp_path / "whole" / run.id)[name]
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_there_is_a_sign_of_life_between_batches_of_a_measurement(
+    tiny: Make, perform: Perform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reference: the batches that the network is given, counted. A measurement, and before it the step or the estimate,
+    ends and begins with a batch: no more than two come one after the other."""
+    events = []
+
+    def beaten(self: Claim, *about: Any) -> None:
+        events.append("beat")
+
+    def seen(run: Run, execution: Any) -> Any:
+        model = build(run, execution)
+        model.register_forward_pre_hook(lambda module, inputs: events.append("batch"))
+        return model
+
+    build = training.build_model
+    monkeypatch.setattr(training, "build_model", seen)
+    monkeypatch.setattr(Claim, "beat", beaten)
+    assert perform(tiny(**MEASURED), evaluations=REESTIMATED).state == "finished"
+    assert events.count("batch") > 40
+    assert ["batch"] * 3 not in [events[start : start + 3] for start in range(len(events))]
+
+
+def test_training_images_are_measured_once(
+    tiny: Make, perform: Perform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An attempt that is killed in its first evaluation leaves what result.json will say. Reference: the uninterrupted
+    run's."""
+    run, measured, score = tiny(), [], Measurer.score
+    perform(run, root=tmp_path / "whole")
+
+    def scored(self: Measurer, part: str, how: Evaluation) -> Any:
+        if part == "test" and measured == ["train"]:
+            measured.append("killed")
+            raise SystemExit
+        measured.append(part)
+        return score(self, part, how)
+
+    monkeypatch.setattr(Measurer, "score", scored)
+    with pytest.raises(SystemExit):
+        perform(run)
+    assert perform(run).state == "finished"
+    assert measured.count("train") == 1
+    assert _left(tmp_path / run.id) == _left(tmp_path / "whole" / run.id)
 
 
 def test_evaluations_of_other_weights_do_not_count(tiny: Make, perform: Perform, tmp_path: Path) -> None:
@@ -200,7 +298,7 @@ def test_other_measuring_code_measures_again(
     """A change of the measurement makes evaluations missing, not the run stale."""
     run = tiny()
     perform(run)
-    monkeypatch.setattr(sources, "evaluation_code", lambda probe: "00000000")
+    monkeypatch.setattr(sources, "evaluation_code", lambda *_: "00000000")
     assert len(run_state(run, tmp_path, single(run).evaluations[run.id]).waiting) == 2
     assert perform(run) == Outcome("finished", "2 evaluations")
     assert len(read_record(tmp_path / run.id).evaluations) == 2
@@ -245,6 +343,31 @@ def test_a_last_update_that_breaks_the_weights_is_diverged_too(
     assert perform(run).state == "diverged"
     assert read_record(tmp_path / run.id).reason == "non-finite loss at step 1"
     assert not (tmp_path / run.id / "weights.safetensors").exists()
+
+
+@pytest.mark.parametrize("state", ["diverged", "finished"])
+def test_what_another_process_has_ended_meanwhile_is_reported_as_it_ended(
+    state: str, tiny: Make, perform: Perform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had begun when this one looked at the record, and is done when this one claims it. Reference: the other's own
+    outcome and its result.json, which stays."""
+    rate = {"diverged": 1e30, "finished": 1e-3}[state]
+    run = tiny(recipe={"name": "digits", "optimizer": "sgd", "learning_rate": rate, "clip": 0.0})
+    others = []
+
+    def late(folder: Path) -> Claim:
+        with monkeypatch.context() as patched:
+            patched.setattr("benchmarks.running.execute.claim", claim)
+            others.append(perform(run))
+        others.append((folder / "result.json").read_bytes())
+        return claim(folder)
+
+    monkeypatch.setattr("benchmarks.running.execute.claim", late)
+    ours = perform(run)
+    assert ours.state == others[0].state == state
+    assert (tmp_path / run.id / "result.json").read_bytes() == others[1]
+    assert [one.ended["state"] for one in read_attempts(tmp_path / run.id) if one.ended] == [state] * 2
+    assert run_state(run, tmp_path, []).state == state
 
 
 def test_a_failure_is_recorded_and_can_be_tried_again(
@@ -482,7 +605,7 @@ def test_a_full_disk_during_training_warns_and_fails_at_the_end(
 
     run = tiny()
     with monkeypatch.context() as patched, caplog.at_level(logging.WARNING, "inductive"):
-        patched.setattr(torch, "save", full)
+        patched.setattr(checkpoints, "write_atomic", full)
         patched.setattr(attempts, "write_atomic", full)
         with pytest.raises(OSError, match="No space left"):
             perform(run, checkpoint_seconds=1e-9)

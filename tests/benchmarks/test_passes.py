@@ -55,7 +55,7 @@ def test_every_damage_to_the_index_is_noticed(tmp_path: Path) -> None:
 
 def test_a_pass_of_another_run_holds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its file goes with the next pass that is written; one that names no run is taken, as it was before they did."""
-    monkeypatch.setattr(sources, "evaluation_code", lambda probe: "00000000")
+    monkeypatch.setattr(sources, "evaluation_code", lambda *_: "00000000")
     (tmp_path / "mine" / "evaluations").mkdir(parents=True)
     for number, about in ((2, {"run": "mine"}), (3, {"run": "another"}), (4, {})):
         entries = [{"id": str(number), "code": "00000000", **about}]

@@ -309,6 +309,7 @@ def test_other_labels_stay_out_of_a_pass(trained: tuple[Run, Record]) -> None:
     assert probed_entry(record, "permuted_labels")["predictions"] == "none"
 
 
+@pytest.mark.usefixtures("one_batch")
 def test_probes_are_added_resumed_and_made_once(tiny: Any, perform: Perform, tmp_path: Path) -> None:
     """References: the evaluations in one go, number for number; and the pass without probes, byte for byte."""
     run = tiny()
@@ -340,6 +341,16 @@ def test_a_probe_depends_on_its_own_code(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [name for name in before if before[name] != after[name]] == ["blur"]
     unknown = {"code": before["-"], "evaluation": {"probe": "of a later version"}}
     assert not sources.is_current(unknown)
+
+
+def test_probed_photographs_of_before_they_were_changed_as_shown_are_measured_again() -> None:
+    """Their entries name a decoder. Those of ordinary images have the bits that they had, and those without a probe."""
+    blurred = {"code": sources.evaluation_code("blur"), "evaluation": {"probe": "blur"}}
+    decoded = {"decoder": {"name": "pillow"}}
+    assert sources.is_current(blurred)
+    assert not sources.is_current(blurred | decoded)
+    assert sources.is_current(blurred | decoded | {"code": sources.evaluation_code("blur", photographs=True)})
+    assert sources.is_current({"code": sources.evaluation_code(), "evaluation": {}, **decoded})
 
 
 def test_a_rerun_leaves_out_what_other_code_measured(

@@ -172,6 +172,31 @@ def test_copies_that_nobody_uses_are_removed(store: Store, tmp_path: Path) -> No
     assert copies(tmp_path) == []
 
 
+def test_a_removal_that_is_killed_leaves_no_copy(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it has come to, here to the first shard: the next job copies anew, or removes the rest. Reference: the
+    store."""
+    place = tmp_path / staging.FOLDER
+    old = time.time() - 8 * DAY
+
+    def killed(folder: Path, **_: object) -> None:
+        next(folder.glob("*.images")).unlink()
+        raise KeyboardInterrupt
+
+    for then in ("copied anew", "removed"):
+        with staged(store, tmp_path) as copy:
+            assert contents(copy.folder) == contents(store.folder)
+            lock = copy.folder.with_suffix(".lock")
+        os.utime(lock, (old, old))
+        with monkeypatch.context() as patched:
+            patched.setattr(staging.shutil, "rmtree", killed)
+            with pytest.raises(KeyboardInterrupt):
+                remove_old(place)
+        assert not copy.folder.exists()
+        if then == "removed":
+            remove_old(place)
+            assert copies(tmp_path) == []
+
+
 def test_what_a_killed_job_left_is_made_anew(store: Store, tmp_path: Path) -> None:
     making = tmp_path / staging.FOLDER / f"{store.manifest.root[: staging.DIGITS]}.making"
     making.mkdir(parents=True)

@@ -24,6 +24,8 @@ from benchmarks.data.subsets import draw_subset
 from benchmarks.errors import InductiveError
 from benchmarks.forecast import cost, memory
 from benchmarks.forecast.memory import memory_of
+from benchmarks.plan.evaluations import EvaluationTable, UnmetRequests, evaluations_of
+from benchmarks.plan.evaluations import Request as ProbeRequest
 from benchmarks.plan.probes import suited
 from benchmarks.plan.run import Budget, Evaluation, Run, make_run
 from benchmarks.records.record import read_record
@@ -31,8 +33,9 @@ from benchmarks.running.execute import execute
 from benchmarks.running.prepare import data_set
 from benchmarks.running.rerun import compare, prepare_rerun, rerun_root
 from benchmarks.running.task import Settings
-from benchmarks.training.evaluation import Measurer
+from benchmarks.training.evaluation import Measurer, evaluate
 from benchmarks.training.images import batches_of
+from benchmarks.training.probed import probes
 from benchmarks.training.probed.probing import Probing
 from benchmarks.training.ranks.rows import rows_of
 from benchmarks.training.training import model_of
@@ -188,13 +191,53 @@ def test_probes_change_photographs_as_they_are_shown_in_training(run: Run, data:
     here = Probing(Measurer(network, run, images, subset, channels_last=False))
     there = Probing(Measurer(network, alike, decoded, subset, channels_last=False))
     for probe in ("patch_shuffle", "blur", "occlusion"):
-        asked = list(suited(probe, None, run.image_side, "probe"))
+        asked = list(suited(probe, None, run.probed_side("resize", 32), "probe"))
         assert asked
         one = Evaluation(resolution=32, probe=probe, strength=asked[-1][1])
         (found, arrays), (expected, reference_arrays) = (each.evaluate(one, "", "logits") for each in (here, there))
         assert found == expected
         assert arrays.keys() == reference_arrays.keys()
         np.testing.assert_array_equal(arrays[f"{one.id}.logits"], reference_arrays[f"{one.id}.logits"])
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        {"crop": 0.875},
+        {"resize_side": 36},
+        {"resolution": 48, "interpolation": "bicubic"},
+        {"resolution": 48, "images": "canvas", "crop": 0.75},
+        {"aspect": "squashed", "crop": 0.875, "batchnorm": "reestimated", "views": "mirrored"},
+    ],
+)
+def test_a_probe_that_changes_nothing_shows_what_is_shown_without(
+    shown: dict[str, Any], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reference: the evaluation without the probe, to the bit, which a test above holds against torchvision."""
+    run = photographic(data, model="resnet", options={"scale": 32})
+    images, network = load_images(NAME, data), model_of(run)
+    measurer = Measurer(network, run, images, members_of(run, images), channels_last=False)
+    monkeypatch.setattr(probes, "blur", lambda x, value, scene: x)
+    one = Evaluation(**{"resolution": 32, **shown, "probe": "blur", "strength": 1})
+    [found], arrays = Probing(measurer).evaluate(one, "", "logits")
+    [expected], reference_arrays = evaluate(measurer, [one.unprobed], "", "logits")
+    numbers = ("count", "accuracy", "nll", "calibration")
+    assert [found[name] for name in numbers] == [expected[name] for name in numbers]
+    assert found["consistency"] == 1.0
+    np.testing.assert_array_equal(arrays[f"{one.id}.logits"], reference_arrays[f"{one.unprobed.id}.logits"])
+
+
+def test_probes_suit_the_size_of_the_photographs_that_they_change(data: Path) -> None:
+    """A grid of 8 x 8 divides 32 pixels and not 36; on a canvas an image has the pixels of training."""
+    run, unmet = photographic(data), UnmetRequests()
+
+    def strengths(**how: Any) -> list[int]:
+        table = EvaluationTable("", (ProbeRequest(probe="patch_shuffle", **how),))
+        found = evaluations_of(run, (table,), [run.resolution], run.measured_parts, unmet)
+        return [one.strength for one in found if isinstance(one, Evaluation)]
+
+    assert strengths() == strengths(resolution=36, images="canvas") == [1, 2, 3]
+    assert strengths(resolution=36) == [1, 2]
 
 
 def weights(root: Path, run: Run) -> dict[str, torch.Tensor]:

@@ -340,6 +340,17 @@ def test_evaluation_goes_on_with_fewer_images_where_memory_is_short(caplog: pyte
         logits_of(network, DIGITS.train[:300], shown, False)
 
 
+def test_an_evaluation_may_be_given_up_between_batches() -> None:
+    """Reference: the logits without it, of three batches of 100."""
+    network, calls = build_model(tiny(initial="torch"), EXECUTION), []
+    pixels = DIGITS.train[:300]
+    found = logits_of(network, pixels, lambda x: x, False, 100, lambda: calls.append(None))
+    assert torch.equal(found, logits_of(network, pixels, lambda x: x, False, 100))
+    assert len(calls) == 2
+    with pytest.raises(StopIteration):
+        logits_of(network, pixels, lambda x: x, False, 100, iter([None]).__next__)
+
+
 def test_the_seed_of_a_step_is_torchs() -> None:
     """Reference: torch.manual_seed, which seeds the same generator (and those of all other devices)."""
     torch.manual_seed(5)

@@ -287,6 +287,7 @@ def test_submit_warns_of_short_jobs(fake: Any, submit: Submit, monkeypatch: pyte
     assert "warning" not in submit(3, dry_run=True, minutes=1, signal_seconds=24)[1]
 
 
+@pytest.mark.usefixtures("one_batch")
 def test_an_evaluation_is_progress(perform: Any, tiny: Any, tmp_path: Path) -> None:
     """By hand: a trained run whose jobs each have time for one evaluation is not hopeless; three without one are."""
     run = tiny()

@@ -13,7 +13,6 @@ from benchmarks import randomness
 from benchmarks.plan.probes import PROBES
 from benchmarks.plan.run import Evaluation
 from benchmarks.training.evaluation import Measurer, evaluate
-from benchmarks.training.images import plain
 from benchmarks.training.pixels import Pixels, Selected, moments
 from benchmarks.training.probed import probes
 
@@ -66,26 +65,26 @@ class Probing:
         images with other labels nothing is ever kept.
         """
         control = PROBES[one.probe].control
-        shown = copy(self.measurer)
-        shown.parts = {**self.measurer.parts, one.part: self._changed(one)}
-        [entry], arrays = _kept(shown, one, code, predictions)
+        [entry], arrays = _kept(self._changed(one), one, code, predictions)
         classes = arrays[f"{one.id}.predicted"]
         same = None if control else float((classes == self._predicted(one.unprobed)).mean())
         none = predictions in ("auto", "none") or one.probe == PERMUTED
         kept = {"predictions": "none"} if none else {}
         return [{**entry, **kept, "consistency": same}], {} if none else arrays
 
-    def _changed(self, one: Evaluation) -> tuple[Pixels, NDArray[np.int64]]:
-        """Images and labels of a part as the probe has them."""
-        images, labels = self.measurer.parts[one.part]
-        pixels = plain(images, self.measurer.resolution)
-        mean, deviation = (torch.from_numpy(value) for value in moments(self.measurer.reference))
+    def _changed(self, one: Evaluation) -> Measurer:
+        """What measures the network on images and labels as the probe has them."""
+        shown = copy(self.measurer)
+        mean, deviation = (torch.from_numpy(value) for value in moments(shown.reference))
         change, value = getattr(probes, one.probe), PROBES[one.probe].value(one.strength)
-        probed = Probed(pixels, lambda x, numbers: change(x, value, probes.Scene(numbers, mean, deviation)))
+        shown.changed = lambda pixels: Probed(
+            pixels, lambda x, numbers: change(x, value, probes.Scene(numbers, mean, deviation))
+        )
         if one.probe == PERMUTED:
+            images, labels = shown.parts[one.part]
             order = randomness.permutation(randomness.key(probes.SEED, f"probe {PERMUTED}"), len(labels))
-            labels = labels[order]
-        return probed, labels
+            shown.parts = {**shown.parts, one.part: (images, labels[order])}
+        return shown
 
     def _predicted(self, plain: Evaluation) -> NDArray[np.integer]:
         """The class that each image is taken for without a probe."""
@@ -100,6 +99,4 @@ def _kept(
 ) -> tuple[list[dict[str, Any]], dict[str, NDArray[Any]]]:
     """One evaluation with at least the predicted classes."""
     kept = "top5" if predictions in ("auto", "none") else predictions
-    found = evaluate(measurer, [one], code, lambda: False, kept)
-    assert found is not None  # it is never told to give up
-    return found
+    return evaluate(measurer, [one], code, kept)
