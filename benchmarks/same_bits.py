@@ -172,7 +172,7 @@ SAME = {
     ("logits_of", "bda525b6"): "9d4bbada",
     ("estimate", "9d6e766c"): "104486e4",
     ("_estimated", "7db91296"): "",
-    ("Measurer", "f433a95c"): "1b04000a",
+    ("Measurer", "fd91900d"): "1b04000a",  # and one estimate of BatchNorm for all probes of an evaluation
     ("evaluate", "83f4583d"): "2a7d1217",
     ("_kept", "2334b055"): "e30009a4",
     # init_from.py: the folder of a run is found by a function of its own; one more message

@@ -99,7 +99,7 @@ class Measurer:
 
     def statistics(self, how: Evaluation) -> Statistics:
         """BatchNorm's, re-estimated on the training images as an evaluation shows them; the same for all parts."""
-        key = how.model_copy(update={"part": "test", "views": "one"})
+        key = how.unprobed.model_copy(update={"part": "test", "views": "one"})
         if key not in self._statistics:
             pixels, left = decoded(self.parts["train"][0], how, self.resolution)
             with arithmetic(self.device, self.precision):
