@@ -111,13 +111,14 @@ def _to_match(arm: ReportedArm, of: DataNeeded, baseline: Baseline) -> str:
     furthest = max(needs, key=lambda label: abs(math.log(needs[label].mean)))
     contrasts = [label for label in dict.fromkeys((standing, furthest)) if label is not None and label in needs]
     phrases = list(_needing([(names[label], needs[label]) for label in contrasts]))
-    if any(rows[label].starved for label in contrasts):  # then updates may be what is short, not images
-        images += f" within {wording.number(arm.arm.budget)} {arm.arm.budget_kind} (under-trained)"
     if furthest != standing and len(needs) > len(contrasts):
         phrases[-1] += f", the {'most' if needs[furthest].mean > 1 else 'fewest'} of those known"
     if standing is not None and standing in level:
         phrases.append(f"{names[standing].indefinite} cannot be separated from it")
-    return f"to match {reference.with_its(reached)} at {images}, {'; '.join(phrases)}"
+    text = f"to match {reference.with_its(reached)} at {images}, {'; '.join(phrases)}"
+    if any(rows[label].starved for label in contrasts):  # then updates may be what is short, not images
+        text += f" (some cells under-trained in {wording.number(arm.arm.budget)} {arm.arm.budget_kind})"
+    return text
 
 
 def _needing(contrasts: Sequence[tuple[Name, Any]]) -> Iterator[str]:

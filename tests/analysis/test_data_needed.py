@@ -201,6 +201,13 @@ def test_a_model_that_cannot_be_compared_is_named(arm: ArmData) -> None:
     assert body(rows[rows["label"] != "vit none"]).endswith(said)
 
 
+def test_notes_that_all_models_share_are_said_once() -> None:
+    """By hand; of two models each says its own."""
+    notes = [("2 of 3 seeds", "without n = 100"), ("without n = 100",), ("without n = 100", "without n = 300")]
+    assert data_needed_sentences.shared_notes(notes) == ["without n = 100"]
+    assert data_needed_sentences.shared_notes(notes[:2]) == []
+
+
 def test_a_model_that_could_lead_but_lacks_runs_is_named(arm: ArmData) -> None:
     """By hand: resnet is the best at every size but has two seeds where the others have three."""
     part = arm.rows[~((arm.rows["label"] == "resnet") & (arm.rows["train_size"] == 100) & (arm.rows["seed"] == 2))]

@@ -58,6 +58,19 @@ def test_what_matching_the_leader_takes(made_up: Any, tmp_path: Path) -> None:
     assert headline(several).endswith("over 10× (recipe none).")
 
 
+def test_under_trained_cells_are_said(made_up: Any, tmp_path: Path) -> None:
+    """By hand: as above, but the ViT fits 90 % of its training images with 300; then the ResNet alone does not fit."""
+    for model, said in (("vit", True), ("resnet", True), ("", False)):
+        study = made_up.study_of(made_up.SMALL, train_size=[100, 300, 1000])
+        root = tmp_path / (model or "none")
+        for run in study.runs:
+            fits = 0.9 if run.model == model and run.train_size == 300 else 1.0
+            at = study.evaluations[run.id]
+            made_up.write_record(root, run, at, accuracy=powers, train_accuracy=fits)
+        text = headline(reported_arms(study, load(root, study), root))
+        assert text.endswith(" (some cells under-trained in 600 steps).") == said
+
+
 def test_a_factor_of_a_pair_that_is_not_separable_is_no_claim(made_up: Any, tmp_path: Path) -> None:
     """By hand: the ViT is level with the ResNet but for noise; without positions it is not; then nothing is."""
 

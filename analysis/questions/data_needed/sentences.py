@@ -6,7 +6,7 @@ crossings between sizes, which are interpolated, stand in a table alone.
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
@@ -58,9 +58,13 @@ def _factors(arm: ArmData, baseline: Baseline, table: pd.DataFrame) -> Answer:
     takes: dict[str, str] = {}
     level: list[str] = []
     without: dict[str, list[str]] = {}
+    of_row = {
+        row.label: (*of_label.get(row.label, ()), *incomplete_words(row.done, row.planned, row.incomplete, noun))
+        for row in each_row(table)
+    }
+    all_lack = shared_notes([of_row[row.label] for row in each_row(table) if not row.why])
     for row in each_row(table):
-        lacking = (*of_label.get(row.label, ()), *incomplete_words(row.done, row.planned, row.incomplete, noun))
-        lacking = tuple(dict.fromkeys(lacking))
+        lacking = tuple(note for note in dict.fromkeys(of_row[row.label]) if note not in all_lack)
         if row.why:
             without.setdefault(row.why, []).append(row.label)
         elif row.verdict == "unclear":
@@ -78,12 +82,19 @@ def _factors(arm: ArmData, baseline: Baseline, table: pd.DataFrame) -> Answer:
     text = f"{text}{_listed(takes)}." if takes else f"{wording.noted(name, f'{reached} %', *notes)} at {images}."
     if level:
         text += f" Not separable in accuracy: {wording.names(level)}."
+    if all_lack:
+        text += f" All {wording.names(all_lack)}."
     if without:
         text += f" Not compared: {'; '.join(wording.noted(wording.names(of), why) for why, of in without.items())}."
     if baseline.passed:
         verb = "lacks" if len(baseline.passed) == 1 else "lack"
         text += f" {wording.names(baseline.passed)} could lead but {verb} runs there."
     return Answer("Data needed", scope(arm, size), text)
+
+
+def shared_notes(notes: Sequence[tuple[str, ...]]) -> list[str]:
+    """The notes that more than two models have, and all of them: they are said once."""
+    return [note for note in dict.fromkeys(notes[0]) if all(note in of for of in notes)] if len(notes) > 2 else []
 
 
 def _listed(takes: dict[str, str]) -> str:
