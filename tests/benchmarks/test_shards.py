@@ -687,7 +687,7 @@ def test_planning_and_the_list_say_how_a_set_is_kept(
             main()
         assert ended.value.code in (0, None)
         said = capsys.readouterr().out
-        assert re.search(words if arguments[0] != "list" else r"imagenet .*1,281,167.*in shards", said)
+        assert re.search(words if arguments[0] != "list" else r"imagenet .*1,281,167.* shards ", said)
 
 
 def test_prepare_of_a_study_takes_the_share(tmp_path: Path) -> None:
