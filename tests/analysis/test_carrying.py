@@ -19,6 +19,7 @@ from analysis.questions.resolution import figures, matrix
 from analysis.questions.resolution import numbers as resolution_numbers
 from analysis.questions.resolution import summary as resolution_summary
 from analysis.questions.resolution.sections import summaries
+from analysis.questions.resolution.sentences import CHOSEN, DEFAULT, answers
 from analysis.report import write_report
 from benchmarks.plan.run import Evaluation, Run
 from benchmarks.plan.study import Study
@@ -75,6 +76,18 @@ def test_the_way_is_chosen_on_validation_alone(arm: ArmData) -> None:
     without = arm.rows[arm.rows["part"] == "test"]
     assert carrying.choices(without).empty
     assert carrying.chosen(without).empty
+
+
+def test_what_is_kept_is_said_by_default_and_as_chosen(arm: ArmData) -> None:
+    """By hand: at 64 px the ViT keeps (0.6 - 0.1) / (0.8 - 0.1) by default, and with the way that is better on
+    validation (0.5 - 0.1) / 0.7; without a validation part there is nothing chosen."""
+    said = {one.lead: one.body for one in answers(arm)}
+    at = "Accuracy above chance kept at 64 px, positions carried "
+    assert said[f"{at}by default"].endswith("no interval, so no verdict, for vit learned_1d.")  # level with resnet
+    assert said[f"{at}as chosen on validation"].endswith("vit learned_1d by 4.8 to 14.3 points.")
+    assert {lead.partition(" px")[2] for lead in said} == {DEFAULT, CHOSEN}
+    test = ArmData(arm.arm, arm.dataset, arm.runs, arm.rows[arm.rows["part"] == "test"])
+    assert {one.lead.partition(" px")[2] for one in answers(test)} == {DEFAULT}
 
 
 def test_level_ways_are_the_default(arm: ArmData) -> None:

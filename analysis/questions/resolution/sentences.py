@@ -5,22 +5,25 @@ import pandas as pd
 from analysis.elements.claims import Claim, reservations, scope
 from analysis.elements.reported import ReportedArm
 from analysis.frame.arms import ArmData
-from analysis.frame.carrying import as_chosen, several_ways
+from analysis.frame.carrying import as_chosen, choices, several_ways
 from analysis.frame.naming import resizes_input
 from analysis.frame.rows import each_row
 from analysis.questions.accuracy.ranking import rank, ranking_words
 from analysis.questions.resolution.retention import retained, with_retention
 from analysis.wording import Answer, Scope
 
+DEFAULT, CHOSEN = ", positions carried by default", ", positions carried as chosen on validation"
+
 
 def claims(arm: ReportedArm) -> list[Claim]:
     """The sentences of an arm on its smallest and largest test resolutions."""
-    return [Claim(answer, "test-resolution") for answer in answers(arm.data)]
+    return [Claim(one, "carrying" if one.lead.endswith(CHOSEN) else "test-resolution") for one in answers(arm.data)]
 
 
 def answers(arm: ArmData) -> list[Answer]:
     """Sentences on retention at the smallest and the largest test resolution, at the largest train size; where models
-    were tested in several ways of carrying positions, by the default and by the way chosen on validation.
+    were tested in several ways of carrying positions, by the default and, where there is a validation part, by
+    the way chosen on it.
 
     A data set whose images have no more detail than its native pixels gets one sentence that claims nothing."""
     rows = with_retention(arm.rows)
@@ -35,10 +38,8 @@ def answers(arm: ArmData) -> list[Answer]:
     size = int(away["train_size"].max())
     ways = {"": rows}
     if several_ways(arm.rows):
-        ways = {
-            ", positions carried by default": rows,
-            ", positions carried as chosen on validation": retained(as_chosen(arm.rows)),
-        }
+        chosen = {} if choices(arm.rows).empty else {CHOSEN: retained(as_chosen(arm.rows))}
+        ways = {DEFAULT: rows, **chosen}
     found = []
     for resolution in dict.fromkeys([away["test_resolution"].min(), away["test_resolution"].max()]):
         for how, tested in ways.items():
