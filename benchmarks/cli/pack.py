@@ -11,6 +11,9 @@ from benchmarks.plan.study import load_study, study_path
 from benchmarks.records import archive
 from benchmarks.records.stages import whole
 
+MISSING = "missing"  # the state of a run without a record
+NAMED = 10  # missing runs that are named one by one
+
 
 @click.command()
 @click.argument("study")
@@ -27,6 +30,12 @@ def pack(study: str, output: Path | None, weights: bool, no_logits: bool, root: 
     out = output or Path(f"{loaded.name}.zip")
     made = archive.pack(loaded, study_path(study).read_bytes(), root, out, weights, not no_logits)
     console = terminal()
+    missing = list(made.left_out.values()).count(MISSING)
     for run, reason in made.left_out.items():
-        say(console, f"left out: {run}: {reason}")
+        if reason != MISSING or missing <= NAMED:
+            say(console, f"left out: {run}: {reason}")
+    if missing > NAMED:  # a study that has only begun
+        say(
+            console, f"left out: {count(missing, 'runs')} that are missing; the archive's {archive.MANIFEST} names them"
+        )
     say(console, f"{made.runs} of {count(len(loaded.runs), 'runs')}: {made.path}")

@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from benchmarks.cli.pack import pack as pack_command
 from benchmarks.errors import RecordError
 from benchmarks.plan.study import Study, expand, load_study
 from benchmarks.records import roots
@@ -102,6 +104,20 @@ def test_what_is_left_out_is_said(study: Study, tmp_path: Path) -> None:
     assert made.runs == 5
     assert made.left_out[gone.name] == "missing" and made.left_out[silent.name] == "running"
     assert "result.json: cannot be read" in made.left_out[torn.name] and str(tmp_path) not in made.left_out[torn.name]
+
+
+def test_many_missing_runs_are_counted(study: Study, tmp_path: Path) -> None:
+    """Of a study with more seeds: they are counted, and the archive names them; a run that failed is named."""
+    (tmp_path / "which.toml").write_text(TEXT.replace("7]", f"7, {', '.join(map(str, range(8, 20)))}]"))
+    torn = study.runs[0].id
+    (tmp_path / "runs" / torn / "result.json").write_text("{")
+    arguments = [str(tmp_path / "which.toml"), "-o", str(tmp_path / "x.zip"), "--runs", str(tmp_path / "runs")]
+    said = " ".join(CliRunner().invoke(pack_command, arguments, catch_exceptions=False).output.split())
+    assert f"left out: {torn}: " in said and said.count("left out: ") == 2
+    assert "left out: 12 runs that are missing; the archive's manifest.json names them 7 of 20 runs: " in said
+    with zipfile.ZipFile(tmp_path / "x.zip") as archive:
+        left_out = json.loads(archive.read("manifest.json"))["left_out"]
+    assert list(left_out.values()).count("missing") == 12
 
 
 def test_a_record_of_another_name_is_left_out(study: Study, tmp_path: Path) -> None:
