@@ -232,7 +232,8 @@ def resizes_input(name: str, options: Mapping[str, object]) -> bool:
 
 def fills_maps(name: str, *, size: str, options: Mapping[str, object], resolution: int) -> bool:
     """Whether maps of images of this side (pixels) are filled with zeros so that they can be halved: at such a
-    resolution filling and size change together. Known of the suite's own families and of plugins that say so."""
+    resolution filling and size change together. Known of the suite's own families and of plugins that say so. Raises
+    ModelError for what `resolve_options` refuses."""
     return family(name).fills_maps(resolve_options(name, size=size, options=options), resolution)
 
 
