@@ -10,9 +10,9 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +25,12 @@ from benchmarks.console import count, duration, say, terminal
 from benchmarks.data.dataset import Places
 from benchmarks.errors import DONE, FAILED, INTERRUPTED, OTHERS, ConfigError
 from benchmarks.plan.study import Study, load_study
-from benchmarks.records.init_from import start_state
 from benchmarks.records.record import check_root
 from benchmarks.records.stages import whole
 from benchmarks.records.states import RunState, counted, run_state, selected
 from benchmarks.records.study_texts import keep_text
 from benchmarks.running import preflight
+from benchmarks.running.left import Left, left
 from benchmarks.running.progress import reporter_for
 from benchmarks.running.task import Ending, Task
 from benchmarks.running.together import launched
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from benchmarks.running.together.launched import Start
     from benchmarks.running.together.links import Door
     from benchmarks.training.kernels import CompileChoice
-
-SETTLED = ("finished", "diverged", "stale")  # states in which `run` does not train
 
 
 @click.command()
@@ -186,98 +184,113 @@ def run_study(
     settings: Settings,
     console: Console,
     door: Door | None = None,
-    starts: Mapping[str, str] | None = None,
 ) -> int:
-    """Trains and evaluates what of a study is left to do; then what starts from these runs. Returns the exit code.
+    """Trains and evaluates what of a study is left to do: first the runs that can start, then those that start from
+    them. Returns the exit code, the graver of the two.
 
-    `starts`: of a study of runs that follow others, how those have ended, by id. Runs whose start has no weights are
-    set aside. Raises ConfigError where there are no others, unless they only follow."""
-    from benchmarks.running import gpus, local
-
-    runs, asked = selected(study, only), jobs
-    settings = replace(settings, predictions=study.predictions)
+    Runs whose start has no weights are set aside. Raises ConfigError where nothing else is left."""
+    runs = selected(study, only)
     check_root(root)
     keep_text(study, root)
     for line in preflight.decode(study, runs, settings.data):
         say(console, line)
-    states = [run_state(run, root, study.evaluations[run.id]) for run in runs]
-    stale = [one for one in states if one.state == "stale" and not settings.accept_code]
-    given = gpus.given() if settings.device == "cuda" else ()
+    codes: list[int] = []
+    ended: dict[str, str] | None = None
+    while True:
+        states = [run_state(run, root, study.evaluations[run.id]) for run in runs]
+        todo = left(states, root, accept_code=settings.accept_code, ended=ended)
+        endings, code = _work(study, todo, jobs, root, settings, console, door)
+        codes.append(code)
+        if todo.later and door is not None and any(ending.state == "lost" for ending in endings):
+            say(console, f"{count(len(todo.later), 'runs')}, which start from these, do not follow: a node is gone")
+            break
+        if code == INTERRUPTED or not todo.later:
+            break
+        ended = todo.ended({ending.task.run.id: ending.state for ending in endings})
+        runs = tuple(one.run for one in todo.later)
+    return next(one for one in (INTERRUPTED, FAILED, OTHERS, DONE) if one in codes)
+
+
+def _work(
+    study: Study,
+    todo: Left,
+    jobs: int | None,
+    root: Path,
+    settings: Settings,
+    console: Console,
+    door: Door | None,
+) -> tuple[list[Ending], int]:
+    """Says what of a study is to be done now, does it, and says how it ended; with the exit code of this part."""
+    for one in todo.states:
+        if one.run.id in todo.aside:
+            say(console, preflight.aside_words(one.run, todo.aside[one.run.id]))
     nodes = 1 if door is None else door.nodes
-    if nodes > 1:
-        jobs, given = 1, gpus_for(settings, nodes)
-    if given:
-        settings = replace(settings, runs_per_gpu=jobs or 1)
-    left = [
-        one
-        for one in states
-        if one.state not in SETTLED or one.waiting or (one.state == "stale" and settings.accept_code)
-    ]
-    if settings.device == "mps" and (jobs or 1) > 1:
-        raise ConfigError("--jobs", "mps runs one process at a time")
-    there = {one.run.id for one in left}
-    waiting = [one for one in left if one.run.init_from in there]  # for runs that they start from
-    left = [one for one in left if one.run.init_from not in there]
-    aside = _set_aside(left, root, starts)
-    for one in left:
-        if one.run.id in aside:
-            say(console, preflight.aside_words(one.run, aside[one.run.id]))
-    others = [one for one in left if one.run.id not in aside]
-    left = others if others or starts is not None else left  # with nothing else to do they are refused
-    note = gpus.check_sharing(settings.runs_per_gpu, "--jobs") if given and left else ""
-    groups = len(given) // max(1, settings.gpus_per_run // nodes)
-    slots = settings.runs_per_gpu * groups or jobs or max(1, local.slots(settings.device) // settings.gpus_per_run)
-    jobs = min(slots, max(1, len(left)))
-    if not given:
-        settings = replace(settings, runs_per_gpu=jobs)
-    settings = local.with_workers(settings, jobs, nodes)
+    slots = slots_for(replace(settings, predictions=study.predictions), jobs, len(todo.now), nodes)
     tasks = [
-        Task(one.run, study.evaluations[one.run.id], root, settings, missing=one.missing, gpus=given) for one in left
+        Task(one.run, study.evaluations[one.run.id], root, slots.settings, missing=one.missing, gpus=slots.gpus)
+        for one in todo.now
     ]
-    place = f"{count(len(given), 'GPUs')}" if given else settings.device
-    place += f" of each of {nodes} nodes" if nodes > 1 else ""
-    say(
-        console,
-        f"{study.name}: {counted(one.state for one in states)}; {len(tasks)} to do on {place}, {jobs} side by side",
-    )
-    if waiting:
-        say(console, f"{count(len(waiting), 'runs')} more, which start from these, follow")
-    for text in filter(None, (note, check_memory(tasks, jobs * settings.gpus_per_run // nodes))):
+    states = counted(one.state for one in todo.states)
+    say(console, f"{study.name}: {states}; {len(tasks)} to do on {slots.place}, {slots.number} side by side")
+    if todo.later:
+        say(console, f"{count(len(todo.later), 'runs')} more, which start from these, follow")
+    memory = check_memory(tasks, slots.number * settings.gpus_per_run // nodes)
+    for text in filter(None, (slots.note, memory, *_stale_lines(todo.stale))):
         say(console, text)
-    for reason, several in Counter(one.reason for one in stale).items():
-        first = next(one.run.id for one in stale if one.reason == reason)
-        say(console, f"{several} stale, {first}{' and others' if several > 1 else ''}: {reason}")
-    if stale:
-        say(console, "--accept-code keeps stale records; to train one again, remove its folder")
     began = time.monotonic()
     try:
-        endings = work_through(tasks, jobs, console, door)
+        endings = work_through(tasks, slots.number, console, door)
     except KeyboardInterrupt:
-        now = [run_state(run, root, study.evaluations[run.id]).state for run in runs]
+        now = [run_state(one.run, root, study.evaluations[one.run.id]).state for one in todo.states]
         say(console, f"stopped: {counted(now)}. The same command resumes: {settings.command}")
-        return INTERRUPTED
+        return [], INTERRUPTED
     prefix = f"{study.name}, {duration(time.monotonic() - began)}: "
-    failed = len(stale) + list(aside.values()).count("failed")
-    code = summary(endings, console, stale=failed, prefix=prefix)
-    if not waiting:
-        return code
-    if door is not None and any(ending.state == "lost" for ending in endings):
-        say(console, f"{count(len(waiting), 'runs')}, which start from these, do not follow: a node is gone")
-        return code
-    ended = {ending.task.run.id: ending.state for ending in endings}
-    starts = {one.run.id: ended.get(one.run.id, "missing") for one in left} | dict.fromkeys(aside, "set aside")
-    follow = replace(study, runs=tuple(one.run for one in waiting))
-    later = run_study(follow, None, asked, root, settings, console, door, starts)
-    return next(one for one in (INTERRUPTED, FAILED, OTHERS, DONE) if one in (code, later))
+    failed = len(todo.stale) + list(todo.aside.values()).count("failed")
+    return endings, summary(endings, console, stale=failed, prefix=prefix)
 
 
-def _set_aside(left: Sequence[RunState], root: Path, starts: Mapping[str, str] | None) -> dict[str, str]:
-    """Those, by id, whose start has no weights, with its state: by its record, or for runs that follow others, by how
-    these have ended."""
-    if starts is None:
-        return preflight.without_start((one.run for one in left), root)
-    states = {one.run.id: starts.get(one.run.init_from) or start_state(one.run, root) for one in left}
-    return {name: state for name, state in states.items() if state != "finished"}
+@dataclass(frozen=True)
+class Slots:
+    """Where runs are computed side by side: how many at once, on which GPUs, with which settings; the place in words,
+    and what is to be said of it."""
+
+    number: int
+    gpus: tuple[str, ...]
+    settings: Settings
+    place: str
+    note: str
+
+
+def slots_for(settings: Settings, jobs: int | None, runs: int, nodes: int = 1) -> Slots:
+    """The slots for so many runs, `jobs` side by side as was asked: on each GPU, or group of GPUs, or in all.
+
+    Raises ConfigError for more than the device takes."""
+    from benchmarks.running import gpus, local
+
+    if settings.device == "mps" and (jobs or 1) > 1:
+        raise ConfigError("--jobs", "mps runs one process at a time")
+    jobs = 1 if nodes > 1 else jobs
+    given = gpus_for(settings, nodes) if nodes > 1 else gpus.given() if settings.device == "cuda" else ()
+    if given:
+        each = jobs or 1
+        note = gpus.check_sharing(each, "--jobs") if runs else ""
+        number = min(each * (len(given) // max(1, settings.gpus_per_run // nodes)), max(1, runs))
+        place = count(len(given), "GPUs")
+    else:
+        number = min(jobs or max(1, local.slots(settings.device) // settings.gpus_per_run), max(1, runs))
+        each, note, place = number, "", settings.device
+    settings = replace(settings, runs_per_gpu=each)
+    place += f" of each of {nodes} nodes" if nodes > 1 else ""
+    return Slots(number, given, local.with_workers(settings, number, nodes), place, note)
+
+
+def _stale_lines(stale: Sequence[RunState]) -> Iterator[str]:
+    """Why records are stale, a line for each reason, and what to do with them."""
+    for reason, several in Counter(one.reason for one in stale).items():
+        first = next(one.run.id for one in stale if one.reason == reason)
+        yield f"{several} stale, {first}{' and others' if several > 1 else ''}: {reason}"
+    if stale:
+        yield "--accept-code keeps stale records; to train one again, remove its folder"
 
 
 def check_memory(tasks: Sequence[Task], jobs: int) -> str:
