@@ -13,8 +13,9 @@ import models
 from benchmarks.errors import RecordError
 from benchmarks.forecast import gpu_speed
 from benchmarks.plan.probes import NO_PROBE
-from benchmarks.plan.recipes import augmentation_words
+from benchmarks.plan.recipes import Recipe, augmentation_words
 from benchmarks.plan.run import Evaluation, Run, canonical, names_of_starts
+from benchmarks.plan.search import changed_keys
 from benchmarks.plan.study import Study
 from benchmarks.records.record import Record, read_record
 
@@ -167,10 +168,27 @@ def cell_key(run: Run, start: str | None = None) -> str:
     return canonical(settings)
 
 
-def cell_name(run: Run) -> str:
-    """A run's id without draw, seed and digest, with the size and recipe: names a cell in tables."""
+def cell_name(run: Run, varied: Sequence[str] = ()) -> str:
+    """A run's id without draw, seed and digest, with the size and recipe: names a cell in tables. `varied`: the keys
+    that tell recipes of this name apart."""
     name = " ".join((*run.model_words, run.size))
-    return f"{name}, {run.dataset} n={run.train_size} r={run.resolution}, {run.recipe.name}"
+    own = ", ".join(f"{key}={getattr(run.recipe, key)}" for key in varied)
+    recipe = run.recipe.name + (f" ({own})" if own else "")
+    return f"{name}, {run.dataset} n={run.train_size} r={run.resolution}, {recipe}"
+
+
+def varied_keys(study: Study) -> dict[str, list[str]]:
+    """By name of a recipe: the keys in which recipes of that name differ within a study, but for what it searches."""
+    searched = (
+        () if study.tuning is None else {key for space in study.tuning.plan.spaces for key in changed_keys(space)}
+    )
+    by_name: dict[str, list[Recipe]] = {}
+    for recipe in dict.fromkeys(run.recipe for run in study.runs):
+        by_name.setdefault(recipe.name, []).append(recipe)
+    return {
+        name: [key for key, _ in recipes[0] if key not in searched and len({getattr(one, key) for one in recipes}) > 1]
+        for name, recipes in by_name.items()
+    }
 
 
 def cells(study: Study, root: Path, slot: Slot = CPU, speeds: Speeds | None = None) -> list[CellCost]:

@@ -1,6 +1,7 @@
 """What a GPU is forecast to take: names, launches, and what records made there say. Nothing is timed."""
 
 import json
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import models
 from benchmarks.forecast import cost, gpu_speed
-from benchmarks.forecast.cost import Slot, Speeds, measured, run_seconds, step_seconds
+from benchmarks.forecast.cost import Slot, Speeds, cell_name, measured, run_seconds, step_seconds, varied_keys
 from benchmarks.forecast.gpu_speed import flops, kind_of, peak
 from benchmarks.forecast.launches import forward_operations
 from benchmarks.plan.run import Run, default_evaluation, make_run
-from benchmarks.plan.study import Study, single
+from benchmarks.plan.study import Study, expand, load_study, single
 from benchmarks.records.attempts import claim
 from benchmarks.records.record import write_config
 
@@ -282,3 +283,19 @@ def test_the_assumption_is_said() -> None:
     assert Slot("cuda", "a100", tflops=3.0).assumption == "assumed 3 TFLOP/s a slot (cuda)"
     each = "0.11 ms for each operation of a step's forward pass"
     assert Slot().assumption == f"assumed 25 GFLOP/s a CPU core and {each}"
+
+
+def test_cells_of_two_recipes_of_one_name_are_told_apart() -> None:
+    """By hand: what differs between the arms is named, and neither what they share nor, in a search, what it draws."""
+    text = (
+        'dataset = "digits"\nsize = "pico"\ntrain_size = 60\nbudget = { steps = 3 }\ntest_resolutions = [8]\n'
+        'models = [{ name = "resnet" }]\n[[arms]]\nrecipe = { name = "digits", batch_size = 16 }\n'
+        '[[arms]]\nrecipe = { name = "digits", batch_size = 16, rrc_scale = 0.5 }\n[[arms]]\nrecipe = "none"\n'
+    )
+    study = expand(tomllib.loads(text), "study")
+    varied = varied_keys(study)
+    names = [
+        cell_name(run, varied[run.recipe.name]).rpartition("r=8, ")[2] for run in study.runs[:: len(study.runs) // 3]
+    ]
+    assert names == ["digits (rrc_scale=1.0)", "digits (rrc_scale=0.5)", "none"]
+    assert not any(varied_keys(load_study("tuning")).values())
