@@ -41,8 +41,9 @@ class Cell:
 
     @property
     def line(self) -> str:
-        """The cell on one line, without its note."""
-        return " ".join(part for part in (self.text, self.signs, self.interval) if part)
+        """The cell on one line, with no other note than that it lacks units: '2/3 seeds'."""
+        note = self.note if PARTIAL.match(self.note) else ""
+        return " ".join(part for part in (self.text, self.signs, self.interval, note) if part)
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,19 @@ def test_a_cell_without_runs_stays_in_the_table(arm: ArmData) -> None:
     assert resnet["mean"].isna().all()
 
 
+def test_a_cell_of_fewer_seeds_than_planned_says_so_in_a_terminal(arm: ArmData) -> None:
+    """By hand: the first run is not evaluated, so that its cell has two of three seeds."""
+    lost = arm.rows["run"].iloc[0]
+    [label], [size] = (arm.rows.loc[arm.rows["run"] == lost, key].unique() for key in ("label", "train_size"))
+    few = ArmData(arm.arm, arm.dataset, arm.runs, arm.rows[arm.rows["run"] != lost])
+    links = Anchors(1, tuple(dict.fromkeys(few.runs["label"])))
+    table = grid(accuracy_by_train_size(few), few, links, "train_size", str, "")
+    found = {
+        (row.name.text, head): cell.line for row in table.rows for head, cell in zip(table.head, row.cells, strict=True)
+    }
+    assert [cell for cell, line in found.items() if line.endswith(" 2/3 seeds")] == [(label, str(size))]
+
+
 def test_a_table_that_mixes_budgets_is_refused(arm: ArmData) -> None:
     mixed = arm.runs.copy()
     mixed.loc[mixed["seed"] == 0, "budget_kind"] = "epochs"
