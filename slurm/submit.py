@@ -403,9 +403,9 @@ def _show_matrix(study: Study, chosen: Collection[str], console: Console) -> Non
     size."""
     there: dict[str, Counter[int]] = {}
     submitted: dict[str, Counter[int]] = {}
-    varied = cost.varied_keys(study)
+    names = cost.cell_names(study, with_train_size=False)
     for run in study.runs:
-        name = cost.cell_name(run, varied[run.recipe.name]).replace(f" n={run.train_size}", "")
+        name = names[run.id]
         there.setdefault(name, Counter())[run.train_size] += 1
         submitted.setdefault(name, Counter())[run.train_size] += run.id in chosen
     sizes = sorted({run.train_size for run in study.runs})

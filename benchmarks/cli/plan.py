@@ -208,7 +208,7 @@ def plan_values(study: Study, root: Path, slot: cost.Slot = cost.CPU) -> dict[st
     rows = []
     seconds = bytes_left = 0.0
     to_do = 0
-    varied = cost.varied_keys(study)
+    names = cost.cell_names(study)
     for cell in cost.cells(study, root, slot, speeds):
         run = cell.runs[0]
         todo = [one for one in cell.runs if states[one.id].state not in ("finished", "diverged", "stale")]
@@ -217,7 +217,7 @@ def plan_values(study: Study, root: Path, slot: cost.Slot = cost.CPU) -> dict[st
         to_do += len(todo)
         rows.append(
             {
-                "cell": cost.cell_name(run, varied[run.recipe.name]),
+                "cell": names[run.id],
                 "runs": [one.id for one in cell.runs],
                 "states": dict(Counter(states[one.id].state for one in cell.runs)),
                 "parameters": sum(cell.parameters.values()),

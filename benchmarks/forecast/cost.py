@@ -1,6 +1,6 @@
 """What a study will take before it is started: parameters, MACs, time, files and bytes, each cell and in all."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -168,27 +168,42 @@ def cell_key(run: Run, start: str | None = None) -> str:
     return canonical(settings)
 
 
-def cell_name(run: Run, varied: Sequence[str] = ()) -> str:
-    """A run's id without draw, seed and digest, with the size and recipe: names a cell in tables. `varied`: the keys
-    that tell recipes of this name apart."""
-    name = " ".join((*run.model_words, run.size))
-    own = ", ".join(f"{key}={getattr(run.recipe, key)}" for key in varied)
-    recipe = run.recipe.name + (f" ({own})" if own else "")
-    return f"{name}, {run.dataset} n={run.train_size} r={run.resolution}, {recipe}"
-
-
-def varied_keys(study: Study) -> dict[str, list[str]]:
-    """By name of a recipe: the keys in which recipes of that name differ within a study, but for what it searches."""
-    searched = (
-        () if study.tuning is None else {key for space in study.tuning.plan.spaces for key in changed_keys(space)}
+def cell_names(study: Study, with_train_size: bool = True) -> dict[str, str]:
+    """By id of a run what its cell is called in tables: model, size, data set, training images, resolution and recipe;
+    with the options, and the numbers of the recipe, in which cells differ that have those words in common. What a
+    search draws is not among them."""
+    drawn = (
+        set[str]() if study.tuning is None else {key for one in study.tuning.plan.spaces for key in changed_keys(one)}
     )
-    by_name: dict[str, list[Recipe]] = {}
-    for recipe in dict.fromkeys(run.recipe for run in study.runs):
-        by_name.setdefault(recipe.name, []).append(recipe)
+    options = _varied(((*run.model_words, run.size), _telling(run)) for run in study.runs)
+    recipes = _varied((run.recipe.name, dict(run.recipe)) for run in study.runs)
+    names = {}
+    for run in study.runs:
+        own = [f"{key}={run.options.get(key, '-')}" for key in options[(*run.model_words, run.size)]]
+        model = " ".join((*run.model_words, *own, run.size))
+        numbers = [f"{key}={getattr(run.recipe, key)}" for key in recipes[run.recipe.name] if key not in drawn]
+        recipe = f"{run.recipe.name} ({', '.join(numbers)})" if numbers else run.recipe.name
+        images = f" n={run.train_size}" if with_train_size else ""
+        names[run.id] = f"{model}, {run.dataset}{images} r={run.resolution}, {recipe}"
+    return names
+
+
+def _telling(run: Run) -> dict[str, Any]:
+    """The options of a run but for those that follow from others, or from its recipe."""
+    saying_nothing = models.following_options(run.model, run.options)
     return {
-        name: [key for key, _ in recipes[0] if key not in searched and len({getattr(one, key) for one in recipes}) > 1]
-        for name, recipes in by_name.items()
+        key: value for key, value in run.options.items() if key not in saying_nothing and key not in Recipe.model_fields
     }
+
+
+def _varied(tables: Iterable[tuple[Any, Mapping[str, Any]]]) -> dict[Any, list[str]]:
+    """By name: the keys, in order, of which tables of that name have several values."""
+    seen: dict[Any, dict[str, set[Any]]] = {}
+    for name, table in tables:
+        values = seen.setdefault(name, {})
+        for key, value in table.items():
+            values.setdefault(key, set()).add(value)
+    return {name: [key for key, several in values.items() if len(several) > 1] for name, values in seen.items()}
 
 
 def cells(study: Study, root: Path, slot: Slot = CPU, speeds: Speeds | None = None) -> list[CellCost]:

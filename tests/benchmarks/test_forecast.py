@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import models
 from benchmarks.forecast import cost, gpu_speed
-from benchmarks.forecast.cost import Slot, Speeds, cell_name, measured, run_seconds, step_seconds, varied_keys
+from benchmarks.forecast.cost import Slot, Speeds, cell_names, measured, run_seconds, step_seconds
 from benchmarks.forecast.gpu_speed import flops, kind_of, peak
 from benchmarks.forecast.launches import forward_operations
 from benchmarks.plan.run import Run, default_evaluation, make_run
@@ -285,17 +285,28 @@ def test_the_assumption_is_said() -> None:
     assert Slot().assumption == f"assumed 25 GFLOP/s a CPU core and {each}"
 
 
-def test_cells_of_two_recipes_of_one_name_are_told_apart() -> None:
-    """By hand: what differs between the arms is named, and neither what they share nor, in a search, what it draws."""
-    text = (
-        'dataset = "digits"\nsize = "pico"\ntrain_size = 60\nbudget = { steps = 3 }\ntest_resolutions = [8]\n'
-        'models = [{ name = "resnet" }]\n[[arms]]\nrecipe = { name = "digits", batch_size = 16 }\n'
-        '[[arms]]\nrecipe = { name = "digits", batch_size = 16, rrc_scale = 0.5 }\n[[arms]]\nrecipe = "none"\n'
-    )
+def test_cells_that_share_their_words_are_told_apart() -> None:
+    """By hand: what differs between arms, or between models of one mixer, is named, and neither what they share nor, in
+    a search, what it draws."""
+    text = """
+        dataset = "digits"
+        size = "pico"
+        train_size = 60
+        budget = { steps = 3 }
+        test_resolutions = [8]
+        models = [{ name = "resnet" }, { name = "ladder", mixer = "depthwise_conv", kernels = [0, 4] }]
+        [[arms]]
+        recipe = { name = "digits", batch_size = 16 }
+        [[arms]]
+        recipe = { name = "digits", batch_size = 16, rrc_scale = 0.5 }
+        [[arms]]
+        recipe = "none"
+    """
     study = expand(tomllib.loads(text), "study")
-    varied = varied_keys(study)
-    names = [
-        cell_name(run, varied[run.recipe.name]).rpartition("r=8, ")[2] for run in study.runs[:: len(study.runs) // 3]
-    ]
-    assert names == ["digits (rrc_scale=1.0)", "digits (rrc_scale=0.5)", "none"]
-    assert not any(varied_keys(load_study("tuning")).values())
+    names = cell_names(study, with_train_size=False)
+    recipes = ("digits (rrc_scale=1.0)", "digits (rrc_scale=0.5)", "none")
+    words = ("resnet", *(f"ladder depthwise_conv learned_1d kernels={number}" for number in (0, 4)))
+    assert set(names.values()) == {f"{model} pico, digits r=8, {recipe}" for model in words for recipe in recipes}
+    tuning = load_study("tuning")
+    assert len(set(cell_names(tuning).values())) == 12
+    assert not any(" (" in name for name in cell_names(tuning).values())
