@@ -4,6 +4,7 @@ Fixed steps and fixed epochs are different questions, and so are other data, rec
 A table or figure therefore holds one arm; `one_arm` refuses anything else.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -20,6 +21,12 @@ from benchmarks.plan.run import Run
 
 class MixedArmsError(ValueError):
     """A table or figure was asked to hold runs that do not answer the same question."""
+
+
+WITH_NUMBERS = re.compile(
+    r"(?P<name>[^()]*) \((?P<numbers>[^()]*)\)(?P<how>[^()]*)"
+)  # a recipe, as `name_recipes` has it
+BETWEEN = r", (?=\w+=)"  # numbers, of which one may be a list
 
 
 def default(field: str) -> object:
@@ -132,10 +139,30 @@ def arm_names(arms: Sequence[Arm]) -> ArmNames:
     if not arms:
         return ArmNames((), "", (), ())
     parts = [arm.parts for arm in arms]
+    recipes, shared = _without_shared([arm.recipe for arm in arms])
+    if shared:
+        parts = [{**one, "recipe": f"recipe {recipe}"} for one, recipe in zip(parts, recipes, strict=True)]
     differing = tuple(name for name in parts[0] if len({words[name] for words in parts}) > 1)
     common = [text for name, text in parts[0].items() if name not in (*differing, *arms[0].unspoken_parts)]
+    if shared:
+        common.append(f"all recipes ({shared})")
     own = tuple(", ".join(words[name] for name in differing) for words in parts)
     return ArmNames(tuple(arms), ", ".join(common), differing, own)
+
+
+def _without_shared(recipes: Sequence[str]) -> tuple[list[str], str]:
+    """Unlike recipes without the numbers that all of them have, and these: of 'plain (a=1, b=2)' and 'none (a=1, b=3)'
+    'plain (b=2)', 'none (b=3)' and 'a=1'."""
+    found = [WITH_NUMBERS.fullmatch(recipe) for recipe in recipes]
+    if len(set(recipes)) == 1 or not all(found):
+        return list(recipes), ""
+    numbers = [re.split(BETWEEN, one["numbers"]) for one in found if one]
+    shared = [number for number in numbers[0] if all(number in others for others in numbers)]
+    own = [", ".join(number for number in one if number not in shared) for one in numbers]
+    names = [
+        f"{one['name']}{f' ({rest})' if rest else ''}{one['how']}" for one, rest in zip(found, own, strict=True) if one
+    ]
+    return names, ", ".join(shared)
 
 
 def split(frame: Frame) -> list[ArmData]:

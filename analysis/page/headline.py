@@ -41,25 +41,25 @@ def headline(arms: Sequence[ReportedArm]) -> str:
     if not done:
         return NOTHING
     planned = sum(len(arm.runs) for arm in arms)
-    so_far = "" if done == planned else f" (so far: {done:,} of {wording.count(planned, 'runs')})"
-    return f"{_sentence(arms)}{so_far}."
+    text, own = _sentence(arms)
+    so_far = "" if done == planned else f"so far: {done:,} of {wording.count(planned, 'runs')}"
+    scope = "; ".join(filter(None, (own, so_far)))
+    return f"{text}{f' ({scope})' if scope else ''}."
 
 
-def _sentence(arms: Sequence[ReportedArm]) -> str:
-    """The sentence, without its full stop."""
+def _sentence(arms: Sequence[ReportedArm]) -> tuple[str, str]:
+    """The sentence, without its full stop, and which of several arms it is of."""
     apart = arm_names([arm.arm for arm in arms])
     in_order = sorted(zip(arms, apart.own, strict=True), key=lambda pair: pair[0].arm.interpolation_only)
     told = [(arm, own) for arm, own in in_order if not _at_chance(arm)]
     for make in (_images_needed, _resolution, _leader, _leader_elsewhere):
         for arm, own in told:
             if text := make(arm):
-                return f"{text[:1].upper()}{text[1:]}{f' ({own})' if len(arms) > 1 else ''}"
+                return f"{text[:1].upper()}{text[1:]}", own if len(arms) > 1 else ""
     at_chance = next((arm.arm for arm, _ in in_order if _at_chance(arm)), None)
-    return (
-        UNTESTED
-        if at_chance is None
-        else f"No network can be told from chance ({_whole(intervals.chance(at_chance.classes))})"
-    )
+    if at_chance is None:
+        return UNTESTED, ""
+    return f"No network can be told from chance ({_whole(intervals.chance(at_chance.classes))})", ""
 
 
 def _at_chance(arm: ReportedArm) -> bool:

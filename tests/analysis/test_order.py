@@ -149,6 +149,18 @@ def test_arms_are_told_apart_by_all_that_makes_an_arm(
     assert (apart.differing, apart.own) == (differing, own)
 
 
+def test_numbers_that_all_recipes_have_are_common() -> None:
+    """By hand, of the names that `name_recipes` makes; a recipe without numbers shares none."""
+    recipes = ("plain (a=1, b=[2, 3], c=4)", "none (a=1, b=[2, 3])", "plain (a=1, b=[2, 5])")
+    apart = arm_names([arm_like(recipe=recipe) for recipe in recipes])
+    assert apart.own == ("recipe plain (b=[2, 3], c=4)", "recipe none (b=[2, 3])", "recipe plain (b=[2, 5])")
+    assert apart.common.endswith(", all recipes (a=1)")
+    apart = arm_names([arm_like(recipe=recipe) for recipe in ("plain (a=1, b=2)", "none (a=1, b=2), by model")])
+    assert apart.own == ("recipe plain", "recipe none, by model") and "all recipes (a=1, b=2)" in apart.common
+    bare = [arm_like(recipe=recipe) for recipe in ("plain (a=1)", "none")]
+    assert arm_names(bare).own == ("recipe plain (a=1)", "recipe none")
+
+
 def test_what_is_common_is_said_once_in_every_format(made_up: Any, tmp_path: Path) -> None:
     """Three recipes: conditions once, every answer in every format, folded ones in the page's <details>."""
     table = {**made_up.SMALL, "recipe": ["none", "digits", "plain"]}
