@@ -4,7 +4,7 @@ Every question is asked of a `ReportedArm`. What several sections of a page need
 `make(arm)`, remembered. So questions are pure functions of an arm, in any order, and none has to hand its tables on.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ import pandas as pd
 from analysis.frame.arms import Arm, ArmData, split
 from analysis.frame.cells import accuracy_by_train_size
 from analysis.frame.frame import Frame
+from analysis.frame.states import RECORDED
 from benchmarks.plan.run import default_evaluation
 from benchmarks.plan.study import Study
 
@@ -103,6 +104,11 @@ class ReportedArm:
         return sorted({one.resolution for run, one in wanted if one == default_evaluation(run, "test", one.resolution)})
 
     @property
+    def begun(self) -> bool:
+        """Whether any of its runs has come to a result."""
+        return bool(self.runs["state"].isin(RECORDED).any())
+
+    @property
     def tested_elsewhere(self) -> bool:
         """Whether the study asks for another test resolution than that of training."""
         return any(resolution != self.arm.resolution for resolution in self.resolutions)
@@ -111,3 +117,8 @@ class ReportedArm:
 def reported_arms(study: Study, frame: Frame, root: Path, resamples: int = 0) -> list[ReportedArm]:
     """The arms of a study in its order; `root` has the records of `frame`, and so the predictions."""
     return [ReportedArm(number, arm, study, root, resamples) for number, arm in enumerate(split(frame), start=1)]
+
+
+def begun(arms: Sequence[ReportedArm]) -> list[ReportedArm]:
+    """Those that have a result; all of them where none has."""
+    return [arm for arm in arms if arm.begun] or list(arms)

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from analysis import wording
 from analysis.elements.claims import Claim
-from analysis.elements.reported import ReportedArm
+from analysis.elements.reported import ReportedArm, begun
+from analysis.frame.arms import arm_names
 from analysis.frame.frame import Frame
 from analysis.frame.states import by_state
 from analysis.frame.waiting import waiting
@@ -16,7 +17,7 @@ from analysis.wording import Answer, Scope
 def answers(frame: Frame, arms: Sequence[ReportedArm]) -> Answers:
     """The answers, each with the anchor of the section it comes from, in the order of reading."""
     return in_order(
-        [Claim(answer, "states") for answer in _state_answers(frame, waiting(frame, arms[0].study) if arms else [])],
+        [Claim(answer, "states") for answer in _state_answers(frame, arms)],
         [_of_arm(arm) for arm in arms],
         [claim for question in IN_ORDER_OF_ANSWERS for claim in question.claims_of_all(arms)],
     )
@@ -28,8 +29,9 @@ def _of_arm(arm: ReportedArm) -> ArmAnswers:
     return ArmAnswers(arm.arm, claims, limits)
 
 
-def _state_answers(frame: Frame, lacking: Sequence[tuple[str, Sequence[str]]]) -> list[Answer]:
-    """What is missing: runs by state, and evaluations of finished runs (`lacking`, as `frame.waiting` has them)."""
+def _state_answers(frame: Frame, arms: Sequence[ReportedArm]) -> list[Answer]:
+    """What is missing: runs by state, arms that have not begun while others have, and evaluations of finished runs."""
+    lacking = waiting(frame, arms[0].study) if arms else []
     states = frame.runs["state"].value_counts()
     finished = int(states.get("finished", 0))
     missing = [f"{what} missing for {wording.count(len(runs), 'runs')}" for what, runs in lacking]
@@ -41,4 +43,7 @@ def _state_answers(frame: Frame, lacking: Sequence[tuple[str, Sequence[str]]]) -
         return [Answer("No answer yet", Scope(), f"no run of this study has finished ({wording.names(others)}).")]
     are = "is" if finished == 1 else "are"
     whole = f"{finished:,} of {wording.count(len(frame.runs), 'runs')} {are} finished"
-    return [Answer("Incomplete", Scope(), f"{'; '.join([whole, *others, *missing])}. Answers use what is there.")]
+    idle = [arm.arm for arm in arms if arm not in begun(arms)]
+    none = [f"none of {arm_names([arm.arm for arm in arms]).words_of(idle)}"] if idle else []
+    said = "; ".join([whole, *others, *missing, *none])
+    return [Answer("Incomplete", Scope(), f"{said}. Answers use what is there.")]

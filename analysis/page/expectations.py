@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from analysis import wording
-from analysis.elements.reported import ReportedArm
+from analysis.elements.reported import ReportedArm, begun
 from analysis.frame.arms import arm_names
 from analysis.frame.cells import usual
 from analysis.frame.families import run_of_each_label
@@ -26,18 +26,19 @@ class Judgement(NamedTuple):
 
 
 def judged(arms: Sequence[ReportedArm]) -> tuple[Judgement, ...]:
-    """A judgement for each expectation of the study in each arm that has its data, two models and train size, by the
-    verdict on the pair; at another test resolution, at which no family judges, by the paired t-interval."""
+    """A judgement for each expectation of the study in each arm that has its data, two models and train size, and that
+    has begun where others have. By the verdict on the pair; at another test resolution, at which no family judges, by
+    the paired t-interval."""
     return tuple(_of_all(arms))
 
 
 def _of_all(arms: Sequence[ReportedArm]) -> Iterator[Judgement]:
-    apart = arm_names([arm.arm for arm in arms])
+    apart, there = arm_names([arm.arm for arm in arms]), begun(arms)
     for one in arms[0].study.expects if arms else ():
         parts = arms[0].study.parts or (arms[0].study,)
         ids = {run.id for part in parts if one in part.expects for run in part.runs}  # of the studies that expect it
         for arm, own in zip(arms, apart.own, strict=True):
-            if one.dataset not in (None, arm.arm.dataset):
+            if one.dataset not in (None, arm.arm.dataset) or arm not in there:
                 continue
             runs = arm.runs[(arm.runs["train_size"] == one.train_size) & arm.runs["run"].isin(ids)]
             pair = one.of(run_of_each_label(runs, arm.study))

@@ -13,8 +13,10 @@ from analysis.elements.spoken import spoken
 from analysis.frame.frame import load
 from analysis.frame.paper import apply
 from analysis.frame.studies import joined
+from analysis.page.answers import answers
 from analysis.page.expectations import judged
 from analysis.page.headline import NOTHING, UNTESTED, headline
+from analysis.questions.accuracy.sections import chapters as accuracy_chapters
 from analysis.wording import TERMS
 from benchmarks.plan.run import Evaluation, Run
 from benchmarks.plan.study import Study
@@ -219,3 +221,23 @@ def test_words_of_the_field_have_a_definition(word: str) -> None:
     """One sentence each, without its full stop, as the glossary and the page's hover show it."""
     assert len(TERMS[word]) > 20
     assert not TERMS[word].endswith(".")
+
+
+def test_an_arm_that_has_not_begun_is_one_line(made_up: Any, tmp_path: Path) -> None:
+    """By hand: of two recipes one is recorded. The other has no table of dashes and judges no expectation, and what is
+    incomplete names it; where no recipe has begun, both have."""
+    study: Study = made_up.study_of(made_up.SMALL, expects=EXPECTED, recipe=["none", "digits"])
+    assert len(judged(reported_arms(study, load(tmp_path / "nothing", study), tmp_path))) == 2 * len(EXPECTED)
+    for run in study.runs:
+        if run.recipe.name == "none":
+            made_up.write_record(tmp_path, run, study.evaluations[run.id], accuracy=powers)
+    frame = load(tmp_path, study)
+    arms = reported_arms(study, frame, tmp_path)
+    assert [one.expected.rpartition(" (")[2] for one in judged(arms)] == ["recipe none)"] * len(EXPECTED)
+    [chapter] = accuracy_chapters(arms, {})
+    assert [(len(section.tables), section.remark) for section in chapter.sections] == [
+        (1, ""),
+        (0, "None of its 18 runs has a result yet."),
+    ]
+    incomplete = "Incomplete: 18 of 36 runs are finished; 18 runs missing; none of recipe digits. "
+    assert answers(frame, arms).lines[1].startswith(incomplete)

@@ -6,9 +6,10 @@ from functools import partial
 
 import pandas as pd
 
+from analysis import wording
 from analysis.elements import captions, linked
 from analysis.elements.drawings import Drawing
-from analysis.elements.reported import ReportedArm
+from analysis.elements.reported import ReportedArm, begun
 from analysis.elements.sections import Chapter, Section, Styles, n_images
 from analysis.frame.cells import at_home, by_carry, summarise
 from analysis.questions.accuracy import figures
@@ -19,8 +20,14 @@ from analysis.wording import ABSENT, TIED
 
 
 def chapters(arms: Sequence[ReportedArm], styles: Styles) -> list[Chapter]:
-    """One chapter, with a section for each arm."""
-    sections = tuple(Section(arm.words, tuple(drawings(arm, styles)), (main_table(arm),)) for arm in arms)
+    """One chapter, with a section for each arm; of one that has not begun, while others have, it says only so."""
+    there = begun(arms)
+    sections = tuple(
+        Section(arm.words, tuple(drawings(arm, styles)), (main_table(arm),))
+        if arm in there
+        else Section(arm.words, (), (), remark=f"None of its {wording.count(len(arm.runs), 'runs')} has a result yet.")
+        for arm in arms
+    )
     return [Chapter(PLACE, "accuracy", "Test accuracy", sections, always=True)]
 
 
