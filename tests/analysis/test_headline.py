@@ -239,5 +239,5 @@ def test_an_arm_that_has_not_begun_is_one_line(made_up: Any, tmp_path: Path) -> 
         (1, ""),
         (0, "None of its 18 runs has a result yet."),
     ]
-    incomplete = "Incomplete: 18 of 36 runs are finished; 18 runs missing; none of recipe digits. "
+    incomplete = "Incomplete: 18 of 36 runs are finished; 18 runs missing; nothing yet of recipe digits. "
     assert answers(frame, arms).lines[1].startswith(incomplete)
