@@ -68,8 +68,9 @@ def pass_paths(folder: Path) -> list[Path]:
 
 
 def without_logits(path: Path) -> bytes:
-    """One pass with the predicted class of each image in place of its logits, about a twentieth of the bytes; what has
-    no predicted class of its own (older records) stays as it is. Raises RecordError when the file is torn."""
+    """One pass with the predicted class of each image in place of its logits, about a twentieth of the bytes, or of its
+    five first classes; what has no predicted class of its own (older records) stays as it is. Raises RecordError when
+    the file is torn."""
     with opened_pass(path) as opened:
         try:
             entries = list(parsed_json(opened["index"].tobytes()))
@@ -77,8 +78,9 @@ def without_logits(path: Path) -> bytes:
         except DAMAGE as error:
             raise RecordError(f"{path}: cannot be read ({error}); {damage_remedy(path)}") from error
     for entry in entries:
-        if entry.get("predictions") == "logits" and f"{entry['id']}.predicted" in arrays:
-            del arrays[f"{entry['id']}.logits"]
+        kept = entry.get("predictions")
+        if kept in ("logits", "top5") and f"{entry['id']}.predicted" in arrays:
+            del arrays[f"{entry['id']}.{kept}"]
             entry["predictions"] = "classes"
     return packed(entries, arrays)
 
