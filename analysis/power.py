@@ -16,7 +16,7 @@ from analysis.frame.families import run_of_each_label
 from analysis.frame.frame import load
 from analysis.frame.rows import each_group
 from analysis.statistics import intervals
-from analysis.statistics.block_model import blocks, fit
+from analysis.statistics.block_model import EQUAL, blocks, fit
 from analysis.statistics.multivariate_t import critical_value
 from benchmarks.plan.comparisons import ComparisonFamily, pairs_of
 from benchmarks.plan.study import Study
@@ -96,7 +96,7 @@ def _of_family(
 def _spread(values: pd.DataFrame, family: ComparisonFamily) -> tuple[float, str]:
     """The residual standard deviation to plan with, and where it is from."""
     found = fit(values)
-    if found.df > 0 and found.spread > 0:
+    if found.df > 0 and found.spread > EQUAL:
         return found.spread, f"of {wording.count(int(values.notna().sum().sum()), 'finished runs')}"
     return (family.spread, "stated by the study") if family.spread else (ASSUMED, "assumed")
 

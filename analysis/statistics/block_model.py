@@ -25,7 +25,7 @@ from scipy.sparse.csgraph import connected_components
 from analysis.statistics.intervals import LEVEL, UNITS, Estimate
 from analysis.statistics.multivariate_t import critical_value
 
-_EQUAL = 1e-12  # a residual standard deviation below this is rounding, not spread
+EQUAL = 1e-12  # a residual standard deviation below this is rounding, not spread
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def simultaneous(found: Fit, pairs: Sequence[tuple[str, str]], level: float = LE
     for row, (a, b) in enumerate(known):
         contrasts[row, index[a]], contrasts[row, index[b]] = 1, -1
     critical = math.nan
-    if known and found.df > 0 and found.spread > _EQUAL:
+    if known and found.df > 0 and found.spread > EQUAL:
         values, vectors = np.linalg.eigh(found.inverse)
         root = vectors * np.sqrt(np.clip(values, 0, None))
         critical = critical_value(contrasts @ root, found.df, level)
@@ -110,7 +110,7 @@ def vary_alike(found: Fit) -> bool:
     complete = int((found.present.sum(axis=1) > 1).sum())
     if len(known) < 3 or complete < 2:  # residuals of two models mirror each other
         return True
-    return bool((known**2).max() <= _usual_share(len(known), complete) * (known**2).sum() + _EQUAL**2)
+    return bool((known**2).max() <= _usual_share(len(known), complete) * (known**2).sum() + EQUAL**2)
 
 
 @lru_cache(maxsize=256)

@@ -80,8 +80,11 @@ def t_quantile(level: float, df: int) -> float:
 
 
 def exponentiated(log: Estimate) -> Estimate:
-    """An estimate of a logarithm as one of the quantity: a geometric mean, and an interval that is no longer even."""
-    return Estimate(math.exp(log.mean), math.exp(log.low), math.exp(log.high), log.n)
+    """An estimate of a logarithm as one of the quantity: a geometric mean, and an interval that is no longer even. What
+    no float holds is infinite."""
+    with np.errstate(over="ignore"):
+        mean, low, high = (float(np.exp(value)) for value in (log.mean, log.low, log.high))
+    return Estimate(mean, low, high, log.n)
 
 
 def by_unit(rows: pd.DataFrame, value: str) -> NDArray[np.float64]:

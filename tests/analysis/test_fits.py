@@ -1,5 +1,7 @@
 """Fits of learning curves: known parameters come back, published curves give the published exponents."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy import optimize
@@ -204,3 +206,10 @@ def test_a_floor_that_the_sizes_determine_is_printed_with_its_interval() -> None
     assert without is not None
     assert "not identifiable" in without.said
     assert "c" not in without.parameters
+
+
+def test_a_factor_that_no_float_holds_is_infinite() -> None:
+    """Reference: what the paired fits of two draws close to the ceiling come to, by hand: log a within 12.7 standard
+    errors, of which the upper end is beyond the largest float."""
+    found = fit(np.array([400.0, 450, 500]), np.array([[9, 3, 0.5], [2, 3, 9]]) / 597, chance=0.9)
+    assert found is not None and math.inf in {estimate.high for estimate in found.parameters.values()}
