@@ -5,8 +5,10 @@ of their chapters.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import get_args
 
 from analysis import wording
 from analysis.elements.drawings import Drawing
@@ -17,7 +19,7 @@ from analysis.frame.cells import at_home
 from analysis.frame.frame import Frame
 from analysis.frame.rows import each_row
 from analysis.frame.states import DONE
-from analysis.page.expectations import Judgement, judged
+from analysis.page.expectations import Held, Judgement, judged
 from analysis.page.headline import headline
 from analysis.provenance.trust import Trust
 from analysis.questions.comparisons.verdicts import all_verdicts
@@ -36,6 +38,7 @@ PAIRS = (  # the names of two figures, the first pair of which an arm has both; 
     ("accuracy-by-test-resolution", "retention-by-test-resolution"),
 )
 WIDTHS = (5.9, 4.4)  # inches, of the two beside each other
+FEW_JUDGEMENTS = 7  # as many as the first screen shows beside the headline; more are counted and folded
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,16 @@ class Opening:
     expected: tuple[str, ...]
     drawings: tuple[Drawing, ...]
     chips: tuple[Chip, ...]
+
+    @property
+    def tally(self) -> str:
+        """Of more judgements than the first screen has room for, how many came to what: '14 expectations: 8 held, 6
+        cannot be told'; '' for few."""
+        if len(self.judgements) <= FEW_JUDGEMENTS:
+            return ""
+        counts = Counter(one.verdict for one in self.judgements)
+        words = [f"{counts[verdict]} {verdict}" for verdict in get_args(Held) if counts[verdict]]
+        return f"{len(self.judgements)} expectations: {', '.join(words)}"
 
 
 def opening(
