@@ -245,6 +245,14 @@ def test_over_data_sets_the_runs_of_a_draw_are_one_unit(made_up: Any, tmp_path: 
     assert table["n"].to_dict() == {"resnet": 2, "vit none": 3, "vit learned_1d": 3}
     assert set(table["units"]) == {"draws"} and len(table["runs"].str.split().loc["resnet"]) == 5 * 2 * 3
 
+    early = [run.id for run in crossed.runs if run.draw > 1 or (run.draw == 1 and run.seed > 0)]
+    made_up.write_study(tmp_path / "early", crossed, skip=early)
+    table = over_sets.over_data_sets(split(load(tmp_path / "early", crossed)))
+    assert set(table["n"]) == {1} and set(table["units"]) == {"draws"} and table["low"].isna().all()
+    made_up.write_study(tmp_path / "none whole", crossed, skip=[run.id for run in crossed.runs if run.seed == 2])
+    table = over_sets.over_data_sets(split(load(tmp_path / "none whole", crossed)))
+    assert set(table["n"]) == {0} and table["mean"].isna().all()
+
     single = made_up.study_of(made_up.SMALL, **changes, draw=[0], seed=[0])
     made_up.write_study(tmp_path / "single", single)
     [said] = over_sets_sentences.answers(split(load(tmp_path / "single", single)))

@@ -95,14 +95,23 @@ def _models(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
         if len(names) >= ENOUGH and len(common) >= ENOUGH:
             names = common
             group = group[group["dataset"].isin(common)]
-            unit = "draw" if group["draw"].nunique() > 1 else "seed"  # runs of one draw are not independent
-            scores = group.pivot_table("score", unit, "dataset")
-            found = interquartile_mean(scores) or found
-            shared = group[unit].isin(scores.dropna().index)
-            group = group[shared] if shared.any() else group
+            crossed = bool((group["draw_runs"] > 1).any())  # by the plan: runs of one draw are not independent
+            unit = "draw" if crossed or group["draw"].nunique() > 1 else "seed"
+            whole = _whole_draws(group)
+            scores = whole.pivot_table("score", unit, "dataset").reindex(columns=common)
+            shared = whole[unit].isin(scores.dropna().index)
+            if not scores.isna().all().any():
+                found = interquartile_mean(scores) or found
+            group = whole[shared] if shared.any() else group
         if len(names) > 1:
-            noun = intervals.unit_noun(group)
+            noun = "draws" if (group["draw_runs"] > 1).any() else intervals.unit_noun(group)
             ends = {"mean": found.mean, "low": found.low, "high": found.high}
             units = {"n": found.n, "units": noun}
             about = {"label": label, "data_sets": len(names), "names": ", ".join(names)}
             yield {**about, **ends, **units, "runs": " ".join(group["run"])}
+
+
+def _whole_draws(rows: pd.DataFrame) -> pd.DataFrame:
+    """A model's runs without those of draws that lack planned runs of their data set: their mean would hold for other
+    seeds (as in `intervals.by_unit`)."""
+    return rows[rows.groupby(["dataset", "draw"])["run"].transform("size") >= rows["draw_runs"]]
