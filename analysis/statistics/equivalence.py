@@ -79,10 +79,17 @@ def factor_at(sizes_a: Sequence[float], a: Array, size: float, b: Array) -> Fact
     if not side.any():
         return Factor(intervals.t_interval(logs), "", len(logs))
     bound = _bound(more=bool((side == -1).any()), less=bool((side == 1).any()))
-    low, high = _needed(sizes_a, a - b[:, None])
-    mean = float(logs.mean()) if bound != "unknown" else math.nan
-    estimate = Estimate(mean, math.log(size) - high, math.log(size) - low, len(logs))
-    return Factor(estimate, bound, int((side == 0).sum()))
+    reached = int((side == 0).sum())
+    first, last = _needed(sizes_a, a - b[:, None])
+    low, high = math.log(size) - last, math.log(size) - first
+    if bound == "unknown":
+        mean = math.nan
+    elif reached:  # the mean of some factors and some bounds is itself none: the true one is often on its other side
+        mean = low if bound == "at least" else high
+        bound, mean = (bound, mean) if math.isfinite(mean) else ("unknown", math.nan)
+    else:
+        mean = float(logs.mean())
+    return Factor(Estimate(mean, low, high, len(logs)), bound, reached)
 
 
 def _needed(sizes: Sequence[float], differences: Array) -> tuple[float, float]:
