@@ -111,7 +111,7 @@ def known(factor: float, bound: str) -> bool:
 
 
 def factor_words(factor: Estimate, bound: str, interval: bool = True) -> str:
-    """'6.7× [3.0, 15]', 'over 9.1× [5.8, ∞)'; 'unknown'. The interval of a bound that only repeats it is left out; a
+    """'6.7× [3.0, 15]', 'over 5.8×'; 'unknown'. The interval of a bound that only repeats it is left out; a
     bound of 1.00 is that of a curve which ends, or begins, at the size that is matched."""
     if math.isnan(factor.mean):
         return "unknown"
