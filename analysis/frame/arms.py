@@ -23,9 +23,8 @@ class MixedArmsError(ValueError):
     """A table or figure was asked to hold runs that do not answer the same question."""
 
 
-WITH_NUMBERS = re.compile(
-    r"(?P<name>[^()]*) \((?P<numbers>[^()]*)\)(?P<how>[^()]*)"
-)  # a recipe, as `name_recipes` has it
+# A recipe as `name_recipes` has it: 'plain (learning_rate=0.002), tuned'.
+WITH_NUMBERS = re.compile(r"(?P<name>[^()]*) \((?P<numbers>[^()]*)\)(?P<how>[^()]*)")
 BETWEEN = r", (?=\w+=)"  # numbers, of which one may be a list
 
 

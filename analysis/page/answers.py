@@ -43,7 +43,8 @@ def _state_answers(frame: Frame, arms: Sequence[ReportedArm]) -> list[Answer]:
         return [Answer("No answer yet", Scope(), f"no run of this study has finished ({wording.names(others)}).")]
     are = "is" if finished == 1 else "are"
     whole = f"{finished:,} of {wording.count(len(frame.runs), 'runs')} {are} finished"
-    idle = [arm.arm for arm in arms if arm not in begun(arms)]
+    there = begun(arms)
+    idle = [arm.arm for arm in arms if arm not in there]
     none = [f"nothing yet of {arm_names([arm.arm for arm in arms]).words_of(idle)}"] if idle else []
     said = "; ".join([whole, *others, *missing, *none])
     return [Answer("Incomplete", Scope(), f"{said}. Answers use what is there.")]

@@ -84,7 +84,7 @@ def factor_at(sizes_a: Sequence[float], a: Array, size: float, b: Array) -> Fact
     low, high = math.log(size) - last, math.log(size) - first
     if bound == "unknown":
         mean = math.nan
-    elif reached:  # the mean of some factors and some bounds is itself none: the true one is often on its other side
+    elif reached:  # the mean of factors and bounds is itself no bound
         mean = low if bound == "at least" else high
         bound, mean = (bound, mean) if math.isfinite(mean) else ("unknown", math.nan)
     else:

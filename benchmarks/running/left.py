@@ -50,7 +50,7 @@ def left(states: Sequence[RunState], root: Path, *, accept_code: bool, ended: Ma
     else:
         starts = {one.run.id: ended.get(one.run.init_from) or start_state(one.run, root) for one in first}
         aside = {name: state for name, state in starts.items() if state != "finished"}
-    now = tuple(one for one in first if one.run.id not in aside)
+    now = [one for one in first if one.run.id not in aside]
     if not now and ended is None:
-        return Left(tuple(states), tuple(first), later, aside)
-    return Left(tuple(states), now, later, aside)
+        now = first
+    return Left(tuple(states), tuple(now), later, aside)

@@ -329,6 +329,19 @@ def test_a_plan_says_what_can_be_detected(made_up: Any, tmp_path: Path) -> None:
     assert power.plan_values(study, tmp_path)[0]["seeds"] == 3
 
 
+def test_a_spread_that_is_rounding_is_not_measured(made_up: Any, tmp_path: Path) -> None:
+    """By hand: three models whose seeds are equal have no residual but that of the float numbers, 1e-16."""
+    study = made_up.study_of(made_up.SMALL, comparisons=FAMILIES)
+    equal = {"-": 0.9983, "none": 0.9966, "learned_1d": 0.9949}
+    for run in study.runs:
+        position = run.options.get("position", "-")
+        made_up.write_record(tmp_path, run, study.evaluations[run.id], accuracy=lambda *_, to=equal[position]: to)
+    assert {(one.family, one.known) for one in power.detectable(study, tmp_path)} == {
+        ("everything", "assumed"),
+        ("encodings", "stated by the study"),
+    }
+
+
 def test_the_test_set_is_resampled_when_asked(declared: tuple[Study, Path], tmp_path: Path) -> None:
     """Pairs whose predictions were kept are resampled, the others said; the same bytes twice."""
     study, root = declared
