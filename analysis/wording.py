@@ -14,8 +14,8 @@ STARVED, STALE, COLLAPSED, RESIZES, UNEQUAL, TIED, PARTIAL = "▽", "†", "‡"
 
 BRACKETS = (
     "Brackets are 95 % intervals: t-intervals over draws or seeds, but simultaneous ones in a declared family of "
-    "comparisons (of test accuracy, at the training resolution), and for a bound on a factor those factors that the "
-    "paired t-interval does not exclude. Each table names its own."
+    "comparisons (of test accuracy, at the training resolution), and for a bound on a factor those factors that no "
+    "t-interval excludes. Each table names its own."
 )
 
 # Words of a report, each with its definition in a sentence, in the order in which a reader meets them.
@@ -45,7 +45,8 @@ TERMS: Mapping[str, str] = MappingProxyType(
         "than too few images (column starved)",
         "collapsed": "a run whose accuracy lies far below the others of its cell, so that its mean and interval are of "
         "two kinds of runs",
-        "chance": "accuracy of guessing among K equally frequent classes",
+        "chance": "accuracy of always answering the most frequent class of the test part; 1 / K where K classes are "
+        "equally frequent, and where no record keeps the labels",
         "retention": "what is left of the accuracy above chance at test resolution r, of that at the training "
         "resolution R",
         "accuracy kept": "test accuracy under a probe over that without, the mean over the probe's strengths",
@@ -78,7 +79,7 @@ _SIGNS = {
     "so a low value may be a lack of updates rather than a lack of data or a property of the architecture",
     STALE: "stale: the sources that at least one of these runs depends on have changed since it was recorded",
     COLLAPSED: "a seed has collapsed, far below the others of its cell: mean and interval are of two kinds of runs, "
-    "and 95 % do not hold",
+    "and 95 % do not hold; in a family of comparisons it widens the intervals of all pairs",
     RESIZES: "resizes its input to the training resolution: at another test resolution this shows how robust it is to "
     "interpolated pixels, not how its architecture handles another grid",
     UNEQUAL: "not equal: further than 10 % from the condition's median (parameters, MACs), another value than the "

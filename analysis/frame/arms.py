@@ -4,6 +4,7 @@ Fixed steps and fixed epochs are different questions, and so are other data, rec
 A table or figure therefore holds one arm; `one_arm` refuses anything else.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -35,7 +36,8 @@ def default(field: str) -> object:
 
 @dataclass(frozen=True)
 class Arm:
-    """What all runs of an arm have in common: the columns `frame.ARM`, which make it, and the classes of its data."""
+    """What all runs of an arm have in common: the columns `frame.ARM`, which make it, and the classes of its data with
+    the accuracy of guessing (`frame.COLUMNS`)."""
 
     dataset: str
     size: str
@@ -47,6 +49,7 @@ class Arm:
     precision: str
     protocol: int
     classes: int = field(default=0, compare=False)
+    chance: float = field(default=math.nan, compare=False)
 
     @property
     def interpolation_only(self) -> bool:
@@ -110,7 +113,7 @@ def one_arm(table: pd.DataFrame) -> Arm:
     if mixed:
         phrases = "; ".join(f"{name}: {', '.join(map(str, values))}" for name, values in mixed.items())
         raise MixedArmsError(f"these runs do not answer the same question and belong in separate tables ({phrases})")
-    first = {name: table[name].tolist()[0] for name in (*ARM, "classes")}
+    first = {name: table[name].tolist()[0] for name in (*ARM, "classes", "chance")}
     return Arm(**first)
 
 

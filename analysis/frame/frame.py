@@ -15,14 +15,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 import models
 from analysis.frame.main_rows import at_home
 from analysis.frame.naming import NONE, differing, hardware, model_of, name_recipes, text, without_tuned
-from analysis.frame.rows import each_group
+from analysis.frame.predictions import KEPT, read_predictions
+from analysis.frame.rows import each_group, each_row
 from analysis.frame.studies import joined
-from analysis.statistics import collapses
+from analysis.statistics import collapses, intervals
 from benchmarks.data.catalogue import dataset
 from benchmarks.data.dataset import Dataset, Places
 from benchmarks.errors import RecordError
@@ -57,6 +59,8 @@ COLUMNS = {
     "label": "display name: model, and what differs between runs of this model",
     "dataset": "name of the data set",
     "classes": "of the data set",
+    "chance": "accuracy of answering the most frequent class of the test part, share 0..1; where no record keeps its "
+    "labels, of classes taken as equally frequent",
     "train_size": "labels used, images; validation included where it is a share",
     "validation": "below 1: share of train_size; from 1 on: images outside train_size (oracle); 0: none",
     "resolution": "training resolution, pixels",
@@ -212,6 +216,7 @@ def load(root: Path | str, *studies: Study, runs: Iterable[str] | None = None) -
     _mark_starved(table, starved_below)
     _count_draws(table)
     evaluated = _table_of_evaluations([row for one in known.values() for row in one.evaluations])
+    _count_classes(table, evaluated, root)
     _mark_collapsed(table, evaluated)
     rows = table.merge(evaluated, on="run", how="inner")[list(COLUMNS)]
     unreadable = pd.DataFrame(problems, columns=["folder", "problem"])
@@ -524,9 +529,20 @@ def _mark_starved(table: pd.DataFrame, limit: float) -> None:
     table["starved"] = (cell_mean < limit).astype(bool)
 
 
+def _count_classes(table: pd.DataFrame, evaluated: pd.DataFrame, root: Path) -> None:
+    """Fills chance. The labels of a data set's test part are in any pass that kept predictions of it."""
+    home = at_home(evaluated.merge(table[["run", "dataset", "resolution"]], on="run"))
+    for name, runs in table.groupby("dataset", sort=False):
+        kept = home[(home["dataset"] == name) & home["predictions"].isin(KEPT)]
+        read = (read_predictions(root / one.run, one.evaluation, one.part) for one in each_row(kept))
+        labels = next((found.labels for found in read if found is not None), None)
+        share = intervals.chance(runs["classes"].iloc[0]) if labels is None else np.bincount(labels).max() / len(labels)
+        table.loc[runs.index, "chance"] = float(share)
+
+
 def _mark_collapsed(table: pd.DataFrame, evaluated: pd.DataFrame) -> None:
     """Fills collapsed, from the test accuracy at the training resolution."""
-    found = collapses.runs_of(at_home(evaluated.merge(table[["run", "classes", *CELL]], on="run")), CELL)
+    found = collapses.runs_of(at_home(evaluated.merge(table[["run", "chance", *CELL]], on="run")), CELL)
     table["collapsed"] = table["run"].isin(found)
 
 

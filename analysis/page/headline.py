@@ -59,7 +59,7 @@ def _sentence(arms: Sequence[ReportedArm]) -> tuple[str, str]:
     at_chance = next((arm.arm for arm, _ in in_order if _at_chance(arm)), None)
     if at_chance is None:
         return UNTESTED, ""
-    return f"No network can be told from chance ({_whole(intervals.chance(at_chance.classes))})", ""
+    return f"No network can be told from chance ({_whole(at_chance.chance)})", ""
 
 
 def _at_chance(arm: ReportedArm) -> bool:

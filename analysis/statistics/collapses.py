@@ -11,8 +11,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.statistics import intervals
-
 LEAST = 0.20  # below the median, in accuracy: at ten points, cells that vary by five would often be marked
 DEVIATIONS = 6  # below the median, in median absolute deviations
 ABOVE_CHANCE = 0.05  # of a median beside which a run at chance has collapsed, and twice the margin of chance
@@ -21,20 +19,23 @@ FEWEST = 3  # runs of a cell: of two nobody can say which is the odd one
 RULE = (
     f"A run has collapsed that lies more than {100 * LEAST:g} points, and more than {DEVIATIONS} median absolute "
     f"deviations, below the median test accuracy of its cell, or at chance (within two binomial standard errors) where "
-    f"that median is {100 * ABOVE_CHANCE:g} points, and four such errors, above it; cells of {FEWEST} runs or more."
+    f"that median is {100 * ABOVE_CHANCE:g} points, and four such errors, above it, or another run {100 * LEAST:g} "
+    f"points; cells of {FEWEST} runs or more."
 )
 
 
-def collapsed(accuracies: NDArray[np.float64], classes: int, images: float) -> NDArray[np.bool_]:
-    """Which runs of one cell have collapsed: accuracies (n,), shares on `images` test images -> (n,)."""
+def collapsed(accuracies: NDArray[np.float64], chance: float, images: float) -> NDArray[np.bool_]:
+    """Which runs of one cell have collapsed: accuracies (n,), shares on `images` test images, beside that of
+    guessing -> (n,)."""
     if len(accuracies) < FEWEST:
         return np.zeros(len(accuracies), dtype=bool)
-    median, chance = float(np.median(accuracies)), intervals.chance(classes)
+    median = float(np.median(accuracies))
     deviation = float(np.median(np.abs(accuracies - median)))
     far = accuracies < median - max(LEAST, DEVIATIONS * deviation)
     margin = 2 * float(np.sqrt(chance * (1 - chance) / images))
     at_chance = accuracies <= chance + margin
-    return far | (at_chance & (median >= chance + max(ABOVE_CHANCE, 2 * margin)))
+    median_above = median >= chance + max(ABOVE_CHANCE, 2 * margin)
+    return far | (at_chance & (median_above | (accuracies.max() > chance + LEAST)))
 
 
 def runs_of(home: pd.DataFrame, cell: list[str]) -> set[Any]:
@@ -42,6 +43,6 @@ def runs_of(home: pd.DataFrame, cell: list[str]) -> set[Any]:
     columns that make a cell."""
     found: set[Any] = set()
     for _, rows in home.groupby(cell, sort=False):
-        odd = collapsed(rows["accuracy"].to_numpy(dtype=float), int(rows["classes"].iloc[0]), rows["count"].max())
+        odd = collapsed(rows["accuracy"].to_numpy(dtype=float), float(rows["chance"].iloc[0]), rows["count"].max())
         found |= set(rows["run"][odd])
     return found

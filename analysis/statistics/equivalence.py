@@ -4,9 +4,11 @@
 more. A's curve is read between its sizes, linearly in log n, at the smallest n that reaches the accuracy. Each unit
 (draw) gives a log factor, and the interval is the t-interval over these.
 
-A curve that starts above or ends below the accuracy gives a *bound*. With any in a cell there is no t-interval: the
-estimate is then "at least" or "at most" what the bounds put in their place give, and the interval is the set of
-factors f for which the paired t-interval of (A at n/f) - (B at n) contains 0, open where that cannot be decided.
+A curve that starts above or ends below the accuracy gives a *bound*. With any in a cell there is no t-interval over
+log factors. At a size of B the interval is the set of factors f for which the paired t-interval of (A at n/f) -
+(B at n) contains 0; by accuracy it is made of the sets of n at which the t-interval of each curve, at 97.5 %,
+contains the accuracy (Bonferroni). Both are open where the sizes do not decide, and "at least" or "at most" is said of
+their end.
 
 *Crossing* N*: the set of n at which the paired t-interval of A - B contains 0, each curve being linear in log n
 between its sizes. It may be empty, or reach an end of the sizes, and is then unbounded there. The level holds at each
@@ -16,7 +18,7 @@ n, not for all n together.
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -82,20 +84,23 @@ def factor_at(sizes_a: Sequence[float], a: Array, size: float, b: Array) -> Fact
     reached = int((side == 0).sum())
     first, last = _needed(sizes_a, a - b[:, None])
     low, high = math.log(size) - last, math.log(size) - first
-    if bound == "unknown":
-        mean = math.nan
-    elif reached:  # the mean of factors and bounds is itself no bound
-        mean = low if bound == "at least" else high
-        bound, mean = (bound, mean) if math.isfinite(mean) else ("unknown", math.nan)
-    else:
-        mean = float(logs.mean())
-    return Factor(Estimate(mean, low, high, len(logs)), bound, reached)
+    if len(b) == 1:
+        return Factor(Estimate(float(logs[0]), low, high, 1), bound, reached)
+    return _bounded(Estimate(math.nan, low, high, len(logs)), bound, reached)
 
 
-def _needed(sizes: Sequence[float], differences: Array) -> tuple[float, float]:
-    """Between which log n the expected difference (units, k) comes to 0 from below, by the paired t-interval;
-    infinite where the sizes do not decide it."""
-    found = regions(sizes, differences)
+def _bounded(log: Estimate, bound: Bound, reached: int) -> Factor:
+    """A bound is the end of its interval (the mean of factors and bounds is none), and unknown where that is open."""
+    end = {"at least": log.low, "at most": log.high}.get(bound, math.nan)
+    if not math.isfinite(end):
+        return Factor(log, "unknown", reached)
+    return Factor(Estimate(end, log.low, log.high, log.n), bound, reached)
+
+
+def _needed(sizes: Sequence[float], differences: Array, level: float = LEVEL) -> tuple[float, float]:
+    """Between which log n the expected difference (units, k) comes to 0 from below, by the paired t-interval at
+    `level`; infinite where the sizes do not decide it."""
+    found = regions(sizes, differences, level)
     if not found:
         return -math.inf, math.inf
     first, last = found[0], found[-1]
@@ -108,19 +113,27 @@ def _needed(sizes: Sequence[float], differences: Array) -> tuple[float, float]:
 def factor_for(sizes_a: Sequence[float], a: Array, sizes_b: Sequence[float], b: Array, accuracy: float) -> Factor:
     """The factor of B against A as a function of accuracy: images B needs for it over those A needs.
 
-    a (units, k), b (units, m), paired. Where a unit does not reach it there is a bound and no interval; and no interval
-    either where the accuracy is near the end of a curve (`_well_inside`)."""
+    a (units, k), b (units, m), paired. Where a unit does not reach it there is a bound; and no interval where the
+    accuracy is near the end of a curve that all units happen to reach (`_well_inside`)."""
     of_a, side_a = reach(sizes_a, a, np.full(len(a), accuracy))
     of_b, side_b = reach(sizes_b, b, np.full(len(b), accuracy))
     logs = of_b - of_a
     more = bool((side_a == -1).any() or (side_b == 1).any())
     less = bool((side_a == 1).any() or (side_b == -1).any())
     reached = int(((side_a == 0) & (side_b == 0)).sum())
-    if not (more or less) and _well_inside(accuracy, a, b):
-        return Factor(intervals.t_interval(logs), "", reached)
-    bound: Bound = _bound(more, less) if more or less else ""
-    mean = float(logs.mean()) if bound != "unknown" else math.nan
-    return Factor(Estimate(mean, math.nan, math.nan, len(logs)), bound, reached)
+    if not (more or less):
+        found = intervals.t_interval(logs)
+        return Factor(
+            found if _well_inside(accuracy, a, b) else replace(found, low=math.nan, high=math.nan), "", reached
+        )
+    bound = _bound(more, less)
+    if len(a) == 1:
+        mean = math.nan if bound == "unknown" else float(logs[0])
+        return Factor(Estimate(mean, math.nan, math.nan, 1), bound, reached)
+    (a_first, a_last), (b_first, b_last) = (
+        _needed(sizes, curves - accuracy, 1 - (1 - LEVEL) / 2) for sizes, curves in ((sizes_a, a), (sizes_b, b))
+    )
+    return _bounded(Estimate(math.nan, b_first - a_last, b_last - a_first, len(logs)), bound, reached)
 
 
 def _well_inside(level: float, a: Array, b: Array) -> bool:
@@ -149,7 +162,7 @@ class Region:
     high: float
 
 
-def regions(sizes: Sequence[float], differences: Array) -> list[Region]:
+def regions(sizes: Sequence[float], differences: Array, level: float = LEVEL) -> list[Region]:
     """The stretches of log n by the paired t-interval of `differences` (units, k): A - B at `sizes`, ascending.
 
     Between sizes each unit's difference is linear in log n, so mean and variance are quadratic and the ends are
@@ -160,9 +173,9 @@ def regions(sizes: Sequence[float], differences: Array) -> list[Region]:
         return []
     found: list[Region] = []
     if len(places) == 1:
-        estimate = intervals.t_interval(differences[:, 0])
+        estimate = intervals.t_interval(differences[:, 0], level)
         return [Region(intervals.verdict(estimate), float(places[0]), float(places[0]))]
-    scale = float(stats.t.ppf(0.5 + LEVEL / 2, n - 1)) ** 2 / n
+    scale = float(stats.t.ppf(0.5 + level / 2, n - 1)) ** 2 / n
     for left, right, start, end in zip(differences.T, differences.T[1:], places, places[1:], strict=False):
         slope = right - left
         covariance = np.cov(np.stack([left, slope]))

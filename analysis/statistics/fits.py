@@ -19,7 +19,7 @@ which is bounded by 0 as well, where it comes out as 0 for a unit or its interva
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,8 +68,14 @@ class Fit:
         return [float(_PREDICT[self.form](unit, at, self.chance)[0]) for unit in self.units]
 
     def error(self, train_size: float) -> Estimate:
-        """Their geometric mean, with the t-interval over units; mean and ends are cut at 1, the largest error."""
-        return mean_error(self.errors(train_size))
+        """Their geometric mean, with the t-interval over units; mean and ends are cut at 1, the largest error.
+
+        That is the spread of units given the form. Beyond the largest of fewer than five sizes there is no interval:
+        nothing says there whether the curve has a floor, and by simulation a third of such intervals cover."""
+        found = mean_error(self.errors(train_size))
+        if train_size > self.sizes[-1] and len(self.sizes) < SIZES_NEEDED["floor"]:
+            return replace(found, low=math.nan, high=math.nan)
+        return found
 
 
 def mean_error(errors: Sequence[float]) -> Estimate:

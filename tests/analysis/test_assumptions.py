@@ -19,6 +19,7 @@ from analysis.questions.assumptions.figures import kept_by_probe, kept_by_streng
 from analysis.questions.assumptions.numbers import numbers
 from analysis.questions.assumptions.sections import chapters, remark
 from analysis.questions.assumptions.sentences import claims, failed, limits
+from analysis.questions.resolution.retention import retained
 from analysis.report import write_report
 from benchmarks.plan.run import Evaluation, Run
 from benchmarks.plan.study import Study
@@ -239,6 +240,23 @@ def test_chance_of_unequal_classes(made_up: Any, tmp_path: Path) -> None:
         assert text in chapter.sections[0].remark
     [limit] = limits(arm)
     assert "with images of noise accuracy is not at chance (vit learned_1d)" in limit.answer.body
+
+
+def test_chance_is_that_of_the_most_frequent_class(made_up: Any, tmp_path: Path) -> None:
+    """Reference: two binomial standard errors above 40 %, where one class has as many of the 597 test images, by hand:
+    44.0 %. Above 1 / K are all; without kept labels that is all that is known."""
+    labels = np.where(np.arange(597) < 239, 0, 1 + np.arange(597) % 9)
+    plain = {"-": 0.9, "none": 0.43, "learned_1d": 0.45}
+
+    def level(run: Run, one: Evaluation) -> float:
+        return plain[run.position]
+
+    known, unknown = (made(made_up, tmp_path / str(place), level, one) for place, one in enumerate((labels, None)))
+    assert (known.arm.chance, unknown.arm.chance) == (239 / 597, 0.1)
+    above = [set(retained(arm.rows).dropna(subset=["retention"])["label"]) for arm in (known, unknown)]
+    assert above == [{"resnet", "vit learned_1d"}, {"resnet", "vit none", "vit learned_1d"}]
+    kept_by_run = numbers(known).by_run.groupby("label")["kept"].count()
+    assert kept_by_run["vit none"] == 0 < kept_by_run["vit learned_1d"]
 
 
 def test_what_was_measured_elsewhere_is_named(made_up: Any, tmp_path: Path) -> None:

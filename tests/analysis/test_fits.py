@@ -131,6 +131,16 @@ def test_no_extrapolation_beyond_twice_the_largest_size() -> None:
             found.error(beyond)
 
 
+def test_beyond_few_sizes_an_error_has_no_interval() -> None:
+    """Reference: by simulation, intervals of curves with a floor cover 30 % with four sizes, as none can be fitted."""
+    noise = np.array([[1.0], [0.9], [1.05]])
+    for sizes, known in ((SIZES[:4], False), (SIZES[:5], True)):
+        found = fit(sizes, 4 * sizes**-0.4 * noise)
+        assert found is not None
+        assert found.error(2 * sizes[-1]).has_interval == known
+        assert found.error(sizes[-1]).has_interval and not np.isnan(found.error(2 * sizes[-1]).mean)
+
+
 def test_what_makes_no_curve_is_refused() -> None:
     with pytest.raises(ValueError, match="above 0"):
         fit(SIZES[:3], np.array([0.5, 0.2, 0.0]))

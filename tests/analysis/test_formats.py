@@ -108,7 +108,7 @@ def test_every_table_names_its_own_interval_and_n(made_up: Any, tmp_path: Path) 
     write_report(study, tmp_path / "runs", tmp_path, FORMATS)
     written = [(tmp_path / "report.md").read_text(encoding="utf-8"), (tmp_path / "index.html").read_text("utf-8")]
     together = "95 % intervals that hold simultaneously at each train size, n = 3 seeds"
-    factors = "of a bound (≥, ≤) the factors that the paired 95 % t-interval does not exclude, n = 3 seeds"
+    factors = "of a bound (≥, ≤) the factors that no 95 % t-interval excludes, whose end it is, n = 3 seeds"
     measures = "means over runs. Brackets: 95 % t-intervals, n = 3 seeds"
     for text in written:
         assert all(said in text for said in (together, factors, measures))

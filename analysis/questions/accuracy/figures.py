@@ -33,7 +33,7 @@ def accuracy_by_train_size(
         figure = canvas(width, 4.6)
         axes = figure.add_subplot()
         ends = lines(axes, home, "label", "train_size", "accuracy", styles or looks(rows))
-        chance_line(axes, intervals.chance(arm.classes))
+        chance_line(axes, arm.chance)
         log_ticks(axes, home["train_size"], "training images n, validation included (log scale)")
         if arm.validation >= 1 or arm.validation == 0:
             axes.set_xlabel("training images n (log scale)")

@@ -23,7 +23,6 @@ from analysis.frame.predictions import KEPT, Predictions, read_predictions
 from analysis.frame.rows import each_group, each_row
 from analysis.questions.accuracy.ranking import accuracy_ranking
 from analysis.questions.comparisons.verdicts import all_verdicts
-from analysis.statistics import intervals
 from benchmarks.plan.probes import PROBES
 
 BOUNDS = {"kept": (0.0, math.inf), "consistency": (0.0, 1.0)}  # what is measured of a probe, and what is possible
@@ -74,7 +73,7 @@ def measured(arm: ReportedArm) -> pd.DataFrame:
     """The probed evaluations of the test part at the training resolution, with the column kept."""
     rows = as_shown(arm.probed)
     rows = rows[(rows["part"] == "test") & (rows["test_resolution"] == rows["resolution"])]
-    home, guess = at_home(arm.rows).set_index("run"), intervals.chance(arm.arm.classes)
+    home, guess = at_home(arm.rows).set_index("run"), arm.arm.chance
     margin = 2 * (guess * (1 - guess) / home["count"]) ** 0.5
     plain = home["accuracy"].where(home["accuracy"] > guess + margin)
     return rows.assign(kept=rows["accuracy"] / rows["run"].map(plain).astype(float))

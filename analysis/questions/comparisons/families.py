@@ -27,8 +27,9 @@ def differences(arm: ArmData, study: Study) -> pd.DataFrame:
     high (difference of accuracy, shares; simultaneous 95 % interval); n and planned_n (blocks with both, and as
     planned), done and planned (pairs of runs), models and blocks (of the family, with a value), critical (of |t|),
     residual (standard deviation, share), df, residual_low and residual_high (of the models one by one), alike (False:
-    more unlike than those of equal models mostly are), starved, stale (of either side), runs and reference_runs (ids,
-    pair by pair)."""
+    more unlike than those of equal models mostly are), collapsed_models (of the family, separated by commas: their
+    seeds widen the intervals of all its pairs), starved, stale (of either side), collapsed (of any model of the
+    family), runs and reference_runs (ids, pair by pair)."""
     one_arm(arm.runs)
     rows = at_home(arm.rows)
     result: list[dict[str, Any]] = []
@@ -52,6 +53,7 @@ def _of_family(
     pairs = [pair for pair in pairs if there.issuperset(pair)]
     found = fit(blocks(rows, runs, "accuracy"))
     estimates, critical = simultaneous(found, pairs)
+    collapsed = rows.loc[rows["collapsed"], "label"].unique()
     common = {
         "models": int(found.present.any(axis=0).sum()),
         "blocks": int((found.present.sum(axis=1) > 1).sum()),
@@ -60,6 +62,7 @@ def _of_family(
         "df": found.df,
         **_range(found),
         "alike": vary_alike(found),
+        "collapsed_models": ", ".join(collapsed),
     }
     done, planned = _by_unit(rows), _by_unit(runs)
     marked = {label: marks(runs[runs["label"] == label]) for label in there}
@@ -85,6 +88,7 @@ def _of_family(
                 "planned_n": len({draw for draw, _ in wanted}) if crossed(runs) else len(wanted),
                 **common,
                 **{name: here or marked[reference][name] for name, here in marked[label].items()},
+                "collapsed": len(collapsed) > 0,
                 "runs": " ".join(group[unit] for unit in both),
                 "reference_runs": " ".join(other[unit] for unit in both),
             }

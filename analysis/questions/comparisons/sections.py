@@ -112,6 +112,8 @@ def families(arm: ReportedArm) -> Section:
             " “Not alike”: one model's residuals vary more than any of equal models would in 95 % of families; "
             "intervals between the more variable models are too narrow there, between the others too wide."
         )
+    if of.families["collapsed"].any():
+        remark += " A collapsed seed widens all intervals of its family at that size, as the residual is of all models."
     return Section(arm.words, (), tuple(tables), tuple(folded), remark)
 
 
@@ -130,7 +132,7 @@ def _basis(table: pd.DataFrame, sizes: list[int], arm: ReportedArm) -> tuple[Row
             "residual, points",
             lambda at: _digits(100 * at.residual),
             lambda at: f"by model {_digits(100 * at.residual_low)} to {_digits(100 * at.residual_high)}",
-            lambda at: "" if at.alike else "not alike",
+            lambda at: "; ".join(["not alike"] * (not at.alike) + [f"collapsed: {at.collapsed_models}"] * at.collapsed),
         ),
         row("critical value of |t|", lambda at: _digits(at.critical), lambda at: f"{at.df} degrees of freedom"),
     )

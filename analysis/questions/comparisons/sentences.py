@@ -76,11 +76,17 @@ def _in_pairs(table: pd.DataFrame, of_label: Mapping[str, tuple[str, ...]]) -> s
 
 
 def _caution(table: pd.DataFrame) -> str:
+    """What is odd about the residual that the intervals of a family are made of."""
+    said = [
+        f" At {wording.number(row.train_size)} images a collapsed seed of {row.collapsed_models} widens all intervals."
+        for row in each_row(table, ["train_size", "collapsed_models"])
+        if row.collapsed_models
+    ]
     unlike = table[~table["alike"].astype(bool)]
-    if unlike.empty:
-        return ""
-    ends = f"{100 * unlike['residual_low'].min():.1f} to {100 * unlike['residual_high'].max():.1f} points"
-    return f" Residuals are unlike ({ends}): intervals of the more variable models are too narrow."
+    if len(unlike):
+        ends = f"{100 * unlike['residual_low'].min():.1f} to {100 * unlike['residual_high'].max():.1f} points"
+        said.append(f" Residuals are unlike ({ends}): intervals of the more variable models are too narrow.")
+    return "".join(said)
 
 
 def _families(study: Study) -> str:

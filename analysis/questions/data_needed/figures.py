@@ -17,7 +17,7 @@ from analysis.frame.arms import one_arm
 from analysis.frame.cells import at_home, estimate_of
 from analysis.frame.rows import each_group, each_row
 from analysis.questions.data_needed.fitted import FittedCurve, each_fit, errors_of
-from analysis.statistics import fits, intervals
+from analysis.statistics import fits
 
 BOUNDS = {"at least": "^", "at most": "v"}
 FOREST = 3.6  # inches high
@@ -144,8 +144,7 @@ def side_by_side(
             log_ticks(axes, at_home(rows)["train_size"], "")
             percent_axis(axes)
             if value == "accuracy":
-                chance = intervals.chance(arm.classes)
-                axes.axhline(100 * chance, color=INK, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
+                axes.axhline(100 * arm.chance, color=INK, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
         figure.supxlabel("training images n (log scale)", fontsize=9, color=INK)
         names = dict.fromkeys(at_home(rows)["label"])
         legend(figure, names, styles, above=is_narrow(figure))  # below is what the panels' axes have in common

@@ -68,7 +68,7 @@ def each_fit(rows: pd.DataFrame) -> Iterator[FittedCurve]:
     rows = at_home(rows)
     if rows.empty:
         return
-    guess, count = intervals.chance(one_arm(rows).classes), int(rows["count"].max())
+    guess, count = one_arm(rows).chance, int(rows["count"].max())
     limit = guess + 2 * intervals.binomial_se(guess, count)
     kept: dict[str, tuple[Curves, list[int], list[int]]] = {}
     for label, group in each_group(rows, "label"):

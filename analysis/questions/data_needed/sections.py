@@ -31,7 +31,7 @@ BOUNDS = "triangles: bounds"
 FACTORS = "95 % t-intervals"
 NO_VERDICT = "“Not separable” is the verdict on the pair's accuracies at that n, whatever the factor's interval."
 FACTOR_INTERVALS = (
-    "95 % t-intervals over log factors; of a bound (≥, ≤) the factors that the paired 95 % t-interval does not exclude"
+    "95 % t-intervals over log factors; of a bound (≥, ≤) the factors that no 95 % t-interval excludes, whose end it is"
 )
 
 
@@ -73,9 +73,9 @@ def needed(arm: ReportedArm, styles: Styles) -> Section:
             folded.append((title, _crossings(crossings, arm)))
         if not by_accuracy.empty:
             about = (
-                f"The same by accuracy: images needed for it over those that {baseline.reference} needs. No interval "
-                "is given near the ends of the curves, where chance decides whether all draws reach the accuracy. "
-                "These intervals state no verdict."
+                f"The same by accuracy: images needed for it over those that {baseline.reference} needs. Near the ends "
+                "of the curves, where chance decides whether all draws reach the accuracy, a value that all reach has "
+                "no interval. These intervals state no verdict."
             )
             title = f"by accuracy, against {baseline.reference}" if several else "by accuracy"
             folded.append((title, _factors(by_accuracy, arm, "accuracy", _accuracy, about)))
@@ -283,10 +283,12 @@ def _fits(table: pd.DataFrame, arm: ReportedArm) -> Table:
         "Test error e against n, fitted draw by draw to log e. The form, of "
         f"{'; '.join(f'{form}: {words}' for form, words in fits.WORDS.items())}, is the one that predicts the largest "
         "size best without having seen it; of equally good ones, that with the fewest parameters. Nothing "
-        "is said beyond twice that."
+        "is said beyond twice that, and of fewer than five sizes without an interval."
     )
     n = linked.units(table, unit_noun(arm.runs))
-    return Table(about, "model", head, tuple(rows), "ledger", n, "95 % t-intervals over the fits of draws")
+    return Table(
+        about, "model", head, tuple(rows), "ledger", n, "95 % t-intervals over the fits of draws, given the form"
+    )
 
 
 def _parameter(row: Any, name: str, href: str, scale: float = 1, unit: str = "") -> Cell:

@@ -64,7 +64,7 @@ def over_data_sets(arms: Sequence[ArmData]) -> pd.DataFrame:
     five or more has. A data set trained at several resolutions is never mixed with itself: then each has a row."""
     if not arms:
         return pd.DataFrame()
-    rows = pd.concat([at_home(arm.rows).assign(chance=intervals.chance(arm.arm.classes)) for arm in arms])
+    rows = pd.concat([at_home(arm.rows) for arm in arms])
     rows = rows.dropna(subset=["accuracy"])
     rows["score"] = [normalised(*both) for both in zip(rows["accuracy"], rows["chance"], strict=True)]
     result = []

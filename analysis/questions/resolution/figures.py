@@ -27,7 +27,6 @@ from analysis.frame.arms import one_arm
 from analysis.frame.cells import estimate_of
 from analysis.frame.rows import each_group, each_row
 from analysis.questions.resolution.retention import with_retention
-from analysis.statistics import intervals
 
 
 def accuracy_by_test_resolution(
@@ -46,7 +45,7 @@ def accuracy_by_test_resolution(
         axes = figure.add_subplot()
         ends = lines(axes, shown, "line", "test_resolution", value, styles)
         if value == "accuracy":
-            chance_line(axes, intervals.chance(arm.classes))
+            chance_line(axes, arm.chance)
         axes.axvline(arm.resolution, color=GREY, linewidth=0.8, zorder=0)
         axes.annotate(
             "trained here",

@@ -9,7 +9,6 @@ import pandas as pd
 
 from analysis.frame.arms import ArmData, one_arm
 from analysis.frame.cells import at_home, by_carry, summarise
-from analysis.statistics import intervals
 
 
 def with_retention(rows: pd.DataFrame) -> pd.DataFrame:
@@ -21,7 +20,7 @@ def retained(rows: pd.DataFrame) -> pd.DataFrame:
     """Evaluations of an arm, those at the training resolution among them, with the column retention."""
     if rows.empty:
         return rows.assign(retention=pd.Series(dtype=float))
-    guess = intervals.chance(one_arm(rows).classes)
+    guess = one_arm(rows).chance
     home = at_home(rows).drop_duplicates("run").set_index("run")[["accuracy", "count"]]
     margin = 2 * (guess * (1 - guess) / home["count"]) ** 0.5
     above = (home["accuracy"] - guess).where(home["accuracy"] > guess + margin)
