@@ -8,6 +8,7 @@ from analysis.frame.states import DONE
 from benchmarks.plan.evaluations import in_words
 from benchmarks.plan.probes import PROBES
 from benchmarks.plan.study import Study
+from benchmarks.records.states import BY_TODAYS_CODE
 
 
 def waiting(frame: Frame, study: Study) -> list[tuple[str, tuple[str, ...]]]:
@@ -21,7 +22,7 @@ def waiting(frame: Frame, study: Study) -> list[tuple[str, tuple[str, ...]]]:
     wanted = [(run, study.evaluations[run.id]) for run in study.runs if run.id in done]
     missing = in_words((run, [one for one in ones if (run.id, one.id) not in there]) for run, ones in wanted)
     again = in_words((run, [one for one in ones if (run.id, one.id) in earlier]) for run, ones in wanted)
-    return [*missing, *((f"{what} by today's measuring code", runs) for what, runs in again)]
+    return [*missing, *((BY_TODAYS_CODE.format(what), runs) for what, runs in again)]
 
 
 def by_earlier_code(frame: Frame) -> pd.DataFrame:

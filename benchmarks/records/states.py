@@ -21,6 +21,8 @@ from models.hints import did_you_mean
 
 __all__ = ["STATES", "RunState", "counted", "run_state", "selected", "study_states"]
 
+BY_TODAYS_CODE = "{} by today's measuring code"  # of what earlier code has measured
+
 
 @dataclass(frozen=True)
 class RunState:
@@ -40,6 +42,11 @@ class RunState:
     def missing(self) -> tuple[Evaluation, ...] | None:
         """The evaluations that are all a trained run still lacks; None for one that is not trained."""
         return self.waiting if self.state == "finished" else None
+
+    @property
+    def there(self) -> frozenset[str]:
+        """The ids of evaluations that its record has; those that are waiting all the same are of other code."""
+        return frozenset(entry["id"] for entry in self.record.evaluations) if self.record is not None else frozenset()
 
 
 def run_state(run: Run, root: Path, evaluations: list[Evaluation], *, whole: bool = False) -> RunState:
@@ -90,8 +97,15 @@ def counted(states: Iterable[str]) -> str:
 
 
 def evaluations_missing(states: Iterable[RunState]) -> list[dict[str, Any]]:
-    """What finished runs still lack, as plain values: {"what": '24 px', "runs": [ids]}, in the order of the study."""
-    found = in_words((one.run, one.waiting) for one in states if one.state == "finished")
+    """What finished runs still lack, as plain values: {"what": '24 px', "runs": [ids]}, in the order of the study; then
+    what earlier code has measured and `run` measures again: '8 px by today's measuring code'."""
+    parted: dict[bool, list[tuple[Run, list[Evaluation]]]] = {False: [], True: []}
+    for one in states:
+        if one.state == "finished" and one.waiting:
+            there = one.there
+            for again, ones in parted.items():
+                ones.append((one.run, [wanted for wanted in one.waiting if (wanted.id in there) == again]))
+    found = [*in_words(parted[False]), *((BY_TODAYS_CODE.format(what), runs) for what, runs in in_words(parted[True]))]
     return [{"what": what, "runs": list(runs)} for what, runs in found]
 
 
