@@ -16,6 +16,7 @@ from analysis.frame.arms import arm_names
 from analysis.frame.carrying import several_ways
 from analysis.frame.cells import at_home, estimate_of
 from analysis.frame.families import declared_families
+from analysis.frame.naming import resizes_input
 from analysis.frame.paired import REFERENCE
 from analysis.frame.rows import each_row
 from analysis.frame.states import DONE
@@ -147,11 +148,13 @@ def _all_level(names: dict[str, Name], baseline: Baseline, level: Sequence[str],
 
 def _resolution(arm: ReportedArm) -> str:
     """'Trained at 32 px, tested at 48 px, a ViT with rotary positions keeps 91 % [88, 94] of its accuracy above chance;
-    with learned positions, 74 %'."""
+    with learned positions, 74 %'. Of models that work at another resolution: those that resize their input keep what
+    the pixels keep."""
     if arm.arm.interpolation_only:
         return ""
     rows = with_retention(arm.rows)
     away = rows[(rows["test_resolution"] != rows["resolution"]) & rows["retention"].notna()]
+    away = away[[not resizes_input(model) for model in away["model"]]]
     if away.empty:
         return ""
     away = away[away["train_size"] == away["train_size"].max()]

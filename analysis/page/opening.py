@@ -17,6 +17,7 @@ from analysis.elements.sections import Chapter
 from analysis.frame.arms import arm_names
 from analysis.frame.cells import at_home
 from analysis.frame.frame import Frame
+from analysis.frame.naming import resizes_input
 from analysis.frame.rows import each_row
 from analysis.frame.states import DONE
 from analysis.page.expectations import Held, Judgement, judged
@@ -183,8 +184,8 @@ def _position_chip(arm: ReportedArm) -> Iterator[Chip]:
 
 
 def _resolution_chip(arm: ReportedArm) -> Iterator[Chip]:
-    """The highest retention at the test resolution furthest from that of training; that there is none where no run is
-    far enough above chance."""
+    """The highest retention at the test resolution furthest from that of training, of models that work there and do
+    not resize their input; that there is none where no run is far enough above chance."""
     table = arm.once(resolution).retention
     if arm.arm.interpolation_only or table.empty:
         return
@@ -193,7 +194,9 @@ def _resolution_chip(arm: ReportedArm) -> Iterator[Chip]:
     if table.empty and measured:
         text = f"no retention: no model is above chance at {arm.arm.resolution} px"
         yield Chip("resolution", text, "test-resolution")
-    elif not table.empty:
+    models = dict(each_row(arm.runs, ["label", "model"]))
+    table = table[[not resizes_input(models[label]) for label in table["label"]]]
+    if not table.empty:
         side = max(table["test_resolution"].unique().tolist(), key=lambda one: abs(one - arm.arm.resolution))
         best = max(each_row(table[table["test_resolution"] == side]), key=lambda row: row.mean)
         yield Chip("resolution", f"{wording.percent(best.mean)} kept at {side} px: {best.line}", "test-resolution")
