@@ -178,6 +178,9 @@ SAME = {
     # init_from.py: the folder of a run is found by a function of its own; one more message
     ("_folder", "9374ce60"): "",
     ("weights_path", "9180aadd"): "efea2961",
+    # positions/base.py, normalisation.py: what recorded steps of a GPU read stays, and nothing is copied to it
+    ("Position", "da46a3e5"): "32acfafb",
+    ("Groups", "17cf2d10"): "67163b01",
     # decoders.py: a message says how torchcodec is installed
     ("check_decoder", "2afd774b"): "079d7356",
 }

@@ -82,6 +82,8 @@ class Position(nn.Module):
         Raises ModelError for a way or a choice that the encoding does not have.
         """
         check_way(f"position {type(self).__name__}", self.ways, self.choices, way, choices)
+        if (way, choices) == (self.way, self.chosen):
+            return  # recorded training steps (CUDA graphs) go on reading the constants that are there
         self.way, self.chosen = way, dict(choices)
         self._constants.clear()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 
 import models
 from benchmarks.doctor import examination, machine, memory, networks
@@ -93,6 +94,29 @@ def test_a_resumed_run_has_the_same_bits(
     assert perform(run, root=tmp_path / "parts", device="cuda").state == "finished"
     for name in ("weights.safetensors", "metrics.jsonl", "result.json"):
         assert (tmp_path / "whole" / run.id / name).read_bytes() == (tmp_path / "parts" / run.id / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"options": {"position": "rope_axial"}, "validate_every": 4},  # its tables are read by all steps
+        {"model": "resnet", "recipe": {"name": "digits", "batch_size": 20, "batch_norm_group": 10}},
+    ],
+    ids=["validated between steps", "groups of BatchNorm"],
+)
+def test_recorded_steps_have_the_losses_of_plain_ones(
+    changes: dict[str, object], tiny: Callable[..., Run], perform: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    """What a recording keeps is there at every replay, and nothing in it comes from the host. Reference: the weights of
+    the same run without recordings."""
+    run = tiny(**changes)
+    found = {}
+    for form in ("off", "graphs"):
+        root = tmp_path / form
+        assert perform(run, root=root, device="cuda", compiling=form).state == "finished"
+        found[form] = load_file(root / run.id / "weights.safetensors")
+    for name, expected in found["off"].items():
+        torch.testing.assert_close(found["graphs"][name], expected, rtol=1e-3, atol=1e-4)
 
 
 def test_a_shortage_of_memory_halves_the_micro_batch(data: Path, tmp_path: Path) -> None:

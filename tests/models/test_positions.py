@@ -762,3 +762,21 @@ def test_declarations_agree_with_the_classes(name: str) -> None:
     position = cls(grid=GRID, width=48, depth=3, heads=4, prefix=0, **own)
     assert isinstance(position, Position)
     assert set(position.choices) <= set(position.ways)
+
+
+@pytest.mark.parametrize("name", models.position_names())
+def test_the_default_way_again_keeps_the_constants(name: str) -> None:
+    """A validation chooses the default way between training steps that are recorded on a GPU and go on reading the
+    tables of before. Reference: the very tensors after a forward pass."""
+    network = models.create_model(
+        "vit", image_size=8, in_channels=3, num_classes=10, size="pico", scale=8, position=name
+    )
+    images = torch.zeros(2, 3, 8, 8)
+    network(images)
+    before = dict(network.position._constants)
+    options = models.resolve_options("vit", size="pico", options={"scale": 8, "position": name})
+    for way in models.carry_ways("vit", options=options)[:1]:
+        contract.carry(network, way)
+    network(images)
+    after = network.position._constants
+    assert before.keys() == after.keys() and all(after[key] is table for key, table in before.items())

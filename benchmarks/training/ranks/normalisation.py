@@ -112,7 +112,7 @@ class Groups(TorchFunctionMode):
     def sums(self) -> list[Tensor]:
         """What has to be added up over the ranks at the end of a step: of each BatchNorm mean, variance, groups."""
         of_each = self.followed.values()
-        return [part for one in of_each for part in (one.mean, one.var, one.mean.new_tensor([float(one.groups)]))]
+        return [part for one in of_each for part in (one.mean, one.var, one.mean.new_full((1,), float(one.groups)))]
 
     @torch.no_grad()
     def move(self, sums: Sequence[Tensor]) -> None:
