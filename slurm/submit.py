@@ -151,19 +151,17 @@ def submit_study(request: Request, console: Console, *, dry_run: bool = False, y
 
 
 def retry_study(request: Request, console: Console, *, yes: bool = False) -> int:
-    """`inductive retry`: submits runs that ended badly, those whose job ended before its first run among them; the
-    record of a diverged one is put aside first. Returns the exit code."""
-    study, root = request.study, request.root
-    states = request.states
-    if "diverged" in states:
-        for run in selected(study, request.only):
-            if run_state(run, root, study.evaluations[run.id]).state == "diverged":
-                aside = root / ".retried" / f"{run.id}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-                aside.parent.mkdir(exist_ok=True)
-                shutil.move(root / run.id, aside)
-                say(console, f"{run.id}: its diverged record is now {aside}")
-        states = (*states, "missing")
-    return submit_study(replace(request, states=states, again=True), console, yes=yes)
+    """`inductive retry`: submits runs that ended badly, those whose job ended before its first run among them. Returns
+    the exit code."""
+    return submit_study(replace(request, again=True), console, yes=yes)
+
+
+def _put_aside(run: Run, root: Path, console: Console) -> None:
+    """Moves the record of a diverged run, which begins anew, to `.retried`."""
+    aside = root / ".retried" / f"{run.id}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    aside.parent.mkdir(exist_ok=True)
+    shutil.move(root / run.id, aside)
+    say(console, f"{run.id}: its diverged record is now {aside}")
 
 
 def submit_held(submission: str) -> str:
@@ -248,6 +246,10 @@ def _submit(request: Request, runs: Sequence[Run], claim: Claim | None, console:
     if hours > cluster.ask_above and not yes and not click.confirm(f"submit about {hours:,.0f} {unit}?"):
         say(console, "nothing submitted")
         return DONE
+    claim.check()  # a question may have waited for its answer, and others have taken this process for dead
+    for one in open_runs:
+        if one.state == "diverged":
+            _put_aside(one.run, root, console)
     return send_matrix(request, planned, claim, console)
 
 
@@ -450,7 +452,7 @@ def send_matrix(request: Request, planned: Matrix, claim: Claim, console: Consol
     """Freezes the code and sends every array, while the claim on the study holds (OwnedError otherwise).
 
     Returns an exit code; what was sent is in the ledger in any case."""
-    claim.check()  # a question may have waited for its answer, and others have taken this process for dead
+    claim.check()
     submission = ledger.new_submission(request.root, request.study.name)
     commit = freeze.freeze(submission, request.path)
     about = {

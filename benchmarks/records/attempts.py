@@ -82,6 +82,11 @@ def slurm_job() -> str | None:
     return f"{array}_{element}" if array and element else os.environ.get("SLURM_JOB_ID")
 
 
+def slurm_start() -> int:
+    """How often SLURM has started this process's job again; 0 outside of SLURM."""
+    return int(os.environ.get("SLURM_RESTART_COUNT", 0))
+
+
 @dataclass(frozen=True)
 class Attempt:
     """One attempt, as its folder tells. `owner` is None in the moment between its mkdir and its owner.json."""
@@ -100,8 +105,8 @@ class Attempt:
             return False
         if self.owner is not None and self.is_here:
             return process_start(self.owner["pid"]) in (self.owner["process_start"], HIDDEN)
-        if self.owner is not None and self.owner.get("slurm_job") and self.owner["slurm_job"] == slurm_job():
-            return False  # SLURM has started this very job again, here: it runs nowhere else
+        if self.slurm_job and self.slurm_job == slurm_job() and self._start < slurm_start():
+            return False  # SLURM has started this very job again: what its earlier start did runs nowhere
         if self.over():
             return False
         # Also where the sign of life is of the future: whose clock is ahead by more than that cannot be told from one
@@ -117,6 +122,11 @@ class Attempt:
     def slurm_job(self) -> str:
         """The job that it belongs to, '' outside of SLURM."""
         return str((self.owner or {}).get("slurm_job") or "")
+
+    @property
+    def _start(self) -> int:
+        """Of its job, as `slurm_start` says; before all of them in records that lack it."""
+        return int((self.owner or {}).get("slurm_start", -1))
 
     def over(self) -> str:
         """What SLURM said of its job when that was over and this attempt had not ended: `FAILED`; '' otherwise, and
@@ -283,6 +293,7 @@ def claim(folder: Path, start_step: int = 0, **more: str) -> Claim:
         "process_start": process_start(os.getpid()),
         "platform": platform.system(),
         "slurm_job": slurm_job(),
+        "slurm_start": slurm_start(),
         "started": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
         "start_step": start_step,
         **more,

@@ -114,6 +114,10 @@ def test_a_job_that_is_started_again_elsewhere_has_left_its_node(
     before = _elsewhere(tmp_path, 10)
     assert before.owner is not None
     assert before.owner["slurm_job"] == "17_3"
+    assert before.alive()  # on another node of the same start of the job: two steps side by side
+    with pytest.raises(OwnedError, match="owned by host elsewhere"):
+        claim(tmp_path)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     assert not before.alive()
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "4")
     assert before.alive()

@@ -16,6 +16,7 @@ from benchmarks.records.attempts import claim
 from benchmarks.records.init_from import run_sources
 from slurm import jobs, ledger
 from slurm.cancel import cancel_study
+from slurm.commands import SilentError
 from slurm.jobs import show_jobs
 from slurm.logs import show_logs
 from slurm.submit import read_request, retry_study
@@ -56,8 +57,13 @@ def test_failed_runs_wait_for_a_retry(fake: Any, submit: Submit, tmp_path: Path)
     retry(tmp_path, "failed")
     assert ledger.read_arrays(tmp_path / "runs")[-1].runs == {bad.id}
     fake.now("COMPLETED")
+    fake.set(silent=True)
+    with pytest.raises(SilentError):
+        retry(tmp_path, "diverged")
+    assert folder.exists()  # nothing is put aside before it is sent
+    fake.set(silent=False)
     retry(tmp_path, "diverged")
-    assert diverged.id in ledger.read_arrays(tmp_path / "runs")[-1].runs
+    assert ledger.read_arrays(tmp_path / "runs")[-1].runs == {diverged.id}  # not what is missing
     [aside] = (tmp_path / "runs" / ".retried").iterdir()
     assert (aside / "result.json").exists()
     assert not folder.exists()
