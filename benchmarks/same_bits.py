@@ -177,6 +177,7 @@ SAME = {
     ("_kept", "2334b055"): "e30009a4",
     # init_from.py: the folder of a run is found by a function of its own; one more message
     ("_folder", "9374ce60"): "",
+    ("_folder", "b9a6a14c"): "",  # a rerun's start is the record's
     ("weights_path", "9180aadd"): "efea2961",
     # positions/base.py, normalisation.py: what recorded steps of a GPU read stays, and nothing is copied to it
     ("Position", "da46a3e5"): "32acfafb",

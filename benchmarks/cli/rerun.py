@@ -65,7 +65,7 @@ def rerun(run_id: str, first: int | None, device: str | None, ranks: int | None,
         except KeyboardInterrupt:
             say(console, "stopped: a rerun is not continued, the same command starts it anew")
             return INTERRUPTED
-    if ending.state in ("failed", "lost", "owned"):
+    if ending.state in ("failed", "lost", "owned", "stale"):
         say(console, f"{ending.state}: {ending.line}")
         return OTHERS if ending.state == "owned" else FAILED
     verdict = again.compare(record, first)

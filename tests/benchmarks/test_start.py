@@ -126,6 +126,7 @@ def test_a_rerun_starts_from_the_same_weights(first: Run, tiny: Make, perform: P
     perform(run)
     record = read_record(tmp_path / run.id)
     evaluations = prepare_rerun(record, run)
+    perform(first, root=rerun_root(tmp_path), stop_at=1)  # a rerun of the start, which may end otherwise
     perform(run, root=rerun_root(tmp_path), evaluations=evaluations)
     assert compare(record, None).verdict == "equal"
 
