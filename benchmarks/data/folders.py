@@ -221,11 +221,14 @@ def keep_index(index: Index, data: Path) -> None:
 
 
 def keep_copy(name: str, data: Path, runs: Path) -> None:
-    """Keeps the index under the runs folder, so that a report needs records alone."""
-    path = runs / COPIES / f"{safe(name)}.json"
-    if not path.exists() and index_path(name, data).exists():
+    """Keeps the index under the runs folder, so that a report needs records alone: that of the images as they are."""
+    path, source = runs / COPIES / f"{safe(name)}.json", index_path(name, data)
+    if not source.exists():
+        return
+    values = read_json(source)
+    if not path.exists() or read_json(path) != values:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, read_json(index_path(name, data)))
+        write_json(path, values)
 
 
 def _read(path: Path, name: str) -> Index:

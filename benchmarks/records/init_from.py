@@ -56,8 +56,8 @@ def weights_path(run: Run, root: Path) -> Path:
 
 
 def _folder(given: str, root: Path) -> Path | None:
-    """The record that `init_from` names: a run under `root`, or a folder. For a rerun the run under the folder above, as
-    its record has it, and not another rerun."""
+    """The record that `init_from` names: a run under `root`, or a folder. For a rerun it is the run under the folder
+    above, as for its record, before another rerun."""
     folders = [*([root.parent / given] if root.name.startswith(".") else []), root / given, Path(given)]
     return next((one for one in folders if (one / "config.json").exists()), None)
 

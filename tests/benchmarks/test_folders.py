@@ -146,6 +146,12 @@ def test_a_report_needs_no_images(tmp_path: Path) -> None:
     assert dataset(NAME, Places(tmp_path / "nowhere", tmp_path / "runs")) == spec
     with pytest.raises(InductiveError, match="there is no folder"):
         load_images(NAME, tmp_path / "nowhere")
+    fill(tmp_path / "pets", {"ape": 30, "cat": 30})  # the folder has grown, and a run on it has begun
+    folders.declared.cache_clear()
+    grown = dataset(NAME)
+    folders.keep_copy(NAME, tmp_path, tmp_path / "runs")
+    folders.declared.cache_clear()
+    assert dataset(NAME, Places(tmp_path / "nowhere", tmp_path / "runs")) == grown != spec
 
 
 def test_a_changed_tree_is_indexed_and_decoded_again(tmp_path: Path) -> None:
