@@ -32,7 +32,7 @@ from benchmarks.records.attempts import GRACE_SECONDS, Claim
 from benchmarks.records.environment import code_commit
 from benchmarks.records.record import check_root
 from benchmarks.records.stages import is_searching, whole
-from benchmarks.records.states import RunState, counted, run_state, selected
+from benchmarks.records.states import RunState, accepted, counted, run_state, selected
 from benchmarks.records.study_texts import keep_text
 from benchmarks.running import preflight
 from benchmarks.training.kernels import check_precision, form_by_rule
@@ -295,6 +295,8 @@ def _open_runs(request: Request, jobs: Jobs, known: Sequence[RunState], console:
     say(console, f"{request.study.name}: {others}; {len(listed)} on the lists of queued and running jobs")
     for note in (*failed_start_notes(failed), *earlier_notes(request.study, jobs)):
         say(console, note)
+    if request.accept_code:
+        known = [accepted(one, request.root, request.study.evaluations[one.run.id]) for one in known]
     return [
         one
         for one in known

@@ -29,7 +29,7 @@ from benchmarks.plan.study import Study, read_study
 from benchmarks.records.attempts import Attempt, claim, slurm_job
 from benchmarks.records.record import Record
 from benchmarks.records.stages import whole
-from benchmarks.records.states import run_state
+from benchmarks.records.states import accepted, run_state
 from benchmarks.running import gpus, local
 from benchmarks.running.progress import Lines
 from benchmarks.running.task import Ending, Settings, Task
@@ -51,7 +51,7 @@ ANSWER_SECONDS = 15.0  # for scontrol to answer a job that is about to end
 EARLY_SECONDS = 60.0  # by which SLURM may send its signal too early
 MARGIN_SECONDS = 5.0  # before the job's end: nothing is tried again after that
 LONGEST_PAUSE = 15.0
-BAD = ("failed", "lost")  # endings of a run that are errors of its job
+BAD = ("failed", "lost", "stale")  # endings of a run that are errors of its job
 
 
 @dataclass(frozen=True)
@@ -217,6 +217,8 @@ def tasks_of(array: Array, element: int, job: str) -> tuple[list[Task], dict[str
         if run.id not in listed:
             continue
         state = run_state(run, root, study.evaluations[run.id])
+        if settings.accept_code:
+            state = accepted(state, root, study.evaluations[run.id])
         if state.state in ("diverged", "stale") or (state.state == "finished" and not state.waiting):
             continue
         if state.record is not None and state.state == "failed" and failed_in(state.record, job):

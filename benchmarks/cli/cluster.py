@@ -83,15 +83,16 @@ def submit(study: str, cluster: Path, only: str | None, root: Path, data: Path, 
 @click.option("--lost", is_flag=True, help="Those whose process exited without reporting.")
 @click.option("--diverged", is_flag=True, help="Those whose loss was not finite; their records are put aside.")
 @click.option("--yes", is_flag=True, help="Do not ask, however many hours of GPUs or cores it takes.")
-@options("cluster", "only", "runs", "data", "plugin")
+@options("cluster", "only", "runs", "data", "accept", "plugin")
 def retry(study: str, failed: bool, lost: bool, diverged: bool, yes: bool, cluster: Path, only: str | None,
-          root: Path, data: Path) -> int:  # fmt: skip
+          root: Path, data: Path, accept_code: bool) -> int:  # fmt: skip
     """Submit runs again that ended badly; without an option those that failed, were lost or interrupted."""
     from slurm.submit import read_request, retry_study
 
     named = [state for state, on in (("failed", failed), ("lost", lost), ("diverged", diverged)) if on]
     states = tuple(named) or ("failed", "lost", "interrupted")
-    return retry_study(read_request(study, cluster, root, data, only=only, states=states), terminal(), yes=yes)
+    request = read_request(study, cluster, root, data, only=only, states=states, accept_code=accept_code)
+    return retry_study(request, terminal(), yes=yes)
 
 
 @click.command()

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -15,7 +15,7 @@ from benchmarks.plan.evaluations import in_words
 from benchmarks.plan.run import Evaluation, Run
 from benchmarks.plan.study import Study
 from benchmarks.records import init_from
-from benchmarks.records.record import STATES, Record, missing_evaluations
+from benchmarks.records.record import STATES, Record, missing_evaluations, read_record
 from benchmarks.records.validity import leftovers, valid_record
 from models.hints import did_you_mean
 
@@ -70,6 +70,15 @@ def run_state(run: Run, root: Path, evaluations: list[Evaluation], *, whole: boo
     done = record.result is not None and not waiting
     reason = leftovers(record, files, whole=whole) if record.state == "finished" else record.reason
     return RunState(run, record.state, reason, tuple(waiting), None if done else record)
+
+
+def accepted(one: RunState, root: Path, evaluations: Sequence[Evaluation]) -> RunState:
+    """A run as `--accept-code` takes it: a stale one is finished, and lacks what it lacks."""
+    if one.state != "stale":
+        return one
+    record = read_record(root / one.run.id)
+    waiting = tuple(missing_evaluations(record, list(evaluations)))
+    return RunState(one.run, "finished", one.reason, waiting, record if waiting else None)
 
 
 def study_states(study: Study, root: Path) -> list[RunState]:

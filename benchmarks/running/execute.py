@@ -103,6 +103,8 @@ def execute(
     _check_device(work)
     if not finished:
         _check_ranks(work, members)
+        if not settings.accept_code:
+            _check_sources(work)
     with attempt(claim(work.folder), settings.command, began) as job, explained(run.id), ExitStack() as opened:
         if (work.folder / "result.json").exists() and not finished:  # another attempt ended while this one looked
             known, finished = read_record(work.folder), True

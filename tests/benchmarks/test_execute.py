@@ -488,6 +488,8 @@ def test_other_sources_stop_an_unfinished_run_and_mark_a_finished_one(
     for run in (done, half):
         with pytest.raises(StaleError, match=r"models\.vit:Block \(changed\)"):
             perform(run)
+    assert len(read_attempts(tmp_path / half.id)) == 1  # nothing is claimed: the run has not failed
+    assert run_state(half, tmp_path, []).state == "interrupted"
     assert perform(half, accept_code=True).state == "finished"
     assert perform(done, accept_code=True).state == "finished"
     assert read_json(tmp_path / done.id / "accepted.json")["changed"] == ["models.vit:Block (changed)"]

@@ -83,7 +83,12 @@ def submit(tmp_path: Path) -> Callable[..., tuple[int, str]]:
     from slurm.submit import read_request, submit_study
 
     def call(
-        seeds: int = 6, dry_run: bool = False, only: str | None = None, more: str = "", **cluster: Any
+        seeds: int = 6,
+        dry_run: bool = False,
+        only: str | None = None,
+        more: str = "",
+        accept_code: bool = False,
+        **cluster: Any,
     ) -> tuple[int, str]:
         (tmp_path / "study.toml").write_text(more + STUDY.replace("SEEDS", str(list(range(seeds)))))
         lines = [line for line in CLUSTER.strip().splitlines() if line.partition(" =")[0] not in cluster]
@@ -92,7 +97,7 @@ def submit(tmp_path: Path) -> Callable[..., tuple[int, str]]:
         with open(os.devnull, "w") as nowhere:  # noqa: PTH123
             console = Console(width=250, record=True, file=nowhere)
             files = (str(tmp_path / "study.toml"), tmp_path / "cluster.toml")
-            request = read_request(*files, tmp_path / "runs", tmp_path / "data", only=only)
+            request = read_request(*files, tmp_path / "runs", tmp_path / "data", only=only, accept_code=accept_code)
             code = submit_study(request, console, dry_run=dry_run, yes=True)
         return code, console.export_text()
 

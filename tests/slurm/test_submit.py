@@ -36,6 +36,7 @@ from slurm.ledger import rest_name
 from slurm.queue import queue
 from slurm.status import cluster_states
 from slurm.submit import Matrix, matrix, price, submit_held
+from slurm.worker import tasks_of
 
 Submit = Callable[..., tuple[int, str]]
 Start = Callable[..., Started]
@@ -311,6 +312,23 @@ def test_what_starts_from_a_run_that_diverged_is_set_aside(fake: Any, submit: Su
     assert listed(tmp_path) == [begun[0].id]
     with pytest.raises(ConfigError, match=rf"init_from: run {bad.id} has no weights"):
         submit(2, more=arms, only=begun[1].id)
+
+
+def test_accepted_code_measures_what_is_stale(fake: Any, submit: Submit, tmp_path: Path) -> None:
+    """A finished run of other sources that lacks an evaluation is sent only with `--accept-code`, one that lacks none
+    never is. Reference: what the job finds to do."""
+    submit(2, dry_run=True)
+    study = load_study(str(tmp_path / "study.toml"))
+    lacking, whole = study.runs
+    write_record(tmp_path / "runs", lacking, study.evaluations[lacking.id][:1], "stale")
+    write_record(tmp_path / "runs", whole, study.evaluations[whole.id], "stale")
+    code, said = submit(2)
+    assert code == 0 and "nothing to submit" in said
+    code, said = submit(2, accept_code=True)
+    assert (code, listed(tmp_path)) == (0, [lacking.id])
+    [array] = ledger.read_arrays(tmp_path / "runs")
+    [task], failed = tasks_of(array, 0, "101")
+    assert (task.run, task.missing, failed) == (lacking, tuple(study.evaluations[lacking.id][1:]), {})
 
 
 STUDY_OF_CIFAR = """
