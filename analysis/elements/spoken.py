@@ -31,8 +31,9 @@ class Name:
         return f"{'' if self.own else 'the '}{self.what} {self.positions}".strip()
 
     def with_its(self, what: str) -> str:
-        """'the ResNet's 86 %', 'the 61 % of the ViT with learned positions'."""
-        return f"the {what} of {self.definite}" if self.positions else f"{self.definite}'s {what}"
+        """'the ResNet's 86 %', 'the 61 % of the ViT with learned positions' (or of what has several words)."""
+        long = self.positions or " with " in self.definite
+        return f"the {what} of {self.definite}" if long else f"{self.definite}'s {what}"
 
 
 def spoken(arm: ReportedArm) -> dict[str, Name]:

@@ -474,6 +474,24 @@ def test_no_factor_is_drawn_where_no_pair_has_a_curve_in_common(made_up: Any, tm
     assert axes.dodged([], ["resnet"])(100, "resnet") == 100
 
 
+def test_no_factor_by_accuracy_is_drawn_where_all_are_unknown(made_up: Any, tmp_path: Path) -> None:
+    """Reference: by hand. Seeds twenty points apart, of curves that rise by fifteen or so: each accuracy lies above some
+    and below others, so nothing is known of a factor."""
+
+    def wide(run: Any, _: Any) -> float:
+        rise = 0.15 if run.model == "resnet" else 0.13
+        return 0.4 + 0.2 * (run.seed - 1) + rise * (run.train_size > 100)
+
+    study = made_up.study_of(made_up.SMALL)
+    for run in study.runs:
+        made_up.write_record(tmp_path / "runs", run, study.evaluations[run.id], accuracy=wide)
+    [arm] = split(load(tmp_path / "runs", study))
+    table = data_needed.by_accuracy(arm)
+    assert len(table) and table["mean"].isna().all()
+    html = write_report(study, tmp_path / "runs", tmp_path / "out").page.read_text()
+    assert "The same by accuracy" in html and "data-factor-by-accuracy" not in html
+
+
 def test_figures_show_bounds_and_stop_at_twice_the_largest_size(arm: ArmData) -> None:
     """Reference: the table's rows with a bound; 2 x 1,200 images."""
     styles, table = looks(arm.runs), data_needed.by_train_size(arm)

@@ -79,7 +79,7 @@ def needed(arm: ReportedArm, styles: Styles) -> Section:
             )
             title = f"by accuracy, against {baseline.reference}" if several else "by accuracy"
             folded.append((title, _factors(by_accuracy, arm, "accuracy", _accuracy, about)))
-            if by_accuracy["accuracy"].nunique() > 1:
+            if by_accuracy.loc[by_accuracy["mean"].notna(), "accuracy"].nunique() > 1:
                 shows = "against the test accuracy that both reach"
                 draw = partial(figures.factors, by_accuracy, styles, "accuracy")
                 drawn.append(_drawing(f"data-factor-by-accuracy-{name}", draw, by_accuracy, shows, arm))
