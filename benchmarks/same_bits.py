@@ -180,7 +180,7 @@ SAME = {
     ("_folder", "b9a6a14c"): "",  # a rerun's start is the record's
     ("weights_path", "9180aadd"): "efea2961",
     # positions/base.py, normalisation.py: what recorded steps of a GPU read stays, and nothing is copied to it
-    ("Position", "da46a3e5"): "32acfafb",
+    ("Position", "5a1e93d5"): "32acfafb",
     ("Groups", "17cf2d10"): "67163b01",
     # decoders.py: a message says how torchcodec is installed
     ("check_decoder", "2afd774b"): "079d7356",

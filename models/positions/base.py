@@ -42,7 +42,7 @@ class Position(nn.Module):
         self.width, self.depth, self.heads, self.prefix = width, depth, heads, prefix
         self.head_width = width // heads
         self.way = self.ways[0] if self.ways else ""
-        self.chosen: dict[str, float | str] = {}
+        self.chosen = self._chosen(self.way, {})
         self._constants: dict[tuple[object, ...], Tensor] = {}
 
     def add(self, tokens: Tensor, grid: Grid) -> Tensor:
@@ -82,10 +82,15 @@ class Position(nn.Module):
         Raises ModelError for a way or a choice that the encoding does not have.
         """
         check_way(f"position {type(self).__name__}", self.ways, self.choices, way, choices)
-        if (way, choices) == (self.way, self.chosen):
+        chosen = self._chosen(way, choices)
+        if (way, chosen) == (self.way, self.chosen):
             return  # recorded training steps (CUDA graphs) go on reading the constants that are there
-        self.way, self.chosen = way, dict(choices)
+        self.way, self.chosen = way, chosen
         self._constants.clear()
+
+    def _chosen(self, way: str, choices: Mapping[str, float | str]) -> dict[str, float | str]:
+        """The choices of a way, with the defaults of those that are words."""
+        return {name: words[0] for name, words in self.choices.get(way, {}).items() if words} | dict(choices)
 
     def carried(self, name: str, table: Tensor) -> Tensor | None:
         """The parameter `name` of a network trained on another grid, in the shape that it has here.

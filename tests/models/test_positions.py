@@ -764,18 +764,23 @@ def test_declarations_agree_with_the_classes(name: str) -> None:
     assert set(position.choices) <= set(position.ways)
 
 
-@pytest.mark.parametrize("name", models.position_names())
-def test_the_default_way_again_keeps_the_constants(name: str) -> None:
+KEEP = [
+    *(("vit", {"position": position}) for position in models.position_names()),
+    ("vit", {"position": "learned_1d", "attention_window": 1}),
+    *(("ladder", {"mixer": mixer}) for mixer in ("local_attention", "ssd")),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), KEEP)
+def test_the_default_way_again_keeps_the_constants(name: str, options: dict[str, Any]) -> None:
     """A validation chooses the default way between training steps that are recorded on a GPU and go on reading the
     tables of before. Reference: the very tensors after a forward pass."""
-    network = models.create_model(
-        "vit", image_size=8, in_channels=3, num_classes=10, size="pico", scale=8, position=name
-    )
+    options = {"scale": 8, **options}
+    network: Any = models.create_model(name, image_size=8, in_channels=3, num_classes=10, size="pico", **options)
     images = torch.zeros(2, 3, 8, 8)
     network(images)
     before = dict(network.position._constants)
-    options = models.resolve_options("vit", size="pico", options={"scale": 8, "position": name})
-    for way in models.carry_ways("vit", options=options)[:1]:
+    for way in models.carry_ways(name, options=models.resolve_options(name, size="pico", options=options))[:1]:
         contract.carry(network, way)
     network(images)
     after = network.position._constants
