@@ -12,10 +12,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pandas as pd
+
 from analysis.frame.frame import Frame, load
 from analysis.frame.rows import each_group, each_row
 from benchmarks.console import count
-from benchmarks.errors import InductiveError
+from benchmarks.errors import InductiveError, RecordError
 from benchmarks.files import read_json, write_atomic
 from benchmarks.plan.run import Evaluation
 from benchmarks.plan.study import Study
@@ -37,18 +39,22 @@ def export(study: Study, root: Path, to: str, out: Path) -> str:
 def _csv(study: Study, frame: Frame, root: Path, out: Path) -> str:
     """`evaluations.csv`, `runs.csv` (columns: frame.COLUMNS) and `metrics.csv`, a row a logged step."""
     out.mkdir(parents=True, exist_ok=True)
+    lost: dict[str, str] = {}
+    metrics = {run: _metrics(root, run, lost) for run in _recorded(frame)}
     tables = {"evaluations": frame.rows, "runs": frame.runs}
-    if len(frame.problems):
-        tables["problems"] = frame.problems
+    if len(frame.problems) or lost:
+        unread = pd.DataFrame(lost.items(), columns=["folder", "problem"])
+        tables["problems"] = pd.concat([frame.problems, unread], ignore_index=True)
     for name, table in tables.items():
         write_atomic(out / f"{name}.csv", table.to_csv(index=False, lineterminator="\n").encode())
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, ["run", *METRICS], extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    for run in _recorded(frame):
-        writer.writerows({"run": run, **row} for row in read_metrics(root / run / "metrics.jsonl"))
+    for run, rows in metrics.items():
+        writer.writerows({"run": run, **row} for row in rows)
     write_atomic(out / "metrics.csv", buffer.getvalue().encode())
-    return f"{count(len(frame.rows), 'evaluations')} of {count(len(frame.runs), 'runs')} and their metrics: {out}"
+    said = f"{count(len(frame.rows), 'evaluations')} of {count(len(frame.runs), 'runs')} and their metrics: {out}"
+    return said + _lost_words(lost)
 
 
 def _tensorboard(study: Study, frame: Frame, root: Path, out: Path) -> str:
@@ -59,13 +65,14 @@ def _tensorboard(study: Study, frame: Frame, root: Path, out: Path) -> str:
     there = next((run for run in runs if (out / run).exists()), None)
     if there is not None:
         raise InductiveError(f"{out / there} is there already; remove {out}, or name another folder with -o")
-    for run, steps in _scalars(frame, root):
+    lost: dict[str, str] = {}
+    for run, steps in _scalars(frame, root, lost):
         writer = writer_of(log_dir=str(out / run))
         for step, scalars in steps:
             for name, value in scalars.items():
                 writer.add_scalar(name, value, step)
         writer.close()
-    return f"{count(len(runs), 'runs')}: tensorboard --logdir {out}"
+    return f"{count(len(runs), 'runs')}: tensorboard --logdir {out}{_lost_words(lost)}"
 
 
 def _wandb(study: Study, frame: Frame, root: Path, out: Path) -> str:
@@ -74,8 +81,13 @@ def _wandb(study: Study, frame: Frame, root: Path, out: Path) -> str:
     out.mkdir(parents=True, exist_ok=True)
     runs = frame.runs.set_index("run")
     exported = list(_recorded(frame))
-    for run, steps in _scalars(frame, root):
-        config = read_json(root / run / "config.json")["run"]
+    lost: dict[str, str] = {}
+    for run, steps in _scalars(frame, root, lost):
+        try:
+            config = read_json(root / run / "config.json")["run"]
+        except RecordError as error:
+            lost[run] = str(error)
+            continue
         about = {
             "name": run,
             "group": str(runs.at[run, "label"]),
@@ -86,7 +98,7 @@ def _wandb(study: Study, frame: Frame, root: Path, out: Path) -> str:
         for step, scalars in steps:
             tracked.log(scalars, step=step)
         tracked.finish()
-    return f"{count(len(exported), 'runs')}: project {study.name}"
+    return f"{count(len(exported), 'runs')}: project {study.name}{_lost_words(lost)}"
 
 
 TARGETS: Mapping[str, Callable[[Study, Frame, Path, Path], str]] = {
@@ -109,12 +121,25 @@ def _recorded(frame: Frame) -> Iterator[str]:
     return (row.run for row in each_row(frame.runs[["run", "state"]]) if row.state != "missing")
 
 
-def _scalars(frame: Frame, root: Path) -> Iterator[tuple[str, Scalars]]:
+def _metrics(root: Path, run: str, lost: dict[str, str]) -> list[dict[str, float]]:
+    """The logged rows of a run; none where they cannot be read, with the reason in `lost`."""
+    try:
+        return read_metrics(root / run / "metrics.jsonl")
+    except RecordError as error:
+        lost[run] = str(error)
+        return []
+
+
+def _lost_words(lost: Mapping[str, str]) -> str:
+    return "".join(f"\n{run}: not all of it: {reason}" for run, reason in lost.items())
+
+
+def _scalars(frame: Frame, root: Path, lost: dict[str, str]) -> Iterator[tuple[str, Scalars]]:
     """What trackers draw of each run that has a record: training by step, then all evaluations at its last step."""
     of_run = dict(each_group(frame.rows, "run"))
     none = frame.rows.iloc[:0]
     for run in _recorded(frame):
-        rows = read_metrics(root / run / "metrics.jsonl")
+        rows = _metrics(root, run, lost)
         steps = [(int(row["step"]), {f"training/{key}": row[key] for key in METRICS[1:] if key in row}) for row in rows]
         evaluations = {
             f"{one.part}/{one.test_resolution} px, {_way(one)}/{key}": getattr(one, key)

@@ -182,6 +182,7 @@ SAME = {
     # positions/base.py, normalisation.py: what recorded steps of a GPU read stays, and nothing is copied to it
     ("Position", "5a1e93d5"): "32acfafb",
     ("Groups", "17cf2d10"): "67163b01",
+    ("Adapted", "d207ace5"): "d6f9d7a7",  # adapter.py: no trial of a size while torch.compile traces
     # decoders.py: a message says how torchcodec is installed
     ("check_decoder", "2afd774b"): "079d7356",
 }

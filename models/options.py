@@ -108,7 +108,7 @@ def parse_way(text: str) -> tuple[str, dict[str, float | str]]:
         name, equals, value = part.partition("=")
         if not (name and equals and value):
             raise ModelError(f"way {text!r}: {part!r} is not NAME=VALUE, as in rescale_base:base=700")
-        choices[name] = float(value) if re.fullmatch(r"[\d.]+(e-?\d+)?", value) else value
+        choices[name] = float(value) if re.fullmatch(r"(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", value) else value
     return way, choices
 
 

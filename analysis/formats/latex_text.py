@@ -45,8 +45,9 @@ CODE = re.compile(r"U\+[0-9A-F]{4,}")
 
 def escape(text: str) -> str:
     """Text as LaTeX prints it, in any encoding of its fonts. A letter that it lacks is written as its code, U+4E2D;
-    lines break between such codes."""
-    letters = [_letter(letter) for letter in unicodedata.normalize("NFC", OPENING.sub("“", text))]
+    lines break between such codes. A paragraph's end would break off the argument of a command: it becomes a space."""
+    joined = re.sub(r"\s*\n\s*", " ", text)
+    letters = [_letter(letter) for letter in unicodedata.normalize("NFC", OPENING.sub("“", joined))]
     apart = [r"\allowbreak{}" if CODE.match(one) and CODE.match(other) else "" for one, other in pairwise(letters)]
     return "".join(letter + after for letter, after in zip(letters, [*apart, ""], strict=False))
 

@@ -112,8 +112,10 @@ def _to_match(arm: ReportedArm, of: DataNeeded, baseline: Baseline) -> str:
     furthest = max(needs, key=lambda label: abs(math.log(needs[label].mean)))
     contrasts = [label for label in dict.fromkeys((standing, furthest)) if label is not None and label in needs]
     phrases = list(_needing([(names[label], needs[label]) for label in contrasts]))
-    if furthest != standing and len(needs) > len(contrasts):
-        phrases[-1] += f", the {'most' if needs[furthest].mean > 1 else 'fewest'} of those known"
+    most = needs[furthest].mean > 1
+    beyond = {row.bound for label, row in needs.items() if label != furthest}  # what may lie beyond what is known
+    if furthest != standing and len(needs) > len(contrasts) and ("at least" if most else "at most") not in beyond:
+        phrases[-1] += f", the {'most' if most else 'fewest'} of those known"
     if standing is not None and standing in level:
         phrases.append(f"{names[standing].indefinite} cannot be separated from it")
     text = f"to match {reference.with_its(reached)} at {images}, {'; '.join(phrases)}"

@@ -157,7 +157,9 @@ def _data_chip(arm: ReportedArm) -> Iterator[Chip]:
     if told:
         most = max(told, key=lambda row: row.mean)
         sign = {"at least": "> ", "at most": "< "}.get(most.bound, "")
-        yield Chip("data", f"{sign}{wording.times(most.mean)}× the images: {most.label}", "data-needed")
+        factor = f"{sign}{wording.times(most.mean)}"
+        alike = [row.label for row in told if (row.bound, wording.times(row.mean)) == (most.bound, factor.split()[-1])]
+        yield Chip("data", f"{factor}× the images: {wording.names(alike)}", "data-needed")
 
 
 def _position_chip(arm: ReportedArm) -> Iterator[Chip]:

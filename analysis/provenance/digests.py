@@ -62,6 +62,9 @@ def _trace(folder: Path, run: str, known: Known) -> Trace:
         path = folder / f"{name}.json"
         if path.exists():
             parts[name], values[name] = _json(path, known)
+    metrics = folder / "metrics.jsonl"
+    if metrics.exists():
+        parts["metrics"] = _digest(metrics.read_bytes())
     for path in sorted((folder / "evaluations").glob("[0-9]*.npz")):
         parts[f"evaluations/{path.stem}"] = _archive(path)
     hosts: list[str] = []

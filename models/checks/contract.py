@@ -346,12 +346,12 @@ def first_loss(subject: Subject) -> None:
 
 
 def compiled(subject: Subject) -> None:
-    """`torch.compile` (ahead-of-time autograd, eager kernels) gives the same logits, also at a second resolution, where
-    networks are only tested: without gradients."""
+    """`torch.compile` of the whole network (ahead-of-time autograd, eager kernels) gives the same logits. So it does at
+    a second resolution, where networks are only tested: without gradients."""
     network = random_network(subject)
     expected = {side: network(subject.batch(2, side)) for side in (subject.image_size, subject.other)}
     torch.compiler.reset()  # past a limit of compilations in one process, all that follows would run uncompiled
-    fast = torch.compile(network, backend="aot_eager", dynamic=False)
+    fast = torch.compile(network, backend="aot_eager", fullgraph=True, dynamic=False)
     for side, logits in expected.items():
         with torch.set_grad_enabled(side == subject.image_size):
             torch.testing.assert_close(fast(subject.batch(2, side)), logits)

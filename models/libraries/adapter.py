@@ -180,7 +180,8 @@ class Adapted(Network):
         Raises ModelError as `grid` does.
         """
         height, width = images.shape[-2:]
-        self.grid(height, width)
+        if not torch.compiler.is_compiling():  # its trial is none of the network's operations
+            self.grid(height, width)
         return self.logits(images, parts)
 
     def logits(self, images: Tensor, parts: Parts | None) -> Tensor:

@@ -475,8 +475,8 @@ def test_no_factor_is_drawn_where_no_pair_has_a_curve_in_common(made_up: Any, tm
 
 
 def test_no_factor_by_accuracy_is_drawn_where_all_are_unknown(made_up: Any, tmp_path: Path) -> None:
-    """Reference: by hand. Seeds twenty points apart, of curves that rise by fifteen or so: each accuracy lies above some
-    and below others, so nothing is known of a factor."""
+    """Reference: by hand. Seeds are twenty points apart on curves that rise by fifteen or so: each accuracy lies above
+    some and below others, so nothing is known of a factor."""
 
     def wide(run: Any, _: Any) -> float:
         rise = 0.15 if run.model == "resnet" else 0.13

@@ -46,6 +46,18 @@ def test_csv_has_the_frame_and_the_metrics(made: tuple[Study, Path], tmp_path: P
     assert not (tmp_path / "out" / "problems.csv").exists()
 
 
+def test_a_damaged_log_is_named_and_all_else_is_exported(made: tuple[Study, Path], tmp_path: Path) -> None:
+    """Reference: the rows of the other runs."""
+    study, root = made
+    damaged = root / study.runs[0].id / "metrics.jsonl"
+    damaged.write_text("{torn\n" + damaged.read_text())
+    said = export(study, root, "csv", tmp_path / "out")
+    assert said.splitlines()[1].startswith(f"{study.runs[0].id}: not all of it: ")
+    metrics, problems = (pd.read_csv(tmp_path / "out" / f"{name}.csv") for name in ("metrics", "problems"))
+    assert set(metrics["run"]) == {run.id for run in study.runs[1:]}
+    assert problems["folder"].tolist() == [study.runs[0].id]
+
+
 @dataclass
 class Writer:
     """torch.utils.tensorboard.SummaryWriter, as far as it is used."""

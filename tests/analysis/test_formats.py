@@ -148,6 +148,7 @@ def test_latex_compiles(made_up: Any, tmp_path: Path) -> None:
 def test_latex_escapes() -> None:
     """Reference: LaTeX's ten special characters, written as its manual says."""
     assert latex_text.escape(r"\{}$&%#_~^") == (r"\textbackslash{}\{\}\$\&\%\#\_\ensuremath{\sim}\textasciicircum{}")
+    assert latex_text.escape("Which?\n\n  And at 48 px?") == "Which? And at 48 px?"  # no paragraph ends in a title
     assert latex_text.escape("−1 ≠ é 中") == r"\ensuremath{-}1 \ensuremath{\neq} \'{e} U+4E2D"
     assert latex_text.escape("šüßłïḍ") == r"\v{s}\"{u}\ss{}\l{}\"{\i}\d{d}"
     assert latex_text.escape("中文 a中") == r"U+4E2D\allowbreak{}U+6587 aU+4E2D"

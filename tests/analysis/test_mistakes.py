@@ -1,5 +1,6 @@
 """What is mistaken for what: from predictions in records, against scikit-learn and by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,14 @@ def test_an_arm_s_mistakes_are_of_its_largest_train_size(small: tuple[Study, Pat
     wrong = probabilities.argmax(axis=1) != LABELS[first["image"]]
     assert (first["wrong"], first["of"]) == (wrong.sum(), 3)
     assert first["confidence"] == pytest.approx(probabilities.max(axis=1)[wrong].mean())
+
+
+def test_a_folder_on_which_no_run_has_begun_has_no_mistakes(small: tuple[Study, Path]) -> None:
+    """Nobody knows the names of its classes yet: the report goes on without them."""
+    study, root = small
+    [arm] = reported_arms(study, load(root, study), root)
+    data = replace(arm.data, dataset=replace(arm.data.dataset, name="folder:cars"), rows=arm.rows.iloc[:0])
+    assert numbers(replace(arm, data=data)).confusion.empty
 
 
 def test_only_records_that_are_shown_are_read(small: tuple[Study, Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,18 @@ def test_every_change_is_named(page: Path, small: tuple[Study, Path]) -> None:
     )
 
 
+def test_a_changed_course_of_training_is_seen(small: tuple[Study, Path], page: Path, tmp_path: Path) -> None:
+    """Reference: the change made here. Pages of before did not hold it, and are none the worse."""
+    study, root = small
+    for run in study.runs:
+        (root / run.id / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n')
+    assert verify(page, root).differences == ()
+    now = write_report(study, root, tmp_path / "now", ["html"]).page
+    assert verify(now, root).differences == ()
+    (root / study.runs[0].id / "metrics.jsonl").write_text('{"step": 1, "loss": 0.001}\n')
+    assert verify(now, root).differences == (f"{study.runs[0].id}: metrics has changed",)
+
+
 def test_one_prediction_more_or_less_is_seen(small: tuple[Study, Path]) -> None:
     """An array that no table shows counts as well."""
     study, root = small

@@ -40,6 +40,7 @@ def vit(**changes: Any) -> Run:
         (("NVIDIA A100-SXM4-40GB MIG 3g.20gb", "a100_3g.20gb"), "A100 3/7"),
         (("NVIDIA H100 80GB HBM3", "h100", "NVIDIA H200", "NVIDIA GH200 480GB"), "H100"),
         (("NVIDIA H100 PCIe", "h100_pcie"), "H100 PCIe"),
+        (("NVIDIA B200", "NVIDIA GB200"), "B200"),
         (("NVIDIA A10G", "NVIDIA A10", "a10"), "A10"),
         (("NVIDIA L40S", "l40s"), "L40S"),
         (("NVIDIA L4", "l4"), "L4"),

@@ -15,6 +15,7 @@ import models
 from models.catalogue.ladder import MIXERS
 from models.checks import contract
 from models.checks.contract import CHECKS, Subject
+from models.positions.absolute import Learned1d
 
 SCALE = 8
 VARIANTS: dict[str, list[dict[str, Any]]] = {
@@ -161,3 +162,15 @@ COMPILED = [
 def test_compiled(name: str, options: dict[str, Any]) -> None:
     """`torch.compile` (ahead-of-time autograd, eager kernels) gives the same logits, also at a second resolution."""
     contract.compiled(subject(name, options))
+
+
+def test_what_cannot_be_compiled_whole_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An encoding that branches on a number, which `--compile network` refuses. Reference: torch, with `fullgraph`."""
+    real = Learned1d.add
+
+    def branching(self: Learned1d, tokens: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+        return real(self, tokens, grid) if float(self.table.detach().sum()) > -1e9 else tokens
+
+    monkeypatch.setattr(Learned1d, "add", branching)
+    with pytest.raises(torch._dynamo.exc.TorchDynamoException):
+        contract.compiled(subject("vit", {"position": "learned_1d", "depth": 1}))

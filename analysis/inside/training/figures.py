@@ -13,27 +13,33 @@ from numpy.typing import NDArray
 
 from analysis.elements.axes import SMALL, STYLE, decades
 from analysis.elements.layout import LINE, NARROW, WIDTH, place_legend, settle, wrapped
-from analysis.elements.palette import GREY
+from analysis.elements.palette import GREY, Look
 
 PANELS = {"loss, nats": "loss", "accuracy": "accuracy"}
 PARTS: dict[str, Any] = {"validation_": "-", "": (0, (1, 1))}  # before a panel's key of metrics.jsonl: its line
 NAMES = {"validation_": "validation", "": "training, batch"}
 
 
-def curves(runs: Sequence[tuple[str, str, Sequence[Mapping[str, float]]]], width: float = WIDTH) -> Figure:
-    """Loss (log scale where it spans a decade) and accuracy of runs (name, colour, rows of metrics.jsonl) against the
+def curves(runs: Sequence[tuple[str, Look, Sequence[Mapping[str, float]]]], width: float = WIDTH) -> Figure:
+    """Loss (log scale where it spans a decade) and accuracy of runs (name, look, rows of metrics.jsonl) against the
     optimiser step: of validation solid, of training batches dotted. `width` in inches."""
     beside = width >= NARROW
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, 2.9 if beside else 4.8), layout="constrained")
         grid = figure.subplots(*((1, 2) if beside else (2, 1)))
         for axes, (title, key) in zip(grid, PANELS.items(), strict=True):
-            for _, colour, rows in runs:
+            for _, look, rows in runs:
                 for prefix, style in PARTS.items():
                     points = [(row["step"], row[prefix + key]) for row in rows if finite(row.get(prefix + key))]
                     if points:
                         thin = {"linewidth": 1.3} if prefix else {"linewidth": 0.8, "alpha": 0.7}
-                        axes.plot(*zip(*points, strict=True), color=colour, linestyle=style, **thin)
+                        axes.plot(
+                            *zip(*points, strict=True),
+                            color=look.colour,
+                            linestyle=style,
+                            **thin,
+                            **_marked(look, len(points)),
+                        )
             axes.set(title=title, xlabel="optimiser step")
         loss, accuracy = grid
         low, high = loss.dataLim.intervaly
@@ -42,7 +48,7 @@ def curves(runs: Sequence[tuple[str, str, Sequence[Mapping[str, float]]]], width
             decades(loss, "{:g}", (1, 2, 5))
         accuracy.set_ylim(0, 1.02)
         accuracy.yaxis.set_major_formatter(PercentFormatter(1.0))
-        handles = [Line2D([], [], color=colour) for _, colour, _ in runs]
+        handles = [Line2D([], [], color=look.colour, marker=look.marker, markersize=4) for _, look, _ in runs]
         names = [name for name, _, _ in runs]
         for prefix, style in PARTS.items():
             if any(finite(row.get(f"{prefix}loss")) for _, _, rows in runs for row in rows):
@@ -50,6 +56,11 @@ def curves(runs: Sequence[tuple[str, str, Sequence[Mapping[str, float]]]], width
                 names.append(NAMES[prefix])
         place_legend(figure, handles, names, above=True)
         return settle(figure)
+
+
+def _marked(look: Look, points: int) -> dict[str, Any]:
+    """Some of the points of a line, by which it is told from others of its colour."""
+    return {"marker": look.marker, "markersize": 4, "markevery": max(1, points // 6)}
 
 
 def finite(value: float | None) -> bool:

@@ -110,7 +110,7 @@ def curves(entries: Sequence[Entry]) -> Panel:
     rows = [read_metrics(entry.run.record.path / "metrics.jsonl") for entry in entries]
     kinds = [(entry.name, entry.run.run.model, entry.run.run.position) for entry in entries]
     styles = looks(pd.DataFrame(kinds, columns=["label", "model", "position"]))
-    lines = [(entry.name, styles[entry.name].colour, logged) for entry, logged in zip(entries, rows, strict=True)]
+    lines = [(entry.name, styles[entry.name], logged) for entry, logged in zip(entries, rows, strict=True)]
     behind: dict[str, Any] = {"runs": ids_of(entries)}
     for number, logged in enumerate(rows, 1):
         for key in ("step", *(f"{prefix}{what}" for what in figures.PANELS.values() for prefix in figures.PARTS)):

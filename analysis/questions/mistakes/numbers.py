@@ -49,10 +49,11 @@ class Mistakes:
 
 def numbers(arm: ReportedArm) -> Mistakes:
     """The mistakes of an arm's models at its largest train size."""
-    names = class_names(arm.data.dataset, Places(data=None, runs=arm.root))
     size = arm.runs["train_size"].max()
     rows = at_home(arm.rows)
     rows = rows[(rows["train_size"] == size) & rows["predictions"].isin(KEPT)]
+    # names of a folder's classes are known once a run on it has begun
+    names = class_names(arm.data.dataset, Places(data=None, runs=arm.root)) if len(rows) else ()
     confusions, hardest = [], []
     for label, of_model in each_group(rows, "label"):
         answers = read_answers(arm.root, [(row.run, row.evaluation) for row in each_row(of_model)])
