@@ -183,6 +183,7 @@ SAME = {
     ("Position", "5a1e93d5"): "32acfafb",
     ("Groups", "17cf2d10"): "67163b01",
     ("Adapted", "d207ace5"): "d6f9d7a7",  # adapter.py: no trial of a size while torch.compile traces
+    ("parse_way", "f018e526"): "893e581b",  # options.py: a slip is no number; what was one, is
     # decoders.py: a message says how torchcodec is installed
     ("check_decoder", "2afd774b"): "079d7356",
 }

@@ -267,8 +267,16 @@ def changed_keys(space: Space) -> tuple[str, ...]:
 
 
 def reaching(space: Space, run: Run) -> Space:
-    """What of a space makes a difference to a run: drop path does only where the network has it."""
-    return {name: one for name, one in space.items() if name != "drop_path" or name in run.options}
+    """What of a space makes a difference to a run: drop path does only where the network has it, what belongs to an
+    optimiser or to the end of a schedule only with these."""
+    recipe = run.recipe
+    idle = {
+        "drop_path": "drop_path" not in run.options,
+        "momentum": recipe.optimizer != "sgd" and "optimizer" not in space,
+        "betas": recipe.optimizer == "sgd" and "optimizer" not in space,
+        "final_learning_rate": recipe.schedule == "constant" and "schedule" not in space,
+    }
+    return {name: one for name, one in space.items() if not idle.get(name, False)}
 
 
 def is_limit(name: str, value: float) -> bool:

@@ -326,7 +326,8 @@ def _searched(
             raise ConfigError("search.draw", f"{why}; what is drawn can be no list in the recipe as well")
         drawn[first.id] = several[0][1].model
         if not reaching(plan.spaces[place], trials[0].runs[0]):
-            why = f"draws nothing that makes a difference to models[{place}]: it has no drop path"
+            drawn_keys = ", ".join(plan.spaces[place])
+            why = f"draws nothing that makes a difference to models[{place}]: it has no use for {drawn_keys}"
             raise ConfigError("search.draw", f"{why}; name another hyper-parameter for it: models[{place}].search")
         found.append(SearchedCell(key, place, tuple(trials)))
     return tuple(found)

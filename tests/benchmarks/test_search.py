@@ -302,6 +302,10 @@ def test_a_search_that_makes_no_difference_to_a_model_is_refused() -> None:
     nothing = text.replace('learning_rate = "log 1e-4 .. 1e-2", weight_decay', "drop_path")
     with pytest.raises(ConfigError, match=r"search.draw: draws nothing that makes a difference to models\[1\]"):
         study(nothing)
+    table = 'learning_rate = "log 1e-4 .. 1e-2", weight_decay = "0 .. 0.2"'
+    study(GRID + SEARCH.replace(table, 'final_learning_rate = "0.01 .. 0.2"'))  # of a cosine, which has an end
+    with pytest.raises(ConfigError, match=r"models\[0\]: it has no use for momentum"):  # the recipe is AdamW's
+        study(GRID + SEARCH.replace(table, 'momentum = "0.8 .. 0.95"'))
 
 
 def test_what_is_drawn_can_be_no_axis_as_well() -> None:
