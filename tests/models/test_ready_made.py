@@ -461,3 +461,11 @@ def test_abilities_know_ready_made_patches() -> None:
         for name, side in (("timm:test_vit", 160), ("torchvision:vit_b_16", 224), ("timm:resnet18", 64))
     }
     assert found == {"timm:test_vit": 16, "torchvision:vit_b_16": 16, "timm:resnet18": None}
+
+
+def test_a_network_that_is_new_can_be_compiled_whole() -> None:
+    """Before its first pass, as `--compile network` does. Reference: the network itself."""
+    network, batch = build("timm:resnet18", 64), torch.randn(2, 3, 64, 64)
+    torch.compiler.reset()
+    fast = torch.compile(network, backend="eager", fullgraph=True, dynamic=False)
+    torch.testing.assert_close(fast(batch), network(batch))

@@ -61,6 +61,8 @@ def test_curves_are_those_of_the_records(subjects: list[Subject], found: dict[st
         kept = curves[f"run_{number}_validation_accuracy"]
         assert kept[~np.isnan(kept)].tolist() == logged
         assert logged
+    looks = {(line.get_color(), line.get_marker()) for line in found["curves"].draw().axes[0].lines}
+    assert len(looks) == len(subjects)  # runs of one model have its colour, and each a marker
 
 
 def test_what_is_mistaken_is_what_the_networks_answer(subjects: list[Subject], found: dict[str, Panel]) -> None:
