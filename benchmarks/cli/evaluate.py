@@ -19,6 +19,7 @@ from benchmarks.cli.run import run_study, settings_for
 from benchmarks.console import say, table, terminal
 from benchmarks.data.catalogue import dataset
 from benchmarks.data.dataset import Dataset, Places
+from benchmarks.data.subsets import least_size
 from benchmarks.errors import ConfigError, RecordError
 from benchmarks.files import write_atomic
 from benchmarks.plan.study import Study, check_name, expand
@@ -130,7 +131,7 @@ def study_text(
 
     `sides` are the test resolutions, without any those of the configuration; `ways` are axes of an evaluation by key.
     """
-    shown = min(sum(data.train_counts), max(LOOKED_AT, data.classes))
+    shown = min(sum(data.train_counts), max(LOOKED_AT, least_size(data.train_counts, 0)))
     tables = "".join(f"{{ {key} = {json.dumps(values)} }}, " for key, values in ways.items() if values)
     lines = [
         "# Published networks as they are, by `inductive evaluate`: no step is trained, nothing is chosen.",

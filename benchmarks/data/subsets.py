@@ -148,6 +148,13 @@ def part_sizes(counts: tuple[int, ...], draw: int, n: int, validation: float | i
     raise ImpossibleError("train_size", f"{n} leaves {missing} without an image of some class; {hint}")
 
 
+def least_size(counts: tuple[int, ...], draw: int) -> int:
+    """The smallest subset of a draw that has every class, without a validation part."""
+    found = _least_size(counts, randomness.key(draw, "subset"), sum(counts), 0)
+    assert found is not None  # all images have every class
+    return found
+
+
 def _class_sizes(counts: tuple[int, ...], stream: int, n: int, validation: float | int) -> dict[str, list[int]]:
     """How many images of each class are in each part that is taken from the first n: counted, not listed.
 

@@ -31,6 +31,7 @@ class Gpu:
     float32: float
     tf32: float | None = None
     bfloat16: float | None = None
+    parts: int = 7  # into which MIG divides it
 
 
 GPUS = (
@@ -40,7 +41,7 @@ GPUS = (
     Gpu("H100", r"g?h[12]00", 66.9, 494.7, 989.4),  # H200 and GH200 compute as fast
     Gpu("A100", r"a100", 19.5, 156.0, 312.0),
     Gpu("A40", r"a40", 37.4, 74.8, 149.7),
-    Gpu("A30", r"a30", 10.3, 82.0, 165.0),
+    Gpu("A30", r"a30", 10.3, 82.0, 165.0, parts=4),
     Gpu("A10", r"a10g?", 31.2, 62.5, 125.0),
     Gpu("L40S", r"l40s", 91.6, 183.0, 362.0),
     Gpu("L40", r"l40", 90.5, 90.5, 181.0),
@@ -57,40 +58,41 @@ of GA102 and AD102 (products added up in float32). float32 is without tensor cor
 bfloat16, and compute them as float32."""
 
 UNKNOWN = next(gpu for gpu in GPUS if gpu.name == "V100")  # what any other is taken for: few clusters have slower ones
-SEVENTHS = re.compile(r"(\d)g\.\d+gb")  # of a GPU that MIG has divided: 3g.20gb
+PART = re.compile(r"(\d)g\.\d+gb")  # of a GPU that MIG has divided: 3g.20gb
 
 
 def _read(name: str) -> tuple[Gpu | None, int]:
-    """The GPU that a name means, and how many sevenths of it."""
+    """The GPU that a name means, and how many of its parts."""
     text = name.lower()
-    part = SEVENTHS.search(text)
+    part = PART.search(text)
     found = (gpu for gpu in GPUS if re.search(rf"(?<![a-z0-9]){gpu.pattern}(?![a-z0-9])", text))
-    return next(found, None), int(part[1]) if part else 7
+    gpu = next(found, None)
+    return gpu, int(part[1]) if part else (gpu or UNKNOWN).parts
 
 
 def kind_of(name: str) -> str:
     """One name for all that a GPU goes by: 'A100' for torch's 'NVIDIA A100-SXM4-80GB' and SLURM's 'a100', 'A100 3/7'
     for 'a100_3g.20gb'; others as they are."""
-    gpu, sevenths = _read(name)
+    gpu, number = _read(name)
     if gpu is None:
         return name
-    return gpu.name if sevenths == 7 else f"{gpu.name} {sevenths}/7"
+    return gpu.name if number == gpu.parts else f"{gpu.name} {number}/{gpu.parts}"
 
 
 def flops(name: str, precision: str) -> float:
     """FLOP/s that training is assumed to reach on a GPU of this name, by a run that has it to itself."""
-    gpu, sevenths = _read(name)
+    gpu, number = _read(name)
     most = gpu or UNKNOWN
     best = getattr(most, precision)  # None: it computes as in float32
     share = SHARES[precision if best else "float32"]
-    return float(best or most.float32) * 1e12 * share * sevenths / 7
+    return float(best or most.float32) * 1e12 * share * number / most.parts
 
 
 def peak(name: str, precision: str) -> float | None:
     """TFLOP/s at most of a GPU of this name; None for one that is not in the table, for a part of one (MIG), and for a
     precision that it lacks."""
     gpu, _ = _read(name)
-    part = "mig" in name.lower() or SEVENTHS.search(name.lower())
+    part = "mig" in name.lower() or PART.search(name.lower())
     return None if gpu is None or part else getattr(gpu, precision)
 
 

@@ -3,6 +3,7 @@
 import subprocess
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from benchmarks.data.dataset import Places
 from benchmarks.data.decoding import Squares
 from benchmarks.data.photographs import Photographs
 from benchmarks.data.store import load_images
+from benchmarks.data.subsets import part_sizes
 from benchmarks.errors import ConfigError, ImpossibleError
 from benchmarks.plan.evaluations import read_tables
 from benchmarks.plan.run import Evaluation, default_evaluation, make_run
@@ -216,6 +218,11 @@ def test_the_study_that_is_written(data: Path) -> None:
     text = study_text(networks, dataset(NAME, Places(data)), [], {"crop": [0.875, 1.0], "resize_side": []})
     assert "test_resolutions = [224, 288]" in text and "test_resolutions = [224]" in text
     assert "evaluations = [{ crop = [0.875, 1.0] }]" in text and "train_size = 72" in text
+    rare = replace(dataset(NAME, Places(data)), train_counts=(5000, 5000, 3))  # of which 1,000 lack a class
+    size = int(study_text(networks, rare, [], {}).partition("train_size = ")[2].split()[0])
+    assert part_sizes(rare.train_counts, 0, size, 0) == (size, 0) and size > 1000
+    with pytest.raises(ImpossibleError, match=f"the nearest possible is {size}"):
+        part_sizes(rare.train_counts, 0, size - 1, 0)
 
 
 @pytest.mark.parametrize(("sides", "expected"), [([96], "160"), ([96, 160], ""), ([], "")])

@@ -41,6 +41,8 @@ def vit(**changes: Any) -> Run:
         (("NVIDIA H100 80GB HBM3", "h100", "NVIDIA H200", "NVIDIA GH200 480GB"), "H100"),
         (("NVIDIA H100 PCIe", "h100_pcie"), "H100 PCIe"),
         (("NVIDIA B200", "NVIDIA GB200"), "B200"),
+        (("NVIDIA A30", "a30", "a30_4g.24gb"), "A30"),
+        (("NVIDIA A30 MIG 2g.12gb",), "A30 2/4"),
         (("NVIDIA A10G", "NVIDIA A10", "a10"), "A10"),
         (("NVIDIA L40S", "l40s"), "L40S"),
         (("NVIDIA L4", "l4"), "L4"),
