@@ -307,6 +307,12 @@ def make_run(settings: Mapping[str, Any], places: Places | None = None) -> Run:
     refuse_resolution(run, run.resolution)
     for resolution in run.recipe.train_resolutions:
         refuse_resolution(run, resolution, "recipe.train_resolutions")
+    others = [side for side in run.recipe.train_resolutions if side != run.resolution]
+    if others and models.carry_ways(run.model, options=run.options) == ("set_input_size",):
+        raise ImpossibleError(
+            "recipe.train_resolutions",
+            f"{others[0]}: {run.model} trains at its own {run.resolution} px alone (docs/studies.md)",
+        )
     _refuse_unpublished(run)
     return run
 

@@ -11,7 +11,7 @@ import torch
 import torchvision
 
 from benchmarks.cli.list import listing
-from benchmarks.errors import ConfigError
+from benchmarks.errors import ConfigError, ImpossibleError
 from benchmarks.plan.run import PROTOCOL, Evaluation, Run, make_run
 from benchmarks.plan.study import expand
 from benchmarks.records import sources
@@ -54,6 +54,9 @@ def test_names_and_ids() -> None:
     table["models"] = [{"name": "timm:resnet81"}]
     with pytest.raises(ConfigError, match=r"models\[0\].name: no model .*; did you mean `resnet18`"):
         expand(table, "s")
+    swin = {"model": "timm:swin_tiny_patch4_window7_224", "dataset": "cifar10", "resolution": 224}
+    with pytest.raises(ImpossibleError, match=r"recipe.train_resolutions: 192: .* trains at its own 224 px alone"):
+        make_run({**swin, "recipe": {"name": "none", "train_resolutions": [192, 224]}})
     assert {"timm:NAME", "torchvision:NAME"} <= {row["name"] for row in listing("models")}
 
 
