@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from analysis import wording
-from analysis.elements.reported import ReportedArm
+from analysis.elements.reported import ReportedArm, begun
 from analysis.elements.spoken import Name, spoken
 from analysis.frame.arms import arm_names
 from analysis.frame.carrying import several_ways
@@ -42,25 +42,32 @@ def headline(arms: Sequence[ReportedArm]) -> str:
     if not done:
         return NOTHING
     planned = sum(len(arm.runs) for arm in arms)
-    text, own = _sentence(arms)
+    text, own, _ = _sentence(arms)
     so_far = "" if done == planned else f"so far: {done:,} of {wording.count(planned, 'runs')}"
     scope = "; ".join(filter(None, (own, so_far)))
     return f"{text}{f' ({scope})' if scope else ''}."
 
 
-def _sentence(arms: Sequence[ReportedArm]) -> tuple[str, str]:
-    """The sentence, without its full stop, and which of several arms it is of."""
+def foremost(arms: Sequence[ReportedArm]) -> ReportedArm | None:
+    """The arm that the sentence is of; where it is of none, the first that has begun, interpolation coming last."""
+    _, _, arm = _sentence(arms)
+    in_order = sorted(begun(arms), key=lambda one: one.arm.interpolation_only)
+    return arm or next(iter(in_order), None)
+
+
+def _sentence(arms: Sequence[ReportedArm]) -> tuple[str, str, ReportedArm | None]:
+    """The sentence, without its full stop, which of several arms it is of, and this arm."""
     apart = arm_names([arm.arm for arm in arms])
     in_order = sorted(zip(arms, apart.own, strict=True), key=lambda pair: pair[0].arm.interpolation_only)
     told = [(arm, own) for arm, own in in_order if not _at_chance(arm)]
     for make in (_images_needed, _resolution, _leader, _leader_elsewhere):
         for arm, own in told:
             if text := make(arm):
-                return f"{text[:1].upper()}{text[1:]}", own if len(arms) > 1 else ""
+                return f"{text[:1].upper()}{text[1:]}", own if len(arms) > 1 else "", arm
     at_chance = next((arm.arm for arm, _ in in_order if _at_chance(arm)), None)
     if at_chance is None:
-        return UNTESTED, ""
-    return f"No network can be told from chance ({_whole(at_chance.chance)})", ""
+        return UNTESTED, "", None
+    return f"No network can be told from chance ({_whole(at_chance.chance)})", "", None
 
 
 def _at_chance(arm: ReportedArm) -> bool:

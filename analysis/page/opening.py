@@ -1,7 +1,6 @@
 """The first screen of a report: what was done in one line, the headline, two figures, a number for each question.
 
-It shows one arm, the first that claims something about resolutions, or the first; figures that stand here are left out
-of their chapters.
+It shows one arm, that of the headline; figures that stand here are left out of their chapters.
 """
 
 import re
@@ -21,7 +20,7 @@ from analysis.frame.naming import resizes_input
 from analysis.frame.rows import each_row
 from analysis.frame.states import DONE
 from analysis.page.expectations import Held, Judgement, judged
-from analysis.page.headline import headline
+from analysis.page.headline import foremost, headline
 from analysis.provenance.trust import Trust
 from analysis.questions.comparisons.verdicts import all_verdicts
 from analysis.questions.data_needed.numbers import numbers as data_needed
@@ -85,14 +84,14 @@ def opening(
     own_words = [
         f"Expected beforehand: {study.expect.rstrip('.')}." for study in studies if study.expect and not study.expects
     ]
-    foremost = next((arm for arm in arms if not arm.arm.interpolation_only), arms[0] if arms else None)
-    chips = () if foremost is None else tuple(_chips(foremost))
+    shown_arm = foremost(arms)
+    chips = () if shown_arm is None else tuple(_chips(shown_arm))
     return Opening(
         tuple(facts(frame, arms)),
         headline(arms),
         judgements,
         (*sentences, *own_words),
-        () if foremost is None else _drawings(foremost, shown),
+        () if shown_arm is None else _drawings(shown_arm, shown),
         (*chips, Chip("trust", trust.badge, "trust", alarming=bool(trust.alarming))),
     )
 

@@ -47,6 +47,16 @@ def test_several_train_sizes_open_with_accuracy_over_them(made_up: Any, tmp_path
     assert "Retention of accuracy" not in screen
 
 
+def test_figures_and_numbers_are_of_the_headlines_condition(made_up: Any, tmp_path: Path) -> None:
+    """Of two recipes the first has not begun. Reference: the number of the arm in the names of its figures."""
+    study = made_up.study_of(made_up.SMALL, recipe=["none", "digits"])
+    made_up.write_study(tmp_path / "runs", study, skip={run.id for run in study.runs if run.recipe.name == "none"})
+    screen = opened(page_of(study, tmp_path / "runs"))
+    assert "(recipe digits" in screen
+    assert "Test accuracy against training images" in screen and 'href="#data-needed' in screen
+    assert {"accuracy-by-train-size-2.csv"} <= {path.name for path in (tmp_path / "out" / "figures").iterdir()}
+
+
 def test_what_was_tested_elsewhere_alone_is_shown(made_up: Any, tmp_path: Path) -> None:
     """As of `inductive evaluate` without the networks' own resolution: the main table has the others, and explains no
     sign that it has not. Reference: the accuracies written here."""
