@@ -149,7 +149,8 @@ def part_sizes(counts: tuple[int, ...], draw: int, n: int, validation: float | i
 
 
 def least_size(counts: tuple[int, ...], draw: int) -> int:
-    """The smallest subset of a draw that has every class, without a validation part."""
+    """The smallest subset of a draw, in images, that has every class; `counts` are those of the classes, without a
+    validation part."""
     found = _least_size(counts, randomness.key(draw, "subset"), sum(counts), 0)
     assert found is not None  # all images have every class
     return found

@@ -268,7 +268,7 @@ def changed_keys(space: Space) -> tuple[str, ...]:
 
 def reaching(space: Space, run: Run) -> Space:
     """What of a space makes a difference to a run: drop path does only where the network has it, what belongs to an
-    optimiser or to the end of a schedule only with these."""
+    optimiser or to the end of a schedule only with these, unless they are drawn themselves."""
     recipe = run.recipe
     idle = {
         "drop_path": "drop_path" not in run.options,
