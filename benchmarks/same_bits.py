@@ -182,6 +182,10 @@ SAME = {
     # positions/base.py, normalisation.py: what recorded steps of a GPU read stays, and nothing is copied to it
     ("Position", "5a1e93d5"): "32acfafb",
     ("Groups", "17cf2d10"): "67163b01",
+    # positions/biases.py: offsets in units of the training grid, unless weights come from another
+    ("ContinuousBias", "3ef6bc52"): "a072fb05",
+    ("Fire", "423b20e4"): "e8350641",
+    ("Measured", "9a44f007"): "",
     ("Adapted", "d207ace5"): "d6f9d7a7",  # adapter.py: no trial of a size while torch.compile traces
     ("parse_way", "f018e526"): "893e581b",  # options.py: a slip is no number; what was one, is
     # decoders.py: a message says how torchcodec is installed

@@ -108,6 +108,21 @@ def source_name(run: Run) -> str:
     return f"weights of {run.init_from}"
 
 
+def _source(path: Path, channels: int) -> Network | None:
+    """A network like the one that recorded weights are of, without values; None for a file that lies in no record."""
+    import torch
+
+    from models import create_model
+
+    config = path.parent / "config.json"
+    if path.name != "weights.safetensors" or not config.exists():
+        return None
+    run = read_json(config)["run"]
+    shape = {"image_size": run["resolution"], "in_channels": channels, "num_classes": 2}
+    with torch.device("meta"):
+        return create_model(run["model"], **shape, size=run["size"], **run["options"])
+
+
 def start(network: Network, run: Run, root: Path) -> Fitted | None:
     """Loads the weights that a run starts from into its network, and returns what was not taken as it is; None for a
     run whose weights are drawn.
@@ -115,7 +130,7 @@ def start(network: Network, run: Run, root: Path) -> Fitted | None:
     Raises ConfigError when they cannot be had or do not fit, RecordError when they are not those of the run named.
     """
     from models.libraries.weights_file import read_weights
-    from models.trained.transfer import fit
+    from models.trained.transfer import fit, measured
 
     if not run.init_from:
         return None
@@ -127,8 +142,13 @@ def start(network: Network, run: Run, root: Path) -> Fitted | None:
         recorded = weights_digest(path)
     if recorded != weights_digest(path):
         raise RecordError(f"{path}: not the weights that the result was made with (other SHA-256)")
+    source = _source(path, network.in_channels) if measured(network) else None
+    if source is None and measured(network):
+        log.warning(
+            "%s: a file does not say of which training grid its weights are; offsets are measured in this one's", path
+        )
     try:
-        fitted = fit(network, read_weights(path), str(path))
+        fitted = fit(network, read_weights(path), str(path), source)
     except ModelError as error:
         raise ConfigError(KEY, str(error)) from error
     for names, what in ((fitted.fresh, "of other classes, so drawn anew"), (fitted.carried, "carried to this grid")):

@@ -81,14 +81,41 @@ class Bias2d(Position):
         return torch.stack([resize_offsets(block, self.trained) for block in table]) if name == "table" else None
 
 
-class ContinuousBias(Position):
+class Measured(Position):
+    """What encodings share whose parameters take offsets in units of a grid, `unit`: the training grid.
+
+    A network for another grid that starts from weights has their `unit` (`start_from`), so that an offset of so many
+    patches stays what it was. It is then a buffer `measured` of the state dict, 2 integers, and no buffer otherwise.
+    """
+
+    measured: Tensor
+
+    def __init__(self, **geometry: Any) -> None:
+        super().__init__(**geometry)
+        self.unit = self.trained
+
+    def start_from(self, unit: Grid) -> None:
+        """Take offsets in units of this grid, of which the weights are."""
+        self.unit = unit
+        self._constants.clear()
+        self.register_buffer("measured", torch.tensor(unit, device=next(self.parameters()).device))
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *others: Any) -> None:
+        if (measured := state_dict.get(f"{prefix}measured")) is not None:
+            rows, columns = measured.tolist()
+            self.start_from((rows, columns))
+        super()._load_from_state_dict(state_dict, prefix, *others)
+
+
+class ContinuousBias(Measured):
     """`cpb`: logits += 16 sigmoid(MLP(s(dr), s(dc))), an MLP 2-hidden-heads per block.
 
     The log-spaced continuous position bias of Swin V2 (Liu et al., 2022, section 3.3), with the factors of the authors'
     code. s(x) = sign(x) log2(1 + 8 |x| / (M-1)) / log2(8), M the length of the axis (1 gives 0). The attention stays
     the ordinary scaled dot product, so that position alone changes; Swin V2 pairs it with cosines. Pairs with a class
     token get 8, the sigmoid's middle. At another grid: `recompute` with the training M (coordinates exceed 1:
-    extrapolates) or `normalise` by the new M (interpolates). Its MACs do not grow with the batch, but are counted for
+    extrapolates) or `normalise` by the new M (interpolates). Weights that come from another grid keep its M, as Swin
+    V2's `pretrained_window_sizes` has it. Its MACs do not grow with the batch, but are counted for
     one image. Args: hidden: units of the MLP, 512 as in Swin V2.
     """
 
@@ -107,9 +134,11 @@ class ContinuousBias(Position):
     def offset_coordinates(self, grid: Grid) -> Tensor:
         """(s(dr), s(dc)) of every offset of the grid, in raster order: a table of shape ((2H-1)(2W-1), 2)."""
         axes = []
-        for length, trained in zip(grid, self.trained, strict=True):
+        for length, trained, unit in zip(grid, self.trained, self.unit, strict=True):
             x = torch.arange(1 - length, length, dtype=torch.float64)
-            longest = (length if self.way == "normalise" else trained) - 1
+            longest: float = unit - 1
+            if self.way == "normalise":  # the longest offset is what the training grid's is
+                longest = longest * (length - 1) / (trained - 1) if trained > 1 else length - 1
             x = 8 * x / longest if longest else x * 0.0
             axes.append(x.sign() * torch.log2(1 + x.abs()) / math.log2(8))
         return torch.cartesian_prod(*axes)
@@ -125,7 +154,7 @@ class ContinuousBias(Position):
         return nn.functional.pad(patches, (self.prefix, 0, self.prefix, 0), value=8.0) if self.prefix else patches
 
 
-class Fire(Position):
+class Fire(Measured):
     """`fire`: logits += MLP(x(dr), x(dc)), an MLP 2-hidden-heads per block, x(d) = sign(d) psi(|d|) / psi(max(L, R)).
 
     FIRE (Li et al., 2024, "Functional interpolation for relative positions"): psi(x) = log(|c| x + 1), with c and the
@@ -133,11 +162,11 @@ class Fire(Position):
     lies before the query, and R the query's index, which no such distance exceeds. Ours for images: both offsets with
     their signs enter one MLP, and R is the longest offset of the grid along the axis, H - 1 or W - 1, so that the bias
     is a function of the offset alone. c starts at 0.1 and the MLP as torch's layers do, as theirs. L is 1 + |t| times
-    the training grid's longest offset, t from 0.01: a shorter L would change nothing in training, so nothing would
-    teach it. While t is small, offsets on larger grids lie in the -1..1 of training: it interpolates by itself. The MLP
-    has no bias behind its hidden units, which would be one number for all pairs of patches. Pairs with a class token
-    have 0. Its MACs do not grow with the batch, but are counted for one image. Args: hidden: units of the MLP, 32 as
-    theirs.
+    the training grid's longest offset, t from 0.01; weights of another grid keep theirs. A shorter L would change
+    nothing in training, so nothing would teach it. While t is small, offsets on larger grids lie in the -1..1 of
+    training: it interpolates by itself. The MLP has no bias behind its hidden units, which would be one number for all
+    pairs of patches. Pairs with a class token have 0. Its MACs do not grow with the batch, but are counted for one
+    image. Args: hidden: units of the MLP, 32 as theirs.
     """
 
     ways = ("recompute",)
@@ -171,7 +200,7 @@ class Fire(Position):
         place = self.first.device, dtype
         points, reach = self.constant(self.offset_table, grid, *place), self.constant(self.longest, grid, *place)
         spacing = self.spacing[block].to(dtype).abs()
-        threshold = (1 + self.threshold[block].to(dtype).abs()) * (max(self.trained) - 1)
+        threshold = (1 + self.threshold[block].to(dtype).abs()) * (max(self.unit) - 1)
         whole = torch.maximum(threshold, reach)  # max(L, R), by axis
         x = points.sign() * torch.log1p(spacing * points.abs()) / (torch.log1p(spacing * whole) + 1e-6)
         first, first_bias, second = (each[block].to(dtype) for each in (self.first, self.first_bias, self.second))

@@ -1,7 +1,8 @@
 """Weights of one network into another that may differ in its classes and in its training grid.
 
 A head of other classes stays as it was drawn. A learned table of another grid is carried to this one by its module's
-`carried`, in the module's default way. Everything else has to fit, by name and shape.
+`carried`, in the module's default way; an encoding whose parameters take offsets in units of the training grid
+(`models.positions.biases.Measured`) keeps the unit of the weights. Everything else has to fit, by name and shape.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor
 from models.libraries.weights_file import misfit
 from models.network import Network
 from models.options import ModelError
+from models.positions.biases import Measured
 
 PREFIX = "net."  # under which the networks of other libraries lie; files have it or not
 
@@ -27,8 +29,10 @@ class Fitted:
     carried: tuple[str, ...] = ()
 
 
-def fit(network: Network, weights: Mapping[str, Tensor], what: str) -> Fitted:
+def fit(network: Network, weights: Mapping[str, Tensor], what: str, source: Network | None = None) -> Fitted:
     """Loads weights by name and returns what was not taken as it is; `what` says in errors whose weights they are.
+
+    `source` is a network like that of the weights: without it their training grid is taken to be this network's.
 
     Raises ModelError, naming the parameters, for what is missing, unknown, or of a shape that cannot be carried.
     """
@@ -51,11 +55,23 @@ def fit(network: Network, weights: Mapping[str, Tensor], what: str) -> Fitted:
                 f"{what}: {name} is of another training grid ({tuple(there.shape)}, here {tuple(here.shape)}), and its "
                 f"encoding cannot be carried to this one"
             )
+    for place, module in measured(network).items():
+        name = f"{place}.measured"
+        theirs = None if source is None else measured(source).get(place)
+        if theirs is not None and theirs.unit != module.unit:
+            ready.setdefault(name, torch.tensor(theirs.unit))
+        if name in ready:
+            carried.append(name)
     try:
         network.load_state_dict(ready)
     except RuntimeError as error:
         raise misfit(what, own, ready, error) from error
     return Fitted(tuple(sorted(fresh)), tuple(sorted(carried)))
+
+
+def measured(network: Network) -> dict[str, Measured]:
+    """The encodings of a network whose parameters take offsets in units of the training grid, by name."""
+    return {name: module for name, module in network.named_modules() if isinstance(module, Measured)}
 
 
 def _carried(network: Network, name: str, table: Tensor) -> Tensor | None:

@@ -22,6 +22,7 @@ from benchmarks.running import local
 from benchmarks.running.attempt_log import Outcome
 from benchmarks.running.rerun import compare, prepare_rerun, rerun_root
 from benchmarks.running.task import Settings, Task
+from benchmarks.trained import load_run
 from models.libraries import weights_file
 
 Make = Callable[..., Run]
@@ -100,6 +101,39 @@ def test_stopped_and_continued_is_equal_to_the_bit(first: Run, tiny: Make, perfo
         perform(run, root=root)
     for name in ("weights.safetensors", "metrics.jsonl", "result.json"):
         assert (tmp_path / "whole" / run.id / name).read_bytes() == (tmp_path / "parts" / run.id / name).read_bytes()
+
+
+def test_an_encoding_keeps_the_unit_of_the_weights_it_starts_from(
+    tiny: Make, perform: Perform, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`cpb` takes offsets in units of the training grid, here of the start's through an interruption, an average of
+    the weights and the record. Reference: the start's logits at the other resolution, of no steps; the uninterrupted
+    run. A bare file does not say its grid, which the log says."""
+    options = {"position": "cpb"}
+    start = tiny(options=options)
+    perform(start)
+    none, some = (
+        tiny(init_from=start.id, resolution=16, options=options, recipe={"name": "digits", "ema": 0.5}, budget=budget)
+        for budget in ({"steps": 0}, {"steps": 6})
+    )
+    for root in ("whole", "parts"):
+        shutil.copytree(tmp_path / start.id, tmp_path / root / start.id)
+    perform(some, root=tmp_path / "parts", stop_at=3)
+    for root in (tmp_path / "whole", tmp_path / "parts"):
+        assert perform(some, root=root).state == "finished"
+    whole, parts = (tmp_path / root / some.id / "weights.safetensors" for root in ("whole", "parts"))
+    assert whole.read_bytes() == parts.read_bytes()
+    perform(none)
+    said = read_record(tmp_path / none.id).result["init_from"]  # type: ignore[index]
+    assert said["carried"] == ["position.measured"]
+    images = torch.randn(3, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        wanted, got = (load_run(run.id, tmp_path).network(images) for run in (start, none))
+    torch.testing.assert_close(got, wanted)
+    caplog.clear()
+    bare = shutil.copy(tmp_path / start.id / "weights.safetensors", tmp_path / "bare.safetensors")
+    perform(tiny(init_from=str(bare), resolution=16, options=options, budget={"steps": 0}))
+    assert "a file does not say of which training grid its weights are" in caplog.text
 
 
 def test_other_weights_make_a_run_stale_and_stop_it(first: Run, tiny: Make, perform: Perform, tmp_path: Path) -> None:

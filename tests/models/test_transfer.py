@@ -1,5 +1,6 @@
 """Weights of one network in another: of other classes, of another training grid."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 
 from models import ModelError, create_model
 from models.network import Network
-from models.trained.transfer import Fitted, fit
+from models.trained.transfer import Fitted, fit, measured
 
 TABLES = {  # learned tables whose shape is that of the training grid
     "learned_1d": ("position.table",),
@@ -41,6 +42,52 @@ def test_a_table_of_another_grid_does_what_the_default_way_did(position: str, la
     images = torch.randn(2, 3, here, here, generator=torch.Generator().manual_seed(5))
     with torch.no_grad():
         torch.testing.assert_close(started(images), trained(images), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("larger", [False, True])
+@pytest.mark.parametrize("position", ["cpb", "fire"])
+def test_offsets_keep_the_unit_of_the_weights(position: str, larger: bool) -> None:
+    """Reference: the network the weights come from, evaluated at the other size by its default way of carrying; so it
+    is again where the state dict of what started goes into a fresh network, or on from there to a third."""
+    there, here = (16, 24) if larger else (24, 16)
+    options = {"position": position, "scale": 8}
+    trained, started, again, third = (network(size, seed=size, **options) for size in (there, here, here, there))
+    assert fit(started, trained.state_dict(), "w", trained) == Fitted((), ("position.measured",))
+    again.load_state_dict(started.state_dict())
+    assert fit(third, started.state_dict(), "w", started).carried == ("position.measured",)
+    images = torch.randn(2, 3, here, here, generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        wanted = trained(images)
+        for one in (started, again, third):
+            torch.testing.assert_close(one(images), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_offsets_in_windows_that_were_clipped_by_the_grid_keep_their_unit() -> None:
+    """Reference: the biases of the network the weights come from, in windows of any size."""
+    trained, started = network(8, model="swin_v2", scale=32), network(32, seed=1, model="swin_v2", scale=32)
+    fit(started, trained.state_dict(), "w", trained)
+    theirs, ours = measured(trained), measured(started)
+    assert any(theirs[place].trained != ours[place].trained for place in ours)
+    for place, encoding in ours.items():
+        for window in ((2, 2), (4, 3)):
+            with torch.no_grad():
+                wanted, got = (one.bias(torch.zeros(1), window, 0) for one in (theirs[place], encoding))
+            torch.testing.assert_close(got, wanted)
+
+
+def test_a_network_that_kept_a_unit_has_its_own_normalised_grid() -> None:
+    """`normalise` gives the longest offset of every grid the value that the longest of the training grid has, whose
+    unit is another's. Reference: the coordinates by hand."""
+    trained, started = network(16, position="cpb", scale=8), network(24, seed=1, position="cpb", scale=8)
+    fit(started, trained.state_dict(), "w", trained)
+    rows = trained.position.trained[0], started.position.trained[0]
+    encoding = started.position
+    own = encoding.offset_coordinates(encoding.trained)
+    encoding.carry("normalise")
+    assert torch.equal(encoding.offset_coordinates(encoding.trained), own)
+    longest = math.log2(1 + 8 * (rows[1] - 1) / (rows[0] - 1)) / 3
+    for side in (2, 5, 9):
+        assert encoding.offset_coordinates((side, side)).max().item() == pytest.approx(longest, rel=1e-6)
 
 
 @pytest.mark.parametrize("position", ["none", "sincos_2d", "rope_axial", "cpb", "alibi_2d", "conditional"])
