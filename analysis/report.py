@@ -32,7 +32,6 @@ from benchmarks.collector import collector_paused
 from benchmarks.errors import ConfigError
 from benchmarks.plan.study import Study
 from benchmarks.records.record import write_atomic
-from benchmarks.redaction import Redactor
 from models.hints import did_you_mean
 
 FORMATS = ("html", "latex", "markdown", "csv")
@@ -100,8 +99,9 @@ def write_report(
     several = [studies] if isinstance(studies, Study) else list(studies)
     study = joined(several)
     frame = paper.apply(_below(root, load(root, study)), study.paper)
-    found = traces(root, list(dict.fromkeys(run.id for one in several for run in one.every_run)))
-    redactor = Redactor(host for one in found for host in one.hosts)
+    every = {run.id: run for one in several for run in one.every_run}
+    found = traces(root, list(every))
+    redactor = anonymous.redactor_of(every.values(), found)
     if hide:
         frame = anonymous.hidden_frame(frame, redactor)
         found = [anonymous.hidden_trace(one, redactor) for one in found]
@@ -121,6 +121,8 @@ def write_report(
         content = gather(study, several, frame, arms, chapters, checks, provenance(found), of_all(found))
         pictures.begin(content.opening.drawings)  # in another width
         tables = {f"tables/{name}.csv": table for name, table in csv_tables(frame, arms).items()}
+        if hide:
+            content, tables, frame, found = anonymous.written((content, tables, frame, found), redactor)
         files = _files(content, tables, frame, found, formats, pictures)
     for name, of_file in files.items():
         (out / name).parent.mkdir(parents=True, exist_ok=True)

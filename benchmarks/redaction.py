@@ -12,15 +12,24 @@ PATH = re.compile(r"(?<![\w./~])(?!(?<=<)/\w+>)(?:~[\w.-]*/|/)[^\s/'\",;()<>\[\]
 
 
 class Redactor:
-    """Replaces paths, and the names of these hosts with or without their domain, in texts and values made of texts."""
+    """Replaces paths, and the names of these hosts with or without their domain, in texts and values made of texts.
 
-    def __init__(self, hosts: Iterable[str] = ()):
+    The `paths` given stay apart, as PATH1, PATH2 ..., where there are several, and are replaced in ids of runs too.
+    """
+
+    def __init__(self, hosts: Iterable[str] = (), paths: Iterable[str] = ()):
         names = {name for host in hosts for name in (host, host.partition(".")[0]) if len(name) > 1}
         words = "|".join(re.escape(name) for name in sorted(names, key=lambda name: (-len(name), name)))
         self.hosts = re.compile(rf"(?<![\w-])(?:{words})(?![\w-])") if words else None
+        apart = list(dict.fromkeys(paths))
+        self.apart = {path: f"{PLACE}{number}" * (len(apart) > 1) or PLACE for number, path in enumerate(apart, 1)}
+        longest = sorted(self.apart, key=len, reverse=True)
+        self.in_ids = {re.compile(rf"(?<=[a-z]_){re.escape(in_id(path))}(?=-)"): self.apart[path] for path in longest}
 
     def text(self, text: str) -> str:
-        text = PATH.sub(PLACE, text)
+        text = PATH.sub(lambda found: self.apart.get(found.group(), PLACE), text)
+        for written, name in self.in_ids.items():  # 'resnet-folder__home_me_pets-n100-...'
+            text = written.sub(name, text)
         return self.hosts.sub(HOST, text) if self.hosts else text
 
     def values(self, value: Any) -> Any:
@@ -30,6 +39,11 @@ class Redactor:
         if isinstance(value, Mapping):
             return {self.values(key): self.values(inner) for key, inner in value.items()}
         return [self.values(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+def in_id(name: str) -> str:
+    """A name as the ids of runs, which are names of folders, have it."""
+    return name.replace("/", "_").replace(":", "_")
 
 
 def telling_path(text: str) -> str | None:

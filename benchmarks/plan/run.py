@@ -21,6 +21,7 @@ from benchmarks.data.subsets import part_sizes
 from benchmarks.errors import ConfigError, ImpossibleError
 from benchmarks.plan.probes import NO_PROBE
 from benchmarks.plan.recipes import Recipe, plain, recipe_values, typed
+from benchmarks.redaction import in_id
 from models.hints import did_you_mean, nearest
 
 PROTOCOL = 2  # raised on purpose, when what a configuration means has changed (docs/records.md): new ids for every run
@@ -176,7 +177,7 @@ class Run(Identified):
         digest = hashlib.sha256(canonical(self.delta).encode()).hexdigest()[:8]
         name = "-".join(self.model_words)
         place = f"n{self.train_size}-r{self.resolution}-d{self.draw}-s{self.seed}"
-        return f"{name}-{self.dataset}-{place}-{digest}".replace("/", "_").replace(":", "_")
+        return in_id(f"{name}-{self.dataset}-{place}-{digest}")
 
     def settings(self) -> dict[str, Any]:
         """Plain values, as written to config.json; `make_run` of them is the same run."""

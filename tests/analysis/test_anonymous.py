@@ -7,11 +7,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+from photographs import write_photographs
 
 from analysis.provenance.anonymous import kind
 from analysis.report import FORMATS, write_report
-from benchmarks.redaction import Redactor, telling_path
+from benchmarks.redaction import Redactor, in_id, telling_path
 
 HOST, ACCOUNT, COMMIT = "gpu17.cs.example.edu", "alice", "0123456789abcdef0123456789abcdef01234567"
 
@@ -73,6 +75,39 @@ def test_it_would_be_seen_otherwise(revealing: tuple[Any, Path], tmp_path: Path)
     write_report(study, root, tmp_path / "out", FORMATS)
     text = everything(tmp_path / "out")
     assert all(secret in text for secret in (HOST, f"/home/{ACCOUNT}", COMMIT))
+
+
+def test_data_sets_and_starts_that_paths_name_stay_apart(made_up: Any, tmp_path: Path) -> None:
+    """Two data sets and two weights files, each named by its path: as many models and data sets as without
+    --anonymous, and no part of the paths, not even as ids of runs have it."""
+    places = [tmp_path / ACCOUNT / name for name in ("pets", "cars")]
+    for place in places:
+        write_photographs(place, each=20)
+    starts = [f"/home/{ACCOUNT}/{name}.pth" for name in ("a", "b")]
+    higher, lower = (f"vit init_from={start}" for start in starts)
+    study = made_up.study_of(
+        made_up.SMALL,
+        dataset=[f"folder:{place}" for place in places],
+        train_size=20,
+        seed=0,
+        recipe="plain",
+        models=[{"name": "vit", "init_from": start} for start in starts],
+        expects=[{"higher": higher, "lower": lower, "train_size": 20, "dataset": f"folder:{places[0]}"}],
+    )
+    root = tmp_path / "runs"
+    for run in study.runs:
+        made_up.write_record(root, run, study.evaluations[run.id])
+    open_ = write_report(study, root, tmp_path / "False", ("csv",))
+    hidden = write_report(study, root, tmp_path / "True", ("html", "csv", "markdown"), hide=True)
+    text, shown_text = everything(tmp_path / "True"), (tmp_path / "False" / "tables" / "runs.csv").read_text()
+    for secret in (ACCOUNT, "pets", "cars", in_id(str(places[0])), "/home/"):
+        assert secret not in text and secret in shown_text
+    shown, kept = (pd.read_csv(tmp_path / str(hide) / "tables" / "runs.csv") for hide in (False, True))
+    for column in ("dataset", "label"):
+        assert shown[column].nunique() == kept[column].nunique() == 2
+    assert shown["run"].nunique() == kept["run"].nunique() == len(study.runs)
+    assert all(re.fullmatch(r"folder:PATH\d", name) for name in kept["dataset"])
+    assert len(open_.answers) == len(hidden.answers)
 
 
 def test_numbers_do_not_change(revealing: tuple[Any, Path], tmp_path: Path) -> None:
