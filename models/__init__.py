@@ -34,7 +34,7 @@ from models.catalogue.registry import (
 from models.catalogue.sizes import SCALES, TIERS
 from models.grids import check_patch
 from models.hints import did_you_mean
-from models.options import ModelError, Option, OptionError, Scalar, parse_way
+from models.options import CombinationError, ModelError, Option, OptionError, Scalar, parse_way
 from models.positions.encodings import Encoding
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "SCALES",
     "TIERS",
     "Abilities",
+    "CombinationError",
     "Encoding",
     "Family",
     "ModelError",

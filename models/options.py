@@ -27,6 +27,10 @@ class OptionError(ModelError):
         self.option = option
 
 
+class CombinationError(ModelError):
+    """A refusal of values that are each allowed, but not together."""
+
+
 @dataclass(frozen=True)
 class Option:
     """One setting of a model.

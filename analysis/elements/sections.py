@@ -6,8 +6,6 @@ A section knows no format: page, LaTeX and Markdown are made of the same ones.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from markupsafe import Markup
-
 from analysis import wording
 from analysis.elements import linked
 from analysis.elements.drawings import Drawing
@@ -39,7 +37,7 @@ class Chapter:
     short: str
     title: str
     sections: tuple[Section, ...]
-    intro: Markup | None = None
+    intro: str = ""
     always: bool = False
     further: bool = False
 

@@ -35,7 +35,7 @@ SENTENCES = 0.3  # share of the line that columns of sentences have at least
 def files(content: Content) -> dict[str, str]:
     """The .tex files by their names; report.tex has what the page has, in its order."""
     opened = {f"figure-{one.name}.tex": _figure(one, content) for one in content.opening.drawings}
-    first, further = _floats(content.first, content), _floats(content.further, content)
+    (first, of_first), (further, of_further) = (_chapters(part, content) for part in (content.first, content.further))
     recipes = {}
     if content.recipes:
         about = f"{content.recipes.about} Records {content.digest}.".strip()
@@ -46,34 +46,39 @@ def files(content: Content) -> dict[str, str]:
         *_inputs(opened),
         *_answers(content),
         r"\clearpage",
-        *_inputs(first),
+        *first,
         *_items("What to know before trusting this", _trust(content)),
+        *(line for title, texts in content.absent for line in _items(escape(title), texts)),
         r"\clearpage",
-        *_inputs(further),
+        *further,
         r"\clearpage",
         *_runs(content),
         *_items("Method", [*content.protocol, *content.methods]),
         *_inputs(recipes),
         *_items("Glossary", glossary),
     ]
-    return opened | first | further | recipes | {"report.tex": DOCUMENT % "\n".join(body)}
+    return opened | of_first | of_further | recipes | {"report.tex": DOCUMENT % "\n".join(body)}
 
 
-def _floats(chapters: Sequence[Chapter], content: Content) -> dict[str, str]:
-    """The figures and tables of chapters, a file each."""
-    made: dict[str, str] = {}
+def _chapters(chapters: Sequence[Chapter], content: Content) -> tuple[list[str], dict[str, str]]:
+    """The chapters in lines, and the files that these put in: a figure or a table each."""
+    lines, made = [], dict[str, str]()
     for chapter in chapters:
+        lines += [rf"\section*{{{escape(chapter.title)}}}", escape(chapter.intro), ""]
         for number, section in enumerate(chapter.sections, start=1):
-            for drawing in section.figures:
-                made[f"figure-{drawing.name}.tex"] = _figure(drawing, content)
+            if section.remark:
+                lines += [rf"\paragraph{{{escape(_sentence(section.title))}.}} {escape(section.remark)}", ""]
+            floats = {f"figure-{drawing.name}.tex": _figure(drawing, content) for drawing in section.figures}
             for place, (title, table) in enumerate(_tables(section), start=1):
                 name = f"table-{chapter.anchor}-{number}-{place}"
-                made[f"{name}.tex"] = _table(table, name, _caption(title, table, section, content), content)
-    return made
+                floats[f"{name}.tex"] = _table(table, name, _caption(title, table, section, content), content)
+            lines += _inputs(floats, len(made))
+            made |= floats
+    return lines, made
 
 
-def _inputs(names: Iterable[str]) -> Iterator[str]:
-    for number, name in enumerate(names, start=1):
+def _inputs(names: Iterable[str], before: int = 0) -> Iterator[str]:
+    for number, name in enumerate(names, start=before + 1):
         yield rf"\input{{{name}}}"
         if number % FLOATS == 0:
             yield r"\clearpage"

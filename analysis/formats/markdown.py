@@ -38,6 +38,8 @@ def text_of(content: Content) -> str:
     for finding in content.trust.findings:
         lines += [f"- {escape(finding.text)}", *(f"  - {escape(detail)}" for detail in finding.details)]
     lines += ["", f"Runs: {', '.join(f'{number:,} {state}' for state, number in content.states.items())}.", ""]
+    for title, texts in content.absent:
+        lines += [f"{escape(title)}:", "", *(f"- {escape(text)}" for text in texts), ""]
     for chapter in content.further:
         lines += _chapter(chapter, content)
     lines += ["## Method", "", *(f"- {escape(note)}" for note in (*content.protocol, *content.methods)), ""]
@@ -50,7 +52,7 @@ def text_of(content: Content) -> str:
 
 
 def _chapter(chapter: Chapter, content: Content) -> list[str]:
-    lines = [f"## {escape(chapter.title)}", ""]
+    lines = [f"## {escape(chapter.title)}", "", *([f"{escape(chapter.intro)}\n"] if chapter.intro else [])]
     for section in chapter.sections:
         lines += [f"*{escape(section.title)}*", ""]
         lines += [f"{escape(section.remark)}\n"] if section.remark else []

@@ -62,6 +62,15 @@ class Content:
         return (*self.opening.drawings, *of_chapters)
 
     @property
+    def absent(self) -> list[tuple[str, list[str]]]:
+        """What can tell something of why it has no result, a line each, under what it is and how many: runs, records
+        that cannot be read, cells that the study leaves out. For formats in which a list of all cannot be folded."""
+        lists = [(state, [f"{run}: {why}" for run, why in runs if why]) for state, runs in self.unfinished]
+        lists.append(("unreadable (counted as failed)", [f"{one.folder}: {one.problem}" for one in self.problems]))
+        lists.append(("left out by the study", [f"{cell}: {why}" for cell, why in self.study.left_out]))
+        return [(f"{len(texts):,} {what}", texts) for what, texts in lists if texts]
+
+    @property
     def signs(self) -> dict[str, str]:
         """What each sign of the report means."""
         return {sign: meaning for legend in self.legends.values() for sign, meaning in legend.items()}

@@ -494,6 +494,8 @@ def _resolve_options(values: dict[str, Any], data: Dataset) -> dict[str, Scalar]
         return dict(_all_options(model, size, exactly, models.loaded_plugins()))
     except models.OptionError as error:
         raise ConfigError(f"options.{error.option}" if error.option in options else key, str(error)) from error
+    except models.CombinationError as error:
+        raise ImpossibleError(key, str(error)) from error
     except models.ModelError as error:
         raise ConfigError(key, str(error)) from error
 

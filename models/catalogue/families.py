@@ -35,7 +35,7 @@ from models.catalogue.declaration import (
 from models.catalogue.hybrids import HYBRIDS
 from models.catalogue.ladder import LADDER, TOKENS_ONLY
 from models.catalogue.published import VIT_SIZES
-from models.options import SEQUENCE, ModelError, Option, Scalar, numbers
+from models.options import SEQUENCE, ModelError, Option, OptionError, Scalar, numbers
 
 
 def check_conv_stem(options: Options) -> None:
@@ -47,7 +47,8 @@ def check_conv_stem(options: Options) -> None:
             f"stem_channels {options['stem_channels']} and stem_strides {options['stem_strides']} differ in length"
         )
     if set(strides) - {1, 2}:
-        raise ModelError(f"stem_strides {options['stem_strides']} holds other strides than 1 and 2")
+        message = f"stem_strides {options['stem_strides']} holds other strides than 1 and 2"
+        raise OptionError(message, "stem_strides")
 
 
 def check_tokeniser(options: Options) -> None:

@@ -24,7 +24,7 @@ from models.catalogue.declaration import (
     check_transformer,
     patched_image,
 )
-from models.options import SEQUENCE, ModelError, Option, numbers
+from models.options import SEQUENCE, ModelError, Option, OptionError, numbers
 
 
 def check_convit(options: Options) -> None:
@@ -42,9 +42,11 @@ def check_coatnet(options: Options) -> None:
     There is a stride for the stem and each stage, at least one stage that attends, and heads divide its width.
     """
     stages, strides = numbers(str(options["stages"])), numbers(str(options["strides"]))
-    if len(strides) != 1 + len(stages) or set(strides) - {1, 2}:
+    if set(strides) - {1, 2}:
+        raise OptionError(f"strides {options['strides']} holds other strides than 1 and 2", "strides")
+    if len(strides) != 1 + len(stages):
         raise ModelError(
-            f"strides {options['strides']} are not 1 or 2 for the stem and each stage of {options['stages']}: "
+            f"strides {options['strides']} are not one for the stem and each stage of {options['stages']}: "
             f"{1 + len(stages)} numbers"
         )
     convolutions = int(options["conv_stages"])

@@ -14,7 +14,7 @@ from models.catalogue.families import FAMILIES
 from models.catalogue.ladder import MIXERS, REPLACED, Mixer
 from models.catalogue.ready_made import is_ready_made, library_of, ready_made, ready_made_arguments
 from models.hints import did_you_mean
-from models.options import ModelError, Option, OptionError, Scalar, numbers
+from models.options import CombinationError, ModelError, Option, OptionError, Scalar, numbers
 from models.positions.encodings import ADDITIVE, ENCODINGS, SHIPPED, Encoding, encoding_ways
 
 if TYPE_CHECKING:
@@ -128,7 +128,8 @@ def resolve_options(name: str, *, size: str, options: Mapping[str, object]) -> d
     """Every option of a model with its value, sorted by name: what is given, checked, and the defaults of the size.
 
     Options that belong to an encoding are there when that encoding is. Raises ModelError for an unknown name,
-    size or option, a value that is not allowed, and options that contradict each other.
+    size or option and a value that is not allowed; CombinationError for a size that a scale lacks, and options that
+    contradict each other.
     """
     chosen = family(name)
     where = f"model {name}"
@@ -139,14 +140,15 @@ def resolve_options(name: str, *, size: str, options: Mapping[str, object]) -> d
         if given not in declared:
             raise unknown_option(name, given, chosen_parts(name, options), declared)
     scale = int(SCALE.check(options.get("scale", SCALE.default), where))
-    with prefixed_errors(where):
+    together = ModelError if is_ready_made(name) else CombinationError  # a library's tags do not depend on others
+    with prefixed_errors(where, together):
         by_size = chosen.options_of_size(size, scale)
     resolved: dict[str, Scalar] = {}
     for key in declared:
         if key in options or key not in chosen.following:
             default = by_size.get(key, declared[key].default)
             resolved[key] = declared[key].check(options.get(key, default), where)
-    with prefixed_errors(where):
+    with prefixed_errors(where, together):
         resolved |= {key: rule(resolved) for key, rule in chosen.following.items() if key not in resolved}
         chosen.check(resolved)
     return dict(sorted(resolved.items()))
@@ -172,13 +174,15 @@ def usual_options(name: str, options: Mapping[str, Scalar]) -> frozenset[str]:
 
 
 @contextmanager
-def prefixed_errors(where: str) -> Iterator[None]:
-    """Within the context a ModelError begins with whose it is, such as `model vit`."""
+def prefixed_errors(where: str, kind: type[ModelError] = ModelError) -> Iterator[None]:
+    """Within the context a ModelError begins with whose it is, such as `model vit`, and is of this kind; the refusal
+    of one option stays one."""
     try:
         yield
     except ModelError as error:
         message = str(error)
-        raise ModelError(message if message.startswith(where) else f"{where}: {message}") from None
+        message = message if message.startswith(where) else f"{where}: {message}"
+        raise (OptionError(message, error.option) if isinstance(error, OptionError) else kind(message)) from None
 
 
 def unknown_option(

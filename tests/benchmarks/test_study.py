@@ -10,6 +10,7 @@ from benchmarks.errors import ConfigError
 from benchmarks.plan.recipes import recipe_values
 from benchmarks.plan.run import Run, make_run
 from benchmarks.plan.study import FOLDER, Study, check_name, expand, load_study, single, study_names
+from models import Scalar
 
 
 def study(text: str) -> Study:
@@ -225,6 +226,34 @@ def test_impossible_cells_are_refused_or_left_out_with_their_reasons() -> None:
     assert "largest possible is 1,200" in one.left_out[1][1]
 
 
+SINCOS = 'name = "vit"\nposition = ["none", "sincos_2d"]\nwidth = 62\nheads = 2'
+KERNELS = 'name = "ladder"\nsize = "nano"\nmixer = "locally_connected"\nkernel = 7\nkernels = [1, 64]'
+
+
+@pytest.mark.parametrize(
+    ("model", "left", "why"),
+    [
+        (
+            'name = "vit"\nwidth = 60\nheads = [3, 7]',
+            ("heads", 3),
+            "options: model vit: width 60 is not divisible by 7",
+        ),
+        (SINCOS, ("position", "none"), "options: model vit: position sincos_2d needs a width divisible by 4, not 62"),
+        ('name = "resnet"\nscale = 224\nsize = ["pico", "nano"]', ("size", "nano"), "no size 'pico' at scale 224"),
+        (KERNELS, ("kernels", 1), "mixer locally_connected alone outgrows the ViT's block"),
+    ],
+)
+def test_options_that_are_not_possible_together_are_left_out(model: str, left: tuple[str, Scalar], why: str) -> None:
+    """Each value is allowed. Reference: the cell that is possible, by hand; refused as a rule, with the same words."""
+    text = f"[[models]]\n{model}"
+    with pytest.raises(ConfigError, match=why.removeprefix("options: ")):
+        study(text)
+    one = study('invalid = "leave_out"\n' + text)
+    assert [{**run.options, "size": run.size}[left[0]] for run in one.runs] == [left[1]]
+    [(_, reason)] = one.left_out
+    assert why in reason
+
+
 def test_an_impossible_test_resolution_is_named_as_such() -> None:
     """What breaks otherwise: the user looks for a training resolution that is right."""
     with pytest.raises(ConfigError, match=r"^test_resolutions \(with models\[0\]: vit\): .*image 9 is not divisible"):
@@ -246,6 +275,8 @@ def test_an_impossible_test_resolution_is_named_as_such() -> None:
         'recipe = ["none", "plian"]',
         'size = ["nano", "nanoo"]',
         "seed = [0, true]",
+        '[[models]]\nname = "coatnet"\nstrides = ["1-1-2-2-2", "1-1-2-2-4"]',
+        '[[models]]\nname = "timm:resnet18"\nweights = "library:a1_inn1k"',
     ],
 )
 def test_a_slip_is_never_left_out(wrong: str) -> None:

@@ -195,8 +195,8 @@ def test_any_split_of_the_stages(convolve: int) -> None:
 def test_refusals() -> None:
     """Strides, stages and heads that do not go together, and ways that it does not have."""
     for options, message in (
-        ({"strides": "1-2-2"}, "strides 1-2-2 are not 1 or 2 for the stem and each stage of 2-2-2-1: 5 numbers"),
-        ({"strides": "1-1-2-2-4"}, "strides 1-1-2-2-4 are not 1 or 2"),
+        ({"strides": "1-2-2"}, "strides 1-2-2 are not one for the stem and each stage of 2-2-2-1: 5 numbers"),
+        ({"strides": "1-1-2-2-4"}, "strides 1-1-2-2-4 holds other strides than 1 and 2"),
         ({"conv_stages": 4}, "conv_stages 4 leaves no stage of 2-2-2-1 that attends"),
         ({"head_width": 12}, "the 32 channels of the first stage that attends are no multiple of 12"),
     ):

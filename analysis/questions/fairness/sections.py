@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import pandas as pd
-from markupsafe import Markup
 
 from analysis import wording
 from analysis.elements.linked import Cell, ColumnHead, Row, Table, model_name
@@ -19,7 +18,7 @@ from analysis.wording import UNEQUAL
 def chapters(arms: Sequence[ReportedArm], styles: Styles) -> list[Chapter]:
     """One chapter, with a section for each arm."""
     sections = tuple(fairness(arm) for arm in arms)
-    intro = Markup(f"What was equal between the models, and what was not ({UNEQUAL}).")
+    intro = f"What was equal between the models, and what was not ({UNEQUAL})."
     return [Chapter("ledger", "fairness", "Fairness ledger", sections, intro, always=True)]
 
 
