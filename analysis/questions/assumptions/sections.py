@@ -5,7 +5,6 @@ from dataclasses import replace
 from functools import partial
 
 import pandas as pd
-from markupsafe import Markup
 
 from analysis import wording
 from analysis.elements import captions, linked
@@ -20,7 +19,7 @@ from analysis.questions.assumptions.sentences import PLACE, controls_line, elsew
 from analysis.wording import TIED
 from benchmarks.plan.probes import PROBES
 
-INTRO = Markup(
+INTRO = (
     "The same finished networks, tested with one thing changed in the test images. Accuracy kept is that under the "
     "probe over that without, the mean over strengths: the area below the curves of accuracy kept against strength. A "
     "network that guesses keeps chance over its accuracy, not 0."

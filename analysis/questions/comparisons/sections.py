@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import pandas as pd
-from markupsafe import Markup
 
 from analysis import wording
 from analysis.elements import captions, linked
@@ -37,7 +36,7 @@ def chapters(arms: Sequence[ReportedArm], styles: Styles) -> list[Chapter]:
             "comparisons",
             "Comparisons",
             tuple(families(arm) for arm, of in known if not of.families.empty),
-            Markup(
+            (
                 "The families of comparisons that the study declares, run by run with the same draw and seed. "
                 "All intervals of a family at one train size hold together."
             ),
@@ -47,7 +46,7 @@ def chapters(arms: Sequence[ReportedArm], styles: Styles) -> list[Chapter]:
             "test set",
             "With another test set",
             tuple(resampled(arm) for arm, of in known if not of.resampled.empty),
-            Markup(
+            (
                 "All other intervals are conditional on this test set. Here its images are resampled as well as "
                 "the seeds. Percentile intervals over few seeds are too narrow (three seeds: 79 % instead of "
                 "95), so they are no replacement for those above: compare the standard errors."
@@ -58,14 +57,14 @@ def chapters(arms: Sequence[ReportedArm], styles: Styles) -> list[Chapter]:
             "likelihood",
             "Accuracy, likelihood and calibration",
             tuple(measures(arm) for arm, of in known if of.measures["done"].sum()),
-            Markup("Calibration error: 15 bins of equal width, confidence of the predicted class."),
+            "Calibration error: 15 bins of equal width, confidence of the predicted class.",
         ),
         chapter(
             "consistency",
             "errors",
             "Error consistency",
             tuple(consistency(arm) for arm, of in known if not of.consistency.empty),
-            Markup(
+            (
                 "Do networks err on the same images, beyond what their accuracies make by chance? 1: on exactly "
                 "the same; 0: as independent networks do. The diagonal, the same model with another seed, is "
                 "the reference; two models can agree more than that. Means without interval: the pairs share "
@@ -77,7 +76,7 @@ def chapters(arms: Sequence[ReportedArm], styles: Styles) -> list[Chapter]:
             "variance",
             "Where the spread comes from",
             tuple(variance(arm) for arm, of in known if not of.variance.empty),
-            Markup(
+            (
                 "Draws and seeds are crossed here, so the variance of a run's accuracy parts into that of the "
                 "subset, of the seed (initialisation, order and augmentation), and of their interaction, from "
                 "which one run a pair cannot tell the residual. Estimates of so few are rough; one below 0 is "

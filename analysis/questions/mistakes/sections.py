@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from functools import partial
 
 import pandas as pd
-from markupsafe import Markup
 
 from analysis import wording
 from analysis.elements import captions
@@ -16,9 +15,9 @@ from analysis.frame.rows import each_group, each_row
 from analysis.questions.mistakes import figures
 from analysis.questions.mistakes.numbers import numbers
 
-INTRO = Markup(
+INTRO = (
     "From the predictions that records keep, on the test images at the training resolution. "
-    "<code>inductive show RUN --html FILE</code> shows a run’s worst images themselves."
+    "'inductive show RUN --html FILE' shows a run’s worst images themselves."
 )
 
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 from functools import partial
 
 import pandas as pd
-from markupsafe import Markup
 
 from analysis import wording
 from analysis.elements import captions, linked
@@ -18,7 +17,7 @@ from analysis.questions.positions import figures
 from analysis.questions.positions.numbers import numbers
 
 INTRO = (
-    "Positional encodings against <code>learned_1d</code>, run by run with the same draw and seed: "
+    "Positional encodings against learned_1d, run by run with the same draw and seed: "
     "the networks start from the same weights outside their encoding and see the same images in "
     "the same order."
 )
@@ -27,7 +26,7 @@ INTRO = (
 def chapters(arms: Sequence[ReportedArm], styles: Styles) -> list[Chapter]:
     """One chapter, with a section for each arm that has encodings to compare."""
     sections = tuple(ablation(arm, styles) for arm in arms if not arm.once(numbers).by_train_size.empty)
-    return [Chapter("positions", "positions", "Position ablation", sections, Markup(INTRO))]
+    return [Chapter("positions", "positions", "Position ablation", sections, INTRO)]
 
 
 def ablation(arm: ReportedArm, styles: Styles) -> Section:

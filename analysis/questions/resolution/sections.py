@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import pandas as pd
-from markupsafe import Markup
 
 import models
 from analysis import wording
@@ -48,7 +47,7 @@ def chapters(arms: Sequence[ReportedArm], styles: Styles) -> list[Chapter]:
             "ways of testing",
             "What another resolution changes",
             tuple(by_way_of_testing(arm) for arm, of in known if not of.by_way.empty),
-            Markup(
+            (
                 "More pixels change an image's scale, the number of tokens and what BatchNorm sees, all at "
                 "once. The same networks, tested in ways that keep these apart:"
             ),

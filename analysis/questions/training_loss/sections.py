@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from markupsafe import Markup
-
 from analysis import wording
 from analysis.elements import captions, linked
 from analysis.elements.drawings import Drawing
@@ -19,7 +17,7 @@ from analysis.questions.training_loss.numbers import numbers
 from analysis.statistics.intervals import unit_noun
 from analysis.wording import ABSENT
 
-INTRO = Markup(
+INTRO = (
     "The loss of a step's batch is as the recipe has it, augmentation and label smoothing included: it can be compared "
     "between models of one recipe, and not with the other two, which are of whole images as they are."
 )

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import pandas as pd
-from markupsafe import Markup
 
 from analysis import wording
 from analysis.elements import captions, linked
@@ -22,7 +21,7 @@ from analysis.statistics.intervals import Estimate, unit_noun
 from analysis.statistics.tuning_curves import LEVEL
 from analysis.wording import ABSENT
 
-INTRO = Markup(
+INTRO = (
     "Every model had the same number of trials, drawn before any was run, and was judged on the validation part alone. "
     "What was chosen was then trained with fresh seeds on fresh subsets, of which all other chapters are."
 )
