@@ -92,7 +92,8 @@ def _head(content: Content) -> list[str]:
     lines += [rf"\section*{{{escape(study.question or study.name)}}}" for study in content.studies]
     lines += [escape(" · ".join(first.facts)), ""]
     lines += [rf"\paragraph{{Warning:}} {escape(warning)}" for warning in content.warnings]
-    return [*lines, rf"\paragraph{{{escape(first.headline)}}}", "", *(f"{escape(text)}\n" for text in first.expected)]
+    said = (*first.expected, first.shows)
+    return [*lines, rf"\paragraph{{{escape(first.headline)}}}", "", *(f"{escape(text)}\n" for text in said if text)]
 
 
 def _answers(content: Content) -> list[str]:

@@ -20,6 +20,7 @@ def text_of(content: Content) -> str:
     lines += [escape(" · ".join(first.facts)), ""]
     lines += [f"> **Warning:** {escape(warning)}\n" for warning in content.warnings]
     lines += [f"**{escape(first.headline)}**", "", *(f"{escape(text)}\n" for text in first.expected)]
+    lines += [f"{escape(first.shows)}\n"] if first.shows else []
     for one in first.drawings:
         lines += _figure(one)
     lines += [f"- {escape(chip.word)}: {escape(chip.text)}" for chip in first.chips]

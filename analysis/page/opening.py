@@ -55,12 +55,13 @@ class Chip:
 class Opening:
     """`facts`: data set, size, recipe, budget, seeds and runs, said once. `judgements`: what the studies declare to
     expect, judged; `expected`: the same in sentences, or their own words where they declare nothing that can be judged.
-    `drawings`: none to two."""
+    `shows`: of several conditions, which one the figures and numbers are of. `drawings`: none to two."""
 
     facts: tuple[str, ...]
     headline: str
     judgements: tuple[Judgement, ...]
     expected: tuple[str, ...]
+    shows: str
     drawings: tuple[Drawing, ...]
     chips: tuple[Chip, ...]
 
@@ -91,9 +92,17 @@ def opening(
         headline(arms),
         judgements,
         (*sentences, *own_words),
+        _shows(shown_arm, arms),
         () if shown_arm is None else _drawings(shown_arm, shown),
         (*chips, Chip("trust", trust.badge, "trust", alarming=bool(trust.alarming))),
     )
+
+
+def _shows(shown: ReportedArm | None, arms: Sequence[ReportedArm]) -> str:
+    """'Figures and numbers of recipe digits:'; '' where there is one condition alone, or none is shown."""
+    if shown is None or len(arms) == 1:
+        return ""
+    return f"Figures and numbers of {arm_names([one.arm for one in arms]).words_of([shown.arm])}:"
 
 
 def without(shown: Sequence[Chapter], drawings: Sequence[Drawing]) -> tuple[Chapter, ...]:

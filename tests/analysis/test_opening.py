@@ -41,6 +41,7 @@ def test_several_train_sizes_open_with_accuracy_over_them(made_up: Any, tmp_path
     study = made_up.study_of(made_up.SMALL, **CIFAR, train_size=[500, 1000], models=[{"name": "resnet"}])
     made_up.write_study(tmp_path / "runs", study)
     screen = opened(page_of(study, tmp_path / "runs"))
+    assert "Figures and numbers of" not in screen  # there is one condition
     assert (
         0 < screen.find("Test accuracy against training images") < screen.find("Test accuracy against test resolution")
     )
@@ -52,7 +53,8 @@ def test_figures_and_numbers_are_of_the_headlines_condition(made_up: Any, tmp_pa
     study = made_up.study_of(made_up.SMALL, recipe=["none", "digits"])
     made_up.write_study(tmp_path / "runs", study, skip={run.id for run in study.runs if run.recipe.name == "none"})
     screen = opened(page_of(study, tmp_path / "runs"))
-    assert "(recipe digits" in screen
+    assert "(recipe digits" in screen and ">Figures and numbers of recipe digits" in screen
+    assert "\nFigures and numbers of recipe digits" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert "Test accuracy against training images" in screen and 'href="#data-needed' in screen
     assert {"accuracy-by-train-size-2.csv"} <= {path.name for path in (tmp_path / "out" / "figures").iterdir()}
 
