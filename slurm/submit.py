@@ -259,13 +259,15 @@ def check_memory(study: Study, runs: Sequence[Run], cluster: Cluster) -> None:
         wanted = ((run, study.evaluations[run.id]) for run in runs)
         where = f"a job of memory_gb = {cluster.memory_gb:g}"
         together = cluster.slots * cluster.gpus_per_run  # processes, each with the whole network
-        memory.largest(wanted, cluster.memory_bytes, where, together, more_memory(cluster))
+        recompute = cluster.checkpoint_activations
+        memory.largest(wanted, cluster.memory_bytes, where, together, more_memory(cluster), recompute)
 
 
 def more_memory(cluster: Cluster) -> tuple[str, ...]:
     """What gives a run on a CPU more memory in a job, in words: the keys of cluster.toml."""
     fewer = (f"a smaller runs_per_gpu ({cluster.runs_per_gpu})",) if cluster.runs_per_gpu > 1 else ()
-    return (f"a larger memory_gb ({cluster.memory_gb:g})", *fewer)
+    again = () if cluster.checkpoint_activations else ("checkpoint_activations = true",)
+    return (f"a larger memory_gb ({cluster.memory_gb:g})", *fewer, *again)
 
 
 def _look_at_queue(

@@ -95,13 +95,14 @@ def plan(study: str, gpu: str | None, cluster: Path | None, workers: int | None,
 @dataclass(frozen=True)
 class _Machine:
     """What a study is planned for: slots of a kind, how many side by side, and the memory (bytes) that they share in
-    the place of that name; None where nobody knows it."""
+    the place of that name; None where nobody knows it. `recompute`: activations are computed again instead of kept."""
 
     slot: cost.Slot
     side_by_side: int
     memory: int | None
     where: str
     helps: tuple[str, ...] = ()
+    recompute: bool = False
 
 
 def _machine(gpu: str | None, cluster: Path | None, ranks: int) -> _Machine:
@@ -116,7 +117,9 @@ def _machine(gpu: str | None, cluster: Path | None, ranks: int) -> _Machine:
             raise ConfigError("--gpus-per-run", f"{cluster} says that, as gpus_per_run = {asked.gpus_per_run}")
         slot = slot_of(asked) if gpu is None else cost.Slot("cuda", gpu, ranks=asked.gpus_per_run)
         helps = (*more_memory(asked), "--gpu NAME to plan for a GPU")
-        return _Machine(slot, asked.slots, asked.memory_bytes or None, f"a job of {cluster}", helps)
+        return _Machine(
+            slot, asked.slots, asked.memory_bytes or None, f"a job of {cluster}", helps, asked.checkpoint_activations
+        )
     if gpu is not None:
         return _Machine(cost.Slot("cuda", gpu, ranks=ranks), 1, None, "")
     helps = ("--gpu NAME or --cluster FILE to plan for another machine",)
@@ -132,7 +135,7 @@ def _memory(study: Study, root: Path, machine: _Machine) -> memory.Memory | None
     together = 1 if machine.where == HERE else machine.side_by_side
     left = (one.run for one in study_states(study, root) if one.state not in ("finished", "diverged") or one.waiting)
     wanted = ((run, study.evaluations[run.id]) for run in left)
-    return memory.largest(wanted, machine.memory, machine.where, together, machine.helps)
+    return memory.largest(wanted, machine.memory, machine.where, together, machine.helps, machine.recompute)
 
 
 def _memory_words(taken: memory.Memory, machine: _Machine) -> str:

@@ -1,9 +1,10 @@
 """The memory that runs take on a CPU, forecast before they are started; and what a machine has.
 
 A training holds its weights, gradients and the optimiser's state; of a batch what the backward pass needs, which is
-counted on the meta device; and, when a checkpoint is written, its bytes twice. An evaluation holds the largest
-intermediate of a batch a few times. docs/performance.md has what was measured beside it. Of GPUs nothing is forecast: a
-batch that is too large for one is halved.
+counted on the meta device (with `recompute`, `--checkpoint-activations`: what blocks are given, and what it needs of
+one of them); and, when a checkpoint is written, its bytes twice. An evaluation holds the largest intermediate of a
+batch a few times. docs/performance.md has what was measured beside it. Of GPUs nothing is forecast: a batch that is too
+large for one is halved.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from benchmarks.data.photographs import ROW
 from benchmarks.errors import InductiveError
 from benchmarks.forecast.cost import TOGETHER, Built, built_of, network_without_memory
 from benchmarks.plan.run import Evaluation, Run
+from models.blocks import blocks_of
 
 PROCESS_BYTES = 850 * 10**6  # of a process that has loaded torch and all networks, and computes
 OWN_BYTES = 100 * 10**6  # of them, what a process forked from such a one has to itself
@@ -58,8 +60,9 @@ class Memory:
         return max(0, (available - self.process - self.images + OWN_BYTES) // (self.alone + OWN_BYTES))
 
 
-def memory_of(run: Run, evaluations: Iterable[Evaluation] = ()) -> Memory:
-    """What a run with its evaluations takes on a CPU, in bytes; one of no steps has neither gradients nor a step."""
+def memory_of(run: Run, evaluations: Iterable[Evaluation] = (), recompute: bool = False) -> Memory:
+    """What a run with its evaluations takes on a CPU, in bytes; one of no steps has neither gradients nor a step.
+    `recompute`: activations are computed again instead of kept."""
     data, recipe, built = run.data, run.recipe, built_of(run)
     side, shown, seen = _side(run), 0, 0  # of an evaluation's images, and as the network sees them: the largest
     for one in evaluations:
@@ -67,12 +70,12 @@ def memory_of(run: Run, evaluations: Iterable[Evaluation] = ()) -> Memory:
         seen = max(seen, run.resolution if one.images == "patch" else _seen(run, one.resolution))
     weights = FLOAT * sum(parameter.numel() for parameter in network_without_memory(*built).parameters())
     kept = 2 + STATES[recipe.optimizer] + (recipe.ema > 0) if run.steps else 1
-    step = recipe.batch_size * (_step_bytes(built, _seen(run, side)) + image_bytes(run, side)) if run.steps else 0
+    of_one = _step_bytes(built, _seen(run, side), recompute) + image_bytes(run, side) if run.steps else 0
     return Memory(
         process=PROCESS_BYTES,
         images=(sum(data.train_counts) + data.test_count) * _kept_bytes(data),
         weights=kept * weights,
-        step=step,
+        step=recipe.batch_size * of_one,
         checkpoint=2 * max(1, kept - 1) * weights,  # at least the final weights
         evaluation=TOGETHER * (_forward_bytes(built, seen) + image_bytes(run, shown)) if seen else 0,
     )
@@ -102,12 +105,18 @@ def kinds(wanted: Iterable[Wanted]) -> list[tuple[Run, tuple[Evaluation, ...]]]:
 
 
 def largest(
-    wanted: Iterable[Wanted], available: int | None, where: str, runs: int = 1, helps: Sequence[str] = ()
+    wanted: Iterable[Wanted],
+    available: int | None,
+    where: str,
+    runs: int = 1,
+    helps: Sequence[str] = (),
+    recompute: bool = False,
 ) -> Memory | None:
     """The memory of the one of some runs that takes the most; None of none. Raises InductiveError as `checked` does,
     where it is known what is `available`."""
     found = [
-        memory_of(*one) if available is None else checked(*one, available, where, runs, helps) for one in kinds(wanted)
+        memory_of(*one, recompute) if available is None else checked(*one, available, where, runs, helps, recompute)
+        for one in kinds(wanted)
     ]
     return max(found, key=lambda one: one.alone + one.images, default=None)
 
@@ -131,23 +140,41 @@ def _seen(run: Run, side: int) -> int:
 
 
 @lru_cache(maxsize=1024)
-def _step_bytes(built: Built, side: int) -> int:
-    """What the backward pass needs of one image, and the two largest tensors that are there for a moment."""
+def _step_bytes(built: Built, side: int, recompute: bool) -> int:
+    """What the backward pass needs of one image, and the two largest tensors that are there for a moment. With
+    `recompute` a block keeps what it is given, and of one block at a time all is there."""
     import torch
 
-    network, saved = network_without_memory(*built).train(), {}
+    network = network_without_memory(*built).train()
     own = {tensor.untyped_storage()._cdata for tensor in (*network.parameters(), *network.buffers())}
+    saved: dict[int, Any] = {}  # by storage, held, so that no other can have its place
+    given: dict[int, Any] = {}
+    within: list[list[int]] = []  # of each block, what is saved first in it
 
     def keep(tensor: Any) -> Any:
         storage = tensor.untyped_storage()
         if storage._cdata not in own:
-            saved[storage._cdata] = storage  # held, so that no other storage can have its place
+            saved.setdefault(storage._cdata, storage)
         return tensor
 
+    def begin(block: Any, inputs: tuple[Any, ...]) -> None:
+        storages = [one.untyped_storage() for one in inputs if isinstance(one, torch.Tensor)]
+        given.update({storage._cdata: storage for storage in storages})
+        within.append([len(saved)])
+
+    def end(block: Any, inputs: Any, made: Any) -> None:
+        within[-1] = list(saved)[within[-1][0] :]
+
+    for block in blocks_of(network) if recompute else ():
+        block.register_forward_pre_hook(begin)
+        block.register_forward_hook(end)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         network(torch.empty(2, network.in_channels, side, side, device="meta"))
-    sizes = [int(storage.nbytes()) for storage in saved.values()]
-    return round(STEP_COPIES * (sum(sizes) + 2 * max(sizes, default=0)) / 2)
+    size = {place: int(storage.nbytes()) for place, storage in (given | saved).items()}
+    again = [sum(size[place] for place in block if place not in given) for block in within]
+    outside = (saved.keys() | given.keys()) - ({place for block in within for place in block} - given.keys())
+    most = sum(size[place] for place in outside) + max(again, default=0)
+    return round(STEP_COPIES * (most + 2 * max(size.values(), default=0)) / 2)
 
 
 @lru_cache(maxsize=1024)
@@ -200,13 +227,14 @@ def checked(
     where: str,
     runs: int = 1,
     helps: Sequence[str] = (),
+    recompute: bool = False,
 ) -> Memory:
     """The memory of a run. Raises InductiveError, with both numbers, where `runs` such runs side by side need more than
     `available` bytes (of `where`: 'this machine'); `helps` is what helps there, beside another run."""
     batch = run.recipe.batch_size if run.steps else 0
     needed = runs * batch * image_bytes(run, _side(run))  # before such a network is even described
     if needed <= available:
-        memory = memory_of(run, evaluations)
+        memory = memory_of(run, evaluations, recompute)
         needed = memory.side_by_side(runs)
         if needed <= available:
             return memory

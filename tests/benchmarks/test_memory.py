@@ -12,7 +12,9 @@ from benchmarks.forecast import memory
 from benchmarks.forecast.cost import built_of, network_without_memory
 from benchmarks.forecast.memory import Memory, checked, kinds, largest, memory_of
 from benchmarks.plan.run import Evaluation, Run
+from benchmarks.training.ranks.recomputing import recomputed
 from benchmarks.training.training import model_of
+from models.blocks import blocks_of
 
 Make = Callable[..., Run]
 
@@ -32,7 +34,60 @@ def test_what_a_backward_pass_needs(model: str, tiny: Make) -> None:
         network(torch.randn(2, run.data.channels, 8, 8))
     sizes = [tensor.untyped_storage().nbytes() for place, tensor in saved.items() if place not in own]
     expected = memory.STEP_COPIES * (sum(sizes) + 2 * max(sizes)) / 2
-    assert memory._step_bytes(built_of(run), 8) == pytest.approx(expected, rel=0.02)
+    assert memory._step_bytes(built_of(run), 8, False) == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize("model", ["vit", "resnet", "swin"])
+def test_what_a_backward_pass_needs_that_computes_again(model: str, tiny: Make) -> None:
+    """Reference: what torch's checkpoints save in a pass on the CPU, and the most that any block saves by itself."""
+    run = tiny(model=model)
+    network = model_of(run).train()
+    own = {tensor.untyped_storage().data_ptr() for tensor in (*network.parameters(), *network.buffers())}
+    saved: dict[int, torch.Tensor] = {}
+    given: dict[int, tuple[torch.Tensor, ...]] = {}
+    blocks = blocks_of(network)
+    handles = [
+        block.register_forward_pre_hook(lambda _, inputs, number=number: given.update({number: inputs}))
+        for number, block in enumerate(blocks)
+    ]
+
+    def kept(forward: Callable[[], object]) -> dict[int, int]:
+        saved.clear()
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            forward()
+        return {place: one.untyped_storage().nbytes() for place, one in saved.items() if place not in own}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        saved[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    images = torch.randn(2, run.data.channels, 8, 8)
+    network(images)
+    for handle in handles:
+        handle.remove()
+    alone = [kept(lambda block=block, number=number: block(*given[number])) for number, block in enumerate(blocks)]
+    largest = max(max(one.values()) for one in alone)
+    inputs = [
+        {one.untyped_storage().data_ptr() for one in those if isinstance(one, torch.Tensor)} for those in given.values()
+    ]
+    of_one = max(
+        sum(size for place, size in one.items() if place not in own) for one, own in zip(alone, inputs, strict=True)
+    )
+    with recomputed(blocks, None, None):
+        whole = sum(kept(lambda: network(images)).values())
+    found = memory._step_bytes(built_of(run), 8, True)
+    assert found == pytest.approx(memory.STEP_COPIES * (whole + of_one + 2 * largest) / 2, rel=0.1)
+    assert found < memory._step_bytes(built_of(run), 8, False)
+
+
+def test_what_fits_by_computing_again_is_not_refused(tiny: Make) -> None:
+    """In a memory between what it takes as it is and what it takes then. Reference: the forecasts themselves."""
+    run = tiny(size="nano", resolution=64, options={"patch_size": 4}, recipe={"name": "digits", "batch_size": 256})
+    as_it_is, again = (memory_of(run, recompute=recompute) for recompute in (False, True))
+    available = (as_it_is.side_by_side() + again.side_by_side()) // 2
+    with pytest.raises(InductiveError, match="needs about"):
+        largest([(run, ())], available, "this machine")
+    assert largest([(run, ())], available, "this machine", recompute=True) == again
 
 
 @pytest.mark.parametrize("model", models.model_names())

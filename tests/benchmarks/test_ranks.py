@@ -18,7 +18,7 @@ from benchmarks.training import batches
 from benchmarks.training.ranks.batches import ResidentRows
 from benchmarks.training.ranks.draws import ByPlace, axes_of_draws
 from benchmarks.training.ranks.normalisation import Groups, check_groups
-from benchmarks.training.ranks.recomputing import blocks_of, recomputed
+from benchmarks.training.ranks.recomputing import recomputable, recomputed
 from benchmarks.training.ranks.rows import Rows, rows_of
 from models.network import Network
 
@@ -241,8 +241,8 @@ def test_blocks_are_found_in_every_network(model: str) -> None:
 
     if model in ("mlp", "simple_cnn"):
         with pytest.raises(InductiveError, match="has no blocks in a ModuleList or Sequential"):
-            blocks_of(network)
+            recomputable(network)
         return
-    whole, again = kept(nullcontext()), kept(recomputed(blocks_of(network), None, None))
+    whole, again = kept(nullcontext()), kept(recomputed(recomputable(network), None, None))
     assert again < (0.95 if model == "attention_mlp" else 0.8) * whole  # that one has a block, and tokens enter it
     assert not any("forward" in module.__dict__ for module in network.modules())

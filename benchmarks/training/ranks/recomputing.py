@@ -15,30 +15,19 @@ from torch.utils.checkpoint import checkpoint
 from benchmarks.errors import InductiveError
 from benchmarks.training.ranks.draws import ByPlace
 from benchmarks.training.ranks.normalisation import Groups
+from models.blocks import blocks_of
 from models.network import Network
 
 
-def blocks_of(network: Network) -> list[nn.Module]:
-    """The largest parts of a network that stand in a list or sequence and have parts themselves.
-
-    Raises InductiveError for a network without any."""
-    found = list(_blocks(network))
+def recomputable(network: Network) -> list[nn.Module]:
+    """The blocks of a network. Raises InductiveError for a network without any."""
+    found = blocks_of(network)
     if not found:
         raise InductiveError(
             f"--checkpoint-activations: {type(network).__name__} has no blocks in a ModuleList or Sequential; without "
             "the option it trains"
         )
     return found
-
-
-def _blocks(module: nn.Module) -> Iterator[nn.Module]:
-    listed = isinstance(module, nn.ModuleList | nn.Sequential)
-    for child in module.children():
-        holds = isinstance(child, nn.ModuleList | nn.Sequential)
-        if listed and not holds and any(True for _ in child.children()):
-            yield child
-        else:
-            yield from _blocks(child)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from torch import Tensor
 from benchmarks.training.batchnorm import batch_norms
 from benchmarks.training.ranks.draws import Axes, ByPlace, axes_of_draws
 from benchmarks.training.ranks.normalisation import Groups, check_groups
-from benchmarks.training.ranks.recomputing import blocks_of, recomputed
+from benchmarks.training.ranks.recomputing import recomputable, recomputed
 from benchmarks.training.ranks.rows import Rows
 from benchmarks.training.ranks.world import World
 from models.network import Network
@@ -48,7 +48,7 @@ class Share:
         self.axes: Axes = () if world is None else axes_of_draws(model, shape)
         self.rows = Rows(0, batch, batch) if world is None else world.rows(batch)
         self.groups: Groups | None = None
-        self.blocks = blocks_of(model) if recompute else []
+        self.blocks = recomputable(model) if recompute else []
         if batch_norms(model) and (group or world is not None):
             check_groups(group, batch, 1 if world is None else world.ranks, micro_batch)
             self.groups = Groups(group, batch, world)
