@@ -120,6 +120,7 @@ COLUMNS = {
     "calibration": "expected calibration error, 15 bins of equal width, predicted class, share 0..1; NaN: not measured",
     "consistency": "share of images taken for the same class as without the probe, 0..1; NaN: no probe, or a control",
     "evaluated_per_second": "images a second of this evaluation, as measured; NaN where that was not recorded",
+    "evaluated_alone": "True: the attempt that measured that is known to have run with no other beside it, as `alone`",
     "predictions": "kept of each image: logits, top5, classes or none",
     "measuring_code": "digest of the code that measured it; '-' in records of before it was kept",
     "current": "True: this version measures so; else `status` counts it as missing, and `run` measures it again",
@@ -129,8 +130,8 @@ EVALUATION = [
     *("interpolation", "aspect", "shown_default"),
     *("batchnorm", "views"),
     *("probe", "strength"),
-    *("count", "accuracy", "nll", "calibration", "consistency", "evaluated_per_second", "predictions"),
-    *("measuring_code", "current"),
+    *("count", "accuracy", "nll", "calibration", "consistency", "evaluated_per_second", "evaluated_alone"),
+    *("predictions", "measuring_code", "current"),
 ]
 SCORES = ["accuracy", "nll", "calibration", "consistency"]
 RUN = [name for name in COLUMNS if name not in EVALUATION]
@@ -317,7 +318,7 @@ def _table_of_evaluations(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     evaluated = pd.DataFrame(rows, columns=["run", *EVALUATION])
     measured = [*SCORES, "evaluated_per_second"]
     evaluated[measured] = evaluated[measured].astype(float)
-    for name in ("carry_default", "shown_default", "current"):
+    for name in ("carry_default", "shown_default", "evaluated_alone", "current"):
         evaluated[name] = evaluated[name].astype(bool)
     return evaluated
 
@@ -412,20 +413,22 @@ def _happened(record: Record) -> dict[str, Any]:
     return row
 
 
-def _evaluation_rates(record: Record) -> dict[str, float]:
-    """Images a second by evaluation id, of the last attempt that measured it."""
-    rates: dict[str, float] = {}
+def _evaluation_rates(record: Record) -> dict[str, tuple[float, bool]]:
+    """Images a second by evaluation id, of the last attempt that measured it; and whether it was alone."""
+    rates: dict[str, tuple[float, bool]] = {}
     for attempt in record.attempts:
-        rates |= attempt.get("evaluation_rates") or {}
+        alone = attempt.get("runs_per_gpu") == 1  # absent in early records
+        rates |= {name: (rate, alone) for name, rate in (attempt.get("evaluation_rates") or {}).items()}
     return rates
 
 
 def _evaluated(
-    name: str, entry: Mapping[str, Any], settings: Mapping[str, Any], rates: Mapping[str, float]
+    name: str, entry: Mapping[str, Any], settings: Mapping[str, Any], rates: Mapping[str, tuple[float, bool]]
 ) -> dict[str, Any]:
     how = {"crop": 1.0, "resize_side": 0, "interpolation": "bilinear", "aspect": "kept", **entry["evaluation"]}  # later
     default = default_way(settings["model"], settings["options"])
     shown = usually_shown(settings["model"], settings["options"])
+    rate, alone = rates.get(entry["id"], (None, False))
     return {
         "run": name,
         "evaluation": entry["id"],
@@ -449,7 +452,8 @@ def _evaluated(
         "calibration": entry.get("calibration"),  # absent in records of before it was measured
         "consistency": entry.get("consistency"),
         "predictions": entry["predictions"],
-        "evaluated_per_second": rates.get(entry["id"]),
+        "evaluated_per_second": rate,
+        "evaluated_alone": alone,
         "measuring_code": known_code(entry.get("code") or NONE),
         "current": is_current(entry),
     }

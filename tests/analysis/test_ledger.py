@@ -21,7 +21,7 @@ from analysis.questions.fairness.numbers import numbers as fairness
 from analysis.questions.fairness.sections import ledger_table, shared_table
 from analysis.report import write_report
 from benchmarks.forecast.cost import facts
-from benchmarks.plan.run import Run
+from benchmarks.plan.run import Run, default_evaluation
 from benchmarks.plan.study import Study, single
 
 
@@ -78,6 +78,22 @@ def test_the_speed_of_an_evaluation_is_recorded(
     assert took <= ended["seconds"]["evaluation"] * 1.001 + 0.001
     table = cost(study, tmp_path, [8])
     assert table["evaluated"].iloc[0] == rows[study.evaluations[run.id][0].id]
+
+
+def test_an_evaluation_is_alone_by_its_own_attempt(
+    tiny: Callable[..., Run], perform: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Trained and measured alone, then measured at another resolution beside another run. Reference: what the attempts
+    were told."""
+    run = tiny()
+    home, other = (default_evaluation(run, "test", resolution) for resolution in (8, 12))
+    perform(run, evaluations=[home])
+    perform(run, runs_per_gpu=2, evaluations=[home, other])
+    study = dataclasses.replace(single(run), evaluations={run.id: [home, other]})
+    rows = load(tmp_path, study).rows.set_index("evaluation")
+    assert rows["evaluated_per_second"].notna().all() and rows["alone"].all()
+    assert rows["evaluated_alone"].to_dict() == {home.id: True, other.id: False}
+    assert cost(study, tmp_path, [8, 12])["evaluated"].notna().tolist() == [True, False]
 
 
 def ledger_of(study: Study, root: Path) -> pd.DataFrame:

@@ -204,10 +204,10 @@ def by_resolution(arm: ArmData, runs: Mapping[str, Run], resolutions: Iterable[i
     """What one image costs each model at each resolution: a row per model and resolution.
 
     Columns: label, line, test_resolution, macs and flops (twice that; of resized images, the default), evaluated (its
-    images a second in evaluation: median over runs measured `alone`), trained (the same in training, at the training
-    resolution), hardware (of training, as in `ledger`), runs. `runs` has the configuration of each run by its id. MACs
-    at the training resolution are those recorded; at others they are counted now, and NaN where today's network is not
-    the recorded one (it has other MACs at the training resolution), or cannot be built or tested there.
+    images a second in evaluation: median over what was `evaluated_alone`), trained (the same in training, at the
+    training resolution), hardware (of training, as in `ledger`), runs. `runs` has the configuration of each run by its
+    id. MACs at the training resolution are those recorded; at others they are counted now, and NaN where today's
+    network is not the recorded one (it has other MACs at the training resolution), or cannot be built or tested there.
     """
     one_arm(arm.runs)
     rows = by_carry(arm.rows)
@@ -228,7 +228,7 @@ def by_resolution(arm: ArmData, runs: Mapping[str, Run], resolutions: Iterable[i
                     "test_resolution": resolution,
                     "macs": macs,
                     "flops": 2 * macs,
-                    "evaluated": there.loc[there["alone"], "evaluated_per_second"].median(),
+                    "evaluated": there.loc[there["evaluated_alone"], "evaluated_per_second"].median(),
                     "trained": trained if at_home else math.nan,
                     "hardware": hardware,
                     "runs": ids,
