@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from models.checks.contract import Subject
 
 SIDES = (8, 16, 32, 64, 224)  # training resolutions at which a model is tried, the smallest first
+OTHER = {"width": 60, "heads": 5, "depth": 2}  # of the ViT in which an encoding is checked once more: heads of 12
 BATCH, PIXELS = 32, 32  # of the measured training step
 PATIENCE = 20  # seconds that others of the machine are waited for, unless said otherwise
 
@@ -44,7 +45,10 @@ def check(file: Path, patience: float) -> int:
         is_encoding = isinstance(one, models.Encoding)
         say(console, f"{'position' if is_encoding else 'model'} {one.name}: {one.summary}")
         for subject in subjects(one):
-            failed += _put_to_contract(one, subject, file, console)
+            if (refusal := _refusal(subject)) is None:
+                failed += _put_to_contract(one, subject, file, console)
+            else:
+                say(console, f"  not checked in {_words(subject)}: {refusal}")
         if failed == before:
             for line in portrait(one, patience):
                 say(console, f"  {line}")
@@ -63,16 +67,36 @@ def _put_to_contract(one: models.Encoding | models.Family, subject: Subject, pat
         else:
             promise = " ".join((check.__doc__ or "").strip().partition("\n\n")[0].split())
             failed.append(f"    failed: {words}: {complaint} ({promise})")
-    beside = " with a class token and registers" if subject.options.get("registers") else ""
-    what = f"contract, {subject.name} of {subject.image_size} px{beside}"
-    say(console, f"  {what}: {len(held)} of {count(len(held) + len(failed), 'checks')} hold: {', '.join(held)}")
+    say(
+        console,
+        f"  contract, {_words(subject)}: {len(held)} of {count(len(held) + len(failed), 'checks')} hold: {', '.join(held)}",
+    )
     for line in failed:
         say(console, line)
     return len(failed)
 
 
+def _words(subject: Subject) -> str:
+    """'vit of 8 px with a class token and registers', 'vit of 8 px, width 60, 5 heads'."""
+    beside = " with a class token and registers" if subject.options.get("registers") else ""
+    shape = (
+        f", width {subject.options['width']}, {subject.options['heads']} heads" if "heads" in subject.options else ""
+    )
+    return f"{subject.name} of {subject.image_size} px{beside}{shape}"
+
+
+def _refusal(subject: Subject) -> str | None:
+    """Why a subject is not possible: its encoding's `check` refuses its width and heads; None where it is."""
+    try:
+        models.resolve_options(subject.name, size=subject.size, options=subject.options)
+    except models.CombinationError as error:
+        return str(error)
+    return None
+
+
 def subjects(one: models.Encoding | models.Family) -> list[Subject]:
-    """What a declaration is checked in: the ViT alone, and with tokens beside the patches; a model at its smallest."""
+    """What a declaration is checked in: the ViT alone, with tokens beside the patches, and of another width, depth and
+    number of heads; a model at its smallest."""
     from models.checks.contract import Subject
 
     if isinstance(one, models.Family):
@@ -82,7 +106,8 @@ def subjects(one: models.Encoding | models.Family) -> list[Subject]:
                 return [subject]
         raise ConfigError("check", f"{one.name} of size {one.sizes[0]} takes none of {', '.join(map(str, SIDES))} px")
     options: dict[str, models.Scalar] = {"position": one.name, "scale": 8}
-    found = [Subject("vit", options), Subject("vit", {**options, "class_token": True, "registers": 4})]
+    more: tuple[dict[str, models.Scalar], ...] = ({}, {"class_token": True, "registers": 4}, {**OTHER})
+    found = [Subject("vit", options | one_more) for one_more in more]
     return [*found, Subject("ladder", {**options, "mixer": "depthwise_conv"})] if one.additive else found
 
 

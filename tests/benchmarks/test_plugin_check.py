@@ -48,6 +48,21 @@ def test_check_tells_what_is_broken_and_where(home: Path, inductive: Inductive) 
     assert missing.returncode == 2 and "did you mean `ring.py`?" in missing.stderr
 
 
+def test_check_tries_another_width_and_number_of_heads(home: Path, inductive: Inductive) -> None:
+    """An encoding written for one width fails at another; one that refuses the other by its `check` is told so."""
+    (home / "ring.py").write_text(RING.replace("torch.empty(count, self.width)", "torch.empty(count, 48)"))
+    said = inductive("check", "ring.py", "--patience", "0")
+    assert said.returncode == 3
+    assert re.search(r"contract, vit of 8 px: (\d+) of \1 checks hold", said.stdout), said.stdout
+    assert re.search(r"contract, vit of 8 px, width 60, 5 heads: \d of \d+ checks hold", said.stdout)
+    only = "def only(options):\n    if options['heads'] != 4:\n        raise ModelError('four heads alone')\n\n\nRING ="
+    refusing = RING.replace("import Encoding", "import ModelError, Encoding").replace("RING =", only)
+    (home / "ring.py").write_text(refusing.replace("additive=True", "check=only"))
+    said = inductive("check", "ring.py", "--patience", "0")
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert "not checked in vit of 8 px, width 60, 5 heads: model vit: four heads alone" in said.stdout
+
+
 def test_a_study_with_a_plugin(home: Path, inductive: Inductive) -> None:
     """The documented study runs in processes of their own; records hold the source; the page knows the encoding."""
     assert json.loads(inductive("plan", "study.toml", "--json").stdout)["runs_to_do"] == 6
