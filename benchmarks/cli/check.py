@@ -67,10 +67,8 @@ def _put_to_contract(one: models.Encoding | models.Family, subject: Subject, pat
         else:
             promise = " ".join((check.__doc__ or "").strip().partition("\n\n")[0].split())
             failed.append(f"    failed: {words}: {complaint} ({promise})")
-    say(
-        console,
-        f"  contract, {_words(subject)}: {len(held)} of {count(len(held) + len(failed), 'checks')} hold: {', '.join(held)}",
-    )
+    made = count(len(held) + len(failed), "checks")
+    say(console, f"  contract, {_words(subject)}: {len(held)} of {made} hold: {', '.join(held)}")
     for line in failed:
         say(console, line)
     return len(failed)
