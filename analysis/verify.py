@@ -9,6 +9,7 @@ from pathlib import Path
 from analysis.formats.html import SEAL, seal
 from analysis.provenance.digests import of_all, traces
 from benchmarks.errors import RecordError
+from benchmarks.redaction import PLACE
 
 DIGESTS = re.compile(r'<script type="application/json" id="inductive-digests">(.*?)</script>', re.DOTALL)
 DIGEST = re.compile(r'<meta name="inductive-records" content="([0-9a-f]+)">')
@@ -37,6 +38,7 @@ def verify(page: Path, root: Path) -> Verification:
         then: dict[str, dict[str, str]] = json.loads(digests[1])
     except ValueError:
         return Verification(0, (*differences, "its digests of the records are torn"))
+    then = {_folder(run, root): parts for run, parts in then.items()}
     now, known = traces(root, then), sum(map(bool, then.values()))
     if not any("metrics" in parts for parts in then.values()):  # pages of before did not hold it
         now = [replace(one, parts={name: one.parts[name] for name in one.parts if name != "metrics"}) for one in now]
@@ -44,6 +46,15 @@ def verify(page: Path, root: Path) -> Verification:
         return Verification(known, ())
     differences += [f"{one.run}: {phrases}" for one in now for phrases in _differences(then[one.run], one.parts)]
     return Verification(known, tuple(differences))
+
+
+def _folder(run: str, root: Path) -> str:
+    """The folder of a run, whose id may have PATH in place of a path (`--anonymous`): the one that ends like it."""
+    if PLACE not in run or (root / run).exists():
+        return run
+    end = re.search(r"-n\d+-r\d+-d\d+-s\d+-\w+$", run)
+    found = [path.name for path in root.glob("[!.]*") if end and path.name.endswith(end[0])]
+    return found[0] if len(found) == 1 else run
 
 
 def _differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

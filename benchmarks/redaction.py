@@ -11,10 +11,14 @@ PLACE, HOST = "PATH", "HOST"
 PATH = re.compile(r"(?<![\w./~])(?!(?<=<)/\w+>)(?:~[\w.-]*/|/)[^\s/'\",;()<>\[\]]+(?:/+[^\s/'\",;()<>\[\]]+)*/*")
 
 
+IN_ID = re.compile(r"(?<=folder_)[_~].*?(?=-n\d+-r\d+-)")  # 'resnet-folder__home_me_pets-n100-r8-d0-s0-...'
+
+
 class Redactor:
     """Replaces paths, and the names of these hosts with or without their domain, in texts and values made of texts.
 
-    The `paths` given stay apart, as PATH1, PATH2 ..., where there are several, and are replaced in ids of runs too.
+    The `paths` given are known whole, whatever letters they have; they stay apart, as PATH1, PATH2 ..., where there are
+    several. Ids of runs name data sets, and so paths: these are replaced there, too.
     """
 
     def __init__(self, hosts: Iterable[str] = (), paths: Iterable[str] = ()):
@@ -22,14 +26,15 @@ class Redactor:
         words = "|".join(re.escape(name) for name in sorted(names, key=lambda name: (-len(name), name)))
         self.hosts = re.compile(rf"(?<![\w-])(?:{words})(?![\w-])") if words else None
         apart = list(dict.fromkeys(paths))
-        self.apart = {path: f"{PLACE}{number}" * (len(apart) > 1) or PLACE for number, path in enumerate(apart, 1)}
-        longest = sorted(self.apart, key=len, reverse=True)
-        self.in_ids = {re.compile(rf"(?<=[a-z]_){re.escape(in_id(path))}(?=-)"): self.apart[path] for path in longest}
+        known = {path: f"{PLACE}{number}" * (len(apart) > 1) or PLACE for number, path in enumerate(apart, 1)}
+        self.known = {path: known[path] for path in sorted(known, key=len, reverse=True)}
+        self.in_ids = {in_id(path): name for path, name in self.known.items()}
 
     def text(self, text: str) -> str:
-        text = PATH.sub(lambda found: self.apart.get(found.group(), PLACE), text)
-        for written, name in self.in_ids.items():  # 'resnet-folder__home_me_pets-n100-...'
-            text = written.sub(name, text)
+        for path, name in self.known.items():
+            text = text.replace(path, name)
+        text = PATH.sub(PLACE, text)
+        text = IN_ID.sub(lambda found: self.in_ids.get(found.group(), PLACE), text)
         return self.hosts.sub(HOST, text) if self.hosts else text
 
     def values(self, value: Any) -> Any:

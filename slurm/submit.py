@@ -62,6 +62,7 @@ from slurm.status import (
 from slurm.worker import Order, frozen
 
 UNSURE = (*SILENT, "temporarily unable")  # words of an sbatch that may have reached the controller
+AGAIN = "checkpoint_activations = true"  # in cluster.toml: what a CPU's memory can be spared
 TIMED_OUT = 124  # exit code of timeout(1)
 NO_START = (  # keys of cluster.toml that cannot make a job end before its first run
     *("least_minutes", "checkpoint_seconds", "largest_array", "max_jobs", "over", "ask_above", "tflops"),
@@ -217,7 +218,7 @@ def _submit(request: Request, runs: Sequence[Run], claim: Claim | None, console:
             say(console, preflight.aside_words(run, aside[run.id]))
     runs = [run for run in runs if run.id not in aside] or runs
     preflight.check_prepared(study, runs, root, request.data)
-    check_memory(study, runs, cluster)
+    check_memory(study, runs, cluster, root)
     ledger.check_folder(root)
     for note in ledger.unread(root):
         say(console, f"warning: {note}; a run that is on their list, too, is done by who comes first")
@@ -253,21 +254,20 @@ def _submit(request: Request, runs: Sequence[Run], claim: Claim | None, console:
     return send_matrix(request, planned, claim, console)
 
 
-def check_memory(study: Study, runs: Sequence[Run], cluster: Cluster) -> None:
+def check_memory(study: Study, runs: Sequence[Run], cluster: Cluster, root: Path) -> None:
     """Raises InductiveError for runs on CPUs that need more than a job's memory side by side, where that is asked."""
     if cluster.computes_on == "cpu" and cluster.memory_bytes:
-        wanted = ((run, study.evaluations[run.id]) for run in runs)
+        again = cluster.checkpoint_activations
+        wanted = (memory.wanted(run, study.evaluations[run.id], root, again) for run in runs)
         where = f"a job of memory_gb = {cluster.memory_gb:g}"
         together = cluster.slots * cluster.gpus_per_run  # processes, each with the whole network
-        recompute = cluster.checkpoint_activations
-        memory.largest(wanted, cluster.memory_bytes, where, together, more_memory(cluster), recompute)
+        memory.largest(wanted, cluster.memory_bytes, where, together, more_memory(cluster), AGAIN)
 
 
 def more_memory(cluster: Cluster) -> tuple[str, ...]:
     """What gives a run on a CPU more memory in a job, in words: the keys of cluster.toml."""
     fewer = (f"a smaller runs_per_gpu ({cluster.runs_per_gpu})",) if cluster.runs_per_gpu > 1 else ()
-    again = () if cluster.checkpoint_activations else ("checkpoint_activations = true",)
-    return (f"a larger memory_gb ({cluster.memory_gb:g})", *fewer, *again)
+    return (f"a larger memory_gb ({cluster.memory_gb:g})", *fewer)
 
 
 def _look_at_queue(

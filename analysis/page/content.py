@@ -65,10 +65,12 @@ class Content:
     def absent(self) -> list[tuple[str, list[str]]]:
         """What can tell something of why it has no result, a line each, under what it is and how many: runs, records
         that cannot be read, cells that the study leaves out. For formats in which a list of all cannot be folded."""
-        lists = [(state, [f"{run}: {why}" for run, why in runs if why]) for state, runs in self.unfinished]
-        lists.append(("unreadable (counted as failed)", [f"{one.folder}: {one.problem}" for one in self.problems]))
-        lists.append(("left out by the study", [f"{cell}: {why}" for cell, why in self.study.left_out]))
-        return [(f"{len(texts):,} {what}", texts) for what, texts in lists if texts]
+        lists: list[tuple[str, Sequence[tuple[str, str]]]] = [
+            *self.unfinished,
+            ("unreadable (counted as failed)", [(one.folder, one.problem) for one in self.problems]),
+            ("left out by the study", self.study.left_out),
+        ]
+        return [(f"{len(those):,} {what}", _by_reason(those)) for what, those in lists if any(why for _, why in those)]
 
     @property
     def signs(self) -> dict[str, str]:
@@ -134,6 +136,15 @@ def gather(
         digest=digest,
         highlight=highlighted(study.paper),
     )
+
+
+def _by_reason(those: Sequence[tuple[str, str]]) -> list[str]:
+    """'resnet-... and 2 others: OutOfMemoryError': a line for each reason, in the order in which they come first."""
+    first: dict[str, list[str]] = {}
+    for one, why in those:
+        first.setdefault(why or "no reason is known", []).append(one)
+    others = {why: f" and {wording.count(len(ones) - 1, 'others')}" * (len(ones) > 1) for why, ones in first.items()}
+    return [f"{ones[0]}{others[why]}: {why}" for why, ones in first.items()]
 
 
 def _legends(signs: Mapping[str, str], shown: Sequence[Chapter]) -> Iterator[tuple[str, dict[str, str]]]:

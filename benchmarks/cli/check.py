@@ -45,7 +45,8 @@ def check(file: Path, patience: float) -> int:
         is_encoding = isinstance(one, models.Encoding)
         say(console, f"{'position' if is_encoding else 'model'} {one.name}: {one.summary}")
         for subject in subjects(one):
-            if (refusal := _refusal(subject)) is None:
+            refusal = _refusal(subject) if OTHER.items() <= subject.options.items() else None
+            if refusal is None:
                 failed += _put_to_contract(one, subject, file, console)
             else:
                 say(console, f"  not checked in {_words(subject)}: {refusal}")
@@ -84,11 +85,13 @@ def _words(subject: Subject) -> str:
 
 
 def _refusal(subject: Subject) -> str | None:
-    """Why a subject is not possible: its encoding's `check` refuses its width and heads; None where it is."""
+    """Why a subject is not possible: its encoding's `check` refuses its width or heads; None where it does not."""
     try:
         models.resolve_options(subject.name, size=subject.size, options=subject.options)
-    except models.CombinationError as error:
+    except models.ModelError as error:
         return str(error)
+    except Exception:  # noqa: BLE001  # a user's code can raise anything; the contract says where
+        return None
     return None
 
 

@@ -103,6 +103,7 @@ class _Machine:
     where: str
     helps: tuple[str, ...] = ()
     recompute: bool = False
+    again: str = ""  # what would have that
 
 
 def _machine(gpu: str | None, cluster: Path | None, ranks: int) -> _Machine:
@@ -110,16 +111,15 @@ def _machine(gpu: str | None, cluster: Path | None, ranks: int) -> _Machine:
 
     if cluster is not None:
         from slurm.cluster import read_cluster
-        from slurm.submit import more_memory, slot_of
+        from slurm.submit import AGAIN, more_memory, slot_of
 
         asked = read_cluster(cluster)
         if ranks > 1:
             raise ConfigError("--gpus-per-run", f"{cluster} says that, as gpus_per_run = {asked.gpus_per_run}")
         slot = slot_of(asked) if gpu is None else cost.Slot("cuda", gpu, ranks=asked.gpus_per_run)
         helps = (*more_memory(asked), "--gpu NAME to plan for a GPU")
-        return _Machine(
-            slot, asked.slots, asked.memory_bytes or None, f"a job of {cluster}", helps, asked.checkpoint_activations
-        )
+        again = asked.checkpoint_activations, AGAIN
+        return _Machine(slot, asked.slots, asked.memory_bytes or None, f"a job of {cluster}", helps, *again)
     if gpu is not None:
         return _Machine(cost.Slot("cuda", gpu, ranks=ranks), 1, None, "")
     helps = ("--gpu NAME or --cluster FILE to plan for another machine",)
@@ -134,8 +134,8 @@ def _memory(study: Study, root: Path, machine: _Machine) -> memory.Memory | None
         return None
     together = 1 if machine.where == HERE else machine.side_by_side
     left = (one.run for one in study_states(study, root) if one.state not in ("finished", "diverged") or one.waiting)
-    wanted = ((run, study.evaluations[run.id]) for run in left)
-    return memory.largest(wanted, machine.memory, machine.where, together, machine.helps, machine.recompute)
+    wanted = (memory.wanted(run, study.evaluations[run.id], root, machine.recompute) for run in left)
+    return memory.largest(wanted, machine.memory, machine.where, together, machine.helps, machine.again)
 
 
 def _memory_words(taken: memory.Memory, machine: _Machine) -> str:

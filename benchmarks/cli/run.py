@@ -293,16 +293,20 @@ def _stale_lines(stale: Sequence[RunState]) -> Iterator[str]:
         yield "--accept-code keeps stale records; to train one again, remove its folder"
 
 
-def check_memory(tasks: Sequence[Task], jobs: int, helps: Sequence[str] = ()) -> str:
+def check_memory(tasks: Sequence[Task], jobs: int, again: str = "") -> str:
     """A warning where tasks on a CPU, `jobs` side by side, need more memory than this machine has; '' where they fit.
 
-    Raises InductiveError for a run that does not fit by itself, with what `helps` beside another run."""
+    Raises InductiveError for a run that does not fit by itself, `again` being the option by which
+    activations are computed again."""
     from benchmarks.forecast import memory
 
     available = memory.machine_bytes()
-    on_cpu = ((task.run, task.evaluations) for task in tasks if task.settings.device == "cpu")
-    recompute = all(task.settings.checkpoint_activations for task in tasks)
-    found = memory.largest(on_cpu, available, "this machine", helps=helps, recompute=recompute)
+    on_cpu = (
+        memory.wanted(task.run, task.evaluations, task.root, task.settings.checkpoint_activations)
+        for task in tasks
+        if task.settings.device == "cpu"
+    )
+    found = memory.largest(on_cpu, available, "this machine", again=again)
     if found is None or found.side_by_side(jobs) <= available:
         return ""
     return (

@@ -111,8 +111,7 @@ def train_one(run: Run, root: Path, settings: Settings, console: Console, door: 
     nodes = 1 if door is None else door.nodes
     settings = local.with_workers(settings, 1, nodes)
     task = Task(run, study.evaluations[run.id], root, settings, gpus=gpus_for(settings, nodes))
-    helps = () if settings.checkpoint_activations else ("--checkpoint-activations",)
-    check_memory([task], settings.gpus_per_run // nodes, helps)
+    check_memory([task], settings.gpus_per_run // nodes, "--checkpoint-activations")
     try:
         endings = work_through([task], 1, console, door)
     except KeyboardInterrupt:

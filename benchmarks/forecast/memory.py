@@ -11,19 +11,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import models
 from benchmarks.data.dataset import Dataset
 from benchmarks.data.decoding import AHEAD
 from benchmarks.data.photographs import ROW
-from benchmarks.errors import InductiveError
+from benchmarks.errors import InductiveError, RecordError
+from benchmarks.files import read_json_or
 from benchmarks.forecast.cost import TOGETHER, Built, built_of, network_without_memory
 from benchmarks.plan.run import Evaluation, Run
-from models.blocks import blocks_of
 
 PROCESS_BYTES = 850 * 10**6  # of a process that has loaded torch and all networks, and computes
 OWN_BYTES = 100 * 10**6  # of them, what a process forked from such a one has to itself
@@ -86,37 +87,57 @@ def _kept_bytes(data: Dataset) -> int:
     return ROW.itemsize if data.photographs else data.channels * data.native_resolution**2
 
 
-Wanted = tuple[Run, Iterable[Evaluation]]
+class Wanted(NamedTuple):
+    """A run, its evaluations, and whether its activations are computed again; `begun`: as its execution.json has it."""
+
+    run: Run
+    evaluations: Iterable[Evaluation] = ()
+    recompute: bool = False
+    begun: bool = False
 
 
-def kinds(wanted: Iterable[Wanted]) -> list[tuple[Run, tuple[Evaluation, ...]]]:
+def wanted(run: Run, evaluations: Iterable[Evaluation], root: Path, recompute: bool) -> Wanted:
+    """What is left of a run under `root`: one that has begun goes on as it began, whatever is asked now."""
+    try:
+        execution = read_json_or(f"{root}/{run.id}/execution.json")
+    except RecordError:  # a torn record is refused elsewhere
+        execution = None
+    if execution is None:
+        return Wanted(run, evaluations, recompute)
+    return Wanted(run, evaluations, bool(execution.get("checkpoint_activations", False)), begun=True)
+
+
+def kinds(several: Iterable[Wanted]) -> list[Wanted]:
     """Of each kind of run that for which most pixels go through a network at once, with all evaluations that any run of
     its kind has: runs of a kind have the same network, but for the resolution, and keep as much of each weight
-    (those of no steps keep less)."""
-    first: dict[object, Run] = {}
+    (those of no steps keep less) and of each block."""
+    first: dict[object, Wanted] = {}
     evaluations: dict[object, dict[Evaluation, None]] = {}
-    for run, those in wanted:
-        recipe = run.recipe
-        network = (run.model, run.size, tuple(run.options.items()))
-        key = (*network, run.dataset, recipe.optimizer, recipe.ema > 0, run.steps > 0)
-        first[key] = max(first.get(key, run), run, key=lambda one: one.recipe.batch_size * _side(one) ** 2)
-        evaluations.setdefault(key, {}).update(dict.fromkeys(those))
-    return [(run, tuple(evaluations[key])) for key, run in first.items()]
+    for one in several:
+        recipe = one.run.recipe
+        network = (one.run.model, one.run.size, tuple(one.run.options.items()))
+        kept = (recipe.optimizer, recipe.ema > 0, one.run.steps > 0, one.recompute, one.begun)
+        key = (*network, one.run.dataset, *kept)
+        first[key] = max(first.get(key, one), one, key=lambda it: it.run.recipe.batch_size * _side(it.run) ** 2)
+        evaluations.setdefault(key, {}).update(dict.fromkeys(one.evaluations))
+    return [one._replace(evaluations=tuple(evaluations[key])) for key, one in first.items()]
 
 
 def largest(
-    wanted: Iterable[Wanted],
+    several: Iterable[Wanted],
     available: int | None,
     where: str,
     runs: int = 1,
     helps: Sequence[str] = (),
-    recompute: bool = False,
+    again: str = "",
 ) -> Memory | None:
     """The memory of the one of some runs that takes the most; None of none. Raises InductiveError as `checked` does,
     where it is known what is `available`."""
     found = [
-        memory_of(*one, recompute) if available is None else checked(*one, available, where, runs, helps, recompute)
-        for one in kinds(wanted)
+        memory_of(one.run, one.evaluations, one.recompute)
+        if available is None
+        else checked(one, available, where, runs, helps, again)
+        for one in kinds(several)
     ]
     return max(found, key=lambda one: one.alone + one.images, default=None)
 
@@ -145,7 +166,9 @@ def _step_bytes(built: Built, side: int, recompute: bool) -> int:
     `recompute` a block keeps what it is given, and of one block at a time all is there."""
     import torch
 
-    network = network_without_memory(*built).train()
+    from models.blocks import blocks_of
+
+    network, hooks = network_without_memory(*built).train(), ExitStack()
     own = {tensor.untyped_storage()._cdata for tensor in (*network.parameters(), *network.buffers())}
     saved: dict[int, Any] = {}  # by storage, held, so that no other can have its place
     given: dict[int, Any] = {}
@@ -166,9 +189,9 @@ def _step_bytes(built: Built, side: int, recompute: bool) -> int:
         within[-1] = list(saved)[within[-1][0] :]
 
     for block in blocks_of(network) if recompute else ():
-        block.register_forward_pre_hook(begin)
-        block.register_forward_hook(end)
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        hooks.callback(block.register_forward_pre_hook(begin).remove)
+        hooks.callback(block.register_forward_hook(end).remove)
+    with hooks, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         network(torch.empty(2, network.in_channels, side, side, device="meta"))
     size = {place: int(storage.nbytes()) for place, storage in (given | saved).items()}
     again = [sum(size[place] for place in block if place not in given) for block in within]
@@ -221,16 +244,12 @@ def group_limits() -> Iterator[int]:
 
 
 def checked(
-    run: Run,
-    evaluations: Iterable[Evaluation],
-    available: int,
-    where: str,
-    runs: int = 1,
-    helps: Sequence[str] = (),
-    recompute: bool = False,
+    wanted: Wanted, available: int, where: str, runs: int = 1, helps: Sequence[str] = (), again: str = ""
 ) -> Memory:
     """The memory of a run. Raises InductiveError, with both numbers, where `runs` such runs side by side need more than
-    `available` bytes (of `where`: 'this machine'); `helps` is what helps there, beside another run."""
+    `available` bytes (of `where`: 'this machine'); `helps` is what helps there, beside another run, and `again` what
+    has activations computed again, named where that takes less and the run has not begun without."""
+    run, evaluations, recompute, begun = wanted
     batch = run.recipe.batch_size if run.steps else 0
     needed = runs * batch * image_bytes(run, _side(run))  # before such a network is even described
     if needed <= available:
@@ -238,6 +257,8 @@ def checked(
         needed = memory.side_by_side(runs)
         if needed <= available:
             return memory
+        if again and not (recompute or begun) and memory_of(run, evaluations, True).alone < memory.alone:
+            helps = (*helps, again)
     several = f" with {runs} side by side" if runs > 1 else ""
     raise InductiveError(
         f"{run.id}: needs about {gigabytes(needed)} of memory{several}, and {where} has {gigabytes(available)}; "

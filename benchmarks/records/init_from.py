@@ -117,7 +117,9 @@ def _source(path: Path, channels: int) -> Network | None:
     config = path.parent / "config.json"
     if path.name != "weights.safetensors" or not config.exists():
         return None
-    run = read_json(config)["run"]
+    run = read_json(config).get("run")
+    if not isinstance(run, dict):
+        return None
     shape = {"image_size": run["resolution"], "in_channels": channels, "num_classes": 2}
     with torch.device("meta"):
         return create_model(run["model"], **shape, size=run["size"], **run["options"])
@@ -142,15 +144,14 @@ def start(network: Network, run: Run, root: Path) -> Fitted | None:
         recorded = weights_digest(path)
     if recorded != weights_digest(path):
         raise RecordError(f"{path}: not the weights that the result was made with (other SHA-256)")
-    source = _source(path, network.in_channels) if measured(network) else None
-    if source is None and measured(network):
-        log.warning(
-            "%s: a file does not say of which training grid its weights are; offsets are measured in this one's", path
-        )
     try:
-        fitted = fit(network, read_weights(path), str(path), source)
+        weights = read_weights(path)
+        source = _source(path, network.in_channels) if measured(network) else None
+        fitted = fit(network, weights, str(path), source)
     except ModelError as error:
         raise ConfigError(KEY, str(error)) from error
+    if measured(network) and source is None and not any(name.endswith(".measured") for name in weights):
+        log.warning("%s: the file does not say of which training grid it is: offsets are measured in this one's", path)
     for names, what in ((fitted.fresh, "of other classes, so drawn anew"), (fitted.carried, "carried to this grid")):
         if names:
             log.warning("started from %s: %s: %s", run.init_from, what, ", ".join(names))

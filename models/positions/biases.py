@@ -96,6 +96,8 @@ class Measured(Position):
 
     def start_from(self, unit: Grid) -> None:
         """Take offsets in units of this grid, of which the weights are."""
+        if unit == self.unit and "measured" in self._buffers:
+            return  # recorded training steps (CUDA graphs) go on reading the constants that are there
         self.unit = unit
         self._constants.clear()
         self.register_buffer("measured", torch.tensor(unit, device=next(self.parameters()).device))
@@ -162,11 +164,11 @@ class Fire(Measured):
     lies before the query, and R the query's index, which no such distance exceeds. Ours for images: both offsets with
     their signs enter one MLP, and R is the longest offset of the grid along the axis, H - 1 or W - 1, so that the bias
     is a function of the offset alone. c starts at 0.1 and the MLP as torch's layers do, as theirs. L is 1 + |t| times
-    the training grid's longest offset, t from 0.01; weights of another grid keep theirs. A shorter L would change
-    nothing in training, so nothing would teach it. While t is small, offsets on larger grids lie in the -1..1 of
-    training: it interpolates by itself. The MLP has no bias behind its hidden units, which would be one number for all
-    pairs of patches. Pairs with a class token have 0. Its MACs do not grow with the batch, but are counted for one
-    image. Args: hidden: units of the MLP, 32 as theirs.
+    the training grid's longest offset, t from 0.01: a shorter L would change nothing in training, so nothing would
+    teach it. (Weights that come from a smaller grid keep its longest offset, and their t learns no more.) While t is
+    small, offsets on larger grids lie in the -1..1 of training: it interpolates by itself. The MLP has no bias behind
+    its hidden units, which would be one number for all pairs of patches. Pairs with a class token have 0. Its MACs do
+    not grow with the batch, but are counted for one image. Args: hidden: units of the MLP, 32 as theirs.
     """
 
     ways = ("recompute",)

@@ -13,6 +13,7 @@ from photographs import write_photographs
 
 from analysis.provenance.anonymous import kind
 from analysis.report import FORMATS, write_report
+from analysis.verify import verify
 from benchmarks.redaction import Redactor, in_id, telling_path
 
 HOST, ACCOUNT, COMMIT = "gpu17.cs.example.edu", "alice", "0123456789abcdef0123456789abcdef01234567"
@@ -80,7 +81,7 @@ def test_it_would_be_seen_otherwise(revealing: tuple[Any, Path], tmp_path: Path)
 def test_data_sets_and_starts_that_paths_name_stay_apart(made_up: Any, tmp_path: Path) -> None:
     """Two data sets and two weights files, each named by its path: as many models and data sets as without
     --anonymous, and no part of the paths, not even as ids of runs have it."""
-    places = [tmp_path / ACCOUNT / name for name in ("pets", "cars")]
+    places = [tmp_path / ACCOUNT / name for name in ("pets", "my cars (1)")]
     for place in places:
         write_photographs(place, each=20)
     starts = [f"/home/{ACCOUNT}/{name}.pth" for name in ("a", "b")]
@@ -100,7 +101,7 @@ def test_data_sets_and_starts_that_paths_name_stay_apart(made_up: Any, tmp_path:
     open_ = write_report(study, root, tmp_path / "False", ("csv",))
     hidden = write_report(study, root, tmp_path / "True", ("html", "csv", "markdown"), hide=True)
     text, shown_text = everything(tmp_path / "True"), (tmp_path / "False" / "tables" / "runs.csv").read_text()
-    for secret in (ACCOUNT, "pets", "cars", in_id(str(places[0])), "/home/"):
+    for secret in (ACCOUNT, "pets", "cars", in_id(str(places[0])), in_id(str(places[1])), "/home/"):
         assert secret not in text and secret in shown_text
     shown, kept = (pd.read_csv(tmp_path / str(hide) / "tables" / "runs.csv") for hide in (False, True))
     for column in ("dataset", "label"):
@@ -108,6 +109,9 @@ def test_data_sets_and_starts_that_paths_name_stay_apart(made_up: Any, tmp_path:
     assert shown["run"].nunique() == kept["run"].nunique() == len(study.runs)
     assert all(re.fullmatch(r"folder:PATH\d", name) for name in kept["dataset"])
     assert len(open_.answers) == len(hidden.answers)
+    assert verify(hidden.page, root).differences == ()
+    (root / study.runs[0].id / "result.json").write_text("{}")
+    assert [line.split(": ")[0] for line in verify(hidden.page, root).differences] == [study.runs[0].id]
 
 
 def test_numbers_do_not_change(revealing: tuple[Any, Path], tmp_path: Path) -> None:
@@ -128,6 +132,17 @@ def test_one_pattern_serves_reports_and_archives() -> None:
         assert "me" not in Redactor().text(text.replace("see", ""))
     assert telling_path("/tmp, https://site/a/b, <td></td> and ../x/y") is None
     assert Redactor().text("/tmp, https://site/a/b") == "PATH, https://site/a/b"
+
+
+def test_paths_in_ids_of_runs() -> None:
+    """Also of runs that nobody knows, such as those of another study that a run starts from. Reference: by hand."""
+    redactor = Redactor(paths=["/home/me/my pets", "/home/me/my"])
+    one = "vit-none-folder__home_me_my pets-n100-r16-d0-s0-01234567"
+    assert redactor.text(f"start {one}") == "start vit-none-folder_PATH1-n100-r16-d0-s0-01234567"
+    assert redactor.text(one.replace("my pets", "else")) == "vit-none-folder_PATH-n100-r16-d0-s0-01234567"
+    assert redactor.text("folder:/home/me/my pets, folder:/home/me/my") == "folder:PATH1, folder:PATH2"
+    for text in ("resnet-folder_pets-n100-r8-d0-s0-01234567", "train_data-n100-r8-d0"):
+        assert redactor.text(text) == text
 
 
 def test_what_is_a_path_and_what_is_not() -> None:

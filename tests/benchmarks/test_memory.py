@@ -10,7 +10,7 @@ import models
 from benchmarks.errors import InductiveError
 from benchmarks.forecast import memory
 from benchmarks.forecast.cost import built_of, network_without_memory
-from benchmarks.forecast.memory import Memory, checked, kinds, largest, memory_of
+from benchmarks.forecast.memory import Memory, Wanted, checked, kinds, largest, memory_of, wanted
 from benchmarks.plan.run import Evaluation, Run
 from benchmarks.training.ranks.recomputing import recomputed
 from benchmarks.training.training import model_of
@@ -85,9 +85,28 @@ def test_what_fits_by_computing_again_is_not_refused(tiny: Make) -> None:
     run = tiny(size="nano", resolution=64, options={"patch_size": 4}, recipe={"name": "digits", "batch_size": 256})
     as_it_is, again = (memory_of(run, recompute=recompute) for recompute in (False, True))
     available = (as_it_is.side_by_side() + again.side_by_side()) // 2
-    with pytest.raises(InductiveError, match="needs about"):
-        largest([(run, ())], available, "this machine")
-    assert largest([(run, ())], available, "this machine", recompute=True) == again
+    with pytest.raises(InductiveError, match="what helps: --again, a smaller resolution"):
+        largest([Wanted(run)], available, "this machine", again="--again")
+    assert largest([Wanted(run, recompute=True)], available, "this machine") == again
+
+
+def test_a_run_that_has_begun_goes_on_as_it_began(tiny: Make, perform: Callable[..., object], tmp_path: Path) -> None:
+    """Whatever is asked now; and no option that it would ignore is offered. Reference: its execution.json."""
+    run, other = tiny(), tiny(seed=1)
+    perform(run, stop_at=5)
+    found = wanted(run, [], tmp_path, recompute=True)
+    assert (found.recompute, found.begun) == (False, True)
+    assert wanted(other, [], tmp_path, recompute=True) == Wanted(other, [], recompute=True)
+    with pytest.raises(InductiveError, match="what helps: a smaller resolution"):
+        largest([found], 10**6, "this machine", again="--again")
+
+
+def test_a_forecast_leaves_nothing_on_the_network(tiny: Make) -> None:
+    """It is kept for others to ask. Reference: its own hooks."""
+    network = network_without_memory(*built_of(tiny()))
+    for side in (8, 12, 16):
+        memory._step_bytes(built_of(tiny()), side, True)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
 
 
 @pytest.mark.parametrize("model", models.model_names())
@@ -120,8 +139,8 @@ def test_a_run_of_no_steps_takes_what_its_evaluations_take(tiny: Make) -> None:
     assert (found.weights, found.checkpoint, found.step) == (weights, 2 * weights, 0)
     assert found.evaluation == memory_of(trained, at).evaluation
     larger = tiny(budget={"steps": 0}, recipe={"name": "digits", "batch_size": 10**9})
-    assert checked(larger, at, found.side_by_side(), "this machine") == found
-    assert len(kinds([(run, at), (trained, at)])) == 2
+    assert checked(Wanted(larger, at), found.side_by_side(), "this machine") == found
+    assert len(kinds([Wanted(run, at), Wanted(trained, at)])) == 2
 
 
 def test_runs_side_by_side_share_what_was_loaded() -> None:
@@ -141,7 +160,7 @@ def test_what_cannot_fit_is_refused_without_being_described(tiny: Make, monkeypa
         rf"^{run.id}: needs about {batch * 4 * 4 * 10**10 / 1e9:,.0f} GB of memory, and this machine has 24 GB; what "
     )
     with pytest.raises(InductiveError, match=said):
-        checked(run, [], 24 * 10**9, "this machine")
+        checked(Wanted(run), 24 * 10**9, "this machine")
 
 
 def test_kinds_of_runs_are_looked_at_once(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,17 +168,17 @@ def test_kinds_of_runs_are_looked_at_once(tiny: Make, monkeypatch: pytest.Monkey
     refused where it does not fit, with others beside it."""
     runs = [tiny(seed=seed, train_size=n) for seed in (0, 1) for n in (100, 200)]
     at = [Evaluation(resolution=8), Evaluation(resolution=16)]
-    [(run, evaluations)] = kinds((run, at[: 1 + (number > 2)]) for number, run in enumerate(runs))
-    assert (run, evaluations) == (runs[0], tuple(at))
+    found_kinds = kinds(Wanted(run, at[: 1 + (number > 2)]) for number, run in enumerate(runs))
+    assert found_kinds == [Wanted(runs[0], tuple(at))]
     more = tiny(resolution=12)
-    assert kinds([(runs[0], at[:1]), (more, at[1:]), (runs[1], [])]) == [(more, tuple(at))]
+    assert kinds([Wanted(runs[0], at[:1]), Wanted(more, at[1:]), Wanted(runs[1])]) == [Wanted(more, tuple(at))]
     wide = tiny(size="micro")
-    found = largest([(runs[0], at), (wide, at)], None, "")
+    found = largest([Wanted(runs[0], at), Wanted(wide, at)], None, "")
     assert found == memory_of(wide, at) and largest([], 1, "") is None
     room = found.side_by_side(2)
-    assert largest([(wide, at)], room, "a job", 2) == found
+    assert largest([Wanted(wide, at)], room, "a job", 2) == found
     with pytest.raises(InductiveError, match=r" with 2 side by side, and a job has "):
-        largest([(wide, at)], room - 1, "a job", 2)
+        largest([Wanted(wide, at)], room - 1, "a job", 2)
 
 
 def test_the_memory_of_this_machine() -> None:

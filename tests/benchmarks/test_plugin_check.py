@@ -61,6 +61,9 @@ def test_check_tries_another_width_and_number_of_heads(home: Path, inductive: In
     said = inductive("check", "ring.py", "--patience", "0")
     assert said.returncode == 0, said.stdout + said.stderr
     assert "not checked in vit of 8 px, width 60, 5 heads: model vit: four heads alone" in said.stdout
+    (home / "ring.py").write_text(refusing.replace("additive=True", "check=only").replace("!= 4", "!= 7"))
+    said = inductive("check", "ring.py", "--patience", "0")  # it refuses the very ViT of the contract
+    assert said.returncode == 3 and "failed: " in said.stdout and "four heads alone" in said.stdout, said.stderr
 
 
 def test_a_study_with_a_plugin(home: Path, inductive: Inductive) -> None:

@@ -131,9 +131,14 @@ def test_an_encoding_keeps_the_unit_of_the_weights_it_starts_from(
         wanted, got = (load_run(run.id, tmp_path).network(images) for run in (start, none))
     torch.testing.assert_close(got, wanted)
     caplog.clear()
-    bare = shutil.copy(tmp_path / start.id / "weights.safetensors", tmp_path / "bare.safetensors")
-    perform(tiny(init_from=str(bare), resolution=16, options=options, budget={"steps": 0}))
-    assert "a file does not say of which training grid its weights are" in caplog.text
+    (tmp_path / "another's").mkdir()
+    bare = tmp_path / "another's" / "weights.safetensors"
+    (bare.parent / "config.json").write_text('{"of": "another program"}')
+    for run, said in ((start, True), (none, False)):  # the second file has the unit
+        shutil.copy(tmp_path / run.id / "weights.safetensors", bare)
+        perform(tiny(init_from=str(bare), resolution=16, options=options, budget={"steps": 0}, seed=int(said)))
+        assert ("the file does not say of which training grid it is" in caplog.text) == said
+        caplog.clear()
 
 
 def test_other_weights_make_a_run_stale_and_stop_it(first: Run, tiny: Make, perform: Perform, tmp_path: Path) -> None:

@@ -62,6 +62,21 @@ def test_offsets_keep_the_unit_of_the_weights(position: str, larger: bool) -> No
             torch.testing.assert_close(one(images), wanted, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("position", ["cpb", "fire"])
+def test_the_same_weights_again_keep_what_recorded_steps_read(position: str) -> None:
+    """A validation loads averaged weights and then those in training again, between steps that are recorded on a GPU
+    and go on reading the tables of before. Reference: the very tensors."""
+    trained, started = network(16, position=position, scale=8), network(24, seed=1, position=position, scale=8)
+    fit(started, trained.state_dict(), "w", trained)
+    images = torch.zeros(2, 3, 24, 24)
+    started(images)
+    before = dict(started.position._constants)
+    started.load_state_dict({name: tensor.clone() for name, tensor in started.state_dict().items()})
+    started(images)
+    after = started.position._constants
+    assert before and before.keys() == after.keys() and all(after[key] is table for key, table in before.items())
+
+
 def test_offsets_in_windows_that_were_clipped_by_the_grid_keep_their_unit() -> None:
     """Reference: the biases of the network the weights come from, in windows of any size."""
     trained, started = network(8, model="swin_v2", scale=32), network(32, seed=1, model="swin_v2", scale=32)
