@@ -148,7 +148,7 @@ def test_a_run_that_no_machine_can_hold_is_refused(inductive: Inductive, tmp_pat
     assert done.returncode == 2
     assert re.search(r"memory with 2 side by side, and a job of c\.toml has 0\.5 GB", done.stderr), done.stderr
     keys = "a larger memory_gb (0.5), a smaller runs_per_gpu (2)"
-    assert f"what helps: {keys}, --gpu NAME to plan for a GPU, a smaller" in done.stderr
+    assert f"what helps: {keys}, --gpu NAME to plan for a GPU, checkpoint_activations = true, a smaller" in done.stderr
 
 
 def test_a_changed_record_makes_rerun_differ(study: Path, inductive: Inductive, tmp_path: Path) -> None:
