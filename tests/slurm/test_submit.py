@@ -698,7 +698,7 @@ def test_what_a_job_cannot_do_is_refused(
     words = str(here.value).removeprefix(run.id)
     with pytest.raises(InductiveError, match=re.escape(words)):
         submit(2, more='precision = "tf32"')
-    helps = r"what helps: a larger memory_gb \(0\.5\), a smaller runs_per_gpu \(2\), a smaller resolution"
+    helps = r"what helps: a larger memory_gb \(0\.5\), a smaller runs_per_gpu \(2\), checkpoint_activations = true, a"
     with pytest.raises(InductiveError, match=rf"a job of memory_gb = 0\.5 has 0\.5 GB; {helps}"):
         submit(2, memory_gb=0.5)
     assert fake.jobs == {}
