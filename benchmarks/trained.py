@@ -13,7 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.data.class_names import class_names
@@ -21,14 +23,14 @@ from benchmarks.data.dataset import Images, Places
 from benchmarks.data.store import check_same_images, load_images
 from benchmarks.data.subsets import draw_subset
 from benchmarks.errors import ConfigError, InductiveError, RecordError, StaleError
-from benchmarks.plan.run import Run, default_evaluation
+from benchmarks.plan.run import Evaluation, Run, default_evaluation
 from benchmarks.records.init_from import run_sources
 from benchmarks.records.record import Record, find_record, read_record
 from benchmarks.records.roots import existing, opened
 from benchmarks.records.validity import valid_record
 from benchmarks.running.execute import finished_model
 from benchmarks.training.evaluation import Measurer
-from benchmarks.training.images import plain
+from benchmarks.training.images import Part, decoded, plain
 from benchmarks.training.kernels import choose_device
 from benchmarks.training.training import TOGETHER, arithmetic
 from models.network import Network
@@ -51,28 +53,44 @@ class TrainedRun:
     data: Path = field(repr=False)
     execution: Mapping[str, Any] = field(repr=False)
 
-    def images(self, part: str = "test", resolution: int | None = None) -> tuple[Tensor, Tensor]:
-        """The images of a part as the run's evaluation shows them: resized to `resolution` (default: that of training)
-        and normalised as in training, float32 (N, C, R, R); and their labels, int64 (N,). On the CPU."""
-        pixels, labels = self._part(part)
-        chunks = [self.shown(pixels[start : start + TOGETHER], resolution) for start in range(0, len(pixels), TOGETHER)]
-        return torch.cat(chunks), labels
+    def images(
+        self, part: str = "test", resolution: int | None = None, first: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The images of a part, or the `first` so many, as the run's evaluation shows them: resized to `resolution`
+        (default: that of training) and normalised as in training, float32 (N, C, R, R); and their labels, int64 (N,).
+        On the CPU. Photographs are decoded to the size that is shown."""
+        images, labels = self._part(part)
+        pixels, how = decoded(images, self.evaluation(resolution), self.run.resolution)
+        end = len(labels) if first is None else min(first, len(labels))
+        chunks = [
+            self._shown(torch.from_numpy(pixels[start : min(start + TOGETHER, end)].copy()), how)
+            for start in range(0, end, TOGETHER)
+        ]
+        return torch.cat(chunks), torch.from_numpy(labels[:end].copy())
 
     def pixels(self, part: str = "test") -> Tensor:
-        """The images of a part as they are in the data set: uint8, (N, C, H, W)."""
-        return self._part(part)[0]
+        """The images of a part as they are in the data set: uint8, (N, C, H, W). Of photographs, which have sizes of
+        their own, the middle squares at the training resolution."""
+        return torch.from_numpy(plain(self._part(part)[0], self.run.resolution)[:].copy())
 
     def shown(self, pixels: Tensor, resolution: int | None = None) -> Tensor:
-        """Images of your own, uint8 or float32 from 0 to 1 (B, C, H, W), as the run's evaluation would show them.
-        Raises ConfigError for others, and for a resolution below 1."""
+        """Square images of your own, uint8 or float32 from 0 to 1 (B, C, H, H), as the run's evaluation would show
+        them. Raises ConfigError for others, and for a resolution below 1."""
+        self._check_pixels(pixels)
+        return self._shown(pixels, self.evaluation(resolution))
+
+    def bright(self, shown: Tensor) -> Tensor:
+        """Images as `images` and `shown` give them, to look at: not normalised, float32 from 0 to 1."""
+        normalise = self._measurer.normalise
+        return (shown * normalise.deviation.cpu() + normalise.mean.cpu()).clamp(0, 1)
+
+    def evaluation(self, resolution: int | None = None) -> Evaluation:
+        """How the run's evaluation at a resolution (default: that of training) shows images. Raises ConfigError for a
+        resolution below 1."""
         side = self.run.resolution if resolution is None else resolution
         if side < 1:
             raise ConfigError("resolution", f"is {side}; allowed are 1 pixel and more (default: {self.run.resolution})")
-        self._check_pixels(pixels)
-        how = default_evaluation(self.run, "test", side)
-        device = self._measurer.device
-        bright = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
-        return self._measurer.shown(bright.to(device), how).cpu()
+        return default_evaluation(self.run, "test", side)
 
     def predict(self, images: Tensor | str = "test", resolution: int | None = None) -> Tensor:
         """Logits, float32 (N, classes) on the CPU, of a part, or of images as `images` and `shown` give them. Positions
@@ -95,26 +113,30 @@ class TrainedRun:
         """Raises ConfigError unless these are images as `shown` takes them."""
         channels, shape = self.run.data.channels, tuple(pixels.shape)
         if len(shape) != 4 or shape[1] != channels:
-            raise ConfigError("pixels", f"of shape {shape}; {self.run.dataset} needs (B, {channels}, H, W)")
+            raise ConfigError("pixels", f"of shape {shape}; {self.run.dataset} needs (B, {channels}, H, H)")
+        if shape[2] != shape[3]:
+            raise ConfigError("pixels", f"of {shape[2]} x {shape[3]}; only squares are shown: cut out their middle")
         if pixels.dtype not in (torch.uint8, torch.float32):
             raise ConfigError("pixels", f"are {pixels.dtype}; allowed are uint8, or float32 from 0 to 1")
         if pixels.dtype == torch.float32 and not bool(((pixels >= 0) & (pixels <= 1)).all()):
             low, high = pixels.min().item(), pixels.max().item()
             raise ConfigError("pixels", f"are float32 from {low:g} to {high:g}; allowed are 0 to 1, or uint8")
 
+    def _shown(self, pixels: Tensor, how: Evaluation) -> Tensor:
+        bright = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
+        return self._measurer.shown(bright.to(self._measurer.device), how).cpu()
+
     def _logits(self, images: Tensor) -> Tensor:
         x = images.to(self._measurer.device)
         layout = torch.channels_last if self._measurer.channels_last else torch.contiguous_format
         return self.network(x.contiguous(memory_format=layout)).float().cpu()
 
-    def _part(self, part: str) -> tuple[Tensor, Tensor]:
+    def _part(self, part: str) -> tuple[Part, NDArray[np.int64]]:
         parts = self._measurer.parts
         if part not in parts or not len(parts[part][1]):
             there = ", ".join(name for name, (_, labels) in parts.items() if len(labels))
             raise RecordError(f"{self.run.id}: there is no part '{part}'; there are {there}")
-        images, labels = parts[part]
-        pixels = plain(images, self.run.resolution)
-        return torch.from_numpy(pixels[:].copy()), torch.from_numpy(labels.copy())
+        return parts[part]
 
     @cached_property
     def _measurer(self) -> Measurer:

@@ -18,7 +18,6 @@ import models
 from analysis.inside.preparation import preparation_of
 from benchmarks.errors import ConfigError
 from benchmarks.trained import TrainedRun, load_run
-from benchmarks.training.batches import resize
 from benchmarks.training.training import model_of
 from models.catalogue.ready_made import ghost, is_ready_made
 from models.hints import did_you_mean
@@ -110,31 +109,29 @@ def opened(
 
 
 def _of_part(trained: TrainedRun, part: str, count: int) -> Subject:
-    pixels = trained.pixels(part)[:count]
-    labels = trained.images(part)[1][:count]
-    where = f"the first {len(pixels)} images of the {part} part of {trained.run.dataset}"
-    return _of_run(trained, pixels, labels, tuple(range(len(pixels))), where, part)
+    shown, labels = trained.images(part, first=count)
+    where = f"the first {len(shown)} images of the {part} part of {trained.run.dataset}"
+    return _of_run(trained, shown, labels, where, part)
 
 
 def _of_files(trained: TrainedRun, path: Path, count: int) -> Subject:
     files = image_files(path, PARTS)[:count]
-    side, channels = trained.run.resolution, trained.run.data.channels
+    channels, how = trained.run.data.channels, trained.evaluation()
+    side = how.resize_side or int(how.resolution / how.crop)  # of which the middle is shown as it is
     pixels = torch.from_numpy(np.stack([_square(file, side, channels) for file in files]))
     labels = torch.full((len(files),), -1)
-    return _of_run(trained, pixels, labels, tuple(range(len(files))), f"{len(files)} files of {path}")
+    return _of_run(trained, trained.shown(pixels), labels, f"{len(files)} files of {path}")
 
 
-def _of_run(
-    trained: TrainedRun, pixels: Tensor, labels: Tensor, numbers: tuple[int, ...], where: str, part: str = ""
-) -> Subject:
-    """Native pixels, uint8 N C H W -> the subject, which sees them as in the run's evaluation."""
+def _of_run(trained: TrainedRun, shown: Tensor, labels: Tensor, where: str, part: str = "") -> Subject:
+    """Images as the run's evaluation shows them, N C R R -> the subject, which is shown these."""
     return Subject(
         trained.run.id,
         trained.network,
-        trained.shown(pixels),
-        to_look_at(resize(pixels.float() / 255, trained.run.resolution)),
+        shown,
+        to_look_at(trained.bright(shown)),
         labels,
-        numbers,
+        tuple(range(len(shown))),
         where,
         trained.class_names,
         trained,

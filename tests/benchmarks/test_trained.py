@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 
 from benchmarks.data.catalogue import DATASETS
@@ -15,8 +16,10 @@ from benchmarks.data.store import load_images
 from benchmarks.data.subsets import draw_subset
 from benchmarks.errors import ConfigError, RecordError, StaleError
 from benchmarks.files import read_json, write_json
-from benchmarks.plan.run import Run, default_evaluation
+from benchmarks.plan.run import Run, default_evaluation, make_run
 from benchmarks.records.record import opened_pass
+from benchmarks.running.execute import execute
+from benchmarks.running.task import Settings
 from benchmarks.trained import load_run
 
 Trained = tuple[Run, Path]
@@ -38,6 +41,31 @@ def test_predictions_are_those_of_the_record(finished: Trained) -> None:
             assert truth.tolist() == labels.tolist()
             assert torch.equal(trained.predict(images), logits)
             assert images.shape[-2:] == (side, side)
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_photographs_are_those_of_the_record(published: bool, photographs: Path, tmp_path: Path) -> None:
+    """They are decoded to the size that is shown, by the share of each that is shown: published weights show less than
+    all. Reference: the logits in the record, at the training resolution and at another."""
+    asked: dict[str, Any] = {"dataset": "folder:photos", "train_size": 100, "resolution": 32, "budget": {"steps": 3}}
+    if published:
+        torch.save(timm.create_model("test_resnet").state_dict(), tmp_path / "w.pth")
+        options = {"weights": f"file:{tmp_path}/w.pth", "tag": "r160_in1k", "transforms": "weights"}
+        asked |= {"model": "timm:test_resnet", "options": options}
+    else:
+        asked |= {"model": "vit", "size": "pico", "options": {"scale": 32}}
+    run = make_run({**asked, "recipe": {"name": "none", "batch_size": 16}}, Places(photographs))
+    evaluations = [default_evaluation(run, "test", side) for side in (32, 48)]
+    execute(run, tmp_path, evaluations, Settings(photographs), lambda: False)
+    trained = load_run(run.id, tmp_path, photographs)
+    for how in evaluations:
+        with opened_pass(tmp_path / run.id / "evaluations" / "0001.npz") as arrays:
+            recorded = arrays[f"{how.id}.logits"].astype(np.float32)
+        np.testing.assert_allclose(trained.predict("test", how.resolution).numpy(), recorded, rtol=2e-3, atol=2e-3)
+    few, labels = trained.images("test", first=5)
+    assert torch.equal(few, trained.images("test")[0][:5]) and len(labels) == 5
+    bright = trained.bright(few)
+    assert bright.min() >= 0 and bright.max() <= 1 and bright.std() > 0.05
 
 
 def test_images_are_normalised_as_in_training(finished: Trained) -> None:
@@ -74,7 +102,8 @@ def test_what_is_not_there_is_said_with_the_way_out(finished: Trained, tmp_path:
     [
         (torch.zeros(2, 1, 8, 8), 0, r"resolution: is 0; allowed are 1 pixel and more \(default: 8\)"),
         (torch.zeros(2, 1, 8, 8), -4, "resolution: is -4; allowed"),
-        (torch.zeros(2, 3, 8, 8), None, r"pixels: of shape \(2, 3, 8, 8\); digits needs \(B, 1, H, W\)"),
+        (torch.zeros(2, 3, 8, 8), None, r"pixels: of shape \(2, 3, 8, 8\); digits needs \(B, 1, H, H\)"),
+        (torch.zeros(2, 1, 8, 9), None, "pixels: of 8 x 9; only squares are shown: cut out their middle"),
         (torch.zeros(1, 8, 8), None, r"pixels: of shape \(1, 8, 8\); digits needs"),
         (torch.full((2, 1, 8, 8), 255.0), None, "pixels: are float32 from 255 to 255; allowed are 0 to 1, or uint8"),
         (torch.full((2, 1, 8, 8), float("nan")), None, "pixels: are float32 from nan to nan; allowed are 0 to 1"),
