@@ -60,7 +60,13 @@ def fairness(
     images, spec = load_images(name, data), dataset(name, Places(data))
     images.array("train")
     setting = Setting(
-        spec, size, pixels or spec.native_resolution, min(train_size, len(images.train)), test_images, batch, quick
+        spec,
+        size,
+        pixels or spec.native_resolution,
+        min(train_size, len(images.train)),
+        min(test_images, len(images.test)),
+        batch,
+        quick,
     )
     shared = {**asdict(setting), "data": name}
     kept: dict[str, Any] = read_json_or(str(json_file)) or {"setting": shared, "rows": {}}
