@@ -188,13 +188,21 @@ SAME = {
     ("Measured", "9a44f007"): "",
     ("Adapted", "d207ace5"): "d6f9d7a7",  # adapter.py: no trial of a size while torch.compile traces
     ("parse_way", "f018e526"): "893e581b",  # options.py: a slip is no number; what was one, is
-    # decoders.py: a message says how torchcodec is installed
+    # decoders.py: a message says how torchcodec is installed; images are turned without writing their other tags anew
     ("check_decoder", "2afd774b"): "079d7356",
+    ("_upright", "8feb40a5"): "498f6bbe",
+    ("turn_of", "af0263af"): "",
+    ("TURNS", "1ce1c524"): "",
+    ("BROKEN", "2d2ef12c"): "",
+    ("_identified", "a0129dd2"): "c47b8234",
+    ("shown_by_torchcodec", "aa9afaee"): "7669ce9b",  # what it refused goes by Pillow
+    ("OF_TORCHCODEC", "22778a61"): "",
 }
 
 # By symbol and digest: definitions of before that have left the slices they were part of.
 GONE: set[tuple[str, str]] = {
     ("_apply", "51969e7c"),
+    ("BY_PILLOW_ALONE", "42dfb22f"),  # for OF_TORCHCODEC
     ("_column", "9fba8100"),
     ("_constant", "241dc1d4"),
     ("_rectangle", "5f897ef5"),

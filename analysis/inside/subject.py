@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
 import models
 from analysis.inside.preparation import preparation_of
+from benchmarks.data import decoders
 from benchmarks.errors import ConfigError
 from benchmarks.trained import TrainedRun, load_run
 from benchmarks.training.training import model_of
@@ -175,8 +176,9 @@ def _square(
     """The largest square in the middle of an image file, or the inner share of its side: uint8 C side side."""
     try:
         with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file).convert("L" if channels == 1 else "RGB")
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+            turn = decoders.turn_of(file)
+            image = (file if turn is None else file.transpose(turn)).convert("L" if channels == 1 else "RGB")
+    except decoders.BROKEN as error:
         raise ConfigError("--images", f"{path}: cannot be read as an image ({error})") from error
     array = np.asarray(ImageOps.fit(image, (side, side), resampling, bleed=(1 - share) / 2))
     return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)

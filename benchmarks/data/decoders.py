@@ -7,6 +7,8 @@ by ITU-R 601-2. Which decoder it was, and which versions, is part of a run's exe
 """
 
 import io
+import re
+import struct
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,21 +18,31 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, features
+from PIL import Image, features
 
 from benchmarks.data.photographs import Views
 from benchmarks.errors import ConfigError, InductiveError
 from models.hints import did_you_mean
 
 ORIENTATION = 0x0112  # EXIF's tag; 1: as it lies
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # by orientation, what shows an image upright
 ON_ITS_SIDE = (5, 6, 7, 8)  # orientations with rows for columns
 FROM_THE_RIGHT, FROM_BELOW = (2, 3, 6, 7), (3, 4, 7, 8)  # those whose left, or top, is an end of what is stored
 JPEG = b"\xff\xd8\xff"
 REDUCTIONS = (8, 4, 2)  # at which libjpeg decodes a block of 8 x 8 to 1 x 1, 2 x 2, 4 x 4
 DEEP = ("I;16", "I;16L", "I;16B", "I;16N")  # Pillow's modes of 16 bits
 UNKNOWN = ("I", "F")  # whole numbers and fractions without a scale: nobody knows what is white
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, TypeError, struct.error, Image.DecompressionBombError)
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-BY_PILLOW_ALONE = (b"BM", b"II*\0", b"MM\0*", *(b"P%d" % number for number in range(1, 8)))  # BMP, TIFF, PPM's kin
+OF_TORCHCODEC = re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|RIFF....WEBP|....ftypavi[fs]", re.DOTALL)
 REDUCED = "JPEG by 8, 4 or 2 in decoding, the most that leaves a window no smaller than it is shown"
 RULES = {"orientation": "EXIF applied", "colour": "as RGB or grey (ITU-R 601-2), without transparency"}
 
@@ -54,7 +66,7 @@ def _identified(data: bytes) -> Iterator[Image.Image]:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             yield Image.open(io.BytesIO(data))
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except BROKEN as error:
         raise UnreadableError(_why(error)) from error
     except Image.DecompressionBombWarning as error:
         raise UnreadableError(f"more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels") from error
@@ -62,11 +74,18 @@ def _identified(data: bytes) -> Iterator[Image.Image]:
 
 def _upright(image: Image.Image, channels: int) -> Image.Image:
     """Decodes an image."""
-    turned = image.getexif().get(ORIENTATION, 1) != 1
+    turn = turn_of(image)
     image.load()
-    if turned:
-        image = ImageOps.exif_transpose(image)
+    if turn is not None:
+        image = image.transpose(turn)
     return _coloured(image, "L" if channels == 1 else "RGB")
+
+
+def turn_of(image: Image.Image) -> Image.Transpose | None:
+    """What shows an image upright, by EXIF's orientation alone: Pillow's `exif_transpose` also writes all other tags
+    anew, and fails for a picture with one that is malformed."""
+    orientation = image.getexif().get(ORIENTATION, 1)
+    return TURNS.get(orientation) if isinstance(orientation, int) else None
 
 
 def _coloured(image: Image.Image, mode: str) -> Image.Image:
@@ -132,7 +151,7 @@ def shown_by_torchcodec(data: bytes, channels: int, window: NDArray[np.int32], v
     from torchcodec.decoders import decode_image
 
     left, top, width, height, columns, rows, x, y = window.tolist()
-    if data.startswith(BY_PILLOW_ALONE):
+    if not OF_TORCHCODEC.match(data):
         by_pillow = opened(data, channels)
         image = torch.from_numpy(np.array(by_pillow).reshape(by_pillow.height, by_pillow.width, channels))
         image = image.permute(2, 0, 1)

@@ -8,6 +8,7 @@ that fit become one decoded array, all others are packed into shards (`in_shards
 import hashlib
 import math
 import os
+import posixpath
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -36,6 +37,7 @@ STORE = ".decoded"  # under the data folder: what is derived from the data sets,
 COPIES = ".datasets"  # under the runs folder: the indices that its records were made with
 TEST_SHARE = 0.2
 SHOWN = 20  # names in a sentence
+LONGEST = 200  # letters of a name as that of a file: with what is before and behind it, file systems have 255
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # as ImageFolder has them
 MOST_DECODED = 8 * 2**30  # bytes of an array that every machine can be expected to hold; see `in_shards`
 GREY, COLOUR = shards.GREY, ("RGB", "RGBA", "P", "CMYK", "YCbCr")  # PIL's modes of 8 bits a channel
@@ -183,6 +185,16 @@ def place(name: str, data: Path) -> Path:
     path = name.removeprefix(FOLDER)
     if not path.strip("./"):
         raise ConfigError("dataset", f"'{name}' names no folder: write {FOLDER}PATH, PATH being under the data folder")
+    if (usual := posixpath.normpath(path)) != path:  # other names are other ids of the same runs
+        raise ConfigError(
+            "dataset", f"'{name}' is not how that folder is usually written; did you mean `{FOLDER}{usual}`?"
+        )
+    if len(safe(name)) > LONGEST:
+        raise ConfigError(
+            "dataset",
+            f"'{name}' is too long for names of files, as which it has {len(safe(name))} letters (at most {LONGEST}; a "
+            f"letter that is not Latin counts for several): link the folder to a shorter name in {data}",
+        )
     return data / path
 
 
@@ -250,6 +262,13 @@ def parts(folder: Path) -> tuple[Path, ...]:
     return (folder / "train", own[0]) if own else (folder / "train",)
 
 
+def unread(folder: Path) -> list[str]:
+    """Names of the folders beside `train` that are no part: of a tree with its own split."""
+    read = {part.name for part in parts(folder)}
+    there = (entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    return sorted(set(there) - read)
+
+
 def made_split(labels: NDArray[np.int64], classes: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(train, test) indices into ImageFolder's order (class by class, file names sorted), each ascending.
 
@@ -264,6 +283,11 @@ def listing(name: str, data: Path) -> Listing:
     """Every image of a tree, labelled, in the order of its rows. Raises InductiveError where the tree does not fit."""
     folder = place(name, data)
     places = parts(folder)
+    if places[0] != folder and len(places) == 1 and (beside := unread(folder)):
+        raise InductiveError(
+            f"{name}: beside {places[0]} there is {_listed(beside)}, and a test part is called test or val: rename it, "
+            f"or move away what is not to be read; then {TEST_SHARE:.0%} of train is taken as test part"
+        )
     found = [samples(one) for one in places]
     classes = tuple(dict.fromkeys(label for label, _ in found[0]))
     for one, other in zip(places[1:], found[1:], strict=True):
@@ -463,18 +487,22 @@ def described(index: Index) -> Iterator[str]:
 
 
 def other_files(name: str, data: Path) -> str:
-    """A sentence on the files in class folders whose endings are not read, '' where there are none."""
+    """A sentence on the files in class folders whose endings are not read, and on folders beside the parts; '' where
+    there are none."""
+    folder = place(name, data)
+    beside = unread(folder) if parts(folder)[0] != folder else []
+    aside = f"not read, as it is no part: {_listed(beside)}" if beside else ""
     endings = Counter(
         Path(file).suffix.lower() or "without ending"
-        for part in parts(place(name, data))
+        for part in parts(folder)
         for at, _, files in os.walk(part, followlinks=True)
         for file in files
         if Path(at) != part and not file.startswith(".") and not file.lower().endswith(EXTENSIONS)
     )
-    if not endings:
-        return ""
     found = ", ".join(f"{count:,} {ending}" for ending, count in endings.most_common(SHOWN))
-    return f"{name}: files left out: {found} (images that are read end in {', '.join(EXTENSIONS)})"
+    left = f"files left out: {found} (images that are read end in {', '.join(EXTENSIONS)})" if endings else ""
+    said = "; ".join(filter(None, (aside, left)))
+    return f"{name}: {said}" if said else ""
 
 
 def _listed(names: Sequence[str]) -> str:

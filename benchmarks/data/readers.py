@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from benchmarks import randomness
 from benchmarks.data import folders
 from benchmarks.data.dataset import Dataset, Images
+from benchmarks.data.decoders import BROKEN
 from benchmarks.data.decoding import Decoding
 from benchmarks.data.official import TINY_IMAGENET, TINY_IMAGENET_MD5
 from benchmarks.data.photographs import Photographs, Store
 from benchmarks.data.subsets import stratified_order
+from benchmarks.errors import InductiveError
 
 DIGITS_TEST = 597
 
@@ -149,9 +151,12 @@ def _decoded(samples: Sequence[tuple[str, int]], spec: Dataset) -> Part:
     side = spec.native_resolution
     pixels = np.empty((len(samples), spec.channels, side, side), dtype=np.uint8)
     for number, (path, _) in enumerate(samples):
-        with Image.open(path) as image:
-            if image.size != (side, side):
-                raise ValueError(f"{path} has {image.size[0]}x{image.size[1]} pixels, the others {side}x{side}")
-            one = np.asarray(image.convert("L" if spec.channels == 1 else "RGB"))
+        try:
+            with Image.open(path) as image:
+                if image.size != (side, side):
+                    raise ValueError(f"has {image.size[0]}x{image.size[1]} pixels, the others {side}x{side}")
+                one = np.asarray(image.convert("L" if spec.channels == 1 else "RGB"))
+        except BROKEN as error:
+            raise InductiveError(f"{spec.name}: {path}: {error}; mend or remove it") from error
         pixels[number] = one.reshape(side, side, spec.channels).transpose(2, 0, 1)
     return pixels, np.array([label for _, label in samples], dtype=np.int64)

@@ -8,7 +8,6 @@ training and evaluation: so width and height are scaled alike.
 import posixpath
 import secrets
 import shutil
-import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
-from benchmarks.data import folders, store
+from benchmarks.data import decoders, folders, store
 from benchmarks.data.dataset import FOLDER
 from benchmarks.errors import ConfigError, InductiveError
 from benchmarks.files import read_json_or, write_json
@@ -29,20 +28,24 @@ from benchmarks.training.batches import resize
 
 ABOUT = "squares.json"  # in the new folder: of which images it was made, and how
 HOW = "the middle of each image, as wide as its shorter side, by one antialiased bilinear step"
-ORIENTATION = 0x0112  # the tag of EXIF that says how the camera was held
 TURNED = "turned upright (EXIF)"
 WHITE = "transparent in part, laid on white"
 ENLARGED = "smaller, and enlarged"
 TOGETHER = 256  # images that wait for a thread: Ctrl-C waits for few of them
 NAMED = 10  # files that an error names
-UNREADABLE = (*store.BROKEN, struct.error, TypeError, Image.DecompressionBombError)  # what PIL raises for damaged files
+UNREADABLE = (*store.BROKEN, *decoders.BROKEN)  # what PIL raises for damaged files
 
 Show = Callable[[str, int], AbstractContextManager[Callable[[], None]]]  # console.counting
 
 
 def squares_name(name: str, side: int) -> str:
     """The data set that the squares of `folder:PATH` are, however its path is written."""
-    return f"{FOLDER}{posixpath.normpath(name.removeprefix(FOLDER))}-{side}px"
+    return f"{usual_name(name)}-{side}px"
+
+
+def usual_name(name: str) -> str:
+    """The one name of a data set `folder:PATH` that studies take."""
+    return f"{FOLDER}{posixpath.normpath(name.removeprefix(FOLDER))}"
 
 
 def write_squares(name: str, side: int, data: Path, show: Show) -> Iterator[str]:
@@ -51,6 +54,7 @@ def write_squares(name: str, side: int, data: Path, show: Show) -> Iterator[str]
     Raises InductiveError where the new folder is there with something else in it, and naming the files that cannot be
     read; then nothing is written.
     """
+    name = usual_name(name)
     source = folders.place(name, data)
     if not source.is_dir():
         raise ConfigError("--dataset", f"'{name}': there is no folder {source}")
@@ -134,9 +138,12 @@ def square(path: Path, side: int) -> tuple[Image.Image, set[str]]:
         if opened.mode not in (*folders.GREY, *folders.COLOUR, "PA"):
             raise ValueError(f"PIL's mode {opened.mode}; images must have 8 bits a channel")
         grey = opened.mode in folders.GREY
-        if opened.getexif().get(ORIENTATION, 1) not in (0, 1):
+        turn = decoders.turn_of(opened)
+        if turn is None:
+            image = opened.copy()
+        else:
             special.add(TURNED)
-        image = ImageOps.exif_transpose(opened)
+            image = opened.transpose(turn)
     if image.has_transparency_data:
         colours = image.convert("RGBA")
         if np.asarray(colours)[..., 3].min() < 255:

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from benchmarks.data import official
+from benchmarks.data import folders, official
 from benchmarks.data.catalogue import DATASETS, dataset
 from benchmarks.data.dataset import Images, Places
-from benchmarks.data.store import load_images
+from benchmarks.data.store import load_images, make_ready
 from benchmarks.errors import ConfigError, InductiveError
 from benchmarks.running import prepare
 from models.catalogue.sizes import SCALES
@@ -88,6 +88,56 @@ def test_a_folder_of_ones_own_is_named_with_its_form(tmp_path: Path) -> None:
         dataset("petz", Places(tmp_path))
     with pytest.raises(ConfigError, match=r"unknown data set 'petz'; .*did you mean `pets`\?$"):
         dataset("petz", Places(tmp_path / "elsewhere"))
+
+
+def own_images(folder: Path, count: int = 10) -> None:
+    """Noise of two classes."""
+    for label in ("ape", "cat"):
+        (folder / label).mkdir(parents=True)
+        for number in range(count):
+            pixels = np.random.default_rng(number).integers(0, 256, (8, 8), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / label / f"{number}.png")
+
+
+@pytest.mark.parametrize("name", ["pets/", "./pets", "pets//", "others/../pets"])
+def test_a_folder_has_one_name(name: str, tmp_path: Path) -> None:
+    """Runs on it have one id, and its images are kept once. A trailing slash is what a shell completes."""
+    own_images(tmp_path / "pets")
+    with pytest.raises(ConfigError, match=r"is not how that folder is usually written; did you mean `folder:pets`\?$"):
+        dataset(f"folder:{name}", Places(tmp_path))
+    assert dataset("folder:pets", Places(tmp_path)).classes == 2
+
+
+def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    """A letter that is not Latin counts nine times as a file's name. What breaks otherwise: "File name too long"."""
+    name = "\u732b" * 30
+    own_images(tmp_path / name)
+    with pytest.raises(ConfigError, match=r"too long for names of files, as which it has 279 letters \(at most 200"):
+        dataset(f"folder:{name}", Places(tmp_path))
+
+
+@pytest.mark.parametrize("beside", ["valid", "validation", "Test"])
+def test_a_part_by_another_name_is_not_passed_over(beside: str, tmp_path: Path) -> None:
+    """Otherwise a fifth of train would be the test part, and the images meant for it never read. Beside a part called
+    `test` it is said by `prepare`, and none of a tree that is split by classes alone."""
+    own_images(tmp_path / "pets" / "train")
+    own_images(tmp_path / "pets" / beside)
+    with pytest.raises(InductiveError, match=rf"there is {beside}, and a test part is called test or val: rename it"):
+        dataset("folder:pets", Places(tmp_path))
+    own_images(tmp_path / "pets" / "test")
+    assert dataset("folder:pets", Places(tmp_path)).test_count == 20
+    assert folders.other_files("folder:pets", tmp_path) == f"folder:pets: not read, as it is no part: {beside}"
+    own_images(tmp_path / "flat")
+    assert folders.other_files("folder:flat", tmp_path) == ""
+
+
+def test_an_image_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """Of equal squares, which are decoded into an array. Reference: the file that was cut here."""
+    own_images(tmp_path / "pets")
+    file = tmp_path / "pets" / "cat" / "3.png"
+    file.write_bytes(file.read_bytes()[:70])
+    with pytest.raises(InductiveError, match=rf"^folder:pets: {file}: .*; mend or remove it$"):
+        make_ready("folder:pets", tmp_path)
 
 
 # name: images of the training part, of the test part, classes, pixels, channels, mirrored

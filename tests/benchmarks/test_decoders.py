@@ -9,17 +9,19 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from torchcodec.decoders import decode_image
 
 from benchmarks.data.decoders import DECODERS, REDUCED, UnreadableError, check_decoder, differences, facts, opened
 from benchmarks.data.photographs import Views, squares
 from benchmarks.errors import ConfigError
+from benchmarks.running.squares import TURNED, square
 
 HEIGHT, WIDTH = 24, 36
 ORIENTATION = 0x0112
@@ -181,6 +183,19 @@ def test_exact_files_are_what_was_drawn(name: str) -> None:
     assert np.abs(shown(EXACT["colour"], name, 1)[..., 0] - weighted).max() < 1.01  # torchcodec's rounds down
 
 
+def test_a_malformed_tag_beside_the_orientation_does_no_harm(tmp_path: Path) -> None:
+    """Viewers show such pictures; Pillow's `exif_transpose` writes all tags anew, and raises struct.error. Reference:
+    the same picture with the orientation alone. `look` takes them, too."""
+    entries = (struct.pack("<HHIHH", ORIENTATION, 3, 1, 6, 0), struct.pack("<HHI4s", 0x0128, 2, 1, b"x"))
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(entries)) + b"".join(entries) + struct.pack("<I", 0)
+    odd, usual = (encoded(COLOUR, "JPEG", quality=95, exif=one) for one in (exif, turned(6)))
+    with pytest.raises(struct.error):
+        ImageOps.exif_transpose(Image.open(io.BytesIO(odd)))
+    np.testing.assert_array_equal(np.asarray(opened(odd, 3)), np.asarray(opened(usual, 3)))
+    (tmp_path / "odd.jpg").write_bytes(odd)
+    assert square(tmp_path / "odd.jpg", 8)[1] >= {TURNED}
+
+
 @pytest.mark.parametrize("name", DECODERS)
 @pytest.mark.parametrize("orientation", UPRIGHT)
 def test_an_image_is_shown_upright(orientation: int, name: str) -> None:
@@ -215,6 +230,13 @@ def test_what_cannot_be_decoded_is_said_on_one_line(kind: str, name: str) -> Non
     assert str(refusal.value) and "\n" not in str(refusal.value) and "0x" not in str(refusal.value)
     with pytest.raises(UnreadableError):
         opened(data, 3)
+
+
+@pytest.mark.parametrize("kind", ["TGA", "PCX", "ICO", "JPEG2000"])
+def test_any_other_format_goes_by_pillow(kind: str) -> None:
+    """Whatever its name ends in: what has been packed can be decoded by either. Reference: Pillow."""
+    data = encoded(COLOUR, kind, **({"sizes": [COLOUR.size]} if kind == "ICO" else {}))
+    np.testing.assert_array_equal(shown(data, "torchcodec"), shown(data, "pillow"))
 
 
 @pytest.mark.parametrize("kind", BY_PILLOW_ALONE)

@@ -11,10 +11,11 @@ from PIL import Image
 from benchmarks.cli.main import main
 from benchmarks.console import counting, terminal
 from benchmarks.data import folders
+from benchmarks.data.decoders import ORIENTATION
 from benchmarks.data.store import load_images
 from benchmarks.errors import InductiveError
 from benchmarks.running.prepare import data_set
-from benchmarks.running.squares import ABOUT, ENLARGED, ORIENTATION, TURNED, WHITE, square, write_squares
+from benchmarks.running.squares import ABOUT, ENLARGED, TURNED, WHITE, square, write_squares
 
 NAME, SIDE = "folder:pets", 16
 
