@@ -86,6 +86,8 @@ def plan(study: str, gpu: str | None, cluster: Path | None, workers: int | None,
         say(console, _memory_words(taken, machine))
     for text in lacking:
         say(console, f"before running: {text}")
+    for text in preflight.learned_words(loaded.runs, root):
+        say(console, text)
     heads, rows, meaning = power.plan_table(second or loaded, root)
     if rows:
         table(console, "comparisons", dict.fromkeys(heads, "right") | dict.fromkeys(heads[:1], "left"), rows)

@@ -194,6 +194,8 @@ def run_study(
     keep_text(study, root)
     for line in preflight.decode(study, runs, settings.data):
         say(console, line)
+    for line in preflight.learned_words(study.runs, root):
+        say(console, line)
     codes: list[int] = []
     ended: dict[str, str] | None = None
     while True:

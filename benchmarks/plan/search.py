@@ -267,14 +267,28 @@ def changed_keys(space: Space) -> tuple[str, ...]:
 
 
 def reaching(space: Space, run: Run) -> Space:
-    """What of a space makes a difference to a run: drop path does only where the network has it, what belongs to an
-    optimiser or to the end of a schedule only with these, unless they are drawn themselves."""
-    recipe = run.recipe
+    """What of a space makes a difference to a run: drop path does only where the network has it, mirroring and colours
+    only where the images do, and what belongs to another key of the recipe only where that is on, or drawn itself."""
+    recipe, data = run.recipe, run.data
+
+    def off(key: str, value: object) -> bool:
+        """Whether a key of the recipe has the value by which it is off, in every trial."""
+        drawn = key in space or ("augmentation" in space and key in AUGMENTATION)
+        return not drawn and bool(getattr(recipe, key) == value)
+
     idle = {
         "drop_path": "drop_path" not in run.options,
         "momentum": recipe.optimizer != "sgd" and "optimizer" not in space,
-        "betas": recipe.optimizer == "sgd" and "optimizer" not in space,
-        "final_learning_rate": recipe.schedule == "constant" and "schedule" not in space,
+        "betas": off("optimizer", "sgd"),
+        "first_learning_rate": off("warmup", 0),
+        "final_learning_rate": off("schedule", "constant"),
+        "crop_fill": off("crop_padding", 0),
+        "rrc_ratio": off("rrc_scale", 1),
+        "flip": not data.flips,
+        "flip_order": not data.flips or off("flip", False),
+        "jitter_saturation": data.channels == 1,
+        "jitter_hue": data.channels == 1,
+        "randaugment_magnitude": off("randaugment_operations", 0),
     }
     return {name: one for name, one in space.items() if not idle.get(name, False)}
 

@@ -6,8 +6,9 @@ What lies there is among the sources of the run, by its SHA-256: when it changes
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.errors import ConfigError, RecordError
 from benchmarks.files import read_json
@@ -70,6 +71,23 @@ def start_state(run: Run, root: Path) -> str:
         return "" if folder is None else read_record(folder).state
     except RecordError:
         return "failed"
+
+
+def trained_on_validation(run: Run, root: Path, planned: Mapping[str, Run] | None = None) -> str:
+    """In words why images of a run's validation part may have been trained on in the run that it starts from, one of
+    those `planned` or a record under `root`; '' where they were not: parts of one draw and share are nested. Nothing is
+    known of what a file comes from."""
+    if not run.init_from or not run.validation:
+        return ""
+    start = (planned or {}).get(run.init_from)
+    there: Mapping[str, Any] = {} if start is None else start.settings()
+    if start is None and (folder := _folder(run.init_from, root)) is not None:
+        there = read_json(folder / "config.json").get("run", {})
+    here = run.settings()
+    differ = [key for key in ("draw", "validation") if there and there.get(key) != here[key]]
+    if not differ or there.get("dataset") != run.dataset:
+        return ""
+    return " and ".join(f"{key} is {there.get(key)} there and {here[key]} here" for key in differ)
 
 
 def check_no_circle(run: Run, root: Path) -> None:
@@ -146,12 +164,19 @@ def start(network: Network, run: Run, root: Path) -> Fitted | None:
         raise RecordError(f"{path}: not the weights that the result was made with (other SHA-256)")
     try:
         weights = read_weights(path)
-        source = _source(path, network.in_channels) if measured(network) else None
+        windows: Any = getattr(network, "windows", None)
+        source = _source(path, network.in_channels) if windows or measured(network) else None
         fitted = fit(network, weights, str(path), source)
     except ModelError as error:
         raise ConfigError(KEY, str(error)) from error
     if measured(network) and source is None and not any(name.endswith(".measured") for name in weights):
         log.warning("%s: the file does not say of which training grid it is: offsets are measured in this one's", path)
+    if windows and source is not None and source.windows != windows:
+        cut: Any = source.windows
+        theirs, ours = (" ".join(f"{m}x{n}" for m, n in one) for one in (cut, windows))
+        log.warning("its windows were cut by its grid: %s there, %s here: another architecture", theirs, ours)
+    if words := trained_on_validation(run, root):
+        log.warning("images of the validation part may have been trained on in %s: %s", run.init_from, words)
     for names, what in ((fitted.fresh, "of other classes, so drawn anew"), (fitted.carried, "carried to this grid")):
         if names:
             log.warning("started from %s: %s: %s", run.init_from, what, ", ".join(names))

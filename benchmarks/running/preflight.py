@@ -76,6 +76,21 @@ def aside_words(run: Run, state: str) -> str:
     return f"set aside: {run.id}: it starts from {run.init_from} ({state})"
 
 
+def learned_words(runs: Iterable[Run], root: Path) -> Iterator[str]:
+    """A warning for each way in which validation images of runs were trained on in the runs that they start from."""
+    planned = {run.id: run for run in runs}
+    found: dict[str, list[str]] = {}
+    for run in planned.values():
+        if words := init_from.trained_on_validation(run, root, planned):
+            found.setdefault(words, []).append(run.id)
+    for words, ids in found.items():
+        many = f"{ids[0]} and {len(ids) - 1:,} more" if len(ids) > 1 else ids[0]
+        yield (
+            f"warning: images of the validation part may have been trained on before, in the run that this starts from: "
+            f"{words} ({many}). What is chosen on validation may be chosen on learned images; test accuracies are not touched"
+        )
+
+
 def check_weights(runs: Iterable[Run], root: Path) -> None:
     """Raises ConfigError when the weights that a run starts from are not there: a ready-made network's file, or what
     `init_from` names. The libraries' own weights are theirs to look for."""

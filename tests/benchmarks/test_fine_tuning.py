@@ -15,12 +15,15 @@ from safetensors.torch import load_file
 from analysis.frame.frame import load
 from benchmarks.cli import run as command
 from benchmarks.data.dataset import Places
+from benchmarks.data.store import load_images
+from benchmarks.data.subsets import draw_subset
 from benchmarks.errors import DONE, FAILED, OTHERS, ConfigError
 from benchmarks.forecast.cost import cells
 from benchmarks.plan.run import Run, make_run, names_of_starts
 from benchmarks.plan.study import FOLDER, Study, expand, load_study
 from benchmarks.records.record import read_record
 from benchmarks.records.states import study_states
+from benchmarks.running.preflight import learned_words
 from benchmarks.running.task import Ending, Task
 from benchmarks.speed.synthetic import write_record
 
@@ -56,6 +59,31 @@ def test_each_run_starts_from_the_one_that_is_the_same_otherwise(tmp_path: Path)
         assert run.init_from == make_run(expected).id and run.init_from in ids
         assert run.recipe.name == "none" and run.steps == 2
     assert len(cells(one, tmp_path)) == 3 + 6
+
+
+@pytest.mark.parametrize(
+    ("arm", "start", "said"),
+    [
+        ({}, {}, ""),
+        ({"train_size": 300}, {}, ""),
+        ({"validation": 0}, {"validation": 0}, ""),
+        ({"validation": 0.2}, {"validation": 0}, "validation is 0 there and 0.2 here"),
+        ({"validation": 0.2}, {"validation": 0.1}, "validation is 0.1 there and 0.2 here"),
+        ({"draw": 7}, {"draw": 0}, "draw is 0 there and 7 here"),
+    ],
+)
+def test_validation_images_that_were_trained_on_are_said(
+    arm: dict[str, Any], start: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    """Reference: the images of both subsets, drawn."""
+    arms = [{"resolution": 8, **start}, {"resolution": 12, "init_from": "arms[0]", **arm}]
+    study = expand({**STUDY, "models": [{"name": "resnet"}], "seed": 0, "train_size": 600, "arms": arms}, "s")
+    first, run = study.runs
+    labels = load_images("digits", tmp_path).train_labels
+    subsets = [draw_subset(labels, 10, one.draw, one.train_size, one.validation) for one in (first, run)]
+    assert bool(set(subsets[0].train) & set(subsets[1].validation)) == bool(said)
+    lines = list(learned_words(study.runs, tmp_path))
+    assert len(lines) == bool(said) and all(said in line and run.id in line for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -308,6 +308,28 @@ def test_a_search_that_makes_no_difference_to_a_model_is_refused() -> None:
         study(GRID + SEARCH.replace(table, 'momentum = "0.8 .. 0.95"'))
 
 
+@pytest.mark.parametrize(
+    ("draw", "other"),
+    [
+        ("randaugment_magnitude = [1, 5, 9]", "randaugment_operations = [0, 2]"),
+        ("rrc_ratio = [1.0, 2.0]", 'rrc_scale = "0.2 .. 0.9"'),
+        ('crop_fill = ["zero", "reflect"]', "crop_padding = [0, 2]"),
+        ("jitter_hue = [0.0, 0.1]", ""),  # digits are grey
+        ("jitter_saturation = [0.0, 0.1]", ""),
+        ("flip = [true, false]", ""),  # and mirrored they are others
+        ('flip_order = ["random", "alternating"]', ""),
+    ],
+)
+def test_what_nothing_switches_on_is_no_difference(draw: str, other: str) -> None:
+    """What would be so many trials of one training under as many ids is refused, unless what switches it on is drawn."""
+    table = 'learning_rate = "log 1e-4 .. 1e-2", weight_decay = "0 .. 0.2"'
+    grid = GRID.replace('recipe = "plain"', 'recipe = "none"')
+    with pytest.raises(ConfigError, match=rf"it has no use for {draw.split()[0]}"):
+        study(grid + SEARCH.replace(table, draw))
+    if other:
+        study(grid + SEARCH.replace(table, f"{draw}, {other}"))
+
+
 def test_what_is_drawn_can_be_no_axis_as_well() -> None:
     """Cells that differ in a drawn key alone have the same trials, and what confirms them could not be told apart."""
     both = GRID.replace('recipe = "plain"', 'recipe = { name = "plain", learning_rate = [1e-3, 1e-2] }') + SEARCH

@@ -141,6 +141,20 @@ def test_an_encoding_keeps_the_unit_of_the_weights_it_starts_from(
         caplog.clear()
 
 
+@pytest.mark.parametrize("model", ["swin", "swin_v2"])
+def test_windows_that_the_grid_had_cut_are_said(
+    model: str, tiny: Make, perform: Perform, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such a network has larger windows than the one it starts from. Reference: the windows of both, by `describe`."""
+    small, large = ({"model": model, "resolution": side, "budget": {"steps": 0}} for side in (8, 32))
+    start = tiny(**small, options={"scale": 8, "window": 4})
+    perform(start)
+    for settings, said in ((small, False), (large, True)):
+        run = tiny(**settings, options={"scale": 8, "window": 4}, init_from=start.id, seed=1)
+        perform(run)
+        assert ("its windows were cut by its grid: 4x4 2x2" in caplog.text) == said
+
+
 def test_other_weights_make_a_run_stale_and_stop_it(first: Run, tiny: Make, perform: Perform, tmp_path: Path) -> None:
     """The id names them, their content decides: changed bytes are named, for a finished run and an unfinished one."""
     file = tmp_path / "start.safetensors"
