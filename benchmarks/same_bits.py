@@ -185,7 +185,11 @@ SAME = {
     # positions/biases.py: offsets in units of the training grid, unless weights come from another
     ("ContinuousBias", "3ef6bc52"): "a072fb05",
     ("Fire", "423b20e4"): "e8350641",
-    ("Measured", "9a44f007"): "",
+    ("Measured", "47c9ed1e"): "",
+    # positions/base.py, ladder.py: how much wider an encoding makes what a token sees, for descriptions
+    ("Position", "3d8f6691"): "32acfafb",
+    ("Conditional", "5b41e3a0"): "0f5baadf",
+    ("Ladder", "0c58bba8"): "69226bfd",
     ("Adapted", "d207ace5"): "d6f9d7a7",  # adapter.py: no trial of a size while torch.compile traces
     ("parse_way", "f018e526"): "893e581b",  # options.py: a slip is no number; what was one, is
     # decoders.py: a message says how torchcodec is installed; images are turned without writing their other tags anew

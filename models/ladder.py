@@ -162,6 +162,9 @@ class Ladder(Network):
         self.position.carry(way, **choices)
 
     def details(self, height: int, width: int) -> dict[str, int | str]:
-        """How far a token sees, as the mixer says it."""
+        """How far a token sees, as the mixer says it; an encoding that is a convolution widens it."""
         mixer: Mixer = self.blocks[0].mixer  # type: ignore[assignment]  # a ModuleList
-        return mixer.details(self.grid(height, width), self.embed.patch, len(self.blocks))
+        found = dict(mixer.details(self.grid(height, width), self.embed.patch, len(self.blocks)))
+        if "receptive_field" in found:
+            found["receptive_field"] = int(found["receptive_field"]) + self.position.widens * self.embed.patch
+        return found

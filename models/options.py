@@ -6,6 +6,7 @@ command line and the documentation all read this declaration, so they cannot dis
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -69,8 +70,8 @@ class Option:
             allowed = ", ".join(str(a) for a in self.allowed)
             raise self.refused(f"{where}: option `{self.name}` is {value!r}; allowed: {allowed}{near}")
         if isinstance(value, int | float) and not isinstance(value, bool):
-            if value != value:
-                raise self.refused(f"{where}: option `{self.name}` is not a number")
+            if not math.isfinite(value):
+                raise self.refused(f"{where}: option `{self.name}` is {value}, not a finite number")
             low = self.minimum is not None and value < self.minimum
             if low or (self.maximum is not None and value > self.maximum):
                 raise self.refused(f"{where}: option `{self.name}` is {value}; allowed: {self.bounds()}")

@@ -195,7 +195,8 @@ class ResNet(Network):
         width: channels of the stem and of the first stage's blocks. stages: blocks per stage. stem: see `stem_layers`.
         total_stride: pixels per step of the last feature map. block: basic or bottleneck. norm: batch, group or layer.
         padding: zeros or circular; with circular padding the logits are invariant to cyclic shifts of the image by
-        multiples of the total stride. drop_path: rate at which the last block's branch is dropped in training.
+        multiples of the total stride, where that divides the image. drop_path: rate at which the last block's branch
+        is dropped in training.
     """
 
     schemes: ClassVar[Mapping[str, Scheme]] = {"library": TORCHVISION_RESNET, "literature": TORCH7_RESNET}

@@ -177,7 +177,11 @@ def start(network: Network, run: Run, root: Path) -> Fitted | None:
         log.warning("its windows were cut by its grid: %s there, %s here: another architecture", theirs, ours)
     if words := trained_on_validation(run, root):
         log.warning("images of the validation part may have been trained on in %s: %s", run.init_from, words)
-    for names, what in ((fitted.fresh, "of other classes, so drawn anew"), (fitted.carried, "carried to this grid")):
+    for names, what in (
+        (fitted.fresh, "of other classes, so drawn anew"),
+        (fitted.carried, "carried to this grid"),
+        (fitted.kept, "kept, the unit of offsets, of another grid"),
+    ):
         if names:
             log.warning("started from %s: %s: %s", run.init_from, what, ", ".join(names))
     return fitted

@@ -86,8 +86,8 @@ def learned_words(runs: Iterable[Run], root: Path) -> Iterator[str]:
     for words, ids in found.items():
         many = f"{ids[0]} and {len(ids) - 1:,} more" if len(ids) > 1 else ids[0]
         yield (
-            f"warning: images of the validation part may have been trained on before, in the run that this starts from: "
-            f"{words} ({many}). What is chosen on validation may be chosen on learned images; test accuracies are not touched"
+            f"warning: images of the validation part may have been trained on in the run that is started from: {words} "
+            f"({many}); what is chosen on validation may be chosen on learned images. Test accuracies are not touched"
         )
 
 

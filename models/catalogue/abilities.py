@@ -6,6 +6,7 @@ is first needed: so it works for ready-made networks and plugins, too, and torch
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -69,7 +70,9 @@ def own_way(name: str, *, options: Mapping[str, Scalar], text: str) -> str | Non
     if position is None or way not in declared:
         return None
     known = load(ENCODINGS[position].entry).choices.get(way, {})
-    if not all(known.get(key) == () and isinstance(value, float) and value > 0 for key, value in choices.items()):
+    if not all(
+        known.get(key) == () and isinstance(value, float) and 0 < value < math.inf for key, value in choices.items()
+    ):
         return None
     return f"{way}:{','.join(f'{key}={_plain(value)}' for key, value in sorted(choices.items()))}"
 

@@ -28,7 +28,7 @@ log = logging.getLogger("inductive")
 
 Mechanism = Literal["any size", "dynamic", "set_input_size", "rebuilt", "fixed"]
 CARRYING = ("dynamic", "set_input_size", "rebuilt")  # mechanisms that carry positions; each is the name of its way
-POSITIONAL = re.compile(r"pos_embed|meta_mlp|position|rel_pos|cpb_mlp|attention_biases|rope")
+POSITIONAL = re.compile(r"pos_emb|pos_proj|pos_block|patch_pos|meta_mlp|position|rel_pos|cpb_mlp|attention_biases|rope")
 TOKENS = re.compile(r"(cls|class|dist|reg|mask)_(token|embed)$")  # learned tokens: vectors in the shape of matrices
 ATTENTION = re.compile(r"Attention|Attn|XCA|MHSA|GPSA|SHMA")  # classes that compute attention, by their name
 CANDIDATES = 4  # multiples of the stride tried on either side, to name sizes that a network can take
@@ -388,12 +388,14 @@ class Adapted(Network):
         return "position" if POSITIONAL.search(inner) else "backbone"
 
     def no_decay(self) -> set[str]:
-        """Biases, norms, vectors, everything positional, learned tokens, and what the library names."""
+        """Biases, norms, vectors in whatever shape (a layer's weight is none), everything positional, learned tokens,
+        and what the library names."""
         named = getattr(self.net, "no_weight_decay", lambda: ())()
         return {
             name
             for name, parameter in self.named_parameters()
             if parameter.ndim <= 1
+            or (sum(side > 1 for side in parameter.shape) <= 1 and not name.endswith(".weight"))
             or self.part_of(name) == "position"
             or TOKENS.search(name)
             or name.removeprefix("net.") in named

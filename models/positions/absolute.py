@@ -240,6 +240,8 @@ class Conditional(Position):
     The padding is what tells a token where the border is. The class token passes untouched. Works at any grid.
     """
 
+    widens = 2
+
     def __init__(self, **geometry: Any) -> None:
         super().__init__(**geometry)
         self.kernel = nn.Parameter(torch.empty(self.width, 1, 3, 3))

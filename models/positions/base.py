@@ -34,6 +34,7 @@ class Position(nn.Module):
 
     ways: tuple[str, ...] = ()  # how it can be carried to another grid; the first is the default
     choices: ClassVar[Choices] = {}  # what a way can be told
+    widens: ClassVar[int] = 0  # patches by which it makes what a token sees wider, both sides together
     mixes_values: bool = False  # True: needs the probabilities, so attention is always explicit
 
     def __init__(self, *, grid: Grid, width: int, depth: int, heads: int, prefix: int) -> None:

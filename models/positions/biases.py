@@ -106,6 +106,10 @@ class Measured(Position):
         if (measured := state_dict.get(f"{prefix}measured")) is not None:
             rows, columns = measured.tolist()
             self.start_from((rows, columns))
+        elif "measured" in self._buffers:  # weights of this grid, into a network that had started from another
+            del self.measured
+            self.unit = self.trained
+            self._constants.clear()
         super()._load_from_state_dict(state_dict, prefix, *others)
 
 

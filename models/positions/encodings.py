@@ -231,14 +231,15 @@ ENCODINGS = {encoding.name: encoding for encoding in _DECLARED}
 CARRYING = {  # what each way of carrying positions to another grid does, those of families included
     "recompute": "positions computed anew from the numbers of the patches, or, where an encoding is of shares of the "
     "image, from these",
-    "interpolate": "a learned or fixed table resized to the grid, as an image is",
+    "interpolate": "a table resized to the grid, as an image is (of raster offsets, as a line is); of sinusoids in two "
+    "dimensions, places scaled by the size of the training grid over this one's",
     "normalise": "places scaled to the range they had in training: by the place in the image, not the patch's number",
     "rescale_base": "rotation rates lowered, so that the slow ones turn as far over the larger grid as in training",
     "rescale": "slopes scaled with the grid, so that distances count in shares of the image",
     "clip": "offsets beyond those of training are taken for the outermost of these",
     "training_raster": "an offset is looked up as the training grid's raster would have it",
     "keep_window": "windows of as many patches as in training",
-    "grow_window": "windows that grow with the grid, their biases interpolated",
+    "grow_window": "windows that grow with the grid, their biases interpolated, or of Swin V2 computed for new offsets",
     "dynamic": "as the library does it: the table is resized to the grid of each image",
     "set_input_size": "as the library does it: the network is set to the image's size",
     "rebuilt": "as the library does it: a network of that size with the same weights, its table resized",

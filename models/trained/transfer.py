@@ -23,10 +23,12 @@ PREFIX = "net."  # under which the networks of other libraries lie; files have i
 
 @dataclass(frozen=True)
 class Fitted:
-    """What was not taken as it is: names of parameters left as they were drawn, and of tables carried to the grid."""
+    """What was not taken as it is: names of parameters left as they were drawn, and of tables carried to the grid; and
+    of units of offsets that are kept, which are another grid's."""
 
     fresh: tuple[str, ...] = ()
     carried: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
 
 
 def fit(network: Network, weights: Mapping[str, Tensor], what: str, source: Network | None = None) -> Fitted:
@@ -39,7 +41,7 @@ def fit(network: Network, weights: Mapping[str, Tensor], what: str, source: Netw
     own = network.state_dict()
     if all(name.startswith(PREFIX) for name in own) and not any(name.startswith(PREFIX) for name in weights):
         weights = {PREFIX + name: tensor for name, tensor in weights.items()}
-    ready, fresh, carried = dict(weights), [], []
+    ready, fresh, carried, kept = dict(weights), [], [], []
     for name in own.keys() & weights.keys():
         here, there = own[name], weights[name]
         if there.shape == here.shape:
@@ -60,13 +62,13 @@ def fit(network: Network, weights: Mapping[str, Tensor], what: str, source: Netw
         theirs = None if source is None else measured(source).get(place)
         if theirs is not None and theirs.unit != module.unit:
             ready.setdefault(name, torch.tensor(theirs.unit))
-        if name in ready:
-            carried.append(name)
+        if name in ready and ready[name].tolist() != list(module.trained):
+            kept.append(name)
     try:
         network.load_state_dict(ready)
     except RuntimeError as error:
         raise misfit(what, own, ready, error) from error
-    return Fitted(tuple(sorted(fresh)), tuple(sorted(carried)))
+    return Fitted(tuple(sorted(fresh)), tuple(sorted(carried)), tuple(sorted(kept)))
 
 
 def measured(network: Network) -> dict[str, Measured]:

@@ -321,7 +321,7 @@ def test_a_search_that_makes_no_difference_to_a_model_is_refused() -> None:
     ],
 )
 def test_what_nothing_switches_on_is_no_difference(draw: str, other: str) -> None:
-    """What would be so many trials of one training under as many ids is refused, unless what switches it on is drawn."""
+    """So many trials of one training under as many ids are refused, unless what switches it on is drawn."""
     table = 'learning_rate = "log 1e-4 .. 1e-2", weight_decay = "0 .. 0.2"'
     grid = GRID.replace('recipe = "plain"', 'recipe = "none"')
     with pytest.raises(ConfigError, match=rf"it has no use for {draw.split()[0]}"):

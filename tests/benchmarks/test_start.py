@@ -52,7 +52,7 @@ def test_a_run_starts_from_the_final_weights_of_another(
     digest = hashlib.sha256((tmp_path / first.id / "weights.safetensors").read_bytes()).hexdigest()
     result = read_record(tmp_path / run.id).result
     assert result is not None
-    assert result["init_from"] == {"fresh": [], "carried": [], "weights_sha256": digest}
+    assert result["init_from"] == {"fresh": [], "carried": [], "kept": [], "weights_sha256": digest}
     assert read_json(tmp_path / run.id / "execution.json")["sources"][f"weights of {first.id}"] == digest
 
 
@@ -125,7 +125,7 @@ def test_an_encoding_keeps_the_unit_of_the_weights_it_starts_from(
     assert whole.read_bytes() == parts.read_bytes()
     perform(none)
     said = read_record(tmp_path / none.id).result["init_from"]  # type: ignore[index]
-    assert said["carried"] == ["position.measured"]
+    assert (said["carried"], said["kept"]) == ([], ["position.measured"])
     images = torch.randn(3, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         wanted, got = (load_run(run.id, tmp_path).network(images) for run in (start, none))

@@ -156,6 +156,18 @@ def test_receptive_field_is_the_gradients(mixer: str, randomise: Any) -> None:
     assert int(touched.max() - touched.min()) + 1 == network.details(24, 24)["receptive_field"] == 18
 
 
+@pytest.mark.parametrize(("mixer", "field"), [("identity", 6), ("depthwise_conv", 22)])
+def test_a_convolution_as_encoding_widens_the_receptive_field(mixer: str, field: int, randomise: Any) -> None:
+    """`conditional` adds one of 3 x 3 after the first block. Reference: the extent of the gradient."""
+    options = {} if mixer == "identity" else {"kernel": 5}
+    network = rung(mixer, randomise, depth=2, position="conditional", **options)
+    x = images(1, 1, 2 * SIDE, 2 * SIDE).requires_grad_()
+    last_tokens(network, x)[6, 6].sum().backward()
+    assert x.grad is not None
+    touched = x.grad[0, 0].nonzero()
+    assert int(touched.max() - touched.min()) + 1 == network.details(24, 24)["receptive_field"] == field
+
+
 @every_mixer
 def test_dependence_on_content(mixer: str, randomise: Any) -> None:
     """How a mixer weighs a token does not depend on what another token holds, or it does, as stated.

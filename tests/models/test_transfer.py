@@ -52,9 +52,9 @@ def test_offsets_keep_the_unit_of_the_weights(position: str, larger: bool) -> No
     there, here = (16, 24) if larger else (24, 16)
     options = {"position": position, "scale": 8}
     trained, started, again, third = (network(size, seed=size, **options) for size in (there, here, here, there))
-    assert fit(started, trained.state_dict(), "w", trained) == Fitted((), ("position.measured",))
+    assert fit(started, trained.state_dict(), "w", trained) == Fitted(kept=("position.measured",))
     again.load_state_dict(started.state_dict())
-    assert fit(third, started.state_dict(), "w", started).carried == ("position.measured",)
+    assert fit(third, started.state_dict(), "w", started) == Fitted()  # the unit is its own
     images = torch.randn(2, 3, here, here, generator=torch.Generator().manual_seed(5))
     with torch.no_grad():
         wanted = trained(images)
@@ -75,6 +75,17 @@ def test_the_same_weights_again_keep_what_recorded_steps_read(position: str) -> 
     started(images)
     after = started.position._constants
     assert before and before.keys() == after.keys() and all(after[key] is table for key, table in before.items())
+
+
+def test_weights_of_the_grid_after_those_of_another() -> None:
+    """A network that had started from another grid takes weights of its own grid as they are. Reference: theirs."""
+    other, own, started = network(16, position="cpb", scale=8), *(network(24, position="cpb", scale=8) for _ in "ab")
+    fit(started, other.state_dict(), "w", other)
+    started.load_state_dict(own.state_dict())
+    images = torch.randn(2, 3, 24, 24, generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        torch.testing.assert_close(started(images), own(images))
+    assert started.state_dict().keys() == own.state_dict().keys()
 
 
 def test_offsets_in_windows_that_were_clipped_by_the_grid_keep_their_unit() -> None:
