@@ -15,6 +15,7 @@ from benchmarks.errors import InductiveError
 from benchmarks.plan.recipes import Recipe
 from benchmarks.plan.run import Run
 from benchmarks.training.training import model_of
+from models.network import Network
 from models.vit import ViT
 
 MOMENTS: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {  # mean and deviation, as everyone has them
@@ -24,6 +25,15 @@ MOMENTS: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {  # mean a
 SETTABLE = ("name", "learning_rate", "weight_decay", "betas", "batch_size", "warmup", "clip", "crop_padding", "flip")
 """Keys of a recipe that the other trainers follow; all others have to be as the recipe's fields have them."""
 
+OF_TIMMS_VIT = {  # options of ours with which timm's VisionTransformer is the same network
+    "position": "learned_1d",
+    "class_token": False,
+    "registers": 0,
+    "attention_window": 0,
+    "drop_path": 0.0,
+    "layer_scale": 0.0,
+    "mlp_ratio": 4.0,
+}
 NAMES = (  # of a ViT's parts here, and in timm
     ("embed.", "patch_embed.proj."),
     ("position.table", "pos_embed"),
@@ -64,8 +74,21 @@ def check_alike(run: Run) -> None:
         refused.append("recipe.clip = 0, allowed: above 0")
     if run.precision != "float32":
         refused.append(f"precision = {run.precision!r}, allowed: 'float32'")
+    if run.init_from:
+        refused.append("init_from: the others' networks are drawn")
+    if run.model == "vit":
+        asked = {key: run.options[key] for key, value in OF_TIMMS_VIT.items() if run.options[key] != value}
+        refused += [f"{key} = {value!r}, allowed: {OF_TIMMS_VIT[key]!r}" for key, value in asked.items()]
+    elif run.recipe.weight_decay and (spared := decayed_by_timm(model_of(run))):
+        refused.append(f"recipe.weight_decay, which timm's path has on {spared[0]}, too; allowed: 0")
     if refused:
         raise InductiveError(f"{run.id}: other trainers cannot follow {'; '.join(refused)}")
+
+
+def decayed_by_timm(network: Network) -> list[str]:
+    """Names of parameters that ours spares weight decay and timm's rule does not: it goes by the number of axes."""
+    shapes = dict(network.named_parameters())
+    return sorted(name for name in network.no_decay() if shapes[name].ndim > 1)
 
 
 def timm_network(run: Run) -> nn.Module:

@@ -222,6 +222,22 @@ def test_runs_that_cannot_be_given_to_all_are_refused() -> None:
         check_alike(run_with(dataset="mnist"))
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model": "vit", "options": {"attention_window": 1}}, "attention_window = 1, allowed: 0"),
+        ({"model": "vit", "options": {"drop_path": 0.5}}, "drop_path = 0.5, allowed: 0.0"),
+        ({"model": "vit", "options": {"position": "rope_axial"}}, "position = 'rope_axial', allowed: 'learned_1d'"),
+        ({"model": "vit", "options": {"class_token": True}}, "class_token = True, allowed: False"),
+        ({"model": "swin"}, "recipe.weight_decay, which timm's path has on .*bias_table, too; allowed: 0"),
+        ({"init_from": "w.pth"}, "init_from: the others' networks are drawn"),
+    ],
+)
+def test_networks_that_are_not_the_same_there_are_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(InductiveError, match=said):
+        check_alike(run_with(**{"model": "resnet", "options": {}, **changes}))
+
+
 def test_each_is_trained_in_a_process_of_its_own(data: Path, tmp_path: Path) -> None:
     """All three, and none that is known; a training that fails says why."""
     run = run_with(2, model="mlp", size="nano", options={})
