@@ -141,6 +141,11 @@ def pack(listing: Listing, folder: Path, show: Show = silently, unreadable: floa
     vanished meanwhile, more than the share `unreadable` that cannot be decoded, a full disk; a store that was there
     before then stays as it is, and whatever shards are finished wait for the next time.
     """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker's, while it imports the main script
+        raise InductiveError(
+            f"{listing.name}: processes that pack photographs run the main script again, which has to guard what it does "
+            f"by `if __name__ == '__main__':`; or `inductive prepare --dataset {listing.name}` packs them before"
+        )
     _check_files(listing)
     making = folder.with_name(f".{folder.name}.packing")
     folder.parent.mkdir(parents=True, exist_ok=True)

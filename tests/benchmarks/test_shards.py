@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from photographs import write_photographs
 from PIL import Image, ImageOps
 from torchvision.datasets import ImageFolder
 
@@ -740,3 +741,22 @@ def test_two_at_once_do_no_harm(tmp_path: Path) -> None:
     ]
     assert [(one.communicate()[1], one.returncode) for one in both] == [("", 0)] * 2
     assert is_ready(dataset(NAME), tmp_path, whole=True)
+
+
+def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
+    """What packs runs the main script again, as `multiprocessing` does, and would wait for its own lock for ever."""
+    write_photographs(tmp_path / "data" / "photos", each=10)
+    script = "from pathlib import Path\nfrom benchmarks.data.store import make_ready\n"
+    (tmp_path / "own.py").write_text(script + 'make_ready("folder:photos", Path("data"))\n')
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "own.py"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "has to guard what it does by `if __name__ == '__main__':`" in done.stderr
