@@ -7,7 +7,7 @@ A network writes its forward pass once, in `run(images, parts)`. `model(x)` call
 
     embedding      tokens after embedding and position (B N D), or the feature map after the stem (B C H W)
     block.i        tokens after block i                stage.i     feature map after stage i
-    attention.i    probabilities of attention layer i (B h N N; windows: B windows h n n)
+    attention.i    probabilities of attention layer i (B h N N; windows: B windows h n n, of timm's (B windows) h n n)
     pooled         what the head reads (B D)
 """
 

@@ -343,7 +343,7 @@ class Adapted(Network):
         except (RuntimeError, AssertionError, ValueError, TypeError, IndexError, ZeroDivisionError) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             near = ", ".join(str(side) for side in self.nearest(height)) if height == width else ""
-            said = f"nearest {near}" if near else "no size near it works either"
+            said = f"nearest {near}" if near else f"this network was made for {self.home}"
             raise ModelError(f"image {height} x {width} cannot be taken ({reason}): {said}") from error
 
     def nearest(self, side: int) -> list[int]:

@@ -190,11 +190,11 @@ class Timm(Adapted):
 
     def patch_convolution(self) -> str:
         """timm's name of the convolution that cuts the image."""
-        return "patch_embed.proj"
+        return f"{embedding_name(self.net)}.proj"
 
     def set_patch(self, image_size: int, patch: int) -> None:
         """Tell the embedding the sides of images and patches in pixels."""
-        embed: Any = self.net.patch_embed
+        embed: Any = self.net.get_submodule(embedding_name(self.net) or "")
         embed.patch_size = (patch, patch)
         embed.img_size = None if embed.img_size is None else (image_size, image_size)  # its grid stays as it is
 
@@ -225,8 +225,13 @@ def mechanism_of(net: nn.Module, fixed: bool) -> Mechanism:
 
 def patch_of(net: nn.Module) -> int | None:
     """Pixels along the side of a patch, for networks that cut the image by timm's PatchEmbed."""
-    embed = getattr(net, "patch_embed", None)
-    return int(embed.patch_size[0]) if isinstance(embed, PatchEmbed) else None
+    name = embedding_name(net)
+    return None if name is None else int(getattr(net, name).patch_size[0])
+
+
+def embedding_name(net: nn.Module) -> str | None:
+    """Where a network has timm's PatchEmbed: `stem` in MLP-Mixer and its kin; None where it has none."""
+    return next((name for name in ("patch_embed", "stem") if isinstance(getattr(net, name, None), PatchEmbed)), None)
 
 
 def _shape(tensor: Tensor) -> str:

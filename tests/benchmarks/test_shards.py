@@ -759,4 +759,4 @@ def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode != 0
-    assert "has to guard what it does by `if __name__ == '__main__':`" in done.stderr
+    assert "has to guard what it does by `if __name__" in done.stderr

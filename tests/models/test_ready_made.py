@@ -342,7 +342,7 @@ def test_the_nearest_sizes_of_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None
         assert refusal(lambda side=side: network.grid(side, side)) == (  # type: ignore[misc]
             f"image {side} x {side} cannot be taken (too odd): nearest {near}"
         )
-    assert refusal(lambda: network.grid(64, 96)).endswith("no size near it works either")
+    assert refusal(lambda: network.grid(64, 96)).endswith(f"this network was made for {network.home}")
 
 
 def test_weights_that_do_not_fit(tmp_path: Path) -> None:
