@@ -22,6 +22,9 @@ def compare(a: Record, b: Record, places: Places | None = None) -> tuple[McNemar
     data = [run.dataset for run in runs]
     if data[0] != data[1]:
         raise ConfigError("--against", f"the test images are others: {a.id} has {data[0]}, {b.id} has {data[1]}")
+    digests = [(record.execution or {}).get("data", {}).get("test") for record in (a, b)]  # absent in early records
+    if None not in digests and digests[0] != digests[1]:
+        raise ConfigError("--against", f"the test images are others: {data[0]} was changed between {a.id} and {b.id}")
     right = [_correct(record, run) for record, run in zip((a, b), runs, strict=True)]
     if right[0].shape != right[1].shape:
         raise RecordError(f"{b.path}: measured on {right[1].size} test images, {a.id} on {right[0].size}")

@@ -11,7 +11,7 @@ PLACE, HOST = "PATH", "HOST"
 PATH = re.compile(r"(?<![\w./~])(?!(?<=<)/\w+>)(?:~[\w.-]*/|/)[^\s/'\",;()<>\[\]]+(?:/+[^\s/'\",;()<>\[\]]+)*/*")
 
 
-IN_ID = re.compile(r"(?<=folder_)[_~].*?(?=-n\d+-r\d+-)")  # 'resnet-folder__home_me_pets-n100-r8-d0-s0-...'
+IN_ID = re.compile(r"(?<=folder_).*?(?=-n\d+-r\d+-)")  # 'resnet-folder__home_me_pets-n100-r8-d0-s0-...'
 
 
 class Redactor:
@@ -34,8 +34,12 @@ class Redactor:
         for path, name in self.known.items():
             text = text.replace(path, name)
         text = PATH.sub(PLACE, text)
-        text = IN_ID.sub(lambda found: self.in_ids.get(found.group(), PLACE), text)
+        text = IN_ID.sub(lambda found: self._in_an_id(found.group()), text)
         return self.hosts.sub(HOST, text) if self.hosts else text
+
+    def _in_an_id(self, name: str) -> str:
+        """A folder of images in an id of a run: what is below the data folder stays, unless its path is known."""
+        return self.in_ids.get(name, PLACE if name[:1] in ("_", "~") else name)
 
     def values(self, value: Any) -> Any:
         """The same for every text in a value of lists and mappings, keys included."""

@@ -105,7 +105,7 @@ def _answers(content: Content) -> list[str]:
 
 def _trust(content: Content) -> list[str]:
     """The checks, and how many runs are in which state."""
-    found = ["; ".join([one.text, *one.details]) for one in content.trust.findings]
+    found = [f"{one.text} {'; '.join(one.details)}".rstrip() for one in content.trust.findings]
     states = ", ".join(f"{number:,} {state}" for state, number in content.states.items())
     return [*found, f"Runs: {states}."]
 

@@ -1,5 +1,6 @@
 """Which test images each network gets right, from the predictions that its record keeps of them."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +20,17 @@ KEPT = ("logits", "top5", "classes")
 
 
 def correctness(root: Path, rows: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
-    """For each row (one a run, of `Frame.rows`) whether each image was classified rightly; runs whose predictions
-    were not kept, or cannot be read, are absent. The mean is the column accuracy, but for records of before the
-    predicted class was kept: there the best of logits in 16 bits counts, in which an image whose two best classes are
-    equal to three digits can count otherwise."""
+    """For each row (one a run, of `Frame.rows`) whether each image was classified rightly; runs whose predictions were
+    not kept, or cannot be read, are absent, and those with another number of images than most. The mean is the column
+    accuracy, but for records of before the predicted class was kept: there the best of logits in 16 bits counts, in
+    which an image whose two best classes are equal to three digits can count otherwise."""
     found = {}
     for row in each_row(rows[rows["predictions"].isin(KEPT)]):
         right = read_correct(root / row.run, row.evaluation, row.part)
         if right is not None:
             found[row.run] = right
-    return found
+    usual = Counter(map(len, found.values())).most_common(1)
+    return {run: right for run, right in found.items() if len(right) == usual[0][0]}
 
 
 def read_correct(folder: Path, evaluation: str, part: str) -> NDArray[np.bool_] | None:

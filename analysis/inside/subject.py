@@ -154,7 +154,16 @@ def _ready_made(name: str, images: str | None, count: int, weights: str) -> Subj
     shown = (pixels - mean) / deviation
     labels = torch.full((len(files),), -1)
     where = f"{len(files)} files of {images}: {way.words}" if files else "no images"
+    where = f"{_weights_words(weights)}; {where}"
     return Subject(name, network, shown, to_look_at(pixels), labels, tuple(range(len(files))), where, ())
+
+
+def _weights_words(weights: str) -> str:
+    """What weights a ready-made network has."""
+    source, _, rest = weights.partition(":")
+    if source == "none":
+        return "initial (random) weights, not trained (--weights library: those of the library)"
+    return f"weights of {rest}" if source == "file" else f"the library's weights{f' {rest}' if rest else ''}"
 
 
 def image_files(path: Path, parts: Sequence[str] = ()) -> list[Path]:

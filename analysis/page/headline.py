@@ -25,7 +25,7 @@ from analysis.questions.comparisons.verdicts import all_verdicts
 from analysis.questions.data_needed.baselines import Baseline
 from analysis.questions.data_needed.numbers import DataNeeded
 from analysis.questions.data_needed.numbers import numbers as data_needed
-from analysis.questions.data_needed.sentences import factor_words, known
+from analysis.questions.data_needed.sentences import factor_words, telling
 from analysis.questions.resolution.retention import with_retention
 from analysis.statistics import intervals
 from analysis.statistics.intervals import Estimate
@@ -107,7 +107,7 @@ def _to_match(arm: ReportedArm, of: DataNeeded, baseline: Baseline) -> str:
     if not rows:
         return ""
     names, reached = spoken(arm), _whole(table["reference_accuracy"].iloc[0])
-    needs = {label: row for label, row in rows.items() if row.verdict != "unclear" and known(row.mean, row.bound)}
+    needs = {label: row for label, row in rows.items() if row.verdict != "unclear" and telling(row)}
     level = [label for label, row in rows.items() if row.verdict == "unclear"]
     images = f"{wording.number(baseline.train_size)} images"
     reference = names[baseline.reference]

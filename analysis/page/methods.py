@@ -33,8 +33,10 @@ def sentences(study: Study, frame: Frame, arms: Sequence[ReportedArm]) -> list[s
     if not arms:
         return []
     return [
-        "Intervals are 95 % Student t-intervals over independent units, cut at 0 and 100 %. One unit, or units that "
-        "are all equal, give no interval. What varies: " + _each(arms, lambda arm: intervals.covers(arm.runs)) + ".",
+        "Intervals are 95 % Student t-intervals over independent units; those of accuracies are cut at 0 and 100 %. "
+        "One unit, or units that are all equal, give no interval. What varies: "
+        + _each(arms, lambda arm: intervals.covers(arm.runs))
+        + ".",
         "All intervals are conditional on the fixed test set. What another test set of that size would change is not "
         "in them: " + _each(arms, _test_error) + ".",
         "Models share draws and seeds, so differences are taken run by run between the same draw and seed, and the "
@@ -87,13 +89,15 @@ def _done(reported: ReportedArm) -> str:
     evaluated = f"and tested at {resolutions} px" if resolutions else "and not yet tested"
     parts = f"stratified by class, nested, the same for every model; {arm.validation_words}"
     by = f"in {arm.precision} for {wording.number(arm.budget)} {arm.budget_kind} by recipe {arm.recipe}"
-    trained = f"were trained on {sizes} images ({parts}) at {arm.resolution} px {by}"
+    done = int(runs["state"].isin(DONE).sum())
+    were = "were trained" if reported.begun else "are to be trained"
+    trained = f"{were} on {sizes} images ({parts}) at {arm.resolution} px {by}"
     if arm.budget == 0:
         trained = f"were not trained here, but taken as they are, at {arm.resolution} px in {arm.precision}"
     return (
         f"Data set {data.name}: {data.title}, {sum(data.train_counts):,} training and {data.test_count:,} test images "
         f"of {data.classes} classes; {data.source}. {_models(runs)}, size {arm.size}, "
-        f"{trained}, {evaluated}. Runs: {len(runs):,}, of "
+        f"{trained}, {evaluated}. Runs: {'' if done == len(runs) else f'{done:,} of '}{len(runs):,}, of "
         f"{wording.count(runs['draw'].nunique(), 'draws')} and {wording.count(runs['seed'].nunique(), 'seeds')}. "
         f"Configurations tried in tuning before the recipe of a model was fixed: {_trials(reported)}."
     )

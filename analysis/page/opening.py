@@ -24,7 +24,7 @@ from analysis.page.headline import foremost, headline
 from analysis.provenance.trust import Trust
 from analysis.questions.comparisons.verdicts import all_verdicts
 from analysis.questions.data_needed.numbers import numbers as data_needed
-from analysis.questions.data_needed.sentences import known
+from analysis.questions.data_needed.sentences import telling
 from analysis.questions.positions.numbers import numbers as positions
 from analysis.questions.resolution.numbers import numbers as resolution
 from analysis.statistics import intervals
@@ -129,8 +129,9 @@ def facts(frame: Frame, arms: Sequence[ReportedArm]) -> Iterator[str]:
         yield f"{wording.count(len(arms), 'conditions')}, by {wording.names(names.differing)}"
     units = list(dict.fromkeys(intervals.units_words(arm.runs) for arm in arms))
     yield from units if len(units) == 1 else ()
-    finished = int(frame.runs["state"].isin(DONE).sum())
-    yield f"{finished:,} of {wording.count(len(frame.runs), 'runs')} finished"
+    done, stale = int(frame.runs["state"].isin(DONE).sum()), int((frame.runs["state"] == "stale").sum())
+    of = f"{done:,} of {wording.count(len(frame.runs), 'runs')}"
+    yield f"{of} with a result, {stale:,} of them stale" if stale else f"{of} finished"
 
 
 def _parts(words: str) -> list[str]:
@@ -161,7 +162,7 @@ def _data_chip(arm: ReportedArm) -> Iterator[Chip]:
         of.at_reference[of.at_reference["reference"] == of.baselines[0].reference] if of.baselines else of.at_reference
     )
     rows = each_row(table[table["verdict"].isin(("above", "below"))]) if not table.empty else ()
-    told = [row for row in rows if known(row.mean, row.bound)]
+    told = [row for row in rows if telling(row)]
     if told:
         most = max(told, key=lambda row: row.mean)
         sign = {"at least": "> ", "at most": "< "}.get(most.bound, "")

@@ -51,10 +51,9 @@ def runs_behind(arm: ArmData, links: Anchors, pairs: pd.DataFrame) -> tuple[Mode
     """Every run of an arm, by model and train size, with its accuracy at every test resolution; then the pairs
     behind differences (`pairs`: of `pairs_of`)."""
     rows = by_carry(arm.rows)
-    accuracy = {
-        (run, resolution): value
-        for run, resolution, value in each_row(rows.sort_values("carry")[["run", "test_resolution", "accuracy"]])
-    }  # where positions were carried in several ways: the last by name; evaluations.csv has them all
+    shown = rows.sort_values(["carry_default", "carry"])  # the default way last; evaluations.csv has the others
+    values = each_row(shown[["run", "test_resolution", "accuracy"]])
+    accuracy = {(run, resolution): value for run, resolution, value in values}
     resolutions = sorted(rows["test_resolution"].unique().tolist())
     heads = [f"{r} px" for r in resolutions]
     units = {run: (str(draw), str(seed)) for run, draw, seed in each_row(arm.runs[["run", "draw", "seed"]])}

@@ -25,8 +25,8 @@ Value = TypeVar("Value")
 
 def redactor_of(runs: Iterable[Run], found: Iterable[Trace]) -> Redactor:
     """What hides the hosts of the traces, and every path: those in the settings of the runs, whose whole text after
-    'folder:' or 'file:' is the path, stay apart."""
-    texts = (re.match(r"(?:\w+:)?([/~].*)", text) for run in runs for text in _texts(run.settings()))
+    'folder:' or 'file:' is the path, stay apart. Of relative ones those with a slash are meant."""
+    texts = (re.match(r"(?:(?:file|folder):)?(.*/.*)", text) for run in runs for text in _texts(run.settings()))
     return Redactor((host for one in found for host in one.hosts), (text[1] for text in texts if text))
 
 

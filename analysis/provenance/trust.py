@@ -28,9 +28,10 @@ from benchmarks.records.validity import UNREADABLE, leftovers
 
 # What a check looks for. edits: of the study's file, after a result. left out: finished runs that no table shows.
 # unfinished: runs and evaluations that are not in yet. unequal: what the models of an arm differ in. hardware: several
-# kinds of it, or versions of libraries, in an arm. code: several sources in an arm, or changed ones that were accepted.
-# records: what attempts that had lost their run left. determinism: bits that nobody can have again.
-Kind = Literal["edits", "left out", "unfinished", "unequal", "hardware", "code", "records", "determinism"]
+# kinds of it, or versions of libraries, in an arm. images: others in an arm. code: several sources in an arm, or
+# changed ones that were accepted. records: what attempts that had lost their run left. determinism: bits that nobody
+# can have again.
+Kind = Literal["edits", "left out", "unfinished", "unequal", "hardware", "images", "code", "records", "determinism"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
@@ -210,10 +211,10 @@ def _are(number: int) -> str:
 
 
 def _mixed(found: Sequence[Trace], arms: Sequence[ArmData]) -> Iterator[Finding]:
-    """Arms whose runs were made on several kinds of hardware or by several library versions; and by several sources, or
-    measured by several versions of the measuring code."""
+    """Arms whose runs were made on several kinds of hardware or by several library versions; on several versions of
+    the images; and by several sources, or measured by several versions of the measuring code."""
     by_run = {one.run: one for one in found}
-    machines, sources = [], []
+    machines, images, sources = [], [], []
     if not any(one.execution for one in found):
         yield Finding("hardware", "No run has been made, so there are no hardware and no sources to compare.", False)
         return
@@ -226,6 +227,10 @@ def _mixed(found: Sequence[Trace], arms: Sequence[ArmData]) -> Iterator[Finding]
         ):
             if len(set(values)) > 1:
                 machines.append(f"{arm.arm.words}: {what}: {counted(values)}")
+        for part in ("train", "test"):
+            digests = [str(digest)[:12] for one in group if (digest := one.execution.get("data", {}).get(part))]
+            if len(set(digests)) > 1:  # absent in early records
+                images.append(f"{arm.arm.words}: {part} images by digest: {counted(digests)}")
         changed = _several_sources(group)
         if changed:
             sources.append(f"{arm.arm.words}: sources: {wording.names(changed)}")
@@ -237,6 +242,10 @@ def _mixed(found: Sequence[Trace], arms: Sequence[ArmData]) -> Iterator[Finding]
     else:
         text = "All runs of a condition were made on the same hardware, by the same library versions."
         yield Finding("hardware", text, False)
+    if images:
+        yield Finding("images", "Comparisons that mix images, as the data set was changed:", True, tuple(images))
+    else:
+        yield Finding("images", "All runs of a condition were made on the same images.", False)
     if sources:
         yield Finding("code", "Comparisons that mix sources:", True, tuple(sources))
     else:

@@ -144,7 +144,7 @@ def pack(listing: Listing, folder: Path, show: Show = silently, unreadable: floa
     if getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker's, while it imports the main script
         raise InductiveError(
             f"{listing.name}: processes that pack photographs run the main script again, which has to guard "
-            f"what it does by `if __name__ == '__main__':`; or `inductive prepare --dataset {listing.name}` packs them before"
+            f"what it does by `if __name__ == '__main__':`; `inductive prepare --dataset {listing.name}` packs before"
         )
     _check_files(listing)
     making = folder.with_name(f".{folder.name}.packing")

@@ -141,6 +141,10 @@ def test_paths_in_ids_of_runs() -> None:
     assert redactor.text(f"start {one}") == "start vit-none-folder_PATH1-n100-r16-d0-s0-01234567"
     assert redactor.text(one.replace("my pets", "else")) == "vit-none-folder_PATH-n100-r16-d0-s0-01234567"
     assert redactor.text("folder:/home/me/my pets, folder:/home/me/my") == "folder:PATH1, folder:PATH2"
+    relative = Redactor(paths=["../alice/pets"])
+    assert (
+        relative.text("folder:../alice/pets, mlp-folder_.._alice_pets-n9-r8-") == "folder:PATH, mlp-folder_PATH-n9-r8-"
+    )
     for text in ("resnet-folder_pets-n100-r8-d0-s0-01234567", "train_data-n100-r8-d0"):
         assert redactor.text(text) == text
 

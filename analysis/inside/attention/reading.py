@@ -121,8 +121,9 @@ def no_attention(network: Network, height: int, width: int) -> str:
         what = "has no layer of attention" if said == "none" else f"hides its attention: {said}"
     else:
         what = f"is a {type(network).__name__}, which has no layer of attention"
-    positions = "positions, " if isinstance(network, Adapted) or hasattr(network, "position") else ""
-    return f"{what}, so no row of it can be shown; other views: {positions}features, training"
+    positions = "positions, " if hasattr(network, "position") else ""
+    views = "features" if isinstance(network, Adapted) else f"{positions}features, training"
+    return f"{what}, so no row of it can be shown; other views: {views}"
 
 
 def _numbered(parts: Parts, kind: str) -> list[str]:

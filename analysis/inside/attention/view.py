@@ -340,7 +340,7 @@ def _by_head(subject: Subject, measured: Measured) -> Panel:
     def means(arrays: Sequence[NDArray[Any]]) -> tuple[NDArray[np.float64], ...]:
         return tuple(one.mean(axis=0) for one in arrays)
 
-    control = f"Untrained: {untrained_words([subject])}." if trained else "A ready-made network has no untrained one."
+    control = f"Untrained: {untrained_words([subject])}." if trained else "A ready-made network is here in one state."
     windowed = "In windows, N and uniform attention count what a query reaches in its own. " * any(
         layer.reach is not None for layer in measured.layers
     )

@@ -66,7 +66,9 @@ def kept_by_strength(table: pd.DataFrame, styles: Mapping[str, Look], width: flo
                 estimates = [estimate_of(row) for row in each_row(line)]
                 bars(axes, steps, estimates, styles[label], [step + aside for step in steps])
             axes.set_title(spoken(probe))
-            axes.xaxis.set_major_locator(FixedLocator(sorted(of_probe["strength"].unique().tolist())))
+            strengths = sorted(of_probe["strength"].unique().tolist())
+            axes.xaxis.set_major_locator(FixedLocator(strengths))
+            axes.set_xlim(strengths[0] - 0.6, strengths[-1] + 0.6)  # of one strength the bars stay at their points
         percent_axis(grid[0], "kept")
         grid[0].set_ylim(0, 100 * end_of_axis(known))
         grid[0].yaxis.set_major_locator(FixedLocator(_ticks(known)))

@@ -105,7 +105,9 @@ def families(arm: ReportedArm) -> Section:
             title = f"“{family}”: pairs that an earlier family judges"
             folded.append((title, replace(view, interval=f"{SIMULTANEOUS} in this family")))
     varies = intervals.covers(arm.runs)
-    remark = f"Units of the intervals: {varies}. The test set is the same for all."
+    remark = (
+        f"Units of the intervals: {varies}. The test set is the same for all, unless trust says that images differ."
+    )
     if not of.families["alike"].all():
         remark += (
             " “Not alike”: one model's residuals vary more than any of equal models would in 95 % of families; "
@@ -218,7 +220,9 @@ def consistency(arm: ReportedArm) -> Section:
         cells = []
         for row in each_row(group):
             own = row.label == row.other
-            cells.append(Cell(_digits(row.kappa), f"{row.pairs} pairs" + (", reference" if own else ""), href=href))
+            cells.append(
+                Cell(_digits(row.kappa), wording.count(row.pairs, "pairs") + (", reference" if own else ""), href=href)
+            )
         rows.append(Row(linked.model_name(label, arm.data, arm.links), tuple(cells)))
     planned = arm.runs[arm.runs["train_size"] == size]
     kept = len(set(" ".join(table["runs"]).split()))

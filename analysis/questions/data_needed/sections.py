@@ -129,7 +129,7 @@ def _drawing(name: str, draw: Callable[..., Figure], table: pd.DataFrame, agains
     sure = table[table["bound"] == ""]
     bounds = table["bound"].isin(figures.BOUNDS) & table["mean"].notna()
     legend = captions.legend(
-        "points and lines: geometric means over draws" if sure["mean"].notna().any() else "",
+        f"points and lines: geometric means over {unit_noun(arm.runs)}" if sure["mean"].notna().any() else "",
         captions.bars(sure, "95 % t-intervals over log factors"),
         BOUNDS if bounds.any() else "",
         f"line at 1: as many images as {reference}",

@@ -7,6 +7,7 @@ crossings between sizes, which are interpolated, stand in a table alone.
 import itertools
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -79,7 +80,10 @@ def _factors(arm: ArmData, baseline: Baseline, table: pd.DataFrame) -> Answer:
     )
     images, notes = f"{wording.number(size)} images", of_label.get(name, ())
     text = f"to match {name}'s {wording.noted(f'{reached} %', *notes)} at {images}: "
-    text = f"{text}{_listed(takes)}." if takes else f"{wording.noted(name, f'{reached} %', *notes)} at {images}."
+    bounded = frozenset(row.label for row in each_row(table) if row.bound)
+    text = (
+        f"{text}{_listed(takes, bounded)}." if takes else f"{wording.noted(name, f'{reached} %', *notes)} at {images}."
+    )
     if level:
         text += f" Not separable in accuracy: {wording.names(level)}."
     if all_lack:
@@ -97,17 +101,32 @@ def shared_notes(notes: Sequence[tuple[str, ...]]) -> list[str]:
     return [note for note in dict.fromkeys(notes[0]) if all(note in of for of in notes)] if len(notes) > 2 else []
 
 
-def _listed(takes: dict[str, str]) -> str:
-    """Each with its factor; of many the first and the last, with how many lie between."""
+def _listed(takes: dict[str, str], bounded: frozenset[str]) -> str:
+    """Each with its factor; of many the first and the last, with how many lie between, and apart those that are
+    `bounded`, of which nobody knows where they lie."""
     each = [f"{label} {factor}" for label, factor in takes.items()]
-    return (
-        wording.names(each) if len(each) <= SHOWN else f"from {each[0]} to {each[-1]} ({len(each) - 2} others between)"
+    if len(each) <= SHOWN:
+        return wording.names(each)
+    told, beyond = (
+        [f"{label} {factor}" for label, factor in takes.items() if (label in bounded) == apart]
+        for apart in (False, True)
     )
+    if len(told) > SHOWN:
+        told = [f"from {told[0]} to {told[-1]} ({len(told) - 2} others between)"]
+    return wording.names([*told, *beyond])
 
 
 def known(factor: float, bound: str) -> bool:
     """Whether a factor says how many images: not where a curve ends, or begins, at the size that is matched."""
     return not math.isnan(factor) and not (bound and wording.times(factor) == wording.times(1))
+
+
+def telling(row: Any) -> bool:
+    """Whether a row of factors says more than its verdict: not the bound of a model with a higher accuracy that needs
+    at most more images, or with a lower one at least fewer."""
+    nothing = {"above": ("at most", 1), "below": ("at least", -1)}.get(row.verdict, ("", 0))
+    beyond = row.bound == nothing[0] and (row.mean - 1) * nothing[1] > 0
+    return known(row.mean, row.bound) and not beyond
 
 
 def factor_words(factor: Estimate, bound: str, interval: bool = True) -> str:

@@ -4,6 +4,7 @@ Of the test images at the training resolution, at an arm's largest train size: o
 Shapes: R runs, N images, K classes.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,7 @@ def numbers(arm: ReportedArm) -> Mistakes:
 
 def read_answers(root: Path, runs: Sequence[tuple[str, str]]) -> Answers | None:
     """The answers of runs, given as (id, id of the evaluation) on the test part; None where no predictions are kept.
-    The logits of one run are held at a time."""
+    The logits of one run are held at a time. Runs on other test images than most, by their labels, are left out."""
     found = []
     for run, evaluation in runs:
         kept = read_predictions(root / run, evaluation, "test", logits=True)
@@ -76,6 +77,8 @@ def read_answers(root: Path, runs: Sequence[tuple[str, str]]) -> Answers | None:
             found.append((run, kept.labels, kept.predicted, confidence_of(kept.predicted, kept.logits)))
     if not found:
         return None
+    usual = Counter(labels.tobytes() for _, labels, *_ in found).most_common(1)[0][0]
+    found = [one for one in found if one[1].tobytes() == usual]
     ids, labels, predicted, confidence = zip(*found, strict=True)
     return Answers(ids, labels[0], np.array(predicted), np.array(confidence))
 

@@ -49,7 +49,7 @@ def hardest(label: str, table: pd.DataFrame) -> Table:
         texts = (row.true, row.predicted, wording.percent(row.confidence), f"{row.wrong}/{row.of}")
         rows.append(Row(Cell(str(row.image)), tuple(map(Cell, texts))))
     about = (
-        f"The test images that most runs of {label} got wrong, by their index in the test part, and the mean "
+        f"The test images that the most runs of {label} got wrong, by their index in the test part, and the mean "
         "confidence in the wrong answer."
     )
     return Table(about, "image", ("is", "taken for", "confidence", "wrong in runs"), tuple(rows))
