@@ -375,7 +375,6 @@ REFUSED: list[tuple[Settings, str]] = [
     ({"options": {"depth": True}}, "options.depth: model vit: option `depth` is True, not of type int"),
     ({"options": {"mlp_ratio": "4"}}, "options.mlp_ratio: model vit: option `mlp_ratio` is '4', not of type float"),
     ({"options": {"mlp_ratio": float("inf")}}, "options.mlp_ratio: inf is not a finite number"),
-    ({"options": {"heads": 5}}, "width 64 is not divisible by 5 heads"),
     ({"options": 4}, "options: 4 is not a table"),
     ({"validation": "some"}, "validation: 'some' should be a valid number"),
     ({"validation": True}, "validation: True should be a valid number"),
@@ -383,6 +382,7 @@ REFUSED: list[tuple[Settings, str]] = [
     ({"validation": -1}, "validation: -1 is neither a share of train_size (0.2) nor a number of images"),
 ]
 IMPOSSIBLE: list[tuple[Settings, str]] = [
+    ({"options": {"heads": 5}}, "width 64 is not divisible by 5 heads"),
     ({"validate_every": 10, "validation": 0}, "validate_every: there is no validation part to measure on"),
     ({"resolution": 9}, "resolution: model vit: image 9 is not divisible by patch 2: nearest 8, 10"),
     ({"dataset": "cifar10", "resolution": 30}, "is not divisible by patch 4: nearest 28, 32"),
