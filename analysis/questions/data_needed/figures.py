@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
+from matplotlib.transforms import offset_copy
 
 from analysis import wording
 from analysis.elements.axes import STYLE, bars, decades, dodged, legend, lines, log_ticks, percent_axis, upright
@@ -73,8 +74,9 @@ def fitted_curves(
 def factors(
     table: pd.DataFrame, styles: Mapping[str, Look] | None = None, x: str = "train_size", width: float = WIDTH
 ) -> Figure:
-    """Data-equivalence factors against `x` (train_size or accuracy), on a logarithmic axis: t-intervals as bars, bounds
-    as triangles that point to where the factor lies. `table`: `numbers.by_train_size` or `.by_accuracy`."""
+    """Data-equivalence factors against `x` (train_size or accuracy), on a logarithmic axis: t-intervals as bars,
+    bounds hollow, each with a small triangle that points to where the factor lies. `table`: `numbers.by_train_size`
+    or `.by_accuracy`."""
     [reference] = table["reference"].unique()
     known = table.dropna(subset=["mean"])
     styles = styles or looks(table)
@@ -89,8 +91,10 @@ def factors(
             xs, beside = sure[x].tolist(), [places(place, label) for place in sure[x]]
             bars(axes, xs, [estimate_of(row) for row in each_row(sure)], look, beside, scale=1)
             for row in each_row(group[group["bound"] != ""]):
-                at, marker = getattr(row, x), BOUNDS[row.bound]
-                axes.plot([at], [row.mean], marker, color=look.colour, markersize=6, fillstyle="none", zorder=2)
+                at, beyond = places(getattr(row, x), label), 1 if row.bound == "at least" else -1
+                axes.plot([at], [row.mean], look.marker, color=look.colour, markersize=6, fillstyle="none", zorder=2)
+                above = offset_copy(axes.transData, figure, y=6 * beyond, units="points")
+                axes.plot([at], [row.mean], BOUNDS[row.bound], color=look.colour, markersize=3, transform=above)
         axes.axhline(1, color=INK, linewidth=0.8, zorder=0)
         axes.set_yscale("log")
         decades(axes, "{:g}×")
