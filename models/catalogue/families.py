@@ -39,7 +39,7 @@ from models.options import SEQUENCE, ModelError, Option, OptionError, Scalar, nu
 
 
 def check_conv_stem(options: Options) -> None:
-    """Raises ModelError where the stem's channels and strides differ in length, or a stride is neither 1 nor 2."""
+    """Raises ModelError where the stem's channels and strides differ in length, OptionError for another stride."""
     check_transformer(options)
     channels, strides = numbers(str(options["stem_channels"])), numbers(str(options["stem_strides"]))
     if len(channels) != len(strides):

@@ -37,7 +37,7 @@ def check_convit(options: Options) -> None:
 
 
 def check_coatnet(options: Options) -> None:
-    """Raises ModelError for strides, stages and heads that do not fit together.
+    """Raises ModelError for strides, stages and heads that do not fit together, OptionError for another stride.
 
     There is a stride for the stem and each stage, at least one stage that attends, and heads divide its width.
     """

@@ -112,7 +112,9 @@ def _listed(takes: dict[str, str], bounded: frozenset[str]) -> str:
         for apart in (False, True)
     )
     if len(told) > SHOWN:
-        told = [f"from {told[0]} to {told[-1]} ({len(told) - 2} others between)"]
+        told = [f"from {told[0]} to {told[-1]} ({len(told) - 2} between)"]
+    if len(beyond) > SHOWN:
+        beyond = [f"{len(beyond)} by bounds alone, from {beyond[0]} to {beyond[-1]}"]
     return wording.names([*told, *beyond])
 
 
