@@ -131,7 +131,7 @@ def _drawing(name: str, draw: Callable[..., Figure], table: pd.DataFrame, agains
     legend = captions.legend(
         f"points and lines: geometric means over {unit_noun(arm.runs)}" if sure["mean"].notna().any() else "",
         captions.bars(sure, "95 % t-intervals over log factors"),
-        "hollow, with a triangle that points to where they lie: bounds" if bounds.any() else "",
+        "hollow, with triangles: bounds, and to which side they lie" if bounds.any() else "",
         f"line at 1: as many images as {reference}",
     )
     shows = f"Images needed over those of {reference} for equal accuracy, {against}"
