@@ -40,6 +40,7 @@ JPEG = b"\xff\xd8\xff"
 REDUCTIONS = (8, 4, 2)  # at which libjpeg decodes a block of 8 x 8 to 1 x 1, 2 x 2, 4 x 4
 DEEP = ("I;16", "I;16L", "I;16B", "I;16N")  # Pillow's modes of 16 bits
 UNKNOWN = ("I", "F")  # whole numbers and fractions without a scale: nobody knows what is white
+# What Pillow raises for files that are damaged or of other content than they say; how torchcodec's formats begin.
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, TypeError, struct.error, Image.DecompressionBombError)
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 OF_TORCHCODEC = re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|RIFF....WEBP|....ftypavi[fs]", re.DOTALL)

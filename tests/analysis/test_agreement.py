@@ -122,6 +122,11 @@ def test_two_networks_and_what_is_refused(made_up: Any, tmp_path: Path) -> None:
         two_networks.compare(records[0], records[2])
     with pytest.raises(ConfigError, match="same run"):
         two_networks.compare(records[0], records[0])
+    for run, digest in ((a, "1"), (b, "2")):
+        path = tmp_path / run.id / "execution.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "data": {"test": digest * 64}}))
+    with pytest.raises(ConfigError, match="digits was changed between"):
+        two_networks.compare(*(read_record(tmp_path / run.id) for run in (a, b)))
 
 
 def test_variance_components_are_found_again() -> None:

@@ -3,6 +3,7 @@
 import math
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -490,6 +491,35 @@ def test_no_factor_by_accuracy_is_drawn_where_all_are_unknown(made_up: Any, tmp_
     assert len(table) and table["mean"].isna().all()
     html = write_report(study, tmp_path / "runs", tmp_path / "out").page.read_text()
     assert "The same by accuracy" in html and "data-factor-by-accuracy" not in html
+
+
+def test_bounds_are_not_ranked_among_values() -> None:
+    """Reference: by hand; of many bounds the first and the last are named, and how many there are."""
+    told = {f"m{number}": f"{number}.0×" for number in range(1, 7)}
+    beyond = {f"b{number}": f"over {number}.5×" for number in range(1, 6)}
+    listed = data_needed_sentences._listed
+    assert listed(told, frozenset()) == "from m1 1.0× to m6 6.0× (4 between)"
+    assert listed(told | {"b1": "over 1.5×"}, frozenset({"b1"})).endswith("(4 between) and b1 over 1.5×")
+    assert listed(told | beyond, frozenset(beyond)).endswith("and 5 by bounds alone, from b1 over 1.5× to b5 over 5.5×")
+
+
+@pytest.mark.parametrize(
+    ("bound", "mean", "verdict", "tells"),
+    [
+        ("at most", 1.03, "above", False),
+        ("at most", 0.8, "above", True),
+        ("at least", 0.9, "below", False),
+        ("at least", 2.0, "below", True),
+        ("", 1.03, "above", True),
+        ("at least", 1.0, "below", False),
+    ],
+)
+def test_a_bound_that_says_less_than_the_verdict_stands_nowhere_on_top(
+    bound: str, mean: float, verdict: str, tells: bool
+) -> None:
+    """A model that is ahead needs fewer images: that it needs at most some more says nothing. Reference: by hand."""
+    row = SimpleNamespace(bound=bound, mean=mean, verdict=verdict)
+    assert data_needed_sentences.telling(row) == tells
 
 
 def test_figures_show_bounds_and_stop_at_twice_the_largest_size(arm: ArmData) -> None:

@@ -101,6 +101,25 @@ def test_an_arm_s_mistakes_are_of_its_largest_train_size(small: tuple[Study, Pat
     assert first["confidence"] == pytest.approx(probabilities.max(axis=1)[wrong].mean())
 
 
+def test_a_run_on_other_test_images_is_left_out(small: tuple[Study, Path], tmp_path: Path) -> None:
+    """A data set to which images came between two runs: the report is written, and its confusion is of the others.
+    Reference: the runs that have the usual images."""
+    study, root = small
+    keep_predictions(root, study)
+    odd = next(run for run in study.runs if run.position == "none" and run.train_size == 300)
+    [path] = pass_paths(root / odd.id)
+    home = default_evaluation(odd, "test", odd.resolution).id
+    labels = np.append(LABELS, [1, 2, 3, 4, 5])
+    entries = [{**one, "count": len(labels)} if one["id"] == home else one for one in read_entries(path)]
+    arrays = {f"{home}.predicted": labels.astype(np.uint8), "labels.test": labels.astype(np.int16)}
+    write_evaluations(root / odd.id, 1, entries, arrays)
+    [arm] = reported_arms(study, load(root, study), root)
+    table = arm.once(numbers).confusion
+    runs = set(table[table["label"] == "vit none"]["runs"].iloc[0].split())
+    assert odd.id not in runs and len(runs) == 2
+    write_report(study, root, tmp_path / "out", ["csv"])
+
+
 def test_a_folder_on_which_no_run_has_begun_has_no_mistakes(small: tuple[Study, Path]) -> None:
     """Nobody knows the names of its classes yet: the report goes on without them."""
     study, root = small

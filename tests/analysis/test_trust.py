@@ -256,6 +256,18 @@ def test_mixed_comparisons_are_named(small: tuple[Study, Path], change: dict[str
     assert said in found.details[0]
 
 
+def test_images_that_changed_between_runs_are_an_alarm(small: tuple[Study, Path]) -> None:
+    """Reference: the digests written here, as execution.json has them; without any nothing is known to differ."""
+    study, root = small
+    for number, run in enumerate(study.runs):
+        path = root / run.id / "execution.json"
+        data = {"train": "a" * 64, "test": ("c" if number == 3 else "b") * 64}
+        path.write_text(json.dumps({**json.loads(path.read_text()), "data": data}))
+    [found] = [one for one in checks(study, root) if one.kind == "images"]
+    assert found.alarming and len(found.details) == 1
+    assert "test images by digest: bbbbbbbbbbbb (17 runs); cccccccccccc (1 run)" in found.details[0]
+
+
 def test_evaluations_by_several_versions_of_the_measuring_code_are_named(small: tuple[Study, Path]) -> None:
     """Reference: what is changed here, the evaluations of one run of 18, on both parts; digests of code that
     measures the same are one version (`SAME_CODE`)."""

@@ -315,6 +315,11 @@ def test_refusals() -> None:
     assert "image 30 is not divisible by patch 16: nearest 16, 32" in refusal(
         lambda: models.check_resolution("timm:test_vit", size="own", options={}, resolution=30, train_resolution=32)
     )
+    assert "image 200 is not divisible by patch 32: nearest 192, 224" in refusal(  # it would leave out a border
+        lambda: models.check_resolution(
+            "timm:mixer_s32_224", size="own", options={}, resolution=200, train_resolution=200
+        )
+    )
     assert "image 64 x 64 cannot be taken: nearest 32" in refusal(
         lambda: models.check_resolution(
             "timm:mixer_s16_224", size="own", options={}, resolution=64, train_resolution=32
